@@ -1,0 +1,36 @@
+import type { Readable } from 'node:stream';
+import type { Digest } from '../oci/digest';
+
+/** What a blob must turn out to be. */
+export interface Expected {
+  readonly digest: Digest;
+  /** Bytes; a longer or shorter stream is refused as soon as that is known. */
+  readonly size?: number | undefined;
+}
+
+/** Blobs by digest: `blobs/sha256/<hex>`, as in an OCI image layout. A blob that is there is whole and was verified. */
+export interface ContentStore {
+  /** Bytes of a blob, or `undefined` when it is not there. */
+  size(digest: Digest): number | undefined;
+  /** @throws MbuildError STORE_CORRUPT when it is not there. */
+  open(digest: Digest, range?: { readonly start: number }): Readable;
+  /** A small blob (manifest, config), verified again. @throws MbuildError STORE_CORRUPT. */
+  read(digest: Digest): Buffer;
+  /**
+   * Writes a stream to a temporary name, verifies it and renames it. Nothing is there before it is whole.
+   * @throws MbuildError DIGEST_MISMATCH, SIZE_MISMATCH, NO_SPACE.
+   */
+  ingest(source: AsyncIterable<Uint8Array>, expected?: Expected): Promise<{ readonly digest: Digest; readonly size: number }>;
+  /** The same for bytes in memory. */
+  write(bytes: Uint8Array): Digest;
+  /**
+   * A file beside the blobs in which a download goes on after a break. It is appended to, then handed to `adopt`.
+   */
+  partial(digest: Digest): { readonly path: string; readonly size: number };
+  /** Verifies a partial file and makes it the blob. A file that does not match is deleted. @throws as `ingest`. */
+  adopt(expected: Expected): Promise<void>;
+  /** Path of the blob's file, for workers that read it themselves. */
+  path(digest: Digest): string;
+  delete(digest: Digest): void;
+  list(): Digest[];
+}

@@ -1,0 +1,94 @@
+import type { SourceFile, SourceRange } from './range';
+
+/**
+ * A user's mistake (or a warning) at a place in a file.
+ * `code` is stable; `message` says what is wrong in the user's words; `hint` the way out.
+ */
+export interface Diagnostic {
+  readonly severity: 'error' | 'warning';
+  readonly code: string;
+  readonly message: string;
+  readonly file?: SourceFile | undefined;
+  readonly range?: SourceRange | undefined;
+  readonly hint?: string | undefined;
+  /** More about a lint rule. */
+  readonly url?: string | undefined;
+}
+
+/** Every code an MbuildError or Diagnostic of severity `error` can carry: the contract of `--format json` and scripts. */
+export type ErrorCode =
+  | 'USAGE'                 // the command line makes no sense
+  | 'DOCKERFILE_NOT_FOUND' | 'DOCKERFILE_EMPTY' | 'DOCKERFILE_SYNTAX' | 'DOCKERFILE_SEMANTIC'
+  | 'UNKNOWN_INSTRUCTION' | 'UNKNOWN_FLAG' | 'UNKNOWN_STAGE' | 'CIRCULAR_STAGES'
+  | 'CONTEXT_NOT_FOUND' | 'CONTEXT_INVALID' | 'IGNORE_FILE_INVALID'
+  | 'SOURCE_NOT_FOUND' | 'COPY_FAILED' | 'DOWNLOAD_FAILED' | 'CHECKSUM_MISMATCH' | 'GIT_FAILED'
+  | 'EXEC_FAILED' | 'EXEC_NOT_FOUND' | 'SANDBOX_UNAVAILABLE' | 'SANDBOX_FAILED' | 'USER_NOT_FOUND'
+  | 'IMAGE_NOT_FOUND' | 'IMAGE_INVALID' | 'IMAGE_IN_USE' | 'REFERENCE_INVALID' | 'PLATFORM_NOT_FOUND' | 'PLATFORM_UNSUPPORTED'
+  | 'CONTAINER_NOT_FOUND' | 'CONTAINER_CONFLICT'
+  | 'REGISTRY_UNREACHABLE' | 'REGISTRY_DENIED' | 'REGISTRY_FAILED' | 'TLS_FAILED'
+  | 'DIGEST_MISMATCH' | 'SIZE_MISMATCH' | 'ARCHIVE_INVALID' | 'ARCHIVE_UNSAFE' | 'LIMIT_EXCEEDED'
+  | 'STORE_UNUSABLE' | 'STORE_CORRUPT' | 'STORE_LOCKED' | 'NO_SPACE' | 'PERMISSION_DENIED' | 'IO_FAILED'
+  | 'SECRET_MISSING' | 'NOT_ALLOWED' | 'UNSUPPORTED' | 'CANCELED' | 'INTERNAL';
+
+/** What an MbuildError may know besides its message. */
+export interface ErrorFacts {
+  readonly hint?: string | undefined;
+  readonly cause?: unknown;
+  readonly file?: SourceFile | undefined;
+  readonly range?: SourceRange | undefined;
+  /** The exit code of the failed step, for results in JSON. */
+  readonly exitCode?: number | undefined;
+  /** The last lines that a failed command wrote. */
+  readonly output?: string | undefined;
+  /** Further diagnostics that were found in the same pass; the error itself is the first. */
+  readonly others?: readonly Diagnostic[] | undefined;
+}
+
+/**
+ * Every failure that can be foreseen. `code` is stable, `message` names the thing, `hint` the way out.
+ * Test with {@link isMbuildError}: `instanceof` fails across realms.
+ */
+export class MbuildError extends Error {
+  override readonly name = 'MbuildError';
+  readonly hint: string | undefined;
+  readonly file: SourceFile | undefined;
+  readonly range: SourceRange | undefined;
+  readonly exitCode: number | undefined;
+  readonly output: string | undefined;
+  readonly others: readonly Diagnostic[];
+
+  constructor(readonly code: ErrorCode, message: string, facts: ErrorFacts = {}) {
+    super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
+    this.hint = facts.hint;
+    this.file = facts.file;
+    this.range = facts.range;
+    this.exitCode = facts.exitCode;
+    this.output = facts.output;
+    this.others = facts.others ?? [];
+  }
+
+  /** The same error, placed: `file` and `range` are set where they were not known yet. */
+  at(file: SourceFile | undefined, range: SourceRange | undefined): MbuildError {
+    if (this.range !== undefined) return this;
+    return new MbuildError(this.code, this.message, { ...this, cause: this.cause, file, range });
+  }
+}
+
+/** True for an MbuildError of any realm, with the given code if one is given. */
+export function isMbuildError(error: unknown, code?: ErrorCode): error is MbuildError {
+  if (typeof error !== 'object' || error === null || (error as { name?: unknown }).name !== 'MbuildError') return false;
+  return code === undefined || (error as MbuildError).code === code;
+}
+
+/** The `code` of a system error (`ENOENT`, …); `undefined` for anything else. */
+export function errnoOf(error: unknown): string | undefined {
+  const code = typeof error === 'object' && error !== null ? (error as { code?: unknown }).code : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
+
+/** One error out of all that a pass found: the first is the error, the others ride along. */
+export function errorOfDiagnostics(diagnostics: readonly Diagnostic[]): MbuildError {
+  const [first, ...others] = diagnostics;
+  if (first === undefined) return new MbuildError('INTERNAL', 'an error without a diagnostic');
+  return new MbuildError(first.code as ErrorCode, first.message, { file: first.file, range: first.range, hint: first.hint, others });
+}

@@ -1,0 +1,57 @@
+import type { DiffID, Digest } from '../oci/digest';
+import type { Compression } from '../oci/media-types';
+import type { RawPath } from '../linux/paths';
+
+/** What a layer directory comes to as a tar. */
+export interface TarSummary {
+  readonly diffId: DiffID;
+  /** Bytes of the whole tar. */
+  readonly size: number;
+  /** Entries; 0 for an empty diff. */
+  readonly entries: number;
+  /** Bytes of the files alone: what `docker images` and `history` count. */
+  readonly contentSize: number;
+}
+
+/** How a layer directory is written as a tar. */
+export interface TarOptions {
+  /** Later mtimes are set to this (seconds since the epoch): SOURCE_DATE_EPOCH. */
+  readonly clampMtime?: number | undefined;
+  /** Paths at the root of the layer that are the sandbox's, never the step's; raw, without leading slash. */
+  readonly omit?: readonly RawPath[] | undefined;
+}
+
+/** A layer's blob to unpack. */
+export interface ApplySource {
+  /** A file, read from `start`, `length` bytes (all when absent). */
+  readonly path: string;
+  readonly start?: number | undefined;
+  readonly length?: number | undefined;
+  readonly compression: Compression;
+  /** Checked while reading; a mismatch throws DIGEST_MISMATCH. The stored bytes' digest and the tar's. */
+  readonly digest?: Digest | undefined;
+  readonly diffId?: DiffID | undefined;
+}
+
+/** Caps on what a foreign layer may hold, so that a hostile one ends in LIMIT_EXCEEDED and not in a full disk. */
+export interface ApplyLimits {
+  /** Bytes of the unpacked tar. */
+  readonly maxSize: number;
+  readonly maxEntries: number;
+  /** Unpacked bytes per stored byte, once more than 64 MiB came out. */
+  readonly maxRatio: number;
+}
+
+/** What unpacking found. */
+export interface Applied extends TarSummary {
+  /**
+   * Directories that the tar wrote into without an entry of their own. Over parents they need the parents' attributes;
+   * where a parent has a symlink at such a path the layer must be applied again with `parents` given.
+   */
+  readonly implied: readonly RawPath[];
+  /** Hard links whose target is not in this layer but in a parent: `[path, target]`. */
+  readonly foreignLinks: readonly (readonly [RawPath, RawPath])[];
+}
+
+/** How overlay's marks are written: `trusted.overlay.*` for root, `user.overlay.*` in a user namespace. */
+export type OverlayXattrs = 'trusted' | 'user';

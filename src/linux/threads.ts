@@ -1,0 +1,114 @@
+import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { Worker, parentPort } from 'node:worker_threads';
+
+/** A group of functions that may run in a worker: arguments and results are structured-cloned. */
+export type Tasks = Readonly<Record<string, (...args: never[]) => unknown>>;
+
+/** The same functions, seen from the main thread. */
+export type Remote<T extends Tasks> = { readonly [K in keyof T]: (...args: Parameters<T[K]>) => Promise<Awaited<ReturnType<T[K]>>> };
+
+interface Call { readonly id: number; readonly group: string; readonly task: string; readonly args: readonly unknown[] }
+interface Reply { readonly id: number; readonly value?: unknown; readonly error?: unknown }
+interface Pending { readonly resolve: (value: unknown) => void; readonly reject: (error: unknown) => void }
+interface Seat { readonly worker: Worker; readonly pending: Map<number, Pending> }
+
+/**
+ * A pool of worker threads that run named tasks with synchronous calls: trees are walked, hashed and written there.
+ * Workers start when they are first needed and do not keep the process alive while idle.
+ */
+export class Threads {
+  readonly #seats: Seat[] = [];
+  #nextId = 0;
+
+  /** @param size the most workers that run at once. */
+  constructor(private readonly entry: string = workerEntry(), readonly size: number = Math.max(2, availableParallelism())) {}
+
+  /** The functions of a group of tasks; `name` is what `serveTasks` was given. */
+  remote<T extends Tasks>(name: string): Remote<T> {
+    return new Proxy({} as Remote<T>, {
+      get: (_, task) => (...args: unknown[]) => this.#call(name, String(task), args),
+    });
+  }
+
+  /** Ends all workers; calls under way reject. */
+  async close(): Promise<void> {
+    await Promise.all(this.#seats.splice(0).map((seat) => seat.worker.terminate()));
+  }
+
+  #call(group: string, task: string, args: readonly unknown[]): Promise<unknown> {
+    const seat = this.#seat();
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      seat.pending.set(id, { resolve, reject });
+      seat.worker.ref();
+      seat.worker.postMessage({ id, group, task, args } satisfies Call);
+    });
+  }
+
+  /** The least busy worker; a new one when all are busy and there is room. */
+  #seat(): Seat {
+    const idlest = this.#seats.reduce<Seat | undefined>((best, seat) => (best === undefined || seat.pending.size < best.pending.size ? seat : best), undefined);
+    if (idlest !== undefined && (idlest.pending.size === 0 || this.#seats.length >= this.size)) return idlest;
+    const seat: Seat = { worker: new Worker(this.entry), pending: new Map() };
+    this.#seats.push(seat);
+    seat.worker.on('message', (reply: Reply) => {
+      const call = seat.pending.get(reply.id);
+      seat.pending.delete(reply.id);
+      if (seat.pending.size === 0) seat.worker.unref();
+      if (reply.error === undefined) call?.resolve(reply.value);
+      else call?.reject(reviveError(reply.error));
+    });
+    const lose = (error: Error): void => {
+      const at = this.#seats.indexOf(seat);
+      if (at >= 0) this.#seats.splice(at, 1);
+      for (const call of seat.pending.values()) call.reject(error);
+      seat.pending.clear();
+    };
+    seat.worker.on('error', lose);
+    seat.worker.on('exit', (code) => lose(new Error(`a worker thread ended with code ${code}`)));
+    return seat;
+  }
+}
+
+/** The worker's side: answers calls for the given groups of tasks. */
+export function serveTasks(groups: Readonly<Record<string, Tasks>>): void {
+  const port = parentPort;
+  if (port === null) throw new Error('serveTasks outside a worker thread');
+  port.on('message', (call: Call) => {
+    const task = groups[call.group]?.[call.task] as ((...args: readonly unknown[]) => unknown) | undefined;
+    void (async () => {
+      try {
+        if (task === undefined) throw new Error(`no task ${call.group}.${call.task}`);
+        port.postMessage({ id: call.id, value: await task(...call.args) } satisfies Reply);
+      } catch (error) {
+        port.postMessage({ id: call.id, error: plainError(error) } satisfies Reply);
+      }
+    })();
+  });
+}
+
+/** Errors cross threads as plain objects, for structured clone drops their own properties. */
+function plainError(error: unknown): unknown {
+  if (typeof error !== 'object' || error === null) return { message: String(error) };
+  const { name, message, stack, cause } = error as Error;
+  return { ...error, name, message, stack, ...(cause === undefined ? {} : { cause: plainError(cause) }) };
+}
+
+function reviveError(plain: unknown): Error {
+  const facts = plain as Error;
+  const error = new Error(facts.message);
+  for (const [key, value] of Object.entries(facts)) Object.defineProperty(error, key, { value, configurable: true, enumerable: key !== 'stack' && key !== 'message' });
+  return error;
+}
+
+/** The bundled worker: beside the running bundle, or in `dist/` when the sources run unbundled under a test. */
+function workerEntry(): string {
+  for (let dir = __dirname; dir !== path.dirname(dir); dir = path.dirname(dir)) {
+    for (const candidate of [path.join(dir, 'worker.cjs'), path.join(dir, 'dist', 'worker.cjs')]) {
+      if (existsSync(candidate)) return candidate;
+    }
+  }
+  throw new Error('dist/worker.cjs is missing: run `npm run build`');
+}
