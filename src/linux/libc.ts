@@ -1,0 +1,53 @@
+import { getSystemErrorMap } from 'node:util';
+
+/** What a C function takes here: integers, bytes (passed as a pointer), or a NULL pointer. */
+export type CValue = number | bigint | Uint8Array | null;
+
+/** A C function; returns what it returned, which is negative when it failed (see {@link Libc.error}). */
+export type CFunction = (...args: CValue[]) => number;
+
+/** The C library that this process already runs on, glibc or musl. */
+export interface Libc {
+  /** A function by its C prototype. @throws Error when the library has no such function. */
+  func(prototype: string): CFunction;
+  /** The same, or `undefined` when the library has no such function. */
+  find(prototype: string): CFunction | undefined;
+  /** The error of the call that just failed, shaped like those of `node:fs`: `code`, `errno`, `syscall`, `path`. */
+  error(syscall: string, path?: string): NodeJS.ErrnoException;
+}
+
+/**
+ * The C library. Loaded when it is first asked for, for loading the bridge takes milliseconds that a cached build need not spend.
+ * Symbols are taken from the running process, so nothing is looked up by a file name that differs between C libraries.
+ */
+export const libc: () => Libc = once(loadLibc);
+
+/** A function that computes its value on the first call and remembers it. */
+export function once<T>(compute: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: compute() }).value;
+}
+
+function loadLibc(): Libc {
+  const koffi = require('koffi') as typeof import('koffi');
+  const library = koffi.load(null);
+  const names = getSystemErrorMap();
+
+  const func = (prototype: string): CFunction => library.func(prototype) as CFunction;
+  return {
+    func,
+    find(prototype) {
+      try {
+        return func(prototype);
+      } catch {
+        return undefined;
+      }
+    },
+    error(syscall, path) {
+      const errno = koffi.errno();
+      const [code, text] = names.get(-errno) ?? [`E${errno}`, 'unknown error'];
+      const error = new Error(`${code}: ${text}, ${syscall}${path === undefined ? '' : ` '${path}'`}`);
+      return Object.assign(error, { code, errno: -errno, syscall, ...(path === undefined ? {} : { path }) });
+    },
+  };
+}

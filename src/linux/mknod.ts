@@ -1,0 +1,54 @@
+import { libc, once } from './libc';
+import { toText, type RawPath } from './paths';
+
+/** A device number in its two parts. */
+export interface DeviceNumber {
+  readonly major: number;
+  readonly minor: number;
+}
+
+/** What `mknod` can make. */
+export type NodeKind = 'char' | 'block' | 'fifo';
+
+const TYPE: Readonly<Record<NodeKind, number>> = { char: 0o020000, block: 0o060000, fifo: 0o010000 };
+
+/**
+ * Makes a device or a named pipe. The process's umask applies to `mode` (permission bits).
+ * @throws an error with `code`: EEXIST, EPERM (no CAP_MKNOD), …
+ */
+export function makeNode(path: RawPath, kind: NodeKind, mode: number, device: DeviceNumber = { major: 0, minor: 0 }): void {
+  if (mknod()(Buffer.from(`${path}\0`, 'latin1'), TYPE[kind] | (mode & 0o7777), encodeDevice(device)) < 0) {
+    throw libc().error('mknod', toText(path));
+  }
+}
+
+/** Makes overlay's mark for a name that is deleted: a 0:0 character device, which needs no privilege. */
+export function makeWhiteout(path: RawPath): void {
+  makeNode(path, 'char', 0);
+}
+
+/** The parts of `stats.rdev`, as the C library packs them (gnu_dev_major, gnu_dev_minor). */
+export function decodeDevice(rdev: number): DeviceNumber {
+  const high = Math.floor(rdev / 2 ** 32);
+  const low = rdev % 2 ** 32;
+  return { major: ((high & 0xfffff000) | ((low >>> 8) & 0xfff)) >>> 0, minor: (((low >>> 12) & 0xffffff00) | (low & 0xff)) >>> 0 };
+}
+
+function encodeDevice({ major, minor }: DeviceNumber): bigint {
+  const [high, low] = [BigInt(major), BigInt(minor)];
+  return ((high & 0xfffff000n) << 32n) | ((high & 0xfffn) << 8n) | ((low & 0xffffff00n) << 12n) | (low & 0xffn);
+}
+
+/** `mknod` with the device by value. glibc before 2.33 has the function under another name, with the device by pointer. */
+const mknod = once((): ((path: Buffer, mode: number, device: bigint) => number) => {
+  const direct = libc().find('int mknod(const void *path, unsigned int mode, uint64_t dev)');
+  if (direct !== undefined) return direct;
+  const versioned = libc().func('int __xmknod(int version, const void *path, unsigned int mode, void *dev)');
+  const version = process.arch === 'ia32' || process.arch === 'arm' ? 1 : 0;
+  return (path, mode, device) => {
+    const pointer = Buffer.alloc(8);
+    if (process.arch === 's390x') pointer.writeBigUInt64BE(device);
+    else pointer.writeBigUInt64LE(device);
+    return versioned(version, path, mode, pointer);
+  };
+});

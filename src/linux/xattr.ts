@@ -1,0 +1,89 @@
+import { errnoOf } from '../diagnostics/error';
+import { libc, once, type CFunction } from './libc';
+import { toText, type RawPath } from './paths';
+
+/** Extended attributes of one file, by name. */
+export type Xattrs = ReadonlyMap<string, Buffer>;
+
+// include/uapi/linux/limits.h: XATTR_LIST_MAX and XATTR_SIZE_MAX; PATH_MAX is 4096 with its NUL.
+const XATTR_MAX = 65_536;
+const PATH_MAX = 4096;
+const NAME_MAX = 256;
+
+/** Names of the attributes of the file itself (a symlink is not followed), sorted by byte; empty where attributes are not supported. */
+export function listXattrs(path: RawPath): string[] {
+  const { llistxattr, pathArg, value } = calls();
+  const length = llistxattr(cString(pathArg, path), value, XATTR_MAX);
+  if (length === 0) return [];
+  if (length < 0) {
+    const error = libc().error('llistxattr', toText(path));
+    if (error.code === 'ENOTSUP' || error.code === 'EOPNOTSUPP') return [];
+    throw error;
+  }
+  return value.toString('latin1', 0, length - 1).split('\0').sort();
+}
+
+/** One attribute, or `undefined` when the file has none of that name or attributes are not supported. Does not follow a symlink. */
+export function getXattr(path: RawPath, name: string): Buffer | undefined {
+  const { lgetxattr, pathArg, nameArg, value } = calls();
+  const length = lgetxattr(cString(pathArg, path), cString(nameArg, name), value, XATTR_MAX);
+  if (length >= 0) return Buffer.from(value.subarray(0, length));
+  const error = libc().error('lgetxattr', toText(path));
+  if (error.code === 'ENODATA' || error.code === 'ENOTSUP' || error.code === 'EOPNOTSUPP') return undefined;
+  throw error;
+}
+
+/** All attributes that the caller may read. */
+export function readXattrs(path: RawPath): Xattrs {
+  const attributes = new Map<string, Buffer>();
+  for (const name of listXattrs(path)) {
+    const value = getXattr(path, name);
+    if (value !== undefined) attributes.set(name, value);
+  }
+  return attributes;
+}
+
+/** Sets one attribute of the file itself. @throws ENOTSUP, EPERM and the like, as `code` of the error. */
+export function setXattr(path: RawPath, name: string, value: Uint8Array): void {
+  const { lsetxattr, pathArg, nameArg } = calls();
+  if (lsetxattr(cString(pathArg, path), cString(nameArg, name), value.length === 0 ? null : value, value.length, 0) < 0) {
+    throw libc().error('lsetxattr', toText(path));
+  }
+}
+
+/** Removes one attribute; a second call does nothing. */
+export function removeXattr(path: RawPath, name: string): void {
+  const { lremovexattr, pathArg, nameArg } = calls();
+  if (lremovexattr(cString(pathArg, path), cString(nameArg, name)) >= 0) return;
+  const error = libc().error('lremovexattr', toText(path));
+  if (errnoOf(error) !== 'ENODATA') throw error;
+}
+
+interface Calls {
+  readonly llistxattr: CFunction;
+  readonly lgetxattr: CFunction;
+  readonly lsetxattr: CFunction;
+  readonly lremovexattr: CFunction;
+  /** Buffers that every call reuses: calls are synchronous, so no two are under way in a thread. */
+  readonly pathArg: Buffer;
+  readonly nameArg: Buffer;
+  readonly value: Buffer;
+}
+
+const calls = once<Calls>(() => ({
+  llistxattr: libc().func('long llistxattr(const void *path, void *list, size_t size)'),
+  lgetxattr: libc().func('long lgetxattr(const void *path, const void *name, void *value, size_t size)'),
+  lsetxattr: libc().func('int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)'),
+  lremovexattr: libc().func('int lremovexattr(const void *path, const void *name)'),
+  pathArg: Buffer.alloc(PATH_MAX),
+  nameArg: Buffer.alloc(NAME_MAX),
+  value: Buffer.alloc(XATTR_MAX),
+}));
+
+/** Writes a NUL-terminated string into `into`; what is too long for the kernel gets a buffer of its own, and the kernel's answer. */
+function cString(into: Buffer, text: string): Buffer {
+  if (text.includes('\0')) throw Object.assign(new Error(`EINVAL: NUL in ${JSON.stringify(text)}`), { code: 'EINVAL' });
+  const buffer = text.length < into.length ? into : Buffer.alloc(text.length + 1);
+  buffer[buffer.write(text, 0, 'latin1')] = 0;
+  return buffer;
+}
