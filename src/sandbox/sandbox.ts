@@ -1,21 +1,41 @@
+import type { Capability } from './capabilities';
+import type { RawPath } from '../linux/paths';
 import type { BuildScope } from '../progress/events';
 
 /** The root file system that a process is given. */
 export type Rootfs =
-  /** An overlay made inside the sandbox. Directories are absolute; lowers are ordered top first; `upper` takes the writes. */
-  | { readonly kind: 'overlay'; readonly lowers: readonly string[]; readonly upper: string; readonly work: string; readonly options: readonly string[] }
+  | OverlayRootfs
   /** A plain directory that is written in place. */
   | { readonly kind: 'directory'; readonly path: string };
 
-/** Something mounted into the sandbox besides the fixed set (/proc, /sys, /dev, resolv.conf, hosts). */
+/** An overlay that is mounted inside the sandbox. Directories are absolute; `lowers` are ordered top first; `upper` takes the writes. */
+export interface OverlayRootfs {
+  readonly kind: 'overlay';
+  readonly lowers: readonly string[];
+  readonly upper: string;
+  readonly work: string;
+  readonly options: readonly string[];
+}
+
+/**
+ * Something mounted into the sandbox besides the fixed set (/proc, /sys, /dev), in this order. Targets are absolute
+ * paths inside the root without symlinks in them, which exist or are listed in {@link ProcessSpec.mountPoints}.
+ */
 export type Mount =
   /** A file or directory of the host at an absolute path, already resolved and held to be safe by the caller. */
-  | { readonly kind: 'bind'; readonly source: string; readonly target: string; readonly readonly: boolean }
+  | { readonly kind: 'bind'; readonly source: RawPath; readonly target: RawPath; readonly readonly: boolean }
   /** A tree that may be written but whose writes vanish: an overlay of its own over `lowers` (top first). */
-  | { readonly kind: 'overlay'; readonly lowers: readonly string[]; readonly upper: string; readonly work: string; readonly target: string; readonly subpath: string; readonly readonly: boolean }
-  | { readonly kind: 'tmpfs'; readonly target: string; /** Bytes. */ readonly size?: number | undefined; readonly mode?: number | undefined }
-  /** A file with the given bytes on a tmpfs: secrets. */
-  | { readonly kind: 'file'; readonly target: string; readonly content: Uint8Array; readonly mode: number; readonly uid: number; readonly gid: number };
+  | { readonly kind: 'overlay'; readonly rootfs: OverlayRootfs; readonly subpath: RawPath; readonly target: RawPath; readonly readonly: boolean }
+  | { readonly kind: 'tmpfs'; readonly target: RawPath; /** Bytes. */ readonly size?: number | undefined; readonly mode?: number | undefined }
+  /** A file with the given bytes on a tmpfs, which is gone with the process: secrets, /etc/hosts, /etc/resolv.conf. */
+  | { readonly kind: 'file'; readonly target: RawPath; readonly content: Uint8Array; readonly mode: number; readonly uid: number; readonly gid: number; readonly readonly: boolean };
+
+/** A path that is made so that something can be mounted on it, and that is never part of the diff. */
+export interface MountPoint {
+  /** Absolute, inside the root, without symlinks. */
+  readonly path: RawPath;
+  readonly kind: 'directory' | 'file';
+}
 
 /** `host` shares the host's network, `none` has a loopback alone. */
 export type NetworkMode = 'host' | 'none';
@@ -31,14 +51,14 @@ export interface ProcessSpec {
   readonly user: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
   readonly rootfs: Rootfs;
   readonly mounts: readonly Mount[];
+  /** Missing directories (parents first) and files that `mounts` need. */
+  readonly mountPoints: readonly MountPoint[];
   readonly network: NetworkMode;
   readonly hostname: string;
-  /** Capability names without `CAP_`. */
-  readonly capabilities: readonly string[];
+  /** What the process may do as root; an ordinary user has none. */
+  readonly capabilities: readonly Capability[];
   /** False only for `--security=insecure`. */
   readonly confined: boolean;
-  /** Lines of /etc/hosts after the fixed ones. */
-  readonly extraHosts: readonly { readonly name: string; readonly ip: string }[];
   /** The whole root is read-only but for `mounts`. */
   readonly readonlyRoot?: boolean | undefined;
   /** Bytes of /dev/shm. */

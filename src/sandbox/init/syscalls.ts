@@ -1,0 +1,69 @@
+import type { Arch } from './interpreter';
+
+/** System call numbers `[x64, arm64]`. Linux: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h. */
+const NUMBERS = {
+  read: [0, 63],
+  write: [1, 64],
+  close: [3, 57],
+  ioctl: [16, 29],
+  socket: [41, 198],
+  clone: [56, 220],
+  execve: [59, 221],
+  wait4: [61, 260],
+  fcntl: [72, 25],
+  getcwd: [79, 17],
+  chdir: [80, 49],
+  fchdir: [81, 50],
+  umask: [95, 166],
+  setsid: [112, 157],
+  setgroups: [116, 159],
+  setresuid: [117, 147],
+  setresgid: [119, 149],
+  capset: [126, 91],
+  pivot_root: [155, 41],
+  prctl: [157, 167],
+  chroot: [161, 51],
+  mount: [165, 40],
+  umount2: [166, 39],
+  sethostname: [170, 161],
+  exit_group: [231, 94],
+  keyctl: [250, 219],
+  openat: [257, 56],
+  mkdirat: [258, 34],
+  mknodat: [259, 33],
+  fchownat: [260, 54],
+  symlinkat: [266, 36],
+  fchmodat: [268, 53],
+  unshare: [272, 97],
+  dup3: [292, 24],
+  prlimit64: [302, 261],
+  setns: [308, 268],
+  close_range: [436, 436],
+} as const satisfies Record<string, readonly [number, number]>;
+
+export type Syscall = keyof typeof NUMBERS;
+
+/** The number of a system call on an architecture. */
+export function syscallNumber(name: Syscall, arch: Arch): number {
+  return NUMBERS[name][arch === 'x64' ? 0 : 1];
+}
+
+/** Constants of the kernel's interface, by header. */
+export const AT_FDCWD = -100;
+export const CLONE = { NEWNS: 0x20000, NEWCGROUP: 0x2000000, NEWUTS: 0x4000000, NEWIPC: 0x8000000, NEWUSER: 0x10000000, NEWPID: 0x20000000, NEWNET: 0x40000000 } as const;
+export const MS = { RDONLY: 1, NOSUID: 2, NODEV: 4, NOEXEC: 8, REMOUNT: 32, BIND: 4096, REC: 16384, PRIVATE: 1 << 18, RELATIME: 1 << 21, STRICTATIME: 1 << 24 } as const;
+export const MNT_DETACH = 2;
+export const O = { RDONLY: 0, WRONLY: 1, CREAT: 0o100, EXCL: 0o200, DIRECTORY: 0o200000, CLOEXEC: 0o2000000, PATH: 0o10000000 } as const;
+export const S = { IFREG: 0o100000, IFCHR: 0o020000 } as const;
+export const PR = { SET_PDEATHSIG: 1, CAPBSET_DROP: 24, SET_NO_NEW_PRIVS: 38, CAP_AMBIENT: 47, CAP_AMBIENT_CLEAR_ALL: 4 } as const;
+export const SIGCHLD = 17;
+export const SIGKILL = 9;
+export const F_SETFD = 2;
+export const FD_CLOEXEC = 1;
+export const KEYCTL_JOIN_SESSION_KEYRING = 1;
+export const CAPABILITY_VERSION_3 = 0x20080522;
+
+/** RLIMIT_* by the names that docker's `--ulimit` takes. asm-generic/resource.h. */
+export const RLIMITS: Readonly<Record<string, number>> = {
+  cpu: 0, fsize: 1, data: 2, stack: 3, core: 4, rss: 5, nproc: 6, nofile: 7, memlock: 8, as: 9, locks: 10, sigpending: 11, msgqueue: 12, nice: 13, rtprio: 14, rttime: 15,
+};

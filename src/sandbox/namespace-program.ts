@@ -1,0 +1,255 @@
+import { existsSync, statSync } from 'node:fs';
+import path from 'node:path';
+import type { RawPath } from '../linux/paths';
+import { ALL_CAPABILITIES, capabilityMask } from './capabilities';
+import type { Arg, Op } from './init/program';
+import { AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, O, PR, RLIMITS, S, SIGCHLD, SIGKILL } from './init/syscalls';
+import type { Mount, OverlayRootfs, ProcessSpec, Rootfs } from './sandbox';
+
+/** Directories of the host that a sandbox uses; they may be shared by all sandboxes of a store, for each mounts in its own namespace. */
+export interface SandboxPlaces {
+  /** An empty directory: the root is mounted here. */
+  readonly root: string;
+  /** An empty directory: the tmpfs for files. */
+  readonly files: string;
+  /** An empty directory: overlays that are mounted as a part of the root. */
+  readonly aside: string;
+  /** Lower-most layer of every root: `proc`, `sys` and `dev`, so that there is always something to mount on. */
+  readonly stubs: string;
+}
+
+/** File descriptor on which init reports; the pid first, then a failure if there is one, then the wait status. */
+export const REPORT_FD = 4;
+
+/** Mount sources are opened before the root is switched and kept from this file descriptor on. */
+const FIRST_SOURCE_FD = 100;
+
+/** moby, oci/defaults.go. What is missing on this kernel is left out. */
+const MASKED_PATHS = [
+  '/proc/acpi', '/proc/asound', '/proc/interrupts', '/proc/kcore', '/proc/keys', '/proc/latency_stats', '/proc/timer_list', '/proc/timer_stats',
+  '/proc/sched_debug', '/proc/scsi', '/sys/firmware', '/sys/devices/virtual/powercap',
+];
+const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+
+const DEVICES: readonly (readonly [name: string, major: number, minor: number])[] = [
+  ['null', 1, 3], ['zero', 1, 5], ['full', 1, 7], ['random', 1, 8], ['urandom', 1, 9], ['tty', 5, 0],
+];
+
+const NULL = 0;
+
+/**
+ * The system calls that turn a process into the sandboxed command: a parent that waits and reports, and a child
+ * in namespaces of its own that mounts, gives up what it may not keep, and executes.
+ */
+export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces): Op[] {
+  return [
+    { what: 'tie init to mbuild', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
+    { what: 'make namespaces', call: 'clone', args: [namespaceFlags(spec) | SIGCHLD, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
+    { what: 'report the pid', call: 'write', args: [REPORT_FD, { addressOf: 'child' }, 8] },
+    { what: 'wait for the command', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, NULL] },
+    { what: 'report the status', call: 'write', args: [REPORT_FD, { buffer: 'status', size: 8 }, 8] },
+    { what: 'exit', call: 'exit_group', args: [0] },
+    { what: 'report a failure', label: 'fail', call: 'write', args: [REPORT_FD, 0x10000000, 16], onError: 'next' },
+    { what: 'exit', call: 'exit_group', args: [125] },
+    { what: 'tie the command to init', label: 'child', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
+    { what: 'make a session', call: 'setsid', args: [] },
+    { what: 'make a session keyring', call: 'keyctl', args: [KEYCTL_JOIN_SESSION_KEYRING, NULL], onError: 'next' },
+    { what: 'set the umask', call: 'umask', args: [0] },
+    mountOp('make mounts private', 'none', '/', NULL, MS.REC | MS.PRIVATE, NULL),
+    ...rootOps(spec.rootfs, places),
+    ...sourceOps(spec.mounts, places),
+    { what: 'enter the root', call: 'chdir', args: [{ path: places.root }] },
+    { what: 'switch the root', call: 'pivot_root', args: [{ text: '.' }, { text: '.' }] },
+    ...systemMountOps(spec),
+    ...targetOps(spec),
+    { what: 'leave the old root', call: 'umount2', args: [{ text: '.' }, MNT_DETACH] },
+    { what: 'enter the new root', call: 'chdir', args: [{ text: '/' }] },
+    ...(spec.readonlyRoot === true ? [mountOp('make the root read-only', NULL, '/', NULL, MS.REMOUNT | MS.BIND | MS.RDONLY | MS.NODEV, NULL)] : []),
+    { what: 'set the host name', call: 'sethostname', args: [{ text: spec.hostname }, Buffer.byteLength(spec.hostname)] },
+    ...(spec.network === 'none' ? loopbackOps() : []),
+    ...privilegeOps(spec),
+    { what: 'close files', call: 'close_range', args: [REPORT_FD + 1, 0xffffffff, 0] },
+    { what: 'close the report on execution', call: 'fcntl', args: [REPORT_FD, F_SETFD, FD_CLOEXEC] },
+    { what: 'close the program', call: 'close', args: [3], onError: 'next' },
+    { what: `enter the working directory ${spec.cwd}`, call: 'chdir', args: [{ text: spec.cwd }] },
+    ...execOps(spec),
+  ];
+}
+
+function namespaceFlags(spec: ProcessSpec): number {
+  const network = spec.network === 'none' ? CLONE.NEWNET : 0;
+  return CLONE.NEWNS | CLONE.NEWPID | CLONE.NEWIPC | CLONE.NEWUTS | network;
+}
+
+function mountOp(what: string, source: string | 0, target: string, type: string | 0, flags: number, data: string | 0): Op {
+  const text = (value: string | 0): Arg => (value === 0 ? NULL : { path: value });
+  return { what, call: 'mount', args: [text(source), { path: target }, text(type), flags, text(data)] };
+}
+
+/** Mounts the root at its place. `nodev` everywhere: a device that a layer holds cannot be opened. */
+function rootOps(rootfs: Rootfs, places: SandboxPlaces): Op[] {
+  if (rootfs.kind === 'overlay') return overlayOps(rootfs, places.root, [places.stubs]);
+  return [mountOp('mount the root', rootfs.path, places.root, NULL, MS.BIND | MS.REC, NULL)];
+}
+
+/** Directories are named relative to the top one's parent: mount options end at one page (4,096 bytes). */
+function overlayOps(rootfs: OverlayRootfs, target: string, below: readonly string[]): Op[] {
+  const lowers = [...rootfs.lowers, ...below];
+  const base = path.dirname(lowers[0] ?? rootfs.upper);
+  const near = (dir: string): string => path.relative(base, dir).replace(/[\\:,]/g, '\\$&');
+  const data = [`lowerdir=${lowers.map(near).join(':')}`, `upperdir=${near(rootfs.upper)}`, `workdir=${near(rootfs.work)}`, ...rootfs.options].join(',');
+  return [
+    { what: 'enter the layers', call: 'chdir', args: [{ path: base }] },
+    mountOp(`mount ${rootfs.lowers.length} layers`, 'overlay', target, 'overlay', MS.NODEV, data),
+  ];
+}
+
+/** Opens what will be mounted while the host's tree is still in sight; from then on it is known by descriptor alone. */
+function sourceOps(mounts: readonly Mount[], places: SandboxPlaces): Op[] {
+  const ops: Op[] = [];
+  if (mounts.some((mount) => mount.kind === 'file')) {
+    ops.push(mountOp('make a place for files', 'tmpfs', places.files, 'tmpfs', MS.NOSUID | MS.NODEV | MS.NOEXEC, 'mode=0700'));
+  }
+  mounts.forEach((mount, i) => {
+    if (mount.kind === 'bind') ops.push(...keepSource(mount.source, i));
+    if (mount.kind === 'overlay') {
+      ops.push(...overlayOps(mount.rootfs, places.aside, []), ...keepSource(path.posix.join(places.aside, mount.subpath), i));
+    }
+    if (mount.kind === 'file') {
+      const file = `${places.files}/${i}`;
+      ops.push(
+        { what: `make ${mount.target}`, call: 'openat', args: [AT_FDCWD, { path: file }, O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, 0o600], save: `file${i}` },
+        { what: `write ${mount.target}`, call: 'write', args: [{ saved: `file${i}` }, { bytes: mount.content }, mount.content.length] },
+        { what: `own ${mount.target}`, call: 'fchownat', args: [AT_FDCWD, { path: file }, mount.uid, mount.gid, 0] },
+        { what: `set the mode of ${mount.target}`, call: 'fchmodat', args: [AT_FDCWD, { path: file }, mount.mode] },
+        ...keepSource(file, i),
+      );
+    }
+  });
+  return ops;
+}
+
+function keepSource(source: RawPath, index: number): Op[] {
+  return [
+    { what: `open ${source}`, call: 'openat', args: [AT_FDCWD, { path: source }, O.PATH | O.CLOEXEC], save: `source${index}` },
+    { what: `keep ${source}`, call: 'dup3', args: [{ saved: `source${index}` }, FIRST_SOURCE_FD + index, O.CLOEXEC] },
+  ];
+}
+
+/** /proc, /sys and /dev as moby's default specification has them. */
+function systemMountOps(spec: ProcessSpec): Op[] {
+  const sysFlags = MS.NOSUID | MS.NOEXEC | MS.NODEV | (spec.confined ? MS.RDONLY : 0);
+  return [
+    ...['/proc', '/sys', '/dev'].map((dir): Op => ({ what: `make ${dir}`, call: 'mkdirat', args: [AT_FDCWD, { text: dir }, 0o755], onError: 'next' })),
+    mountOp('mount /proc', 'proc', '/proc', 'proc', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
+    mountOp('mount /sys', 'sysfs', '/sys', 'sysfs', sysFlags, NULL),
+    ...(existsSync('/sys/fs/cgroup/cgroup.controllers') ? [{ ...mountOp('mount /sys/fs/cgroup', 'cgroup2', '/sys/fs/cgroup', 'cgroup2', sysFlags, NULL), onError: 'next' } as const] : []),
+    mountOp('mount /dev', 'tmpfs', '/dev', 'tmpfs', MS.NOSUID | MS.STRICTATIME, 'mode=755,size=65536k'),
+    ...DEVICES.map(([name, major, minor]): Op => ({ what: `make /dev/${name}`, call: 'mknodat', args: [AT_FDCWD, { text: `/dev/${name}` }, S.IFCHR | 0o666, (major << 8) | minor] })),
+    ...['pts', 'shm', 'mqueue'].map((name): Op => ({ what: `make /dev/${name}`, call: 'mkdirat', args: [AT_FDCWD, { text: `/dev/${name}` }, 0o755] })),
+    mountOp('mount /dev/pts', 'devpts', '/dev/pts', 'devpts', MS.NOSUID | MS.NOEXEC, 'newinstance,ptmxmode=0666,mode=0620,gid=5'),
+    mountOp('mount /dev/shm', 'shm', '/dev/shm', 'tmpfs', MS.NOSUID | MS.NOEXEC | MS.NODEV, `mode=1777,size=${spec.shmSize ?? 64 << 20}`),
+    mountOp('mount /dev/mqueue', 'mqueue', '/dev/mqueue', 'mqueue', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
+    ...([['/proc/self/fd', 'fd'], ['/proc/self/fd/0', 'stdin'], ['/proc/self/fd/1', 'stdout'], ['/proc/self/fd/2', 'stderr'], ['pts/ptmx', 'ptmx'], ['/proc/kcore', 'core']] as const)
+      .map(([to, name]): Op => ({ what: `link /dev/${name}`, call: 'symlinkat', args: [{ text: to }, AT_FDCWD, { text: `/dev/${name}` }] })),
+    ...(spec.confined ? maskOps() : []),
+  ];
+}
+
+/** Hides what tells or changes the host. The paths lie on file systems that were mounted just now, so no link is in them. */
+function maskOps(): Op[] {
+  const masks = MASKED_PATHS.filter((target) => existsSync(target)).map((target) => (statSync(target).isDirectory()
+    ? mountOp(`mask ${target}`, 'tmpfs', target, 'tmpfs', MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, 'size=0')
+    : mountOp(`mask ${target}`, '/dev/null', target, NULL, MS.BIND, NULL)));
+  const readonly = READONLY_PATHS.filter((target) => existsSync(target)).flatMap((target) => [
+    mountOp(`hold ${target}`, target, target, NULL, MS.BIND | MS.REC, NULL),
+    mountOp(`make ${target} read-only`, NULL, target, NULL, MS.REMOUNT | MS.BIND | MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, NULL),
+  ]);
+  return [...masks, ...readonly];
+}
+
+/** Mounts inside the new root, where a link can lead nowhere else. */
+function targetOps(spec: ProcessSpec): Op[] {
+  const points = spec.mountPoints.map((point): Op => (point.kind === 'directory'
+    ? { what: `make ${point.path}`, call: 'mkdirat', args: [AT_FDCWD, { path: point.path }, 0o755], onError: 'next' }
+    : { what: `make ${point.path}`, call: 'mknodat', args: [AT_FDCWD, { path: point.path }, S.IFREG | 0o644, 0], onError: 'next' }));
+  const mounts = spec.mounts.flatMap((mount, i): Op[] => {
+    if (mount.kind === 'tmpfs') {
+      const size = mount.size === undefined ? '' : `,size=${mount.size}`;
+      return [mountOp(`mount a tmpfs on ${mount.target}`, 'tmpfs', mount.target, 'tmpfs', MS.NOSUID | MS.NODEV, `mode=${(mount.mode ?? 0o1777).toString(8)}${size}`)];
+    }
+    const bind = mountOp(`mount ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, mount.target, NULL, MS.BIND | MS.REC, NULL);
+    const flags = MS.REMOUNT | MS.BIND | MS.NODEV | (mount.readonly ? MS.RDONLY : 0) | (mount.kind === 'file' ? MS.NOSUID | MS.NOEXEC : 0);
+    return [bind, mountOp(`restrict ${mount.target}`, NULL, mount.target, NULL, flags, NULL)];
+  });
+  return [...points, ...mounts];
+}
+
+/** Brings up `lo`. linux/if.h, struct ifreq: a name of 16 bytes, then the flags. */
+function loopbackOps(): Op[] {
+  const AF_INET = 2;
+  const SOCK_DGRAM = 2;
+  const SIOCSIFFLAGS = 0x8914;
+  const IFF_UP = 1;
+  const request = Buffer.alloc(40);
+  request.write('lo', 'latin1');
+  request.writeUInt16LE(IFF_UP, 16);
+  return [
+    { what: 'open a socket', call: 'socket', args: [AF_INET, SOCK_DGRAM, 0], save: 'socket' },
+    { what: 'bring up the loopback device', call: 'ioctl', args: [{ saved: 'socket' }, SIOCSIFFLAGS, { bytes: request }] },
+  ];
+}
+
+/** Limits, then identity, then capabilities: each step still has the right to make the next. */
+function privilegeOps(spec: ProcessSpec): Op[] {
+  const mask = capabilityMask(spec.capabilities);
+  const kept = spec.user.uid === 0 ? mask : 0n;
+  const header = Buffer.alloc(8);
+  header.writeUInt32LE(CAPABILITY_VERSION_3, 0);
+  const sets = Buffer.alloc(24); // two of {effective, permitted, inheritable}; nothing is inheritable
+  for (const half of [0, 1]) {
+    const bits = Number((kept >> BigInt(32 * half)) & 0xffffffffn);
+    sets.writeUInt32LE(bits, half * 12);
+    sets.writeUInt32LE(bits, half * 12 + 4);
+  }
+  const groups = Buffer.alloc(Math.max(4, spec.user.groups.length * 4));
+  spec.user.groups.forEach((gid, i) => groups.writeUInt32LE(gid, i * 4));
+  return [
+    ...(spec.ulimits ?? []).map((limit): Op => ({ what: `set ulimit ${limit.name}`, call: 'prlimit64', args: [0, RLIMITS[limit.name] ?? -1, { bytes: pair(limit.soft, limit.hard) }, NULL] })),
+    { what: 'clear ambient capabilities', call: 'prctl', args: [PR.CAP_AMBIENT, PR.CAP_AMBIENT_CLEAR_ALL, 0, 0, 0], onError: 'next' },
+    ...ALL_CAPABILITIES.flatMap((name, number): Op[] => (spec.capabilities.includes(name) ? [] : [
+      { what: `drop ${name}`, call: 'prctl', args: [PR.CAPBSET_DROP, number, 0, 0, 0], onError: 'next' },
+    ])),
+    { what: 'set the groups', call: 'setgroups', args: [spec.user.groups.length, { bytes: groups }] },
+    { what: `become group ${spec.user.gid}`, call: 'setresgid', args: [spec.user.gid, spec.user.gid, spec.user.gid] },
+    { what: `become user ${spec.user.uid}`, call: 'setresuid', args: [spec.user.uid, spec.user.uid, spec.user.uid] },
+    { what: 'set capabilities', call: 'capset', args: [{ bytes: header }, { bytes: sets }] },
+    // A change of identity clears the parent-death signal.
+    { what: 'tie the command to init', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
+    { what: 'set the umask', call: 'umask', args: [0o022] },
+  ];
+}
+
+function pair(soft: number, hard: number): Buffer {
+  const limits = Buffer.alloc(16);
+  const bits = (value: number): bigint => (value < 0 ? 0xffffffffffffffffn : BigInt(value));
+  limits.writeBigUInt64LE(bits(soft), 0);
+  limits.writeBigUInt64LE(bits(hard), 8);
+  return limits;
+}
+
+/** Tries the command in each directory of PATH, as execvp does. */
+function execOps(spec: ProcessSpec): Op[] {
+  const [command = ''] = spec.args;
+  const argv: Arg = { strings: spec.args };
+  const envp: Arg = { strings: spec.env };
+  const candidates = command.includes('/') ? [command] : searchPath(spec.env).map((dir) => `${dir}/${command}`);
+  return candidates.map((file, i): Op => ({
+    what: `execute ${file}`, call: 'execve', args: [{ text: file }, argv, envp], onError: i === candidates.length - 1 ? 'fail' : 'next',
+  }));
+}
+
+function searchPath(env: readonly string[]): string[] {
+  const value = env.find((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) || '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+  return value.split(':').map((dir) => dir || '.');
+}
