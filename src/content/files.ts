@@ -1,0 +1,131 @@
+import { randomBytes } from 'node:crypto';
+import { linkSync, mkdirSync, readFileSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { MbuildError, errnoOf } from '../diagnostics/error';
+import { isAlive, ownIdentity } from '../linux/process';
+import { formatOwner, parseOwner } from './owner';
+
+/** A fresh name in the store's `tmp`; it says whose it is, so that what a dead process left can be collected. */
+export function tempName(root: string, what: string): string {
+  return path.join(root, 'tmp', `${what}.${randomBytes(6).toString('hex')}.${formatOwner(ownIdentity())}`);
+}
+
+/** True for a name by {@link tempName} whose process has ended. */
+export function isAbandoned(name: string): boolean {
+  const owner = parseOwner(name.slice(name.lastIndexOf('.') + 1));
+  return owner !== undefined && !isAlive(owner);
+}
+
+/** Replaces a file of the store as a whole: readers see the old text or the new one. */
+export function replaceFile(root: string, file: string, text: string | Uint8Array): void {
+  const temp = tempName(root, 'file');
+  storing(file, () => {
+    writeInto(temp, text);
+    for (let tries = 0; ; tries++) {
+      try {
+        return renameSync(temp, file);
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT' || tries === 3) throw error;
+        // The folder is made by the first file in it; another process may just have removed it as empty.
+        mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+      }
+    }
+  });
+}
+
+/** Makes a file of the store unless it is there; false when another was first. */
+export function createFile(root: string, file: string, text: string): boolean {
+  const temp = tempName(root, 'file');
+  return storing(file, () => {
+    writeInto(temp, text);
+    try {
+      mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+      linkSync(temp, file);
+      return true;
+    } catch (error) {
+      if (errnoOf(error) === 'EEXIST') return false;
+      throw error;
+    } finally {
+      removeFile(temp);
+    }
+  });
+}
+
+/** Deletes a file; a missing one is as good. */
+export function removeFile(file: string): void {
+  try {
+    unlinkSync(file);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+}
+
+/** A JSON file of the store; `undefined` when it is not there. @throws MbuildError STORE_CORRUPT. */
+export function readJson<T>(file: string): T | undefined {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
+    throw storeError(error, file);
+  }
+  try {
+    return JSON.parse(text) as T;
+  } catch (cause) {
+    throw new MbuildError('STORE_CORRUPT', `${file} is not valid JSON`, { cause, hint: 'delete the file; what it described is made again when needed' });
+  }
+}
+
+/** Sorted names in a folder of the store; none when it is not there. */
+export function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return [];
+    throw error;
+  }
+}
+
+/** Runs a write to the store; system errors come out as {@link storeError}. */
+export function storing<T>(file: string, write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    throw storeError(error, file);
+  }
+}
+
+/** A system error about a file of the store as an MbuildError: NO_SPACE, PERMISSION_DENIED or IO_FAILED. */
+export function storeError(error: unknown, file: string): unknown {
+  switch (errnoOf(error)) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new MbuildError('NO_SPACE', `no space left to write ${file}`, { cause: error, hint: 'free some space, or move the store with --root' });
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new MbuildError('PERMISSION_DENIED', `may not access ${file}`, { cause: error, hint: 'use a store of your own with --root' });
+    case 'ENOENT':
+    case 'ENOTDIR':
+    case 'EIO':
+    case 'EMFILE':
+    case 'EISDIR':
+      return new MbuildError('IO_FAILED', `cannot access ${file}: ${(error as Error).message}`, { cause: error });
+    default:
+      return error;
+  }
+}
+
+function writeInto(temp: string, text: string | Uint8Array): void {
+  try {
+    writeFileSync(temp, text, { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') {
+      mkdirSync(path.dirname(temp), { recursive: true, mode: 0o700 });
+      writeFileSync(temp, text, { flag: 'wx', mode: 0o600 });
+      return;
+    }
+    removeFile(temp);
+    throw error;
+  }
+}

@@ -1,0 +1,12 @@
+import type { ProcessIdentity } from '../linux/process';
+
+/** A process as part of a file name, so that what it leaves behind when killed is known as garbage. */
+export function formatOwner(owner: ProcessIdentity): string {
+  return `${owner.pid}-${owner.startTime}-${owner.boot}`;
+}
+
+/** Reads what {@link formatOwner} wrote; `undefined` for anything else. */
+export function parseOwner(text: string): ProcessIdentity | undefined {
+  const [, pid, startTime, boot] = /^(\d+)-(\d+)-([0-9a-f-]{36})$/.exec(text) ?? [];
+  return boot === undefined ? undefined : { pid: Number(pid), startTime: Number(startTime), boot };
+}

@@ -1,0 +1,48 @@
+import type { Credentials } from './credentials';
+
+/** What a registry asks for in `WWW-Authenticate`. */
+export type Challenge =
+  | { readonly scheme: 'basic' }
+  | { readonly scheme: 'bearer'; readonly realm: string; readonly service?: string | undefined; readonly scope?: string | undefined };
+
+/** Reads the first challenge that mbuild can answer, Bearer before Basic. RFC 9110, 11.6.1; distribution, "Token Authentication". */
+export function parseChallenge(header: string | undefined): Challenge | undefined {
+  if (header === undefined) return undefined;
+  const bearer = /(?:^|,\s*)bearer\s+(.*)$/is.exec(header)?.[1];
+  if (bearer !== undefined) {
+    const parameters = new Map<string, string>();
+    for (const [, name = '', quoted, bare] of bearer.matchAll(/([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g)) {
+      if (!parameters.has(name.toLowerCase())) parameters.set(name.toLowerCase(), quoted?.replace(/\\(.)/g, '$1') ?? bare ?? '');
+    }
+    const realm = parameters.get('realm');
+    if (realm !== undefined) return { scheme: 'bearer', realm, service: parameters.get('service'), scope: parameters.get('scope') };
+  }
+  return /(?:^|,\s*)basic(?:\s|$)/i.test(header) ? { scheme: 'basic' } : undefined;
+}
+
+/** The value of an `Authorization: Basic` header; `undefined` for what cannot be one. */
+export function basicHeader(credentials: Credentials | undefined): string | undefined {
+  if (credentials?.kind !== 'password') return undefined;
+  return `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`, 'utf8').toString('base64')}`;
+}
+
+/** A token with its end, in milliseconds since the epoch. */
+export interface Token {
+  readonly value: string;
+  readonly expires: number;
+}
+
+/** Reads a token server's answer. Tokens live 60 s when nothing is said. Distribution, "Token Response Fields". */
+export function parseToken(text: string, now: number): Token | undefined {
+  let answer: { token?: unknown; access_token?: unknown; expires_in?: unknown };
+  try {
+    answer = JSON.parse(text) as typeof answer;
+  } catch {
+    return undefined;
+  }
+  const value = typeof answer.token === 'string' ? answer.token : answer.access_token;
+  if (typeof value !== 'string' || value === '') return undefined;
+  const seconds = typeof answer.expires_in === 'number' ? Math.max(60, answer.expires_in) : 60;
+  // Given up a little early, so that a token does not end on the way.
+  return { value, expires: now + (seconds - 10) * 1000 };
+}

@@ -1,0 +1,133 @@
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import path from 'node:path';
+import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
+import { DEFAULT_REGISTRY } from '../oci/reference';
+import { runCommand } from '../sandbox/command';
+import type { Repository } from './registry';
+
+/** What a user proves an identity with; an identity token is an OAuth2 refresh token. */
+export type Credentials =
+  | { readonly kind: 'password'; readonly username: string; readonly password: string }
+  | { readonly kind: 'identityToken'; readonly token: string };
+
+/** Where credentials are looked for. */
+export interface CredentialOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** `--authfile`: the only file that is read when given. */
+  readonly authFile?: string | undefined;
+}
+
+/** Docker's config.json and containers' auth.json: docker/cli, "docker config.json"; containers-auth.json(5). */
+interface AuthFile {
+  readonly auths?: Readonly<Record<string, { readonly auth?: string; readonly username?: string; readonly password?: string; readonly identitytoken?: string }>>;
+  readonly credHelpers?: Readonly<Record<string, string>>;
+  readonly credsStore?: string;
+}
+
+/** Docker Hub's name in files and helpers. */
+const HUB_SERVER = 'https://index.docker.io/v1/';
+const HUB_HOSTS = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
+
+/**
+ * The credentials for a repository, from the first file that has some: `--authfile`, `REGISTRY_AUTH_FILE`,
+ * `$XDG_RUNTIME_DIR/containers/auth.json`, `$DOCKER_CONFIG/config.json`, `~/.docker/config.json`. Hosts must match exactly.
+ * @throws MbuildError USAGE for a named file that cannot be read, REGISTRY_DENIED when a credential helper fails.
+ */
+export async function findCredentials(repository: Repository, options: CredentialOptions): Promise<Credentials | undefined> {
+  for (const file of authFiles(options)) {
+    const auth = readAuthFile(file.path, file.required);
+    const found = auth === undefined ? undefined : await lookUp(auth, repository, file.path);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** The files that hold credentials, in order of preference. */
+export function authFiles({ env, authFile }: CredentialOptions): { readonly path: string; readonly required: boolean }[] {
+  if (authFile !== undefined) return [{ path: authFile, required: true }];
+  const files: { path: string; required: boolean }[] = [];
+  if (env.REGISTRY_AUTH_FILE) files.push({ path: env.REGISTRY_AUTH_FILE, required: true });
+  if (env.XDG_RUNTIME_DIR) files.push({ path: path.join(env.XDG_RUNTIME_DIR, 'containers', 'auth.json'), required: false });
+  if (env.DOCKER_CONFIG) files.push({ path: path.join(env.DOCKER_CONFIG, 'config.json'), required: false });
+  files.push({ path: path.join(env.HOME || homedir(), '.docker', 'config.json'), required: false });
+  return files;
+}
+
+async function lookUp(auth: AuthFile, repository: Repository, file: string): Promise<Credentials | undefined> {
+  const keys = namesOf(repository);
+  const helperKey = keys.find((key) => auth.credHelpers?.[key] !== undefined);
+  const helper = helperKey === undefined ? auth.credsStore : auth.credHelpers?.[helperKey];
+  if (helper) {
+    const server = repository.registry === DEFAULT_REGISTRY ? HUB_SERVER : repository.registry;
+    const found = await askHelper(helper, helperKey ?? server);
+    if (found !== undefined) return found;
+  }
+  const entries = Object.entries(auth.auths ?? {});
+  for (const key of keys) {
+    const entry = entries.find(([name]) => normalKey(name) === key)?.[1];
+    if (entry?.identitytoken) return { kind: 'identityToken', token: entry.identitytoken };
+    if (entry?.auth) return decodeBasic(entry.auth, key, file);
+    if (entry?.username !== undefined && entry.password !== undefined) return { kind: 'password', username: entry.username, password: entry.password };
+  }
+  return undefined;
+}
+
+/** What a repository may be filed under: `host/a/b`, `host/a`, `host`; the most specific first. */
+function namesOf({ registry, repository }: Repository): string[] {
+  const hosts = registry === DEFAULT_REGISTRY ? HUB_HOSTS : [registry];
+  const parts = repository.split('/').filter((part) => part !== '');
+  const paths = parts.map((_, i) => `/${parts.slice(0, parts.length - i).join('/')}`);
+  return [...paths, ''].flatMap((suffix) => hosts.map((host) => host + suffix));
+}
+
+/** Docker files hosts as `https://host/v1/` too. */
+function normalKey(name: string): string {
+  return name.replace(/^https?:\/\//, '').replace(/\/v[12]\/?$/, '').replace(/\/$/, '');
+}
+
+function decodeBasic(auth: string, key: string, file: string): Credentials {
+  const text = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '');
+  const colon = text.indexOf(':');
+  if (colon <= 0) throw new MbuildError('USAGE', `${file} has broken credentials for ${key}`, { hint: `log in again: mbuild login ${key}` });
+  return { kind: 'password', username: text.slice(0, colon), password: text.slice(colon + 1) };
+}
+
+/** docker-credential-helpers: `get` with the server on standard input answers `{ ServerURL, Username, Secret }`. */
+async function askHelper(helper: string, server: string): Promise<Credentials | undefined> {
+  const program = `docker-credential-${helper}`;
+  if (!/^[\w.-]+$/.test(helper)) throw new MbuildError('USAGE', `${JSON.stringify(helper)} is not the name of a credential helper`);
+  const result = await runCommand(program, ['get'], { input: server }).catch((error: unknown) => {
+    if (!isMbuildError(error, 'EXEC_NOT_FOUND')) throw error;
+    throw new MbuildError('REGISTRY_DENIED', `the credential helper ${program} is not installed`, { cause: error, hint: 'install it, or take it out of config.json' });
+  });
+  if (result.exitCode !== 0) {
+    if (/not found|no credentials/i.test(result.stdout + result.stderr)) return undefined;
+    throw new MbuildError('REGISTRY_DENIED', `${program} failed with code ${result.exitCode} for ${server}`, { output: result.stderr });
+  }
+  let answer: { Username?: string; Secret?: string };
+  try {
+    answer = JSON.parse(result.stdout) as typeof answer;
+  } catch {
+    // The answer itself may hold the secret, so it is not shown.
+    throw new MbuildError('REGISTRY_DENIED', `${program} did not answer in JSON for ${server}`);
+  }
+  if (!answer.Secret) return undefined;
+  return answer.Username === '<token>' ? { kind: 'identityToken', token: answer.Secret } : { kind: 'password', username: answer.Username ?? '', password: answer.Secret };
+}
+
+function readAuthFile(file: string, required: boolean): AuthFile | undefined {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (!required || errnoOf(error) === 'ENOENT') return undefined;
+    throw new MbuildError('USAGE', `cannot read the credentials in ${file}`, { cause: error });
+  }
+  if (text.trim() === '') return undefined;
+  try {
+    return JSON.parse(text) as AuthFile;
+  } catch {
+    throw new MbuildError('USAGE', `${file} is not valid JSON`, { hint: 'mend or delete it, then log in again' });
+  }
+}

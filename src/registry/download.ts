@@ -1,0 +1,79 @@
+import { open } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ContentStore } from '../content/store';
+import { storeError } from '../content/files';
+import { MbuildError, isMbuildError } from '../diagnostics/error';
+import type { Descriptor } from '../oci/image';
+import type { ImageSource, Repository } from './registry';
+import { isTransient } from './transport';
+
+/** How long a download that breaks off is pursued. */
+export interface Patience {
+  /** Breaks in a row without a single new byte. */
+  readonly attempts: number;
+  /** The first pause in milliseconds; it doubles every time. */
+  readonly pauseMs: number;
+}
+
+const PATIENCE: Patience = { attempts: 5, pauseMs: 250 };
+
+/**
+ * Brings a blob into the store, where a part of it may lie already: a break in the middle is resumed, not restarted,
+ * by this process and by a later one. `progress` is called with the bytes that are there. A blob that is there is left alone.
+ * @throws MbuildError DIGEST_MISMATCH, SIZE_MISMATCH, NO_SPACE, CANCELED, and what {@link ImageSource.blob} throws.
+ */
+export async function downloadBlob(
+  source: ImageSource, content: ContentStore, repository: Repository, blob: Descriptor, signal: AbortSignal,
+  progress: (bytes: number, retrying?: boolean) => void = () => undefined, patience: Patience = PATIENCE,
+): Promise<void> {
+  if (content.size(blob.digest) !== undefined) return;
+  for (let breaks = 0; ; ) {
+    const before = content.partial(blob.digest);
+    if (before.size >= blob.size) break;
+    const failure = await appendFrom(source, repository, blob, before, signal, progress).catch((error: unknown) => {
+      if (isTransient(error)) return error;
+      throw error;
+    });
+    const after = content.partial(blob.digest).size;
+    if (after >= blob.size) break;
+    // A body that ended in good order and too early has nothing more to come.
+    breaks = after > before.size ? 1 : breaks + 1;
+    if (breaks >= patience.attempts) {
+      if (failure === undefined) break;
+      throw new MbuildError('REGISTRY_UNREACHABLE', `the connection to ${repository.registry} keeps breaking at byte ${after} of ${blob.digest}`, {
+        cause: failure, hint: 'what was fetched is kept; the next try goes on from there',
+      });
+    }
+    progress(after, true);
+    await sleep(patience.pauseMs * 2 ** (breaks - 1), undefined, { signal }).catch((cause: unknown) => {
+      throw new MbuildError('CANCELED', 'the download was stopped', { cause });
+    });
+  }
+  await content.adopt({ digest: blob.digest, size: blob.size });
+}
+
+/** Appends what comes to the partial file; more bytes than the blob has are an error. */
+async function appendFrom(
+  source: ImageSource, repository: Repository, blob: Descriptor, partial: { readonly path: string; readonly size: number },
+  signal: AbortSignal, progress: (bytes: number) => void,
+): Promise<undefined> {
+  const body = await source.blob(repository, blob, partial.size, signal);
+  const file = await open(partial.path, body.start === 0 ? 'w' : 'a', 0o600).catch((error: unknown) => {
+    throw storeError(error, partial.path);
+  });
+  let size = body.start;
+  try {
+    for await (const chunk of body.bytes) {
+      size += chunk.length;
+      if (size > blob.size) throw new MbuildError('SIZE_MISMATCH', `${repository.registry} sends more than the ${blob.size} bytes that ${blob.digest} has`);
+      for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at)).bytesWritten;
+      progress(size);
+    }
+  } catch (error) {
+    if (isMbuildError(error, 'SIZE_MISMATCH')) await file.truncate(0);
+    throw storeError(error, partial.path);
+  } finally {
+    await file.close();
+  }
+  return undefined;
+}

@@ -1,0 +1,68 @@
+import type { Digest } from '../oci/digest';
+import type { Descriptor } from '../oci/image';
+import type { Reference } from '../oci/reference';
+
+/** A place for images under a registry: a Reference without tag and digest. */
+export type Repository = Pick<Reference, 'registry' | 'repository'>;
+
+/** A manifest or index exactly as the registry has it. */
+export interface RawManifest {
+  readonly descriptor: Descriptor;
+  readonly bytes: Buffer;
+}
+
+/** The bytes of a blob from `start` on. They are not verified: `downloadBlob` or ContentStore.ingest does. */
+export interface BlobBody {
+  /** Where the body begins: 0 when the server ignored the range that was asked for. */
+  readonly start: number;
+  readonly bytes: AsyncIterable<Uint8Array>;
+}
+
+/** A blob to be sent. */
+export interface BlobSource {
+  readonly descriptor: Descriptor;
+  /** Its bytes from `start` on; may be called again after a break. */
+  open(start: number): AsyncIterable<Uint8Array>;
+  /** A repository of the same registry that may have it: mounted from there rather than sent. */
+  readonly from?: string | undefined;
+}
+
+/** How a blob came to be in the registry. */
+export type Sent = 'exists' | 'mounted' | 'uploaded';
+
+/**
+ * Images can be fetched from here. Every call may throw MbuildError REGISTRY_UNREACHABLE, REGISTRY_DENIED, TLS_FAILED,
+ * REGISTRY_FAILED or CANCELED; passing failures (429, 5xx, broken connections) are tried again first.
+ */
+export interface ImageSource {
+  /** What a reference points at, without its bytes; `undefined` when the registry has no such manifest. */
+  resolve(ref: Reference, signal: AbortSignal): Promise<Descriptor | undefined>;
+  /** The manifest, verified against the reference's digest. @throws MbuildError IMAGE_NOT_FOUND, DIGEST_MISMATCH, LIMIT_EXCEEDED. */
+  manifest(ref: Reference, signal: AbortSignal): Promise<RawManifest>;
+  /** @throws MbuildError IMAGE_NOT_FOUND when the registry lacks the blob. */
+  blob(repository: Repository, blob: Descriptor, start: number, signal: AbortSignal): Promise<BlobBody>;
+}
+
+/** Images can be sent here. */
+export interface ImageTarget {
+  /** Sends a blob unless it is there; `sent` is called with the bytes that were accepted so far. */
+  pushBlob(repository: Repository, blob: BlobSource, signal: AbortSignal, sent?: (bytes: number) => void): Promise<Sent>;
+  /** Stores a manifest under the reference's tag, or under its digest when it has no tag. Its blobs must be there. */
+  pushManifest(ref: Reference, manifest: RawManifest, signal: AbortSignal): Promise<Digest>;
+}
+
+/** What a registry has. */
+export interface Catalog {
+  /** Tags in the registry's order; `undefined` when there is no such repository. */
+  tags(repository: Repository, signal: AbortSignal): Promise<string[] | undefined>;
+  /** Repositories of the whole registry; many public ones refuse this. */
+  repositories(registry: string, signal: AbortSignal): Promise<string[]>;
+}
+
+/** A distribution client. OCI distribution-spec 1.1. */
+export interface Registry extends ImageSource, ImageTarget, Catalog {
+  /** Whether the registry takes the credentials that are configured for it: `login`. */
+  check(registry: string, signal: AbortSignal): Promise<void>;
+  /** Closes idle connections. */
+  close(): Promise<void>;
+}
