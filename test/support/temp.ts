@@ -1,0 +1,55 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+
+/** Directories of one test file; all are gone after its last test. */
+export interface TempDirs {
+  /** A new, empty directory. */
+  dir(name?: string): string;
+}
+
+/** Call once at the top of a test file (or in a `describe`): what it hands out is unmounted and deleted after the last test. */
+export function useTemp(): TempDirs {
+  const made: string[] = [];
+  afterAll(() => {
+    for (const dir of made) removeTree(dir);
+  });
+  return {
+    dir(name = 'test') {
+      const dir = mkdtempSync(join(tmpdir(), `mbuild-${name}-`));
+      made.push(dir);
+      return dir;
+    },
+  };
+}
+
+/** Writes files under a directory: path → content. Paths that end in `/` are made as directories. Returns the directory. */
+export function writeFiles(dir: string, files: Readonly<Record<string, string | Uint8Array>>): string {
+  for (const [path, content] of Object.entries(files)) {
+    if (path.endsWith('/')) {
+      mkdirSync(join(dir, path), { recursive: true });
+    } else {
+      mkdirSync(dirname(join(dir, path)), { recursive: true });
+      writeFileSync(join(dir, path), content);
+    }
+  }
+  return dir;
+}
+
+/** Mount points of this process's mount namespace that are at or under a directory, deepest first. */
+export function mountsLeft(dir: string): string[] {
+  return readFileSync('/proc/self/mountinfo', 'latin1')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .map((path) => path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8))))
+    .filter((path) => path === dir || path.startsWith(`${dir}/`))
+    .sort()
+    .reverse();
+}
+
+/** Unmounts what is mounted under a directory and deletes it. */
+export function removeTree(dir: string): void {
+  for (const mount of mountsLeft(dir)) spawnSync('umount', ['-l', mount]);
+  rmSync(dir, { recursive: true, force: true });
+}
