@@ -13,14 +13,7 @@ sh test/support/packages.sh skopeo:skopeo umoci:umoci podman:podman docker-regis
   busybox:busybox-static zstd:zstd xz:xz-utils bzip2:bzip2 python3:python3 git:git unshare:util-linux setpriv:util-linux \
   getcap:libcap2-bin
 
-# Stores need a file system that overlay can use for its upper directories; another overlay is none.
-pick_tmp() {
-  for dir in "${TMPDIR:-/tmp}" /var/tmp "$here/node_modules"; do
-    [ -d "$dir" ] && [ -w "$dir" ] && case $(stat -f -c %T "$dir") in overlay*) ;; *) echo "$dir"; return ;; esac
-  done
-  echo "${TMPDIR:-/tmp}"
-}
-tmp=$(mktemp -d "$(pick_tmp)/mbuild-tests.XXXXXX")
+tmp=$(sh test/support/scratch.sh mbuild-tests)
 
 # Ends what tests left running (known by its TMPDIR), unmounts what they left mounted, and deletes their files.
 left_processes() {
