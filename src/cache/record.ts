@@ -1,0 +1,41 @@
+import type { ChainID, DiffID } from '../oci/digest';
+import type { CacheKey, KeyInput, ResultId } from './key';
+
+/** The layer that a step left. */
+export interface RecordedLayer {
+  readonly diffId: DiffID;
+  /** The layer together with those below it: where the store finds it. */
+  readonly chainId: ChainID;
+  /** Bytes of the tar, and of its files. */
+  readonly size: number;
+  readonly contentSize: number;
+  /** Hash of the layer without its times; absent until it was needed once. */
+  readonly treeDigest?: string | undefined;
+}
+
+/** A result of a step: from its key to what it left. */
+export interface CacheRecord {
+  readonly version: 1;
+  readonly key: CacheKey;
+  readonly input: KeyInput;
+  /** The tree that came out, for the keys of what follows. */
+  readonly result: ResultId;
+  /** Absent when the step changed nothing: the tree is its parent's. */
+  readonly layer?: RecordedLayer | undefined;
+  /** RFC 3339: goes into the image's history, so that a rebuild from the cache is the same image. */
+  readonly created: string;
+  readonly durationMs: number;
+}
+
+/** Records by key, and by what may have the same outcome. Shared by processes; a record is whole or not there. */
+export interface CacheStore {
+  /** The record of a key. One that cannot be read is none, and is reported to `onCorrupt`. */
+  get(key: CacheKey): CacheRecord | undefined;
+  /** Stores a record; one that is there already is replaced. */
+  put(record: CacheRecord): void;
+  /** Earlier records of the same operation on the same parent, under whatever arguments and mounts. */
+  candidates(family: string): CacheRecord[];
+  /** Every record, for listing and pruning. */
+  list(): CacheRecord[];
+  delete(key: CacheKey): void;
+}

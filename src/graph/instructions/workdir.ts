@@ -1,0 +1,21 @@
+import path from 'node:path';
+import type { InstructionOf } from '../../dockerfile/instruction';
+import { expandIn, mistake, withConfig, withHistory, withStep, type StageScopeReader, type StageState } from '../state';
+
+type WordInstruction = InstructionOf<'WORKDIR' | 'USER' | 'STOPSIGNAL' | 'MAINTAINER'>;
+
+/** `WORKDIR`: relative ones continue the one before; the directory is made if it is missing. */
+export function planWorkdir(instruction: WordInstruction, state: StageState, scope: StageScopeReader): StageState {
+  const value = expandIn(instruction, instruction.value, state, scope);
+  if (value === '') throw mistake(scope, instruction, 'DOCKERFILE_SEMANTIC', 'WORKDIR is empty after expansion', 'is the variable in it set at this point?');
+  const target = absolute(value, state);
+  const next = withConfig(state, { WorkingDir: target });
+  if (target === '/') return withHistory(next, `WORKDIR ${target}`);
+  const step = scope.makeStep({ kind: 'mkdir', path: target, user: state.config.User ?? '' }, `WORKDIR ${value}`, instruction.range);
+  return withStep(next, step, `WORKDIR ${target}`);
+}
+
+/** A path of an instruction, taken from the working directory, cleaned. */
+export function absolute(value: string, state: StageState): string {
+  return path.posix.resolve('/', state.config.WorkingDir ?? '/', value);
+}

@@ -1,0 +1,100 @@
+import type { Diagnostic, ErrorCode } from '../diagnostics/error';
+import { MbuildError } from '../diagnostics/error';
+import type { SourceFile, SourceRange } from '../diagnostics/range';
+import { expandWord, type Escape } from '../dockerfile/expand';
+import type { Instruction } from '../dockerfile/instruction';
+import type { ContainerConfig } from '../oci/image';
+import type { Platform } from '../oci/platform';
+import type { HistoryItem, StagePlan, Step, BaseImage } from './graph';
+import type { Operation } from './operation';
+import type { NetworkMode } from '../sandbox/sandbox';
+
+/** A stage half-way through its instructions. Instructions return a new one. */
+export interface StageState {
+  readonly config: ContainerConfig;
+  readonly author?: string | undefined;
+  /** ENV and ARG, in order of last assignment: what RUN sees and words expand with. */
+  readonly env: ReadonlyMap<string, string>;
+  /** Names of the ARGs declared so far. */
+  readonly args: readonly string[];
+  /** Whether this stage has set CMD, which an ENTRYPOINT then leaves alone. */
+  readonly hasCmd: boolean;
+  readonly steps: readonly Step[];
+  readonly history: readonly HistoryItem[];
+}
+
+/** What instructions may ask while they are planned. */
+export interface StageScopeReader {
+  readonly file: SourceFile;
+  readonly escape: Escape;
+  readonly stageName: string;
+  readonly platform: Platform;
+  readonly network: NetworkMode;
+  readonly allowInsecure: boolean;
+  /** Arguments of the command line, and the predefined ones. */
+  readonly buildArgs: ReadonlyMap<string, string>;
+  /** ARGs before the first FROM, expanded. */
+  readonly globalArgs: ReadonlyMap<string, string | undefined>;
+  /** `TARGETPLATFORM` and the like: known where an ARG names them. */
+  readonly platformArgs: ReadonlyMap<string, string>;
+  /** A stage above this one, by name or number. */
+  readonly findStage: (name: string) => StagePlan | undefined;
+  readonly hasContext: (name: string) => boolean;
+  /** An image to copy from. */
+  readonly findImage: (name: string, range: SourceRange) => Promise<BaseImage>;
+  /** The next step of this stage. */
+  readonly makeStep: (operation: Operation, display: string, range: SourceRange) => Step;
+  readonly warn: (diagnostic: Diagnostic) => void;
+}
+
+/** Adds a line of history that changed the config alone. */
+export function withHistory(state: StageState, createdBy: string): StageState {
+  return { ...state, history: [...state.history, { createdBy }] };
+}
+
+/** Adds a step and its line of history. */
+export function withStep(state: StageState, step: Step, createdBy: string): StageState {
+  return { ...state, steps: [...state.steps, step], history: [...state.history, { createdBy, step }] };
+}
+
+/** Changes the config. */
+export function withConfig(state: StageState, change: ContainerConfig): StageState {
+  return { ...state, config: { ...state.config, ...change } };
+}
+
+/** Sets a variable, which becomes the latest. */
+export function withVariable(state: StageState, name: string, value: string): StageState {
+  const env = new Map(state.env);
+  env.delete(name);
+  return { ...state, env: env.set(name, value) };
+}
+
+/** Expands one word of an instruction; a mistake is placed at the instruction. */
+export function expandIn(instruction: Instruction, word: string, state: StageState, scope: StageScopeReader): string {
+  try {
+    return expandWord(word, (name) => state.env.get(name), scope.escape).value;
+  } catch (error) {
+    throw placed(error, scope.file, instruction.range);
+  }
+}
+
+/** The value of a flag that is written once; `undefined` when it is not there. */
+export function flagOf(instruction: Instruction, name: string): string | undefined {
+  return instruction.flags.find((flag) => flag.name === name)?.value;
+}
+
+/** A flag that is on when it is written without a value or with `true`. */
+export function isFlagSet(instruction: Instruction, name: string): boolean {
+  const flag = instruction.flags.find((item) => item.name === name);
+  return flag !== undefined && (flag.value === undefined || /^(?:1|t|true)$/i.test(flag.value));
+}
+
+/** A mistake of an instruction. */
+export function mistake(scope: StageScopeReader, instruction: Instruction, code: ErrorCode, message: string, hint?: string): MbuildError {
+  return new MbuildError(code, message, { file: scope.file, range: instruction.range, hint });
+}
+
+/** The error with its place, if it is ours and has none. */
+export function placed(error: unknown, file: SourceFile, range: SourceRange): unknown {
+  return error instanceof Error && error.name === 'MbuildError' ? (error as MbuildError).at(file, range) : error;
+}
