@@ -13,6 +13,8 @@ export interface Heredoc {
   /** The delimiter, unquoted: also the file name in `COPY <<name /dir/`. */
   readonly name: string;
   readonly content: string;
+  /** The content as written, tabs included: for a shell that reads the heredoc itself, and for history. */
+  readonly raw: string;
   /** False when the delimiter was quoted: variables in the body stay as they are. */
   readonly expand: boolean;
   /** True for `<<-`: leading tabs were taken off (they are off in `content` already). */
@@ -62,8 +64,10 @@ export type Instruction =
 
 export type Keyword = Instruction['keyword'];
 
-/** The instruction of one keyword. */
-export type InstructionOf<K extends Keyword> = Extract<Instruction, { keyword: K }>;
+/** The instruction of one keyword (or of several). */
+export type InstructionOf<K extends Keyword> = WithKeyword<Instruction, K>;
+
+type WithKeyword<I, K> = I extends { readonly keyword: infer W } ? ([K & W] extends [never] ? never : I & { readonly keyword: K & W }) : never;
 
 /** A `FROM` and the instructions under it. */
 export interface Stage {

@@ -1,0 +1,199 @@
+import { MbuildError } from '../diagnostics/error';
+import { didYouMean } from '../diagnostics/suggest';
+import type { Flag } from './instruction';
+
+export type MountType = 'bind' | 'cache' | 'tmpfs' | 'secret' | 'ssh';
+export type Sharing = 'shared' | 'private' | 'locked';
+
+/** One `RUN --mount`, its variables expanded. Absent means: not written; defaults that need the image are the caller's. */
+export interface MountOptions {
+  readonly type: MountType;
+  /** As written: relative ones start at the working directory. */
+  readonly target: string | undefined;
+  readonly source: string | undefined;
+  /** A stage, image or named context. */
+  readonly from: string | undefined;
+  /** Without `ro` or `rw`: false for cache and tmpfs, true for the others. */
+  readonly readOnly: boolean;
+  /** Cache, secret and ssh mounts. */
+  readonly id: string | undefined;
+  readonly sharing: Sharing | undefined;
+  /** Permission bits. */
+  readonly mode: number | undefined;
+  readonly uid: number | undefined;
+  readonly gid: number | undefined;
+  /** Secret and ssh mounts: fail when there is none. */
+  readonly required: boolean;
+  /** The variable that a secret is put into. */
+  readonly env: string | undefined;
+  /** Bytes; tmpfs. */
+  readonly size: number | undefined;
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+const TYPES: readonly string[] = ['bind', 'cache', 'tmpfs', 'secret', 'ssh'] satisfies MountType[];
+const SHARINGS: readonly string[] = ['shared', 'private', 'locked'] satisfies Sharing[];
+
+/** Every key, with the field that it sets. */
+const KEYS: ReadonlyMap<string, keyof MountOptions | 'readWrite'> = new Map([
+  ['type', 'type'], ['from', 'from'], ['source', 'source'], ['src', 'source'], ['target', 'target'], ['dst', 'target'], ['destination', 'target'],
+  ['readonly', 'readOnly'], ['ro', 'readOnly'], ['readwrite', 'readWrite'], ['rw', 'readWrite'], ['id', 'id'], ['sharing', 'sharing'],
+  ['required', 'required'], ['size', 'size'], ['mode', 'mode'], ['uid', 'uid'], ['gid', 'gid'], ['env', 'env'],
+]);
+
+const BARE_KEYS: readonly string[] = ['readOnly', 'readWrite', 'required'];
+const TRUE = ['1', 't', 'T', 'TRUE', 'true', 'True'];
+const FALSE = ['0', 'f', 'F', 'FALSE', 'false', 'False'];
+const SIZE = /^(\d+(?:\.\d+)?) ?(?:([kmgtp])i?)?b?$/i;
+
+/**
+ * The mounts of a RUN, in order. `expand` expands the variables of one value.
+ * @throws {MbuildError} DOCKERFILE_SYNTAX, placed at the flag.
+ */
+export function readMounts(flags: readonly Flag[], expand: (value: string) => string): MountOptions[] {
+  return flags.flatMap((flag) => (flag.name === 'mount' ? [readMount(flag, expand)] : []));
+}
+
+/** What can be said before variables have values: the list is a list, and `from` names no variable. */
+export function checkMount(flag: Flag): MbuildError[] {
+  try {
+    for (const field of fieldsOf(flag)) {
+      const { key, value } = splitField(field);
+      if (key === 'from' && value !== undefined && /\$./.test(value)) {
+        throw wrong(flag, '"from" of a mount takes no variables', 'give the image a stage of its own (FROM $image AS name) and write from=name');
+      }
+    }
+    return [];
+  } catch (error) {
+    if (error instanceof MbuildError) return [error];
+    throw error;
+  }
+}
+
+function readMount(flag: Flag, expand: (value: string) => string): MountOptions {
+  const mount: Writable<MountOptions> = {
+    type: 'bind', target: undefined, source: undefined, from: undefined, readOnly: true, id: undefined, sharing: undefined,
+    mode: undefined, uid: undefined, gid: undefined, required: false, env: undefined, size: undefined,
+  };
+  let access: boolean | undefined;
+  for (const field of fieldsOf(flag)) {
+    const { key, value: written } = splitField(field);
+    const name = KEYS.get(key);
+    if (name === undefined) {
+      if (written === undefined) throw wrong(flag, `"${field}" of a mount is no key=value`, didYouMean(key, KEYS.keys()));
+      throw wrong(flag, `unknown option "${key}" of a mount`, didYouMean(key, KEYS.keys()) ?? `known are ${[...KEYS.keys()].join(', ')}`);
+    }
+    if (written === undefined && !BARE_KEYS.includes(name)) throw wrong(flag, `"${key}" of a mount needs a value`, `write ${key}=…`);
+    const value = written === undefined ? 'true' : expand(written);
+    switch (name) {
+      case 'type':
+        mount.type = oneOf(flag, 'type', value, TYPES) as MountType;
+        break;
+      case 'sharing':
+        mount.sharing = oneOf(flag, 'sharing', value, SHARINGS) as Sharing;
+        break;
+      case 'readOnly':
+        access = boolean(flag, key, value);
+        break;
+      case 'readWrite':
+        access = !boolean(flag, key, value);
+        break;
+      case 'required':
+        onlyFor(flag, key, mount.type, ['secret', 'ssh']);
+        mount.required = boolean(flag, key, value);
+        break;
+      case 'size':
+        onlyFor(flag, key, mount.type, ['tmpfs']);
+        mount.size = bytes(flag, value);
+        break;
+      case 'mode':
+        mount.mode = wholeNumber(flag, key, value, 8);
+        break;
+      case 'uid':
+      case 'gid':
+        mount[name] = wholeNumber(flag, key, value, 10);
+        break;
+      default:
+        mount[name] = value === '' ? undefined : value;
+    }
+  }
+  mount.readOnly = access ?? (mount.type !== 'cache' && mount.type !== 'tmpfs');
+  checkTogether(flag, mount);
+  return mount;
+}
+
+/** Rules that involve several options. */
+function checkTogether(flag: Flag, mount: MountOptions): void {
+  for (const key of ['mode', 'uid', 'gid'] as const) if (mount[key] !== undefined) onlyFor(flag, key, mount.type, ['cache', 'secret', 'ssh']);
+  if (mount.sharing !== undefined) onlyFor(flag, 'sharing', mount.type, ['cache']);
+  if (mount.env !== undefined) onlyFor(flag, 'env', mount.type, ['secret']);
+  if (mount.type !== 'secret') return;
+  if (mount.from !== undefined) throw wrong(flag, 'a secret mount has no "from"');
+  if (mount.id !== undefined && mount.source !== undefined) throw wrong(flag, 'a secret mount has "id" or "source", not both');
+  if (mount.id === undefined && mount.source === undefined && mount.target === undefined) {
+    throw wrong(flag, 'the secret mount names no secret', 'write id=… as in --secret id=…');
+  }
+}
+
+function splitField(field: string): { key: string; value: string | undefined } {
+  const equals = field.indexOf('=');
+  return { key: (equals === -1 ? field : field.slice(0, equals)).toLowerCase(), value: equals === -1 ? undefined : field.slice(equals + 1) };
+}
+
+/** The fields of a CSV line: those with a comma stand in double quotes, a quote within is doubled (RFC 4180). */
+function fieldsOf(flag: Flag): string[] {
+  const text = flag.value ?? '';
+  const fields: string[] = [];
+  for (let position = 0; position <= text.length; position++) {
+    let end: number;
+    if (text[position] === '"') {
+      const quoted = /"((?:[^"]|"")*)"(?=,|$)/y;
+      quoted.lastIndex = position;
+      const content = quoted.exec(text)?.[1];
+      if (content === undefined) throw wrong(flag, `a quote is left open in --mount=${text}`);
+      fields.push(content.replaceAll('""', '"'));
+      end = quoted.lastIndex;
+    } else {
+      const comma = text.indexOf(',', position);
+      end = comma === -1 ? text.length : comma;
+      const field = text.slice(position, end);
+      if (field.includes('"')) throw wrong(flag, `a quote stands within "${field}" of --mount`, 'quote the whole option: "id=a,b"');
+      fields.push(field);
+    }
+    position = end;
+  }
+  if (text === '') throw wrong(flag, '--mount needs options', 'e.g. --mount=type=cache,target=/root/.cache');
+  return fields;
+}
+
+function oneOf(flag: Flag, key: string, value: string, known: readonly string[]): string {
+  if (known.includes(value.toLowerCase())) return value.toLowerCase();
+  throw wrong(flag, `"${key}" of a mount cannot be "${value}"`, didYouMean(value, known) ?? `known are ${known.join(', ')}`);
+}
+
+function boolean(flag: Flag, key: string, value: string): boolean {
+  if (TRUE.includes(value)) return true;
+  if (FALSE.includes(value)) return false;
+  throw wrong(flag, `"${key}" of a mount is true or false, not "${value}"`);
+}
+
+function wholeNumber(flag: Flag, key: string, value: string, radix: 8 | 10): number {
+  const number = (radix === 8 ? /^[0-7]+$/ : /^\d+$/).test(value) ? Number.parseInt(value, radix) : Number.NaN;
+  if (number <= 0xffffffff) return number;
+  throw wrong(flag, `"${key}" of a mount is ${radix === 8 ? 'an octal' : 'a whole'} number, not "${value}"`);
+}
+
+function bytes(flag: Flag, value: string): number {
+  const [, number, unit = ''] = SIZE.exec(value) ?? [];
+  if (number === undefined) throw wrong(flag, `"size" of a mount cannot be "${value}"`, 'write bytes, or a number with k, m, g');
+  return Math.trunc(Number(number) * 1024 ** ' kmgtp'.indexOf(unit === '' ? ' ' : unit.toLowerCase()));
+}
+
+function onlyFor(flag: Flag, key: string, type: MountType, types: readonly MountType[]): void {
+  if (!types.includes(type)) throw wrong(flag, `a ${type} mount has no "${key}"`, `${key} belongs to ${types.join(' and ')} mounts`);
+}
+
+function wrong(flag: Flag, message: string, hint?: string): MbuildError {
+  return new MbuildError('DOCKERFILE_SYNTAX', message, { range: flag.range, hint });
+}
