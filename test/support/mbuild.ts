@@ -38,11 +38,11 @@ export class Mbuild {
     return result.stdout.replace(/\n$/, '');
   }
 
-  /** Builds with plain progress; the build must succeed. Returns the image id and the steps by name. */
+  /** Builds with plain progress; the build must succeed. Returns the image id (empty when no image was asked for) and the steps. */
   async build(args: readonly string[], options: CommandOptions = {}): Promise<{ id: string; steps: PlainStep[]; stderr: string }> {
     const result = await this.run(['build', '--progress=plain', ...args], options);
     if (result.code !== 0) throw new Error(`mbuild build ${args.join(' ')} ended with ${result.code}\n${result.stderr}`);
-    const id = /sha256:[0-9a-f]{64}/.exec(result.stdout)?.[0] ?? lastImageId(result.stderr);
+    const id = result.stderr.match(/^#\d+ writing image (sha256:[0-9a-f]{64})/m)?.[1] ?? '';
     return { id, steps: plainSteps(result.stderr), stderr: result.stderr };
   }
 
@@ -86,10 +86,4 @@ export function plainSteps(stderr: string): PlainStep[] {
 /** The steps that stand for instructions (`[2/4] RUN …`, `[build 1/2] COPY …`), the base image's left out. */
 export function instructionSteps(steps: readonly PlainStep[]): PlainStep[] {
   return steps.filter((step) => /^\[(?:\S+ )?\d+\/\d+\] (?!FROM )/.test(step.name));
-}
-
-function lastImageId(stderr: string): string {
-  const id = stderr.match(/sha256:[0-9a-f]{64}/g)?.at(-1);
-  if (id === undefined) throw new Error(`the build printed no image id:\n${stderr}`);
-  return id;
 }
