@@ -92,6 +92,7 @@ export class LocalContentStore implements ContentStore {
   async adopt(expected: Expected): Promise<void> {
     const { path: file } = this.partial(expected.digest);
     try {
+      writeFileSync(file, '', { flag: 'a', mode: 0o600 });
       check(await hashFile(file), expected);
       renameSync(file, this.path(expected.digest));
     } catch (error) {

@@ -1,0 +1,65 @@
+import { MbuildError } from '../diagnostics/error';
+import { chainIds } from '../oci/digest';
+import type { Descriptor, ImageConfig, Manifest } from '../oci/image';
+import { MediaType, layerCompression } from '../oci/media-types';
+import type { Image } from './image-store';
+import type { LayerRecord } from './layer-index';
+import { storedBlob } from './layer-blobs';
+import type { ImageServices } from './services';
+
+/** An image to be made out of layers that the store has. */
+export interface ImageDraft {
+  /** Its `rootfs.diff_ids` are unpacked layers of the store. */
+  readonly config: ImageConfig;
+  /** Full names (`formatReference`); none for a dangling image. */
+  readonly names: readonly string[];
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+  /** Media types of the manifest; OCI's when absent. */
+  readonly format?: 'oci' | 'docker' | undefined;
+}
+
+/**
+ * Writes config and manifest, records and names the image. Layers that were pulled stay the blobs that they are; built ones
+ * stand in the manifest as uncompressed tars, which are written from their directories when they are asked for.
+ * The same config gives the same image id. @throws MbuildError STORE_CORRUPT when a layer is not in the store.
+ */
+export function assembleImage(draft: ImageDraft, services: Pick<ImageServices, 'content' | 'images' | 'layers' | 'snapshots' | 'xattrs'>): Image {
+  const { config } = draft;
+  const records = layerRecords(config, services);
+  const docker = draft.format === 'docker';
+  const configBytes = Buffer.from(JSON.stringify(config));
+  const manifest: Manifest = {
+    schemaVersion: 2,
+    mediaType: docker ? MediaType.dockerManifest : MediaType.ociManifest,
+    config: { mediaType: docker ? MediaType.dockerConfig : MediaType.ociConfig, digest: services.content.write(configBytes), size: configBytes.length },
+    layers: records.map((record) => asFormat(storedBlob(record, services) ?? tarBlob(record), docker ? 'docker' : 'oci')),
+    ...(draft.annotations === undefined || Object.keys(draft.annotations).length === 0 || docker ? {} : { annotations: draft.annotations }),
+  };
+  const bytes = Buffer.from(JSON.stringify(manifest));
+  const descriptor: Descriptor = { mediaType: manifest.mediaType, digest: services.content.write(bytes), size: bytes.length };
+  return services.images.put({ config, manifest, descriptor, stack: records.map((record) => record.id) }, draft.names);
+}
+
+/** The unpacked layers of a config, bottom first. @throws MbuildError STORE_CORRUPT. */
+export function layerRecords(config: ImageConfig, services: Pick<ImageServices, 'layers'>): LayerRecord[] {
+  return chainIds(config.rootfs.diff_ids).map((chain, i) => {
+    const record = services.layers.get(chain);
+    if (record === undefined) throw new MbuildError('STORE_CORRUPT', `the layer ${config.rootfs.diff_ids[i] ?? chain} is not in the store`, { hint: 'build or pull the image again' });
+    return record;
+  });
+}
+
+/** A layer as an uncompressed tar, whose digest is the DiffID. */
+export function tarBlob(record: LayerRecord): Descriptor {
+  return { mediaType: MediaType.ociLayerTar, digest: record.diffId as string as Descriptor['digest'], size: record.size };
+}
+
+/** The same blob under the media type of the given family; Docker has none for zstd and keeps OCI's. */
+export function asFormat(blob: Descriptor, format: 'oci' | 'docker'): Descriptor {
+  const types = {
+    oci: { none: MediaType.ociLayerTar, gzip: MediaType.ociLayerGzip, zstd: MediaType.ociLayerZstd },
+    docker: { none: MediaType.dockerLayerTar, gzip: MediaType.dockerLayerGzip, zstd: MediaType.ociLayerZstd },
+  } as const;
+  const compression = layerCompression(blob.mediaType);
+  return { mediaType: compression === undefined ? blob.mediaType : types[format][compression], digest: blob.digest, size: blob.size };
+}

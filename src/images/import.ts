@@ -1,0 +1,77 @@
+import { createReadStream } from 'node:fs';
+import { MbuildError, errnoOf } from '../diagnostics/error';
+import type { DiffID } from '../oci/digest';
+import type { ContainerConfig, ImageConfig } from '../oci/image';
+import { MediaType } from '../oci/media-types';
+import { hostPlatform, type Platform } from '../oci/platform';
+import type { BuildScope, VertexId } from '../progress/events';
+import { decompressed } from './archive';
+import { assembleImage } from './assemble';
+import type { Image } from './image-store';
+import { Lease } from './lease';
+import type { ImageServices } from './services';
+import { checkCanceled } from './transfer';
+import { unpackLayers } from './unpack';
+
+/** A root file system to be made an image. */
+export interface ImportRequest {
+  /** A tar, plain or compressed. */
+  readonly source: { readonly path: string } | { readonly stream: AsyncIterable<Uint8Array> };
+  /** How it shows in the history, e.g. the file's name or `-`. */
+  readonly label: string;
+  /** Full name (`formatReference`); a dangling image when absent. */
+  readonly name?: string | undefined;
+  /** `-c`: what the image runs with. */
+  readonly config?: ContainerConfig | undefined;
+  /** `-m`. */
+  readonly message?: string | undefined;
+  readonly platform?: Platform | undefined;
+  /** RFC 3339; now when absent. */
+  readonly created?: string | undefined;
+}
+
+/**
+ * Makes an image of one layer out of a root file system. The tar is kept as it is, for its bytes are what the DiffID names.
+ * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE, LIMIT_EXCEEDED, NO_SPACE, CANCELED.
+ */
+export async function importImage(request: ImportRequest, services: ImageServices, vertex: VertexId, scope: BuildScope): Promise<Image> {
+  const lease = new Lease(services.root);
+  try {
+    const { digest, size } = await services.content.ingest(stoppable(await decompressed(bytesOf(request)), scope.signal));
+    lease.hold({ blobs: [digest] });
+    const diffId = digest as string as DiffID;
+    await unpackLayers([{ diffId, blob: { mediaType: MediaType.ociLayerTar, digest, size }, fetch: () => Promise.resolve() }], services, lease, vertex, scope);
+    const created = request.created ?? new Date().toISOString();
+    const config: ImageConfig = {
+      ...(request.platform ?? hostPlatform()),
+      created,
+      config: request.config ?? {},
+      rootfs: { type: 'layers', diff_ids: [diffId] },
+      history: [{ created, comment: request.message ?? `Imported from ${request.label}` }],
+    };
+    return assembleImage({ config, names: request.name === undefined ? [] : [request.name] }, services);
+  } finally {
+    lease.release();
+  }
+}
+
+async function* bytesOf(request: ImportRequest): AsyncGenerator<Uint8Array> {
+  if ('stream' in request.source) {
+    yield* request.source.stream;
+    return;
+  }
+  const { path } = request.source;
+  try {
+    yield* createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>;
+  } catch (cause) {
+    if (errnoOf(cause) === undefined) throw cause;
+    throw new MbuildError('ARCHIVE_INVALID', `cannot read ${path}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function* stoppable(source: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    checkCanceled(signal);
+    yield chunk;
+  }
+}

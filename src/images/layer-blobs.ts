@@ -1,0 +1,46 @@
+import { createHash } from 'node:crypto';
+import { MbuildError } from '../diagnostics/error';
+import { tarTree } from '../layer/diff';
+import { toDigest, type Digest } from '../oci/digest';
+import type { Descriptor } from '../oci/image';
+import { layerCompression } from '../oci/media-types';
+import type { LayerRecord } from './layer-index';
+import type { ImageServices } from './services';
+
+type Services = Pick<ImageServices, 'content' | 'snapshots' | 'xattrs'>;
+
+/**
+ * The tar of a layer, byte for byte as its DiffID says: from a stored blob where it is stored uncompressed, else written anew
+ * from the layer's directory. @throws MbuildError STORE_CORRUPT, at the end, when the directory no longer gives that tar.
+ */
+export async function* openLayerTar(record: LayerRecord, services: Services): AsyncGenerator<Buffer> {
+  const stored = record.diffId as string as Digest;
+  if (services.content.size(stored) !== undefined) {
+    for await (const chunk of services.content.open(stored)) yield chunk as Buffer;
+    return;
+  }
+  const hash = createHash('sha256');
+  for await (const chunk of tarTree(services.snapshots.layerDir(record.id), { xattrs: services.xattrs })) {
+    hash.update(chunk);
+    yield chunk;
+  }
+  if ((toDigest(hash) as string) !== record.diffId) {
+    throw new MbuildError('STORE_CORRUPT', `the layer ${record.diffId} has changed in the store`, { hint: 'remove the images that hold it, then build or pull them again' });
+  }
+}
+
+/** The blob that a layer can leave as without being compressed again: one of its stored ones, in order of preference, or `undefined`. */
+export function storedBlob(record: LayerRecord, services: Pick<Services, 'content'>, preferred: readonly Digest[] = []): Descriptor | undefined {
+  const stored = record.blobs.filter((blob) => services.content.size(blob.digest) === blob.size);
+  return stored.find((blob) => preferred.includes(blob.digest)) ?? stored[0];
+}
+
+/**
+ * The bytes of a layer's blob: as stored, or regenerated when it is the uncompressed tar.
+ * @throws MbuildError STORE_CORRUPT when it is neither.
+ */
+export function openLayerBlob(record: LayerRecord, blob: Descriptor, services: Services): AsyncIterable<Buffer> {
+  if (services.content.size(blob.digest) !== undefined) return services.content.open(blob.digest) as AsyncIterable<Buffer>;
+  if ((blob.digest as string) === record.diffId && layerCompression(blob.mediaType) === 'none') return openLayerTar(record, services);
+  throw new MbuildError('STORE_CORRUPT', `the blob ${blob.digest} is not in the store`, { hint: 'pull the image again' });
+}
