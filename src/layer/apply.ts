@@ -1,0 +1,146 @@
+import { createHash, type Hash } from 'node:crypto';
+import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs';
+import { Readable } from 'node:stream';
+import { MbuildError } from '../diagnostics/error';
+import { fsPath, type RawPath } from '../linux/paths';
+import { toDigest, type DiffID, type Digest } from '../oci/digest';
+import { decompressStream } from './decompress';
+import type { Applied, ApplyLimits, ApplySource, OverlayXattrs } from './layer';
+import { parentOf } from './marks';
+import { ParentTree, copyAttributes, isOpaque } from './parents';
+import { TarReader } from './tar/read';
+import { Unpacker, type ApplyOptions } from './unpack';
+
+export type { ApplyOptions } from './unpack';
+
+const READ_SIZE = 1024 * 1024;
+/** Before this much came out, a ratio says nothing: a layer of zeros is no bomb yet. */
+const RATIO_FROM = 64 * 1024 * 1024;
+
+/**
+ * Unpacks a layer into an empty directory in overlay's form, verifying it on the way. The directory must be nobody else's;
+ * it is left half written when this throws. Without `options.parents` some layers need {@link completeApplied} after.
+ * @throws MbuildError DIGEST_MISMATCH, ARCHIVE_INVALID (no tar, damaged, truncated), ARCHIVE_UNSAFE (an entry that would lead
+ * out of the tree), LIMIT_EXCEEDED, NO_SPACE.
+ */
+export async function applyLayer(source: ApplySource, dir: RawPath, options: ApplyOptions): Promise<Applied> {
+  mkdirSync(fsPath(dir), { recursive: true });
+  const unpacker = new Unpacker(dir, options, umask());
+  const reader = new TarReader(unpacker, { endRequired: source.digest === undefined && source.diffId === undefined });
+  const input = new Input(source);
+  const tarHash = source.compression === 'none' ? undefined : createHash('sha256');
+  try {
+    const take = (chunk: Buffer): void => {
+      tarHash?.update(chunk);
+      checkLimits(reader.offset + chunk.length, input.size, options.limits);
+      reader.push(chunk);
+    };
+    if (source.compression === 'none') input.readAll(take);
+    else for await (const chunk of decompressStream(input.stream(), source.compression)) take(chunk);
+    reader.finish();
+    const stored = input.finish();
+    const diffId = (tarHash === undefined ? stored : toDigest(tarHash)) as string as DiffID;
+    verify(source.digest, stored, 'digest');
+    verify(source.diffId, diffId, 'DiffID');
+    return { ...unpacker.finish(), diffId, size: reader.offset, entries: unpacker.entries, contentSize: unpacker.contentSize };
+  } catch (error) {
+    unpacker.abort();
+    throw error;
+  } finally {
+    input.close();
+  }
+}
+
+/**
+ * Finishes a layer that was unpacked without its parents, now that they are known (`parents`: their directories, top first):
+ * implied directories get the parents' attributes.
+ * @returns false when the layer must be applied again, in an emptied directory and with `parents`: a name of it leads through a
+ * symlink of a parent's, it has hard links to a parent's files, or it hides the whole root.
+ */
+export function completeApplied(applied: Applied, dir: RawPath, parents: readonly string[], options: Pick<ApplyOptions, 'xattrs'>): boolean {
+  // Both are rare enough not to be worth a second way of doing what unpacking does.
+  if (applied.foreignLinks.length > 0 || isOpaque(dir, options.xattrs)) return false;
+  const tree = new ParentTree(parents, options.xattrs);
+  const below = applied.implied.map((path) => [path, isCut(dir, path, options.xattrs) ? undefined : tree.lstat(path)] as const);
+  if (below.some(([, entry]) => entry?.stats.isSymbolicLink() === true)) return false;
+  // Deepest first, for a parent's mode may shut its children off from a user who is not root.
+  for (const [path, entry] of below.reverse()) {
+    if (entry?.stats.isDirectory() === true) copyAttributes(entry, path === '' ? dir : `${dir}/${path}`);
+  }
+  return true;
+}
+
+/** True when an opaque directory of this layer hides all below the path's parents. */
+function isCut(dir: RawPath, path: RawPath, xattrs: OverlayXattrs): boolean {
+  for (let parent = parentOf(path); parent !== ''; parent = parentOf(parent)) if (isOpaque(`${dir}/${parent}`, xattrs)) return true;
+  return false;
+}
+
+function checkLimits(unpacked: number, stored: number, limits: ApplyLimits): void {
+  if (unpacked > limits.maxSize) throw new MbuildError('LIMIT_EXCEEDED', `the layer unpacks to more than ${limits.maxSize} bytes`);
+  if (unpacked > RATIO_FROM && unpacked > stored * limits.maxRatio) {
+    throw new MbuildError('LIMIT_EXCEEDED', `the layer unpacks to more than ${limits.maxRatio} times its stored ${stored} bytes`);
+  }
+}
+
+function verify(expected: Digest | DiffID | undefined, found: Digest | DiffID, what: string): void {
+  if (expected === undefined || expected === found) return;
+  throw new MbuildError('DIGEST_MISMATCH', `the layer's ${what} is ${found}, not ${expected}`);
+}
+
+/** The permission bits that new files are denied. Asking through `process.umask()` would change it for a moment, for all threads. */
+function umask(): number {
+  const [, octal] = /^Umask:\s*([0-7]+)$/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? [];
+  return octal === undefined ? 0o777 : parseInt(octal, 8);
+}
+
+/** The bytes of a blob, or of a part of a file, hashed as they are read. */
+class Input {
+  readonly size: number;
+  readonly #hash: Hash = createHash('sha256');
+  readonly #fd: number;
+  #position: number;
+  #left: number;
+
+  constructor(source: ApplySource) {
+    this.#fd = openSync(source.path, 'r');
+    this.#position = source.start ?? 0;
+    this.size = source.length ?? Math.max(0, fstatSync(this.#fd).size - this.#position);
+    this.#left = this.size;
+  }
+
+  /** Reads all of it with synchronous calls; a chunk is valid during the call alone. */
+  readAll(take: (chunk: Buffer) => void): void {
+    const buffer = Buffer.allocUnsafe(READ_SIZE);
+    for (let chunk = this.#read(buffer); chunk.length > 0; chunk = this.#read(buffer)) take(chunk);
+  }
+
+  /** All of it as a stream, for what cannot work with synchronous calls. */
+  stream(): Readable {
+    return Readable.from(this.#chunks(), { objectMode: false, highWaterMark: READ_SIZE });
+  }
+
+  /** The digest of all bytes, those included that a decompressor left behind the end of its data. */
+  finish(): Digest {
+    this.readAll(() => {});
+    return toDigest(this.#hash);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  *#chunks(): Generator<Buffer, void> {
+    for (let chunk = this.#read(Buffer.allocUnsafe(READ_SIZE)); chunk.length > 0; chunk = this.#read(Buffer.allocUnsafe(READ_SIZE))) yield chunk;
+  }
+
+  #read(buffer: Buffer): Buffer {
+    const read = this.#left === 0 ? 0 : readSync(this.#fd, buffer, 0, Math.min(buffer.length, this.#left), this.#position);
+    if (read === 0 && this.#left > 0) throw new MbuildError('ARCHIVE_INVALID', 'the layer is shorter than it should be');
+    this.#position += read;
+    this.#left -= read;
+    const chunk = buffer.subarray(0, read);
+    this.#hash.update(chunk);
+    return chunk;
+  }
+}

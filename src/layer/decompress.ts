@@ -1,0 +1,92 @@
+import { spawn } from 'node:child_process';
+import { pipeline, type Readable, type Transform } from 'node:stream';
+import zlib from 'node:zlib';
+import { MbuildError, errnoOf } from '../diagnostics/error';
+import type { Compression } from '../oci/media-types';
+
+/** What archives that are added to an image come in; layers know the first three alone. */
+export type ArchiveCompression = Compression | 'bzip2' | 'xz';
+
+const MAGIC: readonly (readonly [ArchiveCompression, readonly number[]])[] = [
+  ['gzip', [0x1f, 0x8b]],
+  ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
+  ['bzip2', [0x42, 0x5a, 0x68]],
+  ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]],
+];
+
+const CHUNK = 256 * 1024;
+
+interface Program {
+  readonly name: string;
+  readonly args: readonly string[];
+  readonly debianPackage: string;
+}
+
+const PROGRAMS = {
+  zstd: { name: 'zstd', args: ['-dcq', '--long=31', '--no-progress'], debianPackage: 'zstd' },
+  bzip2: { name: 'bzip2', args: ['-dc'], debianPackage: 'bzip2' },
+  xz: { name: 'xz', args: ['-dcq'], debianPackage: 'xz-utils' },
+} as const satisfies Record<string, Program>;
+
+/** The compression that a file's first bytes (six are enough) show; `none` for all that is not known, tar archives among it. */
+export function detectCompression(firstBytes: Uint8Array): ArchiveCompression {
+  const found = MAGIC.find(([, magic]) => magic.every((byte, i) => firstBytes[i] === byte));
+  return found?.[0] ?? 'none';
+}
+
+/**
+ * The uncompressed bytes of a stream: all members of gzip, all frames of zstd. The source is destroyed when the consumer stops early.
+ * @throws MbuildError ARCHIVE_INVALID for damaged or truncated data; UNSUPPORTED when the program that it takes is missing.
+ */
+export async function* decompressStream(source: Readable, compression: ArchiveCompression): AsyncGenerator<Buffer, void> {
+  try {
+    if (compression === 'none') yield* source as AsyncIterable<Buffer>;
+    else if (compression === 'gzip') yield* throughZlib(source, zlib.createGunzip({ chunkSize: CHUNK }));
+    else yield* throughProgram(source, PROGRAMS[compression]);
+  } finally {
+    source.destroy();
+  }
+}
+
+async function* throughZlib(source: Readable, unzip: Transform): AsyncGenerator<Buffer, void> {
+  let sourceError: unknown;
+  source.once('error', (error) => (sourceError = error));
+  // The consumer sees the error through `unzip`, which a failing pipeline destroys.
+  pipeline(source, unzip, () => {});
+  try {
+    yield* unzip as AsyncIterable<Buffer>;
+  } catch (error) {
+    if (sourceError !== undefined || errnoOf(error)?.startsWith('Z_') !== true) throw sourceError ?? error;
+    throw new MbuildError('ARCHIVE_INVALID', `the gzip data is damaged or truncated: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function* throughProgram(source: Readable, program: Program): AsyncGenerator<Buffer, void> {
+  const child = spawn(program.name, program.args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  let complaint = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint = (complaint + text).slice(-2000)));
+  const ended = new Promise<number | Error>((resolve) => {
+    child.once('error', resolve);
+    child.once('close', (code) => resolve(code ?? 1));
+  });
+  let sourceError: unknown;
+  source.once('error', (error) => (sourceError = error));
+  // A program that stops reading has its reason in its exit code.
+  pipeline(source, child.stdin, () => {});
+  try {
+    yield* child.stdout as AsyncIterable<Buffer>;
+    const status = await ended;
+    if (sourceError !== undefined) throw sourceError;
+    if (typeof status !== 'number') throw missing(program, status);
+    if (status !== 0) throw new MbuildError('ARCHIVE_INVALID', `the ${program.name} data is damaged or truncated: ${complaint.trim()}`);
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
+
+function missing(program: Program, cause: unknown): MbuildError {
+  return new MbuildError('UNSUPPORTED', `${program.name} is needed to unpack this archive and could not be started`, {
+    cause,
+    hint: `install it: apt-get install ${program.debianPackage}`,
+  });
+}

@@ -1,0 +1,434 @@
+import {
+  chmodSync, chownSync, closeSync, constants, fchmodSync, fchownSync, ftruncateSync, futimesSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync,
+  openSync, rmSync, symlinkSync, unlinkSync, utimesSync, writeSync,
+} from 'node:fs';
+import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
+import { makeNode, makeWhiteout } from '../linux/mknod';
+import { fsPath, toText, type RawPath } from '../linux/paths';
+import { setXattr, type Xattrs } from '../linux/xattr';
+import type { ApplyLimits, OverlayXattrs } from './layer';
+import { AUFS_PREFIX, OPAQUE_MARK, OPAQUE_VALUE, WHITEOUT_PREFIX, isOverlayXattr, joinRaw, opaqueXattr, parentOf } from './marks';
+import { ParentTree, copyAttributes, copyUp } from './parents';
+import { NO_XATTRS, type TarEntry } from './tar/entry';
+import type { TarSink } from './tar/read';
+
+/** How a layer is unpacked. */
+export interface ApplyOptions {
+  /** Which of overlay's two sets of marks to write. */
+  readonly xattrs: OverlayXattrs;
+  readonly limits: ApplyLimits;
+  /**
+   * The directories of the layers below, top first (`[]` for a first layer). With them, names lead through symlinks as in
+   * the merged tree, inside its root; without them, a name that crosses a symlink of its own layer is refused.
+   */
+  readonly parents?: readonly string[] | undefined;
+}
+
+/** What this layer made at a path. */
+type Made =
+  | { readonly kind: 'directory'; attributes: TarEntry | undefined; opaque: boolean; /** Nothing of the layers below shows in it. */ cut: boolean; readonly children: RawPath[] }
+  | { readonly kind: 'symlink'; readonly target: RawPath }
+  | { readonly kind: 'foreign'; readonly target: RawPath }
+  | { readonly kind: 'other' | 'whiteout' };
+
+type MadeDirectory = Extract<Made, { kind: 'directory' }>;
+
+const OTHER: Made = { kind: 'other' };
+const WHITEOUT: Made = { kind: 'whiteout' };
+const MAX_SYMLINKS = 40;
+const WHILE_UNPACKING = 0o700;
+const FRESH_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+
+interface OpenFile {
+  readonly fd: number;
+  readonly path: RawPath;
+  readonly entry: TarEntry;
+  position: number;
+}
+
+/**
+ * Writes the entries of a layer's tar into an empty directory that nobody else writes to, in overlay's form.
+ *
+ * What is written where never depends on what the disk says: a table holds all that this layer made, every directory of
+ * a path is one that is in the table, and so no call can be led through a symlink. Later entries replace earlier ones.
+ */
+export class Unpacker implements TarSink {
+  entries = 0;
+  contentSize = 0;
+  readonly #made = new Map<RawPath, Made>();
+  readonly #root: MadeDirectory = { kind: 'directory', attributes: undefined, opaque: false, cut: false, children: [] };
+  readonly #parents: ParentTree | undefined;
+  readonly #owner: { readonly uid: number; readonly gid: number } | undefined;
+  readonly #umask: number;
+  #file: OpenFile | undefined;
+  #holes = 0;
+
+  constructor(private readonly dir: RawPath, private readonly options: ApplyOptions, umask: number) {
+    this.#made.set('', this.#root);
+    this.#parents = options.parents === undefined ? undefined : new ParentTree(options.parents, options.xattrs);
+    this.#umask = umask;
+    // In a directory with the setgid bit, files are not born with this process's group.
+    const inherits = (lstatSync(fsPath(dir)).mode & 0o2000) !== 0;
+    this.#owner = inherits ? undefined : { uid: process.geteuid?.() ?? -1, gid: process.getegid?.() ?? -1 };
+  }
+
+  entry(entry: TarEntry): void {
+    this.entries++;
+    if (this.entries > this.options.limits.maxEntries) throw new MbuildError('LIMIT_EXCEEDED', `the layer has more than ${this.options.limits.maxEntries} entries`);
+    const parts = partsOf(entry.path, entry);
+    const name = parts.pop();
+    this.#explain(entry, () => {
+      if (name === undefined) this.#setRoot(entry);
+      else if (parts.some((part) => part.startsWith(WHITEOUT_PREFIX)) || name.startsWith(WHITEOUT_PREFIX)) this.#mark(entry, parts, name);
+      else this.#make(entry, joinRaw(this.#directory(parts, entry), name));
+    });
+  }
+
+  data(bytes: Buffer): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    this.#explain(file.entry, () => {
+      for (let at = 0; at < bytes.length;) {
+        const written = writeSync(file.fd, bytes, at, bytes.length - at, file.position);
+        at += written;
+        file.position += written;
+      }
+    });
+  }
+
+  hole(length: number): void {
+    this.#holes += length;
+    const { maxSize } = this.options.limits;
+    if (this.#holes > maxSize) throw new MbuildError('LIMIT_EXCEEDED', `the layer unpacks to more than ${maxSize} bytes`);
+    if (this.#file !== undefined) this.#file.position += length;
+  }
+
+  end(): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    this.#file = undefined;
+    this.#explain(file.entry, () => {
+      try {
+        this.#finishFile(file);
+      } finally {
+        closeSync(file.fd);
+      }
+    });
+  }
+
+  /** Gives directories their attributes, deepest first: before, writing into them would have changed their times. */
+  finish(): { readonly implied: readonly RawPath[]; readonly foreignLinks: readonly (readonly [RawPath, RawPath])[] } {
+    if (this.#root.opaque) this.#hideAll();
+    const implied: RawPath[] = [];
+    const foreignLinks: (readonly [RawPath, RawPath])[] = [];
+    const directories: (readonly [RawPath, MadeDirectory])[] = [];
+    for (const [path, made] of this.#made) {
+      if (made.kind === 'foreign') foreignLinks.push([path, made.target]);
+      if (made.kind !== 'directory') continue;
+      directories.push([path, made]);
+      if (made.attributes === undefined) implied.push(path);
+    }
+    for (const [path, made] of directories.sort(([a], [b]) => (a < b ? 1 : -1))) this.#finishDirectory(path, made);
+    return { implied: implied.sort(), foreignLinks };
+  }
+
+  /** Closes what is open; for when unpacking ends early. */
+  abort(): void {
+    if (this.#file !== undefined) closeSync(this.#file.fd);
+    this.#file = undefined;
+  }
+
+  #setRoot(entry: TarEntry): void {
+    if (entry.type !== 'directory') throw unsafe(entry, 'it would replace the root');
+    this.#root.attributes = entry;
+  }
+
+  /** A whiteout, an opaque mark, or one of aufs's leftovers. */
+  #mark(entry: TarEntry, parts: readonly string[], name: RawPath): void {
+    const isLeftover = [...parts, name].some((part) => part.startsWith(AUFS_PREFIX) && part !== OPAQUE_MARK);
+    if (isLeftover) return;
+    if (parts.some((part) => part.startsWith(WHITEOUT_PREFIX))) throw unsafe(entry, 'it is inside a deletion mark');
+    const directory = this.#directory(parts, entry);
+    if (name === OPAQUE_MARK) {
+      const made = this.#made.get(directory);
+      if (made?.kind === 'directory') made.opaque = made.cut = true;
+      return;
+    }
+    const hidden = name.slice(WHITEOUT_PREFIX.length);
+    if (hidden === '' || hidden === '.' || hidden === '..') throw unsafe(entry, 'it deletes no name');
+    const path = joinRaw(directory, hidden);
+    const made = this.#made.get(path);
+    // A mark is about the layers below: what this one has at the name stays (OCI image-spec, layer.md).
+    if (made?.kind === 'directory') made.opaque = made.cut = true;
+    if (made !== undefined) return;
+    makeWhiteout(this.#host(path));
+    this.#note(path, WHITEOUT);
+  }
+
+  #make(entry: TarEntry, path: RawPath): void {
+    const host = this.#host(path);
+    switch (entry.type) {
+      case 'directory':
+        this.#makeDirectory(path, entry);
+        return;
+      case 'file':
+        this.#clear(path);
+        this.#file = { fd: openSync(fsPath(host), FRESH_FILE, entry.mode & 0o777), path, entry, position: 0 };
+        this.#note(path, OTHER);
+        this.contentSize += entry.size;
+        return;
+      case 'symlink':
+        if (entry.linkPath === '') throw invalid(entry, 'its target is empty');
+        this.#clear(path);
+        symlinkSync(fsPath(entry.linkPath), fsPath(host));
+        this.#note(path, { kind: 'symlink', target: entry.linkPath });
+        break;
+      case 'link':
+        this.#link(entry, path);
+        return;
+      case 'char':
+      case 'block':
+      case 'fifo':
+        if (entry.type === 'char' && entry.device.major === 0 && entry.device.minor === 0) throw unsafe(entry, 'a 0:0 device is a deletion in an overlay');
+        this.#clear(path);
+        if (!this.#makeNode(entry, entry.type, host)) return;
+        this.#note(path, OTHER);
+        if ((entry.mode & ~this.#umask) !== entry.mode) chmodSync(fsPath(host), entry.mode);
+        break;
+    }
+    if (this.#needsOwner(entry)) {
+      lchownSync(fsPath(host), entry.uid, entry.gid);
+      // A change of owner takes setuid and setgid away.
+      if (entry.type !== 'symlink' && entry.mode > 0o777) chmodSync(fsPath(host), entry.mode);
+    }
+    this.#setXattrs(host, entry.xattrs);
+    lutimesSync(fsPath(host), entry.mtime, entry.mtime);
+  }
+
+  /** False where devices cannot be made: in a user namespace they are left out, as other builders do. */
+  #makeNode(entry: TarEntry, kind: 'char' | 'block' | 'fifo', host: RawPath): boolean {
+    try {
+      makeNode(host, kind, entry.mode, entry.device);
+      return true;
+    } catch (error) {
+      if (errnoOf(error) === 'EPERM' && this.options.xattrs === 'user') return false;
+      throw error;
+    }
+  }
+
+  #makeDirectory(path: RawPath, entry: TarEntry): void {
+    const before = this.#made.get(path);
+    if (before?.kind === 'directory') {
+      before.attributes = entry;
+      return;
+    }
+    this.#clear(path);
+    // What stood at the name hid what the layers below have there, and so must the directory.
+    this.#newDirectory(path, entry, before !== undefined);
+  }
+
+  #newDirectory(path: RawPath, attributes: TarEntry | undefined, opaque: boolean): MadeDirectory {
+    mkdirSync(fsPath(this.#host(path)), WHILE_UNPACKING);
+    const parent = this.#made.get(parentOf(path));
+    const made: MadeDirectory = { kind: 'directory', attributes, opaque, cut: opaque || (parent?.kind === 'directory' && parent.cut), children: [] };
+    this.#note(path, made);
+    return made;
+  }
+
+  #link(entry: TarEntry, path: RawPath): void {
+    const parts = partsOf(entry.linkPath, entry);
+    const name = parts.pop();
+    if (name === undefined) throw invalid(entry, 'its target is the root');
+    const target = joinRaw(this.#directory(parts, entry, false), name);
+    const made = this.#made.get(target);
+    if (made?.kind === 'directory') throw invalid(entry, 'its target is a directory');
+    if (made?.kind === 'whiteout') throw invalid(entry, 'its target is deleted');
+    if (target === path && made !== undefined) return;
+    if (made?.kind === 'foreign' || (made === undefined && this.#parents === undefined)) {
+      this.#clear(path);
+      this.#note(path, { kind: 'foreign', target: made?.kind === 'foreign' ? made.target : target });
+      return;
+    }
+    if (made === undefined) this.#copyUp(entry, parts, target);
+    if (target === path) return;
+    this.#clear(path);
+    linkSync(fsPath(this.#host(target)), fsPath(this.#host(path)));
+    this.#note(path, this.#made.get(target) ?? OTHER);
+  }
+
+  /** Brings the target of a hard link up from the layers below, so that both names are one file in this layer. */
+  #copyUp(entry: TarEntry, parts: readonly string[], target: RawPath): void {
+    const directory = this.#made.get(this.#directory(parts, entry));
+    const below = directory?.kind === 'directory' && directory.cut ? undefined : this.#parents?.lstat(target);
+    if (below === undefined) throw invalid(entry, `its target ${toText(entry.linkPath)} does not exist`);
+    if (!below.stats.isFile()) throw invalid(entry, `its target ${toText(entry.linkPath)} is no regular file`);
+    copyUp(below, this.#host(target));
+    this.#note(target, OTHER);
+    this.contentSize += below.stats.size;
+  }
+
+  /**
+   * The directory that a path's leading parts name, made where it is missing. Symlinks are followed inside the root when
+   * the layers below are known, refused otherwise.
+   * @param make false to leave missing directories unmade: the result is then where they would be.
+   */
+  #directory(parts: readonly string[], entry: TarEntry, make = true): RawPath {
+    const direct = parts.join('/');
+    if (this.#made.get(direct)?.kind === 'directory') return direct;
+
+    const rest = [...parts];
+    let path: RawPath = '';
+    let links = 0;
+    const follow = (target: RawPath): void => {
+      links++;
+      if (links > MAX_SYMLINKS) throw invalid(entry, 'it leads through too many symbolic links');
+      if (target.startsWith('/')) path = '';
+      rest.unshift(...target.split('/'));
+    };
+    for (let part = rest.shift(); part !== undefined; part = rest.shift()) {
+      if (part === '' || part === '.') continue;
+      if (part === '..') {
+        path = parentOf(path);
+        continue;
+      }
+      const next = joinRaw(path, part);
+      const made = this.#made.get(next);
+      if (made?.kind === 'directory') path = next;
+      else if (made?.kind === 'symlink') {
+        if (this.#parents === undefined) throw unsafe(entry, `it leads through the symbolic link ${toText(next)} of the same layer`);
+        follow(made.target);
+      } else if (made === undefined || made.kind === 'whiteout') {
+        const below = made === undefined ? this.#below(path, next) : undefined;
+        if (below?.stats.isSymbolicLink() === true) follow(this.#parents?.readlink(below) ?? '');
+        else {
+          if (make) this.#implyDirectory(next, made === WHITEOUT);
+          path = next;
+        }
+      } else throw invalid(entry, `${toText(next)} is no directory`);
+    }
+    return path;
+  }
+
+  #below(directory: RawPath, path: RawPath): ReturnType<ParentTree['lstat']> {
+    const made = this.#made.get(directory);
+    return made?.kind === 'directory' && made.cut ? undefined : this.#parents?.lstat(path);
+  }
+
+  #implyDirectory(path: RawPath, opaque: boolean): void {
+    if (opaque) unlinkSync(fsPath(this.#host(path)));
+    this.#newDirectory(path, undefined, opaque);
+  }
+
+  #note(path: RawPath, made: Made): void {
+    this.#made.set(path, made);
+    const parent = this.#made.get(parentOf(path));
+    if (parent?.kind === 'directory') parent.children.push(path);
+  }
+
+  /** Takes away what this layer has at a path. */
+  #clear(path: RawPath): void {
+    const made = this.#made.get(path);
+    if (made === undefined) return;
+    if (made.kind === 'directory') rmSync(fsPath(this.#host(path)), { recursive: true });
+    else if (made.kind !== 'foreign') unlinkSync(fsPath(this.#host(path)));
+    this.#forget(path, made);
+  }
+
+  #forget(path: RawPath, made: Made | undefined): void {
+    this.#made.delete(path);
+    if (made?.kind === 'directory') for (const child of made.children) this.#forget(child, this.#made.get(child));
+  }
+
+  #finishFile({ fd, path, entry, position }: OpenFile): void {
+    // A hole at the end was skipped, not written.
+    if (entry.size > 0 && position === entry.size && this.#holes > 0) ftruncateSync(fd, entry.size);
+    const chown = this.#needsOwner(entry);
+    if (chown) fchownSync(fd, entry.uid, entry.gid);
+    if (entry.mode !== (entry.mode & 0o777 & ~this.#umask)) fchmodSync(fd, entry.mode);
+    // Writing and changing the owner drop capabilities, so they come after.
+    if (entry.xattrs !== NO_XATTRS) this.#setXattrs(this.#host(path), entry.xattrs);
+    futimesSync(fd, entry.mtime, entry.mtime);
+  }
+
+  /** Overlay merges the roots of all layers whatever their marks, so an opaque root hides name by name. */
+  #hideAll(): void {
+    for (const name of this.#parents?.names('') ?? []) {
+      const made = this.#made.get(name);
+      if (made?.kind === 'directory') made.opaque = made.cut = true;
+      if (made !== undefined) continue;
+      makeWhiteout(this.#host(name));
+      this.#note(name, WHITEOUT);
+    }
+  }
+
+  #finishDirectory(path: RawPath, made: MadeDirectory): void {
+    const host = this.#host(path);
+    const { attributes } = made;
+    if (made.opaque) setXattr(host, opaqueXattr(this.options.xattrs), OPAQUE_VALUE);
+    if (attributes === undefined) {
+      const below = this.#below(parentOf(path), path);
+      if (below?.stats.isDirectory() === true) copyAttributes(below, host);
+      else {
+        chmodSync(fsPath(host), 0o755);
+        utimesSync(fsPath(host), 0, 0);
+      }
+      return;
+    }
+    if (this.#needsOwner(attributes)) chownSync(fsPath(host), attributes.uid, attributes.gid);
+    chmodSync(fsPath(host), attributes.mode);
+    this.#setXattrs(host, attributes.xattrs);
+    utimesSync(fsPath(host), attributes.mtime, attributes.mtime);
+  }
+
+  #needsOwner(entry: TarEntry): boolean {
+    return this.#owner === undefined || entry.uid !== this.#owner.uid || entry.gid !== this.#owner.gid;
+  }
+
+  /** Attributes that the file system or the kind of file cannot have are left out, as other builders do. */
+  #setXattrs(host: RawPath, xattrs: Xattrs): void {
+    for (const [name, value] of xattrs) {
+      if (isOverlayXattr(name)) continue;
+      try {
+        setXattr(host, name, value);
+      } catch (error) {
+        const code = errnoOf(error);
+        const mayFail = code === 'ENOTSUP' || code === 'EOPNOTSUPP' || (code === 'EPERM' && (name.startsWith('user.') || this.options.xattrs === 'user'));
+        if (!mayFail) throw error;
+      }
+    }
+  }
+
+  #host(path: RawPath): RawPath {
+    return path === '' ? this.dir : `${this.dir}/${path}`;
+  }
+
+  /** Adds the entry's name to what the system says. */
+  #explain(entry: TarEntry, act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      if (isMbuildError(error)) throw error;
+      const code = errnoOf(error);
+      if (code === undefined) throw error;
+      const text = `${toText(entry.path)} could not be unpacked (${code})`;
+      if (code === 'ENOSPC' || code === 'EDQUOT') throw new MbuildError('NO_SPACE', text, { cause: error, hint: 'free space in the store: mbuild prune' });
+      if (code === 'EPERM' || code === 'EACCES') throw new MbuildError('PERMISSION_DENIED', text, { cause: error });
+      throw new MbuildError(code === 'ENAMETOOLONG' || code === 'EINVAL' ? 'ARCHIVE_INVALID' : 'IO_FAILED', text, { cause: error });
+    }
+  }
+}
+
+/** The parts of a name in the archive. An absolute one is taken from the root of the tree; none may go up. */
+function partsOf(name: RawPath, entry: TarEntry): string[] {
+  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
+  if (parts.includes('..')) throw unsafe(entry, name === entry.path ? 'its name holds ..' : `its target ${toText(name)} holds ..`);
+  return parts;
+}
+
+function unsafe(entry: TarEntry, why: string): MbuildError {
+  return new MbuildError('ARCHIVE_UNSAFE', `the layer's entry ${toText(entry.path)} is refused: ${why}`);
+}
+
+function invalid(entry: TarEntry, why: string): MbuildError {
+  return new MbuildError('ARCHIVE_INVALID', `the layer's entry ${toText(entry.path)} cannot be unpacked: ${why}`);
+}
