@@ -50,12 +50,12 @@ const MILLISECOND = 1_000_000;
 /** What is wrong with the flags of an instruction: unknown ones, repeated ones, missing and impossible values. */
 export function checkFlags(keyword: Keyword, flags: readonly Flag[]): MbuildError[] {
   if (flags.length === 0 || IGNORING.includes(keyword)) return [];
-  const rules = new Map(Object.entries(FLAGS[keyword] ?? {}));
+  const rules = FLAGS[keyword] ?? {};
   const seen = new Set<string>();
   const problems: MbuildError[] = [];
   for (const flag of flags) {
-    const rule = rules.get(flag.name);
-    if (rule === undefined) problems.push(unknownFlag(keyword, flag, [...rules.keys()]));
+    const rule = Object.hasOwn(rules, flag.name) ? rules[flag.name] : undefined;
+    if (rule === undefined) problems.push(unknownFlag(keyword, flag, Object.keys(rules)));
     else if (seen.has(flag.name) && rule.kind !== 'list') problems.push(wrong(flag, `--${flag.name} is given twice`, `${keyword} takes one`));
     else problems.push(...checkValue(flag, rule));
     seen.add(flag.name);

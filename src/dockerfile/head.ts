@@ -37,16 +37,28 @@ const MAX_AST_HEAD = 4096;
 
 const DIRECTIVES: readonly string[] = ['escape', 'syntax', 'check'] satisfies (keyof Directives)[];
 
-/** Reads keyword and flags of the instruction that `text` begins with. */
-export function readHead(text: string): Head {
+/**
+ * Reads keyword and flags of the instruction that `text` begins with. `known` remembers heads within one file: most lines
+ * of a long file begin like another one (`RUN`, `COPY --from=build`), and dockerfile-ast takes its time.
+ */
+export function readHead(text: string, known: Map<string, Head> = new Map()): Head {
   const [head = '', keyword = '', written = ''] = HEAD.exec(text) ?? [];
-  const node = head.length <= MAX_AST_HEAD && PLAIN_HEAD.test(head) ? DockerfileParser.parse(head).getInstructions()[0] : undefined;
-  const astFlags = node === undefined ? undefined : flagsOf(node);
-  if (node === undefined || (astFlags === undefined && written !== '')) {
-    const { flags, end } = readFlags(text, keyword.length);
-    return { keyword, keywordEnd: keyword.length, flags, end };
+  const before = known.get(head);
+  if (before !== undefined) return before;
+  const plain = head.length <= MAX_AST_HEAD && PLAIN_HEAD.test(head) ? readPlainHead(head, written !== '') : undefined;
+  if (plain !== undefined) {
+    known.set(head, plain);
+    return plain;
   }
-  return { keyword: node.getInstruction(), keywordEnd: node.getInstructionRange().end.character, flags: astFlags ?? [], end: head.length };
+  const { flags, end } = readFlags(text, keyword.length);
+  return { keyword, keywordEnd: keyword.length, flags, end };
+}
+
+function readPlainHead(head: string, hasFlags: boolean): Head | undefined {
+  const [node] = DockerfileParser.parse(head).getInstructions();
+  const flags = node === undefined ? undefined : flagsOf(node);
+  if (node === undefined || (flags === undefined && hasFlags)) return undefined;
+  return { keyword: node.getInstruction(), keywordEnd: node.getInstructionRange().end.character, flags: flags ?? [], end: head.length };
 }
 
 /** `undefined` for an instruction that dockerfile-ast looks for no flags in. */

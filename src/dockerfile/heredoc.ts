@@ -32,6 +32,7 @@ export function heredocMarks(line: string): HeredocMark[] {
 
 /** Reads `<<EOF`, `<<-"EOF"`, `3<<EOF`; `undefined` for any other word. */
 export function parseHeredocMark(word: string): HeredocMark | undefined {
+  if (!word.includes('<<')) return undefined;
   const [, fd, dash, rest] = MARK.exec(word) ?? [];
   if (fd === undefined || rest === undefined || rest === '') return undefined;
   const [name, ...more] = wordsOrNone(rest, { keepUnset: true });
@@ -45,7 +46,7 @@ export function parseHeredocMark(word: string): HeredocMark | undefined {
  * looks like one has no body: BuildKit makes an empty file of it.
  */
 export function heredocOfSource(source: string, heredocs: readonly Heredoc[]): Heredoc | undefined {
-  const mark = source.includes('<<') ? parseHeredocMark(source) : undefined;
+  const mark = parseHeredocMark(source);
   if (mark === undefined) return undefined;
   return heredocs.findLast((heredoc) => heredoc.name === mark.name) ?? { ...mark, content: '', raw: '' };
 }

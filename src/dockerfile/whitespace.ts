@@ -2,7 +2,6 @@
 // JavaScript's own `\s` and `trim` differ from both (they take U+FEFF, and leave U+0085).
 
 const SPACE = /[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
-const LEADING = /^[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/;
 
 /** True for one character that Unicode calls white space. */
 export function isSpace(character: string): boolean {
@@ -11,7 +10,9 @@ export function isSpace(character: string): boolean {
 
 /** `text` without leading white space. */
 export function trimStart(text: string): string {
-  return text.replace(LEADING, '');
+  let start = 0;
+  while (start < text.length && isSpace(text.charAt(start))) start++;
+  return start === 0 ? text : text.slice(start);
 }
 
 /** `text` without trailing white space. */

@@ -1,0 +1,143 @@
+import { MbuildError } from '../diagnostics/error';
+import type { SourceFile } from '../diagnostics/range';
+import { toText } from '../linux/paths';
+import type { RawPath } from '../linux/paths';
+import { compilePathPattern, globProblem, hasMeta } from './glob';
+import type { PathMatcher } from './glob';
+
+/** The line of an ignore file that decided. */
+export interface IgnoreRule {
+  /** 1-based; 0 for a pattern that stands in no file. */
+  readonly line: number;
+  /** As written, trimmed. */
+  readonly pattern: string;
+}
+
+/** What the rules say about one path. */
+export interface IgnoreResult {
+  readonly ignored: boolean;
+  /** The last rule that matched, whichever way it decided; `undefined` when none did. */
+  readonly rule?: IgnoreRule | undefined;
+  /** Hand this to the paths directly below. */
+  readonly state: IgnoreState;
+}
+
+/** Which rules matched a folder: they match everything below it as well. Opaque. */
+export type IgnoreState = readonly boolean[];
+
+/** The rules of an ignore file, as moby's pattern matcher applies them. */
+export interface IgnoreRules {
+  readonly isEmpty: boolean;
+  /**
+   * Decides about a path relative to the context's root, without leading slash. Call it for a folder before what is below
+   * it, with the `state` of the parent folder; without a `parent`, all folders above are looked at. Rules are tried
+   * in order and the last that matches wins; `!` rules bring back. The root itself is never ignored.
+   */
+  match(path: RawPath, isDirectory: boolean, parent?: IgnoreState): IgnoreResult;
+  /** True when something below this ignored folder may be brought back by a `!` rule, so it must be walked after all. */
+  mayDescend(directory: RawPath): boolean;
+}
+
+interface CompiledRule extends IgnoreRule {
+  readonly brings: boolean;
+  readonly clean: string;
+  readonly matcher: PathMatcher;
+}
+
+/**
+ * Reads a `.dockerignore`: a pattern a line, `#` comments, `!` exceptions
+ * (https://docs.docker.com/build/concepts/context/#dockerignore-files).
+ * @throws {MbuildError} IGNORE_FILE_INVALID at the first line that is no pattern.
+ */
+export function parseIgnoreFile(file: SourceFile): IgnoreRules {
+  const rules: CompiledRule[] = [];
+  file.text.replace(/^\ufeff/, '').split('\n').forEach((text, index) => {
+    // Only a `#` in the first column begins a comment.
+    if (text.startsWith('#') || text.trim() === '') return;
+    const line = index + 1;
+    const column = text.length - text.trimStart().length + 1;
+    rules.push(compile(text.trim(), line, (message, hint) => {
+      const range = { start: { line, column }, end: { line, column: column + text.trim().length } };
+      return new MbuildError('IGNORE_FILE_INVALID', message, { file, range, hint });
+    }));
+  });
+  return new OrderedRules(rules);
+}
+
+/**
+ * The same rules from a list of patterns: `COPY --exclude`.
+ * @throws {MbuildError} DOCKERFILE_SYNTAX for what is no pattern.
+ */
+export function ignoreRulesOf(patterns: readonly string[]): IgnoreRules {
+  const written = patterns.map((pattern) => pattern.trim()).filter((pattern) => pattern !== '');
+  return new OrderedRules(written.map((pattern) => compile(pattern, 0, (message, hint) => new MbuildError('DOCKERFILE_SYNTAX', message, { hint }))));
+}
+
+function compile(pattern: string, line: number, failure: (message: string, hint?: string) => MbuildError): CompiledRule {
+  const brings = pattern.startsWith('!');
+  const body = brings ? pattern.slice(1).trim() : pattern;
+  if (body === '') throw failure('"!" excepts nothing', 'write the pattern to keep behind it, e.g. !README.md');
+  const clean = cleanPattern(body);
+  const problem = globProblem(clean);
+  if (problem !== undefined) throw failure(`"${pattern}" is no pattern: ${problem}`, 'put \\ before a character that stands for itself');
+  return { line, pattern, brings, clean, matcher: compilePathPattern(clean) };
+}
+
+/** Go's filepath.Clean, and no leading slash: patterns are always relative to the root. */
+function cleanPattern(pattern: string): string {
+  const rooted = pattern.startsWith('/');
+  const parts: string[] = [];
+  for (const part of pattern.split('/')) {
+    if (part === '' || part === '.') continue;
+    if (part !== '..') parts.push(part);
+    else if (parts.length > 0 && parts.at(-1) !== '..') parts.pop();
+    else if (!rooted) parts.push(part);
+  }
+  return parts.length > 0 ? parts.join('/') : rooted ? '/' : '.';
+}
+
+class OrderedRules implements IgnoreRules {
+  constructor(private readonly rules: readonly CompiledRule[]) {}
+
+  get isEmpty(): boolean {
+    return this.rules.length === 0;
+  }
+
+  match(path: RawPath, _isDirectory: boolean, parent?: IgnoreState): IgnoreResult {
+    const above = parent === undefined ? parentsOf(path) : [];
+    const state: boolean[] = [];
+    let ignored = false;
+    let decisive: IgnoreRule | undefined;
+    for (const [index, { matcher, brings, line, pattern }] of this.rules.entries()) {
+      let matched = parent?.[index] ?? false;
+      // A rule that could change nothing is not tried, and then does not hold for what is below either.
+      if (!matched && brings === ignored) matched = matcher.matches(path) || above.some((folder) => matcher.matches(folder));
+      state.push(matched);
+      if (!matched) continue;
+      ignored = !brings;
+      decisive = { line, pattern };
+    }
+    return { ignored, rule: decisive, state };
+  }
+
+  mayDescend(directory: RawPath): boolean {
+    const folder = `${toText(directory)}/`;
+    return this.rules.some(({ brings, clean }) => brings && mayMatchBelow(clean, folder));
+  }
+}
+
+/** True unless the plain beginning of the pattern leads elsewhere. */
+function mayMatchBelow(pattern: string, folder: string): boolean {
+  const parts = pattern.split('/');
+  const firstMeta = parts.findIndex(hasMeta);
+  if (firstMeta === -1) return `${pattern}/`.startsWith(folder) || folder.startsWith(`${pattern}/`);
+  const plain = parts.slice(0, firstMeta).map((part) => `${part}/`).join('');
+  return plain.startsWith(folder) || folder.startsWith(plain);
+}
+
+/** `a`, `a/b` for `a/b/c`. */
+function parentsOf(path: RawPath): RawPath[] {
+  const parents: RawPath[] = [];
+  for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1)) parents.push(path.slice(0, slash));
+  return parents;
+}
