@@ -5,8 +5,8 @@ import { expandWord, type Escape } from '../dockerfile/expand';
 import type { Instruction } from '../dockerfile/instruction';
 import type { ContainerConfig } from '../oci/image';
 import type { Platform } from '../oci/platform';
-import type { HistoryItem, StagePlan, Step, BaseImage } from './graph';
-import type { Operation } from './operation';
+import type { HistoryItem, Step } from './graph';
+import type { Operation, TreeSource } from './operation';
 import type { NetworkMode } from '../sandbox/sandbox';
 
 /** A stage half-way through its instructions. Instructions return a new one. */
@@ -37,11 +37,8 @@ export interface StageScopeReader {
   readonly globalArgs: ReadonlyMap<string, string | undefined>;
   /** `TARGETPLATFORM` and the like: known where an ARG names them. */
   readonly platformArgs: ReadonlyMap<string, string>;
-  /** A stage above this one, by name or number. */
-  readonly findStage: (name: string) => StagePlan | undefined;
-  readonly hasContext: (name: string) => boolean;
-  /** An image to copy from. */
-  readonly findImage: (name: string, range: SourceRange) => Promise<BaseImage>;
+  /** What `--from` or `from=` names: a stage above, a named context, or an image. */
+  readonly findTree: (name: string, range: SourceRange) => Promise<TreeSource>;
   /** The next step of this stage. */
   readonly makeStep: (operation: Operation, display: string, range: SourceRange) => Step;
   readonly warn: (diagnostic: Diagnostic) => void;
@@ -78,15 +75,15 @@ export function expandIn(instruction: Instruction, word: string, state: StageSta
   }
 }
 
-/** The value of a flag that is written once; `undefined` when it is not there. */
-export function flagOf(instruction: Instruction, name: string): string | undefined {
-  return instruction.flags.find((flag) => flag.name === name)?.value;
-}
-
-/** A flag that is on when it is written without a value or with `true`. */
-export function isFlagSet(instruction: Instruction, name: string): boolean {
-  const flag = instruction.flags.find((item) => item.name === name);
-  return flag !== undefined && (flag.value === undefined || /^(?:1|t|true)$/i.test(flag.value));
+/**
+ * An instruction for progress, its variables replaced where that can be done. What cannot be expanded is shown as written.
+ */
+export function displayOf(instruction: Instruction, state: StageState, scope: StageScopeReader): string {
+  try {
+    return expandWord(instruction.original, (name) => state.env.get(name), scope.escape, { rawQuotes: true, rawEscapes: true, keepUnset: true }).value;
+  } catch {
+    return instruction.original;
+  }
 }
 
 /** A mistake of an instruction. */

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { RawPath } from '../linux/paths';
 import { ALL_CAPABILITIES, capabilityMask } from './capabilities';
 import type { Arg, Op } from './init/program';
-import { AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, O, PR, RLIMITS, S, SIGCHLD, SIGKILL } from './init/syscalls';
+import { AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, O, PR, RESOLVE, RLIMITS, S, SIGCHLD, SIGKILL } from './init/syscalls';
 import type { Mount, OverlayRootfs, ProcessSpec, Rootfs } from './sandbox';
 
 /** Directories of the host that a sandbox uses; they may be shared by all sandboxes of a store, for each mounts in its own namespace. */
@@ -111,9 +111,9 @@ function sourceOps(mounts: readonly Mount[], places: SandboxPlaces): Op[] {
     ops.push(mountOp('make a place for files', 'tmpfs', places.files, 'tmpfs', MS.NOSUID | MS.NODEV | MS.NOEXEC, 'mode=0700'));
   }
   mounts.forEach((mount, i) => {
-    if (mount.kind === 'bind') ops.push(...keepSource(mount.source, i));
+    if (mount.kind === 'bind') ops.push(...keepSource(mount.source, mount.subpath, i));
     if (mount.kind === 'overlay') {
-      ops.push(...overlayOps(mount.rootfs, places.aside, []), ...keepSource(path.posix.join(places.aside, mount.subpath), i));
+      ops.push(...overlayOps(mount.rootfs, places.aside, []), ...keepSource(places.aside, mount.subpath, i));
     }
     if (mount.kind === 'file') {
       const file = `${places.files}/${i}`;
@@ -122,17 +122,23 @@ function sourceOps(mounts: readonly Mount[], places: SandboxPlaces): Op[] {
         { what: `write ${mount.target}`, call: 'write', args: [{ saved: `file${i}` }, { bytes: mount.content }, mount.content.length] },
         { what: `own ${mount.target}`, call: 'fchownat', args: [AT_FDCWD, { path: file }, mount.uid, mount.gid, 0] },
         { what: `set the mode of ${mount.target}`, call: 'fchmodat', args: [AT_FDCWD, { path: file }, mount.mode] },
-        ...keepSource(file, i),
+        ...keepSource(places.files, String(i), i),
       );
     }
   });
   return ops;
 }
 
-function keepSource(source: RawPath, index: number): Op[] {
+/** Opens a path inside a directory; links in it resolve inside that directory, even when somebody changes them right now. */
+function keepSource(dir: RawPath, subpath: RawPath, index: number): Op[] {
+  const how = Buffer.alloc(24); // struct open_how: flags, mode, resolve
+  how.writeBigUInt64LE(BigInt(O.PATH | O.CLOEXEC), 0);
+  how.writeBigUInt64LE(BigInt(RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS), 16);
+  const what = path.posix.join(dir, subpath);
   return [
-    { what: `open ${source}`, call: 'openat', args: [AT_FDCWD, { path: source }, O.PATH | O.CLOEXEC], save: `source${index}` },
-    { what: `keep ${source}`, call: 'dup3', args: [{ saved: `source${index}` }, FIRST_SOURCE_FD + index, O.CLOEXEC] },
+    { what: `open ${dir}`, call: 'openat', args: [AT_FDCWD, { path: dir }, O.PATH | O.CLOEXEC], save: `dir${index}` },
+    { what: `open ${what}`, call: 'openat2', args: [{ saved: `dir${index}` }, { path: subpath.replace(/^\/*/, '') || '.' }, { bytes: how }, how.length], save: `source${index}` },
+    { what: `keep ${what}`, call: 'dup3', args: [{ saved: `source${index}` }, FIRST_SOURCE_FD + index, O.CLOEXEC] },
   ];
 }
 

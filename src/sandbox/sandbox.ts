@@ -22,8 +22,8 @@ export interface OverlayRootfs {
  * paths inside the root without symlinks in them, which exist or are listed in {@link ProcessSpec.mountPoints}.
  */
 export type Mount =
-  /** A file or directory of the host at an absolute path, already resolved and held to be safe by the caller. */
-  | { readonly kind: 'bind'; readonly source: RawPath; readonly target: RawPath; readonly readonly: boolean }
+  /** A file or directory of the host; `subpath` is opened inside `source` and never leads out of it, whatever links are there. */
+  | { readonly kind: 'bind'; readonly source: RawPath; readonly subpath: RawPath; readonly target: RawPath; readonly readonly: boolean }
   /** A tree that may be written but whose writes vanish: an overlay of its own over `lowers` (top first). */
   | { readonly kind: 'overlay'; readonly rootfs: OverlayRootfs; readonly subpath: RawPath; readonly target: RawPath; readonly readonly: boolean }
   | { readonly kind: 'tmpfs'; readonly target: RawPath; /** Bytes. */ readonly size?: number | undefined; readonly mode?: number | undefined }

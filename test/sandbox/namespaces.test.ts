@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { execFileSync } from 'node:child_process';
@@ -152,10 +152,20 @@ if (!isRoot) console.log('skipped: the namespace sandbox needs root');
     const shared = path.join(dir, 'shared');
     mkdirSync(shared);
     writeFileSync(path.join(shared, 'file'), 'content');
-    const mount = { kind: 'bind' as const, source: shared, target: '/mnt', readonly: true };
+    const mount = { kind: 'bind' as const, source: shared, subpath: '/', target: '/mnt', readonly: true };
     const { out, err } = await run(['sh', '-c', 'cat /mnt/file; touch /mnt/new'], { mounts: [mount], mountPoints: [{ path: '/mnt', kind: 'directory' }] });
     expect(out).toBe('content');
     expect(err).toMatch(/Read-only file system/);
+  });
+
+  it('opens a part of a bound directory without leaving it through a link', async () => {
+    const cache = path.join(dir, 'cache');
+    mkdirSync(path.join(cache, 'etc'), { recursive: true });
+    writeFileSync(path.join(cache, 'etc/inside'), 'inside');
+    symlinkSync('/etc', path.join(cache, 'sub'));
+    const mount = { kind: 'bind' as const, source: cache, subpath: '/sub', target: '/mnt', readonly: false };
+    const { out } = await run(['ls', '/mnt'], { mounts: [mount], mountPoints: [{ path: '/mnt', kind: 'directory' }] });
+    expect(out).toBe('inside\n');
   });
 
   it.each([

@@ -18,8 +18,8 @@ export function shellOf(config: ContainerConfig): readonly string[] {
 /** `CMD`. */
 export function planCmd(instruction: InstructionOf<'CMD' | 'ENTRYPOINT'>, state: StageState): StageState {
   const words = commandWords(instruction.command, state.config);
-  const shell = instruction.command.form === 'shell' ? { ArgsEscaped: true } : { ArgsEscaped: undefined };
-  return withHistory({ ...withConfig(state, { Cmd: words, ...shell }), hasCmd: true }, `CMD ${goQuoteList(words)}`);
+  // ArgsEscaped means nothing on Linux; BuildKit sets it with every CMD, and configs are compared.
+  return withHistory({ ...withConfig(state, { Cmd: words, ArgsEscaped: true }), hasCmd: true }, `CMD ${goQuoteList(words)}`);
 }
 
 /** `ENTRYPOINT`: an inherited CMD was meant for another program, and goes. */

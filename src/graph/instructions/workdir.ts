@@ -1,6 +1,6 @@
 import path from 'node:path';
 import type { InstructionOf } from '../../dockerfile/instruction';
-import { expandIn, mistake, withConfig, withHistory, withStep, type StageScopeReader, type StageState } from '../state';
+import { displayOf, expandIn, mistake, withConfig, withHistory, withStep, type StageScopeReader, type StageState } from '../state';
 
 type WordInstruction = InstructionOf<'WORKDIR' | 'USER' | 'STOPSIGNAL' | 'MAINTAINER'>;
 
@@ -11,7 +11,7 @@ export function planWorkdir(instruction: WordInstruction, state: StageState, sco
   const target = absolute(value, state);
   const next = withConfig(state, { WorkingDir: target });
   if (target === '/') return withHistory(next, `WORKDIR ${target}`);
-  const step = scope.makeStep({ kind: 'mkdir', path: target, user: state.config.User ?? '' }, `WORKDIR ${value}`, instruction.range);
+  const step = scope.makeStep({ kind: 'mkdir', path: target, user: state.config.User ?? '' }, displayOf(instruction, state, scope), instruction.range);
   return withStep(next, step, `WORKDIR ${target}`);
 }
 

@@ -39,6 +39,7 @@ const NUMBERS = {
   prlimit64: [302, 261],
   setns: [308, 268],
   close_range: [436, 436],
+  openat2: [437, 437],
 } as const satisfies Record<string, readonly [number, number]>;
 
 export type Syscall = keyof typeof NUMBERS;
@@ -62,6 +63,9 @@ export const F_SETFD = 2;
 export const FD_CLOEXEC = 1;
 export const KEYCTL_JOIN_SESSION_KEYRING = 1;
 export const CAPABILITY_VERSION_3 = 0x20080522;
+
+/** openat2(2): stay inside the directory that one starts from, and follow no magic link. */
+export const RESOLVE = { NO_MAGICLINKS: 2, IN_ROOT: 16 } as const;
 
 /** RLIMIT_* by the names that docker's `--ulimit` takes. asm-generic/resource.h. */
 export const RLIMITS: Readonly<Record<string, number>> = {

@@ -1,0 +1,80 @@
+import { booleanFlag, listFlag, stringFlag } from '../../dockerfile/flags';
+import { expandHeredoc } from '../../dockerfile/expand';
+import { heredocOfSource } from '../../dockerfile/heredoc';
+import type { Flag, InstructionOf } from '../../dockerfile/instruction';
+import type { CopyOperation, CopySource, TreeSource } from '../operation';
+import { displayOf, expandIn, mistake, withStep, type StageScopeReader, type StageState } from '../state';
+import { absolute } from './workdir';
+
+type Copy = InstructionOf<'COPY' | 'ADD'>;
+
+/** `COPY` and `ADD`. */
+export async function planCopy(instruction: Copy, state: StageState, scope: StageScopeReader): Promise<StageState> {
+  const { flags, keyword } = instruction;
+  const expand = (word: string): string => expandIn(instruction, word, state, scope);
+  const flag = (name: string): string | undefined => {
+    const value = stringFlag(flags, name);
+    return value === undefined ? undefined : expand(value);
+  };
+  const words = instruction.paths.map((word) => (heredocOfSource(word, instruction.heredocs) === undefined ? expand(word) : word));
+  const dest = words.at(-1) ?? '';
+  const sources = words.slice(0, -1);
+  if (words.some((word) => word === '')) {
+    throw mistake(scope, instruction, 'DOCKERFILE_SEMANTIC', `a path of ${keyword} is empty after expansion`, 'is the variable in it set at this point?');
+  }
+  const operation: CopyOperation = {
+    kind: 'copy', instruction: keyword, from: await treeOf(instruction, scope),
+    sources: sources.map((source) => sourceOf(source, instruction, state)),
+    dest: destination(dest, state), chown: flag('chown'), chmod: flag('chmod'), link: booleanFlag(flags, 'link'), parents: booleanFlag(flags, 'parents'),
+    exclude: listFlag(flags, 'exclude').map(expand), unpack: writtenBoolean(flags, 'unpack'), checksum: flag('checksum'), keepGitDir: booleanFlag(flags, 'keep-git-dir'),
+  };
+  const step = scope.makeStep(operation, displayOf(instruction, state, scope), instruction.range);
+  return withStep(state, step, historyOf(operation, [...sources, dest]));
+}
+
+async function treeOf(instruction: Copy, scope: StageScopeReader): Promise<TreeSource> {
+  const from = stringFlag(instruction.flags, 'from');
+  if (from === undefined) return { kind: 'context' };
+  if (from.includes('$')) {
+    throw mistake(scope, instruction, 'DOCKERFILE_SEMANTIC', `--from=${from} cannot hold a variable`, 'name a stage with it: FROM $IMAGE AS name, then --from=name');
+  }
+  return scope.findTree(from, instruction.range);
+}
+
+function sourceOf(source: string, instruction: Copy, state: StageState): CopySource {
+  const heredoc = heredocOfSource(source, instruction.heredocs);
+  if (heredoc !== undefined) {
+    const content = heredoc.expand ? expandHeredoc(heredoc.content, (name) => state.env.get(name)).value : heredoc.content;
+    return { kind: 'inline', name: heredoc.name, content };
+  }
+  if (instruction.keyword === 'ADD') {
+    if (isGitUrl(source)) return { kind: 'git', url: source };
+    if (/^https?:\/\//.test(source)) return { kind: 'http', url: source };
+  }
+  return { kind: 'path', path: source };
+}
+
+/** Whether ADD clones the source: `git@host:…`, `git://`, `ssh://`, and http(s) addresses whose path ends in `.git`. */
+function isGitUrl(source: string): boolean {
+  return /^(?:git@|git:\/\/|ssh:\/\/)/.test(source) || /^https?:\/\/[^#?]*\.git(?:[#?]|$)/.test(source);
+}
+
+/** The destination from the root, with a slash at the end where it can only be a directory. */
+function destination(dest: string, state: StageState): string {
+  const target = absolute(dest, state);
+  const isDirectory = dest.endsWith('/') || dest === '.' || dest.endsWith('/.') || dest === '..' || dest.endsWith('/..');
+  return isDirectory && target !== '/' ? `${target}/` : target;
+}
+
+function writtenBoolean(flags: readonly Flag[], name: string): boolean | undefined {
+  return flags.some((flag) => flag.name === name) ? booleanFlag(flags, name) : undefined;
+}
+
+function historyOf(operation: CopyOperation, words: readonly string[]): string {
+  const options = [
+    ...(operation.parents ? ['--parents'] : []),
+    ...(operation.chown === undefined ? [] : [`--chown=${operation.chown}`]),
+    ...(operation.chmod === undefined ? [] : [`--chmod=${operation.chmod}`]),
+  ];
+  return `${[operation.instruction, ...options, ...words].join(' ')} # buildkit`;
+}

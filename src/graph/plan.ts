@@ -1,0 +1,269 @@
+import { MbuildError, type Diagnostic } from '../diagnostics/error';
+import type { SourceFile, SourceRange } from '../diagnostics/range';
+import { suggest } from '../diagnostics/suggest';
+import { expandWord, type Escape } from '../dockerfile/expand';
+import { stringFlag } from '../dockerfile/flags';
+import type { Dockerfile, Instruction, Stage } from '../dockerfile/instruction';
+import { parseTrigger } from '../dockerfile/parse';
+import { DEFAULT_PATH, envValue, splitEnv } from '../oci/env';
+import type { ContainerConfig } from '../oci/image';
+import { formatPlatform, parsePlatform, type Platform } from '../oci/platform';
+import type { NetworkMode } from '../sandbox/sandbox';
+import type { BaseImage, Graph, StageBase, StagePlan, Step } from './graph';
+import { planInstruction } from './instructions';
+import { namedStage, reachableStages, stageBaseName } from './stages';
+import { placed, type StageScopeReader, type StageState } from './state';
+import { stepDisplay } from './display';
+import type { TreeSource } from './operation';
+
+/** What a Dockerfile is planned with. */
+export interface PlanOptions {
+  readonly target?: string | undefined;
+  /** Of the image that comes out. */
+  readonly platform: Platform;
+  /** Of the machine that builds. */
+  readonly buildPlatform: Platform;
+  readonly buildArgs: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly network: NetworkMode;
+  readonly allowInsecure: boolean;
+  /** Names of `--build-context`. */
+  readonly contexts: readonly string[];
+  /** Finds an image of FROM or `--from`. */
+  readonly findImage: (name: string, platform: Platform) => Promise<BaseImage>;
+  readonly warn: (diagnostic: Diagnostic) => void;
+}
+
+/**
+ * Stages become a graph of steps. Only what the target needs is planned, and only its images are looked up.
+ * @throws MbuildError UNKNOWN_STAGE, CIRCULAR_STAGES, DOCKERFILE_SEMANTIC, and what `findImage` throws, placed at their line.
+ */
+export async function planGraph(dockerfile: Dockerfile, options: PlanOptions): Promise<Graph> {
+  return new Planner(dockerfile, options).plan();
+}
+
+class Planner {
+  readonly #images = new Map<string, Promise<BaseImage>>();
+  readonly #planned = new Map<number, StagePlan>();
+  readonly #platformArgs: ReadonlyMap<string, string>;
+  readonly #globalArgs: ReadonlyMap<string, string | undefined>;
+  #nextStepId = 0;
+
+  constructor(private readonly dockerfile: Dockerfile, private readonly options: PlanOptions) {
+    const target = targetStage(dockerfile, options.target);
+    this.#platformArgs = platformArgs(options, target.name ?? options.target ?? 'default');
+    this.#globalArgs = globalArgs(dockerfile, new Map(Object.entries(options.buildArgs)), this.#platformArgs);
+  }
+
+  async plan(): Promise<Graph> {
+    const target = targetStage(this.dockerfile, this.options.target);
+    this.#fetchImagesAhead(target);
+    const plan = await this.#stage(target);
+    const labelled = { ...plan, config: withLabels(plan.config, this.options.labels) };
+    return { stages: [...[...this.#planned.values()].filter((stage) => stage !== plan), labelled], target: labelled };
+  }
+
+  /** Starts looking up every image that a needed stage names; what fails is thrown where the stage is planned. */
+  #fetchImagesAhead(target: Stage): void {
+    for (const stage of reachableStages(this.dockerfile, target, (word) => this.#expandGlobal(word))) {
+      const { name, platform } = this.#from(stage);
+      if (name !== 'scratch' && namedStage(this.dockerfile, name, stage.index) === undefined) this.#image(name, platform).catch(() => undefined);
+    }
+  }
+
+  async #stage(stage: Stage): Promise<StagePlan> {
+    const known = this.#planned.get(stage.index);
+    if (known !== undefined) return known;
+    try {
+      const plan = await this.#planStage(stage);
+      this.#planned.set(stage.index, plan);
+      return plan;
+    } catch (error) {
+      throw placed(error, this.dockerfile.file, stage.from.range);
+    }
+  }
+
+  async #planStage(stage: Stage): Promise<StagePlan> {
+    const { name, platform } = this.#from(stage);
+    const below = namedStage(this.dockerfile, name, stage.index);
+    const base: StagePlan | BaseImage | undefined = below !== undefined ? await this.#stage(below) : name === 'scratch' ? undefined : await this.#image(name, platform);
+    const isStage = base !== undefined && 'steps' in base;
+    const inherited = base === undefined ? {} : isStage ? base.config : base.config.config ?? {};
+    const { triggers, config } = withoutTriggers(inherited);
+    const instructions = [...triggers.map((trigger) => parseTriggerOf(trigger, stage)), ...stage.instructions];
+
+    const names = new StepNames(this.dockerfile, stage, instructions, base !== undefined && !isStage);
+    const stageBase: StageBase = base === undefined ? { kind: 'scratch' } : isStage
+      ? { kind: 'stage', stage: base }
+      : { kind: 'image', image: base, stepName: names.next(`FROM ${base.name}`), range: stage.from.range };
+    const author = isStage ? base.author : base?.config.author;
+    let state: StageState = {
+      config, author, hasCmd: false, steps: [], history: [],
+      env: isStage ? base.scope.env : new Map((config.Env ?? []).map(splitEnv)),
+      args: isStage ? base.scope.args : [],
+    };
+    const scope = this.#scope(stage, platform, names);
+    for (const instruction of instructions) state = await planInstruction(instruction, state, scope);
+    return {
+      index: stage.index, name: stage.name ?? `stage-${stage.index}`, platform: isStage ? base.platform : platform, base: stageBase,
+      steps: state.steps, history: state.history, config: state.config, author: state.author, scope: { env: state.env, args: state.args },
+    };
+  }
+
+  #scope(stage: Stage, platform: Platform, names: StepNames): StageScopeReader {
+    const { file } = this.dockerfile;
+    return {
+      file, escape: this.dockerfile.directives.escape, stageName: stage.name ?? `stage-${stage.index}`, platform,
+      network: this.options.network, allowInsecure: this.options.allowInsecure,
+      buildArgs: new Map(Object.entries(this.options.buildArgs)), globalArgs: this.#globalArgs, platformArgs: this.#platformArgs,
+      findTree: (name, range) => this.#tree(name, stage, range),
+      makeStep: (operation, display, range): Step => ({
+        id: this.#nextStepId++, name: names.next(display), stage: stage.name ?? `stage-${stage.index}`, file, range, operation,
+      }),
+      warn: this.options.warn,
+    };
+  }
+
+  async #tree(name: string, stage: Stage, range: SourceRange): Promise<TreeSource> {
+    const found = namedStage(this.dockerfile, name, this.dockerfile.stages.length) ?? this.#numberedStage(name);
+    if (found === undefined) {
+      if (this.options.contexts.includes(name)) return { kind: 'context', name };
+      return { kind: 'image', image: await this.#image(name, this.options.platform, range) };
+    }
+    if (found.index === stage.index) throw new MbuildError('CIRCULAR_STAGES', `stage ${title(stage)} copies from itself`, { file: this.dockerfile.file, range });
+    if (found.index > stage.index) {
+      throw new MbuildError('CIRCULAR_STAGES', `stage ${title(stage)} copies from stage ${title(found)}, which comes later`, {
+        file: this.dockerfile.file, range, hint: `move the stage ${title(found)} (line ${found.from.range.start.line}) above the stage ${title(stage)}`,
+      });
+    }
+    return { kind: 'stage', stage: await this.#stage(found) };
+  }
+
+  #numberedStage(name: string): Stage | undefined {
+    return /^\d+$/.test(name) ? this.dockerfile.stages[Number(name)] : undefined;
+  }
+
+  /** The base's name and the platform of a stage, expanded with global ARGs. */
+  #from(stage: Stage): { readonly name: string; readonly platform: Platform } {
+    const place = { file: this.dockerfile.file, range: stage.from.range };
+    const name = this.#expandGlobal(stage.from.image);
+    if (name === '') {
+      throw new MbuildError('DOCKERFILE_SEMANTIC', `the base name ${stage.from.image} is empty after expansion`, { ...place, hint: 'only ARGs before the first FROM can be used in FROM: give it a default or --build-arg' });
+    }
+    const flag = stringFlag(stage.from.flags, 'platform');
+    const text = flag === undefined ? '' : this.#expandGlobal(flag);
+    if (text === '') return { name: stageBaseName(name), platform: this.options.platform };
+    const platform = parsePlatform(text);
+    if (platform === undefined) throw new MbuildError('DOCKERFILE_SEMANTIC', `${text} is no platform`, { ...place, hint: 'write OS/ARCH[/VARIANT], for example linux/arm64' });
+    return { name: stageBaseName(name), platform };
+  }
+
+  #expandGlobal(word: string): string {
+    const lookup = (name: string): string | undefined => (this.#globalArgs.has(name) ? this.#globalArgs.get(name) : this.#platformArgs.get(name));
+    return expandWord(word, lookup, this.dockerfile.directives.escape).value;
+  }
+
+  #image(name: string, platform: Platform, range?: SourceRange): Promise<BaseImage> {
+    const key = `${formatPlatform(platform)} ${name}`;
+    const image = this.#images.get(key) ?? this.options.findImage(name, platform);
+    this.#images.set(key, image);
+    return range === undefined ? image : image.catch((error: unknown) => Promise.reject(placed(error, this.dockerfile.file, range) as Error));
+  }
+}
+
+/** Numbers the rows of a stage as BuildKit does: `[build 2/4] RUN make`; the name only where there are several stages. */
+class StepNames {
+  readonly #total: number;
+  readonly #prefix: string;
+  #index = 0;
+
+  constructor(dockerfile: Dockerfile, stage: Stage, instructions: readonly Instruction[], hasImage: boolean) {
+    const steps = instructions.filter(({ keyword }) => ['RUN', 'COPY', 'ADD', 'WORKDIR'].includes(keyword)).length;
+    this.#total = steps + (hasImage ? 1 : 0);
+    const name = stage.name ?? (dockerfile.stages.length > 1 ? `stage-${stage.index}` : '');
+    this.#prefix = name === '' ? '' : `${name} `;
+  }
+
+  next(text: string): string {
+    const digits = String(this.#total).length;
+    return `[${this.#prefix}${String(++this.#index).padStart(digits)}/${this.#total}] ${stepDisplay(text)}`;
+  }
+}
+
+function targetStage(dockerfile: Dockerfile, target: string | undefined): Stage {
+  const last = dockerfile.stages.at(-1);
+  if (last === undefined) throw new MbuildError('DOCKERFILE_EMPTY', `${dockerfile.file.name} has no FROM`, { file: dockerfile.file });
+  if (target === undefined || target === '') return last;
+  const found = namedStage(dockerfile, target, dockerfile.stages.length) ?? (/^\d+$/.test(target) ? dockerfile.stages[Number(target)] : undefined);
+  if (found !== undefined) return found;
+  const names = dockerfile.stages.flatMap((stage) => stage.name ?? []);
+  const near = suggest(target.toLowerCase(), names);
+  throw new MbuildError('UNKNOWN_STAGE', `target stage ${target} is not in ${dockerfile.file.name}`, {
+    hint: near !== undefined ? `did you mean ${near}?` : names.length > 0 ? `its named stages are ${names.join(', ')}` : 'it has no named stages: name one with FROM … AS NAME',
+  });
+}
+
+function title(stage: Stage): string {
+  return stage.name ?? `stage-${stage.index}`;
+}
+
+function parseTriggerOf(trigger: string, stage: Stage): Instruction {
+  try {
+    // A trigger is not in the file: what it does is shown at the FROM that brought it.
+    return { ...parseTrigger(trigger), range: stage.from.range };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new MbuildError('IMAGE_INVALID', `the ONBUILD trigger ${JSON.stringify(trigger)} of the base is not valid: ${message}`, { cause: error });
+  }
+}
+
+/** What a stage begins with: the base's config, its triggers taken out, a PATH and a working directory in any case. */
+function withoutTriggers(base: ContainerConfig): { triggers: readonly string[]; config: ContainerConfig } {
+  const env = base.Env ?? [];
+  return {
+    triggers: base.OnBuild ?? [],
+    config: {
+      ...base, OnBuild: undefined, WorkingDir: base.WorkingDir || '/',
+      Env: envValue(env, 'PATH') === undefined ? [...env, `PATH=${DEFAULT_PATH}`] : env,
+    },
+  };
+}
+
+function withLabels(config: ContainerConfig, labels: Readonly<Record<string, string>>): ContainerConfig {
+  return Object.keys(labels).length === 0 ? config : { ...config, Labels: { ...config.Labels, ...labels } };
+}
+
+/** BuildKit's automatic platform ARGs. Dockerfile reference, "Automatic platform ARGs in the global scope". */
+function platformArgs(options: PlanOptions, targetName: string): Map<string, string> {
+  const of = (prefix: string, platform: Platform): [string, string][] => [
+    [`${prefix}PLATFORM`, formatPlatform(platform)], [`${prefix}OS`, platform.os], [`${prefix}OSVERSION`, platform['os.version'] ?? ''],
+    [`${prefix}ARCH`, platform.architecture], [`${prefix}VARIANT`, platform.variant ?? ''],
+  ];
+  const args = new Map([...of('BUILD', options.buildPlatform), ...of('TARGET', options.platform), ['TARGETSTAGE', targetName]]);
+  for (const name of args.keys()) {
+    const given = options.buildArgs[name];
+    if (given !== undefined) args.set(name, given);
+  }
+  return args;
+}
+
+/** The ARGs before the first FROM, each seeing those above it. */
+function globalArgs(dockerfile: Dockerfile, buildArgs: ReadonlyMap<string, string>, platform: ReadonlyMap<string, string>): Map<string, string | undefined> {
+  const values = new Map<string, string | undefined>();
+  const lookup = (name: string): string | undefined => (values.has(name) ? values.get(name) : platform.get(name));
+  for (const instruction of dockerfile.globalArgs) {
+    for (const arg of instruction.args) {
+      const fallback = arg.value === undefined ? platform.get(arg.name) : expandAt(arg.value, lookup, dockerfile.directives.escape, dockerfile.file, instruction.range);
+      values.set(arg.name, buildArgs.get(arg.name) ?? fallback);
+    }
+  }
+  return values;
+}
+
+function expandAt(word: string, lookup: (name: string) => string | undefined, escape: Escape, file: SourceFile, range: SourceRange): string {
+  try {
+    return expandWord(word, lookup, escape).value;
+  } catch (error) {
+    throw placed(error, file, range);
+  }
+}
