@@ -1,0 +1,64 @@
+import { execFileSync } from 'node:child_process';
+import { lstatSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { cleanEnv } from './command';
+
+/** Ways in which programs other than mbuild unpack an image. Each takes an OCI layout and gives a directory. */
+export const UNPACKERS: Readonly<Record<string, { readonly programs: readonly string[]; readonly unpack: (layout: string, tag: string, work: string) => string }>> = {
+  umoci: { programs: ['umoci'], unpack: unpackWithUmoci },
+  'skopeo and GNU tar': { programs: ['skopeo', 'tar'], unpack: unpackWithTar },
+  podman: { programs: ['podman'], unpack: unpackWithPodman },
+};
+
+/** `umoci unpack`, ownership and all. */
+export function unpackWithUmoci(layout: string, tag: string, work: string): string {
+  const bundle = join(work, 'bundle');
+  execFileSync('umoci', ['unpack', '--image', `${layout}:${tag}`, bundle], { env: cleanEnv({ HOME: work }), stdio: 'pipe' });
+  return join(bundle, 'rootfs');
+}
+
+/** Layers as `skopeo copy` to a `dir:` gives them, laid over each other by GNU tar; whiteouts as in OCI image-spec, layer.md. */
+export function unpackWithTar(layout: string, tag: string, work: string): string {
+  const copy = join(work, 'copy');
+  execFileSync('skopeo', ['--insecure-policy', 'copy', '-q', `oci:${layout}:${tag}`, `dir:${copy}`], { env: cleanEnv({ HOME: work }), stdio: 'pipe' });
+  const { layers } = JSON.parse(readFileSync(join(copy, 'manifest.json'), 'utf8')) as { layers: { digest: string }[] };
+  const root = join(work, 'root');
+  mkdirSync(root);
+  for (const { digest } of layers) applyWithTar(join(copy, digest.replace('sha256:', '')), root);
+  return root;
+}
+
+function applyWithTar(layer: string, root: string): void {
+  const names = execFileSync('tar', ['-tf', layer, '--quoting-style=literal'], { maxBuffer: 1 << 28 }).toString('latin1').split('\n');
+  const whiteouts = names.filter((name) => basename(name).startsWith('.wh.'));
+  for (const name of whiteouts) {
+    const folder = join(root, dirname(name));
+    if (basename(name) === '.wh..wh..opq') emptyDirectory(folder);
+    else rmSync(join(folder, basename(name).slice('.wh.'.length)), { recursive: true, force: true });
+  }
+  for (const name of names.filter((path) => path !== '')) clearWay(root, name.replace(/\/$/, ''), name.endsWith('/'));
+  execFileSync('tar', ['-xpf', layer, '--numeric-owner', '--xattrs', '--xattrs-include=*', '--exclude=.wh.*', '-C', root], { env: cleanEnv(), stdio: 'pipe' });
+}
+
+// GNU tar does not replace a directory by a file, nor a link by a directory.
+function clearWay(root: string, name: string, directory: boolean): void {
+  const path = Buffer.from(join(root, name), 'latin1');
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats !== undefined && stats.isDirectory() !== directory) rmSync(path, { recursive: true, force: true });
+}
+
+function emptyDirectory(folder: string): void {
+  execFileSync('find', [folder, '-mindepth', '1', '-delete']);
+}
+
+/** `podman pull oci:` into a storage of its own, mounted. The mount is under `work`, whose removal unmounts it. */
+export function unpackWithPodman(layout: string, tag: string, work: string): string {
+  const id = podman(work, ['pull', '-q', `oci:${layout}:${tag}`]).trim().split('\n').at(-1) ?? '';
+  return podman(work, ['image', 'mount', id]).trim();
+}
+
+/** Runs podman with storage, run folder and configuration of its own under `work`; returns its standard output. */
+export function podman(work: string, args: readonly string[]): string {
+  const own = ['--root', join(work, 'podman'), '--runroot', join(work, 'podman-run'), '--tmpdir', join(work, 'podman-tmp'), '--events-backend', 'none', '--cgroup-manager', 'cgroupfs'];
+  return execFileSync('podman', [...own, ...args], { env: cleanEnv({ HOME: work }), stdio: ['ignore', 'pipe', 'pipe'] }).toString();
+}
