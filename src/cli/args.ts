@@ -15,6 +15,8 @@ interface FlagBase {
   readonly ignored?: string | undefined;
   /** Known, but not there yet; using it is an error that says so. */
   readonly unsupported?: string | undefined;
+  /** Means the same to every command, so that its variable has no command in its name. */
+  readonly global?: boolean | undefined;
   /** Not shown in `--help`. */
   readonly hidden?: boolean | undefined;
 }
@@ -97,7 +99,7 @@ export function parseArgs<T extends FlagTable>(argv: readonly string[], table: T
 
 /** The variables that stand for a flag, ours first. */
 export function envNames(name: string, flag: Flag, prefix?: string): string[] {
-  const own = ['MBUILD', ...(prefix === undefined ? [] : [prefix]), name].join('_').replace(/-/g, '_').toUpperCase();
+  const own = ['MBUILD', ...(prefix === undefined || flag.global === true ? [] : [prefix]), name].join('_').replace(/-/g, '_').toUpperCase();
   return [own, ...(flag.env ?? [])];
 }
 

@@ -17,6 +17,13 @@ export class NilSlice extends Array<never> {
   }
 }
 
+/** A nil map: prints as `map[]` and is `null` in JSON. */
+export class NilMap extends Map<string, never> {
+  toJSON(): null {
+    return null;
+  }
+}
+
 export function isPrintable(value: GoValue): value is Printable {
   return typeof value === 'object' && value !== null && typeof (value as { goString?: unknown }).goString === 'function';
 }

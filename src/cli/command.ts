@@ -1,0 +1,40 @@
+import type { FlagTable, ParsedArgs } from './args';
+import type { Host } from './host';
+
+/** One subcommand. */
+export interface CommandOf<T extends FlagTable> {
+  /** As it is called, e.g. `system df`. */
+  readonly name: string;
+  /** One sentence without a full stop. */
+  readonly summary: string;
+  /** What follows the name, one line per form: `[OPTIONS] IMAGE [IMAGE...]`. */
+  readonly usage: readonly string[];
+  readonly flags: T;
+  /** How many words that are no flags. */
+  readonly positionals: { readonly min: number; readonly max: number };
+  /** The first of them ends the flags. */
+  readonly stopAtPositional?: boolean | undefined;
+  /** Further lines of `--help`. */
+  readonly notes?: readonly string[] | undefined;
+  /** Returns the exit code. */
+  run(args: ParsedArgs<T & typeof GLOBAL_FLAGS>, host: Host): Promise<number>;
+}
+
+/** A subcommand whose flags have been forgotten by the type system. */
+export type Command = Omit<CommandOf<FlagTable>, 'run'> & { run(args: ParsedArgs<FlagTable>, host: Host): Promise<number> };
+
+/** Flags of every command; they may also stand before its name. */
+export const GLOBAL_FLAGS = {
+  root: { kind: 'string', value: 'DIR', global: true, help: 'Folder of the store (default: /var/lib/mbuild for root, $XDG_DATA_HOME/mbuild for others)' },
+  debug: { kind: 'boolean', short: 'D', global: true, help: 'Show where errors come from' },
+} as const satisfies FlagTable;
+
+/** A command whose `run` is given its flags by their types. */
+export function defineCommand<const T extends FlagTable>(command: CommandOf<T>): Command {
+  return { ...command, run: (args, host) => command.run(args as unknown as ParsedArgs<T & typeof GLOBAL_FLAGS>, host) };
+}
+
+/** The part of a command's name in its variables; the build has none, so that `MBUILD_TAG` is `build --tag`. */
+export function envPrefixOf(name: string): string | undefined {
+  return name === 'build' ? undefined : name.replace(/ /g, '_');
+}

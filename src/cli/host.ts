@@ -1,0 +1,22 @@
+import type { Output } from './output';
+
+/** What a command sees of the process that it runs in. */
+export interface Host {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Results: what scripts read. */
+  readonly out: Output;
+  /** Progress, notes and errors: what people read. */
+  readonly err: Output;
+  /** Opened by the first call. */
+  readonly stdin: () => NodeJS.ReadStream;
+  /** Aborted by a signal, and when the reader of `out` is gone. */
+  readonly signal: AbortSignal;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly uid: number;
+}
+
+/** One line for people, beside the results. */
+export function note(host: Host, text: string): void {
+  host.err.write(`note: ${text}\n`);
+}

@@ -1,0 +1,73 @@
+import { write } from 'node:fs';
+import { isatty } from 'node:tty';
+import { errnoOf } from '../diagnostics/error';
+
+/** One of the standard streams, written without ever waiting for its reader. */
+export interface Output {
+  readonly isTTY: boolean;
+  /** Queues text; never throws. What comes after the reader has gone is dropped. */
+  write(text: string): void;
+  /** Columns and rows of the terminal; 80 by 24 where there is none. */
+  size(): { readonly columns: number; readonly rows: number };
+  /** Resolves when all that was queued is written or can no longer be. */
+  drain(): Promise<void>;
+}
+
+/** Milliseconds until a descriptor that would block is tried again. */
+const RETRY = 5;
+
+/**
+ * Writes to a file descriptor in order, several texts at a time. `onClosed` is called once when the reader is gone (EPIPE).
+ * A descriptor is written by the thread pool, for a pipe that nobody reads would stop the whole program otherwise.
+ */
+export class FdOutput implements Output {
+  readonly isTTY: boolean;
+  #queue: string[] = [];
+  #running: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(readonly fd: 1 | 2, readonly onClosed: () => void = () => {}) {
+    this.isTTY = isatty(fd);
+  }
+
+  write(text: string): void {
+    if (this.#closed || text === '') return;
+    this.#queue.push(text);
+    this.#running ??= this.#run();
+  }
+
+  size(): { readonly columns: number; readonly rows: number } {
+    const stream = this.isTTY ? (this.fd === 1 ? process.stdout : process.stderr) : undefined;
+    return { columns: stream?.columns || 80, rows: stream?.rows || 24 };
+  }
+
+  async drain(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    // What is written in one go by the program goes to the kernel in one call.
+    await Promise.resolve();
+    while (this.#queue.length > 0 && !this.#closed) {
+      const bytes = Buffer.from(this.#queue.splice(0).join(''));
+      await this.#writeAll(bytes);
+    }
+    this.#running = undefined;
+  }
+
+  async #writeAll(bytes: Buffer): Promise<void> {
+    let done = 0;
+    while (done < bytes.length && !this.#closed) {
+      const result = await new Promise<number | string>((resolve) => {
+        write(this.fd, bytes, done, bytes.length - done, null, (error, written) => resolve(error === null ? written : (errnoOf(error) ?? 'EIO')));
+      });
+      if (typeof result === 'number') done += result;
+      else if (result === 'EAGAIN') await new Promise((resolve) => { setTimeout(resolve, RETRY); });
+      else {
+        this.#closed = true;
+        this.#queue = [];
+        this.onClosed();
+      }
+    }
+  }
+}
