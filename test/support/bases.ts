@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { cleanEnv } from './command';
 import type { Mbuild } from './mbuild';
 import { findProgram } from './needs';
@@ -42,17 +42,17 @@ export async function debianBase(mbuild: Mbuild, name = 'debian'): Promise<void>
   await mbuild.ok(['import', debianTar(), name]);
 }
 
-/** Adds this machine's node and npm to the Debian base (which must be there under `from`) as one layer, under the paths they have here. */
+/** Adds this machine's node and npm to the Debian base (which must be there under `from`) as one layer, in /usr/local. */
 export async function nodeBase(mbuild: Mbuild, name = 'node', from = 'debian'): Promise<void> {
   await inTemp(async (dir) => {
-    const npm = npmPaths();
+    const root = join(dir, 'root');
+    writeFiles(root, { 'usr/local/bin/': '', 'usr/local/lib/node_modules/': '' });
     const node = realpathSync(process.execPath);
-    writeFiles(dir, { 'links/usr/local/bin/': '', Dockerfile: `FROM ${from}\nADD node.tar /\n` });
-    if (node !== '/usr/local/bin/node') symlinkSync(node, join(dir, 'links/usr/local/bin/node'));
-    symlinkSync(npm.script, join(dir, 'links/usr/local/bin/npm'));
-    const files = [node, npm.package, ...librariesOf(node)].map((path) => `.${path}`);
-    execFileSync('tar', ['--create', '--file', join(dir, 'node.tar'), '--numeric-owner', '--owner=0', '--group=0', '-C', '/', ...files, '-C', join(dir, 'links'), './usr/local/bin'], { env: cleanEnv() });
-    rmSync(join(dir, 'links'), { recursive: true });
+    for (const file of [node, ...librariesOf(node)]) cpSync(file, join(root, file === node ? 'usr/local/bin/node' : `usr/local/lib/${basename(file)}`), { dereference: true });
+    symlinkSync(installNpm(root), join(root, 'usr/local/bin/npm'));
+    execFileSync('tar', ['--create', '--file', join(dir, 'node.tar'), '--numeric-owner', '--owner=0', '--group=0', '-C', root, '.'], { env: cleanEnv() });
+    rmSync(root, { recursive: true });
+    writeFiles(dir, { Dockerfile: `FROM ${from}\nENV LD_LIBRARY_PATH=/usr/local/lib\nADD node.tar /\n` });
     await mbuild.build(['-t', name, dir]);
   });
 }
@@ -74,18 +74,23 @@ export function npmrcForBuild(): string {
   return [...lines, ...scoped, 'cafile=/etc/ssl/certs/ca-certificates.crt', 'audit=false', 'fund=false', 'update-notifier=false', ''].join('\n');
 }
 
-function npmPaths(): { script: string; package: string } {
+/** Copies npm into a root file system; returns the path of its script inside. */
+function installNpm(root: string): string {
   const script = realpathSync(findProgram('npm') ?? 'npm');
-  // Debian's own npm lies about in /usr/share/nodejs with all that it uses.
+  // Debian's own npm lies about in /usr/share/nodejs with all that it uses; elsewhere it is one folder.
   const shared = '/usr/share/nodejs';
-  return { script, package: script.startsWith(`${shared}/`) ? shared : dirname(dirname(script)) };
+  if (script.startsWith(`${shared}/`)) {
+    cpSync(shared, join(root, shared), { recursive: true, dereference: true });
+    return script;
+  }
+  cpSync(dirname(dirname(script)), join(root, 'usr/local/lib/node_modules/npm'), { recursive: true, verbatimSymlinks: true });
+  return '/usr/local/lib/node_modules/npm/bin/npm-cli.js';
 }
 
+/** The shared libraries of a program that not every Debian has. */
 function librariesOf(program: string): string[] {
   const listed = execFileSync('ldd', [program]).toString().match(/\/\S+/g) ?? [];
-  const inEveryBase = /\/(ld-linux|libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+)[-.]/;
-  // Through the links: the base may have directories where the listed path has a link.
-  return listed.filter((path) => !inEveryBase.test(path)).flatMap((path) => [...new Set([path.replace(/^\/lib\//, '/usr/lib/'), realpathSync(path)])]);
+  return listed.filter((path) => !/\/(ld-linux|libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+)[-.]/.test(path));
 }
 
 async function inTemp(work: (dir: string) => Promise<unknown>): Promise<void> {

@@ -15,7 +15,8 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>> | undefined;
   /** Standard input; empty when absent. */
   readonly input?: string | Uint8Array | undefined;
-  /** Sees standard error as it comes. */
+  /** See standard output and standard error as they come. */
+  readonly onStdout?: ((text: string) => void) | undefined;
   readonly onStderr?: ((text: string) => void) | undefined;
   /** Given the process id once the program runs. */
   readonly onStart?: ((pid: number) => void) | undefined;
@@ -32,7 +33,10 @@ export function command(program: string, args: readonly string[], options: Comma
     const child = spawn(program, args, { cwd: options.cwd, env: options.env ?? cleanEnv(), stdio: 'pipe' });
     const out: Buffer[] = [];
     const err: Buffer[] = [];
-    child.stdout.on('data', (data: Buffer) => out.push(data));
+    child.stdout.on('data', (data: Buffer) => {
+      out.push(data);
+      options.onStdout?.(data.toString());
+    });
     child.stderr.on('data', (data: Buffer) => {
       err.push(data);
       options.onStderr?.(data.toString());
