@@ -2,6 +2,9 @@ import type { Diagnostic } from './diagnostics/error';
 import type { Descriptor } from './oci/image';
 import type { Digest } from './oci/digest';
 import type { Platform } from './oci/platform';
+import type { CompressionSpec } from './output/exporter';
+
+export type { CompressionSpec } from './output/exporter';
 
 /** Where the build's files come from. */
 export type ContextSource =
@@ -18,14 +21,6 @@ export type OutputSpec =
   | { readonly type: 'image'; readonly push: boolean; readonly names: readonly string[] }
   | { readonly type: 'oci' | 'docker'; /** A path, or `-` for standard output. */ readonly dest: string; readonly tar: boolean; readonly compression?: CompressionSpec | undefined }
   | { readonly type: 'tar' | 'local'; readonly dest: string };
-
-/** How layers are compressed on their way out. */
-export interface CompressionSpec {
-  readonly type: 'none' | 'gzip' | 'zstd';
-  readonly level?: number | undefined;
-  /** Compress again what is compressed another way already. */
-  readonly force?: boolean | undefined;
-}
 
 /** Everything a build is asked to do. */
 export interface BuildOptions {

@@ -128,11 +128,6 @@ export class LocalContentStore implements ContentStore {
   }
 }
 
-/** True for the name of a download in `<root>/tmp` that can go on. */
-export function isPartialName(name: string): boolean {
-  return name.startsWith('partial-');
-}
-
 function partialPrefix(digest: Digest): string {
   return `partial-${hexOf(digest)}`;
 }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { createFile, namesIn, readJson, removeFile, replaceFile, tempName } from '../content/files';
 import type { ContentStore } from '../content/store';
 import { errnoOf } from '../diagnostics/error';
-import { digestOf, hexOf, isDigest, type Digest } from '../oci/digest';
+import { chainIds, digestOf, hexOf, isDigest, type ChainID, type Digest } from '../oci/digest';
 import type { Descriptor, ImageConfig, Index, Manifest } from '../oci/image';
 import { MediaType } from '../oci/media-types';
 import { formatPlatform, hostPlatform, normalizePlatform, samePlatform, type Platform } from '../oci/platform';
@@ -93,6 +93,20 @@ export class FileImageStore implements ImageStore {
     this.#refreshIndex(undefined, manifest === undefined ? [] : [manifest]);
   }
 
+  /** Layers and blobs of all images, also of those that lack some: what garbage collection keeps. */
+  needs(): { readonly chains: readonly ChainID[]; readonly blobs: readonly Digest[] } {
+    const chains: ChainID[] = [];
+    const blobs: Digest[] = [];
+    for (const id of this.#ids()) {
+      const manifest = readJson<ImageRecord>(this.#imageFile(id))?.descriptor.digest;
+      blobs.push(id, ...(manifest === undefined ? [] : [manifest]));
+      if (manifest === undefined || this.content.size(manifest) === undefined || this.content.size(id) === undefined) continue;
+      blobs.push(...this.#json<Manifest>(manifest).layers.map((layer) => layer.digest));
+      chains.push(...chainIds(this.#json<ImageConfig>(id).rootfs.diff_ids));
+    }
+    return { chains, blobs };
+  }
+
   /** Image ids behind a name, the host's platform first, or behind an id or a prefix of one. */
   #idsOf(nameOrId: string): Digest[] {
     const named = this.#namedIds(nameOrId);
@@ -124,11 +138,15 @@ export class FileImageStore implements ImageStore {
   #load(id: Digest, names: () => readonly NameRecord[] = () => this.#nameRecords()): Image | undefined {
     const record = readJson<ImageRecord>(this.#imageFile(id));
     if (record === undefined || this.content.size(record.descriptor.digest) === undefined || this.content.size(id) === undefined) return undefined;
-    const manifest = JSON.parse(this.content.read(record.descriptor.digest).toString('utf8')) as Manifest;
-    const config = JSON.parse(this.content.read(id).toString('utf8')) as ImageConfig;
+    const manifest = this.#json<Manifest>(record.descriptor.digest);
+    const config = this.#json<ImageConfig>(id);
     const stack = this.layers.stack(config.rootfs.diff_ids);
     if (stack === undefined) return undefined;
     return withNames({ id, config, manifest, descriptor: record.descriptor, stack }, names);
+  }
+
+  #json<T>(digest: Digest): T {
+    return JSON.parse(this.content.read(digest).toString('utf8')) as T;
   }
 
   #name(id: Digest, name: string, config: Platform): void {

@@ -1,7 +1,7 @@
-import { lstatSync, rmSync } from 'node:fs';
+import { lstatSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { isAbandoned, namesIn, removeFile } from '../content/files';
-import { isPartialName } from '../content/local-store';
+import { isAbandoned, namesIn, removeFile, tempName } from '../content/files';
+import { errnoOf } from '../diagnostics/error';
 import type { ChainID, Digest } from '../oci/digest';
 import type { LayerId } from '../snapshot/snapshotter';
 import type { LayerRecord } from './layer-index';
@@ -9,7 +9,11 @@ import { dropDeadLeases, heldByLeases } from './lease';
 import type { ImageServices } from './services';
 
 /** What the collector needs of a store; `snapshots` as the overlay snapshotter has them. */
-export interface CollectableStore extends Omit<ImageServices, 'snapshots' | 'threads' | 'xattrs'> {
+export interface CollectableStore extends Omit<ImageServices, 'images' | 'snapshots' | 'threads' | 'xattrs'> {
+  readonly images: {
+    /** Layers and blobs of all images, also of those that lack some. */
+    needs(): { readonly chains: readonly ChainID[]; readonly blobs: readonly Digest[] };
+  };
   readonly snapshots: Pick<ImageServices['snapshots'], 'remove'> & {
     /** All committed layers. */
     list(): LayerId[];
@@ -49,10 +53,12 @@ export function removeUnused(store: CollectableStore, roots: Roots = {}): Collec
   };
 }
 
-/** The records of all layers that the given ones need: they themselves and all below. */
-function closure(ids: ReadonlySet<LayerId>, records: readonly LayerRecord[]): Set<ChainID> {
+/** ChainIDs of all layers that are needed: those of images and leases, and all below them. */
+function neededChains(store: CollectableStore, records: readonly LayerRecord[], roots: Roots): Set<ChainID> {
+  // Leases before images, as a process names its image before it gives up the lease.
+  const ids = new Set<LayerId>([...heldByLeases(store.root).layers, ...(roots.layers ?? [])]);
+  const needed = new Set(store.images.needs().chains);
   const byChain = new Map(records.map((record) => [record.chainId, record]));
-  const needed = new Set<ChainID>();
   for (const record of records) {
     if (!ids.has(record.id)) continue;
     for (let at: LayerRecord | undefined = record; at !== undefined && !needed.has(at.chainId); at = at.parent === undefined ? undefined : byChain.get(at.parent)) needed.add(at.chainId);
@@ -62,19 +68,14 @@ function closure(ids: ReadonlySet<LayerId>, records: readonly LayerRecord[]): Se
 
 function removeLayers(store: CollectableStore, roots: Roots): LayerRecord[] {
   const records = store.layers.list();
-  const rooted = new Set<LayerId>([...store.images.list().flatMap((image) => image.stack), ...(roots.layers ?? []), ...heldByLeases(store.root).layers]);
-  const needed = closure(rooted, records);
-  const removed: LayerRecord[] = [];
-  for (const record of topDown(records.filter((layer) => !needed.has(layer.chainId)))) {
-    // Out of the index first: whoever takes a lease from here on looks there again, and does not find it.
-    store.layers.delete(record.chainId);
-    if (isNeededNow(record, records, store)) {
-      store.layers.put(record);
-      continue;
-    }
-    store.snapshots.remove(record.id);
-    removed.push(record);
-  }
+  const before = neededChains(store, records, roots);
+  const unused = topDown(records.filter((layer) => !before.has(layer.chainId)));
+  // Out of the index first: whoever takes a lease from here on looks there again, and does not find them.
+  for (const record of unused) store.layers.delete(record.chainId);
+  const after = unused.length === 0 ? before : neededChains(store, records, roots);
+  for (const record of unused.filter((layer) => after.has(layer.chainId))) store.layers.put(record);
+  const removed = unused.filter((layer) => !after.has(layer.chainId));
+  for (const record of removed) store.snapshots.remove(record.id);
   return removed;
 }
 
@@ -89,14 +90,6 @@ function topDown(records: readonly LayerRecord[]): LayerRecord[] {
   return records.map((record) => ({ record, depth: depth(record) })).sort((a, b) => b.depth - a.depth).map(({ record }) => record);
 }
 
-/** True when a lease or an image came to need the layer while garbage was being looked for. */
-function isNeededNow(record: LayerRecord, records: readonly LayerRecord[], store: CollectableStore): boolean {
-  const held = heldByLeases(store.root).layers;
-  if (held.has(record.id)) return true;
-  const present = [...store.layers.list(), record];
-  return closure(held, [...present, ...records]).has(record.chainId);
-}
-
 /** Layer directories without a record: their process died between committing and recording them. */
 function removeStrays(store: CollectableStore): void {
   const committed = store.snapshots.list();
@@ -109,17 +102,32 @@ function removeStrays(store: CollectableStore): void {
   store.snapshots.collectAbandoned();
 }
 
+/** Moves what seems unused aside, looks again, and puts back what was not. */
 function removeBlobs(store: CollectableStore, roots: Roots): { digest: Digest; size: number }[] {
-  const blobs = store.content.list();
-  const images = store.images.list().flatMap((image) => [image.descriptor.digest, image.id, ...image.manifest.layers.map((layer) => layer.digest)]);
-  const needed = new Set<Digest>([...images, ...(roots.blobs ?? [])]);
-  const removed: { digest: Digest; size: number }[] = [];
-  for (const digest of blobs) {
-    if (needed.has(digest) || heldByLeases(store.root).blobs.has(digest)) continue;
-    removed.push({ digest, size: store.content.size(digest) ?? 0 });
-    store.content.delete(digest);
+  const needed = (): Set<Digest> => new Set([...heldByLeases(store.root).blobs, ...store.images.needs().blobs, ...(roots.blobs ?? [])]);
+  const before = needed();
+  const unused = store.content.list().filter((digest) => !before.has(digest)).flatMap((digest) => {
+    const aside = tempName(store.root, 'unused');
+    const size = store.content.size(digest);
+    return size !== undefined && moved(store.content.path(digest), aside) ? [{ digest, size, aside }] : [];
+  });
+  const after = unused.length === 0 ? before : needed();
+  return unused.filter(({ digest, aside }) => {
+    if (after.has(digest)) moved(aside, store.content.path(digest));
+    else removeFile(aside);
+    return !after.has(digest);
+  });
+}
+
+/** Renames a file; false when another process was first. */
+function moved(from: string, to: string): boolean {
+  try {
+    renameSync(from, to);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
   }
-  return removed;
 }
 
 function removeAbandonedFiles(store: CollectableStore): void {
@@ -127,7 +135,7 @@ function removeAbandonedFiles(store: CollectableStore): void {
   for (const name of namesIn(folder)) {
     if (!isAbandoned(name)) continue;
     const file = path.join(folder, name);
-    if (isPartialName(name) || lstatSync(file, { throwIfNoEntry: false })?.isFile() === true) removeFile(file);
+    if (lstatSync(file, { throwIfNoEntry: false })?.isFile() === true) removeFile(file);
     else rmSync(file, { recursive: true, force: true });
   }
 }

@@ -1,8 +1,8 @@
 import { MbuildError, isMbuildError } from '../diagnostics/error';
-import { completeApplied, type applyLayer } from '../layer/apply';
+import { completeApplied } from '../layer/apply';
 import type { Applied, ApplyLimits } from '../layer/layer';
+import type { layerTasks } from '../layer/tasks';
 import { bootId } from '../linux/process';
-import type { Remote } from '../linux/threads';
 import { chainIds, type ChainID, type DiffID } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
 import { layerCompression } from '../oci/media-types';
@@ -19,9 +19,6 @@ export interface LayerToUnpack {
   /** Called at most once, and not for a layer that is unpacked already. */
   fetch(scope: BuildScope, progress: (state: 'downloading' | 'retrying', bytes: number) => void): Promise<void>;
 }
-
-/** The worker's task that unpacks a layer. */
-type ApplyTasks = { readonly applyLayer: typeof applyLayer };
 
 /** A layer in its own directory, not yet on top of the others. */
 interface Unpacked {
@@ -144,8 +141,7 @@ async function commitOn(
 async function applyTo(active: ActiveSnapshot, layer: LayerToUnpack, services: ImageServices, parents?: readonly string[]): Promise<Applied> {
   const compression = layerCompression(layer.blob.mediaType);
   if (compression === undefined) throw new MbuildError('IMAGE_INVALID', `${layer.blob.mediaType} is no layer of a file system`);
-  const worker: Remote<ApplyTasks> = services.threads.remote<ApplyTasks>('layer');
-  return worker.applyLayer(
+  return services.threads.remote<typeof layerTasks>('layer').applyLayer(
     { path: services.content.path(layer.blob.digest), compression, digest: layer.blob.digest, diffId: layer.diffId },
     active.dir,
     { xattrs: services.xattrs, limits: LIMITS, ...(parents === undefined ? {} : { parents }) },

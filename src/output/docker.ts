@@ -1,0 +1,49 @@
+import { hexOf } from '../oci/digest';
+import { familiarName, familiarRepository, parseReference } from '../oci/reference';
+import { archiveOf, textFile, type ArchiveFile } from './archive-writer';
+import { writeTo, type Destination } from './destination';
+import type { CompressionSpec, Exporter, ExportServices } from './exporter';
+import { blobPath, layoutFiles } from './oci';
+import { prepareImages, type OutgoingImage } from './outgoing-image';
+
+/** `--output type=docker` and `save`: what `docker save` writes and `docker load` reads. */
+export interface DockerOutput {
+  readonly destination: Destination;
+  /** Layers without a stored blob stay plain tars when this is absent, as docker has them. */
+  readonly compression?: CompressionSpec | undefined;
+}
+
+/**
+ * Writes docker archives as docker from 25 on does: `manifest.json` and `repositories` over an OCI layout, so that every
+ * reader of either finds what it knows. Layers that images share are in it once.
+ */
+export function dockerExporter(output: DockerOutput, services: ExportServices): Exporter {
+  return {
+    async export(images, vertex, scope) {
+      const prepared = await prepareImages(images, { otherwise: 'none', compression: output.compression }, services, vertex, scope);
+      await writeTo(output.destination, archiveOf(dockerFiles(prepared)), scope.signal);
+      return { descriptors: prepared.map((image) => image.manifest.descriptor) };
+    },
+  };
+}
+
+function* dockerFiles(images: readonly OutgoingImage[]): Generator<ArchiveFile> {
+  yield* layoutFiles(images);
+  yield textFile('manifest.json', JSON.stringify(images.map((image) => ({
+    Config: blobPath(image.config.descriptor.digest),
+    RepoTags: tagged(image).length === 0 ? null : tagged(image).map(familiarName),
+    Layers: image.layers.map((layer) => blobPath(layer.descriptor.digest)),
+  }))));
+  const repositories: Record<string, Record<string, string>> = {};
+  for (const image of images) {
+    const top = image.layers.at(-1);
+    for (const ref of tagged(image)) {
+      if (top !== undefined && ref.tag !== undefined) repositories[familiarRepository(ref)] = { ...repositories[familiarRepository(ref)], [ref.tag]: hexOf(top.descriptor.digest) };
+    }
+  }
+  if (Object.keys(repositories).length > 0) yield textFile('repositories', JSON.stringify(repositories));
+}
+
+function tagged(image: OutgoingImage): NonNullable<ReturnType<typeof parseReference>>[] {
+  return image.names.flatMap((name) => parseReference(name) ?? []).filter((ref) => ref.tag !== undefined);
+}

@@ -1,0 +1,89 @@
+import { chmodSync, constants, copyFileSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
+import { setImmediate as breathe } from 'node:timers/promises';
+import { MbuildError } from '../diagnostics/error';
+import { makeNode } from '../linux/mknod';
+import { fsPath, toRaw, type RawPath } from '../linux/paths';
+import { setXattr } from '../linux/xattr';
+import type { MergedView } from '../snapshot/view';
+import { outputError } from './destination';
+import type { Exporter, ExportServices } from './exporter';
+import { treeEntries, type TreeEntry } from './tree';
+
+/** Entries that are written before other work gets its turn. */
+const AT_ONCE = 256;
+
+/**
+ * `--output type=local`: the files of one image in a folder, which is made when it is not there. Files of the same name are
+ * replaced, others stay. Modes, links, times and attributes are kept, owners only by root, who alone may give files away.
+ */
+export function localExporter(folder: string, services: Pick<ExportServices, 'snapshots'>): Exporter {
+  return {
+    async export(images, _vertex, scope) {
+      const [only, ...others] = images;
+      if (only === undefined || others.length > 0) throw new MbuildError('USAGE', 'a folder takes the files of one image');
+      try {
+        mkdirSync(folder, { recursive: true });
+        await writeTree(services.snapshots.view(only.image.stack), toRaw(folder), scope.signal);
+      } catch (error) {
+        throw outputError(error, folder, scope.signal);
+      }
+      return { descriptors: [] };
+    },
+  };
+}
+
+async function writeTree(view: MergedView, folder: RawPath, signal: AbortSignal): Promise<void> {
+  const asRoot = process.getuid?.() === 0;
+  const directories: TreeEntry[] = [];
+  let written = 0;
+  for (const item of treeEntries(view)) {
+    if (++written % AT_ONCE === 0) {
+      await breathe();
+      signal.throwIfAborted();
+    }
+    const target = `${folder}/${item.entry.path}`;
+    if (item.entry.type === 'directory') {
+      makeDirectory(target);
+      directories.push(item);
+      continue;
+    }
+    writeNode(item, target, folder);
+    if (item.entry.type !== 'link') setAttributes(item, target, asRoot);
+  }
+  // Last, and the deepest first: a mode may forbid writing, and writing changes the time.
+  for (const item of directories.reverse()) setAttributes(item, `${folder}/${item.entry.path}`, asRoot);
+}
+
+/** A directory, never one that a symlink in the folder leads to. */
+function makeDirectory(target: RawPath): void {
+  const there = lstatSync(fsPath(target), { throwIfNoEntry: false });
+  if (there?.isDirectory()) return;
+  if (there !== undefined) unlinkSync(fsPath(target));
+  mkdirSync(fsPath(target), { mode: 0o700 });
+}
+
+function writeNode({ entry, source }: TreeEntry, target: RawPath, folder: RawPath): void {
+  if (lstatSync(fsPath(target), { throwIfNoEntry: false }) !== undefined) rmSync(fsPath(target), { recursive: true });
+  switch (entry.type) {
+    case 'link':
+      return linkSync(fsPath(`${folder}/${entry.linkPath}`), fsPath(target));
+    case 'symlink':
+      return symlinkSync(fsPath(entry.linkPath), fsPath(target));
+    case 'file':
+      return copyFileSync(fsPath(source), fsPath(target), constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+    case 'directory':
+      return;
+    default:
+      makeNode(target, entry.type, entry.mode, entry.device);
+  }
+}
+
+function setAttributes({ entry }: TreeEntry, target: RawPath, asRoot: boolean): void {
+  if (asRoot) lchownSync(fsPath(target), entry.uid, entry.gid);
+  // After chown, which takes setuid, setgid and security.capability away.
+  if (entry.type !== 'symlink') chmodSync(fsPath(target), entry.mode);
+  for (const [name, value] of entry.xattrs) {
+    if (asRoot || name.startsWith('user.')) setXattr(target, name, value);
+  }
+  lutimesSync(fsPath(target), entry.mtime, entry.mtime);
+}

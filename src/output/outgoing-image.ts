@@ -1,0 +1,115 @@
+import { asFormat, layerRecords, tarBlob } from '../images/assemble';
+import { openLayerBlob, openLayerTar, storedBlob } from '../images/layer-blobs';
+import type { LayerRecord } from '../images/layer-index';
+import { limiter, together, transferReporter } from '../images/transfer';
+import { MbuildError } from '../diagnostics/error';
+import { compressTar } from '../layer/compress';
+import { digestOf, type Digest } from '../oci/digest';
+import type { Descriptor, Manifest } from '../oci/image';
+import { MediaType, layerCompression } from '../oci/media-types';
+import type { BuildScope, VertexId } from '../progress/events';
+import type { CompressionSpec, ExportServices, Outgoing } from './exporter';
+
+/** A blob that can be written wherever it is wanted. */
+export interface OutgoingBlob {
+  readonly descriptor: Descriptor;
+  open(): AsyncIterable<Uint8Array>;
+}
+
+/** An image with every blob at hand. */
+export interface OutgoingImage {
+  readonly names: readonly string[];
+  readonly platform: { readonly os: string; readonly architecture: string; readonly variant?: string | undefined };
+  readonly manifest: OutgoingBlob;
+  readonly config: OutgoingBlob;
+  readonly layers: readonly OutgoingBlob[];
+}
+
+/** How layers leave when nothing else is asked for: what is stored as a blob stays as it is, other layers become this. */
+export interface LayerPolicy {
+  readonly otherwise: 'none' | 'gzip';
+  readonly compression?: CompressionSpec | undefined;
+}
+
+const PARALLEL_LAYERS = 2;
+
+/**
+ * Prepares images to leave: layers that have no fitting blob are compressed into the store, and remembered, so that the next
+ * export finds them. An image whose layers all leave as they came keeps its manifest to the byte.
+ */
+export async function prepareImages(images: readonly Outgoing[], policy: LayerPolicy, services: ExportServices, vertex: VertexId, scope: BuildScope): Promise<OutgoingImage[]> {
+  const prepared: OutgoingImage[] = [];
+  for (const outgoing of images) prepared.push(await prepareImage(outgoing, policy, services, vertex, scope));
+  return prepared;
+}
+
+async function prepareImage({ image, names }: Outgoing, policy: LayerPolicy, services: ExportServices, vertex: VertexId, scope: BuildScope): Promise<OutgoingImage> {
+  const { manifest, config } = image;
+  const format = manifest.mediaType === MediaType.dockerManifest ? 'docker' : 'oci';
+  const inTurn = limiter(PARALLEL_LAYERS);
+  const records = layerRecords(config, services);
+  const layers = await together(scope, records.map((record, i) => (inner: BuildScope) => inTurn(async () => {
+    const original = manifest.layers[i];
+    const chosen = chooseBlob(record, original, policy, services) ?? (await compress(record, policy, services, vertex, inner));
+    // The manifest's own descriptor may say more (annotations, urls), so it stays where the blob does.
+    const descriptor = original?.digest === chosen.digest ? original : asFormat(chosen, format);
+    return { descriptor, open: () => openLayerBlob(record, descriptor, services) };
+  })));
+  const configBytes = services.content.read(image.id);
+  const unchanged = layers.every((layer, i) => layer.descriptor === manifest.layers[i]);
+  const manifestBytes = unchanged ? services.content.read(image.descriptor.digest) : Buffer.from(JSON.stringify({ ...manifest, layers: layers.map((layer) => layer.descriptor) } satisfies Manifest));
+  return {
+    names, layers,
+    platform: { os: config.os, architecture: config.architecture, ...(config.variant === undefined ? {} : { variant: config.variant }) },
+    manifest: inMemory(manifestBytes, manifest.mediaType),
+    config: { ...inMemory(configBytes, manifest.config.mediaType), descriptor: manifest.config },
+  };
+}
+
+/** The blob that a layer leaves as when nothing needs to be compressed for it. */
+function chooseBlob(record: LayerRecord, original: Descriptor | undefined, { compression, otherwise }: LayerPolicy, services: ExportServices): Descriptor | undefined {
+  const there = (blob: Descriptor | undefined): blob is Descriptor => blob !== undefined && services.content.size(blob.digest) === blob.size;
+  const originalCompression = original === undefined ? undefined : layerCompression(original.mediaType);
+  if (compression === undefined || compression.force !== true) {
+    // What was pulled is not compressed anew; a tar that was loaded or imported is, where another form is asked for.
+    if (there(original) && (compression === undefined || originalCompression !== 'none')) return original;
+  }
+  const wanted = compression?.type ?? otherwise;
+  if (wanted === 'none') return tarBlob(record);
+  // A blob of unknown level will not do where a level is asked for.
+  if (compression?.level !== undefined) return undefined;
+  const fitting = record.blobs.filter((blob) => layerCompression(blob.mediaType) === wanted);
+  return storedBlob({ ...record, blobs: fitting }, services);
+}
+
+async function compress(record: LayerRecord, policy: LayerPolicy, services: ExportServices, vertex: VertexId, scope: BuildScope): Promise<Descriptor> {
+  const type = policy.compression?.type ?? policy.otherwise;
+  if (type === 'none') throw new MbuildError('INTERNAL', 'an uncompressed layer was to be compressed');
+  const report = transferReporter(scope, vertex, record.diffId as string as Digest, record.size);
+  report('preparing');
+  const level = policy.compression?.level;
+  const tar = counted(openLayerTar(record, services), scope.signal, (bytes) => report('preparing', bytes));
+  const { digest, size } = await services.content.ingest(compressTar(tar, { type, level }));
+  const blob: Descriptor = { mediaType: type === 'gzip' ? MediaType.ociLayerGzip : MediaType.ociLayerZstd, digest, size };
+  services.layers.addBlob(record.chainId, blob);
+  report('done', record.size);
+  return blob;
+}
+
+async function* counted(source: AsyncIterable<Buffer>, signal: AbortSignal, count: (bytes: number) => void): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  for await (const chunk of source) {
+    if (signal.aborted) throw new MbuildError('CANCELED', 'stopped', { cause: signal.reason });
+    yield chunk;
+    count(bytes += chunk.length);
+  }
+}
+
+function inMemory(bytes: Buffer, mediaType: string): OutgoingBlob {
+  return {
+    descriptor: { mediaType, digest: digestOf(bytes), size: bytes.length },
+    open: async function* open() {
+      yield bytes;
+    },
+  };
+}

@@ -1,0 +1,64 @@
+import { MbuildError } from '../diagnostics/error';
+import type { Digest } from '../oci/digest';
+import { parseReference, type Reference } from '../oci/reference';
+import { limiter, together, transferReporter, PARALLEL_TRANSFERS } from '../images/transfer';
+import type { BuildScope, VertexId } from '../progress/events';
+import type { BlobSource, ImageTarget, RawManifest } from '../registry/registry';
+import type { CompressionSpec, Exporter, ExportServices, Outgoing } from './exporter';
+import { prepareImages, type OutgoingBlob, type OutgoingImage } from './outgoing-image';
+
+/** `push`, `--push` and `--output type=registry`: images go to the registries that their names say. */
+export interface PushOutput {
+  readonly compression?: CompressionSpec | undefined;
+  /** Names under which the image may be known in the same registry: blobs are mounted from there. */
+  readonly mountFrom?: readonly string[] | undefined;
+}
+
+/**
+ * Pushes each image under each of its names: blobs first, several at once and none that the registry has, then the manifest.
+ * @throws MbuildError as {@link ImageTarget} does; REFERENCE_INVALID for an image without a name.
+ */
+export function pushExporter(output: PushOutput, services: ExportServices, registry: ImageTarget): Exporter {
+  return {
+    async export(images: readonly Outgoing[], vertex, scope) {
+      const prepared = await prepareImages(images, { otherwise: 'gzip', compression: output.compression }, services, vertex, scope);
+      for (const image of prepared) {
+        if (image.names.length === 0) throw new MbuildError('REFERENCE_INVALID', 'an image without a name cannot be pushed', { hint: 'name it with -t or with: mbuild tag' });
+        for (const name of image.names) await pushImage(image, referenceOf(name), output.mountFrom ?? [], registry, vertex, scope);
+      }
+      return { descriptors: prepared.map((image) => image.manifest.descriptor) };
+    },
+  };
+}
+
+async function pushImage(image: OutgoingImage, ref: Reference, mountFrom: readonly string[], registry: ImageTarget, vertex: VertexId, scope: BuildScope): Promise<void> {
+  const inTurn = limiter(PARALLEL_TRANSFERS);
+  const from = mountFrom.flatMap((name) => parseReference(name) ?? []).find((other) => other.registry === ref.registry && other.repository !== ref.repository)?.repository;
+  const blobs = new Map<Digest, OutgoingBlob>([...image.layers, image.config].map((blob) => [blob.descriptor.digest, blob]));
+  await together(scope, [...blobs.values()].map((blob) => (inner: BuildScope) => inTurn(async () => {
+    const report = transferReporter(inner, vertex, blob.descriptor.digest, blob.descriptor.size);
+    report('waiting');
+    const source: BlobSource = { descriptor: blob.descriptor, open: (start) => skip(blob.open(), start), ...(from === undefined ? {} : { from }) };
+    const sent = await registry.pushBlob(ref, source, inner.signal, (bytes) => report('uploading', bytes));
+    report(sent === 'uploaded' ? 'done' : sent, blob.descriptor.size);
+  })));
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of image.manifest.open()) chunks.push(chunk);
+  const manifest: RawManifest = { descriptor: image.manifest.descriptor, bytes: Buffer.concat(chunks) };
+  await registry.pushManifest(ref, manifest, scope.signal);
+}
+
+/** The bytes from `start` on. */
+async function* skip(source: AsyncIterable<Uint8Array>, start: number): AsyncGenerator<Uint8Array> {
+  let left = start;
+  for await (const chunk of source) {
+    if (chunk.length > left) yield left === 0 ? chunk : chunk.subarray(left);
+    left = Math.max(0, left - chunk.length);
+  }
+}
+
+function referenceOf(name: string): Reference {
+  const ref = parseReference(name);
+  if (ref === undefined) throw new MbuildError('REFERENCE_INVALID', `${JSON.stringify(name)} is not the name of an image`);
+  return ref;
+}
