@@ -18,7 +18,7 @@ export interface InstructionJson {
   readonly args: readonly string[];
   /** ENV and LABEL: name, value, and `=` or the empty string between them; quotes kept. */
   readonly pairs?: readonly (readonly [name: string, value: string, separator: string])[];
-  /** ONBUILD: the trigger. It stands on the lines of the ONBUILD, and has its heredocs. */
+  /** ONBUILD: the trigger. It has the heredocs of the ONBUILD as well. */
   readonly child?: InstructionJson;
   readonly heredocs: readonly HeredocJson[];
   /** 1-based. */

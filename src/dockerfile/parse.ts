@@ -7,7 +7,7 @@ import type { Head } from './head';
 import type { Directives, Dockerfile, Flag, Heredoc, Instruction, InstructionOf, Stage } from './instruction';
 import { keywordOf, readInstruction, takesHeredocs } from './read-instruction';
 import type { InstructionText } from './read-instruction';
-import { SourceReader, withoutLineEnd } from './statements';
+import { SourceReader, skipSpace, withoutLineEnd } from './statements';
 import type { Statement } from './statements';
 import { trim } from './whitespace';
 
@@ -55,7 +55,7 @@ export function parseInstructions(file: SourceFile): ParsedInstructions {
     const hint = 'a Dockerfile begins with FROM and the image to start from';
     diagnostics.push({ severity: 'error', code: 'DOCKERFILE_EMPTY', message: `${file.name} holds no instructions`, file, range: { start, end: start }, hint });
   }
-  return { directives, instructions, diagnostics };
+  return { directives, instructions, diagnostics: diagnostics.toSorted(byPlace) };
 }
 
 /**
@@ -171,7 +171,7 @@ class StatementParser {
 
   private parseOnbuild(offset: number, source: InstructionText): Instruction | undefined {
     for (const flag of source.base.flags) this.report('UNKNOWN_FLAG', flag.range, `unknown flag --${flag.name} of ONBUILD`, 'flags of the trigger stand behind its keyword');
-    const child = this.parseAt(offset, source.base.heredocs, ['ONBUILD']);
+    const child = this.parseAt(skipSpace(this.statement.text, offset), source.base.heredocs, ['ONBUILD']);
     if (child === undefined) return undefined;
     const bodies = source.base.heredocs.map(({ raw, name }) => `\n${raw}${name}`);
     const trigger = this.statement.text.replace(ONBUILD, '') + bodies.join('');
@@ -211,6 +211,11 @@ function toStages(file: SourceFile, instructions: readonly Instruction[], hasErr
     problems.push(semantic(file, `${file.name} has no FROM`, instructions[0]?.range, 'add FROM and the image to start from, or FROM scratch'));
   }
   return { globalArgs, stages, problems };
+}
+
+function byPlace(a: Diagnostic, b: Diagnostic): number {
+  const [first, second] = [a.range?.start, b.range?.start];
+  return (first?.line ?? 0) - (second?.line ?? 0) || (first?.column ?? 0) - (second?.column ?? 0);
 }
 
 function isError(diagnostic: Diagnostic): boolean {
