@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, truncateSync, writeFile
 import { join } from 'node:path';
 import { smallBase } from '../support/bases';
 import { cleanEnv, command, type CommandResult } from '../support/command';
-import { caseArgs, casesOf, copyFixture, readCase } from '../support/fixtures';
+import { caseArgs, casesOf, copyFixture } from '../support/fixtures';
 import { fixture, MBUILD, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { mountsLeft, useTemp, writeFiles } from '../support/temp';
