@@ -86,8 +86,10 @@ function readFrom({ text, base }: InstructionText, report: Report): InstructionO
 
 function readRun(source: InstructionText, report: Report): InstructionOf<'RUN'> | undefined {
   const { flags } = source.base;
-  attempt(report, () => networkMode(flags));
-  attempt(report, () => securityMode(flags));
+  if (flags.length > 0) {
+    attempt(report, () => networkMode(flags));
+    attempt(report, () => securityMode(flags));
+  }
   for (const flag of flags) if (flag.name === 'mount' && flag.value !== undefined) checkMount(flag).forEach(report);
   const command = readCommandLine(source.text, report);
   if (command?.form === 'exec' && command.args.length === 0) return fail(report, 'RUN [] has nothing to run');

@@ -80,6 +80,8 @@ export class SourceReader {
 
   private readContinued(first: string, indent: number, escape: string): Statement {
     const startLine = this.line - 1;
+    let joined = withoutContinuation(first, escape);
+    if (joined === undefined) return new JoinedLines(first, [{ offset: 0, line: startLine, column: indent + 1 }], startLine, startLine, []);
     const parts: string[] = [];
     const segments: Segment[] = [];
     const emptyLines: number[] = [];
@@ -89,8 +91,7 @@ export class SourceReader {
       parts.push(part);
       length += part.length;
     };
-    let joined = withoutContinuation(first, escape);
-    add(joined ?? first, indent + 1);
+    add(joined, indent + 1);
     while (joined !== undefined) {
       const raw = this.readRaw();
       if (raw === undefined) break;
