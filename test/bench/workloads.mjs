@@ -1,0 +1,113 @@
+// What is measured, against what, and the goal. `sides` are run in turn, round after round; each gives one number.
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { mbuild } from './builders.mjs';
+import { bigFile, dockerfile, sourceTree } from './contexts.mjs';
+import { measure } from './measure.mjs';
+
+const seconds = async (argv, options) => (await measure(argv, options)).seconds;
+const STEPS = 20;
+
+/** A fully cached rebuild against an empty program in the same language. */
+export const noop = {
+  title: 'fully cached rebuild: 12 steps, 2,000 files',
+  async setup({ scratch, smallBase, builders }) {
+    const dir = join(scratch, 'app');
+    mkdirSync(join(dir, 'src'), { recursive: true });
+    sourceTree(join(dir, 'src'), 2000, 10_000);
+    writeFileSync(join(dir, 'package.json'), '{}\n');
+    dockerfile(dir, [
+      'FROM small-base AS deps', 'WORKDIR /app', 'COPY package.json ./', 'RUN mkdir node_modules && echo 1 > node_modules/a',
+      'FROM small-base AS build', 'WORKDIR /app', 'COPY --from=deps /app/node_modules ./node_modules', 'COPY . .', 'RUN find src -type f | wc -l > count && cp -r src dist',
+      'FROM small-base', 'ENV MODE=production', 'WORKDIR /app', 'RUN echo ok > /health', 'COPY --from=build /app/dist ./dist', 'COPY --from=build /app/count ./', 'USER app', 'CMD ["cat", "/health"]',
+    ]);
+    for (const builder of builders) {
+      await measure(builder.import(smallBase, 'small-base'), builder);
+      await measure(builder.build({ dir, tag: 'bench-noop' }), builder);
+    }
+    return {
+      sides: {
+        node: () => seconds(['node', '-e', '0']),
+        ...Object.fromEntries(builders.map((builder) => [builder.name, () => seconds(builder.build({ dir, tag: 'bench-noop' }), builder)])),
+      },
+      result: (m) => ({ value: m.mbuild / m.node, unit: '× node -e 0', goal: 4 }),
+    };
+  },
+};
+
+/** What a trivial RUN costs beyond its command, as the slope between a build of 1 and a build of 21 steps. */
+export const steps = {
+  title: `a trivial RUN step (of ${STEPS}, cold)`,
+  async setup({ scratch, smallBase, builders }) {
+    const rootfs = join(scratch, 'rootfs');
+    mkdirSync(rootfs);
+    execFileSync('tar', ['-xpf', smallBase, '-C', rootfs]);
+    const run = (count) => Array.from({ length: count }, (_, i) => `RUN echo ${i} > /f${i}`);
+    const one = dockerfile(join(scratch, 'one-step'), ['FROM small-base', ...run(1)]);
+    const many = dockerfile(join(scratch, 'many-steps'), ['FROM small-base', ...run(STEPS + 1)]);
+    const bare = (prefix) => ['sh', '-c', `i=0; while [ $i -lt ${STEPS} ]; do ${prefix} chroot "$0" /bin/sh -c "echo $i > /f$i"; i=$((i+1)); done`, rootfs];
+    return {
+      sides: {
+        command: async () => (await seconds(bare(''))) / STEPS,
+        'command in namespaces': async () => (await seconds(bare('unshare --fork --mount --pid --ipc --uts --mount-proc'))) / STEPS,
+        ...Object.fromEntries(builders.map((builder) => [builder.name, async () => {
+          const few = await seconds(builder.build({ dir: one, noCache: true }), builder);
+          return ((await seconds(builder.build({ dir: many, noCache: true }), builder)) - few) / STEPS;
+        }])),
+      },
+      result: (m) => ({ value: (m.mbuild - m.command) * 1000, unit: 'ms over the command', goal: 15 }),
+    };
+  },
+};
+
+/** A root file system unpacked into the store against GNU tar. */
+export const unpack = {
+  title: 'a Debian base unpacked into the store',
+  async setup({ scratch, debianBase }) {
+    if (debianBase === undefined) return { skip: 'there is no Debian base (it takes root and mmdebstrap)' };
+    let round = 0;
+    const fresh = (name) => {
+      const dir = join(scratch, `${name}-${round++}`);
+      mkdirSync(dir);
+      return dir;
+    };
+    const timed = async (dir, argv, options) => {
+      const result = await seconds(argv, options);
+      rmSync(dir, { recursive: true, force: true });
+      return result;
+    };
+    return {
+      sides: {
+        tar: () => { const dir = fresh('tar'); return timed(dir, ['tar', '-xpf', debianBase, '--numeric-owner', '--xattrs', '-C', dir]); },
+        'tar and sha256sum': () => { const dir = fresh('both'); return timed(dir, ['sh', '-c', 'sha256sum "$0" > /dev/null & tar -xpf "$0" --numeric-owner --xattrs -C "$1"; wait', debianBase, dir]); },
+        mbuild: () => { const dir = fresh('store'); const own = mbuild(dir); return timed(dir, own.import(debianBase, 'debian'), own); },
+      },
+      result: (m) => ({ value: m.mbuild / m.tar, unit: '× GNU tar', goal: 1.5 }),
+    };
+  },
+};
+
+/** Memory of a build that copies and exports a large file. */
+export const big = {
+  title: 'COPY and export of a 1 GiB file',
+  rounds: 2,
+  async setup({ scratch, builders }) {
+    const dir = dockerfile(join(scratch, 'big'), ['FROM scratch', 'COPY big.bin /']);
+    bigFile(join(dir, 'big.bin'), 1024);
+    const [own] = builders;
+    const out = join(scratch, 'big.tar');
+    let peak = 0;
+    return {
+      sides: {
+        'cp and sha256sum': () => seconds(['sh', '-c', 'cp "$0" "$1" && sha256sum "$1"', join(dir, 'big.bin'), join(scratch, 'big.copy')]),
+        mbuild: async () => {
+          const result = await measure(own.build({ dir, noCache: true, output: `type=oci,compression=uncompressed,dest=${out}` }), { ...own, memory: true });
+          peak = Math.max(peak, result.peakMiB);
+          return result.seconds;
+        },
+      },
+      result: () => ({ value: peak, unit: 'MiB resident at most', goal: 200 }),
+    };
+  },
+};
