@@ -1,86 +1,90 @@
-import type { Diagnostic } from './diagnostics/error';
-import type { Descriptor } from './oci/image';
-import type { Digest } from './oci/digest';
-import type { Platform } from './oci/platform';
-import type { CompressionSpec } from './output/exporter';
+import type { Dockerfile } from './dockerfile/instruction';
+import { parseDockerfile } from './dockerfile/parse';
+import { openContext } from './context/open';
+import { MbuildError, type Diagnostic } from './diagnostics/error';
+import type { Engine } from './engine';
+import type { Graph } from './graph/graph';
+import { planGraph } from './graph/plan';
+import { assembleImage } from './images/assemble';
+import type { Image } from './images/image-store';
+import { Lease } from './images/lease';
+import { imageConfig } from './build/image';
+import type { BuildOptions, BuildResult } from './build/options';
+import { findBase, solveOptions, unpackContext } from './build/inputs';
+import { exportImage, wantsStore } from './build/outputs';
+import { hostPlatform } from './oci/platform';
+import { formatReference, parseReference } from './oci/reference';
+import { vertexIds, type BuildScope, type VertexId } from './progress/events';
+import { solve, type Solution, type SolverServices } from './solver/solver';
 
+export type { BuildOptions, BuildResult, OutputSpec, SecretSource, StepResult } from './build/options';
+export type { ContextSource } from './context/open';
 export type { CompressionSpec } from './output/exporter';
 
-/** Where the build's files come from. */
-export type ContextSource =
-  | { readonly kind: 'directory'; readonly path: string }
-  /** A tar (plain or compressed) from a stream: `mbuild -`. */
-  | { readonly kind: 'stream'; readonly stream: NodeJS.ReadableStream }
-  | { readonly kind: 'git'; readonly url: string }
-  | { readonly kind: 'http'; readonly url: string }
-  /** No files: `mbuild -f - -` with a Dockerfile alone on standard input. */
-  | { readonly kind: 'empty' };
-
-/** One `--output`. */
-export type OutputSpec =
-  | { readonly type: 'image'; readonly push: boolean; readonly names: readonly string[] }
-  | { readonly type: 'oci' | 'docker'; /** A path, or `-` for standard output. */ readonly dest: string; readonly tar: boolean; readonly compression?: CompressionSpec | undefined }
-  | { readonly type: 'tar' | 'local'; readonly dest: string };
-
-/** Everything a build is asked to do. */
-export interface BuildOptions {
-  readonly context: ContextSource;
-  /** Named contexts: `--build-context name=value`. */
-  readonly contexts?: Readonly<Record<string, string>> | undefined;
-  /** The Dockerfile: a path (relative ones are taken from the context's directory when they are found there), or its text. */
-  readonly dockerfile?: { readonly path: string } | { readonly name: string; readonly text: string } | undefined;
-  readonly ignoreFile?: string | undefined;
-  readonly tags?: readonly string[] | undefined;
-  readonly buildArgs?: Readonly<Record<string, string>> | undefined;
-  readonly target?: string | undefined;
-  readonly platforms?: readonly Platform[] | undefined;
-  readonly labels?: Readonly<Record<string, string>> | undefined;
-  readonly annotations?: Readonly<Record<string, string>> | undefined;
-  readonly noCache?: boolean | undefined;
-  /** Stages that are not taken from the cache. */
-  readonly noCacheFilter?: readonly string[] | undefined;
-  readonly pull?: 'always' | 'missing' | 'never' | undefined;
-  readonly network?: 'default' | 'host' | 'none' | undefined;
-  readonly extraHosts?: readonly { readonly name: string; readonly ip: string }[] | undefined;
-  readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[] | undefined;
-  readonly shmSize?: number | undefined;
-  readonly secrets?: readonly SecretSource[] | undefined;
-  readonly ssh?: readonly { readonly id: string; readonly socket: string }[] | undefined;
-  readonly allow?: readonly string[] | undefined;
-  readonly outputs?: readonly OutputSpec[] | undefined;
-  /** Most steps that run at once. */
-  readonly jobs?: number | undefined;
-  /** Seconds since the epoch. */
-  readonly sourceDateEpoch?: number | undefined;
-  readonly format?: 'oci' | 'docker' | undefined;
+/**
+ * Builds an image: read, parse, plan, solve, export.
+ * @throws MbuildError for everything that can be foreseen; the store then holds what it held before, and finished layers.
+ */
+export async function build(options: BuildOptions, engine: Engine, scope: BuildScope): Promise<BuildResult> {
+  const names = fullNames(options.tags ?? []);
+  const newVertex = vertexIds();
+  const warnings: Diagnostic[] = [];
+  const watched: BuildScope = { ...scope, events: (event) => {
+    if (event.kind === 'warning') warnings.push(event.diagnostic);
+    scope.events(event);
+  } };
+  const lease = new Lease(engine.root);
+  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, { unpack: unpackContext(engine, scope) });
+  try {
+    const dockerfile = parseDockerfile(context.dockerfile);
+    const graph = await plan(dockerfile, options, engine, newVertex, watched);
+    const solution = await solve(graph, servicesOf(engine, lease), solveOptions(options, context), newVertex, watched);
+    const image = await assemble(graph, solution, options, names, engine);
+    const descriptor = await exportImage(image, names, options, engine, newVertex, watched);
+    return { imageId: image.id, descriptor, names, steps: await stepResults(graph, solution), warnings };
+  } finally {
+    context.close();
+    lease.release();
+  }
 }
 
-/** One `--secret`: its bytes come from a file or from a variable of the caller's environment. */
-export interface SecretSource {
-  readonly id: string;
-  readonly path?: string | undefined;
-  readonly env?: string | undefined;
+function fullNames(tags: readonly string[]): string[] {
+  return tags.map((tag) => {
+    const ref = parseReference(tag);
+    if (ref === undefined || ref.digest !== undefined) throw new MbuildError('REFERENCE_INVALID', `${tag} is no name for an image`, { hint: 'a name is [REGISTRY/]REPOSITORY[:TAG], the repository in lower case' });
+    return formatReference(ref);
+  });
 }
 
-/** How one step of the target came about. */
-export interface StepResult {
-  /** As in the progress output: `[build 2/4] RUN make`. */
-  readonly name: string;
-  readonly stage: string;
-  /** Line in the Dockerfile. */
-  readonly line: number;
-  readonly cached: boolean;
-  readonly durationMs: number;
-  readonly key: string;
-  readonly layer?: { readonly diffId: string; readonly size: number } | undefined;
+async function plan(dockerfile: Dockerfile, options: BuildOptions, engine: Engine, newVertex: () => VertexId, scope: BuildScope): Promise<Graph> {
+  const platform = options.platforms?.[0] ?? hostPlatform();
+  return planGraph(dockerfile, {
+    target: options.target, platform, buildPlatform: hostPlatform(), buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
+    network: options.network === 'none' ? 'none' : 'host', allowInsecure: options.allow?.includes('security.insecure') === true,
+    contexts: Object.keys(options.contexts ?? {}), findImage: findBase(options, engine, newVertex, scope),
+    warn: (diagnostic) => scope.events({ kind: 'warning', diagnostic }),
+  });
 }
 
-/** What a build made. */
-export interface BuildResult {
-  /** The image id: digest of the config. Absent when only files were asked for (`--output type=local`). */
-  readonly imageId: Digest;
-  readonly descriptor: Descriptor;
-  readonly names: readonly string[];
-  readonly steps: readonly StepResult[];
-  readonly warnings: readonly Diagnostic[];
+/** The image of the target, recorded in the store; it has its names there if the store is where it was asked for. */
+async function assemble(graph: Graph, solution: Solution, options: BuildOptions, names: readonly string[], engine: Engine): Promise<Image> {
+  const config = await imageConfig(graph.target, solution, options.sourceDateEpoch);
+  return assembleImage({ config, names: wantsStore(options) ? names : [], annotations: options.annotations, format: options.format }, engine);
+}
+
+async function stepResults(graph: Graph, solution: Solution): Promise<BuildResult['steps']> {
+  const steps = graph.stages.flatMap((stage) => stage.steps);
+  return Promise.all(steps.flatMap((step) => {
+    const outcome = solution.outcomes.get(step.id);
+    if (outcome === undefined) return [];
+    const { key, cached, durationMs } = outcome;
+    return [outcome.layer.then((layer) => ({
+      name: step.name, stage: step.stage, line: step.range.start.line, key, cached, durationMs,
+      layer: layer === undefined ? undefined : { diffId: layer.diffId, size: layer.contentSize },
+    }))];
+  }));
+}
+
+function servicesOf({ root, cache, layers, snapshots, sandbox, threads, xattrs }: Engine, lease: Lease): SolverServices {
+  return { root, cache, layers, snapshots, sandbox, threads, xattrs, lease };
 }

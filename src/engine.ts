@@ -1,20 +1,76 @@
-import type { ContentStore } from './content/store';
-import type { ImageStore } from './images/image-store';
-import type { LayerIndex } from './images/layer-index';
-import type { Threads } from './linux/threads';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { FileCacheStore } from './cache/file-cache';
+import type { CacheStore } from './cache/record';
+import { LocalContentStore } from './content/local-store';
+import { MbuildError } from './diagnostics/error';
+import { FileImageStore } from './images/file-image-store';
+import { FileLayerIndex } from './images/file-layer-index';
+import type { ImageServices } from './images/services';
+import { Threads } from './linux/threads';
+import type { Registry } from './registry/registry';
+import { RegistryClient, type RegistryOptions } from './registry/client';
+import { NamespaceSandbox } from './sandbox/namespaces';
 import type { Sandbox } from './sandbox/sandbox';
-import type { Snapshotter } from './snapshot/snapshotter';
+import { OverlaySnapshotter } from './snapshot/overlay';
+
+/** How a store is opened. */
+export interface EngineOptions {
+  /** The store's folder; made when it is not there, for its owner alone. */
+  readonly root: string;
+  readonly registry?: RegistryOptions | undefined;
+  /** Told of a cache record that cannot be read; it counts as missing. */
+  readonly onCorruptRecord?: ((file: string) => void) | undefined;
+}
 
 /** The concrete services of one store. */
-export interface Engine {
-  /** The store's folder. */
-  readonly root: string;
-  readonly content: ContentStore;
-  readonly layers: LayerIndex;
-  readonly images: ImageStore;
-  readonly snapshots: Snapshotter;
+export interface Engine extends ImageServices {
+  readonly snapshots: OverlaySnapshotter;
+  readonly images: FileImageStore;
+  readonly cache: CacheStore;
   readonly sandbox: Sandbox;
-  readonly threads: Threads;
-  /** Ends worker threads and gives up leases. */
+  readonly registry: Registry;
+  /** Ends worker threads and closes connections. */
   close(): Promise<void>;
+}
+
+/** Makes the services of a store: the only place that picks implementations. @throws MbuildError STORE_UNUSABLE. */
+export function openEngine(options: EngineOptions): Engine {
+  const root = path.resolve(options.root);
+  makeStore(root);
+  const content = new LocalContentStore(root);
+  const layers = new FileLayerIndex(root);
+  const threads = new Threads();
+  const registry = lazily(() => new RegistryClient(options.registry));
+  const sandbox = lazily(() => new NamespaceSandbox(path.join(root, 'sandbox')));
+  return {
+    root, content, layers, threads,
+    xattrs: 'trusted',
+    images: new FileImageStore(root, content, layers),
+    snapshots: new OverlaySnapshotter(root, 'trusted'),
+    cache: new FileCacheStore(root, options.onCorruptRecord),
+    sandbox: { run: (spec, io, scope) => sandbox.get().run(spec, io, scope) },
+    get registry() {
+      return registry.get();
+    },
+    async close() {
+      await Promise.all([threads.close(), registry.made()?.close()]);
+    },
+  };
+}
+
+function makeStore(root: string): void {
+  try {
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+    mkdirSync(path.join(root, 'sandbox'), { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new MbuildError('STORE_UNUSABLE', `the store ${root} cannot be opened: ${reason}`, { cause, hint: 'choose another folder with --root or MBUILD_ROOT' });
+  }
+}
+
+/** A service that is made when it is first asked for. */
+function lazily<T>(make: () => T): { readonly get: () => T; readonly made: () => T | undefined } {
+  let value: T | undefined;
+  return { get: () => (value ??= make()), made: () => value };
 }

@@ -33,3 +33,9 @@ export interface BuildScope {
   readonly signal: AbortSignal;
   readonly events: EventSink;
 }
+
+/** Hands out the ids of a build's rows. */
+export function vertexIds(): () => VertexId {
+  let next = 1;
+  return () => next++;
+}

@@ -1,0 +1,78 @@
+import type { ContextSource, DockerfileSource } from '../context/open';
+import type { Diagnostic } from '../diagnostics/error';
+import type { Descriptor } from '../oci/image';
+import type { Digest } from '../oci/digest';
+import type { Platform } from '../oci/platform';
+import type { CompressionSpec } from '../output/exporter';
+
+/** One `--output`. */
+export type OutputSpec =
+  | { readonly type: 'image'; readonly push: boolean; readonly names: readonly string[] }
+  | { readonly type: 'oci' | 'docker'; /** A path, or `-` for standard output. */ readonly dest: string; readonly tar: boolean; readonly compression?: CompressionSpec | undefined }
+  | { readonly type: 'tar' | 'local'; readonly dest: string };
+
+/** Everything a build is asked to do. */
+export interface BuildOptions {
+  readonly context: ContextSource;
+  /** Named contexts: `--build-context name=value`. */
+  readonly contexts?: Readonly<Record<string, string>> | undefined;
+  /** The Dockerfile: a path (relative ones are taken from the context's directory when they are found there), or its text. */
+  readonly dockerfile?: DockerfileSource | undefined;
+  readonly ignoreFile?: string | undefined;
+  readonly tags?: readonly string[] | undefined;
+  readonly buildArgs?: Readonly<Record<string, string>> | undefined;
+  /** `HTTP_PROXY` and the like, for every step; in no key and no history. */
+  readonly proxies?: Readonly<Record<string, string>> | undefined;
+  readonly target?: string | undefined;
+  readonly platforms?: readonly Platform[] | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+  readonly noCache?: boolean | undefined;
+  /** Stages that are not taken from the cache. */
+  readonly noCacheFilter?: readonly string[] | undefined;
+  readonly pull?: 'always' | 'missing' | 'never' | undefined;
+  readonly network?: 'default' | 'host' | 'none' | undefined;
+  readonly extraHosts?: readonly { readonly name: string; readonly ip: string }[] | undefined;
+  readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[] | undefined;
+  readonly shmSize?: number | undefined;
+  readonly secrets?: readonly SecretSource[] | undefined;
+  readonly ssh?: readonly { readonly id: string; readonly socket: string }[] | undefined;
+  readonly allow?: readonly string[] | undefined;
+  readonly outputs?: readonly OutputSpec[] | undefined;
+  /** Most steps that run at once. */
+  readonly jobs?: number | undefined;
+  /** Seconds since the epoch. */
+  readonly sourceDateEpoch?: number | undefined;
+  readonly format?: 'oci' | 'docker' | undefined;
+}
+
+/** One `--secret`: its bytes come from a file or from a variable of the caller's environment. */
+export interface SecretSource {
+  readonly id: string;
+  readonly path?: string | undefined;
+  readonly env?: string | undefined;
+}
+
+/** How one step of the target came about. */
+export interface StepResult {
+  /** As in the progress output: `[build 2/4] RUN make`. */
+  readonly name: string;
+  readonly stage: string;
+  /** Line in the Dockerfile. */
+  readonly line: number;
+  readonly cached: boolean;
+  readonly durationMs: number;
+  readonly key: string;
+  /** The layer that it added, with the bytes of its files. */
+  readonly layer?: { readonly diffId: string; readonly size: number } | undefined;
+}
+
+/** What a build made. */
+export interface BuildResult {
+  /** The image id: digest of the config. Absent when only files were asked for (`--output type=local`). */
+  readonly imageId: Digest;
+  readonly descriptor: Descriptor;
+  readonly names: readonly string[];
+  readonly steps: readonly StepResult[];
+  readonly warnings: readonly Diagnostic[];
+}

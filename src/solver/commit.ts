@@ -1,0 +1,200 @@
+import { divergedResult, type CacheKey, type KeyInput, type ResultId } from '../cache/key';
+import { familyOf } from '../cache/file-cache';
+import type { CacheRecord, RecordedLayer } from '../cache/record';
+import type { LayerRecord } from '../images/layer-index';
+import { hashSmallTree } from '../layer/diff';
+import type { TarSummary } from '../layer/layer';
+import type { layerTasks } from '../layer/tasks';
+import { toRaw } from '../linux/paths';
+import { bootId } from '../linux/process';
+import { chainIds, type Digest } from '../oci/digest';
+import type { ActiveSnapshot, LayerId } from '../snapshot/snapshotter';
+import type { SolverServices } from './solver';
+import type { Tree, TreeLayer } from './tree';
+
+/** A step that was run, about to be committed. */
+export interface Executed {
+  readonly key: CacheKey;
+  readonly input: KeyInput;
+}
+
+/** A committed step. */
+export interface Made {
+  readonly tree: Tree;
+  /** Resolves when the layer is hashed and recorded. */
+  readonly record: Promise<CacheRecord>;
+  /** True when an earlier result was the same and was taken instead. */
+  readonly kept: boolean;
+}
+
+/**
+ * Turns upper directories into recorded layers, and finds recorded ones again. Hashing goes on while later steps run:
+ * they need the directory, not its digest.
+ */
+export class Committer {
+  readonly #pending = new Set<Promise<unknown>>();
+  readonly #surplus = new Set<LayerId>();
+  readonly #remote;
+
+  constructor(private readonly services: SolverServices, private readonly sourceDateEpoch: number | undefined) {
+    this.#remote = services.threads.remote<typeof layerTasks>('layer');
+  }
+
+  /** Waits for everything under way, then deletes directories that an equal layer made surplus. */
+  async settled(): Promise<void> {
+    const results = await Promise.allSettled([...this.#pending]);
+    for (const id of this.#surplus) this.services.snapshots.remove(id);
+    this.#surplus.clear();
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  /** The recorded result of a key on a parent, if its layer is in the store and can be trusted. */
+  async lookup(key: CacheKey, parent: Tree): Promise<{ readonly record: CacheRecord; readonly tree: Tree } | undefined> {
+    const record = this.services.cache.get(key);
+    return record === undefined ? undefined : this.#revive(record, parent);
+  }
+
+  async #revive(record: CacheRecord, parent: Tree): Promise<{ readonly record: CacheRecord; readonly tree: Tree } | undefined> {
+    if (record.layer === undefined) return { record, tree: { ...parent, result: record.result } };
+    const layers = withLayer(await parent.layers, record.layer.diffId);
+    const top = layers.at(-1);
+    if (top === undefined) return undefined;
+    const found = this.#held(top);
+    if (found === undefined || !(await this.#isSound(found))) return undefined;
+    return { record, tree: { result: record.result, stack: [...parent.stack, found.id], layers: Promise.resolve(layers) } };
+  }
+
+  /** A layer of the index that is kept from collection before it is looked at for good. */
+  #held(layer: TreeLayer): LayerRecord | undefined {
+    const seen = this.services.layers.get(layer.chainId);
+    if (seen === undefined) return undefined;
+    this.services.lease.hold({ layers: [seen.id] });
+    return this.services.layers.get(layer.chainId);
+  }
+
+  /** A layer written before the last boot, and not known to be on disk since, is hashed again before it is believed. */
+  async #isSound(layer: LayerRecord): Promise<boolean> {
+    if (layer.synced || layer.boot === bootId()) return true;
+    const { diffId } = await this.#hash(layer.id);
+    if (diffId !== layer.diffId) {
+      this.services.layers.delete(layer.chainId);
+      return false;
+    }
+    this.services.layers.delete(layer.chainId);
+    this.services.layers.put({ ...layer, boot: bootId() });
+    return true;
+  }
+
+  /**
+   * Freezes what a step wrote. The tree is ready on return; hashing and recording go on. Only where an earlier result may be
+   * the same (the key is known already, or a step of its family is) the hash is waited for, and the earlier layer is taken.
+   */
+  async commit(active: ActiveSnapshot, parent: Tree, executed: Executed, durationMs: number): Promise<Made> {
+    const created = new Date(this.sourceDateEpoch === undefined ? Date.now() : this.sourceDateEpoch * 1000).toISOString();
+    this.services.lease.hold({ layers: [active.id] });
+    const stack = this.services.snapshots.commit(active);
+    const small = hashSmallTree(this.#dir(active.id), this.#options());
+    if (small?.entries === 0) return this.#commitNothing(active.id, parent, executed, created, durationMs);
+
+    const hashed = small === undefined ? this.#track(this.#hash(active.id)) : Promise.resolve(small);
+    const earlier = this.#earlierResults(executed);
+    const twin = earlier.length === 0 ? undefined : await this.#twin(active.id, parent, earlier, await hashed);
+    if (twin !== undefined) {
+      this.services.snapshots.remove(active.id);
+      const record: CacheRecord = { ...twin.record, key: executed.key, input: executed.input, durationMs };
+      this.services.cache.put(record);
+      return { tree: twin.tree, record: Promise.resolve(record), kept: true };
+    }
+    const result = this.#isKnown(executed.key) ? divergedResult(executed.key, (await hashed).diffId) : (executed.key as string as ResultId);
+    const recorded = this.#track(this.#record(active.id, parent, executed, result, hashed, created, durationMs));
+    const layers = recorded.then(({ layers: made }) => made);
+    layers.catch(() => undefined); // reported by settled()
+    return { tree: { result, stack, layers }, record: recorded.then(({ record }) => record), kept: false };
+  }
+
+  #commitNothing(id: LayerId, parent: Tree, executed: Executed, created: string, durationMs: number): Made {
+    this.services.snapshots.remove(id);
+    // The tree is the parent's; so is what it holds.
+    const record: CacheRecord = { version: 1, key: executed.key, input: executed.input, result: parent.result, created, durationMs };
+    this.services.cache.put(record);
+    return { tree: parent, record: Promise.resolve(record), kept: false };
+  }
+
+  #isKnown(key: CacheKey): boolean {
+    return this.services.cache.get(key) !== undefined;
+  }
+
+  #earlierResults(executed: Executed): CacheRecord[] {
+    const same = this.services.cache.get(executed.key);
+    const family = familyOf(executed.input);
+    return [...(same === undefined ? [] : [same]), ...(family === undefined ? [] : this.services.cache.candidates(family))];
+  }
+
+  /** An earlier result on the same parent whose layer holds the same, times aside. */
+  async #twin(id: LayerId, parent: Tree, earlier: readonly CacheRecord[], hashed: TarSummary): Promise<{ readonly record: CacheRecord; readonly tree: Tree } | undefined> {
+    let ours: Digest | undefined;
+    for (const record of earlier) {
+      if (record.layer === undefined || record.layer.contentSize !== hashed.contentSize) continue;
+      const revived = await this.#revive(record, parent);
+      const theirs = revived?.tree.stack.at(-1);
+      if (revived === undefined || theirs === undefined) continue;
+      ours ??= await this.#remote.treeDigest(this.#dir(id), this.#options());
+      if (ours === await this.#treeDigest(record, record.layer, theirs)) return revived;
+    }
+    return undefined;
+  }
+
+  async #treeDigest(record: CacheRecord, layer: RecordedLayer, id: LayerId): Promise<string> {
+    if (layer.treeDigest !== undefined) return layer.treeDigest;
+    const treeDigest = await this.#remote.treeDigest(this.#dir(id), this.#options());
+    this.services.cache.put({ ...record, layer: { ...layer, treeDigest } });
+    return treeDigest;
+  }
+
+  async #record(
+    id: LayerId, parent: Tree, executed: Executed, result: ResultId, hashed: Promise<TarSummary>, created: string, durationMs: number,
+  ): Promise<{ readonly record: CacheRecord; readonly layers: readonly TreeLayer[] }> {
+    const summary = await hashed;
+    const below = await parent.layers;
+    const layers = withLayer(below, summary.diffId);
+    const top = layers.at(-1);
+    if (top === undefined) throw new Error('a layer without a chain');
+    const kept = this.services.layers.put({
+      chainId: top.chainId, parent: below.at(-1)?.chainId, id, diffId: summary.diffId, size: summary.size, contentSize: summary.contentSize,
+      blobs: [], boot: bootId(), synced: false,
+    });
+    // Later steps of this build stand on our directory; it goes when they are done.
+    if (kept.id !== id) this.#surplus.add(id);
+    const layer: RecordedLayer = { diffId: summary.diffId, chainId: top.chainId, size: summary.size, contentSize: summary.contentSize };
+    const record: CacheRecord = { version: 1, key: executed.key, input: executed.input, result, layer, created, durationMs };
+    this.services.cache.put(record);
+    return { record, layers };
+  }
+
+  #hash(id: LayerId): Promise<TarSummary> {
+    return this.#remote.hashTree(this.#dir(id), this.#options());
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    this.#pending.add(work);
+    work.catch(() => undefined); // settled() reports it
+    return work;
+  }
+
+  #dir(id: LayerId): string {
+    return toRaw(this.services.snapshots.layerDir(id));
+  }
+
+  #options(): { xattrs: SolverServices['xattrs']; clampMtime?: number | undefined } {
+    return { xattrs: this.services.xattrs, clampMtime: this.sourceDateEpoch };
+  }
+}
+
+/** The layers of a tree with one more on top. */
+function withLayer(layers: readonly TreeLayer[], diffId: TreeLayer['diffId']): TreeLayer[] {
+  const chainId = chainIds([...layers.map((layer) => layer.diffId), diffId]).at(-1);
+  if (chainId === undefined) throw new Error('a stack of layers without a chain');
+  return [...layers, { diffId, chainId }];
+}
+

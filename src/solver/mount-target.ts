@@ -1,0 +1,35 @@
+import path from 'node:path';
+import { MbuildError } from '../diagnostics/error';
+import { toText, type RawPath } from '../linux/paths';
+import type { MountPoint } from '../sandbox/sandbox';
+import type { MergedView } from '../snapshot/view';
+
+/** Where a mount goes in a tree. */
+export interface MountTarget {
+  /** Free of symlinks. */
+  readonly target: RawPath;
+  /** What has to be made for it, parents first. */
+  readonly missing: readonly MountPoint[];
+}
+
+/**
+ * Finds the place of a mount in a tree, links followed inside the root.
+ * @throws MbuildError SANDBOX_FAILED when a file is where a directory must be, or the other way round.
+ */
+export function mountTarget(view: MergedView, wanted: RawPath, kind: MountPoint['kind']): MountTarget {
+  const target = view.resolve(wanted);
+  const missing: MountPoint[] = [];
+  let at = '';
+  const parts = target.split('/').filter(Boolean);
+  parts.forEach((part, i) => {
+    at = `${at}/${part}`;
+    const isLast = i === parts.length - 1;
+    const expected = isLast ? kind : 'directory';
+    const found = missing.length > 0 ? undefined : view.lstat(at);
+    if (found === undefined) missing.push({ path: at, kind: expected });
+    else if (found.stats.isDirectory() !== (expected === 'directory')) {
+      throw new MbuildError('SANDBOX_FAILED', `cannot mount on ${toText(wanted)}: ${toText(at)} is ${found.stats.isDirectory() ? 'a directory' : 'no directory'} in the image`);
+    }
+  });
+  return { target: path.posix.normalize(target), missing };
+}

@@ -1,0 +1,43 @@
+import { readFileSync } from 'node:fs';
+import { envValue, withEnv, DEFAULT_PATH } from '../oci/env';
+import { errnoOf } from '../diagnostics/error';
+import type { MountPoint, Mount } from '../sandbox/sandbox';
+import type { RawPath } from '../linux/paths';
+import type { MergedView } from '../snapshot/view';
+import { mountTarget } from './mount-target';
+
+/** The host name that every step sees, so that what it writes down does not depend on the machine. It is BuildKit's. */
+export const SANDBOX_HOSTNAME = 'buildkitsandbox';
+
+/** Variables that reach the network in every step, but are no part of keys and history. Dockerfile reference, "Predefined ARGs". */
+export const PROXY_VARIABLES: readonly string[] = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY'].flatMap((name) => [name, name.toLowerCase()]);
+
+/** The environment of a step: what the Dockerfile sets, with PATH and HOME in any case. */
+export function stepEnvironment(env: readonly string[], home: string, proxies: Readonly<Record<string, string>>): string[] {
+  let complete = envValue(env, 'PATH') === undefined ? withEnv(env, 'PATH', DEFAULT_PATH) : [...env];
+  if (envValue(complete, 'HOME') === undefined) complete = withEnv(complete, 'HOME', home);
+  for (const [name, value] of Object.entries(proxies)) {
+    if (envValue(complete, name) === undefined) complete = withEnv(complete, name, value);
+  }
+  return complete;
+}
+
+/** /etc/hosts and /etc/resolv.conf, which every step has and no layer holds. */
+export function networkFiles(view: MergedView, extraHosts: readonly { readonly name: string; readonly ip: string }[]): { mounts: Mount[]; mountPoints: MountPoint[] } {
+  const hosts = [`127.0.0.1\tlocalhost ${SANDBOX_HOSTNAME}`, '::1\tlocalhost ip6-localhost ip6-loopback', ...extraHosts.map(({ name, ip }) => `${ip}\t${name}`), ''].join('\n');
+  const files: [RawPath, Buffer][] = [['/etc/hosts', Buffer.from(hosts)], ['/etc/resolv.conf', readHostFile('/etc/resolv.conf')]];
+  const targets = files.map(([file, content]) => ({ ...mountTarget(view, file, 'file'), content }));
+  return {
+    mounts: targets.map(({ target, content }) => ({ kind: 'file', target, content, mode: 0o644, uid: 0, gid: 0, readonly: false })),
+    mountPoints: targets.flatMap(({ missing }) => missing),
+  };
+}
+
+function readHostFile(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return Buffer.alloc(0);
+    throw error;
+  }
+}

@@ -1,0 +1,154 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import type { KeyValue } from '../cache/key';
+import { MbuildError } from '../diagnostics/error';
+import type { RunMount } from '../graph/operation';
+import { toRaw } from '../linux/paths';
+import type { Mount, MountPoint } from '../sandbox/sandbox';
+import type { Stack } from '../snapshot/snapshotter';
+import { openCacheMount } from './cache-mounts';
+import { mountTarget } from './mount-target';
+import type { StepContext } from './step';
+import { sourceTree } from './source-tree';
+
+/** What a mount brings into one run of a step. */
+export interface PreparedMounts {
+  readonly mounts: readonly Mount[];
+  readonly mountPoints: readonly MountPoint[];
+  /** `NAME=value`, for the process alone. */
+  readonly env: readonly string[];
+  readonly release: () => void | Promise<void>;
+}
+
+/** A mount as the step's key sees it, and what makes it when the step runs. */
+export interface PlannedMount {
+  readonly input: KeyValue;
+  readonly prepare: () => Promise<PreparedMounts>;
+}
+
+/** The mounts of a RUN, in order. */
+export async function planMounts(mounts: readonly RunMount[], context: StepContext): Promise<PlannedMount[]> {
+  const planned: PlannedMount[] = [];
+  for (const [index, mount] of mounts.entries()) planned.push(await planMount(mount, index, context));
+  return planned;
+}
+
+function planMount(mount: RunMount, index: number, context: StepContext): PlannedMount | Promise<PlannedMount> {
+  switch (mount.kind) {
+    case 'bind': return planBind(mount, context);
+    case 'cache': return planCache(mount, context);
+    case 'tmpfs': return { input: { ...mount }, prepare: () => at(context, mount.target, 'directory', (target) => ({ kind: 'tmpfs', target, size: mount.size })) };
+    case 'secret': return planSecret(mount, context);
+    case 'ssh': return planSsh(mount, index, context);
+    case 'script': return {
+      input: { ...mount },
+      prepare: () => at(context, mount.target, 'file', (target) => ({ kind: 'file', target, content: Buffer.from(mount.content), mode: 0o755, uid: 0, gid: 0, readonly: true, executable: true })),
+    };
+  }
+}
+
+/** A tree of the context, a stage or an image. What a step writes into it is for that step alone. */
+async function planBind(mount: Extract<RunMount, { kind: 'bind' }>, context: StepContext): Promise<PlannedMount> {
+  const source = await sourceTree(mount.from, mount.source, context);
+  return {
+    input: { kind: 'bind', target: mount.target, readonly: mount.readonly, content: source.content },
+    prepare: async () => {
+      const { stack, subpath } = await source.stack();
+      const kind = context.services.snapshots.view(stack).stat(subpath)?.stats.isDirectory() === true ? 'directory' : 'file';
+      return overlayMount(stack, subpath, mount, kind, context);
+    },
+  };
+}
+
+async function overlayMount(stack: Stack, subpath: string, mount: { readonly target: string; readonly readonly: boolean }, kind: MountPoint['kind'], context: StepContext): Promise<PreparedMounts> {
+  const { snapshots } = context.services;
+  const active = snapshots.prepare(stack);
+  const rootfs = snapshots.rootfs(active);
+  if (rootfs.kind !== 'overlay') throw new MbuildError('UNSUPPORTED', 'bind mounts of a stage need overlay file systems here');
+  const prepared = await at(context, mount.target, kind, (target) => ({ kind: 'overlay', rootfs, subpath: toRaw(subpath), target, readonly: mount.readonly }));
+  return { ...prepared, release: () => snapshots.discard(active) };
+}
+
+/** A directory that outlives the build. Its content is no part of the key. */
+async function planCache(mount: Extract<RunMount, { kind: 'cache' }>, context: StepContext): Promise<PlannedMount> {
+  const { from, ...said } = mount;
+  const initial = from === undefined ? undefined : await sourceTree(from, mount.source, context);
+  return {
+    input: { ...said, content: initial?.content },
+    prepare: async () => {
+      if (initial !== undefined) return overlayOnCache(mount, initial, context);
+      const cache = await openCacheMount(context.services.root, mount, context.scope.signal);
+      const prepared = await at(context, mount.target, 'directory', (target) => ({ kind: 'bind', source: toRaw(cache.dir), subpath: toRaw(mount.source), target, readonly: mount.readonly }));
+      return { ...prepared, release: cache.release };
+    },
+  };
+}
+
+/** A cache over an initial content: what steps write is kept in the cache, as the upper directory of an overlay. */
+async function overlayOnCache(mount: Extract<RunMount, { kind: 'cache' }>, initial: Awaited<ReturnType<typeof sourceTree>>, context: StepContext): Promise<PreparedMounts> {
+  const { services, scope } = context;
+  const { stack, subpath } = await initial.stack();
+  const exclusive = mount.sharing === 'private' ? 'private' : 'locked'; // two overlays cannot share an upper directory
+  const cache = await openCacheMount(services.root, { ...mount, id: `${mount.id}\0${JSON.stringify(initial.content)}`, sharing: exclusive }, scope.signal);
+  const work = mkdtempSync(path.join(path.dirname(cache.dir), 'work-'));
+  const release = (): void => {
+    rmSync(work, { recursive: true, force: true });
+    cache.release();
+  };
+  try {
+    const active = services.snapshots.prepare(stack);
+    const rootfs = services.snapshots.rootfs(active);
+    services.snapshots.discard(active);
+    if (rootfs.kind !== 'overlay') throw new MbuildError('UNSUPPORTED', 'cache mounts with an initial content need overlay file systems here');
+    const prepared = await at(context, mount.target, 'directory', (target) => (
+      { kind: 'overlay', rootfs: { ...rootfs, upper: cache.dir, work }, subpath: toRaw(subpath), target, readonly: mount.readonly }));
+    return { ...prepared, release };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** A secret is keyed by its name: its value may change without the step being run again. */
+function planSecret(mount: Extract<RunMount, { kind: 'secret' }>, context: StepContext): PlannedMount {
+  const { kind, id, target, env, required } = mount;
+  return {
+    input: { kind, id, target, env, mode: mount.mode, uid: mount.uid, gid: mount.gid },
+    prepare: async () => {
+      const content = context.services.options.secrets.get(id)?.();
+      if (content === undefined) {
+        if (!required) return NOTHING;
+        throw new MbuildError('SECRET_MISSING', `the secret ${id} was not given`, { hint: `pass it with --secret id=${id},src=FILE or --secret id=${id},env=NAME` });
+      }
+      const file = target === undefined ? NOTHING : await at(context, target, 'file', (place) => ({ ...mount, kind: 'file', target: place, content, readonly: true }));
+      return { ...file, env: env === undefined ? [] : [`${env}=${content.toString('utf8')}`] };
+    },
+  };
+}
+
+function planSsh(mount: Extract<RunMount, { kind: 'ssh' }>, index: number, context: StepContext): PlannedMount {
+  const { kind, id, target, required } = mount;
+  return {
+    input: { kind, id, target, index },
+    prepare: async () => {
+      const socket = context.services.options.ssh.get(id);
+      if (socket === undefined) {
+        if (!required) return NOTHING;
+        throw new MbuildError('SECRET_MISSING', `the SSH agent ${id} was not given`, { hint: id === 'default' ? 'start an agent and pass --ssh default' : `pass it with --ssh ${id}=SOCKET` });
+      }
+      const prepared = await at(context, target, 'file', (place) => (
+        { kind: 'bind', source: toRaw(path.dirname(socket)), subpath: toRaw(path.basename(socket)), target: place, readonly: false }));
+      return { ...prepared, env: [`SSH_AUTH_SOCK=${target}`] };
+    },
+  };
+}
+
+const NOTHING: PreparedMounts = { mounts: [], mountPoints: [], env: [], release: () => undefined };
+
+/** One mount at a path of the step's tree. */
+async function at(context: StepContext, wanted: string, kind: MountPoint['kind'], mount: (target: string) => Mount): Promise<PreparedMounts> {
+  const view = context.services.snapshots.view(context.parent.stack);
+  const { target, missing } = mountTarget(view, toRaw(wanted), kind);
+  return { ...NOTHING, mounts: [mount(target)], mountPoints: missing };
+}
+

@@ -1,0 +1,69 @@
+import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from '../sandbox/capabilities';
+import { MbuildError } from '../diagnostics/error';
+import type { RunOperation } from '../graph/operation';
+import type { ExitStatus } from '../sandbox/sandbox';
+import type { ActiveSnapshot } from '../snapshot/snapshotter';
+import { resolveUser } from '../snapshot/users';
+import { OutputTail } from './output-tail';
+import { networkFiles, SANDBOX_HOSTNAME, stepEnvironment } from './run-environment';
+import { planMounts, type PreparedMounts } from './run-mounts';
+import type { PlannedOperation, StepContext } from './step';
+
+/** A command: keyed by itself, its variables, its place and what is mounted; never by the values of secrets. */
+export async function planRunStep(operation: RunOperation, context: StepContext): Promise<PlannedOperation> {
+  const mounts = await planMounts(operation.mounts, context);
+  return {
+    inputs: {
+      args: operation.args, env: [...operation.env].sort(), cwd: operation.cwd, user: operation.user,
+      network: operation.network, insecure: operation.insecure, mounts: mounts.map((mount) => mount.input),
+    },
+    execute: async (active) => {
+      const prepared: PreparedMounts[] = [];
+      try {
+        for (const mount of mounts) prepared.push(await mount.prepare());
+        await execute(operation, active, prepared, context);
+      } finally {
+        for (const mount of prepared) await mount.release();
+      }
+    },
+  };
+}
+
+async function execute(operation: RunOperation, active: ActiveSnapshot, prepared: readonly PreparedMounts[], context: StepContext): Promise<void> {
+  const { services, scope, vertex } = context;
+  const view = services.snapshots.view(context.parent.stack);
+  const user = resolveUser(view, operation.user);
+  const files = networkFiles(view, services.options.extraHosts);
+  const tail = new OutputTail();
+  const status = await services.sandbox.run({
+    args: operation.args,
+    env: [...stepEnvironment(operation.env, user.home, services.options.proxies), ...prepared.flatMap((mount) => mount.env)],
+    cwd: operation.cwd,
+    user: { uid: user.uid, gid: user.gid, groups: [user.gid, ...user.groups] },
+    rootfs: services.snapshots.rootfs(active),
+    mounts: [...files.mounts, ...prepared.flatMap((mount) => mount.mounts)],
+    mountPoints: [...files.mountPoints, ...prepared.flatMap((mount) => mount.mountPoints)],
+    network: operation.network, hostname: SANDBOX_HOSTNAME,
+    capabilities: operation.insecure ? ALL_CAPABILITIES : DEFAULT_CAPABILITIES, confined: !operation.insecure,
+    ulimits: services.options.ulimits, shmSize: services.options.shmSize,
+  }, {
+    output: (stream, data) => {
+      tail.add(data);
+      scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
+    },
+  }, scope);
+  if (status.code !== 0) throw commandFailed(operation, status, tail.text());
+}
+
+function commandFailed(operation: RunOperation, status: ExitStatus, output: string): MbuildError {
+  const how = status.signal === undefined ? `exited with code ${status.code}` : `was killed by ${status.signal}`;
+  return new MbuildError('EXEC_FAILED', `RUN ${how}`, { exitCode: status.code, output, hint: hintFor(status, operation) });
+}
+
+function hintFor(status: ExitStatus, operation: RunOperation): string | undefined {
+  if (status.signal === 'SIGKILL') return 'SIGKILL often means that memory ran out';
+  if (status.code === 127) return '127 means the shell found no such command; install it in an earlier RUN';
+  if (status.code === 126) return '126 means that the file was found and cannot be executed: look at its mode and its architecture';
+  if (operation.network === 'none') return 'the step has no network (--network=none)';
+  return undefined;
+}

@@ -1,0 +1,238 @@
+import pLimit from 'p-limit';
+import { MbuildError, isMbuildError, type Diagnostic } from '../diagnostics/error';
+import type { CacheStore } from '../cache/record';
+import { sourceResult, type CacheKey } from '../cache/key';
+import type { SourceTree } from '../context/source-tree';
+import type { Graph, StagePlan, Step } from '../graph/graph';
+import type { TreeSource } from '../graph/operation';
+import type { LayerIndex } from '../images/layer-index';
+import type { Lease } from '../images/lease';
+import type { OverlayXattrs } from '../layer/layer';
+import type { Threads } from '../linux/threads';
+import { chainIds } from '../oci/digest';
+import type { BuildScope, VertexId } from '../progress/events';
+import type { Sandbox } from '../sandbox/sandbox';
+import type { Snapshotter } from '../snapshot/snapshotter';
+import { Committer } from './commit';
+import { planStep } from './step';
+import type { Tree, TreeLayer } from './tree';
+import { singleFlight } from './single-flight';
+
+/** What the solver works with. */
+export interface SolverServices {
+  /** The store's folder. */
+  readonly root: string;
+  readonly cache: CacheStore;
+  readonly layers: LayerIndex;
+  readonly snapshots: Snapshotter;
+  readonly sandbox: Sandbox;
+  readonly threads: Pick<Threads, 'remote'>;
+  readonly xattrs: OverlayXattrs;
+  /** Keeps what the build uses from being collected by other processes. */
+  readonly lease: Lease;
+}
+
+/** What a build may say about how its steps are done. None of it changes what comes out. */
+export interface SolveOptions {
+  readonly noCache: boolean;
+  /** Stages whose steps are not taken from the cache. */
+  readonly noCacheStages: readonly string[];
+  /** Most steps that run at once. */
+  readonly jobs: number;
+  /** Seconds since the epoch; later times in layers are set to it, and it stands for the present. */
+  readonly sourceDateEpoch?: number | undefined;
+  readonly proxies: Readonly<Record<string, string>>;
+  readonly extraHosts: readonly { readonly name: string; readonly ip: string }[];
+  readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
+  readonly shmSize?: number | undefined;
+  readonly secrets: ReadonlyMap<string, () => Buffer>;
+  /** Sockets of SSH agents, by id. */
+  readonly ssh: ReadonlyMap<string, string>;
+  /** The build's files; `name` for a named context. */
+  readonly context: (name?: string) => Promise<SourceTree>;
+}
+
+/** How a step came about. */
+export interface StepOutcome {
+  readonly step: Step;
+  readonly key: CacheKey;
+  readonly cached: boolean;
+  readonly durationMs: number;
+  /** RFC 3339: when the layer was first made. */
+  readonly created: Promise<string>;
+  /** The layer that the step added; `undefined` when it changed nothing. */
+  readonly layer: Promise<{ readonly diffId: TreeLayer['diffId']; readonly size: number; readonly contentSize: number } | undefined>;
+}
+
+/** What a graph came to. */
+export interface Solution {
+  readonly tree: Tree;
+  /** By step id. */
+  readonly outcomes: ReadonlyMap<number, StepOutcome>;
+}
+
+/**
+ * Walks the graph: stages at the same time, the steps of a stage in order, each taken from the cache or run. A failing
+ * step ends the others. Resolves when every step is done and every layer is hashed and recorded.
+ */
+export async function solve(graph: Graph, services: SolverServices, options: SolveOptions, newVertex: () => VertexId, scope: BuildScope): Promise<Solution> {
+  const failure = new AbortController();
+  const signal = AbortSignal.any([scope.signal, failure.signal]);
+  const solver = new Solver(services, options, newVertex, { ...scope, signal });
+  solver.announce(graph);
+  try {
+    const trees = await Promise.all(graph.stages.map((stage) => solver.stage(stage).catch((error: unknown) => {
+      failure.abort(error);
+      throw error;
+    })));
+    const tree = trees[graph.stages.indexOf(graph.target)];
+    if (tree === undefined) throw new Error('the target is not in the graph');
+    await solver.settled();
+    return { tree, outcomes: solver.outcomes };
+  } catch (error) {
+    // What is being hashed belongs to steps that ended well: it is recorded, so that the next build goes on from there.
+    await solver.settled().catch(() => undefined);
+    throw isMbuildError(error, 'CANCELED') && !scope.signal.aborted ? failure.signal.reason : error;
+  }
+}
+
+/** What a step's own file may ask of the solver. */
+export interface StepServices extends SolverServices {
+  readonly options: SolveOptions;
+  /** The tree of what `--from` names; a stage is solved first. */
+  readonly tree: (source: TreeSource) => Promise<Tree>;
+  readonly warn: (diagnostic: Diagnostic) => void;
+}
+
+class Solver {
+  readonly outcomes = new Map<number, StepOutcome>();
+  readonly #stages = new Map<number, Promise<Tree>>();
+  readonly #vertices = new Map<string, VertexId>();
+  readonly #committer: Committer;
+  readonly #limit: ReturnType<typeof pLimit>;
+  readonly #services: StepServices;
+
+  constructor(private readonly services: SolverServices, private readonly options: SolveOptions, private readonly newVertex: () => VertexId, private readonly scope: BuildScope) {
+    this.#committer = new Committer(services, options.sourceDateEpoch);
+    this.#limit = pLimit(options.jobs);
+    this.#services = {
+      ...services, options, tree: (source) => this.#treeOf(source),
+      warn: (diagnostic) => scope.events({ kind: 'warning', diagnostic }),
+    };
+  }
+
+  /** Tells all rows at once, so that a renderer knows how much is to come. */
+  announce(graph: Graph): void {
+    for (const stage of graph.stages) {
+      if (stage.base.kind === 'image') this.#announce(`base ${stage.index}`, stage.base.stepName, stage.name, stage.base.range.start.line);
+      for (const step of stage.steps) this.#announce(`step ${step.id}`, step.name, stage.name, step.range.start.line);
+    }
+  }
+
+  stage(stage: StagePlan): Promise<Tree> {
+    const known = this.#stages.get(stage.index);
+    if (known !== undefined) return known;
+    const solving = this.#solveStage(stage);
+    this.#stages.set(stage.index, solving);
+    return solving;
+  }
+
+  /** Waits for every hash and record under way. */
+  settled(): Promise<void> {
+    return this.#committer.settled();
+  }
+
+  async #solveStage(stage: StagePlan): Promise<Tree> {
+    let tree = await this.#base(stage);
+    for (const step of stage.steps) {
+      const before = tree;
+      tree = await this.#step(step, before, stage).catch((error: unknown) => {
+        throw isMbuildError(error) ? error.at(step.file, step.range) : error;
+      });
+    }
+    return tree;
+  }
+
+  async #base(stage: StagePlan): Promise<Tree> {
+    const { base } = stage;
+    if (base.kind === 'scratch') return { result: sourceResult(undefined), stack: [], layers: Promise.resolve([]) };
+    if (base.kind === 'stage') return this.stage(base.stage);
+    const id = this.#vertex(`base ${stage.index}`);
+    this.scope.events({ kind: 'started', id, time: Date.now() });
+    const tree = await this.#treeOf({ kind: 'image', image: base.image });
+    this.scope.events({ kind: 'done', id, time: Date.now(), cached: true });
+    return tree;
+  }
+
+  async #treeOf(source: TreeSource): Promise<Tree> {
+    switch (source.kind) {
+      case 'stage':
+        return this.stage(source.stage);
+      case 'image': {
+        const stack = await source.image.stack();
+        this.services.lease.hold({ layers: stack });
+        const { diff_ids: diffIds } = source.image.config.rootfs;
+        const chains = chainIds(diffIds);
+        const layers = diffIds.flatMap((diffId, i) => (chains[i] === undefined ? [] : [{ diffId, chainId: chains[i] }]));
+        return { result: sourceResult(chains.at(-1)), stack, layers: Promise.resolve(layers) };
+      }
+      case 'context':
+        throw new Error('a context is not a tree of the store');
+    }
+  }
+
+  /** One step: its key, then the earlier result or the work. */
+  async #step(step: Step, parent: Tree, stage: StagePlan): Promise<Tree> {
+    this.scope.signal.throwIfAborted();
+    const id = this.#vertex(`step ${step.id}`);
+    const started = Date.now();
+    try {
+      const planned = await planStep(step, parent, this.#services, this.scope, id);
+      const mayUseCache = !this.options.noCache && !this.options.noCacheStages.includes(stage.name);
+      const hit = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
+      this.scope.events({ kind: 'started', id, time: started });
+      if (hit !== undefined) return this.#hit(step, hit, id);
+      return await this.#limit(() => singleFlight(`${this.services.root}/locks`, planned.key, this.scope.signal, async () => {
+        // Another process may have done this very step while we waited for it.
+        const late = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
+        if (late !== undefined) return this.#hit(step, late, id);
+        const active = this.services.snapshots.prepare(parent.stack);
+        try {
+          await planned.execute(active);
+        } catch (error) {
+          this.services.snapshots.discard(active);
+          throw error;
+        }
+        const durationMs = Date.now() - started;
+        const made = await this.#committer.commit(active, parent, planned, durationMs);
+        this.outcomes.set(step.id, { step, key: planned.key, cached: false, durationMs, created: made.record.then((record) => record.created), layer: made.record.then((record) => record.layer) });
+        if (made.kept) this.scope.events({ kind: 'note', id, text: 'same result as before, kept' });
+        this.scope.events({ kind: 'done', id, time: Date.now(), cached: false });
+        return made.tree;
+      }));
+    } catch (error) {
+      const canceled = this.scope.signal.aborted;
+      this.scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error), canceled });
+      throw canceled && !isMbuildError(error) ? new MbuildError('CANCELED', 'the build was canceled', { cause: error }) : error;
+    }
+  }
+
+  #hit(step: Step, hit: NonNullable<Awaited<ReturnType<Committer['lookup']>>>, id: VertexId): Tree {
+    const { record } = hit;
+    this.outcomes.set(step.id, { step, key: record.key, cached: true, durationMs: record.durationMs, created: Promise.resolve(record.created), layer: Promise.resolve(record.layer) });
+    this.scope.events({ kind: 'done', id, time: Date.now(), cached: true });
+    return hit.tree;
+  }
+
+  #announce(what: string, name: string, stage: string, line: number): void {
+    const id = this.newVertex();
+    this.#vertices.set(what, id);
+    this.scope.events({ kind: 'vertex', id, name, stage, line });
+  }
+
+  #vertex(what: string): VertexId {
+    const id = this.#vertices.get(what);
+    if (id === undefined) throw new Error(`${what} was not announced`);
+    return id;
+  }
+}

@@ -1,0 +1,50 @@
+import { cacheKey, type CacheKey, type KeyInput, type KeyValue } from '../cache/key';
+import type { Step } from '../graph/graph';
+import type { BuildScope, VertexId } from '../progress/events';
+import type { ActiveSnapshot } from '../snapshot/snapshotter';
+import { planCopyStep } from './copy-step';
+import { planMkdir } from './mkdir';
+import { planRunStep } from './run';
+import type { StepServices } from './solver';
+import type { Tree } from './tree';
+
+/** What an operation depends on, and how it is done. */
+export interface PlannedOperation {
+  readonly inputs: Readonly<Record<string, KeyValue>>;
+  /** Writes into the snapshot what the operation leaves. */
+  readonly execute: (active: ActiveSnapshot) => Promise<void>;
+}
+
+/** A step with its key. */
+export interface PlannedStep {
+  readonly key: CacheKey;
+  readonly input: KeyInput;
+  readonly execute: PlannedOperation['execute'];
+}
+
+/** Everything that an operation is planned with. */
+export interface StepContext {
+  readonly step: Step;
+  readonly parent: Tree;
+  readonly services: StepServices;
+  readonly scope: BuildScope;
+  readonly vertex: VertexId;
+}
+
+/** Finds out what a step depends on: files are read and hashed here, nothing is run. */
+export async function planStep(step: Step, parent: Tree, services: StepServices, scope: BuildScope, vertex: VertexId): Promise<PlannedStep> {
+  const context: StepContext = { step, parent, services, scope, vertex };
+  const { inputs, execute } = await planOperation(context);
+  const { sourceDateEpoch } = services.options;
+  const input: KeyInput = { kind: step.operation.kind, parent: parent.result, inputs: { ...inputs, ...(sourceDateEpoch === undefined ? {} : { sourceDateEpoch }) } };
+  return { key: cacheKey(input), input, execute };
+}
+
+function planOperation(context: StepContext): Promise<PlannedOperation> | PlannedOperation {
+  const { operation } = context.step;
+  switch (operation.kind) {
+    case 'run': return planRunStep(operation, context);
+    case 'copy': return planCopyStep(operation, context);
+    case 'mkdir': return planMkdir(operation, context);
+  }
+}

@@ -1,0 +1,18 @@
+import type { ResultId } from '../cache/key';
+import type { ChainID, DiffID } from '../oci/digest';
+import type { Stack } from '../snapshot/snapshotter';
+
+/** A layer of a tree, as far as an image needs it. */
+export interface TreeLayer {
+  readonly diffId: DiffID;
+  readonly chainId: ChainID;
+}
+
+/** The tree that a step leaves. The directory is there at once; its digests come when they are hashed. */
+export interface Tree {
+  /** What it holds, for the keys of what follows. */
+  readonly result: ResultId;
+  readonly stack: Stack;
+  /** Bottom first. Rejects when a layer could not be hashed or recorded. */
+  readonly layers: Promise<readonly TreeLayer[]>;
+}
