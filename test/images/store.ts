@@ -1,0 +1,63 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { LocalContentStore } from '../../src/content/local-store';
+import { assembleImage } from '../../src/images/assemble';
+import { FileImageStore } from '../../src/images/file-image-store';
+import { FileLayerIndex } from '../../src/images/file-layer-index';
+import type { Image } from '../../src/images/image-store';
+import type { LayerRecord } from '../../src/images/layer-index';
+import type { ImageServices } from '../../src/images/services';
+import { hashTree } from '../../src/layer/diff';
+import { layerTasks } from '../../src/layer/tasks';
+import { bootId } from '../../src/linux/process';
+import type { Remote, Tasks } from '../../src/linux/threads';
+import { chainIds, type DiffID } from '../../src/oci/digest';
+import type { ContainerConfig } from '../../src/oci/image';
+import { hostPlatform, type Platform } from '../../src/oci/platform';
+import type { BuildEvent, BuildScope } from '../../src/progress/events';
+import { OverlaySnapshotter } from '../../src/snapshot/overlay';
+
+/** A store in a temporary folder. Worker tasks run in the test's own thread. */
+export interface TestStore extends ImageServices {
+  readonly content: LocalContentStore;
+  readonly images: FileImageStore;
+  readonly snapshots: OverlaySnapshotter;
+  dispose(): void;
+}
+
+export function openStore(root = mkdtempSync(path.join(tmpdir(), 'mbuild-store-'))): TestStore {
+  const content = new LocalContentStore(root);
+  const layers = new FileLayerIndex(root);
+  const threads = { remote: <T extends Tasks>(): Remote<T> => layerTasks as unknown as Remote<T> };
+  return {
+    root, content, layers, threads, xattrs: 'trusted',
+    images: new FileImageStore(root, content, layers),
+    snapshots: new OverlaySnapshotter(root),
+    dispose: () => rmSync(root, { recursive: true, force: true }),
+  };
+}
+
+/** A scope that keeps its events. */
+export function scopeOf(signal: AbortSignal = new AbortController().signal): BuildScope & { readonly log: BuildEvent[] } {
+  const log: BuildEvent[] = [];
+  return { signal, log, events: (event) => log.push(event) };
+}
+
+/** Commits a layer on top of others, as a build step does; `write` fills its directory. */
+export function addLayer(store: TestStore, below: readonly LayerRecord[], write: (dir: string) => void): LayerRecord {
+  const active = store.snapshots.prepare(below.map((layer) => layer.id));
+  write(active.dir);
+  const summary = hashTree(active.dir, { xattrs: store.xattrs });
+  const id = store.snapshots.commit(active).at(-1) ?? active.id;
+  const chainId = chainIds([...below.map((layer) => layer.diffId), summary.diffId]).at(-1);
+  if (chainId === undefined) throw new Error('no chain');
+  const parent = below.at(-1)?.chainId;
+  return store.layers.put({ chainId, id, diffId: summary.diffId, size: summary.size, contentSize: summary.contentSize, blobs: [], boot: bootId(), synced: false, ...(parent === undefined ? {} : { parent }) });
+}
+
+/** An image of built layers. */
+export function addImage(store: TestStore, layers: readonly LayerRecord[], names: readonly string[], config: ContainerConfig = {}, platform: Platform = hostPlatform()): Image {
+  const diffIds: DiffID[] = layers.map((layer) => layer.diffId);
+  return assembleImage({ names, config: { ...platform, created: '2024-01-02T03:04:05Z', config, rootfs: { type: 'layers', diff_ids: diffIds }, history: [] } }, store);
+}
