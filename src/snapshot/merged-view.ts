@@ -1,7 +1,7 @@
 import { readdirSync, readlinkSync, type Stats } from 'node:fs';
 import { fsPath, type RawPath } from '../linux/paths';
 import { childPath, isOpaque, isWhiteout, lstatOf, type OverlayXattrs } from './marks';
-import { resolvePath, type Found, type TreeLookup } from './resolve';
+import { cleanPath, resolvePath, type Found, type TreeLookup } from './resolve';
 import type { MergedView, ViewEntry } from './view';
 
 /** A directory of the merged tree: the directories of the host that make it up, top first. */
@@ -109,6 +109,9 @@ export class LayeredView implements MergedView, TreeLookup<MergedDirectory> {
     return [...shown].filter(([, visible]) => visible).map(([name]) => name).sort();
   }
 }
+
+/** A tree without anything in it, for what is written over nothing. */
+export const EMPTY_VIEW: MergedView = { lstat: () => undefined, stat: () => undefined, resolve: cleanPath, readdir: () => [] };
 
 function isWhiteoutAt(hostPath: RawPath): boolean {
   const stats = lstatOf(hostPath);

@@ -90,9 +90,10 @@ export class TreeWriter implements TreeLookup<Directory> {
   /**
    * The directory at a path, symlinks followed, made with its missing parents: new ones get `attributes`, those that
    * are there stay as they are. @throws MbuildError COPY_FAILED where something else is in the way.
+   * @param from what to take for the root of the tree: neither `..` nor a symlink leads out of it.
    */
-  mkdirAll(path: RawPath, attributes: Attributes): TreeDirectory {
-    const { directory, rest } = resolvePath<Directory>(this, path, true);
+  mkdirAll(path: RawPath, attributes: Attributes, from: TreeDirectory = this.root): TreeDirectory {
+    const { directory, rest } = resolvePath<Directory>(this.#below(from), path, true);
     return rest.reduce((dir, name) => {
       if (this.#find(dir, name) !== undefined) throw new MbuildError('COPY_FAILED', `cannot make directory ${toText(childPath(dir.path, name))}: not a directory`);
       return this.#make(dir, name, attributes);
@@ -175,9 +176,10 @@ export class TreeWriter implements TreeLookup<Directory> {
   /**
    * A further name of the file at `target` (symlinks in its parents followed); a parent's file is copied up first.
    * @throws MbuildError COPY_FAILED when there is no such file.
+   * @param from as for `mkdirAll`.
    */
-  link(dir: TreeDirectory, name: RawPath, target: RawPath): void {
-    const { directory, rest } = resolvePath<Directory>(this, target, false);
+  link(dir: TreeDirectory, name: RawPath, target: RawPath, from: TreeDirectory = this.root): void {
+    const { directory, rest } = resolvePath<Directory>(this.#below(from), target, false);
     const [last, ...more] = rest;
     const found = last === undefined || more.length > 0 ? undefined : this.#find(directory, last);
     if (last === undefined || found === undefined || found.stats.isDirectory()) {
@@ -212,6 +214,11 @@ export class TreeWriter implements TreeLookup<Directory> {
       if (!directory.upper || directory.attributes === undefined) continue;
       this.#finishEntry(directory.hostPath, directory.attributes);
     }
+  }
+
+  /** Gives what was made at a path that `place` returned its attributes; not for symlinks. */
+  complete(hostPath: RawPath, attributes: Attributes): void {
+    this.#finishEntry(hostPath, attributes);
   }
 
   child(dir: Directory, name: RawPath): Found<Directory> | undefined {
@@ -325,6 +332,10 @@ export class TreeWriter implements TreeLookup<Directory> {
 
   #own(dir: TreeDirectory): Directory {
     return dir as Directory;
+  }
+
+  #below(root: TreeDirectory): TreeLookup<Directory> {
+    return { root: this.#own(root), child: (dir, name) => this.child(dir, name) };
   }
 
   /** Owner before mode, for a change of owner takes setuid away; capabilities after it for the same reason. */

@@ -1,0 +1,213 @@
+import { closeSync, constants, createReadStream, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { Readable } from 'node:stream';
+import zlib from 'node:zlib';
+import { MbuildError, isMbuildError } from '../diagnostics/error';
+import { decompressStream, detectCompression } from '../layer/decompress';
+import { BLOCK, type TarEntry } from '../layer/tar/entry';
+import { TarReader, type TarSink } from '../layer/tar/read';
+import { fsPath, toText, type RawPath } from '../linux/paths';
+import { cleanPath, partsOf, splitPath } from '../snapshot/resolve';
+import type { Attributes, TreeDirectory, TreeWriter } from '../snapshot/tree-writer';
+import { CAPABILITY, openForReading } from './hash-files';
+
+/** How an archive is unpacked. */
+export interface ExtractOptions {
+  /** Owner of everything, whatever the archive says. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
+}
+
+interface OpenFile {
+  readonly fd: number;
+  readonly hostPath: RawPath;
+  readonly attributes: Attributes;
+  position: number;
+}
+
+// Enough for the first header behind any compression's own.
+const SAMPLE = 64 * 1024;
+
+/**
+ * Unpacks a tar archive (plain, gzip, bzip2, xz or zstd, by content) into a directory of a tree, as ADD does: directories
+ * merge, anything else replaces what is there, a directory included. The destination is the archive's root: no `..`, absolute name or
+ * symlink leads out of it. Of extended attributes capabilities are kept.
+ * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE (an entry that leaves the destination), UNSUPPORTED (a missing program).
+ */
+export async function extractArchive(source: Readable, writer: TreeWriter, destination: TreeDirectory, options: ExtractOptions = {}): Promise<void> {
+  const extraction = new Extraction(writer, destination, options);
+  const reader = new TarReader(extraction);
+  try {
+    for await (const chunk of await decompressed(source)) reader.push(chunk);
+    reader.finish();
+    extraction.finish();
+  } finally {
+    extraction.close();
+  }
+}
+
+/** The same from a file. */
+export async function extractFile(hostPath: RawPath, writer: TreeWriter, destination: TreeDirectory, options: ExtractOptions = {}): Promise<void> {
+  const fd = openForReading(hostPath);
+  await extractArchive(createReadStream('', { fd, highWaterMark: 1024 * 1024 }), writer, destination, options);
+}
+
+/** True when a file's content is a tar archive with at least one entry, compressed or not. Names do not matter. */
+export async function isArchive(hostPath: RawPath): Promise<boolean> {
+  const fd = openForReading(hostPath);
+  try {
+    const sample = Buffer.alloc(SAMPLE);
+    const head = sample.subarray(0, readSync(fd, sample, 0, SAMPLE, 0));
+    const compression = detectCompression(head);
+    if (compression === 'none') return isTarHeader(head);
+    if (compression === 'gzip') return isTarHeader(gunzipHead(head));
+  } finally {
+    closeSync(fd);
+  }
+  return isTarHeader(await firstBytes(hostPath));
+}
+
+/** A header's checksum is the sum of its bytes, its own field taken as spaces (IEEE 1003.1, pax, "ustar Interchange Format"). */
+function isTarHeader(head: Buffer): boolean {
+  if (head.length < BLOCK) return false;
+  const [from, to] = [148, 156];
+  const written = parseInt(head.toString('latin1', from, to).replace(/[\0 ]+$/, '').trim(), 8);
+  let unsigned = 0;
+  let signed = 0;
+  for (let i = 0; i < BLOCK; i++) {
+    const byte = i >= from && i < to ? 0x20 : head[i] ?? 0;
+    unsigned += byte;
+    signed += byte > 127 ? byte - 256 : byte;
+  }
+  return written === unsigned || written === signed;
+}
+
+function gunzipHead(head: Buffer): Buffer {
+  try {
+    return zlib.gunzipSync(head, { finishFlush: zlib.constants.Z_SYNC_FLUSH, maxOutputLength: 64 * 1024 * 1024 });
+  } catch {
+    return Buffer.alloc(0);
+  }
+}
+
+async function firstBytes(hostPath: RawPath): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  try {
+    for await (const chunk of await decompressed(createReadStream('', { fd: openForReading(hostPath) }))) {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length >= BLOCK) break;
+    }
+  } catch (error) {
+    if (!isMbuildError(error, 'ARCHIVE_INVALID')) throw error;
+  }
+  return Buffer.concat(chunks);
+}
+
+/** The bytes of an archive, whatever its compression. */
+async function decompressed(source: Readable): Promise<AsyncIterable<Buffer>> {
+  const chunks = source[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  let head = Buffer.alloc(0);
+  // As many bytes as tell compressions apart.
+  while (head.length < 6) {
+    const { value, done } = await chunks.next();
+    if (done === true) break;
+    head = Buffer.concat([head, value]);
+  }
+  return decompressStream(Readable.from(joined(head, chunks), { objectMode: false }), detectCompression(head));
+}
+
+async function* joined(head: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  try {
+    if (head.length > 0) yield head;
+    for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
+  } finally {
+    await rest.return?.();
+  }
+}
+
+/** Writes an archive's entries through a tree writer. */
+class Extraction implements TarSink {
+  readonly #mtimes: (readonly [TreeDirectory, number])[] = [];
+  #file: OpenFile | undefined;
+
+  constructor(private readonly writer: TreeWriter, private readonly destination: TreeDirectory, private readonly options: ExtractOptions) {}
+
+  entry(entry: TarEntry): void {
+    if (entry.path.split('/').includes('..')) throw unsafe(entry.path);
+    const path = cleanPath(entry.path);
+    const { dir, name } = splitPath(path);
+    // The archive's root is the destination, which keeps its attributes.
+    if (name === '') return;
+    const parent = this.writer.mkdirAll(dir, { mode: 0o755, uid: 0, gid: 0, ...this.options.owner }, this.destination);
+    if (entry.type === 'directory') {
+      this.#directory(parent, name, entry);
+      return;
+    }
+    if (this.writer.find(parent, name)?.stats.isDirectory() === true) this.writer.remove(parent, name);
+    const attributes = this.#attributes(entry);
+    switch (entry.type) {
+      case 'file': {
+        const hostPath = this.writer.place(parent, name);
+        const fd = openSync(fsPath(hostPath), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+        this.#file = { fd, hostPath, attributes, position: 0 };
+        break;
+      }
+      case 'symlink': this.writer.symlink(parent, name, entry.linkPath, attributes); break;
+      case 'link':
+        if (entry.linkPath.split('/').includes('..')) throw unsafe(entry.linkPath);
+        this.writer.link(parent, name, `/${partsOf(entry.linkPath).join('/')}`, this.destination);
+        break;
+      default: this.writer.node(parent, name, entry.type, entry.device, attributes);
+    }
+  }
+
+  data(bytes: Buffer): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    for (let at = 0; at < bytes.length;) {
+      const written = writeSync(file.fd, bytes, at, bytes.length - at, file.position);
+      at += written;
+      file.position += written;
+    }
+  }
+
+  hole(length: number): void {
+    if (this.#file !== undefined) this.#file.position += length;
+  }
+
+  end(): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    ftruncateSync(file.fd, file.position);
+    this.close();
+    this.writer.complete(file.hostPath, file.attributes);
+  }
+
+  /** Directories get their times last: writing into them would change these. */
+  finish(): void {
+    for (const [directory, mtime] of this.#mtimes) this.writer.setMtime(directory, mtime);
+  }
+
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file.fd);
+    this.#file = undefined;
+  }
+
+  #directory(parent: TreeDirectory, name: RawPath, entry: TarEntry): void {
+    const found = this.writer.find(parent, name);
+    if (found !== undefined && !found.stats.isDirectory()) this.writer.remove(parent, name);
+    const attributes = this.#attributes(entry);
+    const { directory, made } = this.writer.makeDirectory(parent, name, attributes);
+    if (!made) this.writer.setAttributes(directory, attributes);
+    this.#mtimes.push([directory, entry.mtime]);
+  }
+
+  #attributes({ mode, uid, gid, mtime, xattrs }: TarEntry): Attributes {
+    const capability = xattrs.get(CAPABILITY);
+    return { mode, uid, gid, ...this.options.owner, mtime, ...(capability === undefined ? {} : { xattrs: new Map([[CAPABILITY, capability]]) }) };
+  }
+}
+
+function unsafe(path: RawPath): MbuildError {
+  return new MbuildError('ARCHIVE_UNSAFE', `the archive has a name that leaves its destination: ${toText(path)}`);
+}

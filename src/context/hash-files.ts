@@ -1,0 +1,77 @@
+import { createHash } from 'node:crypto';
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
+import { MbuildError } from '../diagnostics/error';
+import { fsPath, toText, type RawPath } from '../linux/paths';
+import { getXattr } from '../linux/xattr';
+
+/** A file to hash, with the facts of it that were seen before. */
+export interface FileToHash {
+  readonly hostPath: RawPath;
+  readonly ino: number;
+  readonly size: number;
+  readonly mtimeMs: number;
+  readonly ctimeMs: number;
+}
+
+/** What makes two files the same to a build, besides mode and owner. */
+export interface FileContent {
+  /** sha256 of the bytes, hex. */
+  readonly hash: string;
+  /** The `security.capability` attribute, hex; the only one that a copy keeps. */
+  readonly capability?: string | undefined;
+}
+
+/** A hashed file. */
+export interface HashedFile extends FileContent {
+  /** False when the file was not any more, or not to the end, the one that was seen: the hash must not be remembered. */
+  readonly steady: boolean;
+}
+
+/** The attribute that COPY keeps; BuildKit's layers carry no other. */
+export const CAPABILITY = 'security.capability';
+
+const CHUNK = 1024 * 1024;
+
+/** Hashes files one after the other, with synchronous calls. @throws MbuildError COPY_FAILED for a file that vanished, PERMISSION_DENIED and others as they come. */
+export function hashFiles(files: readonly FileToHash[]): HashedFile[] {
+  const buffer = Buffer.allocUnsafe(Math.min(CHUNK, Math.max(1, ...files.map(({ size }) => size + 1))));
+  return files.map((file) => hashFile(file, buffer));
+}
+
+function hashFile(file: FileToHash, buffer: Buffer): HashedFile {
+  const fd = openForReading(file.hostPath);
+  try {
+    const hash = createHash('sha256');
+    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer)) hash.update(buffer.subarray(0, read));
+    const capability = getXattr(file.hostPath, CAPABILITY)?.toString('hex');
+    return { hash: hash.digest('hex'), ...(capability === undefined ? {} : { capability }), steady: isSame(fstatSync(fd), file) };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Opens a regular file that was seen before; a symlink, or a FIFO put in its place, is not followed and does not block. */
+export function openForReading(hostPath: RawPath): number {
+  let fd: number;
+  try {
+    fd = openSync(fsPath(hostPath), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    throw readError(hostPath, error);
+  }
+  if (fstatSync(fd).isFile()) return fd;
+  closeSync(fd);
+  throw new MbuildError('COPY_FAILED', `${toText(hostPath)} was replaced while it was read`);
+}
+
+/** True when a file is still the one that was seen. */
+export function isSame(stats: Stats, seen: Omit<FileToHash, 'hostPath'>): boolean {
+  return stats.ino === seen.ino && stats.size === seen.size && stats.mtimeMs === seen.mtimeMs && stats.ctimeMs === seen.ctimeMs;
+}
+
+function readError(hostPath: RawPath, cause: unknown): unknown {
+  const code = (cause as { code?: unknown }).code;
+  const path = toText(hostPath);
+  if (code === 'ENOENT' || code === 'ELOOP') return new MbuildError('COPY_FAILED', `${path} was removed or replaced while it was read`, { cause });
+  if (code === 'EACCES' || code === 'EPERM') return new MbuildError('PERMISSION_DENIED', `may not read ${path}`, { cause });
+  return cause;
+}

@@ -1,0 +1,195 @@
+import { closeSync, constants, fstatSync, openSync, readFileSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
+import { MbuildError, errnoOf } from '../diagnostics/error';
+import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
+import { childPath, lstatOf } from '../snapshot/marks';
+import { resolvePath, type Found, type TreeLookup } from '../snapshot/resolve';
+import type { ViewEntry } from '../snapshot/view';
+import { parseIgnoreFile, type IgnoreRules, type IgnoreState } from './ignore';
+import type { HidingRule, KnownContents, SourceTree } from './source-tree';
+import { StatCache } from './stat-cache';
+
+/** An ignore file, read. */
+export interface IgnoreFile {
+  /** As messages name it. */
+  readonly name: string;
+  readonly rules: IgnoreRules;
+}
+
+export interface ContextOptions {
+  /** The folder in which content hashes are kept between builds; absent: they are not. */
+  readonly statCaches?: string | undefined;
+  /** For messages; `the build context` when absent. */
+  readonly title?: string | undefined;
+}
+
+/** A directory of the context that was looked into. */
+interface ContextDirectory {
+  readonly entry: ViewEntry;
+  /** Absent without rules; see `IgnoreRules.match`. */
+  readonly state: IgnoreState | undefined;
+  readonly children: Map<RawPath, Child | undefined>;
+  list?: readonly ViewEntry[];
+}
+
+interface Child {
+  readonly entry: ViewEntry;
+  readonly directory: ContextDirectory | undefined;
+}
+
+const MAX_IGNORE_FILE = 4 * 1024 * 1024;
+
+/**
+ * The build directory as its Dockerfile sees it: without what the ignore file excludes, and closed: every part of a
+ * path is looked at by itself and symlinks are followed inside only. What was seen is remembered, so one object
+ * shows one state of each entry for the whole build.
+ */
+export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
+  readonly title: string;
+  readonly ownership = 'root';
+  readonly known: KnownContents | undefined;
+  /** Absolute, without symlinks. */
+  readonly path: RawPath;
+  readonly root: ContextDirectory;
+
+  /** @throws MbuildError CONTEXT_NOT_FOUND when `directory` is none. */
+  constructor(directory: string, private readonly ignore?: IgnoreFile | undefined, options: ContextOptions = {}) {
+    this.path = contextRoot(directory);
+    this.title = options.title ?? 'the build context';
+    this.known = options.statCaches === undefined ? undefined : { cache: StatCache.load(options.statCaches, this.path), root: this.path };
+    const stats = lstatOf(this.path);
+    if (stats === undefined || !stats.isDirectory()) throw notADirectory(directory);
+    this.root = { entry: { path: '/', hostPath: this.path, stats }, state: this.#rules === undefined ? undefined : [], children: new Map() };
+  }
+
+  lstat(path: RawPath): ViewEntry | undefined {
+    return this.#entry(this, path, false);
+  }
+
+  stat(path: RawPath): ViewEntry | undefined {
+    return this.#entry(this, path, true);
+  }
+
+  children(dir: RawPath): ViewEntry[] {
+    const { directory, rest } = resolvePath<ContextDirectory>(this, dir, true);
+    return rest.length > 0 ? [] : [...this.#list(directory)];
+  }
+
+  hiddenBy(path: RawPath): HidingRule | undefined {
+    if (this.ignore === undefined) return undefined;
+    const unfiltered = new LocalContext(toText(this.path));
+    const there = unfiltered.lstat(path);
+    if (there === undefined) return undefined;
+    const { rule } = this.ignore.rules.match(there.path.slice(1), there.stats.isDirectory());
+    return rule === undefined ? undefined : { file: this.ignore.name, line: rule.line, pattern: rule.pattern };
+  }
+
+  child(dir: ContextDirectory, name: RawPath): Found<ContextDirectory> | undefined {
+    const child = this.#child(dir, name);
+    if (child === undefined) return undefined;
+    if (child.directory !== undefined) return { kind: 'directory', directory: child.directory };
+    if (!child.entry.stats.isSymbolicLink()) return { kind: 'other' };
+    return { kind: 'symlink', target: readlinkSync(fsPath(child.entry.hostPath), 'latin1') };
+  }
+
+  get #rules(): IgnoreRules | undefined {
+    return this.ignore?.rules.isEmpty === false ? this.ignore.rules : undefined;
+  }
+
+  #entry(lookup: TreeLookup<ContextDirectory>, path: RawPath, follow: boolean): ViewEntry | undefined {
+    const { directory, rest } = resolvePath(lookup, path, follow);
+    const [name, ...more] = rest;
+    if (name === undefined) return directory.entry;
+    return more.length > 0 ? undefined : this.#child(directory, name)?.entry;
+  }
+
+  #list(directory: ContextDirectory): readonly ViewEntry[] {
+    directory.list ??= this.#names(directory).flatMap((name) => this.#child(directory, name)?.entry ?? []);
+    return directory.list;
+  }
+
+  #names(directory: ContextDirectory): RawPath[] {
+    try {
+      return readdirSync(fsPath(directory.entry.hostPath), { encoding: 'latin1' }).sort();
+    } catch (error) {
+      if (errnoOf(error) !== 'EACCES') throw error;
+      throw new MbuildError('PERMISSION_DENIED', `may not read ${toText(directory.entry.hostPath)} of the build context`, {
+        cause: error,
+        hint: 'exclude it in .dockerignore, or make it readable',
+      });
+    }
+  }
+
+  #child(dir: ContextDirectory, name: RawPath): Child | undefined {
+    const known = dir.children.get(name);
+    if (known !== undefined || dir.children.has(name)) return known;
+    const child = this.#lookUp(dir, name);
+    dir.children.set(name, child);
+    return child;
+  }
+
+  #lookUp(dir: ContextDirectory, name: RawPath): Child | undefined {
+    const hostPath = childPath(dir.entry.hostPath, name);
+    const stats = lstatOf(hostPath);
+    if (stats === undefined) return undefined;
+    const path = childPath(dir.entry.path, name);
+    const verdict = this.#rules?.match(path.slice(1), stats.isDirectory(), dir.state);
+    const entry: ViewEntry = { path, hostPath, stats };
+    if (!stats.isDirectory()) return verdict?.ignored === true ? undefined : { entry, directory: undefined };
+    const directory: ContextDirectory = { entry, state: verdict?.state, children: new Map() };
+    // An excluded directory is there after all when an exception brings back something in it.
+    if (verdict?.ignored === true && !(this.#rules?.mayDescend(path.slice(1)) === true && this.#list(directory).length > 0)) return undefined;
+    return { entry, directory };
+  }
+}
+
+/**
+ * The ignore file of a build: `<Dockerfile>.dockerignore` when it is there, else `.dockerignore` at the context's root, which
+ * must be a regular file of the context (a symlink is followed inside it).
+ * @param dockerfile path on the host; absent when the Dockerfile is not a file.
+ * @param explicit a path that the user gave; it must exist.
+ * @throws MbuildError IGNORE_FILE_INVALID.
+ */
+export function loadIgnoreFile(directory: string, dockerfile?: string, explicit?: string): IgnoreFile | undefined {
+  if (explicit !== undefined) {
+    const file = readIgnoreFile(toRaw(explicit), explicit);
+    if (file === undefined) throw new MbuildError('IGNORE_FILE_INVALID', `ignore file ${explicit} does not exist`);
+    return file;
+  }
+  const own = dockerfile === undefined ? undefined : readIgnoreFile(toRaw(`${dockerfile}.dockerignore`), `${dockerfile}.dockerignore`);
+  if (own !== undefined) return own;
+  const inContext = new LocalContext(directory).stat('/.dockerignore');
+  return inContext === undefined ? undefined : readIgnoreFile(inContext.hostPath, '.dockerignore');
+}
+
+function readIgnoreFile(path: RawPath, name: string): IgnoreFile | undefined {
+  let fd: number;
+  try {
+    fd = openSync(fsPath(path), constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
+    throw new MbuildError('IGNORE_FILE_INVALID', `cannot read ignore file ${name}: ${(error as Error).message}`, { cause: error });
+  }
+  try {
+    const stats = fstatSync(fd);
+    if (!stats.isFile()) throw new MbuildError('IGNORE_FILE_INVALID', `ignore file ${name} is not a regular file`);
+    if (stats.size > MAX_IGNORE_FILE) throw new MbuildError('IGNORE_FILE_INVALID', `ignore file ${name} is larger than ${MAX_IGNORE_FILE} bytes`);
+    return { name, rules: parseIgnoreFile({ name, text: readFileSync(fd, 'utf8') }) };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function contextRoot(directory: string): RawPath {
+  try {
+    return realpathSync(directory, 'latin1');
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENOTDIR') throw error;
+    throw new MbuildError('CONTEXT_NOT_FOUND', `build context ${directory} does not exist`, { cause: error });
+  }
+}
+
+function notADirectory(directory: string): MbuildError {
+  return new MbuildError('CONTEXT_NOT_FOUND', `build context ${directory} is not a directory`, {
+    hint: 'give the directory that COPY takes files from; the Dockerfile goes with -f',
+  });
+}

@@ -1,0 +1,194 @@
+import type { Stats } from 'node:fs';
+import { MbuildError } from '../diagnostics/error';
+import { didYouMean } from '../diagnostics/suggest';
+import { toRaw, toText, type RawPath } from '../linux/paths';
+import { childPath } from '../snapshot/marks';
+import { cleanPath, partsOf, splitPath } from '../snapshot/resolve';
+import type { ViewEntry } from '../snapshot/view';
+import { compilePathPattern, globProblem, hasMeta, matchGlob, type PathMatcher } from './glob';
+import { ignoreRulesOf, type IgnoreRules, type IgnoreState } from './ignore';
+import type { SourceTree } from './source-tree';
+
+/** What a COPY takes from one tree: its sources in order, each with all that it brings. */
+export interface Selection {
+  readonly sources: readonly SelectedSource[];
+}
+
+/** One source, after patterns were matched: a pattern gives as many as it has matches. */
+export type SelectedSource =
+  /** Anything but a directory: it goes to the destination under `name`, or is renamed to it. */
+  | { readonly kind: 'file'; readonly name: RawPath; readonly entries: readonly [SelectedEntry] }
+  /** What is in a directory; the directory itself only lends its mtime. */
+  | { readonly kind: 'contents'; readonly mtime: number; readonly entries: readonly SelectedEntry[] }
+  /** `--parents`: entries with the directories that lead to them. */
+  | { readonly kind: 'parents'; readonly entries: readonly SelectedEntry[] };
+
+export interface SelectedEntry {
+  /** Below the destination, without leading slash. Directories come before what is in them. */
+  readonly path: RawPath;
+  readonly hostPath: RawPath;
+  readonly stats: Stats;
+  /** `path` of an earlier entry of the same source that is the same file. */
+  readonly linkTo?: RawPath | undefined;
+  /** True for a directory that is only there because something in it was selected: where it exists it is left as it is. */
+  readonly implied?: boolean | undefined;
+}
+
+export interface SelectionOptions {
+  readonly parents?: boolean | undefined;
+  /** Patterns relative to each directory that is copied. */
+  readonly exclude?: readonly string[] | undefined;
+}
+
+/**
+ * Finds what sources (as written, variables expanded) bring. BuildKit's rules: `..` and a leading slash mean the tree's root;
+ * a source that is a symlink is followed inside the tree, those within a directory are kept; a directory brings its contents;
+ * patterns are Go's filepath.Match and may match nothing; `exclude` applies below directories, not to sources themselves.
+ * @throws MbuildError SOURCE_NOT_FOUND for a source without a pattern that is not there, DOCKERFILE_SYNTAX for a broken pattern.
+ */
+export function selectSources(tree: SourceTree, sources: readonly string[], options: SelectionOptions = {}): Selection {
+  const exclude = options.exclude === undefined || options.exclude.length === 0 ? undefined : ignoreRulesOf(options.exclude);
+  const select = options.parents === true ? selectWithParents : selectPlain;
+  return { sources: sources.flatMap((source) => select(tree, source, exclude)) };
+}
+
+function selectPlain(tree: SourceTree, source: string, exclude: IgnoreRules | undefined): SelectedSource[] {
+  return expand(tree, cleanPath(source)).map((path): SelectedSource => {
+    const entry = tree.stat(path);
+    if (entry === undefined) throw notFound(tree, path);
+    const { stats, hostPath } = entry;
+    if (!stats.isDirectory()) return { kind: 'file', name: splitPath(path).name, entries: [{ path: splitPath(path).name, hostPath, stats }] };
+    return { kind: 'contents', mtime: stats.mtimeMs / 1000, entries: new Walk(tree, exclude).below(entry) };
+  });
+}
+
+/**
+ * `--parents`: the path from the root, or from where `/./` stands in it, is kept below the destination. Symlinks on the
+ * way are not followed: what they lead to has another path.
+ */
+function selectWithParents(tree: SourceTree, source: string, exclude: IgnoreRules | undefined): SelectedSource[] {
+  const pivot = source.indexOf('/./');
+  const bases = pivot < 0 ? ['/'] : expand(tree, cleanPath(source.slice(0, pivot)));
+  const pattern = cleanPath(pivot < 0 ? source : source.slice(pivot + 3)).slice(1);
+  return bases.map((path): SelectedSource => {
+    const base = tree.stat(path);
+    if (base === undefined || !base.stats.isDirectory()) throw notFound(tree, path);
+    const walk = new Walk(tree, exclude);
+    if (pattern === '') return { kind: 'parents', entries: walk.below(base) };
+    const include = hasMeta(pattern) ? patternMatcher(pattern) : literalMatcher(toRaw(pattern));
+    const entries = walk.below(base, include);
+    if (entries.length === 0 && !hasMeta(pattern)) throw notFound(tree, cleanPath(`${path}/${toRaw(pattern)}`));
+    return { kind: 'parents', entries };
+  });
+}
+
+/** What `--parents` includes: all below a directory that matches, and what may lead to a match. */
+interface Include extends PathMatcher {
+  leadsTo(directory: RawPath): boolean;
+}
+
+function literalMatcher(path: RawPath): Include {
+  return { matches: (candidate) => candidate === path, leadsTo: (directory) => path.startsWith(`${directory}/`) };
+}
+
+function patternMatcher(pattern: string): Include {
+  checkPattern(pattern);
+  const parts = pattern.split('/');
+  const firstMeta = parts.findIndex(hasMeta);
+  const plain = toRaw(parts.slice(0, firstMeta).map((part) => `${part}/`).join(''));
+  const { matches } = compilePathPattern(pattern);
+  return { matches, leadsTo: (directory) => plain.startsWith(`${directory}/`) || `${directory}/`.startsWith(plain) };
+}
+
+/** Collects entries below a directory. One per source, for hard links are kept within a source. */
+class Walk {
+  readonly #entries: SelectedEntry[] = [];
+  readonly #inodes = new Map<string, RawPath>();
+
+  constructor(private readonly tree: SourceTree, private readonly exclude: IgnoreRules | undefined) {}
+
+  below(directory: ViewEntry, include?: Include): readonly SelectedEntry[] {
+    this.#visit(directory, '', this.exclude === undefined ? undefined : [], include);
+    return this.#entries;
+  }
+
+  #visit(directory: ViewEntry, prefix: RawPath, state: IgnoreState | undefined, include: Include | undefined): void {
+    for (const { path: treePath, hostPath, stats } of this.tree.children(directory.path)) {
+      if (stats.isSocket()) continue;
+      const path = prefix + treePath.slice(treePath.lastIndexOf('/') + 1);
+      const isDirectory = stats.isDirectory();
+      const verdict = this.exclude?.match(path, isDirectory, state);
+      const excluded = verdict?.ignored === true;
+      const included = include === undefined || include.matches(path);
+      if (!isDirectory) {
+        if (!excluded && included) this.#entries.push({ path, hostPath, stats, ...this.#link(path, stats) });
+        continue;
+      }
+      const mayHold = !excluded || this.exclude?.mayDescend(path) === true;
+      if (!mayHold || (!included && include?.leadsTo(path) !== true)) continue;
+      const implied = excluded || !included;
+      const at = this.#entries.length;
+      this.#entries.push({ path, hostPath, stats, ...(implied ? { implied } : {}) });
+      this.#visit({ path: treePath, hostPath, stats }, `${path}/`, verdict?.state, included ? undefined : include);
+      if (implied && this.#entries.length === at + 1) this.#entries.pop();
+    }
+  }
+
+  #link(path: RawPath, stats: Stats): { readonly linkTo: RawPath } | undefined {
+    if (stats.nlink < 2 || !stats.isFile()) return undefined;
+    const inode = `${stats.dev}:${stats.ino}`;
+    const linkTo = this.#inodes.get(inode);
+    if (linkTo === undefined) this.#inodes.set(inode, path);
+    return linkTo === undefined ? undefined : { linkTo };
+  }
+}
+
+/** The paths that a clean source stands for: itself, or what matches its pattern, sorted. */
+function expand(tree: SourceTree, source: string): RawPath[] {
+  if (!hasMeta(source)) return [toRaw(source)];
+  checkPattern(source.slice(1));
+  const parts = partsOf(source);
+  const firstMeta = parts.findIndex(hasMeta);
+  const base = tree.stat(toRaw(`/${parts.slice(0, firstMeta).join('/')}`));
+  return base === undefined ? [] : matchesBelow(tree, base, parts.slice(firstMeta));
+}
+
+function matchesBelow(tree: SourceTree, directory: ViewEntry, [part, ...rest]: readonly string[]): RawPath[] {
+  if (part === undefined || !directory.stats.isDirectory()) return [];
+  const matches = tree.children(directory.path).filter(({ path }) => matchGlob(part, splitPath(path).name));
+  return rest.length === 0 ? matches.map(({ path }) => path) : matches.flatMap((entry) => matchesBelow(tree, entry, rest));
+}
+
+function checkPattern(pattern: string): void {
+  const problem = globProblem(pattern);
+  if (problem !== undefined) throw new MbuildError('DOCKERFILE_SYNTAX', `"${pattern}" is no pattern: ${problem}`);
+}
+
+/** Names the source and says why it is not there, as far as that can be known. */
+function notFound(tree: SourceTree, path: RawPath): MbuildError {
+  const name = toText(path);
+  const link = tree.lstat(path);
+  if (link !== undefined) return new MbuildError('SOURCE_NOT_FOUND', `"${name}" in ${tree.title} is a symlink that leads to nothing in it`);
+  const rule = tree.hiddenBy?.(path);
+  if (rule !== undefined) {
+    return new MbuildError('SOURCE_NOT_FOUND', `"${name}" is excluded from ${tree.title} by ${rule.file}:${rule.line} (${rule.pattern})`, {
+      hint: `remove that line, or add !${name.slice(1)} after it`,
+    });
+  }
+  return new MbuildError('SOURCE_NOT_FOUND', `"${name}" not found in ${tree.title}`, { hint: nearest(tree, path) });
+}
+
+/** The name that was perhaps meant, searched where the path stops to exist. */
+function nearest(tree: SourceTree, path: RawPath): string | undefined {
+  let directory: RawPath = '/';
+  for (const part of partsOf(path)) {
+    const next = tree.stat(childPath(directory, part));
+    if (next?.stats.isDirectory() === true) {
+      directory = next.path;
+      continue;
+    }
+    const names = tree.children(directory).map((entry) => toText(splitPath(entry.path).name));
+    return didYouMean(toText(part), names);
+  }
+  return undefined;
+}
