@@ -10,8 +10,9 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { mbuild, peers } from './builders.mjs';
 import { median } from './measure.mjs';
-import * as workloads from './workloads.mjs';
+import { big, noop, steps, unpack } from './workloads.mjs';
 
+const workloads = { noop, steps, unpack, big };
 const SUPPORT = resolve(dirname(fileURLToPath(import.meta.url)), '../support');
 
 async function main() {
@@ -62,6 +63,7 @@ function table(report) {
 
 function readOptions(args) {
   const given = Object.fromEntries(args.map((arg) => /^--(\w+)(?:=(.*))?$/.exec(arg) ?? usage(arg)).map(([, name, value]) => [name, value ?? true]));
+  for (const name of Object.keys(given)) if (!['workloads', 'rounds', 'peers', 'out'].includes(name)) usage(`--${name}`);
   const known = Object.keys(workloads);
   const chosen = given.workloads === undefined ? known : String(given.workloads).split(',');
   for (const name of chosen) if (!known.includes(name)) usage(`--workloads=${name}`);
