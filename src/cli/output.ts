@@ -1,5 +1,4 @@
-import { write } from 'node:fs';
-import { isatty } from 'node:tty';
+import { fstatSync, write } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
 
 /** One of the standard streams, written without ever waiting for its reader. */
@@ -27,7 +26,7 @@ export class FdOutput implements Output {
   #closed = false;
 
   constructor(readonly fd: 1 | 2, readonly onClosed: () => void = () => {}) {
-    this.isTTY = isatty(fd);
+    this.isTTY = isTerminal(fd);
   }
 
   write(text: string): void {
@@ -69,5 +68,15 @@ export class FdOutput implements Output {
         this.onClosed();
       }
     }
+  }
+}
+
+// `node:tty` brings the network stack along: it is only asked about what can be a terminal at all.
+function isTerminal(fd: 1 | 2): boolean {
+  try {
+    return fstatSync(fd).isCharacterDevice() && (fd === 1 ? process.stdout : process.stderr).isTTY;
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return false;
   }
 }

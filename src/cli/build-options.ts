@@ -1,0 +1,266 @@
+import { readFileSync } from 'node:fs';
+import type { BuildOptions, CompressionSpec, ContextSource, OutputSpec, SecretSource } from '../build';
+import { MbuildError, errnoOf } from '../diagnostics/error';
+import { didYouMean } from '../diagnostics/suggest';
+import { formatReference, parseReference } from '../oci/reference';
+import { parsePlatform, type Platform } from '../oci/platform';
+import type { FlagValues } from './args';
+import type { BUILD_FLAGS } from './build-flags';
+import { csvFields, splitCsv } from './csv';
+
+export type BuildFlags = FlagValues<typeof BUILD_FLAGS>;
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where context and Dockerfile come from; what standard input turned out to be is known to the caller alone. */
+export interface BuildInputs {
+  readonly context: ContextSource;
+  readonly dockerfile?: BuildOptions['dockerfile'];
+}
+
+/** Arguments that are there without being declared: Docker, "Predefined ARGs". */
+const PROXY_ARGS = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY'].flatMap((name) => [name, name.toLowerCase()]);
+const OUTPUT_TYPES = ['image', 'registry', 'oci', 'docker', 'tar', 'local'] as const;
+
+/** The options of a build, read from its flags. @throws MbuildError USAGE, UNSUPPORTED, REFERENCE_INVALID, SECRET_MISSING. */
+export function buildOptions(flags: BuildFlags, inputs: BuildInputs, env: Environment): BuildOptions {
+  refuseAttestations(flags);
+  const tags = flags.tag.map(readTag);
+  return {
+    ...inputs,
+    contexts: pairsOf('build-context', flags['build-context']),
+    ignoreFile: flags.ignorefile,
+    tags,
+    buildArgs: readBuildArgs(flags, env),
+    target: flags.target,
+    platforms: flags.platform.flatMap(splitCsv).map(readPlatform),
+    labels: pairsOf('label', flags.label, true),
+    annotations: readAnnotations(flags.annotation),
+    noCache: flags['no-cache'],
+    noCacheFilter: flags['no-cache-filter'].flatMap(splitCsv),
+    pull: readPull(flags.pull),
+    network: flags.network as 'default' | 'host' | 'none',
+    extraHosts: flags['add-host'].map(readHost),
+    ulimits: flags.ulimit.map(readUlimit),
+    shmSize: flags['shm-size'] === undefined ? undefined : readBytes('shm-size', flags['shm-size']),
+    secrets: flags.secret.map((text) => readSecret(text, env)),
+    ssh: flags.ssh.map((text) => readSsh(text, env)),
+    allow: flags.allow.flatMap(splitCsv),
+    outputs: readOutputs(flags, tags),
+    jobs: flags.jobs,
+    sourceDateEpoch: flags['source-date-epoch'],
+    format: flags.format as 'oci' | 'docker' | undefined,
+  };
+}
+
+/** A context as written: a folder, a git or http address. (`-` is the caller's.) */
+export function readContext(text: string): ContextSource {
+  if (/^(?:git:\/\/|git@|ssh:\/\/|github\.com\/)/.test(text) || /^https?:\/\/[^#?]*\.git(?:[#?]|$)/.test(text)) return { kind: 'git', url: text };
+  if (/^https?:\/\//.test(text)) return { kind: 'http', url: text };
+  return { kind: 'directory', path: text };
+}
+
+/**
+ * One `--output`: `type=…,dest=…`, a bare path (a folder), `-` (a tar on standard output).
+ * An image goes by the names of `--tag` unless it has `name=` of its own.
+ */
+export function readOutput(text: string, tags: readonly string[]): OutputSpec {
+  const fields = csvFields(text);
+  const [only] = fields;
+  if (fields.length === 1 && only !== undefined && only.value === undefined) return only.key === '-' ? { type: 'tar', dest: '-' } : { type: 'local', dest: text };
+  const values = new Map<string, string>();
+  for (const { key, value } of fields) {
+    if (value === undefined) throw usage(`invalid value ${JSON.stringify(key)} in --output ${JSON.stringify(text)}`, 'fields are key=value');
+    values.set(key, value);
+  }
+  const type = values.get('type');
+  if (type === undefined) throw usage(`--output ${JSON.stringify(text)} has no type`, `types are ${OUTPUT_TYPES.join(', ')}`);
+  const known = OUTPUT_TYPES.find((candidate) => candidate === type);
+  if (known === undefined) throw usage(`unknown type ${JSON.stringify(type)} in --output`, didYouMean(type, OUTPUT_TYPES) ?? `types are ${OUTPUT_TYPES.join(', ')}`);
+  return outputOf(known, values, tags, text);
+}
+
+function outputOf(type: (typeof OUTPUT_TYPES)[number], values: ReadonlyMap<string, string>, tags: readonly string[], text: string): OutputSpec {
+  const dest = values.get('dest');
+  switch (type) {
+    case 'image':
+    case 'registry': {
+      const names = values.has('name') ? splitCsv(values.get('name') ?? '').map(readTag) : tags;
+      const push = type === 'registry' || isTrue('push', values.get('push'));
+      if (push && names.length === 0) throw usage(`--output ${JSON.stringify(text)} has no name to push to`, 'add name=… or --tag');
+      return { type: 'image', push, names };
+    }
+    case 'tar':
+      return { type, dest: dest ?? '-' };
+    case 'local':
+      if (dest === undefined || dest === '') throw usage('--output type=local needs dest=FOLDER');
+      return { type, dest };
+    default: {
+      if (type === 'docker' && dest === undefined && !values.has('tar')) return { type: 'image', push: false, names: tags };
+      const tar = !values.has('tar') || isTrue('tar', values.get('tar'));
+      if (!tar && (dest === undefined || dest === '-')) throw usage(`--output type=${type},tar=false needs dest=FOLDER`);
+      return { type, dest: dest ?? '-', tar, compression: readCompression(values) };
+    }
+  }
+}
+
+function readCompression(values: ReadonlyMap<string, string>): CompressionSpec | undefined {
+  const type = values.get('compression');
+  if (type === undefined) return undefined;
+  if (type !== 'gzip' && type !== 'zstd' && type !== 'uncompressed' && type !== 'none') {
+    throw usage(`unknown compression ${JSON.stringify(type)}`, didYouMean(type, ['gzip', 'zstd', 'uncompressed']) ?? 'one of gzip, zstd, uncompressed');
+  }
+  const level = values.get('compression-level');
+  if (level !== undefined && !/^\d{1,2}$/.test(level)) throw usage(`compression-level ${JSON.stringify(level)} is not a number`);
+  return {
+    type: type === 'uncompressed' ? 'none' : type,
+    level: level === undefined ? undefined : Number(level),
+    force: values.has('force-compression') ? isTrue('force-compression', values.get('force-compression')) : undefined,
+  };
+}
+
+function readOutputs(flags: BuildFlags, tags: readonly string[]): readonly OutputSpec[] {
+  const outputs = flags.output.map((text) => readOutput(text, tags));
+  if (!flags.push) return outputs;
+  if (tags.length === 0) throw usage('--push has no name to push to', 'add --tag registry/repository:tag');
+  return [...outputs, { type: 'image', push: true, names: tags }];
+}
+
+/** Files first, then the flags; SOURCE_DATE_EPOCH and the proxies of the environment unless they are set. */
+function readBuildArgs(flags: BuildFlags, env: Environment): Readonly<Record<string, string>> {
+  const args = new Map<string, string>();
+  const lines = flags['build-arg-file'].flatMap(readArgFile);
+  for (const text of [...lines, ...flags['build-arg']]) {
+    const at = text.indexOf('=');
+    const name = at < 0 ? text : text.slice(0, at);
+    if (name === '') throw usage(`--build-arg ${JSON.stringify(text)} has no name`);
+    const value = at < 0 ? env[name] : text.slice(at + 1);
+    if (value !== undefined) args.set(name, value);
+  }
+  const epoch = flags['source-date-epoch'];
+  if (epoch !== undefined && !args.has('SOURCE_DATE_EPOCH')) args.set('SOURCE_DATE_EPOCH', String(epoch));
+  for (const name of PROXY_ARGS) {
+    const value = env[name];
+    if (value !== undefined && value !== '' && !args.has(name)) args.set(name, value);
+  }
+  return Object.fromEntries(args);
+}
+
+function readArgFile(path: string): string[] {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw usage(`cannot read --build-arg-file ${path} (${errnoOf(error) ?? 'error'})`);
+  }
+  return text.split(/\r?\n/).filter((line) => line.trim() !== '' && !line.startsWith('#'));
+}
+
+function readTag(text: string): string {
+  const reference = parseReference(text);
+  if (reference === undefined || reference.digest !== undefined) {
+    const hint = text !== text.toLowerCase() && parseReference(text.toLowerCase()) !== undefined ? `repositories are written in lower case: ${text.toLowerCase()}` : 'a name is [registry/]repository[:tag]';
+    throw new MbuildError('REFERENCE_INVALID', `invalid tag ${JSON.stringify(text)}`, { hint });
+  }
+  return formatReference(reference);
+}
+
+function readPlatform(text: string): Platform {
+  const platform = parsePlatform(text);
+  if (platform === undefined) throw usage(`invalid platform ${JSON.stringify(text)}`, 'a platform is os/architecture[/variant], e.g. linux/arm64');
+  return platform;
+}
+
+function readPull(text: string | undefined): BuildOptions['pull'] {
+  if (text === 'true') return 'always';
+  if (text === 'false') return 'missing';
+  return text as BuildOptions['pull'];
+}
+
+/** `host:ip` or `host=ip`; an IPv6 address may stand in brackets. */
+function readHost(text: string): { readonly name: string; readonly ip: string } {
+  const match = /^([^\s:=]+)[:=]\[?([0-9a-fA-F.:]+)\]?$/.exec(text);
+  if (match === null) throw usage(`invalid --add-host ${JSON.stringify(text)}`, 'it is name:address, e.g. db:10.0.0.5');
+  return { name: match[1] ?? '', ip: match[2] ?? '' };
+}
+
+function readUlimit(text: string): { readonly name: string; readonly soft: number; readonly hard: number } {
+  const match = /^([a-z]+)=(-1|\d{1,15}|unlimited)(?::(-1|\d{1,15}|unlimited))?$/.exec(text);
+  if (match === null) throw usage(`invalid --ulimit ${JSON.stringify(text)}`, 'it is name=soft[:hard], e.g. nofile=1024:2048');
+  const limit = (value: string): number => (value === 'unlimited' ? -1 : Number(value));
+  const soft = limit(match[2] ?? '');
+  const hard = match[3] === undefined ? soft : limit(match[3]);
+  if (hard !== -1 && (soft === -1 || soft > hard)) throw usage(`invalid --ulimit ${JSON.stringify(text)}: the soft limit is above the hard one`);
+  return { name: match[1] ?? '', soft, hard };
+}
+
+/** Bytes with docker's binary units: `64m` is 64 MiB. go-units, size.go, `RAMInBytes`. */
+export function readBytes(flag: string, text: string): number {
+  const match = /^(\d+(?:\.\d+)?) ?(?:([kmgt])(?:i?b)?|b)?$/i.exec(text.trim());
+  if (match === null) throw usage(`invalid size ${JSON.stringify(text)} for --${flag}`, 'a size is a number with b, k, m or g behind it');
+  return Math.floor(Number(match[1]) * 1024 ** ('kmgt'.indexOf((match[2] ?? '').toLowerCase() || '-') + 1));
+}
+
+/** `id=NAME[,src=FILE|,env=VARIABLE]`; with an id alone the variable of that name, else the file. */
+function readSecret(text: string, env: Environment): SecretSource {
+  const values = new Map<string, string>();
+  for (const { key, value } of csvFields(text)) {
+    if (value === undefined) throw usage('a field of --secret is not key=value', 'it is id=NAME[,src=FILE|,env=VARIABLE]');
+    if (!['id', 'src', 'source', 'env', 'type'].includes(key)) throw usage(`unknown key ${JSON.stringify(key)} in --secret`, didYouMean(key, ['id', 'src', 'source', 'env', 'type']));
+    values.set(key === 'source' ? 'src' : key, value);
+  }
+  const id = values.get('id') ?? values.get('src') ?? values.get('env');
+  if (id === undefined || id === '') throw usage('--secret has no id', 'it is id=NAME[,src=FILE|,env=VARIABLE]');
+  const type = values.get('type');
+  const source = values.get('src');
+  // buildx, "--secret": `type=env,src=NAME` names a variable.
+  const variable = values.get('env') ?? (type === 'env' ? (source ?? id) : source === undefined && type !== 'file' && env[id] !== undefined ? id : undefined);
+  if (variable === undefined) return { id, path: source ?? id };
+  if (env[variable] === undefined) throw new MbuildError('SECRET_MISSING', `the variable ${variable} of --secret id=${id} is not set`);
+  return { id, env: variable };
+}
+
+/** `default` or `ID[=SOCKET]`. */
+function readSsh(text: string, env: Environment): { readonly id: string; readonly socket: string } {
+  const at = text.indexOf('=');
+  const id = at < 0 ? text : text.slice(0, at);
+  const socket = at < 0 ? env['SSH_AUTH_SOCK'] : text.slice(at + 1);
+  if (socket === undefined || socket === '') throw new MbuildError('SECRET_MISSING', `--ssh ${text}: SSH_AUTH_SOCK is not set`, { hint: 'start ssh-agent, or name its socket: --ssh default=SOCKET' });
+  return { id: id === '' ? 'default' : id, socket };
+}
+
+/** Annotations of the manifest; other levels need an index. */
+function readAnnotations(texts: readonly string[]): Readonly<Record<string, string>> {
+  const plain = texts.map((text) => {
+    const match = /^((?:manifest|index|manifest-descriptor|index-descriptor)(?:\[[^\]]*\])?(?:,[a-z[\]/-]+)*):(.*)$/s.exec(text);
+    if (match === null) return text;
+    if (match[1] !== 'manifest') throw new MbuildError('UNSUPPORTED', `--annotation ${JSON.stringify(text)}: only the manifest can be annotated yet`);
+    return match[2] ?? '';
+  });
+  return pairsOf('annotation', plain);
+}
+
+function pairsOf(flag: string, texts: readonly string[], bare = false): Readonly<Record<string, string>> {
+  return Object.fromEntries(texts.map((text) => {
+    const at = text.indexOf('=');
+    if (at < 0 && bare && text !== '') return [text, ''];
+    if (at < 1) throw usage(`invalid --${flag} ${JSON.stringify(text)}`, 'it is KEY=VALUE');
+    return [text.slice(0, at), text.slice(at + 1)];
+  }));
+}
+
+function refuseAttestations(flags: BuildFlags): void {
+  for (const name of ['provenance', 'sbom'] as const) {
+    const value = flags[name];
+    if (value !== undefined && value !== 'false' && value !== '0') throw new MbuildError('UNSUPPORTED', `--${name}=${value} is not supported`, { hint: `--${name}=false is` });
+  }
+}
+
+function isTrue(key: string, text: string | undefined): boolean {
+  if (text === undefined || text === 'false' || text === '0') return false;
+  if (text === 'true' || text === '1') return true;
+  throw usage(`${key}=${text} in --output is neither true nor false`);
+}
+
+function usage(message: string, hint?: string): MbuildError {
+  return new MbuildError('USAGE', message, { hint });
+}

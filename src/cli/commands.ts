@@ -1,0 +1,59 @@
+import type { Command } from './command';
+
+/** A subcommand before it is loaded. */
+export interface CommandEntry {
+  /** The name that it is listed under. */
+  readonly name: string;
+  /** Other names, such as docker's `image ls`. */
+  readonly aliases: readonly string[];
+  readonly summary: string;
+  /** Loads the module; it is evaluated only when the command is used. */
+  readonly load: () => Promise<{ readonly command: Command }>;
+}
+
+/** Every subcommand, in the order of the overview. */
+export const COMMANDS: readonly CommandEntry[] = [
+  { name: 'build', aliases: ['image build', 'builder build', 'buildx build'], summary: 'Build an image from a Dockerfile', load: () => import('./commands/build') },
+  { name: 'history', aliases: ['image history'], summary: 'Show the history of an image', load: () => import('./commands/history') },
+  { name: 'images', aliases: ['image ls', 'image list', 'ls'], summary: 'List images', load: () => import('./commands/images') },
+  { name: 'inspect', aliases: ['image inspect'], summary: 'Display detailed information on one or more images', load: () => import('./commands/inspect') },
+  { name: 'run', aliases: ['container run'], summary: 'Run a command in a new container from an image', load: () => import('./commands/run') },
+  { name: 'pull', aliases: ['image pull'], summary: 'Download an image from a registry', load: () => import('./commands/pull') },
+  { name: 'push', aliases: ['image push'], summary: 'Upload an image to a registry', load: () => import('./commands/push') },
+  { name: 'tag', aliases: ['image tag'], summary: 'Give an image one or more further names', load: () => import('./commands/tag') },
+  { name: 'rmi', aliases: ['image rm', 'image remove'], summary: 'Remove one or more images', load: () => import('./commands/rmi') },
+  { name: 'load', aliases: ['image load'], summary: 'Load images from an archive or standard input', load: () => import('./commands/load') },
+  { name: 'save', aliases: ['image save'], summary: 'Save one or more images to an archive', load: () => import('./commands/save') },
+  { name: 'import', aliases: ['image import'], summary: 'Make an image from the tar of a root file system', load: () => import('./commands/import') },
+  { name: 'prune', aliases: ['image prune', 'system prune', 'builder prune'], summary: 'Remove what nothing needs', load: () => import('./commands/prune') },
+  { name: 'system df', aliases: ['df'], summary: 'Show what takes up space', load: () => import('./commands/system-df') },
+  { name: 'parse', aliases: [], summary: 'Print a Dockerfile as parsed, for editors and linters', load: () => import('./commands/parse') },
+  { name: 'info', aliases: ['system info'], summary: 'Show the store and what this machine can do', load: () => import('./commands/info') },
+  { name: 'version', aliases: [], summary: 'Show the version', load: () => import('./commands/version') },
+];
+
+/** First words of docker's grouped commands: `image ls`. */
+const GROUPS = ['image', 'builder', 'buildx', 'container', 'system'];
+
+/** The command that the words begin with, and how many words name it. */
+export function findCommand(words: readonly string[]): { readonly entry: CommandEntry; readonly length: number } | undefined {
+  for (const length of [2, 1]) {
+    const name = words.slice(0, length).join(' ');
+    const entry = words.length < length ? undefined : COMMANDS.find((candidate) => candidate.name === name || candidate.aliases.includes(name));
+    if (entry !== undefined) return { entry, length };
+  }
+  return undefined;
+}
+
+/** The commands of a group, by their second words; `undefined` when there is no such group. */
+export function commandsOfGroup(group: string): readonly { readonly name: string; readonly summary: string }[] | undefined {
+  if (!GROUPS.includes(group)) return undefined;
+  return COMMANDS.flatMap(({ name, aliases, summary }) => [name, ...aliases]
+    .filter((full) => full.startsWith(`${group} `))
+    .map((full) => ({ name: full.slice(group.length + 1), summary })));
+}
+
+/** All words that can stand first. */
+export function firstWords(): string[] {
+  return [...new Set([...COMMANDS.flatMap(({ name, aliases }) => [name, ...aliases].map((full) => full.split(' ')[0] ?? '')), 'help'])];
+}

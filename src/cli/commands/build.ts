@@ -1,0 +1,81 @@
+import { writeFileSync } from 'node:fs';
+import type { BuildResult } from '../../build';
+import { MbuildError, errnoOf } from '../../diagnostics/error';
+import { errorToJson, renderDiagnostic } from '../../diagnostics/render';
+import { useColor } from '../../progress/choose';
+import type { ProgressMode } from '../../progress/choose';
+import { rawLine } from '../../progress/rawjson';
+import { BUILD_FLAGS } from '../build-flags';
+import { buildOptions, readContext, type BuildFlags, type BuildInputs } from '../build-options';
+import { defineCommand } from '../command';
+import { metadataOf } from '../format/metadata';
+import type { Host } from '../host';
+import { withProgress } from '../progress';
+import { runBuild, withServices } from '../services';
+import { readText, sniffStdin } from '../stdin';
+
+export const command = defineCommand({
+  name: 'build',
+  summary: 'Build an image from a Dockerfile',
+  usage: ['[OPTIONS] PATH | URL | -'],
+  positionals: { min: 1, max: 1 },
+  flags: BUILD_FLAGS,
+  run: async ({ flags, positionals: [context = '.'] }, host) => {
+    const mode = progressMode(flags);
+    try {
+      const inputs = await readInputs(context, flags.file, host);
+      const options = buildOptions(flags, inputs, host.env);
+      refuseTerminal(options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true, host);
+      const result = await withServices(host, flags.root, (services) =>
+        withProgress(host, mode, (scope) => runBuild(options, services, scope)));
+      report(result, flags, mode, host);
+      return 0;
+    } catch (error) {
+      if (mode !== 'rawjson') throw error;
+      host.err.write(rawLine({ kind: 'error', error: errorToJson(error) }));
+      return errnoOf(error) === 'USAGE' ? 125 : 1;
+    }
+  },
+});
+
+function progressMode(flags: BuildFlags): ProgressMode {
+  return flags.quiet ? 'quiet' : (flags.progress as ProgressMode);
+}
+
+/** Standard input can be the Dockerfile, or the context, or (without an archive) the Dockerfile of a build without files. */
+async function readInputs(context: string, file: string | undefined, host: Host): Promise<BuildInputs> {
+  if (context === '-') {
+    if (file === '-') throw new MbuildError('USAGE', 'standard input cannot be both the context and the Dockerfile');
+    const content = await sniffStdin(host.stdin());
+    if (content.kind === 'text') return { context: { kind: 'empty' }, dockerfile: { name: '-', text: content.text } };
+    return { context: { kind: 'stream', stream: content.stream }, ...(file === undefined ? {} : { dockerfile: { path: file } }) };
+  }
+  const source = readContext(context);
+  if (file === '-') return { context: source, dockerfile: { name: '-', text: await readText(host.stdin()) } };
+  return { context: source, ...(file === undefined ? {} : { dockerfile: { path: file } }) };
+}
+
+function refuseTerminal(toStdout: boolean, host: Host): void {
+  if (toStdout && host.out.isTTY) throw new MbuildError('USAGE', 'refusing to write an archive to a terminal', { hint: 'redirect standard output, or use dest=FILE' });
+}
+
+/** Warnings, the files that were asked for, and with `--quiet` the id. */
+function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host: Host): void {
+  if (flags.iidfile !== undefined) writeResult(flags.iidfile, result.imageId);
+  if (flags['metadata-file'] !== undefined) writeResult(flags['metadata-file'], `${JSON.stringify(metadataOf(result), undefined, 2)}\n`);
+  if (mode === 'rawjson') {
+    host.err.write(rawLine({ kind: 'result', imageId: result.imageId, digest: result.descriptor.digest, names: result.names }));
+  } else if (!flags.quiet) {
+    const color = useColor(host.err.isTTY, host.env);
+    for (const warning of result.warnings) host.err.write(`\n${renderDiagnostic(warning, { color })}\n`);
+  }
+  if (flags.quiet && result.imageId !== undefined) host.out.write(`${result.imageId}\n`);
+}
+
+function writeResult(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (error) {
+    throw new MbuildError('IO_FAILED', `cannot write ${path} (${errnoOf(error) ?? 'error'})`, { cause: error });
+  }
+}

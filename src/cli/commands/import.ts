@@ -1,0 +1,27 @@
+import { importImage } from '../../images/import';
+import { defineCommand } from '../command';
+import { asRow, withProgress } from '../progress';
+import { fullName, readPlatformFlag, withServices } from '../services';
+
+export const command = defineCommand({
+  name: 'import',
+  summary: 'Make an image from the tar of a root file system',
+  usage: ['[OPTIONS] FILE|- [REPOSITORY[:TAG]]'],
+  positionals: { min: 1, max: 2 },
+  flags: {
+    change: { kind: 'list', short: 'c', value: 'INSTRUCTION', unsupported: 'it comes with a later version', help: 'Apply a Dockerfile instruction to the image' },
+    message: { kind: 'string', short: 'm', value: 'TEXT', help: 'Comment of the history entry' },
+    platform: { kind: 'string', value: 'OS/ARCH', help: 'Platform of the image' },
+  },
+  run: ({ flags, positionals: [file = '-', name] }, host) => withServices(host, flags.root, async (services) => {
+    const image = await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) => asRow(scope, 1, `importing ${file}`, (id) => importImage({
+      source: file === '-' ? { stream: host.stdin() } : { path: file },
+      label: file,
+      name: name === undefined ? undefined : fullName(name),
+      message: flags.message,
+      platform: readPlatformFlag(flags.platform),
+    }, services, id, scope)));
+    host.out.write(`${image.id}\n`);
+    return 0;
+  }),
+});

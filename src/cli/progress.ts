@@ -1,0 +1,39 @@
+import { chooseRenderer, type ProgressMode } from '../progress/choose';
+import type { BuildScope, EventSink, VertexId } from '../progress/events';
+import type { Host } from './host';
+
+/** Milliseconds between two ticks of a renderer. */
+const TICK = 100;
+
+/** Shows what `work` reports, until it settles. */
+export async function withProgress<T>(host: Host, mode: ProgressMode, work: (scope: BuildScope) => Promise<T>): Promise<T> {
+  const renderer = chooseRenderer(mode, { write: (text) => host.err.write(text), isTTY: host.err.isTTY, size: () => host.err.size() }, host.env);
+  const timer = setInterval(() => renderer.tick(host.now()), TICK);
+  timer.unref();
+  try {
+    return await work({ signal: host.signal, events: renderer.events });
+  } finally {
+    clearInterval(timer);
+    renderer.finish(host.now());
+  }
+}
+
+/** One row around one piece of work: it begins, and ends well or not. */
+export async function asRow<T>(scope: BuildScope, id: VertexId, name: string, work: (id: VertexId) => Promise<T>): Promise<T> {
+  const { events } = scope;
+  events({ kind: 'vertex', id, name });
+  events({ kind: 'started', id, time: Date.now() });
+  try {
+    const result = await work(id);
+    events({ kind: 'done', id, time: Date.now(), cached: false });
+    return result;
+  } catch (error) {
+    fail(events, id, error, scope.signal.aborted);
+    throw error;
+  }
+}
+
+function fail(events: EventSink, id: VertexId, error: unknown, canceled: boolean): void {
+  const message = error instanceof Error ? error.message : String(error);
+  events({ kind: 'failed', id, time: Date.now(), error: message, canceled });
+}
