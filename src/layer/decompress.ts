@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { pipeline, type Readable, type Transform } from 'node:stream';
 import zlib from 'node:zlib';
 import { MbuildError, errnoOf } from '../diagnostics/error';
@@ -42,6 +43,7 @@ export async function* decompressStream(source: Readable, compression: ArchiveCo
   try {
     if (compression === 'none') yield* source as AsyncIterable<Buffer>;
     else if (compression === 'gzip') yield* throughZlib(source, zlib.createGunzip({ chunkSize: CHUNK }));
+    else if (compression === 'zstd' && !isInstalled('zstd') && nodeZstd() !== undefined) yield* throughNodeZstd(source);
     else yield* throughProgram(source, PROGRAMS[compression]);
   } finally {
     source.destroy();
@@ -59,6 +61,55 @@ async function* throughZlib(source: Readable, unzip: Transform): AsyncGenerator<
     if (sourceError !== undefined || errnoOf(error)?.startsWith('Z_') !== true) throw sourceError ?? error;
     throw new MbuildError('ARCHIVE_INVALID', `the gzip data is damaged or truncated: ${(error as Error).message}`, { cause: error });
   }
+}
+
+/** zstd in node:zlib, which Node has from 22.15 on. */
+function nodeZstd(): (() => Transform & { readonly bytesWritten: number }) | undefined {
+  return (zlib as unknown as { createZstdDecompress?: () => Transform & { readonly bytesWritten: number } }).createZstdDecompress;
+}
+
+/**
+ * Node's decompressor stops at the end of the first frame that ends inside a chunk, and takes a cut one for whole. So each
+ * frame gets a decompressor of its own, and the program is preferred where it is installed.
+ */
+async function* throughNodeZstd(source: Readable): AsyncGenerator<Buffer, void> {
+  const input = (source as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+  let rest: Buffer | undefined;
+  for (let more = true; more;) {
+    const decompressor = nodeZstd()?.();
+    if (decompressor === undefined) return;
+    const feed = async (): Promise<boolean> => {
+      for (let written = 0; ;) {
+        const chunk: Buffer | undefined = rest ?? (await input.next()).value;
+        rest = undefined;
+        if (chunk === undefined) {
+          decompressor.end();
+          return false;
+        }
+        await new Promise<void>((resolve, reject) => decompressor.write(chunk, (error) => (error == null ? resolve() : reject(error))));
+        written += chunk.length;
+        const left = written - decompressor.bytesWritten;
+        if (left === 0) continue;
+        rest = chunk.subarray(chunk.length - left);
+        return true;
+      }
+    };
+    const feeding = feed();
+    // Reported below, when the output has ended.
+    feeding.catch((error: Error) => decompressor.destroy(error));
+    try {
+      yield* decompressor as AsyncIterable<Buffer>;
+      more = await feeding;
+    } catch (error) {
+      if (errnoOf(error)?.startsWith('ZSTD_') !== true) throw error;
+      throw new MbuildError('ARCHIVE_INVALID', `the zstd data is damaged: ${(error as Error).message}`, { cause: error });
+    }
+  }
+}
+
+/** True when a program of that name is found in PATH. */
+function isInstalled(name: string): boolean {
+  return (process.env['PATH'] ?? '').split(':').some((dir) => dir !== '' && existsSync(`${dir}/${name}`));
 }
 
 async function* throughProgram(source: Readable, program: Program): AsyncGenerator<Buffer, void> {

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { buildSync } from 'esbuild';
+import { build } from 'esbuild';
 import { hashTree } from '../../src/layer/diff';
 import type { layerTasks } from '../../src/layer/tasks';
 import { Threads } from '../../src/linux/threads';
@@ -12,7 +12,7 @@ describe('layers in worker threads', () => {
   it('are hashed and unpacked there, with errors that keep their code', async () => {
     const entry = `${dir()}/worker.cjs`;
     const repository = path.resolve(__dirname, '../..');
-    buildSync({
+    await build({
       entryPoints: [`${repository}/src/worker.ts`], bundle: true, platform: 'node', outfile: entry, external: ['undici'],
       // The bundle lies outside the repository, where no package is found by name.
       plugins: [{ name: 'koffi', setup: ({ onResolve }) => void onResolve({ filter: /^koffi$/ }, () => ({ path: require.resolve('koffi'), external: true })) }],
