@@ -50,7 +50,7 @@ check lint node_modules/.bin/oxlint --quiet src test
 echo '== tests'
 summary=$tmp/summary
 TMPDIR=$tmp MBUILD_TEST_SUMMARY=$summary MBUILD_TEST_CHECKS=$checks \
-  node node_modules/jest/bin/jest.js --maxWorkers=2 --reporters=default --reporters="$here/test/support/reporter.cjs" "$@"
+  node node_modules/jest/bin/jest.js "$@" --maxWorkers=2 --reporters=default --reporters="$here/test/support/reporter.cjs"
 code=$?
 line=$(cat "$summary" 2>/dev/null || echo '0 passed, 1 failed, 0 skipped')
 clean_up
