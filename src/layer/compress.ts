@@ -13,7 +13,7 @@ export interface CompressForm {
   readonly level?: number | undefined;
 }
 
-/** Input bytes of one gzip member; part of what the output's bytes depend on. */
+/** Input bytes of one gzip member and of one call of zstd; part of what the output's bytes depend on. */
 const MEMBER = 1024 * 1024;
 
 const GZIP_LEVEL = 6;
@@ -105,8 +105,8 @@ async function* zstd(source: AsyncIterable<Buffer>, level: number): AsyncGenerat
     return;
   }
   const compressor = createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: level } });
-  // A failing source destroys the compressor, and so reaches the consumer.
-  pipeline(Readable.from(source), compressor, () => {});
+  // Where its input is cut shows in its output, so it is cut at fixed places. A failing source destroys the compressor, and so reaches the consumer.
+  pipeline(Readable.from(inPieces(source, MEMBER)), compressor, () => {});
   yield* compressor as AsyncIterable<Buffer>;
 }
 
