@@ -26,6 +26,8 @@ export type Command = Omit<CommandOf<FlagTable>, 'run'> & { run(args: ParsedArgs
 /** Flags of every command; they may also stand before its name. */
 export const GLOBAL_FLAGS = {
   root: { kind: 'string', value: 'DIR', global: true, help: 'Folder of the store (default: /var/lib/mbuild for root, $XDG_DATA_HOME/mbuild for others)' },
+  authfile: { kind: 'string', value: 'PATH', global: true, help: 'The only file to look for credentials in' },
+  'insecure-registry': { kind: 'list', value: 'HOST', global: true, help: 'A registry whose certificate is not checked' },
   debug: { kind: 'boolean', short: 'D', global: true, help: 'Show where errors come from' },
 } as const satisfies FlagTable;
 

@@ -9,6 +9,8 @@ export interface Host {
   readonly err: Output;
   /** Opened by the first call. */
   readonly stdin: () => NodeJS.ReadStream;
+  /** Results that are bytes: archives. */
+  readonly stdout: () => NodeJS.WritableStream;
   /** Aborted by a signal, and when the reader of `out` is gone. */
   readonly signal: AbortSignal;
   /** Milliseconds since the epoch. */

@@ -16,6 +16,7 @@ async function main(): Promise<void> {
     out: new FdOutput(1, () => watch.abort('the reader of the output is gone', READER_GONE)),
     err: new FdOutput(2),
     stdin: () => process.stdin,
+    stdout: () => process.stdout,
     signal: watch.signal,
     now: Date.now,
     uid: process.getuid?.() ?? -1,

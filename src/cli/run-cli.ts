@@ -16,6 +16,8 @@ type Request =
 /** Exit codes: docker's for a command line that makes no sense, and buildx's for whatever fails. */
 const USAGE_CODE = 125;
 const FAILURE_CODE = 1;
+/** Global flags that take a value. */
+const GLOBAL_VALUES = ['--root', '--authfile', '--insecure-registry'];
 
 /** Runs one command line and returns its exit code. Errors are shown, never thrown. */
 export async function runCli(argv: readonly string[], host: Host): Promise<number> {
@@ -82,8 +84,8 @@ function commandRequest(words: readonly string[], globals: readonly string[]): R
 function splitGlobals(argv: readonly string[]): { readonly globals: readonly string[]; readonly rest: readonly string[] } {
   let at = 0;
   for (let word = argv[at]; word !== undefined; word = argv[at]) {
-    if (word === '--root') at += 2;
-    else if (word.startsWith('--root=') || word === '--debug' || word === '-D') at += 1;
+    if (GLOBAL_VALUES.includes(word)) at += 2;
+    else if (GLOBAL_VALUES.some((flag) => word?.startsWith(`${flag}=`)) || word === '--debug' || word === '-D') at += 1;
     else break;
   }
   return { globals: argv.slice(0, at), rest: argv.slice(at) };

@@ -1,25 +1,19 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { BuildOptions, BuildResult } from '../build';
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import type { Engine } from '../engine';
 import type { Image } from '../images/image-store';
-import type { ImageServices } from '../images/services';
+import type { Collected } from '../images/gc';
 import { parsePlatform, type Platform } from '../oci/platform';
 import { familiarName, formatReference, parseReference } from '../oci/reference';
-import type { BuildScope } from '../progress/events';
-import type { Host } from './host';
+import { note, type Host } from './host';
 
-/** The services of the store, as commands use them. */
-export type Services = Engine & ImageServices;
-
-/** What the wiring and the build offer; they are loaded with the first command that needs them. */
-interface EngineModule {
-  readonly openEngine?: (options: { readonly root: string }) => Engine | Promise<Engine>;
-}
-interface BuildModule {
-  readonly build?: (options: BuildOptions, engine: Engine, scope: BuildScope) => Promise<BuildResult>;
+/** The global flags that say how a store is opened. */
+export interface StoreFlags {
+  readonly root: string | undefined;
+  readonly authfile: string | undefined;
+  readonly 'insecure-registry': readonly string[];
 }
 
 /** The store's folder: `--root` (or MBUILD_ROOT), else /var/lib/mbuild for root and the XDG data folder for others. */
@@ -30,10 +24,13 @@ export function storeRoot(root: string | undefined, { env, uid }: Pick<Host, 'en
 }
 
 /** Opens the store, lets a command use it, and closes it whatever happens. */
-export async function withServices<T>(host: Host, root: string | undefined, use: (services: Services) => T | Promise<T>): Promise<T> {
-  const { openEngine } = (await import('../engine')) as EngineModule;
-  if (openEngine === undefined) throw new MbuildError('INTERNAL', 'this build of mbuild has no engine');
-  const services = (await openEngine({ root: storeRoot(root, host) })) as Services;
+export async function withServices<T>(host: Host, flags: StoreFlags, use: (services: Engine) => T | Promise<T>): Promise<T> {
+  const { openEngine } = await import('../engine');
+  const services = openEngine({
+    root: storeRoot(flags.root, host),
+    registry: { env: host.env, authFile: flags.authfile, insecure: flags['insecure-registry'] },
+    onCorruptRecord: (file) => note(host, `the cache record ${file} cannot be read and counts as missing`),
+  });
   try {
     return await use(services);
   } finally {
@@ -41,21 +38,21 @@ export async function withServices<T>(host: Host, root: string | undefined, use:
   }
 }
 
-/** Runs a build on opened services. */
-export async function runBuild(options: BuildOptions, services: Services, scope: BuildScope): Promise<BuildResult> {
-  const { build } = (await import('../build')) as BuildModule;
-  if (build === undefined) throw new MbuildError('INTERNAL', 'this build of mbuild has no solver');
-  return build(options, services, scope);
+/** Deletes layers and blobs that neither an image nor the build cache needs. */
+export async function collectGarbage(services: Engine): Promise<Collected> {
+  const { removeUnused } = await import('../images/gc');
+  const layers = services.cache.list().flatMap(({ layer }) => (layer === undefined ? [] : (services.layers.get(layer.chainId)?.id ?? [])));
+  return removeUnused(services, { layers });
 }
 
 /** The image that a name, digest, id or the beginning of an id stands for; `undefined` when the store has none. */
-export function lookUp(services: Pick<ImageServices, 'images'>, text: string): Image | undefined {
+export function lookUp(services: Pick<Engine, 'images'>, text: string): Image | undefined {
   const reference = parseReference(text);
   return (reference === undefined ? undefined : services.images.find(formatReference(reference))) ?? services.images.find(text);
 }
 
 /** The same for an image that must be there. @throws MbuildError IMAGE_NOT_FOUND, with a name that is nearly the same. */
-export function findImage(services: Pick<ImageServices, 'images'>, text: string): Image {
+export function findImage(services: Pick<Engine, 'images'>, text: string): Image {
   const image = lookUp(services, text);
   if (image !== undefined) return image;
   const names = services.images.list().flatMap(({ names: known }) => known.map(shortName));

@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import type { BuildResult } from '../../build';
+import { build, type BuildResult } from '../../build';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
 import { errorToJson, renderDiagnostic } from '../../diagnostics/render';
 import { useColor } from '../../progress/choose';
@@ -11,7 +11,7 @@ import { defineCommand } from '../command';
 import { metadataOf } from '../format/metadata';
 import type { Host } from '../host';
 import { withProgress } from '../progress';
-import { runBuild, withServices } from '../services';
+import { withServices } from '../services';
 import { readText, sniffStdin } from '../stdin';
 
 export const command = defineCommand({
@@ -26,8 +26,8 @@ export const command = defineCommand({
       const inputs = await readInputs(context, flags.file, host);
       const options = buildOptions(flags, inputs, host.env);
       refuseTerminal(options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true, host);
-      const result = await withServices(host, flags.root, (services) =>
-        withProgress(host, mode, (scope) => runBuild(options, services, scope)));
+      const result = await withServices(host, flags, (services) =>
+        withProgress(host, mode, (scope) => build(options, services, scope)));
       report(result, flags, mode, host);
       return 0;
     } catch (error) {
@@ -61,7 +61,7 @@ function refuseTerminal(toStdout: boolean, host: Host): void {
 
 /** Warnings, the files that were asked for, and with `--quiet` the id. */
 function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host: Host): void {
-  if (flags.iidfile !== undefined) writeResult(flags.iidfile, result.imageId);
+  if (flags.iidfile !== undefined && result.imageId !== undefined) writeResult(flags.iidfile, result.imageId);
   if (flags['metadata-file'] !== undefined) writeResult(flags['metadata-file'], `${JSON.stringify(metadataOf(result), undefined, 2)}\n`);
   if (mode === 'rawjson') {
     host.err.write(rawLine({ kind: 'result', imageId: result.imageId, digest: result.descriptor.digest, names: result.names }));

@@ -14,7 +14,7 @@ export const command = defineCommand({
     'no-trunc': { kind: 'boolean', help: "Don't truncate output" },
     quiet: { kind: 'boolean', short: 'q', help: 'Only show image IDs' },
   },
-  run: ({ flags, positionals: [name = ''] }, host) => withServices(host, flags.root, (services) => {
+  run: ({ flags, positionals: [name = ''] }, host) => withServices(host, flags, (services) => {
     const human = flags.human === 'true';
     const rows = historyRows(findImage(services, name), services.layers, { noTrunc: flags['no-trunc'], human, now: host.now() });
     host.out.write(renderList(historyShape(human), rows, flags.quiet && flags.format === undefined ? '{{.ID}}' : flags.format));

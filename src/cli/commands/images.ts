@@ -16,7 +16,7 @@ export const command = defineCommand({
     'no-trunc': { kind: 'boolean', help: "Don't truncate output" },
     quiet: { kind: 'boolean', short: 'q', help: 'Only show image IDs' },
   },
-  run: ({ flags, positionals: [pattern] }, host) => withServices(host, flags.root, (services) => {
+  run: ({ flags, positionals: [pattern] }, host) => withServices(host, flags, (services) => {
     const filters = [...flags.filter, ...(pattern === undefined ? [] : [`reference=${pattern}`])].map(parseImageFilter);
     const images = filterImages(services.images.list(), filters, (name) => lookUp(services, name), host.now());
     if (flags.quiet && flags.format === undefined) {

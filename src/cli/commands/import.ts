@@ -13,7 +13,7 @@ export const command = defineCommand({
     message: { kind: 'string', short: 'm', value: 'TEXT', help: 'Comment of the history entry' },
     platform: { kind: 'string', value: 'OS/ARCH', help: 'Platform of the image' },
   },
-  run: ({ flags, positionals: [file = '-', name] }, host) => withServices(host, flags.root, async (services) => {
+  run: ({ flags, positionals: [file = '-', name] }, host) => withServices(host, flags, async (services) => {
     const image = await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) => asRow(scope, 1, `importing ${file}`, (id) => importImage({
       source: file === '-' ? { stream: host.stdin() } : { path: file },
       label: file,

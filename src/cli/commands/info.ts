@@ -14,7 +14,7 @@ export const command = defineCommand({
   flags: {
     format: { kind: 'string', short: 'f', value: 'FORMAT', help: "'json', or a Go template" },
   },
-  run: ({ flags }, host) => withServices(host, flags.root, (services) => {
+  run: ({ flags }, host) => withServices(host, flags, (services) => {
     const facts = {
       ServerVersion: packageJson.version, Root: services.root, Images: services.images.list().length, Layers: services.layers.list().length,
       NCPU: availableParallelism(), MemTotal: totalmem(), OSType: process.platform, Architecture: arch(), KernelVersion: release(), NodeVersion: process.version,

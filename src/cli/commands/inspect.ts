@@ -15,7 +15,7 @@ export const command = defineCommand({
     format: { kind: 'string', short: 'f', value: 'FORMAT', help: "'json', or a Go template for each image" },
     type: { kind: 'string', value: 'TYPE', choices: ['image'], help: 'Kind of the object' },
   },
-  run: ({ flags, positionals }, host) => withServices(host, flags.root, async (services) => {
+  run: ({ flags, positionals }, host) => withServices(host, flags, async (services) => {
     const views: Readonly<Record<string, unknown>>[] = [];
     let code = 0;
     for (const name of positionals) {

@@ -15,7 +15,7 @@ export const command = defineCommand({
     platform: { kind: 'string', value: 'OS/ARCH', help: 'The platform to load of an image with several' },
     quiet: { kind: 'boolean', short: 'q', help: 'Show no progress' },
   },
-  run: ({ flags }, host) => withServices(host, flags.root, async (services) => {
+  run: ({ flags }, host) => withServices(host, flags, async (services) => {
     const source = sourceOf(flags.input, host);
     const platform = readPlatformFlag(flags.platform);
     const loaded = await withProgress(host, flags.quiet || !host.err.isTTY ? 'quiet' : 'auto', (scope) =>

@@ -1,7 +1,7 @@
 import { MbuildError } from '../../diagnostics/error';
 import { pullImage } from '../../images/pull';
 import { formatReference, parseReference, type Reference } from '../../oci/reference';
-import { RegistryClient } from '../../registry/client';
+import type { Registry } from '../../registry/registry';
 import { defineCommand } from '../command';
 import { asRow, withProgress } from '../progress';
 import { readPlatformFlag, withServices, fullName, shortName } from '../services';
@@ -13,27 +13,20 @@ export const command = defineCommand({
   positionals: { min: 1, max: 1 },
   flags: {
     'all-tags': { kind: 'boolean', short: 'a', help: 'Download all tags of the repository' },
-    authfile: { kind: 'string', value: 'PATH', global: true, help: 'The only file to look for credentials in' },
-    'insecure-registry': { kind: 'list', value: 'HOST', global: true, help: 'A registry whose certificate is not checked' },
     platform: { kind: 'string', value: 'OS/ARCH', env: ['DOCKER_DEFAULT_PLATFORM'], help: 'Platform of the image' },
     quiet: { kind: 'boolean', short: 'q', help: 'Show no progress' },
   },
-  run: ({ flags, positionals: [text = ''] }, host) => withServices(host, flags.root, async (services) => {
+  run: ({ flags, positionals: [text = ''] }, host) => withServices(host, flags, async (services) => {
     const reference = readReference(text);
     const platform = readPlatformFlag(flags.platform);
-    const registry = new RegistryClient({ env: host.env, authFile: flags.authfile, insecure: flags['insecure-registry'] });
-    try {
-      for (const ref of flags['all-tags'] ? await everyTag(reference, registry, host.signal) : [reference]) {
-        const name = shortName(formatReference(ref));
-        const pulled = await withProgress(host, flags.quiet ? 'quiet' : 'auto', (scope) =>
-          asRow(scope, 1, `pulling ${name}`, (id) => pullImage({ ref, platform }, services, registry, id, scope)));
-        if (!flags.quiet) {
-          host.out.write(`Digest: ${pulled.descriptor.digest}\nStatus: ${pulled.changed ? 'Downloaded newer image' : 'Image is up to date'} for ${name}\n`);
-        }
-        host.out.write(`${formatReference(ref)}\n`);
+    for (const ref of flags['all-tags'] ? await everyTag(reference, services.registry, host.signal) : [reference]) {
+      const name = shortName(formatReference(ref));
+      const pulled = await withProgress(host, flags.quiet ? 'quiet' : 'auto', (scope) =>
+        asRow(scope, 1, `pulling ${name}`, (id) => pullImage({ ref, platform }, services, services.registry, id, scope)));
+      if (!flags.quiet) {
+        host.out.write(`Digest: ${pulled.descriptor.digest}\nStatus: ${pulled.changed ? 'Downloaded newer image' : 'Image is up to date'} for ${name}\n`);
       }
-    } finally {
-      await registry.close();
+      host.out.write(`${formatReference(ref)}\n`);
     }
     return 0;
   }),
@@ -45,7 +38,7 @@ function readReference(text: string): Reference {
   return reference;
 }
 
-async function everyTag({ registry: host, repository }: Reference, registry: RegistryClient, signal: AbortSignal): Promise<Reference[]> {
+async function everyTag({ registry: host, repository }: Reference, registry: Registry, signal: AbortSignal): Promise<Reference[]> {
   const tags = await registry.tags({ registry: host, repository }, signal);
   if (tags === undefined) throw new MbuildError('IMAGE_NOT_FOUND', `${host} has no repository ${repository}`);
   return tags.map((tag) => ({ registry: host, repository, tag }));

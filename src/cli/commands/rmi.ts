@@ -1,10 +1,11 @@
 import { MbuildError } from '../../diagnostics/error';
 import type { Image } from '../../images/image-store';
 import { formatReference, parseReference } from '../../oci/reference';
+import type { Engine } from '../../engine';
 import { defineCommand } from '../command';
 import { shownId } from '../format/images';
 import { showError } from '../run-cli';
-import { findImage, shortName, withServices, type Services } from '../services';
+import { collectGarbage, findImage, shortName, withServices } from '../services';
 
 export const command = defineCommand({
   name: 'rmi',
@@ -15,11 +16,11 @@ export const command = defineCommand({
     force: { kind: 'boolean', short: 'f', help: 'Remove an image with several names, and take no offence at one that is not there' },
     'no-prune': { kind: 'boolean', hidden: true, ignored: 'there are no untagged parents', help: 'Keep untagged parents' },
   },
-  run: ({ flags, positionals }, host) => withServices(host, flags.root, async (services) => {
+  run: ({ flags, positionals }, host) => withServices(host, flags, async (services) => {
     let code = 0;
     for (const name of positionals) {
       try {
-        host.out.write(removeImage(services, name, flags.force).map((line) => `${line}\n`).join(''));
+        host.out.write((await removeImage(services, name, flags.force)).map((line) => `${line}\n`).join(''));
       } catch (error) {
         await showError(error, host);
         if (!flags.force) code = 1;
@@ -33,7 +34,7 @@ export const command = defineCommand({
  * By name: the name goes, and the image with its last one. By id: the image goes with its only name, with more than one only
  * by force. Returns docker's lines.
  */
-function removeImage(services: Services, text: string, force: boolean): string[] {
+async function removeImage(services: Engine, text: string, force: boolean): Promise<string[]> {
   const image = findImage(services, text);
   const name = nameMeant(image, text);
   if (name !== undefined && image.names.length > 1) {
@@ -45,7 +46,8 @@ function removeImage(services: Services, text: string, force: boolean): string[]
     throw new MbuildError('IMAGE_IN_USE', `unable to delete ${shownId(image.id, false)} (must be forced): it has the names ${names}`, { hint: 'remove the names one by one, or use --force' });
   }
   services.images.remove(image.id);
-  return [...image.names.map((known) => `Untagged: ${shortName(known)}`), `Deleted: ${image.id}`];
+  const { layers } = await collectGarbage(services);
+  return [...image.names.map((known) => `Untagged: ${shortName(known)}`), `Deleted: ${image.id}`, ...layers.map(({ chainId }) => `Deleted: ${chainId}`)];
 }
 
 /** The name of the image that the text is, if it is one and not an id. */

@@ -1,8 +1,9 @@
 import { chainIds } from '../../oci/digest';
 import { humanSize } from '../../progress/units';
+import type { Engine } from '../../engine';
 import { defineCommand } from '../command';
 import { renderList, type ListRow, type ListShape } from '../format/list';
-import { withServices, type Services } from '../services';
+import { withServices } from '../services';
 
 const SHAPE: ListShape = {
   fields: { Type: 'TYPE', TotalCount: 'TOTAL', Active: 'ACTIVE', Size: 'SIZE', Reclaimable: 'RECLAIMABLE' },
@@ -17,14 +18,14 @@ export const command = defineCommand({
   flags: {
     format: { kind: 'string', value: 'FORMAT', help: "'table', 'table TEMPLATE', 'json', or a Go template" },
   },
-  run: ({ flags }, host) => withServices(host, flags.root, (services) => {
+  run: ({ flags }, host) => withServices(host, flags, (services) => {
     host.out.write(renderList(SHAPE, usageRows(services), flags.format));
     return 0;
   }),
 });
 
 /** Images with their layers (a shared one counts once), then layers that only the cache has, then stored blobs. */
-function usageRows({ images, layers, content }: Services): ListRow[] {
+function usageRows({ images, layers, content }: Engine): ListRow[] {
   const all = images.list();
   const records = layers.list();
   const named = new Set(all.filter(({ names }) => names.length > 0).flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
