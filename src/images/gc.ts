@@ -104,7 +104,9 @@ function removeStrays(store: CollectableStore): void {
 
 /** Moves what seems unused aside, looks again, and puts back what was not. */
 function removeBlobs(store: CollectableStore, roots: Roots): { digest: Digest; size: number }[] {
-  const needed = (): Set<Digest> => new Set([...heldByLeases(store.root).blobs, ...store.images.needs().blobs, ...(roots.blobs ?? [])]);
+  // The blobs of layers that stay are kept with them: a tar that another builder made cannot be written anew.
+  const ofLayers = (): Digest[] => store.layers.list().flatMap((layer) => layer.blobs.map((blob) => blob.digest));
+  const needed = (): Set<Digest> => new Set([...heldByLeases(store.root).blobs, ...store.images.needs().blobs, ...ofLayers(), ...(roots.blobs ?? [])]);
   const before = needed();
   const unused = store.content.list().filter((digest) => !before.has(digest)).flatMap((digest) => {
     const aside = tempName(store.root, 'unused');

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { MbuildError } from '../diagnostics/error';
+import { decompressStream } from '../layer/decompress';
 import { tarTree } from '../layer/diff';
 import { toDigest, type Digest } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
@@ -10,23 +11,28 @@ import type { ImageServices } from './services';
 type Services = Pick<ImageServices, 'content' | 'snapshots' | 'xattrs'>;
 
 /**
- * The tar of a layer, byte for byte as its DiffID says: from a stored blob where it is stored uncompressed, else written anew
- * from the layer's directory. @throws MbuildError STORE_CORRUPT, at the end, when the directory no longer gives that tar.
+ * The tar of a layer, byte for byte as its DiffID says: out of a stored blob, for another builder's tar cannot be written anew;
+ * without one, from the layer's directory. @throws MbuildError STORE_CORRUPT, at the end, when it is not that tar any more.
  */
 export async function* openLayerTar(record: LayerRecord, services: Services): AsyncGenerator<Buffer> {
-  const stored = record.diffId as string as Digest;
-  if (services.content.size(stored) !== undefined) {
-    for await (const chunk of services.content.open(stored)) yield chunk as Buffer;
-    return;
-  }
   const hash = createHash('sha256');
-  for await (const chunk of tarTree(services.snapshots.layerDir(record.id), { xattrs: services.xattrs })) {
+  for await (const chunk of tarBytes(record, services)) {
     hash.update(chunk);
     yield chunk;
   }
   if ((toDigest(hash) as string) !== record.diffId) {
     throw new MbuildError('STORE_CORRUPT', `the layer ${record.diffId} has changed in the store`, { hint: 'remove the images that hold it, then build or pull them again' });
   }
+}
+
+function tarBytes(record: LayerRecord, services: Services): AsyncIterable<Buffer> {
+  const { content, snapshots, xattrs } = services;
+  const plain = record.diffId as string as Digest;
+  if (content.size(plain) !== undefined) return content.open(plain) as AsyncIterable<Buffer>;
+  const blob = storedBlob(record, services);
+  const compression = blob === undefined ? undefined : layerCompression(blob.mediaType);
+  if (blob !== undefined && compression !== undefined) return decompressStream(content.open(blob.digest), compression);
+  return tarTree(snapshots.layerDir(record.id), { xattrs });
 }
 
 /** The blob that a layer can leave as without being compressed again: one of its stored ones, in order of preference, or `undefined`. */
