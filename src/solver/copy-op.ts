@@ -1,0 +1,95 @@
+import type { RawPath } from '../linux/paths';
+import { MbuildError } from '../diagnostics/error';
+import type { Selection } from '../context/selection';
+
+/** COPY or ADD with everything found that it copies. */
+export interface CopyOp {
+  /** In order; later ones overwrite earlier ones. */
+  readonly inputs: readonly CopyInput[];
+  /** Absolute; a slash at the end says that it is a directory. */
+  readonly dest: string;
+  /** Owner of all that is copied and of the parents made for it; absent: as the inputs say, and 0:0 for parents. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
+  /** `--chmod`, as {@link parseChmod} reads it. */
+  readonly chmod?: Chmod | undefined;
+}
+
+/** What COPY and ADD copy. */
+export type CopyInput =
+  /** From a context or another tree; `ownership` is the tree's. */
+  | { readonly kind: 'selection'; readonly selection: Selection; readonly ownership: 'root' | 'kept'; /** Files that are archives are unpacked. */ readonly unpack: boolean }
+  /** A heredoc: a file of mode 0644. */
+  | { readonly kind: 'inline'; readonly name: string; readonly content: Uint8Array }
+  /** A file that was fetched: mode 0600 unless --chmod says otherwise. */
+  | { readonly kind: 'download'; readonly name: string; readonly hostPath: RawPath; /** Seconds since the epoch. */ readonly mtime?: number | undefined; readonly unpack: boolean };
+
+/** A change of mode: absolute, or depending on what it is applied to. */
+export type Chmod =
+  | { readonly kind: 'absolute'; readonly mode: number }
+  | { readonly kind: 'symbolic'; readonly clauses: readonly ChmodClause[] };
+
+/** `u+rwx`: whose bits, what to do, which ones. */
+export interface ChmodClause {
+  readonly who: number;
+  readonly operator: '+' | '-' | '=';
+  readonly permissions: string;
+}
+
+// POSIX.1-2017, chmod, "Grammar for the symbolic mode".
+const WHO = { u: 0o4700, g: 0o2070, o: 0o1007, a: 0o7777 } as const;
+const CLAUSE = /^([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)$/;
+const ACTION = /([-+=])([ugo]|[rwxXst]*)/g;
+
+/** Reads `--chmod`: octal, or symbolic as chmod(1) has it; without `u`, `g`, `o` or `a` all are meant. @throws MbuildError DOCKERFILE_SEMANTIC. */
+export function parseChmod(text: string): Chmod {
+  if (/^[0-9]+$/.test(text)) {
+    if (!/^[0-7]+$/.test(text) || parseInt(text, 8) > 0o7777) throw invalidMode(text, 'it should be octal and between 0 and 07777');
+    return { kind: 'absolute', mode: parseInt(text, 8) };
+  }
+  const clauses = text.split(',').flatMap((clause): ChmodClause[] => {
+    const [, whose, actions] = CLAUSE.exec(clause) ?? [];
+    if (whose === undefined || actions === undefined) throw invalidMode(text, 'write it as 755, or as u=rwX,go=rX');
+    const who = whose === '' ? WHO.a : [...whose].reduce((bits, letter) => bits | WHO[letter as keyof typeof WHO], 0);
+    return [...actions.matchAll(ACTION)].map(([, operator, permissions = '']) => ({ who, operator: operator as ChmodClause['operator'], permissions }));
+  });
+  return { kind: 'symbolic', clauses };
+}
+
+/** The mode (permission bits with setuid, setgid, sticky) after a change. */
+export function applyChmod(chmod: Chmod | undefined, mode: number, isDirectory: boolean): number {
+  if (chmod === undefined) return mode;
+  if (chmod.kind === 'absolute') return chmod.mode;
+  return chmod.clauses.reduce((current, clause) => applyClause(clause, current, isDirectory), mode);
+}
+
+/** The mode of directories that are made to lead to the destination. */
+export function parentMode(chmod: Chmod | undefined): number {
+  return chmod?.kind === 'absolute' ? chmod.mode & 0o777 : 0o755;
+}
+
+function applyClause({ who, operator, permissions }: ChmodClause, mode: number, isDirectory: boolean): number {
+  const bits = bitsOf(permissions, mode, isDirectory) & who;
+  if (operator === '+') return mode | bits;
+  if (operator === '-') return mode & ~bits;
+  // Whose bits are set anew; sticky stays unless it is named.
+  return (mode & ~(who & 0o6777)) | bits;
+}
+
+function bitsOf(permissions: string, mode: number, isDirectory: boolean): number {
+  const copied = { u: mode >> 6, g: mode >> 3, o: mode }[permissions];
+  if (copied !== undefined) return (copied & 7) * 0o111;
+  let bits = 0;
+  for (const letter of permissions) {
+    if (letter === 'r') bits |= 0o444;
+    else if (letter === 'w') bits |= 0o222;
+    else if (letter === 'x') bits |= 0o111;
+    else if (letter === 'X') bits |= isDirectory || (mode & 0o111) !== 0 ? 0o111 : 0;
+    else if (letter === 's') bits |= 0o6000;
+    else bits |= 0o1000;
+  }
+  return bits;
+}
+
+function invalidMode(text: string, why: string): MbuildError {
+  return new MbuildError('DOCKERFILE_SEMANTIC', `invalid value "${text}" for --chmod: ${why}`);
+}

@@ -1,0 +1,240 @@
+import { readlinkSync, lstatSync, type Stats } from 'node:fs';
+import { extractFile, isArchive } from '../context/extract';
+import type { SelectedEntry, SelectedSource } from '../context/selection';
+import type { contextTasks } from '../context/tasks';
+import { MbuildError } from '../diagnostics/error';
+import { decodeDevice } from '../linux/mknod';
+import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
+import type { Threads } from '../linux/threads';
+import { copyFiles, type FileCopy } from '../snapshot/copy-files';
+import { splitPath } from '../snapshot/resolve';
+import { TreeWriter, type Attributes, type TreeDirectory } from '../snapshot/tree-writer';
+import type { OverlayXattrs } from '../snapshot/marks';
+import type { MergedView } from '../snapshot/view';
+import { applyChmod, parentMode, type CopyInput, type CopyOp } from './copy-op';
+
+/** Where a copy goes: the tree below, and the upper directory that takes what is new. */
+export interface CopyTarget {
+  readonly parent: MergedView;
+  readonly dir: RawPath;
+  readonly xattrs: OverlayXattrs;
+}
+
+export interface CopyOptions {
+  /** Stands for the present as the mtime of what is made, in seconds since the epoch. */
+  readonly now?: number | undefined;
+  /** Used where there is much to copy; without them everything is copied here. */
+  readonly threads?: Threads | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+type SelectionInput = Extract<CopyInput, { kind: 'selection' }>;
+
+// Below this, a worker's message and start cost more than the copying.
+const INLINE_FILES = 64;
+const INLINE_BYTES = 4 * 1024 * 1024;
+const BATCH_FILES = 400;
+const BATCH_BYTES = 32 * 1024 * 1024;
+
+/**
+ * Copies into a snapshot. The result, mounted over the parent, is what BuildKit leaves:
+ * - a directory's contents merge into the destination; directories within take the source's mode, owner and mtime, the
+ *   destination itself only the mtime;
+ * - files replace files and symlinks, as new inodes; a file never replaces a directory, nor a directory anything else;
+ * - symlinks in the destination path are followed inside the tree; missing parents are made;
+ * - hard links within one source are kept, as are setuid, setgid, sticky and capabilities; other extended attributes are dropped.
+ * The snapshot is of no use when this throws.
+ * @throws MbuildError COPY_FAILED (what is in the way is named; a file that changed since it was selected), ARCHIVE_INVALID,
+ * ARCHIVE_UNSAFE, NO_SPACE, CANCELED.
+ */
+export async function runCopy(op: CopyOp, target: CopyTarget, options: CopyOptions = {}): Promise<void> {
+  const writer = new TreeWriter(target.parent, target.dir, { now: options.now, xattrs: target.xattrs });
+  const copier = new Copier(writer, op, options);
+  try {
+    for (const input of op.inputs) await copier.input(input);
+  } catch (error) {
+    throw writeError(error, op.dest);
+  }
+  writer.finish();
+}
+
+class Copier {
+  readonly #dest: RawPath;
+  /** Of directories that are made to lead somewhere. */
+  readonly #parents: Attributes;
+
+  constructor(private readonly writer: TreeWriter, private readonly op: CopyOp, private readonly options: CopyOptions) {
+    this.#dest = toRaw(op.dest);
+    this.#parents = { mode: parentMode(op.chmod), uid: 0, gid: 0, ...op.owner };
+  }
+
+  async input(input: CopyInput): Promise<void> {
+    switch (input.kind) {
+      case 'selection':
+        for (const source of input.selection.sources) await this.#source(source, input);
+        break;
+      case 'inline': {
+        const { directory, name } = this.#filePlace(toRaw(input.name));
+        this.writer.file(directory, name, input.content, this.#fileAttributes(0o644));
+        break;
+      }
+      case 'download': {
+        if (input.unpack && (await this.#unpack(input.hostPath))) break;
+        const { directory, name } = this.#filePlace(toRaw(input.name));
+        const stats = lstatSync(fsPath(input.hostPath));
+        const { mode, uid, gid, mtime = this.writer.now } = this.#fileAttributes(0o600, input.mtime);
+        await this.#copyAll([{ from: input.hostPath, to: this.writer.place(directory, name), mode, uid, gid, mtime, seen: stats }]);
+      }
+    }
+  }
+
+  async #source(source: SelectedSource, input: SelectionInput): Promise<void> {
+    this.options.signal?.throwIfAborted();
+    switch (source.kind) {
+      case 'file': {
+        const [entry] = source.entries;
+        if (input.unpack && entry.stats.isFile() && (await this.#unpack(entry.hostPath))) return;
+        const { directory, name } = this.#filePlace(source.name);
+        return this.#entries(new Map([['', directory]]), [{ ...entry, path: name }], input);
+      }
+      case 'contents': {
+        const directory = this.#directoryPlace();
+        await this.#entries(new Map([['', directory]]), source.entries, input);
+        return this.writer.setMtime(directory, source.mtime);
+      }
+      case 'parents':
+        if (source.entries.length > 0) await this.#entries(new Map([['', this.#directoryPlace()]]), source.entries, input);
+    }
+  }
+
+  /** Where a file goes: into the destination when that is a directory (or must be one), else it is the destination. */
+  #filePlace(name: RawPath): { readonly directory: TreeDirectory; readonly name: RawPath } {
+    if (this.#dest.endsWith('/')) return { directory: this.writer.mkdirAll(this.#dest, this.#parents), name };
+    const existing = this.writer.directory(this.#dest);
+    if (existing !== undefined) return { directory: existing, name };
+    const { dir, name: newName } = splitPath(this.writer.resolve(this.#dest));
+    return { directory: this.writer.mkdirAll(dir, this.#parents), name: newName };
+  }
+
+  /** Where a directory's contents go. */
+  #directoryPlace(): TreeDirectory {
+    return this.writer.mkdirAll(this.#dest, this.#parents);
+  }
+
+  /** Unpacks an archive into the destination; false when the file is none. --chmod does not apply to what is in it. */
+  async #unpack(hostPath: RawPath): Promise<boolean> {
+    if (!(await isArchive(hostPath))) return false;
+    const directory = this.writer.mkdirAll(this.#dest, { ...this.#parents, mode: 0o755 });
+    await extractFile(hostPath, this.writer, directory, { owner: this.op.owner });
+    return true;
+  }
+
+  /**
+   * Copies the entries of one source. Directories are made at once, files in bulk afterwards, links when their files are
+   * there; directories get their final attributes at the end, for all of that changes their mtimes.
+   * @param directories by path below the destination: the one for `''`; those of the entries are added.
+   */
+  async #entries(directories: Map<RawPath, TreeDirectory>, entries: readonly SelectedEntry[], input: SelectionInput): Promise<void> {
+    const files: FileCopy[] = [];
+    const links: SelectedEntry[] = [];
+    const made: (readonly [TreeDirectory, Attributes])[] = [];
+    const directoryOf = (path: RawPath): readonly [TreeDirectory, RawPath] => {
+      const slash = path.lastIndexOf('/');
+      const directory = directories.get(slash < 0 ? '' : path.slice(0, slash));
+      if (directory === undefined) throw new MbuildError('INTERNAL', `${toText(path)} comes before its directory`);
+      return [directory, path.slice(slash + 1)];
+    };
+
+    for (const entry of entries) {
+      const { path, hostPath, stats } = entry;
+      const [directory, name] = directoryOf(path);
+      const attributes = this.#entryAttributes(stats, input);
+      if (entry.linkTo !== undefined) {
+        links.push(entry);
+      } else if (stats.isFile()) {
+        const { mode, uid, gid } = attributes;
+        files.push({ from: hostPath, to: this.writer.place(directory, name), mode, uid, gid, mtime: stats.mtimeMs / 1000, seen: stats });
+      } else if (stats.isDirectory()) {
+        const result = this.writer.makeDirectory(directory, name, attributes);
+        directories.set(path, result.directory);
+        if (result.made || entry.implied !== true) made.push([result.directory, attributes]);
+      } else {
+        this.#special(directory, name, hostPath, stats, attributes);
+      }
+    }
+    await this.#copyAll(files);
+    for (const { path, linkTo = '' } of links) {
+      const [directory, name] = directoryOf(path);
+      const [targetDirectory, targetName] = directoryOf(linkTo);
+      // What is linked to is a file that was just written: no symlink is on the way.
+      this.writer.link(directory, name, `${targetDirectory.path}/${targetName}`);
+    }
+    for (const [directory, attributes] of made) this.writer.setAttributes(directory, attributes);
+  }
+
+  #special(directory: TreeDirectory, name: RawPath, hostPath: RawPath, stats: Stats, attributes: Attributes): void {
+    if (stats.isSymbolicLink()) return this.writer.symlink(directory, name, readlinkSync(fsPath(hostPath), 'latin1'), attributes);
+    const kind = stats.isFIFO() ? 'fifo' : stats.isBlockDevice() ? 'block' : stats.isCharacterDevice() ? 'char' : undefined;
+    // Sockets are somebody's while he runs, and nothing in an image.
+    if (kind !== undefined) this.writer.node(directory, name, kind, decodeDevice(stats.rdev), attributes);
+  }
+
+  #entryAttributes(stats: Stats, { ownership }: SelectionInput): Attributes {
+    const owner = ownership === 'root' ? { uid: 0, gid: 0 } : { uid: stats.uid, gid: stats.gid };
+    const mode = applyChmod(this.op.chmod, stats.mode & 0o7777, stats.isDirectory());
+    return { mode, ...owner, ...this.op.owner, mtime: stats.mtimeMs / 1000 };
+  }
+
+  #fileAttributes(mode: number, mtime?: number): Attributes {
+    return { mode: applyChmod(this.op.chmod, mode, false), uid: 0, gid: 0, ...this.op.owner, mtime };
+  }
+
+  async #copyAll(files: readonly FileCopy[]): Promise<void> {
+    const changed = await this.#copyBatches(files);
+    const [first] = changed;
+    if (first === undefined) return;
+    throw new MbuildError('COPY_FAILED', `${toText(first)} changed while it was copied`, { hint: 'build again when nothing writes to it any more' });
+  }
+
+  async #copyBatches(files: readonly FileCopy[]): Promise<RawPath[]> {
+    const { threads, signal } = this.options;
+    const bytes = files.reduce((sum, { seen }) => sum + seen.size, 0);
+    if (threads === undefined || (files.length <= INLINE_FILES && bytes <= INLINE_BYTES)) return copyFiles(files);
+    const remote = threads.remote<typeof contextTasks>('context');
+    const batches = batchesOf(files);
+    const changed: RawPath[] = [];
+    // As many at a time as there are workers, so that giving up leaves nothing queued.
+    await Promise.all(Array.from({ length: Math.min(threads.size, batches.length) }, async () => {
+      for (let batch = batches.pop(); batch !== undefined; batch = batches.pop()) {
+        signal?.throwIfAborted();
+        changed.push(...(await remote.copyFiles(batch)));
+      }
+    }));
+    return changed;
+  }
+}
+
+function batchesOf(files: readonly FileCopy[]): FileCopy[][] {
+  const batches: FileCopy[][] = [];
+  let room = 0;
+  for (const { seen: { ino, size, mtimeMs, ctimeMs }, ...file } of files) {
+    // Stats do not cross threads as they are.
+    const job: FileCopy = { ...file, seen: { ino, size, mtimeMs, ctimeMs } };
+    const last = batches.at(-1);
+    if (last === undefined || last.length >= BATCH_FILES || room < size) {
+      batches.push([job]);
+      room = BATCH_BYTES - size;
+    } else {
+      last.push(job);
+      room -= size;
+    }
+  }
+  return batches.reverse();
+}
+
+function writeError(error: unknown, dest: string): unknown {
+  const code = (error as { code?: unknown }).code;
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new MbuildError('NO_SPACE', `no space left to copy to ${dest}`, { cause: error, hint: 'free some space, or move the store with --root' });
+  if (code === 'ABORT_ERR' || (error as Error).name === 'AbortError') return new MbuildError('CANCELED', 'canceled', { cause: error });
+  return error;
+}
