@@ -6,38 +6,41 @@ const { isAscii } = require('node:buffer');
 const { readFileSync, renameSync, rmSync, statSync, writeFileSync } = require('node:fs');
 const { createRequire, wrap } = require('node:module');
 const { dirname, join } = require('node:path');
-const { Script, constants } = require('node:vm');
+const { Script } = require('node:vm');
 
 const bundle = join(dirname(__dirname), 'dist', 'main.cjs');
-const { mtimeMs, size } = statSync(bundle);
-// V8 itself compares its version and the length of the source, but not the source.
-const stamp = `${process.version} ${process.arch} ${mtimeMs} ${size}\n`;
 const cacheFile = `${bundle}.code`;
-const cached = readCache();
+const bytes = readFileSync(bundle);
+// ASCII is read much faster as what it is than as UTF-8.
+const source = bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8');
 
-const source = readFileSync(bundle);
-// ASCII, which esbuild writes where no comment stands in the way, is read much faster as what it is than as UTF-8.
-const script = new Script(wrap(source.toString(isAscii(source) ? 'latin1' : 'utf8')), {
-  filename: bundle,
-  cachedData: cached,
-  importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
-});
-if (cached === undefined || script.cachedDataRejected === true) process.once('exit', writeCache);
+// Code out of the cache has lost the way to Node's module loader, which `import()` takes.
+if (/[^\w$.]import\(/.test(source)) require(bundle);
+else runCached();
 
-const program = { exports: {} };
-script.runInThisContext()(program.exports, createRequire(bundle), program, bundle, dirname(bundle));
+function runCached() {
+  const { mtimeMs, size } = statSync(bundle);
+  // V8 itself compares its version and the length of the source, but not the source.
+  const stamp = `${process.version} ${process.arch} ${mtimeMs} ${size}\n`;
+  const cachedData = readCache(stamp);
+  const script = new Script(wrap(source), { filename: bundle, cachedData });
+  if (cachedData === undefined || script.cachedDataRejected === true) {
+    process.once('exit', () => writeCache(stamp, script));
+  }
+  const program = { exports: {} };
+  script.runInThisContext()(program.exports, createRequire(bundle), program, bundle, dirname(bundle));
+}
 
-function readCache() {
+function readCache(stamp) {
   try {
-    const bytes = readFileSync(cacheFile);
-    const end = bytes.indexOf(10) + 1;
-    return bytes.toString('latin1', 0, end) === stamp ? bytes.subarray(end) : undefined;
+    const cached = readFileSync(cacheFile);
+    return cached.toString('latin1', 0, stamp.length) === stamp ? cached.subarray(stamp.length) : undefined;
   } catch {
     return undefined;
   }
 }
 
-function writeCache() {
+function writeCache(stamp, script) {
   const temporary = `${cacheFile}.${process.pid}`;
   try {
     writeFileSync(temporary, Buffer.concat([Buffer.from(stamp), script.createCachedData()]));

@@ -15,6 +15,8 @@ export async function withProgress<T>(host: Host, mode: ProgressMode, work: (sco
   } finally {
     clearInterval(timer);
     renderer.finish(host.now());
+    // Results come after the progress, where both are shown on one terminal, but do not wait for a reader that sleeps.
+    await Promise.race([host.err.drain(), new Promise((resolve) => { setTimeout(resolve, TICK).unref(); })]);
   }
 }
 

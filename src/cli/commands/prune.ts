@@ -35,8 +35,9 @@ function removeImages({ images }: Engine, flags: { readonly all: boolean; readon
   const filters = flags.filter.map(parseImageFilter);
   const dangling = flags.all ? [] : [{ key: 'dangling', value: 'true' }];
   return filterImages(images.list(), [...filters, ...dangling], (name) => lookUp({ images }, name), host.now()).flatMap((image) => {
+    const untagged = image.names.map((name) => `untagged: ${shortName(name)}`);
     images.remove(image.id);
-    return [...image.names.map((name) => `untagged: ${shortName(name)}`), `deleted: ${image.id}`];
+    return [...untagged, `deleted: ${image.id}`];
   });
 }
 

@@ -45,9 +45,11 @@ async function removeImage(services: Engine, text: string, force: boolean): Prom
     const names = image.names.map(shortName).join(', ');
     throw new MbuildError('IMAGE_IN_USE', `unable to delete ${shownId(image.id, false)} (must be forced): it has the names ${names}`, { hint: 'remove the names one by one, or use --force' });
   }
+  // An image tells its names as they are now: after this it has none.
+  const untagged = image.names.map((known) => `Untagged: ${shortName(known)}`);
   services.images.remove(image.id);
   const { layers } = await collectGarbage(services);
-  return [...image.names.map((known) => `Untagged: ${shortName(known)}`), `Deleted: ${image.id}`, ...layers.map(({ chainId }) => `Deleted: ${chainId}`)];
+  return [...untagged, `Deleted: ${image.id}`, ...layers.map(({ chainId }) => `Deleted: ${chainId}`)];
 }
 
 /** The name of the image that the text is, if it is one and not an id. */
