@@ -10,7 +10,7 @@ import type { Image } from './images/image-store';
 import { Lease } from './images/lease';
 import { imageConfig } from './build/image';
 import type { BuildOptions, BuildResult } from './build/options';
-import { findBase, solveOptions, unpackContext } from './build/inputs';
+import { findBase, solveOptions } from './build/inputs';
 import { exportImage, wantsStore } from './build/outputs';
 import { hostPlatform } from './oci/platform';
 import { formatReference, parseReference } from './oci/reference';
@@ -34,7 +34,7 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
     scope.events(event);
   } };
   const lease = new Lease(engine.root);
-  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, { unpack: unpackContext(engine, scope) });
+  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root);
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
     const graph = await plan(dockerfile, options, engine, newVertex, watched);

@@ -27,6 +27,7 @@ export interface EngineOptions {
 export interface Engine extends ImageServices {
   readonly snapshots: OverlaySnapshotter;
   readonly images: FileImageStore;
+  readonly threads: Threads;
   readonly cache: CacheStore;
   readonly sandbox: Sandbox;
   readonly registry: Registry;

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { BuildOptions, SecretSource } from './options';
-import { unpackArchive } from '../context/archive';
 import type { OpenedContext } from '../context/open';
 import { LocalContext } from '../context/local';
 import { MbuildError } from '../diagnostics/error';
@@ -61,9 +60,4 @@ function readSecret(secret: SecretSource): Buffer {
   } catch (cause) {
     throw new MbuildError('SECRET_MISSING', `the secret ${secret.id} could not be read from ${file}`, { cause });
   }
-}
-
-/** Unpacks a tar context with the reader for layers, which nothing in an archive leads astray. */
-export function unpackContext(engine: Engine, scope: BuildScope): (stream: NodeJS.ReadableStream, directory: string) => Promise<void> {
-  return (stream, directory) => unpackArchive(stream, directory, engine.threads, scope.signal);
 }

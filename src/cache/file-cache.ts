@@ -7,16 +7,18 @@ import type { CacheRecord, CacheStore } from './record';
 
 /**
  * One file a record: `<root>/cache/records/<key>.json`; and an empty file for each record's family,
- * `<root>/cache/families/<family>/<key>`.
+ * `<root>/cache/families/<family>/<key>`. Remembered digests are in `<root>/cache/digests`.
  */
 export class FileCacheStore implements CacheStore {
   readonly #records: string;
   readonly #families: string;
+  readonly #digests: string;
 
   /** @param onCorrupt is told of a record that cannot be read; it counts as missing and is removed. */
   constructor(private readonly root: string, private readonly onCorrupt: (file: string) => void = () => undefined) {
     this.#records = path.join(root, 'cache', 'records');
     this.#families = path.join(root, 'cache', 'families');
+    this.#digests = path.join(root, 'cache', 'digests');
   }
 
   get(key: CacheKey): CacheRecord | undefined {
@@ -52,6 +54,15 @@ export class FileCacheStore implements CacheStore {
     removeFile(this.#file(key));
     const family = record === undefined ? undefined : familyOf(record.input);
     if (family !== undefined) rmSync(path.join(this.#families, family, key), { force: true });
+  }
+
+  recall(name: string): string | undefined {
+    const digest = readJson<unknown>(path.join(this.#digests, name));
+    return typeof digest === 'string' ? digest : undefined;
+  }
+
+  remember(name: string, digest: string): void {
+    replaceFile(this.root, path.join(this.#digests, name), JSON.stringify(digest));
   }
 
   #file(key: CacheKey): string {

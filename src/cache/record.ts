@@ -38,4 +38,7 @@ export interface CacheStore {
   /** Every record, for listing and pruning. */
   list(): CacheRecord[];
   delete(key: CacheKey): void;
+  /** A digest that was computed once for a name which says all that it depends on. */
+  recall(name: string): string | undefined;
+  remember(name: string, digest: string): void;
 }

@@ -2,7 +2,9 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { Readable } from 'node:stream';
 import type { SourceFile } from '../diagnostics/range';
+import { unpackContext } from './archive';
 import { LocalContext, loadIgnoreFile } from './local';
 
 /** Where the build's files come from. */
@@ -26,37 +28,33 @@ export interface OpenedContext {
   readonly close: () => void;
 }
 
-/** How a context that is no directory becomes one. */
-export interface ContextFetchers {
-  /** Unpacks a tar, plain or compressed, into an empty directory. */
-  readonly unpack: (stream: NodeJS.ReadableStream, directory: string) => Promise<void>;
-}
-
 /**
  * Opens the build directory, its Dockerfile and its ignore file.
+ * @param store the store's folder: hashes of the directory's files are remembered there.
  * @throws MbuildError CONTEXT_NOT_FOUND, CONTEXT_INVALID, DOCKERFILE_NOT_FOUND, IGNORE_FILE_INVALID.
  */
-export async function openContext(source: ContextSource, dockerfile: DockerfileSource | undefined, ignoreFile: string | undefined, fetchers: ContextFetchers): Promise<OpenedContext> {
-  const { directory, isTemporary } = await directoryOf(source, fetchers);
+export async function openContext(source: ContextSource, dockerfile: DockerfileSource | undefined, ignoreFile: string | undefined, store: string): Promise<OpenedContext> {
+  const { directory, isTemporary } = await directoryOf(source);
   const close = (): void => {
     if (isTemporary) rmSync(directory, { recursive: true, force: true });
   };
   try {
     const found = dockerfile !== undefined && 'text' in dockerfile ? undefined : findDockerfile(directory, isTemporary, dockerfile?.path);
     const file = found?.file ?? (dockerfile as SourceFile);
-    return { tree: new LocalContext(directory, loadIgnoreFile(directory, found?.path, ignoreFile)), dockerfile: file, close };
+    const ignore = loadIgnoreFile(directory, found?.path, ignoreFile);
+    return { tree: new LocalContext(directory, ignore, isTemporary ? {} : { statCaches: path.join(store, 'cache', 'stat') }), dockerfile: file, close };
   } catch (error) {
     close();
     throw error;
   }
 }
 
-async function directoryOf(source: ContextSource, fetchers: ContextFetchers): Promise<{ readonly directory: string; readonly isTemporary: boolean }> {
+async function directoryOf(source: ContextSource): Promise<{ readonly directory: string; readonly isTemporary: boolean }> {
   if (source.kind === 'directory') return { directory: source.path, isTemporary: false };
   if (source.kind === 'git' || source.kind === 'http') throw new MbuildError('UNSUPPORTED', `a build context from ${source.kind === 'git' ? 'git' : 'the network'} is not supported yet`, { hint: 'fetch it and give the directory' });
   const directory = mkdtempSync(path.join(tmpdir(), 'mbuild-context-'));
   try {
-    if (source.kind === 'stream') await fetchers.unpack(source.stream, directory);
+    if (source.kind === 'stream') await unpackContext(Readable.from(source.stream), directory);
     return { directory, isTemporary: true };
   } catch (error) {
     rmSync(directory, { recursive: true, force: true });

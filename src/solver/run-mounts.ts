@@ -5,11 +5,10 @@ import { MbuildError } from '../diagnostics/error';
 import type { RunMount } from '../graph/operation';
 import { toRaw } from '../linux/paths';
 import type { Mount, MountPoint } from '../sandbox/sandbox';
-import type { Stack } from '../snapshot/snapshotter';
+import { bindTree, type BoundTree } from './bound-tree';
 import { openCacheMount } from './cache-mounts';
 import { mountTarget } from './mount-target';
 import type { StepContext } from './step';
-import { sourceTree } from './source-tree';
 
 /** What a mount brings into one run of a step. */
 export interface PreparedMounts {
@@ -49,30 +48,21 @@ function planMount(mount: RunMount, index: number, context: StepContext): Planne
 
 /** A tree of the context, a stage or an image. What a step writes into it is for that step alone. */
 async function planBind(mount: Extract<RunMount, { kind: 'bind' }>, context: StepContext): Promise<PlannedMount> {
-  const source = await sourceTree(mount.from, mount.source, context);
+  const tree = await bindTree(mount.from, mount.source, context);
   return {
-    input: { kind: 'bind', target: mount.target, readonly: mount.readonly, content: source.content },
+    input: { kind: 'bind', target: mount.target, readonly: mount.readonly, content: tree.content },
     prepare: async () => {
-      const { stack, subpath } = await source.stack();
-      const kind = context.services.snapshots.view(stack).stat(subpath)?.stats.isDirectory() === true ? 'directory' : 'file';
-      return overlayMount(stack, subpath, mount, kind, context);
+      const { rootfs, subpath, isDirectory, close } = await tree.open();
+      const prepared = await at(context, mount.target, isDirectory ? 'directory' : 'file', (target) => ({ kind: 'overlay', rootfs, subpath, target, readonly: mount.readonly }));
+      return { ...prepared, release: close };
     },
   };
-}
-
-async function overlayMount(stack: Stack, subpath: string, mount: { readonly target: string; readonly readonly: boolean }, kind: MountPoint['kind'], context: StepContext): Promise<PreparedMounts> {
-  const { snapshots } = context.services;
-  const active = snapshots.prepare(stack);
-  const rootfs = snapshots.rootfs(active);
-  if (rootfs.kind !== 'overlay') throw new MbuildError('UNSUPPORTED', 'bind mounts of a stage need overlay file systems here');
-  const prepared = await at(context, mount.target, kind, (target) => ({ kind: 'overlay', rootfs, subpath: toRaw(subpath), target, readonly: mount.readonly }));
-  return { ...prepared, release: () => snapshots.discard(active) };
 }
 
 /** A directory that outlives the build. Its content is no part of the key. */
 async function planCache(mount: Extract<RunMount, { kind: 'cache' }>, context: StepContext): Promise<PlannedMount> {
   const { from, ...said } = mount;
-  const initial = from === undefined ? undefined : await sourceTree(from, mount.source, context);
+  const initial = from === undefined ? undefined : await bindTree(from, mount.source, context);
   return {
     input: { ...said, content: initial?.content },
     prepare: async () => {
@@ -85,28 +75,22 @@ async function planCache(mount: Extract<RunMount, { kind: 'cache' }>, context: S
 }
 
 /** A cache over an initial content: what steps write is kept in the cache, as the upper directory of an overlay. */
-async function overlayOnCache(mount: Extract<RunMount, { kind: 'cache' }>, initial: Awaited<ReturnType<typeof sourceTree>>, context: StepContext): Promise<PreparedMounts> {
+async function overlayOnCache(mount: Extract<RunMount, { kind: 'cache' }>, initial: BoundTree, context: StepContext): Promise<PreparedMounts> {
   const { services, scope } = context;
-  const { stack, subpath } = await initial.stack();
-  const exclusive = mount.sharing === 'private' ? 'private' : 'locked'; // two overlays cannot share an upper directory
-  const cache = await openCacheMount(services.root, { ...mount, id: `${mount.id}\0${JSON.stringify(initial.content)}`, sharing: exclusive }, scope.signal);
+  const sharing = mount.sharing === 'private' ? 'private' : 'locked'; // two overlays cannot share an upper directory
+  const cache = await openCacheMount(services.root, { ...mount, id: `${mount.id}\0${JSON.stringify(initial.content)}`, sharing }, scope.signal);
   const work = mkdtempSync(path.join(path.dirname(cache.dir), 'work-'));
-  const release = (): void => {
-    rmSync(work, { recursive: true, force: true });
-    cache.release();
+  const below = await initial.open();
+  const prepared = await at(context, mount.target, 'directory', (target) => (
+    { kind: 'overlay', rootfs: { ...below.rootfs, upper: cache.dir, work }, subpath: below.subpath, target, readonly: mount.readonly }));
+  return {
+    ...prepared,
+    release: () => {
+      below.close();
+      rmSync(work, { recursive: true, force: true });
+      cache.release();
+    },
   };
-  try {
-    const active = services.snapshots.prepare(stack);
-    const rootfs = services.snapshots.rootfs(active);
-    services.snapshots.discard(active);
-    if (rootfs.kind !== 'overlay') throw new MbuildError('UNSUPPORTED', 'cache mounts with an initial content need overlay file systems here');
-    const prepared = await at(context, mount.target, 'directory', (target) => (
-      { kind: 'overlay', rootfs: { ...rootfs, upper: cache.dir, work }, subpath: toRaw(subpath), target, readonly: mount.readonly }));
-    return { ...prepared, release };
-  } catch (error) {
-    release();
-    throw error;
-  }
 }
 
 /** A secret is keyed by its name: its value may change without the step being run again. */

@@ -26,7 +26,7 @@ export interface SolverServices {
   readonly layers: LayerIndex;
   readonly snapshots: Snapshotter;
   readonly sandbox: Sandbox;
-  readonly threads: Pick<Threads, 'remote'>;
+  readonly threads: Threads;
   readonly xattrs: OverlayXattrs;
   /** Keeps what the build uses from being collected by other processes. */
   readonly lease: Lease;

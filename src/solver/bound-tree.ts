@@ -1,0 +1,93 @@
+import type { KeyValue } from '../cache/key';
+import { digestSelection } from '../context/digest';
+import { selectSources, type Selection } from '../context/selection';
+import { sourceTreeOf, type SourceTree } from '../context/source-tree';
+import { MbuildError } from '../diagnostics/error';
+import type { TreeSource } from '../graph/operation';
+import { toRaw, toText, type RawPath } from '../linux/paths';
+import type { OverlayRootfs } from '../sandbox/sandbox';
+import type { ActiveSnapshot } from '../snapshot/snapshotter';
+import { runCopy } from './copy';
+import type { StepContext } from './step';
+
+/** A tree that a RUN has mounted. */
+export interface BoundTree {
+  /** What it holds, for the key. */
+  readonly content: KeyValue;
+  /** Makes it ready to be mounted. */
+  readonly open: () => Promise<OpenBoundTree>;
+}
+
+/** A tree as an overlay whose writes go to a directory that is thrown away. */
+export interface OpenBoundTree {
+  readonly rootfs: OverlayRootfs;
+  /** What of it is mounted: `/`-rooted, without symlinks. */
+  readonly subpath: RawPath;
+  readonly isDirectory: boolean;
+  readonly close: () => void;
+}
+
+/** Finds the `source` of a mount in the context, a stage or an image. @throws MbuildError SOURCE_NOT_FOUND. */
+export async function bindTree(from: TreeSource, source: string, context: StepContext): Promise<BoundTree> {
+  return from.kind === 'context' ? bindContext(await context.services.options.context(from.name), source, context) : bindStage(from, source, context);
+}
+
+async function bindStage(from: Exclude<TreeSource, { kind: 'context' }>, source: string, context: StepContext): Promise<BoundTree> {
+  const { services } = context;
+  const tree = await services.tree(from);
+  const view = services.snapshots.view(tree.stack);
+  const entry = view.stat(toRaw(source));
+  if (entry === undefined) throw new MbuildError('SOURCE_NOT_FOUND', `${source} is not in ${titleOf(from)}`, { hint: 'source= of a mount is a path in the tree that from= names' });
+  // The whole tree is known by how it came about; a part of it by what it holds.
+  const content = entry.path === '/' ? tree.result : (await digestPart(sourceTreeOf(view, titleOf(from)), source, context)).digest;
+  return {
+    content: [entry.path, content],
+    open: async () => {
+      const active = services.snapshots.prepare(tree.stack);
+      return { rootfs: overlayOf(active, context), subpath: entry.path, isDirectory: entry.stats.isDirectory(), close: () => services.snapshots.discard(active) };
+    },
+  };
+}
+
+/** The context is copied, so that owners and excluded files are as COPY has them. */
+async function bindContext(tree: SourceTree, source: string, context: StepContext): Promise<BoundTree> {
+  const entry = tree.stat(toRaw(source.startsWith('/') ? source : `/${source}`));
+  if (entry === undefined) throw new MbuildError('SOURCE_NOT_FOUND', `${source} is not in ${tree.title}`);
+  const { selection, digest } = await digestPart(tree, toText(entry.path), context);
+  return {
+    content: [entry.path, digest],
+    open: async () => {
+      const { snapshots, threads, xattrs } = context.services;
+      const copy = snapshots.prepare([]);
+      const writes = snapshots.prepare([]);
+      const close = (): void => {
+        snapshots.discard(writes);
+        snapshots.discard(copy);
+      };
+      try {
+        const input = { kind: 'selection' as const, selection, ownership: tree.ownership, unpack: false };
+        await runCopy({ inputs: [input], dest: '/' }, { parent: snapshots.view([]), dir: toRaw(copy.dir), xattrs }, { threads, signal: context.scope.signal });
+        return { rootfs: { ...overlayOf(writes, context), lowers: [copy.dir] }, subpath: entry.path, isDirectory: entry.stats.isDirectory(), close };
+      } catch (error) {
+        close();
+        throw error;
+      }
+    },
+  };
+}
+
+async function digestPart(tree: SourceTree, source: string, context: StepContext): Promise<{ readonly selection: Selection; readonly digest: string }> {
+  const selection = selectSources(tree, [source], { parents: true });
+  const { digest } = await digestSelection(selection, tree, context.services.threads);
+  return { selection, digest };
+}
+
+function overlayOf(active: ActiveSnapshot, context: StepContext): OverlayRootfs {
+  const rootfs = context.services.snapshots.rootfs(active);
+  if (rootfs.kind === 'overlay') return rootfs;
+  throw new MbuildError('UNSUPPORTED', 'mounting a stage or the context needs overlay file systems, which are not to be had here');
+}
+
+function titleOf(from: Exclude<TreeSource, { kind: 'context' }>): string {
+  return from.kind === 'stage' ? `stage ${from.stage.name}` : from.image.name;
+}
