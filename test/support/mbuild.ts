@@ -1,4 +1,6 @@
-import { resolve } from 'node:path';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { cleanEnv, command, type CommandOptions, type CommandResult } from './command';
 
 /** The checkout. */
@@ -40,10 +42,15 @@ export class Mbuild {
 
   /** Builds with plain progress; the build must succeed. Returns the image id (empty when no image was asked for) and the steps. */
   async build(args: readonly string[], options: CommandOptions = {}): Promise<{ id: string; steps: PlainStep[]; stderr: string }> {
-    const result = await this.run(['build', '--progress=plain', ...args], options);
-    if (result.code !== 0) throw new Error(`mbuild build ${args.join(' ')} ended with ${result.code}\n${result.stderr}`);
-    const id = result.stderr.match(/^#\d+ writing image (sha256:[0-9a-f]{64})/m)?.[1] ?? '';
-    return { id, steps: plainSteps(result.stderr), stderr: result.stderr };
+    const folder = mkdtempSync(join(tmpdir(), 'mbuild-iid-'));
+    try {
+      const iidfile = join(folder, 'iid');
+      const result = await this.run(['build', '--progress=plain', '--iidfile', iidfile, ...args], options);
+      if (result.code !== 0) throw new Error(`mbuild build ${args.join(' ')} ended with ${result.code}\n${result.stderr}`);
+      return { id: existsSync(iidfile) ? readFileSync(iidfile, 'utf8') : '', steps: plainSteps(result.stderr), stderr: result.stderr };
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   }
 
   /** The parsed JSON of `mbuild inspect NAME`'s only element. */
