@@ -108,7 +108,7 @@ function overlayOps(rootfs: OverlayRootfs, target: string, below: readonly strin
 function sourceOps(mounts: readonly Mount[], places: SandboxPlaces): Op[] {
   const ops: Op[] = [];
   if (mounts.some((mount) => mount.kind === 'file')) {
-    ops.push(mountOp('make a place for files', 'tmpfs', places.files, 'tmpfs', MS.NOSUID | MS.NODEV | MS.NOEXEC, 'mode=0700'));
+    ops.push(mountOp('make a place for files', 'tmpfs', places.files, 'tmpfs', MS.NOSUID | MS.NODEV, 'mode=0700'));
   }
   mounts.forEach((mount, i) => {
     if (mount.kind === 'bind') ops.push(...keepSource(mount.source, mount.subpath, i));
@@ -185,7 +185,7 @@ function targetOps(spec: ProcessSpec): Op[] {
       return [mountOp(`mount a tmpfs on ${mount.target}`, 'tmpfs', mount.target, 'tmpfs', MS.NOSUID | MS.NODEV, `mode=${(mount.mode ?? 0o1777).toString(8)}${size}`)];
     }
     const bind = mountOp(`mount ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, mount.target, NULL, MS.BIND | MS.REC, NULL);
-    const flags = MS.REMOUNT | MS.BIND | MS.NODEV | (mount.readonly ? MS.RDONLY : 0) | (mount.kind === 'file' ? MS.NOSUID | MS.NOEXEC : 0);
+    const flags = MS.REMOUNT | MS.BIND | MS.NODEV | (mount.readonly ? MS.RDONLY : 0) | (mount.kind === 'file' ? MS.NOSUID | (mount.executable === true ? 0 : MS.NOEXEC) : 0);
     return [bind, mountOp(`restrict ${mount.target}`, NULL, mount.target, NULL, flags, NULL)];
   });
   return [...points, ...mounts];

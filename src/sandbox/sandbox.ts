@@ -28,7 +28,7 @@ export type Mount =
   | { readonly kind: 'overlay'; readonly rootfs: OverlayRootfs; readonly subpath: RawPath; readonly target: RawPath; readonly readonly: boolean }
   | { readonly kind: 'tmpfs'; readonly target: RawPath; /** Bytes. */ readonly size?: number | undefined; readonly mode?: number | undefined }
   /** A file with the given bytes on a tmpfs, which is gone with the process: secrets, /etc/hosts, /etc/resolv.conf. */
-  | { readonly kind: 'file'; readonly target: RawPath; readonly content: Uint8Array; readonly mode: number; readonly uid: number; readonly gid: number; readonly readonly: boolean };
+  | { readonly kind: 'file'; readonly target: RawPath; readonly content: Uint8Array; readonly mode: number; readonly uid: number; readonly gid: number; readonly readonly: boolean; readonly executable?: boolean | undefined };
 
 /** A path that is made so that something can be mounted on it, and that is never part of the diff. */
 export interface MountPoint {
