@@ -46,7 +46,7 @@ export class Transport {
   async send(request: HttpRequest): Promise<HttpResponse> {
     try {
       request.signal.throwIfAborted();
-      const undici = await import('undici');
+      const undici = require('undici') as typeof import('undici');
       const response = await undici.request(request.url, {
         method: request.method,
         headers: { 'user-agent': 'mbuild', ...request.headers },
@@ -82,7 +82,7 @@ export class Transport {
   }
 
   async #connect(url: URL): Promise<Dispatcher> {
-    const { Agent, EnvHttpProxyAgent } = await import('undici');
+    const { Agent, EnvHttpProxyAgent } = require('undici') as typeof import('undici');
     const connect = url.protocol === 'https:' ? this.#tls(url.host) : {};
     // As Go's http.ProxyFromEnvironment, which docker uses: loopback never goes through a proxy.
     if (isLoopback(url.host)) return new Agent({ connect });
