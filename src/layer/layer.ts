@@ -45,11 +45,11 @@ export interface ApplyLimits {
 /** What unpacking found. */
 export interface Applied extends TarSummary {
   /**
-   * Directories that the tar wrote into without an entry of their own. Over parents they need the parents' attributes;
+   * Directories that the tar wrote into without an entry of their own; `''` is the root. Over parents they need the parents' attributes;
    * where a parent has a symlink at such a path the layer must be applied again with `parents` given.
    */
   readonly implied: readonly RawPath[];
-  /** Hard links whose target is not in this layer but in a parent: `[path, target]`. */
+  /** Hard links whose target is not in this layer but in a parent: `[path, target]`. Not made: such a layer is applied again with `parents`. */
   readonly foreignLinks: readonly (readonly [RawPath, RawPath])[];
 }
 
