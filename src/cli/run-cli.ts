@@ -1,11 +1,11 @@
 import { statSync } from 'node:fs';
 import { errnoOf, isMbuildError, type MbuildError } from '../diagnostics/error';
-import type { RenderOptions } from '../diagnostics/render';
 import { didYouMean } from '../diagnostics/suggest';
 import { parseArgs, usageError, type FlagTable, type ParsedArgs } from './args';
 import { GLOBAL_FLAGS, envPrefixOf, type Command } from './command';
 import { COMMANDS, commandsOfGroup, findCommand, firstWords, type CommandEntry } from './commands';
 import { note, type Host } from './host';
+import { showError } from './show-error';
 
 /** What a command line asks for. */
 type Request =
@@ -37,19 +37,6 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
     await showError(error, host);
     return isMbuildError(error, 'USAGE') ? USAGE_CODE : FAILURE_CODE;
   }
-}
-
-/** Shows an error on standard error, as every command does. */
-export async function showError(error: unknown, host: Host): Promise<void> {
-  const [{ renderError }, { cleanLine }, { useColor, isGithub }] = await Promise.all([
-    import('../diagnostics/render'), import('../progress/sanitize'), import('../progress/choose'),
-  ]);
-  const github = isGithub(host.env);
-  const options: RenderOptions = {
-    color: useColor(host.err.isTTY, host.env), width: host.err.isTTY ? host.err.size().columns : undefined,
-    clean: (line) => cleanLine(line, { github }), debug: isDebug(host),
-  };
-  host.err.write(`${renderError(error, options)}\n`);
 }
 
 /**
@@ -132,8 +119,4 @@ function wrongCount(name: string, min: number, max: number, usage: string): Mbui
   const wanted = max === 0 ? 'accepts no arguments' : min === max ? `requires ${plural(min)}`
     : max === Infinity ? `requires at least ${plural(min)}` : `requires ${min === 0 ? 'at most' : `${min} to`} ${plural(max)}`;
   return usageError(`mbuild ${name}`, `'mbuild ${name}' ${wanted}`, `usage: mbuild ${name} ${usage}`.trimEnd());
-}
-
-function isDebug({ env }: Host): boolean {
-  return (env['MBUILD_DEBUG'] ?? '') !== '' && env['MBUILD_DEBUG'] !== '0';
 }

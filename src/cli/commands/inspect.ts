@@ -3,7 +3,7 @@ import { defineCommand } from '../command';
 import { parseTemplate } from '../format/go-template';
 import { goJson } from '../format/go-value';
 import { inspectImage } from '../format/inspect';
-import { showError } from '../run-cli';
+import { showError } from '../show-error';
 import { findImage, withServices } from '../services';
 
 export const command = defineCommand({

@@ -4,7 +4,7 @@ import { formatReference, parseReference } from '../../oci/reference';
 import type { Engine } from '../../engine';
 import { defineCommand } from '../command';
 import { shownId } from '../format/images';
-import { showError } from '../run-cli';
+import { showError } from '../show-error';
 import { collectGarbage, findImage, shortName, withServices } from '../services';
 
 export const command = defineCommand({
