@@ -1,4 +1,4 @@
-import { MbuildError } from '../diagnostics/error';
+import { MbuildError, isMbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import { formatPlatform, hostPlatform, type Platform } from '../oci/platform';
 import { familiarName, formatReference, parseReference } from '../oci/reference';
@@ -62,7 +62,7 @@ export function notFound(name: string, services: Pick<ImageServices, 'images'>):
 
 function withLocalHint(error: unknown, name: string, services: ImageServices): unknown {
   const close = closeName(name, services);
-  if (close === undefined || !(error instanceof MbuildError) || !['IMAGE_NOT_FOUND', 'REGISTRY_DENIED', 'REGISTRY_UNREACHABLE'].includes(error.code)) return error;
+  if (close === undefined || !isMbuildError(error) || !['IMAGE_NOT_FOUND', 'REGISTRY_DENIED', 'REGISTRY_UNREACHABLE'].includes(error.code)) return error;
   return new MbuildError(error.code, error.message, { cause: error, hint: error.hint === undefined ? `the store has something like it: ${close}` : `${error.hint}; the store has something like it: ${close}` });
 }
 

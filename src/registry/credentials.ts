@@ -37,7 +37,7 @@ const HUB_HOSTS = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
 export async function findCredentials(repository: Repository, options: CredentialOptions): Promise<Credentials | undefined> {
   for (const file of authFiles(options)) {
     const auth = readAuthFile(file.path, file.required);
-    const found = auth === undefined ? undefined : await lookUp(auth, repository, file.path);
+    const found = auth === undefined ? undefined : await lookUp(auth, repository, file.path, options.env);
     if (found !== undefined) return found;
   }
   return undefined;
@@ -54,13 +54,13 @@ export function authFiles({ env, authFile }: CredentialOptions): { readonly path
   return files;
 }
 
-async function lookUp(auth: AuthFile, repository: Repository, file: string): Promise<Credentials | undefined> {
+async function lookUp(auth: AuthFile, repository: Repository, file: string, env: CredentialOptions['env']): Promise<Credentials | undefined> {
   const keys = namesOf(repository);
   const helperKey = keys.find((key) => auth.credHelpers?.[key] !== undefined);
   const helper = helperKey === undefined ? auth.credsStore : auth.credHelpers?.[helperKey];
   if (helper) {
     const server = repository.registry === DEFAULT_REGISTRY ? HUB_SERVER : repository.registry;
-    const found = await askHelper(helper, helperKey ?? server);
+    const found = await askHelper(helper, helperKey ?? server, env);
     if (found !== undefined) return found;
   }
   const entries = Object.entries(auth.auths ?? {});
@@ -94,10 +94,11 @@ function decodeBasic(auth: string, key: string, file: string): Credentials {
 }
 
 /** docker-credential-helpers: `get` with the server on standard input answers `{ ServerURL, Username, Secret }`. */
-async function askHelper(helper: string, server: string): Promise<Credentials | undefined> {
+async function askHelper(helper: string, server: string, env: CredentialOptions['env']): Promise<Credentials | undefined> {
   const program = `docker-credential-${helper}`;
   if (!/^[\w.-]+$/.test(helper)) throw new MbuildError('USAGE', `${JSON.stringify(helper)} is not the name of a credential helper`);
-  const result = await runCommand(program, ['get'], { input: server }).catch((error: unknown) => {
+  const variables = Object.fromEntries(Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+  const result = await runCommand(program, ['get'], { input: server, env: variables }).catch((error: unknown) => {
     if (!isMbuildError(error, 'EXEC_NOT_FOUND')) throw error;
     throw new MbuildError('REGISTRY_DENIED', `the credential helper ${program} is not installed`, { cause: error, hint: 'install it, or take it out of config.json' });
   });

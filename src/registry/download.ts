@@ -26,7 +26,10 @@ export async function downloadBlob(
   source: ImageSource, content: ContentStore, repository: Repository, blob: Descriptor, signal: AbortSignal,
   progress: (bytes: number, retrying?: boolean) => void = () => undefined, patience: Patience = PATIENCE,
 ): Promise<void> {
-  if (content.size(blob.digest) !== undefined) return;
+  const stored = content.size(blob.digest);
+  if (stored === blob.size) return;
+  // A machine that lost its power can leave a file shorter than it was.
+  if (stored !== undefined) content.delete(blob.digest);
   for (let breaks = 0; ; ) {
     const before = content.partial(blob.digest);
     if (before.size >= blob.size) break;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { LocalContentStore } from '../../src/content/local-store';
@@ -272,5 +272,68 @@ describe('tags', () => {
       return true;
     };
     expect(await client().tags(ref(), signal)).toEqual(['a', 'b', 'c']);
+  });
+});
+
+describe('an upload', () => {
+  const bytes = randomBytes(3_000_000);
+  const descriptor = { mediaType: 'application/octet-stream', digest: digestOf(bytes), size: bytes.length };
+  const source = {
+    descriptor,
+    open: async function* open(start: number) {
+      for (let at = start; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
+    },
+  };
+
+  /** Takes uploads; `breakAt` cuts the connection once, when so many bytes have come. */
+  function takeUploads(breakAt: number): { received: () => Buffer; ranges: (string | undefined)[] } {
+    const chunks: Buffer[] = [];
+    const ranges: (string | undefined)[] = [];
+    const size = (): number => chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    let broken = breakAt === 0;
+    server.fault = (request, response) => {
+      const location = { location: `http://${server.host}/v2/up/1?state=${size()}` };
+      if (request.method === 'HEAD') response.writeHead(404).end();
+      else if (request.method === 'POST') response.writeHead(202, location).end();
+      else if (request.method === 'GET' && request.url?.startsWith('/v2/up/1') === true) response.writeHead(204, { ...location, range: `0-${Math.max(0, size() - 1)}` }).end();
+      else if (request.method === 'PATCH') {
+        ranges.push(request.headers['content-range']);
+        request.on('data', (chunk: Buffer) => {
+          if (!broken && size() + chunk.length > breakAt) {
+            broken = true;
+            request.socket.destroy();
+          } else if (!request.destroyed) chunks.push(chunk);
+        });
+        request.on('end', () => response.writeHead(202, location).end());
+      } else if (request.method === 'PUT') response.writeHead(201).end();
+      else return false;
+      return true;
+    };
+    return { received: () => Buffer.concat(chunks), ranges };
+  }
+
+  it('that breaks in the middle goes on from what the registry has', async () => {
+    const taken = takeUploads(1_000_000);
+    await expect(client().pushBlob(ref(), source, signal)).resolves.toBe('uploaded');
+    expect(taken.received().equals(bytes)).toBe(true);
+    expect(taken.ranges).toHaveLength(2);
+    expect(Number(/^(\d+)-/.exec(taken.ranges[1] ?? '')?.[1])).toBeGreaterThan(0);
+  });
+
+  it('goes in chunks of the size that is set', async () => {
+    const taken = takeUploads(0);
+    await client({ chunkSize: 1_000_000 }).pushBlob(ref(), source, signal);
+    expect(taken.received().equals(bytes)).toBe(true);
+    expect(taken.ranges).toEqual(['0-999999', '1000000-1999999', '2000000-2999999']);
+    expect(server.seen.at(-1)).toMatchObject({ method: 'PUT', url: expect.stringContaining(`digest=${encodeURIComponent(descriptor.digest)}`) });
+  });
+});
+
+describe('a stored blob', () => {
+  it('that lost its end with the machine\'s power is fetched again', async () => {
+    content.write(BLOB);
+    truncateSync(content.path(LAYER.digest), 10);
+    await download();
+    expect(content.read(LAYER.digest).equals(BLOB)).toBe(true);
   });
 });
