@@ -15,7 +15,7 @@ const bytes = readFileSync(bundle);
 const source = bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8');
 
 // Code out of the cache has lost the way to Node's module loader, which `import()` takes.
-if (/[^\w$.]import\(/.test(source)) require(bundle);
+if (/(?:^|[^\w$.])import\(/.test(source)) require(bundle);
 else runCached();
 
 function runCached() {

@@ -1,0 +1,68 @@
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+let home = '';
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), 'mbuild launcher-'));
+  cpSync(resolve(__dirname, '../../bin'), join(home, 'bin'), { recursive: true });
+  mkdirSync(join(home, 'dist'));
+});
+afterEach(() => { rmSync(home, { recursive: true }); });
+
+function bundle(text: string): void {
+  writeFileSync(join(home, 'dist/main.cjs'), text);
+}
+
+function run(program = join(home, 'bin/mbuild'), args: string[] = [], env: Record<string, string> = {}) {
+  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', env: { PATH: process.env['PATH'], ...env } });
+  return { status, stdout, stderr };
+}
+
+describe('the launcher', () => {
+  test('hands over the words and the exit code', () => {
+    bundle("process.stdout.write(JSON.stringify([process.argv.slice(2), __dirname, require('node:path').basename(__filename)])); process.exit(7);");
+    const { status, stdout } = run(undefined, ['build', 'a b', '', '$x']);
+    expect([status, JSON.parse(stdout)]).toEqual([7, [['build', 'a b', '', '$x'], join(home, 'dist'), 'main.cjs']]);
+  });
+
+  test('is found through links', () => {
+    bundle("process.stdout.write('here');");
+    mkdirSync(join(home, 'elsewhere'));
+    symlinkSync('../bin/mbuild', join(home, 'elsewhere/one'));
+    symlinkSync(join(home, 'elsewhere/one'), join(home, 'two'));
+    expect(run(join(home, 'two')).stdout).toBe('here');
+  });
+
+  test('keeps NODE_EXTRA_CA_CERTS out of the way of Node.js, and its value for mbuild', () => {
+    bundle("process.stdout.write(`${process.env.NODE_EXTRA_CA_CERTS} ${process.env.MBUILD_EXTRA_CA_CERTS}`);");
+    expect(run(undefined, [], { NODE_EXTRA_CA_CERTS: '/ca.pem' }).stdout).toBe('undefined /ca.pem');
+    expect(run().stdout).toBe('undefined undefined');
+  });
+
+  test('says what to do when nothing is compiled and nothing can be', () => {
+    expect(run()).toEqual({ status: 125, stdout: '', stderr: `error: mbuild is not compiled; run 'npm install' in ${home}\n` });
+  });
+
+  test('runs new code after a change, although compiled code of the old one is there', () => {
+    bundle("process.stdout.write('old');");
+    expect([run().stdout, run().stdout]).toEqual(['old', 'old']);
+    expect(existsSync(join(home, 'dist/main.cjs.code'))).toBe(true);
+    bundle("process.stdout.write('new');");
+    utimesSync(join(home, 'dist/main.cjs'), 1, 1);
+    expect(run().stdout).toBe('new');
+  });
+
+  test('compiled code that is damaged does no harm', () => {
+    bundle("process.stdout.write('fine');");
+    run();
+    writeFileSync(join(home, 'dist/main.cjs.code'), 'rubbish');
+    expect(run()).toEqual({ status: 0, stdout: 'fine', stderr: '' });
+  });
+
+  test('a bundle with import() works, on every run', () => {
+    bundle("import('node:os').then((os) => process.stdout.write(typeof os.cpus));");
+    expect([run().stdout, run().stdout]).toEqual(['function', 'function']);
+  });
+});
