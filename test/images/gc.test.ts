@@ -1,0 +1,115 @@
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { formatOwner } from '../../src/content/owner';
+import { removeUnused } from '../../src/images/gc';
+import { openLayerTar } from '../../src/images/layer-blobs';
+import { Lease, heldByLeases } from '../../src/images/lease';
+import type { LayerRecord } from '../../src/images/layer-index';
+import { ownIdentity } from '../../src/linux/process';
+import { describeWith } from '../support/needs';
+import { addImage, addLayer, openStore, type TestStore } from './store';
+
+describeWith('garbage collection', { root: true }, () => {
+  let store: TestStore;
+  let base: LayerRecord;
+  let left: LayerRecord;
+  let right: LayerRecord;
+
+  beforeEach(() => {
+    store = openStore();
+    const layer = (below: LayerRecord[], name: string): LayerRecord => addLayer(store, below, (dir) => writeFileSync(path.join(dir, name), name.repeat(10)));
+    base = layer([], 'base');
+    left = layer([base], 'left');
+    right = layer([base], 'right');
+  });
+  afterEach(() => store.dispose());
+
+  const there = (): string[] => store.layers.list().map((record) => record.id).sort();
+  const ids = (...records: LayerRecord[]): string[] => records.map((record) => record.id).sort();
+
+  it('deletes what no image needs, with its directory, and says how much that was', () => {
+    addImage(store, [base, left], ['docker.io/library/app:1']);
+    const stray = store.content.write(Buffer.from('nobody needs this'));
+    const collected = removeUnused(store);
+    expect(collected.layers.map((layer) => layer.id)).toEqual([right.id]);
+    expect(collected.blobs).toEqual([stray]);
+    expect(collected.bytes).toBe(50 + 17);
+    expect(there()).toEqual(ids(base, left));
+    expect(store.snapshots.list()).toEqual(ids(base, left));
+    expect(store.images.find('app:1')).toBeDefined();
+  });
+
+  it('goes from the top down and keeps a layer that another image stands on', () => {
+    const one = addImage(store, [base, left], ['docker.io/library/app:1']);
+    addImage(store, [base, right], ['docker.io/library/app:2']);
+    store.images.remove(one.id);
+    expect(removeUnused(store).layers.map((layer) => layer.id)).toEqual([left.id]);
+    store.images.untag('docker.io/library/app:2');
+    for (const image of store.images.list()) store.images.remove(image.id);
+    expect(removeUnused(store).layers.map((layer) => layer.id)).toEqual([right.id, base.id]);
+    expect(store.content.list()).toEqual([]);
+  });
+
+  it('keeps what a lease holds and all below it, until it is released', () => {
+    const lease = new Lease(store.root);
+    const blob = store.content.write(Buffer.from('in use'));
+    lease.hold({ layers: [left.id], blobs: [blob] });
+    expect(heldByLeases(store.root)).toEqual({ layers: new Set([left.id]), blobs: new Set([blob]) });
+    removeUnused(store);
+    expect(there()).toEqual(ids(base, left));
+    expect(store.content.list()).toEqual([blob]);
+    lease.release();
+    lease.release();
+    removeUnused(store);
+    expect(there()).toEqual([]);
+    expect(store.content.list()).toEqual([]);
+  });
+
+  it('keeps what the caller names, such as the layers of the build cache', () => {
+    removeUnused(store, { layers: [right.id] });
+    expect(there()).toEqual(ids(base, right));
+  });
+
+  it('keeps the blobs of layers that stay', async () => {
+    const { digest, size } = await store.content.ingest(openLayerTar(base, store));
+    store.layers.addBlob(base.chainId, { mediaType: 'application/vnd.oci.image.layer.v1.tar', digest, size });
+    removeUnused(store, { layers: [base.id] });
+    expect(store.content.size(digest)).toBe(size);
+  });
+
+  it('does not heed the leases of processes that have ended, and clears away what they left', () => {
+    const dead = { ...ownIdentity(), startTime: 1 };
+    mkdirSync(path.join(store.root, 'leases'), { recursive: true });
+    writeFileSync(path.join(store.root, 'leases', 'dead.json'), JSON.stringify({ owner: dead, layers: [left.id], blobs: [] }));
+    writeFileSync(path.join(store.root, 'tmp', `blob.00.${formatOwner(dead)}`), 'half');
+    mkdirSync(path.join(store.root, 'active', `x.${formatOwner(dead)}`));
+    const mine = store.snapshots.prepare([]);
+    removeUnused(store);
+    expect(there()).toEqual([]);
+    expect(readdirSync(path.join(store.root, 'leases'))).toEqual([]);
+    expect(readdirSync(path.join(store.root, 'tmp'))).toEqual([]);
+    expect(existsSync(mine.dir)).toBe(true);
+    expect(readdirSync(path.join(store.root, 'active'))).toHaveLength(1);
+    store.snapshots.discard(mine);
+  });
+
+  it('removes a directory that was committed but never recorded', () => {
+    const active = store.snapshots.prepare([]);
+    store.snapshots.commit(active);
+    removeUnused(store, { layers: [base.id] });
+    expect(store.snapshots.list()).toEqual([base.id]);
+  });
+
+  it('puts back what somebody took while it was looking', () => {
+    // The lease appears between the first look and the second, as another process would take it.
+    const lease = new Lease(store.root);
+    const { delete: remove } = store.layers;
+    store.layers.delete = (chain) => {
+      remove.call(store.layers, chain);
+      lease.hold({ layers: [left.id] });
+    };
+    removeUnused(store);
+    expect(there()).toEqual(ids(base, left));
+    lease.release();
+  });
+});
