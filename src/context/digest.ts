@@ -1,9 +1,8 @@
-import { createHash } from 'node:crypto';
 import { readlinkSync, type Stats } from 'node:fs';
 import { decodeDevice } from '../linux/mknod';
 import { fsPath, type RawPath } from '../linux/paths';
 import type { Threads } from '../linux/threads';
-import { toDigest, type Digest } from '../oci/digest';
+import { digestOf, type Digest } from '../oci/digest';
 import { hashFiles, type FileContent, type FileToHash, type HashedFile } from './hash-files';
 import type { SelectedEntry, Selection } from './selection';
 import type { KnownContents, SourceTree } from './source-tree';
@@ -47,13 +46,13 @@ const BATCH_BYTES = 16 * 1024 * 1024;
  * @param threads used when there is much to hash; without them everything is hashed at once, here.
  */
 export async function digestSelection(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known'>, threads?: Threads): Promise<SelectionDigest> {
-  const contents = await contentsOf(selection, tree.known, threads);
-  const entries = selection.sources.flatMap((source, index) => source.entries.map((entry) => recordOf(entry, index, tree.ownership, contents)));
-  const hash = createHash('sha256').update(frame('selection 1', String(selection.sources.length)), 'latin1');
-  let text = '';
+  const selected = selection.sources.flatMap(({ entries }, source) => entries.map((entry) => ({ source, entry })));
+  const contents = await contentsOf(selected.map(({ entry }) => entry), tree.known, threads);
+  const entries = selected.map(({ source, entry }, i) => recordOf(entry, source, tree.ownership, contents[i]));
+  let text = frame('selection 1', String(selection.sources.length));
   selection.sources.forEach((source, index) => (text += frame('source', String(index), source.kind, String(source.entries.length))));
   for (const entry of entries) text += frameRecord(entry);
-  return { digest: toDigest(hash.update(text, 'latin1')), entries };
+  return { digest: digestOf(Buffer.from(text, 'latin1')), entries };
 }
 
 /** Each field with its length before it, so that no two lists of fields are the same text. */
@@ -68,27 +67,26 @@ function frameRecord(entry: EntryRecord): string {
     entry.size === undefined ? undefined : String(entry.size), entry.content, entry.capability, entry.target, entry.device);
 }
 
-function recordOf({ path, hostPath, stats, linkTo }: SelectedEntry, source: number, ownership: SourceTree['ownership'], contents: ReadonlyMap<RawPath, FileContent>): EntryRecord {
-  const type: EntryRecord['type'] = linkTo === undefined ? typeOf(stats) : 'link';
-  const owner = ownership === 'root' ? { uid: 0, gid: 0 } : { uid: stats.uid, gid: stats.gid };
-  const base: EntryRecord = { source, path, type, mode: type === 'symlink' ? 0o777 : stats.mode & 0o7777, ...owner };
-  switch (type) {
-    case 'link':
-      return { ...base, target: linkTo };
-    case 'symlink':
-      return { ...base, target: readlinkSync(fsPath(hostPath), 'latin1') };
-    case 'char':
-    case 'block': {
-      const { major, minor } = decodeDevice(stats.rdev);
-      return { ...base, device: `${major}:${minor}` };
-    }
-    case 'file': {
-      const content = contents.get(hostPath);
-      return { ...base, size: stats.size, content: content?.hash, capability: content?.capability };
-    }
-    default:
-      return base;
-  }
+function recordOf(entry: SelectedEntry, source: number, ownership: SourceTree['ownership'], content: FileContent | undefined): EntryRecord {
+  const { path, hostPath, stats, linkTo } = entry;
+  const type = linkTo === undefined ? typeOf(stats) : 'link';
+  const isFile = type === 'file';
+  return {
+    source, path, type,
+    mode: type === 'symlink' ? 0o777 : stats.mode & 0o7777,
+    uid: ownership === 'root' ? 0 : stats.uid,
+    gid: ownership === 'root' ? 0 : stats.gid,
+    size: isFile ? stats.size : undefined,
+    content: isFile ? content?.hash : undefined,
+    capability: isFile ? content?.capability : undefined,
+    target: type === 'symlink' ? readlinkSync(fsPath(hostPath), 'latin1') : linkTo,
+    device: type === 'char' || type === 'block' ? deviceOf(stats) : undefined,
+  };
+}
+
+function deviceOf(stats: Stats): string {
+  const { major, minor } = decodeDevice(stats.rdev);
+  return `${major}:${minor}`;
 }
 
 function typeOf(stats: Stats): Exclude<EntryRecord['type'], 'link'> {
@@ -99,26 +97,26 @@ function typeOf(stats: Stats): Exclude<EntryRecord['type'], 'link'> {
   return stats.isBlockDevice() ? 'block' : 'char';
 }
 
-/** Contents by path on the host: from the cache where a file is unchanged, else by reading it. */
-async function contentsOf(selection: Selection, known: KnownContents | undefined, threads: Threads | undefined): Promise<ReadonlyMap<RawPath, FileContent>> {
-  const contents = new Map<RawPath, FileContent>();
-  const unknown = new Map<RawPath, SelectedEntry>();
-  const nameOf = (hostPath: RawPath): RawPath => hostPath.slice((known?.root.length ?? 0) + 1);
-  for (const entry of selection.sources.flatMap((source) => source.entries)) {
-    const { hostPath, stats, linkTo } = entry;
-    if (linkTo !== undefined || !stats.isFile() || contents.has(hostPath)) continue;
-    const content = known?.cache.get(nameOf(hostPath), stats);
-    if (content === undefined) unknown.set(hostPath, entry);
-    else contents.set(hostPath, content);
-  }
+/** The contents of the files among entries, each at its entry's index: from the cache where a file is unchanged, else by reading it. */
+async function contentsOf(entries: readonly SelectedEntry[], known: KnownContents | undefined, threads: Threads | undefined): Promise<readonly (FileContent | undefined)[]> {
+  const nameFrom = (known?.root.length ?? 0) + 1;
+  const unknown: number[] = [];
+  const contents = entries.map(({ hostPath, stats, linkTo }, index): FileContent | undefined => {
+    if (linkTo !== undefined || !stats.isFile()) return undefined;
+    const content = known?.cache.get(hostPath.slice(nameFrom), stats);
+    if (content === undefined) unknown.push(index);
+    return content;
+  });
+  if (unknown.length === 0) return contents;
+
   const hashedAt = Date.now();
-  const entries = [...unknown.values()];
-  const hashed = await hashAll(entries.map(({ hostPath, stats: { ino, size, mtimeMs, ctimeMs } }) => ({ hostPath, ino, size, mtimeMs, ctimeMs })), threads);
-  entries.forEach(({ hostPath, stats }, i) => {
-    const file = hashed[i];
-    if (file === undefined) return;
-    contents.set(hostPath, file);
-    if (file.steady) known?.cache.put(nameOf(hostPath), stats, file, hashedAt);
+  const files = unknown.flatMap((index) => entries[index] ?? []);
+  const hashed = await hashAll(files.map(({ hostPath, stats: { ino, size, mtimeMs, ctimeMs } }) => ({ hostPath, ino, size, mtimeMs, ctimeMs })), threads);
+  hashed.forEach((content, i) => {
+    const [index, file] = [unknown[i], files[i]];
+    if (index === undefined || file === undefined) return;
+    contents[index] = content;
+    if (content.steady) known?.cache.put(file.hostPath.slice(nameFrom), file.stats, content, hashedAt);
   });
   known?.cache.save();
   return contents;
