@@ -24,7 +24,7 @@ describeWith('the build command', { root: true }, () => {
   it('needs no subcommand', async () => {
     const result = await mbuild.run(['-f', 'Dockerfile', '.'], { cwd: context });
     expect(result.code).toBe(0);
-    expect(result.stderr).toContain('[two 2/2] COPY file.txt /');
+    expect(result.stderr).toContain('[two 1/1] COPY file.txt /');
   });
 
   it('takes -f from the context or the working directory', async () => {
@@ -64,14 +64,15 @@ describeWith('the build command', { root: true }, () => {
 
   it('stops at --target', async () => {
     const { steps } = await mbuild.build(['--target', 'one', '-t', 'target', context]);
-    expect(instructionSteps(steps).map((step) => step.name)).toEqual(['[one 2/2] RUN echo "nobody" > /who'.replace('"nobody"', '"$WHO"')]);
+    expect(instructionSteps(steps).map((step) => step.name)).toEqual(['[one 2/2] RUN echo "nobody" > /who']);
     expect((await mbuild.run(['run', 'target', 'ls', '/file.txt'])).code).not.toBe(0);
   });
 
   it('adds labels, and writes the image id and the metadata to files', async () => {
     const dir = temp.dir();
-    const { id } = await mbuild.build(['--label', 'a=b', '--label', 'c', '--iidfile', join(dir, 'iid'), '--metadata-file', join(dir, 'meta.json'), '-t', 'labelled', context]);
-    expect(readFileSync(join(dir, 'iid'), 'utf8')).toBe(id);
+    await mbuild.ok(['build', '--label', 'a=b', '--label', 'c', '--iidfile', join(dir, 'iid'), '--metadata-file', join(dir, 'meta.json'), '-t', 'labelled', context]);
+    const id = readFileSync(join(dir, 'iid'), 'utf8');
+    expect((await mbuild.inspect('labelled')).Id).toBe(id);
     const metadata = JSON.parse(readFileSync(join(dir, 'meta.json'), 'utf8')) as Record<string, unknown>;
     expect(metadata).toMatchObject({ 'containerimage.config.digest': id, 'containerimage.digest': expect.stringMatching(/^sha256:/), 'image.name': expect.stringContaining('labelled') });
     expect((await mbuild.inspect(id)).Config.Labels).toEqual({ a: 'b', c: '' });
@@ -113,9 +114,9 @@ describeWith('the build command', { root: true }, () => {
   it.each([
     [['build', '--tga', 'x', '.'], /--tga[\s\S]*--tag/],
     [['bulid', '.'], /bulid[\s\S]*build/],
-    [['build'], /context/i],
+    [['build'], /requires 1 argument/],
     [['build', '.', 'extra'], /extra|one|argument/],
-    [['build', '-t', 'UPPER/case', '.'], /UPPER\/case/],
+    [['build', '-t', 'team/UPPER', '.'], /team\/UPPER/],
     [['build', '--output', 'type=nonsense', '.'], /nonsense/],
     [['build', '--progress', 'fancy', '.'], /fancy/],
   ])('%j is refused as a mistake of usage', async (args, message) => {

@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { spawnSync } from 'node:child_process';
@@ -17,7 +18,9 @@ export function useTemp(): TempDirs {
   });
   return {
     dir(name = 'test') {
-      const dir = mkdtempSync(join(tmpdir(), `mbuild-${name}-`));
+      // Lower case, for some programs make image names out of paths.
+      const dir = join(tmpdir(), `mbuild-${name}-${randomBytes(6).toString('hex')}`);
+      mkdirSync(dir, { mode: 0o700 });
       made.push(dir);
       return dir;
     },

@@ -30,21 +30,23 @@ export function unpackWithTar(layout: string, tag: string, work: string): string
 
 function applyWithTar(layer: string, root: string): void {
   const names = execFileSync('tar', ['-tf', layer, '--quoting-style=literal'], { maxBuffer: 1 << 28 }).toString('latin1').split('\n');
-  const whiteouts = names.filter((name) => basename(name).startsWith('.wh.'));
-  for (const name of whiteouts) {
-    const folder = join(root, dirname(name));
-    if (basename(name) === '.wh..wh..opq') emptyDirectory(folder);
-    else rmSync(join(folder, basename(name).slice('.wh.'.length)), { recursive: true, force: true });
+  for (const name of names.filter((path) => basename(path).startsWith('.wh.'))) {
+    if (basename(name) === '.wh..wh..opq') emptyDirectory(join(root, dirname(name)));
+    else rmSync(hostPath(root, join(dirname(name), basename(name).slice('.wh.'.length))), { recursive: true, force: true });
   }
-  for (const name of names.filter((path) => path !== '')) clearWay(root, name.replace(/\/$/, ''), name.endsWith('/'));
+  for (const name of names.filter((path) => path !== '' && !basename(path).startsWith('.wh.'))) clearWay(hostPath(root, name.replace(/\/$/, '')), name.endsWith('/'));
   execFileSync('tar', ['-xpf', layer, '--numeric-owner', '--xattrs', '--xattrs-include=*', '--exclude=.wh.*', '-C', root], { env: cleanEnv(), stdio: 'pipe' });
 }
 
 // GNU tar does not replace a directory by a file, nor a link by a directory.
-function clearWay(root: string, name: string, directory: boolean): void {
-  const path = Buffer.from(join(root, name), 'latin1');
+function clearWay(path: Buffer, directory: boolean): void {
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (stats !== undefined && stats.isDirectory() !== directory) rmSync(path, { recursive: true, force: true });
+}
+
+// Names are Latin-1 texts with one character a byte.
+function hostPath(root: string, name: string): Buffer {
+  return Buffer.concat([Buffer.from(`${root}/`), Buffer.from(name, 'latin1')]);
 }
 
 function emptyDirectory(folder: string): void {
