@@ -68,17 +68,20 @@ function selectPlain(tree: SourceTree, source: string, exclude: IgnoreRules | un
  */
 function selectWithParents(tree: SourceTree, source: string, exclude: IgnoreRules | undefined): SelectedSource[] {
   const pivot = source.indexOf('/./');
-  const bases = pivot < 0 ? ['/'] : expand(tree, cleanPath(source.slice(0, pivot)));
+  const start = pivot < 0 ? '/' : cleanPath(source.slice(0, pivot));
   const pattern = cleanPath(pivot < 0 ? source : source.slice(pivot + 3)).slice(1);
-  return bases.map((path): SelectedSource => {
+  return expand(tree, start).flatMap((path): SelectedSource[] => {
     const base = tree.stat(path);
-    if (base === undefined || !base.stats.isDirectory()) throw notFound(tree, path);
+    if (base === undefined || !base.stats.isDirectory()) {
+      if (hasMeta(start)) return [];
+      throw notFound(tree, path);
+    }
     const walk = new Walk(tree, exclude);
-    if (pattern === '') return { kind: 'parents', entries: walk.below(base) };
+    if (pattern === '') return [{ kind: 'parents', entries: walk.below(base) }];
     const include = hasMeta(pattern) ? patternMatcher(pattern) : literalMatcher(toRaw(pattern));
     const entries = walk.below(base, include);
     if (entries.length === 0 && !hasMeta(pattern)) throw notFound(tree, cleanPath(`${path}/${toRaw(pattern)}`));
-    return { kind: 'parents', entries };
+    return [{ kind: 'parents', entries }];
   });
 }
 

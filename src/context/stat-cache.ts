@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync, type Stats } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync, type Stats } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../diagnostics/error';
 import type { RawPath } from '../linux/paths';
@@ -82,7 +82,7 @@ export class StatCache {
       this.#changed = false;
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
-      rmSync(temp, { force: true });
+      forget(temp);
     }
   }
 
@@ -98,6 +98,14 @@ export class StatCache {
       parts.push(key, bytes.subarray(offset, offset + FIXED + (bytes[offset + FIELDS.capability] ?? 0)));
     }
     return parts;
+  }
+}
+
+function forget(temp: string): void {
+  try {
+    unlinkSync(temp);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
   }
 }
 
