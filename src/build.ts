@@ -14,7 +14,7 @@ import { findBase, solveOptions } from './build/inputs';
 import { exportImage, wantsStore } from './build/outputs';
 import { hostPlatform } from './oci/platform';
 import { formatReference, parseReference } from './oci/reference';
-import { vertexIds, type BuildScope, type VertexId } from './progress/events';
+import { vertexIds, withRow, type BuildScope, type VertexId } from './progress/events';
 import { solve, type Solution, type SolverServices } from './solver/solver';
 
 export type { BuildOptions, BuildResult, OutputSpec, SecretSource, StepResult } from './build/options';
@@ -39,7 +39,7 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
     const dockerfile = parseDockerfile(context.dockerfile);
     const graph = await plan(dockerfile, options, engine, newVertex, watched);
     const solution = await solve(graph, servicesOf(engine, lease), solveOptions(options, context), newVertex, watched);
-    const image = await assemble(graph, solution, options, names, engine);
+    const image = await recordImage(graph, solution, options, names, engine, newVertex, watched);
     const descriptor = await exportImage(image, names, options, engine, newVertex, watched);
     return { imageId: image.id, descriptor, names, steps: await stepResults(graph, solution), warnings };
   } finally {
@@ -67,9 +67,14 @@ async function plan(dockerfile: Dockerfile, options: BuildOptions, engine: Engin
 }
 
 /** The image of the target, recorded in the store; it has its names there if the store is where it was asked for. */
-async function assemble(graph: Graph, solution: Solution, options: BuildOptions, names: readonly string[], engine: Engine): Promise<Image> {
-  const config = await imageConfig(graph.target, solution, options.sourceDateEpoch);
-  return assembleImage({ config, names: wantsStore(options) ? names : [], annotations: options.annotations, format: options.format }, engine);
+async function recordImage(graph: Graph, solution: Solution, options: BuildOptions, names: readonly string[], engine: Engine, newVertex: () => VertexId, scope: BuildScope): Promise<Image> {
+  return withRow('exporting to image', newVertex(), scope, async (id) => {
+    const config = await imageConfig(graph.target, solution, options.sourceDateEpoch);
+    const image = assembleImage({ config, names: wantsStore(options) ? names : [], annotations: options.annotations, format: options.format }, engine);
+    scope.events({ kind: 'note', id, text: `writing image ${image.id} done` });
+    if (wantsStore(options)) for (const name of names) scope.events({ kind: 'note', id, text: `naming to ${name} done` });
+    return image;
+  });
 }
 
 async function stepResults(graph: Graph, solution: Solution): Promise<BuildResult['steps']> {

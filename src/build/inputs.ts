@@ -8,25 +8,16 @@ import type { Engine } from '../engine';
 import type { BaseImage } from '../graph/graph';
 import type { PlanOptions } from '../graph/plan';
 import { resolveImage } from '../images/resolve';
-import type { BuildScope, VertexId } from '../progress/events';
+import { withRow, type BuildScope, type VertexId } from '../progress/events';
 import { PROXY_VARIABLES } from '../solver/run-environment';
 import type { SolveOptions } from '../solver/solver';
 
 /** Finds the images of FROM and `--from`, each with a row of progress. */
 export function findBase(options: BuildOptions, engine: Engine, newVertex: () => VertexId, scope: BuildScope): PlanOptions['findImage'] {
-  return async (name, platform): Promise<BaseImage> => {
-    const id = newVertex();
-    scope.events({ kind: 'vertex', id, name: `[internal] load metadata for ${name}` });
-    scope.events({ kind: 'started', id, time: Date.now() });
-    try {
-      const image = await resolveImage({ name, platform, pull: options.pull ?? 'missing' }, engine, engine.registry, id, scope);
-      scope.events({ kind: 'done', id, time: Date.now(), cached: false });
-      return { name, config: image.config, descriptor: image.descriptor, stack: () => Promise.resolve(image.stack) };
-    } catch (error) {
-      scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error) });
-      throw error;
-    }
-  };
+  return (name, platform): Promise<BaseImage> => withRow(`[internal] load metadata for ${name}`, newVertex(), scope, async (id) => {
+    const image = await resolveImage({ name, platform, pull: options.pull ?? 'missing' }, engine, engine.registry, id, scope);
+    return { name, config: image.config, descriptor: image.descriptor, stack: () => Promise.resolve(image.stack) };
+  });
 }
 
 /** How the steps are done, out of what the build was asked. */

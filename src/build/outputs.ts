@@ -1,4 +1,3 @@
-import { MbuildError } from '../diagnostics/error';
 import type { BuildOptions, OutputSpec } from './options';
 import type { Engine } from '../engine';
 import type { Image } from '../images/image-store';
@@ -7,8 +6,9 @@ import { dockerExporter } from '../output/docker';
 import type { Exporter } from '../output/exporter';
 import { localExporter } from '../output/local';
 import { ociExporter } from '../output/oci';
+import { pushExporter } from '../output/push';
 import { tarExporter } from '../output/tar';
-import type { BuildScope, VertexId } from '../progress/events';
+import { withRow, type BuildScope, type VertexId } from '../progress/events';
 
 /** Whether the image is to have its names in the store: without `--output`, and with `type=image`. */
 export function wantsStore(options: BuildOptions): boolean {
@@ -20,17 +20,8 @@ export async function exportImage(image: Image, names: readonly string[], option
   let descriptor = image.descriptor;
   for (const output of options.outputs ?? []) {
     if (output.type === 'image' && !output.push) continue;
-    const id = newVertex();
-    scope.events({ kind: 'vertex', id, name: titleOf(output) });
-    scope.events({ kind: 'started', id, time: Date.now() });
-    try {
-      const exported = await exporterOf(output, engine).export([{ image, names }], id, scope);
-      descriptor = exported.descriptors[0] ?? descriptor;
-      scope.events({ kind: 'done', id, time: Date.now(), cached: false });
-    } catch (error) {
-      scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error) });
-      throw error;
-    }
+    const exported = await withRow(titleOf(output), newVertex(), scope, (id) => exporterOf(output, engine).export([{ image, names }], id, scope));
+    descriptor = exported.descriptors[0] ?? descriptor;
   }
   if (!wantsStore(options) && image.names.length === 0) engine.images.remove(image.id);
   return descriptor;
@@ -52,7 +43,7 @@ function exporterOf(output: OutputSpec, engine: Engine): Exporter {
     case 'docker': return dockerExporter({ destination: destinationOf(output.dest), compression: output.compression }, engine);
     case 'tar': return tarExporter(destinationOf(output.dest), engine);
     case 'local': return localExporter(output.dest, engine);
-    case 'image': throw new MbuildError('UNSUPPORTED', 'pushing while building is not supported yet', { hint: 'build, then mbuild push' });
+    case 'image': return pushExporter({}, engine, engine.registry);
   }
 }
 

@@ -39,3 +39,17 @@ export function vertexIds(): () => VertexId {
   let next = 1;
   return () => next++;
 }
+
+/** Does a piece of work as a row of progress. */
+export async function withRow<T>(name: string, id: VertexId, scope: BuildScope, work: (id: VertexId) => Promise<T>): Promise<T> {
+  scope.events({ kind: 'vertex', id, name });
+  scope.events({ kind: 'started', id, time: Date.now() });
+  try {
+    const result = await work(id);
+    scope.events({ kind: 'done', id, time: Date.now(), cached: false });
+    return result;
+  } catch (error) {
+    scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error) });
+    throw error;
+  }
+}
