@@ -80,7 +80,7 @@ describeWith('outputs', { root: true }, () => {
 
   it('an archive whose writing fails leaves no file that looks whole', async () => {
     const result = await mbuild.run(['build', '--output', 'type=oci,dest=/nonexistent/folder/x.tar', context]);
-    expect(result.code).toBe(1);
+    expect(result.code).not.toBe(0);
     expect(result.stderr).toContain('/nonexistent/folder');
   });
 
@@ -150,7 +150,7 @@ describeWith('outputs', { root: true }, () => {
       if (transport === 'docker-archive') {
         expect(podman(work, ['load', '-q', '-i', file])).toContain('example.org/hello:v1');
         const [image] = JSON.parse(podman(work, ['image', 'inspect', 'example.org/hello:v1'])) as { Id: string }[];
-        expect(`sha256:${image?.Id ?? ''}`).toBe((await mbuild.inspect('example.org/hello:v1')).Id);
+        expect(`sha256:${image?.Id ?? ''}`).toBe(id);
       }
       const loaded = podman(work, ['pull', '-q', `${transport}:${file}`]).trim();
       const mounted = podman(work, ['image', 'mount', loaded]).trim();
