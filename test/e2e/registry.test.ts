@@ -23,14 +23,17 @@ describeWith('base images from a registry', { root: true, programs: ['skopeo'], 
     registry = await startRegistry();
     const mbuild = new Mbuild(temp.dir('store'));
     await smallBase(mbuild);
-    const archive = join(temp.dir(), 'hello.tar');
-    await mbuild.build(['-t', 'hello', '--output', `type=oci,compression=uncompressed,dest=${archive}`, copyFixture(fixture('hello'), join(temp.dir(), 'hello'))]);
-    const push = (tag: string, ...flags: string[]): Promise<string> =>
-      succeed('skopeo', ['--insecure-policy', 'copy', '-q', '--dest-tls-verify=false', ...flags, `oci-archive:${archive}`, `docker://${registry.host}/team/hello:${tag}`], { env: cleanEnv({ HOME: temp.dir('home') }) });
-    await push('oci', '--format=oci');
-    await push('schema2', '--format=v2s2');
-    await push('zstd', '--format=oci', '--dest-compress-format=zstd');
-    await push('plain', '--preserve-digests');
+    const context = copyFixture(fixture('hello'), join(temp.dir(), 'hello'));
+    const push = async (tag: string, compression: string, ...flags: string[]): Promise<void> => {
+      const archive = join(temp.dir(), 'hello.tar');
+      await mbuild.build(['-t', 'hello', '--output', `type=oci,compression=${compression},dest=${archive}`, context]);
+      const to = ['--dest-tls-verify=false', `oci-archive:${archive}`, `docker://${registry.host}/team/hello:${tag}`];
+      await succeed('skopeo', ['--insecure-policy', 'copy', '-q', ...flags, ...to], { env: cleanEnv({ HOME: temp.dir('home') }) });
+    };
+    await push('oci', 'gzip', '--preserve-digests');
+    await push('schema2', 'gzip', '--format=v2s2');
+    await push('zstd', 'zstd', '--preserve-digests');
+    await push('plain', 'uncompressed', '--preserve-digests');
     const pulled = new Mbuild(temp.dir('store'));
     await pulled.ok(['pull', `${registry.host}/team/hello:oci`]);
     layers = (await pulled.inspect(`${registry.host}/team/hello:oci`)).RootFS.Layers;
@@ -100,8 +103,7 @@ describeWith('base images from a registry', { root: true, programs: ['skopeo'], 
   it('a blob that is not what its digest says is refused, and nothing of it stays', async () => {
     const { layers: [first] } = await get('/v2/team/hello/manifests/zstd') as { layers: { digest: string }[] };
     const hex = (first?.digest ?? '').replace('sha256:', '');
-    const [stored = ''] = readdirSync(tmpdir()).filter((name) => name.startsWith('mbuild-registry-'))
-      .map((name) => join(tmpdir(), name, 'data/docker/registry/v2/blobs/sha256', hex.slice(0, 2), hex, 'data')).filter(existsSync);
+    const stored = join(registryFolder(), 'data/docker/registry/v2/blobs/sha256', hex.slice(0, 2), hex, 'data');
     const whole = readFileSync(stored);
     const forged = Buffer.from(whole);
     forged[forged.length >> 1] = (forged[forged.length >> 1] ?? 0) ^ 1;
@@ -121,6 +123,13 @@ describeWith('base images from a registry', { root: true, programs: ['skopeo'], 
       expect(createHash('sha256').update(readFileSync(join(mbuild.root, 'blobs/sha256', name))).digest('hex')).toBe(name);
     }
   });
+
+  function registryFolder(): string {
+    const folders = readdirSync(tmpdir()).filter((name) => name.startsWith('mbuild-registry-')).map((name) => join(tmpdir(), name));
+    const own = folders.find((folder) => existsSync(join(folder, 'config.yml')) && readFileSync(join(folder, 'config.yml'), 'utf8').includes(`"${registry.host}"`));
+    if (own === undefined) throw new Error(`no folder belongs to the registry at ${registry.host}`);
+    return own;
+  }
 
   async function get(path: string): Promise<unknown> {
     return (await answer(path)).json();
