@@ -46,25 +46,24 @@ const BATCH_BYTES = 16 * 1024 * 1024;
  * @param threads used when there is much to hash; without them everything is hashed at once, here.
  */
 export async function digestSelection(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known'>, threads?: Threads): Promise<SelectionDigest> {
-  const selected = selection.sources.flatMap(({ entries }, source) => entries.map((entry) => ({ source, entry })));
-  const contents = await contentsOf(selected.map(({ entry }) => entry), tree.known, threads);
-  const entries = selected.map(({ source, entry }, i) => recordOf(entry, source, tree.ownership, contents[i]));
-  let text = frame('selection 1', String(selection.sources.length));
-  selection.sources.forEach((source, index) => (text += frame('source', String(index), source.kind, String(source.entries.length))));
-  for (const entry of entries) text += frameRecord(entry);
+  const contents = await contentsOf(selection.sources.flatMap((source) => source.entries), tree.known, threads);
+  const entries: EntryRecord[] = [];
+  let text = `selection 1|${selection.sources.length}\n`;
+  selection.sources.forEach((source, index) => {
+    text += `${source.kind}|${source.entries.length}\n`;
+    for (const entry of source.entries) {
+      const record = recordOf(entry, index, tree.ownership, contents[entries.length]);
+      entries.push(record);
+      text += frameRecord(record);
+    }
+  });
   return { digest: digestOf(Buffer.from(text, 'latin1')), entries };
 }
 
-/** Each field with its length before it, so that no two lists of fields are the same text. */
-function frame(...fields: readonly (string | undefined)[]): string {
-  let text = '';
-  for (const field of fields) text += field === undefined ? '-' : `${field.length}:${field}`;
-  return text;
-}
-
-function frameRecord(entry: EntryRecord): string {
-  return frame(String(entry.source), entry.path, entry.type, entry.mode.toString(8), `${entry.uid}:${entry.gid}`,
-    entry.size === undefined ? undefined : String(entry.size), entry.content, entry.capability, entry.target, entry.device);
+/** No two records are the same text: what may hold any character comes with its length, the rest holds no `|`. */
+function frameRecord({ path, type, mode, uid, gid, size, content, capability, target, device }: EntryRecord): string {
+  const facts = `${type}|${mode}|${uid}|${gid}|${size ?? ''}|${content ?? ''}|${capability ?? ''}|${device ?? ''}`;
+  return target === undefined ? `${path.length}:${path}|${facts}\n` : `${path.length}:${path}|${facts}|${target.length}:${target}\n`;
 }
 
 function recordOf(entry: SelectedEntry, source: number, ownership: SourceTree['ownership'], content: FileContent | undefined): EntryRecord {

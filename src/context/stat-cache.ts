@@ -5,17 +5,26 @@ import { errnoOf } from '../diagnostics/error';
 import type { RawPath } from '../linux/paths';
 import type { FileContent } from './hash-files';
 
-/** A remembered file, encoded, somewhere in a buffer. */
-interface Slot {
-  readonly bytes: Buffer;
-  readonly offset: number;
+/** What `lstat` shows of a file, and what was in it then. */
+interface Known {
+  readonly facts: readonly number[];
+  readonly content: FileContent;
 }
 
-// dev, ino, size, mtime, ctime as doubles; mode; hash; length of the capability, then its bytes.
-const FIELDS = { dev: 0, ino: 8, size: 16, mtime: 24, ctime: 32, mode: 40, hash: 44, capability: 76 } as const;
-const FIXED = 77;
+/** A cache file as it is on disk, in columns: a file's place in all of them is its index. */
+interface Columns {
+  /** `FACTS` numbers a file. */
+  readonly facts: Float64Array;
+  /** 64 hex characters a file. */
+  readonly hashes: string;
+  readonly capabilities: ReadonlyMap<number, string>;
+}
+
+const FACTS = 6;
 const HASH_BYTES = 32;
-const MAGIC = Buffer.from('mbuild stat cache 1\n');
+// Files, bytes of the names, bytes of the capabilities; padded so that the doubles behind it are aligned.
+const HEADER = 32;
+const MAGIC = 0x6d627331;
 /** Entries of files that nobody asks for any more are dropped once there are more of them than this, and than of others. */
 const MAX_STALE = 10_000;
 
@@ -29,46 +38,43 @@ const COARSE_TICK_MS = 2_100;
  * the file changed in the same tick of the clock in which it was hashed: such an entry is not kept.
  */
 export class StatCache {
-  readonly #slots: Map<RawPath, Slot>;
+  /** Files as they were read, by name; a number is an index into the columns. */
+  readonly #files: Map<RawPath, number | Known>;
+  readonly #columns: Columns;
   readonly #used = new Set<RawPath>();
   #changed = false;
 
-  private constructor(private readonly file: string, slots: Map<RawPath, Slot>) {
-    this.#slots = slots;
+  private constructor(private readonly file: string) {
+    const { names, ...columns } = readColumns(file);
+    this.#columns = columns;
+    this.#files = new Map(names.map((name, index) => [name, index]));
   }
 
   /** @param folder of all such caches. @param root the directory, absolute and without symlinks. What cannot be read is empty. */
   static load(folder: string, root: RawPath): StatCache {
-    const file = path.join(folder, createHash('sha256').update(root, 'latin1').digest('hex').slice(0, 32));
-    return new StatCache(file, readSlots(file));
+    return new StatCache(path.join(folder, createHash('sha256').update(root, 'latin1').digest('hex').slice(0, 32)));
   }
 
   /** The content of a file that is as it was; `undefined` when that is not known. */
   get(name: RawPath, stats: Stats): FileContent | undefined {
     this.#used.add(name);
-    const slot = this.#slots.get(name);
-    if (slot === undefined) return undefined;
-    const { bytes, offset } = slot;
-    if (bytes.readDoubleLE(offset + FIELDS.ctime) !== stats.ctimeMs || bytes.readDoubleLE(offset + FIELDS.mtime) !== stats.mtimeMs) return undefined;
-    if (bytes.readDoubleLE(offset + FIELDS.ino) !== stats.ino || bytes.readDoubleLE(offset + FIELDS.size) !== stats.size) return undefined;
-    if (bytes.readDoubleLE(offset + FIELDS.dev) !== stats.dev || bytes.readUInt32LE(offset + FIELDS.mode) !== stats.mode) return undefined;
-    const hashAt = offset + FIELDS.hash;
-    const hash = bytes.toString('hex', hashAt, hashAt + HASH_BYTES);
-    const length = bytes[offset + FIELDS.capability] ?? 0;
-    return length === 0 ? { hash } : { hash, capability: bytes.toString('hex', offset + FIXED, offset + FIXED + length) };
+    const known = this.#files.get(name);
+    if (known === undefined) return undefined;
+    if (typeof known !== 'number') return sameFacts(known.facts, 0, stats) ? known.content : undefined;
+    return sameFacts(this.#columns.facts, known * FACTS, stats) ? this.#contentAt(known) : undefined;
   }
 
   /** Remembers a file's content. @param hashedAt when its reading began (ms since the epoch), before `stats` were confirmed. */
   put(name: RawPath, stats: Stats, content: FileContent, hashedAt: number): void {
     this.#used.add(name);
-    const known = this.#slots.has(name);
-    if (!isSettled(stats, hashedAt)) {
+    if (isSettled(stats, hashedAt)) {
+      const { hash, capability } = content;
+      this.#files.set(name, { facts: factsOf(stats), content: capability === undefined ? { hash } : { hash, capability } });
+      this.#changed = true;
+    } else if (this.#files.delete(name)) {
       // What was known is wrong by now, or would have been found.
-      if (known) this.#changed = this.#slots.delete(name);
-      return;
+      this.#changed = true;
     }
-    this.#slots.set(name, { bytes: encode(stats, content), offset: 0 });
-    this.#changed = true;
   }
 
   /** Writes what changed, as a whole or not at all. The cache is a convenience: failing to write it is not an error. */
@@ -77,7 +83,7 @@ export class StatCache {
     const temp = `${this.file}.${randomBytes(6).toString('hex')}`;
     try {
       mkdirSync(path.dirname(this.file), { recursive: true, mode: 0o700 });
-      writeFileSync(temp, Buffer.concat(this.#encoded()), { mode: 0o600, flag: 'wx' });
+      writeFileSync(temp, this.#encoded(), { mode: 0o600, flag: 'wx' });
       renameSync(temp, this.file);
       this.#changed = false;
     } catch (error) {
@@ -86,18 +92,29 @@ export class StatCache {
     }
   }
 
-  #encoded(): Buffer[] {
-    const stale = this.#slots.size - this.#used.size;
+  #contentAt(index: number): FileContent {
+    const hash = this.#columns.hashes.slice(index * HASH_BYTES * 2, (index + 1) * HASH_BYTES * 2);
+    const capability = this.#columns.capabilities.get(index);
+    return capability === undefined ? { hash } : { hash, capability };
+  }
+
+  #encoded(): Buffer {
+    const stale = this.#files.size - this.#used.size;
     const dropStale = stale > MAX_STALE && stale > this.#used.size;
-    const parts: Buffer[] = [MAGIC];
-    for (const [name, { bytes, offset }] of this.#slots) {
-      if (dropStale && !this.#used.has(name)) continue;
-      const key = Buffer.alloc(2 + name.length);
-      key.writeUInt16LE(name.length);
-      key.write(name, 2, 'latin1');
-      parts.push(key, bytes.subarray(offset, offset + FIXED + (bytes[offset + FIELDS.capability] ?? 0)));
-    }
-    return parts;
+    const kept = [...this.#files].filter(([name]) => !dropStale || this.#used.has(name));
+    const capabilities: [number, string][] = [];
+    const facts = new Float64Array(kept.length * FACTS);
+    const hashes = kept.map(([, known], index) => {
+      const { hash, capability } = typeof known === 'number' ? this.#contentAt(known) : known.content;
+      if (capability !== undefined) capabilities.push([index, capability]);
+      facts.set(typeof known === 'number' ? this.#columns.facts.subarray(known * FACTS, (known + 1) * FACTS) : known.facts, index * FACTS);
+      return hash;
+    });
+    const names = Buffer.from(kept.map(([name]) => name).join('\0'), 'latin1');
+    const more = Buffer.from(JSON.stringify(capabilities), 'latin1');
+    const header = Buffer.alloc(HEADER);
+    [MAGIC, kept.length, names.length, more.length].forEach((number, i) => header.writeUInt32LE(number, i * 4));
+    return Buffer.concat([header, Buffer.from(facts.buffer), Buffer.from(hashes.join(''), 'hex'), names, more]);
   }
 }
 
@@ -117,38 +134,40 @@ function isSettled(stats: Stats, hashedAt: number): boolean {
   return stats.ctimeMs < latest && stats.mtimeMs < latest;
 }
 
-function encode(stats: Stats, content: FileContent): Buffer {
-  const capability = Buffer.from(content.capability ?? '', 'hex');
-  const bytes = Buffer.alloc(FIXED + capability.length);
-  bytes.writeDoubleLE(stats.dev, FIELDS.dev);
-  bytes.writeDoubleLE(stats.ino, FIELDS.ino);
-  bytes.writeDoubleLE(stats.size, FIELDS.size);
-  bytes.writeDoubleLE(stats.mtimeMs, FIELDS.mtime);
-  bytes.writeDoubleLE(stats.ctimeMs, FIELDS.ctime);
-  bytes.writeUInt32LE(stats.mode, FIELDS.mode);
-  bytes.write(content.hash, FIELDS.hash, 'hex');
-  bytes[FIELDS.capability] = capability.length;
-  capability.copy(bytes, FIXED);
-  return bytes;
+function factsOf({ dev, ino, size, mtimeMs, ctimeMs, mode }: Stats): readonly number[] {
+  return [dev, ino, size, mtimeMs, ctimeMs, mode];
 }
 
-function readSlots(file: string): Map<RawPath, Slot> {
-  const slots = new Map<RawPath, Slot>();
-  let bytes: Buffer;
+function sameFacts(facts: ArrayLike<number>, at: number, stats: Stats): boolean {
+  return facts[at] === stats.dev && facts[at + 1] === stats.ino && facts[at + 2] === stats.size
+    && facts[at + 3] === stats.mtimeMs && facts[at + 4] === stats.ctimeMs && facts[at + 5] === stats.mode;
+}
+
+/** The columns of a cache file; none when it is not there or not whole. The machine's byte order is the file's. */
+function readColumns(file: string): Columns & { readonly names: readonly RawPath[] } {
+  const none = { facts: new Float64Array(), hashes: '', capabilities: new Map<number, string>(), names: [] };
+  const bytes = readWhole(file);
+  if (bytes === undefined || bytes.length < HEADER || bytes.readUInt32LE(0) !== MAGIC) return none;
+  const [count, nameBytes, moreBytes] = [bytes.readUInt32LE(4), bytes.readUInt32LE(8), bytes.readUInt32LE(12)];
+  const hashesAt = HEADER + count * FACTS * 8;
+  const namesAt = hashesAt + count * HASH_BYTES;
+  const moreAt = namesAt + nameBytes;
+  if (bytes.length !== moreAt + moreBytes) return none;
+  const names = count === 0 ? [] : bytes.toString('latin1', namesAt, moreAt).split('\0');
+  if (names.length !== count) return none;
+  return {
+    facts: new Float64Array(bytes.buffer.slice(bytes.byteOffset + HEADER, bytes.byteOffset + hashesAt)),
+    hashes: bytes.toString('hex', hashesAt, namesAt),
+    capabilities: new Map(JSON.parse(bytes.toString('latin1', moreAt)) as [number, string][]),
+    names,
+  };
+}
+
+function readWhole(file: string): Buffer | undefined {
   try {
-    bytes = readFileSync(file);
+    return readFileSync(file);
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
-    return slots;
+    return undefined;
   }
-  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return slots;
-  for (let at = MAGIC.length; at + 2 <= bytes.length;) {
-    const nameEnd = at + 2 + bytes.readUInt16LE(at);
-    const end = nameEnd + FIXED + (bytes[nameEnd + FIELDS.capability] ?? 0);
-    // A file that was cut short is worth what is whole in it.
-    if (end > bytes.length) break;
-    slots.set(bytes.toString('latin1', at + 2, nameEnd), { bytes, offset: nameEnd });
-    at = end;
-  }
-  return slots;
 }
