@@ -26,7 +26,7 @@ describeWith('base images from a registry', { root: true, programs: ['skopeo'], 
     const context = copyFixture(fixture('hello'), join(temp.dir(), 'hello'));
     const push = async (tag: string, compression: string, ...flags: string[]): Promise<void> => {
       const archive = join(temp.dir(), 'hello.tar');
-      await mbuild.build(['-t', 'hello', '--output', `type=oci,compression=${compression},dest=${archive}`, context]);
+      await mbuild.build(['-t', 'hello', '--output', `type=oci,compression=${compression},force-compression=true,dest=${archive}`, context]);
       const to = ['--dest-tls-verify=false', `oci-archive:${archive}`, `docker://${registry.host}/team/hello:${tag}`];
       await succeed('skopeo', ['--insecure-policy', 'copy', '-q', ...flags, ...to], { env: cleanEnv({ HOME: temp.dir('home') }) });
     };
