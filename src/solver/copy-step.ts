@@ -5,7 +5,6 @@ import { sourceTreeOf, type SourceTree } from '../context/source-tree';
 import { MbuildError } from '../diagnostics/error';
 import type { CopyOperation, CopySource } from '../graph/operation';
 import { toRaw } from '../linux/paths';
-import { EMPTY_VIEW } from '../snapshot/merged-view';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import { resolveOwner } from '../snapshot/users';
 import { parseChmod, type CopyInput } from './copy-op';
@@ -32,15 +31,15 @@ export async function planCopyStep(operation: CopyOperation, context: StepContex
       dest: operation.dest, owner: owner === undefined ? undefined : [owner.uid, owner.gid], chmod: operation.chmod, link: operation.link, unpack,
       sources: sources.map((source) => source.content),
     },
-    execute: (active) => runCopy({ inputs: sources.map((source) => source.input()), dest: operation.dest, owner, chmod }, targetOf(active, operation, context), {
+    execute: (active) => runCopy({ inputs: sources.map((source) => source.input()), dest: operation.dest, owner, chmod }, targetOf(active, context), {
       now: context.services.options.sourceDateEpoch, threads: context.services.threads, signal: context.scope.signal,
     }),
   };
 }
 
-/** With --link the copy knows nothing of what is below: it is laid over it as it is. */
-function targetOf(active: ActiveSnapshot, operation: CopyOperation, { services, parent }: StepContext): Parameters<typeof runCopy>[1] {
-  return { parent: operation.link ? EMPTY_VIEW : services.snapshots.view(parent.stack), dir: toRaw(active.dir), xattrs: services.xattrs };
+/** `--link` leaves what a plain copy leaves: directories that are there keep their attributes, links on the way are followed. */
+function targetOf(active: ActiveSnapshot, { services, parent }: StepContext): Parameters<typeof runCopy>[1] {
+  return { parent: services.snapshots.view(parent.stack), dir: toRaw(active.dir), xattrs: services.xattrs };
 }
 
 function ownerOf(operation: CopyOperation, context: StepContext): { readonly uid: number; readonly gid: number } | undefined {
