@@ -11,7 +11,7 @@ import { Threads } from './linux/threads';
 import type { Registry } from './registry/registry';
 import { RegistryClient, type RegistryOptions } from './registry/client';
 import { NamespaceSandbox } from './sandbox/namespaces';
-import type { Sandbox } from './sandbox/sandbox';
+import type { ContainerSandbox } from './sandbox/sandbox';
 import { OverlaySnapshotter } from './snapshot/overlay';
 
 /** How a store is opened. */
@@ -29,7 +29,7 @@ export interface Engine extends ImageServices {
   readonly images: FileImageStore;
   readonly threads: Threads;
   readonly cache: CacheStore;
-  readonly sandbox: Sandbox;
+  readonly sandbox: ContainerSandbox;
   readonly registry: Registry;
   /** Ends worker threads and closes connections. */
   close(): Promise<void>;
@@ -50,7 +50,7 @@ export function openEngine(options: EngineOptions): Engine {
     images: new FileImageStore(root, content, layers),
     snapshots: new OverlaySnapshotter(root, 'trusted'),
     cache: new FileCacheStore(root, options.onCorruptRecord),
-    sandbox: { run: (spec, io, scope) => sandbox.get().run(spec, io, scope) },
+    sandbox: { run: (spec, io, scope) => sandbox.get().run(spec, io, scope), enter: (spec, io, scope) => sandbox.get().enter(spec, io, scope) },
     get registry() {
       return registry.get();
     },

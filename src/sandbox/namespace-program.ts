@@ -3,8 +3,8 @@ import path from 'node:path';
 import type { RawPath } from '../linux/paths';
 import { ALL_CAPABILITIES, capabilityMask } from './capabilities';
 import type { Arg, Op } from './init/program';
-import { AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, O, PR, RESOLVE, RLIMITS, S, SIGCHLD, SIGKILL } from './init/syscalls';
-import type { Mount, OverlayRootfs, ProcessSpec, Rootfs } from './sandbox';
+import { AT_EMPTY_PATH, AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, O, PR, RESOLVE, RLIMITS, S, SIGCHLD, SIGKILL, TIO } from './init/syscalls';
+import type { EnterSpec, Mount, OverlayRootfs, ProcessSpec, Rootfs, TerminalSize } from './sandbox';
 
 /** Directories of the host that a sandbox uses; they may be shared by all sandboxes of a store, for each mounts in its own namespace. */
 export interface SandboxPlaces {
@@ -18,8 +18,25 @@ export interface SandboxPlaces {
   readonly stubs: string;
 }
 
-/** File descriptor on which init reports; the pid first, then a failure if there is one, then the wait status. */
+/** How the process is connected to mbuild. */
+export interface ProgramIo {
+  /** A terminal instead of three streams. */
+  readonly terminal?: TerminalSize | undefined;
+  /** Whether the command waits for a byte on {@link SYNC_FD}. */
+  readonly waits: boolean;
+}
+
+/** File descriptor for reports: the pid, {@link READY} if the command waits, a failure if there is one, then the wait status. */
 export const REPORT_FD = 4;
+
+/** File descriptor on which the command waits for a byte, if it is to wait. */
+export const SYNC_FD = 5;
+
+/** File descriptor at which the waiting process has the terminal's other end. */
+export const TERMINAL_FD = 90;
+
+/** Report of a process that waits; neither a pid nor a wait status nor an address. */
+export const READY = 0x8000000;
 
 /** Mount sources are opened before the root is switched and kept from this file descriptor on. */
 const FIRST_SOURCE_FD = 100;
@@ -41,19 +58,9 @@ const NULL = 0;
  * The system calls that turn a process into the sandboxed command: a parent that waits and reports, and a child
  * in namespaces of its own that mounts, gives up what it may not keep, and executes.
  */
-export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces): Op[] {
+export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: ProgramIo = { waits: false }): Op[] {
   return [
-    { what: 'tie init to mbuild', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
-    { what: 'make namespaces', call: 'clone', args: [namespaceFlags(spec) | SIGCHLD, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
-    { what: 'report the pid', call: 'write', args: [REPORT_FD, { addressOf: 'child' }, 8] },
-    { what: 'wait for the command', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, NULL] },
-    { what: 'report the status', call: 'write', args: [REPORT_FD, { buffer: 'status', size: 8 }, 8] },
-    { what: 'exit', call: 'exit_group', args: [0] },
-    { what: 'report a failure', label: 'fail', call: 'write', args: [REPORT_FD, 0x10000000, 16], onError: 'next' },
-    { what: 'exit', call: 'exit_group', args: [125] },
-    { what: 'tie the command to init', label: 'child', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
-    { what: 'make a session', call: 'setsid', args: [] },
-    { what: 'make a session keyring', call: 'keyctl', args: [KEYCTL_JOIN_SESSION_KEYRING, NULL], onError: 'next' },
+    ...parentOps(namespaceFlags(spec)),
     { what: 'set the umask', call: 'umask', args: [0] },
     mountOp('make mounts private', 'none', '/', NULL, MS.REC | MS.PRIVATE, NULL),
     ...rootOps(spec.rootfs, places),
@@ -66,7 +73,51 @@ export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces): Op[]
     { what: 'enter the new root', call: 'chdir', args: [{ text: '/' }] },
     ...(spec.readonlyRoot === true ? [mountOp('make the root read-only', NULL, '/', NULL, MS.REMOUNT | MS.BIND | MS.RDONLY | MS.NODEV, NULL)] : []),
     { what: 'set the host name', call: 'sethostname', args: [{ text: spec.hostname }, Buffer.byteLength(spec.hostname)] },
-    ...(spec.network === 'none' ? loopbackOps() : []),
+    ...(spec.network === 'host' ? [] : loopbackOps()),
+    ...commandOps(spec, io),
+  ];
+}
+
+/** The same for a command that enters the namespaces of a process that runs already. */
+export function enterProgram(spec: EnterSpec, io: ProgramIo): Op[] {
+  const namespaces = ['ipc', 'uts', 'net', 'pid', 'mnt'];
+  return [
+    { what: 'open the root of the container', call: 'openat', args: [AT_FDCWD, { text: `/proc/${spec.pid}/root` }, O.PATH | O.DIRECTORY | O.CLOEXEC], save: 'root' },
+    ...namespaces.flatMap((name): Op[] => [
+      { what: `open the ${name} namespace`, call: 'openat', args: [AT_FDCWD, { text: `/proc/${spec.pid}/ns/${name}` }, O.RDONLY | O.CLOEXEC], save: name },
+    ]),
+    ...namespaces.map((name): Op => ({ what: `enter the ${name} namespace`, call: 'setns', args: [{ saved: name }, 0] })),
+    { what: 'enter the root of the container', call: 'fchdir', args: [{ saved: 'root' }] },
+    { what: 'switch the root', call: 'chroot', args: [{ text: '.' }] },
+    ...parentOps(0),
+    ...commandOps(spec, io),
+  ];
+}
+
+/** Makes the child, whose ops follow; the parent waits for it and reports. */
+function parentOps(flags: number): Op[] {
+  return [
+    { what: 'tie init to mbuild', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
+    // Without it, who is in the container already could open the program that runs here by way of /proc.
+    { what: 'hide init', call: 'prctl', args: [PR.SET_DUMPABLE, 0] },
+    { what: 'make namespaces', call: 'clone', args: [flags | SIGCHLD, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
+    { what: 'report the pid', call: 'write', args: [REPORT_FD, { addressOf: 'child' }, 8] },
+    { what: 'wait for the command', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, NULL] },
+    { what: 'report the status', call: 'write', args: [REPORT_FD, { buffer: 'status', size: 8 }, 8] },
+    { what: 'exit', call: 'exit_group', args: [0] },
+    { what: 'report a failure', label: 'fail', call: 'write', args: [REPORT_FD, 0x10000000, 16], onError: 'next' },
+    { what: 'exit', call: 'exit_group', args: [125] },
+    { what: 'tie the command to init', label: 'child', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
+    { what: 'make a session', call: 'setsid', args: [] },
+    { what: 'make a session keyring', call: 'keyctl', args: [KEYCTL_JOIN_SESSION_KEYRING, NULL], onError: 'next' },
+  ];
+}
+
+/** From a root that is set up to the command: its streams, the wait, its rights, its working directory. */
+function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
+  return [
+    ...(io.terminal === undefined ? ownStreamOps(spec) : terminalOps(spec, io.terminal)),
+    ...(io.waits ? waitOps() : []),
     ...privilegeOps(spec),
     { what: 'close files', call: 'close_range', args: [REPORT_FD + 1, 0xffffffff, 0] },
     { what: 'close the report on execution', call: 'fcntl', args: [REPORT_FD, F_SETFD, FD_CLOEXEC] },
@@ -76,8 +127,47 @@ export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces): Op[]
   ];
 }
 
+/** Gives the streams to the command's user, who could not open /dev/stdout otherwise. */
+function ownStreamOps({ user }: Pick<ProcessSpec, 'user'>): Op[] {
+  if (user.uid === 0) return [];
+  return [1, 2].map((fd) => ({ what: `give stream ${fd} to user ${user.uid}`, call: 'fchownat', args: [fd, { text: '' }, user.uid, user.gid, AT_EMPTY_PATH], onError: 'next' }));
+}
+
+/**
+ * Makes a terminal of the sandbox's own devpts the streams and the controlling terminal. Its user's end is taken from the
+ * other one, not by a name that somebody in the sandbox could have changed.
+ */
+function terminalOps({ user }: Pick<ProcessSpec, 'user'>, size: TerminalSize): Op[] {
+  const slave = TERMINAL_FD + 1;
+  const window = Buffer.alloc(8); // struct winsize: rows, columns, two unused
+  window.writeUInt16LE(size.rows, 0);
+  window.writeUInt16LE(size.columns, 2);
+  const ioctl = (what: string, fd: number, request: number, argument: Arg): Op => ({ what, call: 'ioctl', args: [fd, request, argument] });
+  return [
+    { what: 'make a terminal', call: 'openat', args: [AT_FDCWD, { text: '/dev/pts/ptmx' }, O.RDWR | O.NOCTTY | O.CLOEXEC], save: 'terminal' },
+    { what: 'keep the terminal', call: 'dup3', args: [{ saved: 'terminal' }, TERMINAL_FD, O.CLOEXEC] },
+    ioctl('unlock the terminal', TERMINAL_FD, TIO.CSPTLCK, { bytes: Buffer.alloc(4) }),
+    ioctl('set the size of the terminal', TERMINAL_FD, TIO.CSWINSZ, { bytes: window }),
+    { ...ioctl('open the terminal', TERMINAL_FD, TIO.CGPTPEER, O.RDWR | O.NOCTTY), save: 'slave' },
+    { what: 'keep the terminal', call: 'dup3', args: [{ saved: 'slave' }, slave, O.CLOEXEC] },
+    { what: `give the terminal to user ${user.uid}`, call: 'fchownat', args: [slave, { text: '' }, user.uid, -1, AT_EMPTY_PATH] },
+    ...[0, 1, 2].map((fd): Op => ({ what: 'connect the terminal', call: 'dup3', args: [slave, fd, 0] })),
+    ioctl('make the terminal the controlling one', 0, TIO.CSCTTY, 0),
+  ];
+}
+
+/** Reports, and waits for a byte; when mbuild closes the descriptor instead, nothing is executed. */
+function waitOps(): Op[] {
+  const ready = Buffer.alloc(8);
+  ready.writeUInt32LE(READY);
+  return [
+    { what: 'report that it waits', call: 'write', args: [REPORT_FD, { bytes: ready }, 8] },
+    { what: 'wait for its turn', call: 'read', args: [SYNC_FD, { buffer: 'turn', size: 8 }, 1], onZero: { to: 'fail' } },
+  ];
+}
+
 function namespaceFlags(spec: ProcessSpec): number {
-  const network = spec.network === 'none' ? CLONE.NEWNET : 0;
+  const network = spec.network === 'host' ? 0 : CLONE.NEWNET;
   return CLONE.NEWNS | CLONE.NEWPID | CLONE.NEWIPC | CLONE.NEWUTS | network;
 }
 
@@ -207,7 +297,7 @@ function loopbackOps(): Op[] {
 }
 
 /** Limits, then identity, then capabilities: each step still has the right to make the next. */
-function privilegeOps(spec: ProcessSpec): Op[] {
+function privilegeOps(spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits'>): Op[] {
   const mask = capabilityMask(spec.capabilities);
   const kept = spec.user.uid === 0 ? mask : 0n;
   const header = Buffer.alloc(8);
@@ -245,7 +335,7 @@ function pair(soft: number, hard: number): Buffer {
 }
 
 /** Tries the command in each directory of PATH, as execvp does. */
-function execOps(spec: ProcessSpec): Op[] {
+function execOps(spec: Pick<ProcessSpec, 'args' | 'env'>): Op[] {
   const [command = ''] = spec.args;
   const argv: Arg = { strings: spec.args };
   const envp: Arg = { strings: spec.env };

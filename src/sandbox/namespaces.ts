@@ -1,22 +1,25 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, existsSync, lstatSync, mkdirSync, openSync, renameSync, rmSync, rmdirSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
-import { Socket } from 'node:net';
+import { closeSync, existsSync, lstatSync, mkdirSync, openSync, rmSync, rmdirSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import path from 'node:path';
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
-import { makePipe } from '../linux/pipe';
+import { sealedFile } from '../linux/sealed-file';
+import { takeDescriptor } from '../linux/terminal';
 import type { BuildScope } from '../progress/events';
 import { BASE, interpreterFile, type Arch } from './init/interpreter';
 import { assemble, type Op, type Program } from './init/program';
-import { namespaceProgram, type SandboxPlaces } from './namespace-program';
-import type { ExitStatus, MountPoint, ProcessIo, ProcessSpec, Sandbox } from './sandbox';
+import { READY, REPORT_FD, SYNC_FD, TERMINAL_FD, enterProgram, namespaceProgram, type ProgramIo, type SandboxPlaces } from './namespace-program';
+import type { ContainerSandbox, EnterSpec, ExitStatus, MountPoint, ProcessIo, ProcessSpec } from './sandbox';
+import { Terminal, openStreams } from './streams';
 
 /** What init reported: see REPORT_FD in namespace-program.ts. */
 interface Report {
   readonly pid?: number | undefined;
+  /** True when the command waits for its turn. */
+  readonly isReady: boolean;
   readonly failure?: { readonly op: Op; readonly errno: string } | undefined;
   /** As wait(2) gives it. */
   readonly status?: number | undefined;
@@ -26,58 +29,80 @@ interface Report {
  * The sandbox for root: mount, PID, IPC and UTS namespaces of its own (network too where the step has none),
  * pivot_root, and the capabilities that the process may keep. One process sets it up; see init/interpreter.ts.
  */
-export class NamespaceSandbox implements Sandbox {
+export class NamespaceSandbox implements ContainerSandbox {
   readonly #places: SandboxPlaces;
   readonly #state: string;
   readonly #arch: Arch;
+  /**
+   * The init program. In memory and sealed, for what runs in a container could get hold of it by way of /proc/PID/exe, and
+   * write to a file of the host (CVE-2019-5736).
+   */
+  readonly #init: number;
 
-  /** @param state a directory of the store for mount places and the init program. */
+  /** @param state a directory of the store for mount places. */
   constructor(state: string) {
     if (process.arch !== 'x64' && process.arch !== 'arm64') {
       throw new MbuildError('SANDBOX_UNAVAILABLE', `mbuild has no sandbox for ${process.arch}`, { hint: 'it runs on x64 and arm64' });
     }
     this.#arch = process.arch;
+    this.#init = sealedFile('mbuild-init', interpreterFile(process.arch));
     this.#state = state;
     this.#places = { root: path.join(state, 'root'), files: path.join(state, 'files'), aside: path.join(state, 'aside'), stubs: path.join(state, 'stubs') };
   }
 
   async run(spec: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
     scope.signal.throwIfAborted();
-    const init = this.#prepare();
+    this.#makePlaces();
     const stubs = this.#stubsFor(spec);
     try {
-      return await this.#runOn(init, { ...this.#places, stubs }, spec, io, scope);
+      return await this.#execute(namespaceProgram(spec, { ...this.#places, stubs }, programIo(io)), spec, io, scope);
     } finally {
       removeMountPoints(spec);
       if (stubs !== this.#places.stubs) rmSync(stubs, { recursive: true, force: true });
     }
   }
 
-  async #runOn(init: string, places: SandboxPlaces, spec: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
-    const program = programOf(spec, places, this.#arch);
+  async enter(spec: EnterSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
+    scope.signal.throwIfAborted();
+    this.#makePlaces();
+    return this.#execute(enterProgram(spec, programIo(io)), spec, io, scope);
+  }
+
+  async #execute(ops: readonly Op[], spec: Pick<ProcessSpec, 'args' | 'cwd'>, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
+    const program = programOf(ops, this.#arch);
     const programFd = this.#programFile(program);
-    const stdout = makePipe();
-    const stderr = makePipe();
+    const streams = io.terminal === undefined ? openStreams(io) : undefined;
     let child: ChildProcess;
     try {
-      // Pipes of our own, for Node's are sockets, on which `> /dev/stdout` fails.
-      child = spawn(init, [], { stdio: [io.stdin === undefined ? 'ignore' : 'pipe', stdout.write, stderr.write, programFd, 'pipe'], detached: true, env: {} });
+      const [stdin = 'ignore', stdout = 'ignore', stderr = 'ignore'] = streams?.childEnds ?? [];
+      const turn = programIo(io).waits ? ['pipe' as const] : [];
+      child = spawn(`/proc/self/fd/${this.#init}`, [], { stdio: [stdin, stdout, stderr, programFd, 'pipe', ...turn], detached: true, env: {}, cwd: '/' });
     } finally {
-      for (const fd of [programFd, stdout.write, stderr.write]) closeSync(fd);
+      closeSync(programFd);
+      streams?.closeChildEnds();
     }
-    if (io.stdin !== undefined && child.stdin !== null) {
-      child.stdin.on('error', () => undefined); // the command may end without reading
-      io.stdin.pipe(child.stdin);
+    const terminals: Terminal[] = [];
+    const outputs = streams?.connect(io) ?? [];
+    let report: Report;
+    try {
+      report = await this.#supervise(child, program, scope, async (pid) => {
+        const terminal = io.terminal === undefined ? undefined : new Terminal(takeDescriptor(pid, TERMINAL_FD), io);
+        if (terminal !== undefined) terminals.push(terminal);
+        await io.prepare?.({ pid, resize: (size) => terminal?.resize(size) });
+      });
+    } finally {
+      await Promise.all([...outputs, ...terminals.map((terminal) => terminal.ended)]);
+      streams?.disconnect(io);
     }
-    const outputs = [pump(stdout.read, (data) => io.output('stdout', data)), pump(stderr.read, (data) => io.output('stderr', data))];
-    const report = await this.#supervise(child, program, scope);
-    await Promise.all(outputs);
     if (scope.signal.aborted) throw new MbuildError('CANCELED', 'the build was canceled', { cause: scope.signal.reason });
     return exitStatus(report, spec);
   }
 
-  /** Waits until the command and all its descendants are gone; on abort kills the PID namespace's init, and so all. */
-  async #supervise(child: ChildProcess, program: Program, scope: BuildScope): Promise<Report> {
+  /**
+   * Waits until the command and all its descendants are gone; on abort kills the PID namespace's init, and so all.
+   * A command that waits goes on when `prepare` has resolved; when that rejects, nothing is executed.
+   */
+  async #supervise(child: ChildProcess, program: Program, scope: BuildScope, prepare: (pid: number) => Promise<void>): Promise<Report> {
     const chunks: Buffer[] = [];
     const read = (): Report => readReport(Buffer.concat(chunks), program);
     const kill = (): void => {
@@ -89,35 +114,41 @@ export class NamespaceSandbox implements Sandbox {
         if (errnoOf(error) !== 'ESRCH') throw error;
       }
     };
-    const reports = child.stdio[4] as Readable;
+    const ends: readonly unknown[] = child.stdio;
+    const turn = ends[SYNC_FD] as Writable | undefined;
+    turn?.on('error', () => undefined); // the command may be gone already
+    let preparing: Promise<void> | undefined;
+    const reports = ends[REPORT_FD] as Readable;
     reports.on('data', (chunk: Buffer) => {
       chunks.push(chunk);
       if (scope.signal.aborted) kill();
+      const { pid, isReady } = read();
+      if (pid === undefined || !isReady || preparing !== undefined) return;
+      preparing = prepare(pid).then(() => void turn?.end('\n'), (error: unknown) => {
+        kill();
+        throw error;
+      });
+      preparing.catch(() => undefined); // awaited below
     });
     scope.signal.addEventListener('abort', kill);
     try {
       await new Promise<void>((resolve, reject) => {
-        child.on('error', (error) => reject(new MbuildError('SANDBOX_FAILED', `the sandbox's init could not be started: ${error.message}`, {
-          cause: error, hint: errnoOf(error) === 'EACCES' ? `programs must be allowed to run from ${this.#state} (is it mounted noexec?)` : undefined,
-        })));
+        child.on('error', (error) => reject(new MbuildError('SANDBOX_FAILED', `the sandbox's init could not be started: ${error.message}`, { cause: error })));
+        child.on('exit', () => turn?.destroy());
         child.on('close', () => resolve());
       });
+      await preparing;
     } finally {
       scope.signal.removeEventListener('abort', kill);
     }
     return read();
   }
 
-  /** Makes the directories and the init file once per store; returns the init file's path. */
-  #prepare(): string {
-    const init = path.join(this.#state, `init-${this.#arch}-1`);
-    if (existsSync(init)) return init;
+  /** Makes the directories, once per store. */
+  #makePlaces(): void {
+    if (existsSync(path.join(this.#places.stubs, STANDARD_POINTS.at(-1)?.path ?? ''))) return;
     for (const dir of Object.values(this.#places)) mkdirSync(dir, { recursive: true, mode: 0o755 });
     makeStubs(this.#places.stubs, STANDARD_POINTS);
-    const fresh = `${init}.${process.pid}`;
-    writeFileSync(fresh, interpreterFile(this.#arch), { mode: 0o755 });
-    renameSync(fresh, init);
-    return init;
   }
 
   /**
@@ -165,48 +196,44 @@ function makeStubs(dir: string, points: readonly MountPoint[]): void {
   }
 }
 
-function programOf(spec: ProcessSpec, places: SandboxPlaces, arch: Arch): Program {
+function programOf(ops: readonly Op[], arch: Arch): Program {
   try {
-    return assemble(namespaceProgram(spec, places), arch);
+    return assemble(ops, arch);
   } catch (error) {
     if (errnoOf(error) === 'E2BIG') throw new MbuildError('EXEC_FAILED', 'the command and its environment are too long', { cause: error });
     throw error;
   }
 }
 
-/** Hands on what arrives until every writer has closed the pipe. */
-function pump(fd: number, take: (data: Uint8Array) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = new Socket({ fd, readable: true, writable: false });
-    socket.on('data', take);
-    socket.on('error', reject);
-    socket.on('close', () => resolve());
-  });
+function programIo(io: ProcessIo): ProgramIo {
+  return { terminal: io.terminal, waits: io.terminal !== undefined || io.prepare !== undefined };
 }
 
 function readReport(bytes: Buffer, program: Program): Report {
-  let at = 0;
-  const next = (): bigint | undefined => {
-    if (at + 8 > bytes.length) return undefined;
-    at += 8;
-    return bytes.readBigUInt64LE(at - 8);
-  };
-  const isAddress = (value: bigint | undefined): value is bigint => value !== undefined && value >= BigInt(BASE);
-  const failureAt = (address: bigint): Report['failure'] => {
-    const op = program.opAt(address);
-    const errno = next();
-    return op === undefined || errno === undefined ? undefined : { op, errno: getSystemErrorName(Number(BigInt.asIntN(64, errno))) };
-  };
-
-  const first = next();
-  if (isAddress(first)) return { failure: failureAt(first) };
-  const second = next();
-  if (isAddress(second)) return { pid: Number(first), failure: failureAt(second), status: Number(next() ?? 0n) };
-  return { pid: first === undefined ? undefined : Number(first), status: second === undefined ? undefined : Number(second) };
+  let pid: number | undefined;
+  let status: number | undefined;
+  let failure: Report['failure'];
+  let isReady = false;
+  for (let at = 0; at + 8 <= bytes.length; at += 8) {
+    const word = bytes.readBigUInt64LE(at);
+    if (word >= BigInt(BASE)) {
+      if (at + 16 > bytes.length) break;
+      const op = program.opAt(word);
+      at += 8;
+      if (op !== undefined) failure = { op, errno: getSystemErrorName(Number(bytes.readBigInt64LE(at))) };
+    } else if (word === BigInt(READY)) {
+      isReady = true;
+    } else if (pid === undefined) {
+      pid = Number(word);
+    } else {
+      status = Number(word);
+    }
+  }
+  return { pid, isReady, failure, status };
 }
 
 /** @throws MbuildError when the command was never executed. */
-function exitStatus(report: Report, spec: ProcessSpec): ExitStatus {
+function exitStatus(report: Report, spec: Pick<ProcessSpec, 'args' | 'cwd'>): ExitStatus {
   if (report.failure !== undefined) throw failureError(report.failure.op, report.failure.errno, spec);
   if (report.status === undefined) throw new MbuildError('SANDBOX_FAILED', 'the sandbox ended without a report', { hint: 'something outside of mbuild killed it, perhaps for want of memory' });
   const signal = report.status & 0x7f;
@@ -215,7 +242,7 @@ function exitStatus(report: Report, spec: ProcessSpec): ExitStatus {
   return { code: 128 + signal, signal: name ?? `signal ${signal}` };
 }
 
-function failureError(op: Op, errno: string, spec: ProcessSpec): MbuildError {
+function failureError(op: Op, errno: string, spec: Pick<ProcessSpec, 'args' | 'cwd'>): MbuildError {
   const command = spec.args[0] ?? '';
   if (op.call === 'execve') {
     if (errno === 'ENOENT') {

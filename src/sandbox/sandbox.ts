@@ -53,7 +53,8 @@ export interface ProcessSpec {
   readonly mounts: readonly Mount[];
   /** Missing directories (parents first) and files that `mounts` need. */
   readonly mountPoints: readonly MountPoint[];
-  readonly network: NetworkMode;
+  /** `private` has a loopback alone until somebody connects it: see {@link ProcessIo.prepare}. */
+  readonly network: NetworkMode | 'private';
   readonly hostname: string;
   /** What the process may do as root; an ordinary user has none. */
   readonly capabilities: readonly Capability[];
@@ -66,10 +67,35 @@ export interface ProcessSpec {
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[] | undefined;
 }
 
+/** A process of a running container, whose namespaces another process enters. */
+export interface EnterSpec extends Pick<ProcessSpec, 'args' | 'env' | 'cwd' | 'user' | 'capabilities' | 'ulimits'> {
+  /** Its id on the host. */
+  readonly pid: number;
+}
+
+/** Columns and rows. */
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/** A sandbox whose mounts and namespaces are there, and whose command has not begun. */
+export interface PreparedProcess {
+  /** On the host. It is the first process of its PID namespace, but for one that entered another's. */
+  readonly pid: number;
+  /** Tells the terminal its size; nothing happens where there is none. */
+  resize(size: TerminalSize): void;
+}
+
 /** Where a process's standard streams go. `stdin` absent means an empty one. */
 export interface ProcessIo {
   readonly stdin?: NodeJS.ReadableStream | undefined;
-  readonly output: (stream: 'stdout' | 'stderr', data: Uint8Array) => void;
+  /** No more is read of a stream until what is returned resolves; when it rejects, the stream is closed. */
+  readonly output: (stream: 'stdout' | 'stderr', data: Uint8Array) => void | Promise<void>;
+  /** A terminal of the sandbox's own instead of three streams; all that is written to it comes as `stdout`. */
+  readonly terminal?: TerminalSize | undefined;
+  /** The command begins when this has resolved, and never when it rejects. */
+  readonly prepare?: ((process: PreparedProcess) => void | Promise<void>) | undefined;
 }
 
 /** How a process ended: `code` as the shell would show it (128 + signal when one killed it). */
@@ -88,4 +114,14 @@ export interface Sandbox {
    * @throws MbuildError EXEC_NOT_FOUND, SANDBOX_FAILED, SANDBOX_UNAVAILABLE, CANCELED (when `scope.signal` is aborted).
    */
   run(spec: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus>;
+}
+
+/** A sandbox that other processes can enter while it runs. */
+export interface ContainerSandbox extends Sandbox {
+  /**
+   * Runs one more process in the namespaces of a running one. When it settles, that process is gone; what it
+   * started and left behind stays with the container.
+   * @throws MbuildError as {@link Sandbox.run}.
+   */
+  enter(spec: EnterSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus>;
 }
