@@ -11,7 +11,7 @@ import { Lease } from './images/lease';
 import { imageConfig } from './build/image';
 import type { BuildOptions, BuildResult } from './build/options';
 import { findBase, solveOptions } from './build/inputs';
-import { exportImage, wantsStore } from './build/outputs';
+import { exportImage, wantsImage, wantsStore } from './build/outputs';
 import { hostPlatform } from './oci/platform';
 import { formatReference, parseReference } from './oci/reference';
 import { vertexIds, withRow, type BuildScope, type VertexId } from './progress/events';
@@ -41,7 +41,7 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
     const solution = await solve(graph, servicesOf(engine, lease), solveOptions(options, context), newVertex, watched);
     const image = await recordImage(graph, solution, options, names, engine, newVertex, watched);
     const descriptor = await exportImage(image, names, options, engine, newVertex, watched);
-    return { imageId: image.id, descriptor, names, steps: await stepResults(graph, solution), warnings };
+    return { imageId: wantsImage(options) ? image.id : undefined, descriptor, names, steps: await stepResults(graph, solution), warnings };
   } finally {
     context.close();
     lease.release();

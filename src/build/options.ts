@@ -69,8 +69,8 @@ export interface StepResult {
 
 /** What a build made. */
 export interface BuildResult {
-  /** The image id: digest of the config. Absent when only files were asked for (`--output type=local`). */
-  readonly imageId: Digest;
+  /** The image id: digest of the config. Absent when only files were asked for (`--output type=local` or `tar`). */
+  readonly imageId: Digest | undefined;
   readonly descriptor: Descriptor;
   readonly names: readonly string[];
   readonly steps: readonly StepResult[];

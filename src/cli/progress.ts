@@ -1,5 +1,5 @@
 import { chooseRenderer, type ProgressMode } from '../progress/choose';
-import type { BuildScope, EventSink, VertexId } from '../progress/events';
+import type { BuildScope } from '../progress/events';
 import type { Host } from './host';
 
 /** Milliseconds between two ticks of a renderer. */
@@ -18,24 +18,4 @@ export async function withProgress<T>(host: Host, mode: ProgressMode, work: (sco
     // Results come after the progress, where both are shown on one terminal, but do not wait for a reader that sleeps.
     await Promise.race([host.err.drain(), new Promise((resolve) => { setTimeout(resolve, TICK).unref(); })]);
   }
-}
-
-/** One row around one piece of work: it begins, and ends well or not. */
-export async function asRow<T>(scope: BuildScope, id: VertexId, name: string, work: (id: VertexId) => Promise<T>): Promise<T> {
-  const { events } = scope;
-  events({ kind: 'vertex', id, name });
-  events({ kind: 'started', id, time: Date.now() });
-  try {
-    const result = await work(id);
-    events({ kind: 'done', id, time: Date.now(), cached: false });
-    return result;
-  } catch (error) {
-    fail(events, id, error, scope.signal.aborted);
-    throw error;
-  }
-}
-
-function fail(events: EventSink, id: VertexId, error: unknown, canceled: boolean): void {
-  const message = error instanceof Error ? error.message : String(error);
-  events({ kind: 'failed', id, time: Date.now(), error: message, canceled });
 }

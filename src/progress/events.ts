@@ -40,7 +40,7 @@ export function vertexIds(): () => VertexId {
   return () => next++;
 }
 
-/** Does a piece of work as a row of progress. */
+/** Does a piece of work as a row of progress: it begins, and ends well or not. */
 export async function withRow<T>(name: string, id: VertexId, scope: BuildScope, work: (id: VertexId) => Promise<T>): Promise<T> {
   scope.events({ kind: 'vertex', id, name });
   scope.events({ kind: 'started', id, time: Date.now() });
@@ -49,7 +49,7 @@ export async function withRow<T>(name: string, id: VertexId, scope: BuildScope, 
     scope.events({ kind: 'done', id, time: Date.now(), cached: false });
     return result;
   } catch (error) {
-    scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error) });
+    scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error), canceled: scope.signal.aborted });
     throw error;
   }
 }

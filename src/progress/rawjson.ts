@@ -22,7 +22,7 @@ export type RawLine = { readonly version: typeof RAWJSON_VERSION } & (
   | { readonly kind: 'failed'; readonly id: number; readonly time: string; readonly error: string; readonly canceled?: boolean | undefined }
   | { readonly kind: 'warning'; readonly diagnostic: ErrorJson }
   /** The last line of a build that went well. */
-  | { readonly kind: 'result'; readonly imageId: string; readonly digest: string; readonly names: readonly string[] }
+  | { readonly kind: 'result'; readonly imageId: string | undefined; readonly digest: string; readonly names: readonly string[] }
   /** The last line of a build that failed. */
   | { readonly kind: 'error'; readonly error: ErrorJson }
 );

@@ -6,7 +6,7 @@ import { applyLayer, completeApplied } from '../../src/layer/apply';
 import type { Applied, ApplySource } from '../../src/layer/layer';
 import { isMbuildError } from '../../src/diagnostics/error';
 import { getXattr, listXattrs } from '../../src/linux/xattr';
-import { digestOf } from '../../src/oci/digest';
+import { digestOf, type DiffID } from '../../src/oci/digest';
 import { LIMITS, describeTree, needsRoot, tarOf, useDirectory, whenRoot, type Member } from './trees';
 
 const dir = useDirectory();
@@ -273,6 +273,12 @@ describe('a hostile layer', () => {
     await expect(apply(gzipSync(sample).subarray(0, 60), { compression: 'gzip' })).rejects.toMatchObject({ code: 'ARCHIVE_INVALID' });
     await expect(apply(execFileSync('zstd', ['-cq'], { input: sample }).subarray(0, 40), { compression: 'zstd' })).rejects.toMatchObject({ code: 'ARCHIVE_INVALID' });
     await expect(apply(sample.subarray(0, 512), { length: 1024 })).rejects.toMatchObject({ code: 'ARCHIVE_INVALID' });
+  });
+
+  it('that its digest vouches for may end without the padding of its last file', async () => {
+    const bytes = tarOf({ path: 'a', content: 'x'.repeat(33) }).subarray(0, 512 + 33);
+    await apply(bytes, { diffId: digestOf(bytes) as string as DiffID });
+    expect(readFileSync(`${dir()}/out/a`, 'utf8')).toBe('x'.repeat(33));
   });
 
   it('of any damaged bytes ends in one error of ours or is a tar', async () => {

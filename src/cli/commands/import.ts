@@ -1,6 +1,7 @@
 import { importImage } from '../../images/import';
+import { withRow } from '../../progress/events';
 import { defineCommand } from '../command';
-import { asRow, withProgress } from '../progress';
+import { withProgress } from '../progress';
 import { fullName, readPlatformFlag, withServices } from '../services';
 
 export const command = defineCommand({
@@ -14,7 +15,7 @@ export const command = defineCommand({
     platform: { kind: 'string', value: 'OS/ARCH', help: 'Platform of the image' },
   },
   run: ({ flags, positionals: [file = '-', name] }, host) => withServices(host, flags, async (services) => {
-    const image = await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) => asRow(scope, 1, `importing ${file}`, (id) => importImage({
+    const image = await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) => withRow(`importing ${file}`, 1, scope, (id) => importImage({
       source: file === '-' ? { stream: host.stdin() } : { path: file },
       label: file,
       name: name === undefined ? undefined : fullName(name),

@@ -1,8 +1,9 @@
 import { loadImages, type LoadSource } from '../../images/load';
 import { MbuildError } from '../../diagnostics/error';
+import { withRow } from '../../progress/events';
 import { defineCommand } from '../command';
 import type { Host } from '../host';
-import { asRow, withProgress } from '../progress';
+import { withProgress } from '../progress';
 import { readPlatformFlag, shortName, withServices } from '../services';
 
 export const command = defineCommand({
@@ -19,7 +20,7 @@ export const command = defineCommand({
     const source = sourceOf(flags.input, host);
     const platform = readPlatformFlag(flags.platform);
     const loaded = await withProgress(host, flags.quiet || !host.err.isTTY ? 'quiet' : 'auto', (scope) =>
-      asRow(scope, 1, `loading ${flags.input ?? 'standard input'}`, (id) => loadImages(source, services, id, scope, platform)));
+      withRow(`loading ${flags.input ?? 'standard input'}`, 1, scope, (id) => loadImages(source, services, id, scope, platform)));
     for (const { image, names } of loaded) {
       if (names.length === 0) host.out.write(`Loaded image ID: ${image.id}\n`);
       for (const name of names) host.out.write(`Loaded image: ${shortName(name)}\n`);

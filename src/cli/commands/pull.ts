@@ -2,8 +2,9 @@ import { MbuildError } from '../../diagnostics/error';
 import { pullImage } from '../../images/pull';
 import { formatReference, parseReference, type Reference } from '../../oci/reference';
 import type { Registry } from '../../registry/registry';
+import { withRow } from '../../progress/events';
 import { defineCommand } from '../command';
-import { asRow, withProgress } from '../progress';
+import { withProgress } from '../progress';
 import { readPlatformFlag, withServices, fullName, shortName } from '../services';
 
 export const command = defineCommand({
@@ -22,7 +23,7 @@ export const command = defineCommand({
     for (const ref of flags['all-tags'] ? await everyTag(reference, services.registry, host.signal) : [reference]) {
       const name = shortName(formatReference(ref));
       const pulled = await withProgress(host, flags.quiet ? 'quiet' : 'auto', (scope) =>
-        asRow(scope, 1, `pulling ${name}`, (id) => pullImage({ ref, platform }, services, services.registry, id, scope)));
+        withRow(`pulling ${name}`, 1, scope, (id) => pullImage({ ref, platform }, services, services.registry, id, scope)));
       if (!flags.quiet) {
         host.out.write(`Digest: ${pulled.descriptor.digest}\nStatus: ${pulled.changed ? 'Downloaded newer image' : 'Image is up to date'} for ${name}\n`);
       }

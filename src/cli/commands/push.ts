@@ -1,8 +1,9 @@
 import { MbuildError } from '../../diagnostics/error';
 import { pushExporter } from '../../output/push';
 import { formatReference, parseReference } from '../../oci/reference';
+import { withRow } from '../../progress/events';
 import { defineCommand } from '../command';
-import { asRow, withProgress } from '../progress';
+import { withProgress } from '../progress';
 import { findImage, fullName, shortName, withServices } from '../services';
 
 export const command = defineCommand({
@@ -20,7 +21,7 @@ export const command = defineCommand({
       const image = findImage(services, name);
       const exporter = pushExporter({ mountFrom: [...image.names, ...image.repoDigests] }, services, services.registry);
       const { descriptors: [descriptor] } = await withProgress(host, flags.quiet ? 'quiet' : 'auto', (scope) =>
-        asRow(scope, 1, `pushing ${shortName(name)}`, (id) => exporter.export([{ image, names: [name] }], id, scope)));
+        withRow(`pushing ${shortName(name)}`, 1, scope, (id) => exporter.export([{ image, names: [name] }], id, scope)));
       if (flags.quiet) host.out.write(`${name}\n`);
       else host.out.write(`${parseReference(name)?.tag ?? shortName(name)}: digest: ${descriptor?.digest ?? ''} size: ${descriptor?.size ?? 0}\n`);
     }

@@ -4,9 +4,10 @@ import { dockerExporter } from '../../output/docker';
 import type { Outgoing } from '../../output/exporter';
 import { ociExporter } from '../../output/oci';
 import { formatReference, parseReference } from '../../oci/reference';
+import { withRow } from '../../progress/events';
 import { defineCommand } from '../command';
 import type { Host } from '../host';
-import { asRow, withProgress } from '../progress';
+import { withProgress } from '../progress';
 import { findImage, withServices } from '../services';
 
 export const command = defineCommand({
@@ -23,7 +24,7 @@ export const command = defineCommand({
     const images = outgoing(positionals.map((text) => ({ image: findImage(services, text), text })));
     const exporter = flags.format === 'oci' ? ociExporter({ destination }, services) : dockerExporter({ destination }, services);
     await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) =>
-      asRow(scope, 1, `saving ${positionals.join(', ')}`, (id) => exporter.export(images, id, scope)));
+      withRow(`saving ${positionals.join(', ')}`, 1, scope, (id) => exporter.export(images, id, scope)));
     return 0;
   }),
 });

@@ -93,7 +93,10 @@ export class TarReader {
 
   /** Call when there is no more. */
   finish(): void {
-    const clean = this.#state.kind === 'finished' || (this.#state.kind === 'header' && this.#pendingLength === 0 && !this.#next.expected);
+    const state = this.#state;
+    // Writers that never close their archive, umoci among them, leave out even the padding of the last file; Go's reader minds neither.
+    const inPadding = state.kind === 'skip' && state.left < BLOCK && this.options.endRequired !== true;
+    const clean = state.kind === 'finished' || inPadding || (state.kind === 'header' && this.#pendingLength === 0 && !this.#next.expected);
     if (!clean) throw invalid('it ends in the middle of an entry', this.offset);
     if (this.options.endRequired === true && this.#zeroBlocks === 0) {
       throw invalid(this.offset === 0 ? 'it is empty' : 'it has no end mark', this.offset);
