@@ -28,6 +28,7 @@ export type ErrorCode =
   | 'REGISTRY_UNREACHABLE' | 'REGISTRY_DENIED' | 'REGISTRY_FAILED' | 'TLS_FAILED'
   | 'DIGEST_MISMATCH' | 'SIZE_MISMATCH' | 'ARCHIVE_INVALID' | 'ARCHIVE_UNSAFE' | 'LIMIT_EXCEEDED'
   | 'STORE_UNUSABLE' | 'STORE_CORRUPT' | 'STORE_LOCKED' | 'NO_SPACE' | 'PERMISSION_DENIED' | 'IO_FAILED'
+  | 'CHECK_FAILED'          // `check=error=true` and a rule is violated
   | 'SECRET_MISSING' | 'NOT_ALLOWED' | 'UNSUPPORTED' | 'CANCELED' | 'INTERNAL';
 
 /** What an MbuildError may know besides its message. */

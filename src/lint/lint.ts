@@ -1,0 +1,78 @@
+import { MbuildError, type Diagnostic } from '../diagnostics/error';
+import type { SourceRange } from '../diagnostics/range';
+import type { Dockerfile, Instruction, Stage } from '../dockerfile/instruction';
+import { namedStage, reachableStages } from '../graph/stages';
+import { globalExpander, stageBases } from './base';
+import { commentReader } from './comments';
+import { checkConfig, directiveRange, isOn, withComments, type CheckConfig } from './config';
+import { globalValues } from './globals';
+import { ruleUrl, type LintOptions, type Report, type Rule, type Subject } from './rule';
+import { RULES } from './rules';
+import { StageScope } from './scope';
+
+export type { LintBase, LintOptions } from './rule';
+
+/**
+ * What the rules have against a Dockerfile: warnings with the rule's name as code, by line, then in the order of the rules.
+ * Time is linear in the file. Mistakes that stop a build are not looked for, and are no obstacle.
+ * @throws MbuildError DOCKERFILE_SEMANTIC or USAGE when `check=` makes no sense; nothing else.
+ */
+export function lintDockerfile(dockerfile: Dockerfile, options: LintOptions): Diagnostic[] {
+  const config = checkConfig(dockerfile, options.buildArgs);
+  if (config.skip === 'all' && config.experimental !== 'all' && config.experimental.size === 0) return [];
+  const subject = subjectOf(dockerfile, options);
+  const findings: Diagnostic[] = [];
+  const reports = new Map(RULES.map((rule) => [rule, reportFor(rule, subject, config, findings)]));
+  for (const [rule, report] of reports) rule.file?.(subject, report);
+  for (const stage of stagesToCheck(subject)) for (const [rule, report] of reports) rule.stage?.(stage, subject, report);
+  walkStages(subject, reports);
+  return findings.toSorted(byPlace);
+}
+
+/** The error that `check=error=true` makes of warnings; `undefined` when it is not set or there are none. */
+export function checkViolation(dockerfile: Dockerfile, warnings: readonly Diagnostic[], buildArgs: LintOptions['buildArgs']): MbuildError | undefined {
+  const names = [...new Set(warnings.map(({ code }) => code))];
+  if (names.length === 0 || !checkConfig(dockerfile, buildArgs).error) return undefined;
+  const place = dockerfile.directives.check === undefined ? {} : { file: dockerfile.file, range: directiveRange(dockerfile) };
+  return new MbuildError('CHECK_FAILED', `lint violation found for rules: ${names.join(', ')}`, { ...place, hint: 'correct them, or skip them with # check=skip=RULE' });
+}
+
+function subjectOf(dockerfile: Dockerfile, options: LintOptions): Subject {
+  const globals = globalValues(dockerfile, options);
+  return { dockerfile, options, globals, bases: stageBases(dockerfile, globals, options), commentsOf: commentReader(dockerfile) };
+}
+
+function reportFor(rule: Rule, { dockerfile, commentsOf }: Subject, config: CheckConfig, findings: Diagnostic[]): Report {
+  return (instruction: Instruction, message: string, range: SourceRange = instruction.range) => {
+    if (!isOn(rule, withComments(config, commentsOf(instruction)))) return;
+    findings.push({ severity: 'warning', code: rule.name, message, file: dockerfile.file, range, url: ruleUrl(rule.name) });
+  };
+}
+
+function walkStages(subject: Subject, reports: ReadonlyMap<Rule, Report>): void {
+  const scopes = new Map<Stage, StageScope>();
+  const rules = [...reports].filter(([rule]) => rule.instruction !== undefined);
+  const sources = { escape: subject.dockerfile.directives.escape, globals: subject.globals, buildArgs: subject.options.buildArgs };
+  for (const stage of stagesToCheck(subject)) {
+    const base = subject.bases[stage.index];
+    const scope = new StageScope(base, base?.kind === 'stage' ? scopes.get(base.stage) : undefined, sources);
+    for (const instruction of stage.instructions) {
+      for (const [rule, report] of rules) rule.instruction?.(instruction, scope, subject, report);
+      scope.apply(instruction);
+    }
+    scopes.set(stage, scope);
+  }
+}
+
+/** The stages that the target needs, in order of the file. */
+function stagesToCheck({ dockerfile, globals, options: { target, allStages } }: Subject): Stage[] {
+  const { stages } = dockerfile;
+  if (allStages === true && target === undefined) return [...stages];
+  const named = target === undefined ? undefined : namedStage(dockerfile, target, stages.length) ?? (/^\d+$/.test(target) ? stages[Number(target)] : undefined);
+  const wanted = named ?? stages.at(-1);
+  return wanted === undefined ? [] : reachableStages(dockerfile, wanted, globalExpander(dockerfile, globals)).toSorted((a, b) => a.index - b.index);
+}
+
+function byPlace(a: Diagnostic, b: Diagnostic): number {
+  return (a.range?.start.line ?? 0) - (b.range?.start.line ?? 0);
+}

@@ -1,0 +1,12 @@
+import { allInstructions, type Rule } from '../rule';
+
+/** A label can be asked for; the author of an image hardly. */
+export const maintainerDeprecated: Rule = {
+  name: 'MaintainerDeprecated',
+  description: 'The MAINTAINER instruction is deprecated, use a label instead to define an image author',
+  file: ({ dockerfile }, report) => {
+    for (const instruction of allInstructions(dockerfile)) {
+      if (instruction.keyword === 'MAINTAINER') report(instruction, 'Maintainer instruction is deprecated in favor of using label');
+    }
+  },
+};
