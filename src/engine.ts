@@ -9,8 +9,7 @@ import { FileLayerIndex } from './images/file-layer-index';
 import type { ImageServices } from './images/services';
 import { Threads } from './linux/threads';
 import type { Registry } from './registry/registry';
-import { RegistryClient, type RegistryOptions } from './registry/client';
-import { NamespaceSandbox } from './sandbox/namespaces';
+import type { RegistryOptions } from './registry/client';
 import type { ContainerSandbox } from './sandbox/sandbox';
 import { OverlaySnapshotter } from './snapshot/overlay';
 
@@ -42,20 +41,19 @@ export function openEngine(options: EngineOptions): Engine {
   const content = new LocalContentStore(root);
   const layers = new FileLayerIndex(root);
   const threads = new Threads();
-  const registry = lazily(() => new RegistryClient(options.registry));
-  const sandbox = lazily(() => new NamespaceSandbox(path.join(root, 'sandbox')));
+  // A build that finds everything in its cache needs neither.
+  const registry = later<Registry>(async () => new (await import('./registry/client')).RegistryClient(options.registry));
+  const sandbox = later<ContainerSandbox>(async () => new (await import('./sandbox/namespaces')).NamespaceSandbox(path.join(root, 'sandbox')));
   return {
     root, content, layers, threads,
     xattrs: 'trusted',
     images: new FileImageStore(root, content, layers),
     snapshots: new OverlaySnapshotter(root, 'trusted'),
     cache: new FileCacheStore(root, options.onCorruptRecord),
-    sandbox: { run: (spec, io, scope) => sandbox.get().run(spec, io, scope), enter: (spec, io, scope) => sandbox.get().enter(spec, io, scope) },
-    get registry() {
-      return registry.get();
-    },
+    sandbox: sandbox.service,
+    registry: registry.service,
     async close() {
-      await Promise.all([threads.close(), registry.made()?.close()]);
+      await Promise.all([threads.close(), (await registry.made())?.close()]);
     },
   };
 }
@@ -70,8 +68,19 @@ function makeStore(root: string): void {
   }
 }
 
-/** A service that is made when it is first asked for. */
-function lazily<T>(make: () => T): { readonly get: () => T; readonly made: () => T | undefined } {
-  let value: T | undefined;
-  return { get: () => (value ??= make()), made: () => value };
+/** A service whose methods all return promises, loaded and made at the first call. */
+interface Later<T> {
+  readonly service: T;
+  readonly made: () => Promise<T> | undefined;
+}
+
+function later<T extends object>(make: () => Promise<T>): Later<T> {
+  let made: Promise<T> | undefined;
+  const service = new Proxy({} as T, {
+    get: (_, method) => async (...args: readonly unknown[]) => {
+      const real = await (made ??= make()) as Record<PropertyKey, (...given: readonly unknown[]) => unknown>;
+      return real[method]?.(...args);
+    },
+  });
+  return { service, made: () => made };
 }

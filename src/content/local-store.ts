@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { MbuildError, errnoOf } from '../diagnostics/error';
@@ -151,6 +150,7 @@ function missing(digest: Digest): MbuildError {
 async function writeHashed(file: string, source: AsyncIterable<Uint8Array>, limit = Infinity): Promise<{ digest: Digest; size: number }> {
   const hash = createHash('sha256');
   let size = 0;
+  const { open } = await import('node:fs/promises');
   const handle = await open(file, 'wx', 0o600);
   try {
     for await (const chunk of source) {

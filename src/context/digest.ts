@@ -5,6 +5,7 @@ import type { Threads } from '../linux/threads';
 import { digestOf, type Digest } from '../oci/digest';
 import { hashFiles, type FileContent, type FileToHash, type HashedFile } from './hash-files';
 import type { SelectedEntry, Selection } from './selection';
+import { isSelectionSettled, selectionSignature } from './selection-memo';
 import type { KnownContents, SourceTree } from './source-tree';
 import type { contextTasks } from './tasks';
 
@@ -30,8 +31,8 @@ export interface EntryRecord {
 
 export interface SelectionDigest {
   readonly digest: Digest;
-  /** What was hashed, in order: to be stored with the result, so that a later miss can be explained. */
-  readonly entries: readonly EntryRecord[];
+  /** What was hashed, in order: to be stored with the result, so that a later miss can be explained. Made when it is asked for. */
+  readonly entries: () => Promise<readonly EntryRecord[]>;
 }
 
 // Below this, a worker's message and start cost more than the hashing.
@@ -46,7 +47,18 @@ const BATCH_BYTES = 16 * 1024 * 1024;
  * @param threads used when there is much to hash; without them everything is hashed at once, here.
  */
 export async function digestSelection(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known'>, threads?: Threads): Promise<SelectionDigest> {
-  const contents = await contentsOf(selection.sources.flatMap((source) => source.entries), tree.known, threads);
+  const { known } = tree;
+  const signature = known === undefined ? undefined : selectionSignature(selection);
+  const remembered = signature === undefined ? undefined : known?.selections.get(signature);
+  if (remembered !== undefined) return { digest: remembered, entries: () => describe(selection, tree, threads).then(({ entries }) => entries) };
+  const { entries, digest, wasKnown } = await describe(selection, tree, threads);
+  if (signature !== undefined && wasKnown && isSelectionSettled(selection, Date.now())) known?.selections.put(signature, digest);
+  return { digest, entries: () => Promise.resolve(entries) };
+}
+
+/** Reads what is not known, and hashes all that shows in the result. `wasKnown`: nothing had to be read. */
+async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known'>, threads: Threads | undefined): Promise<{ entries: EntryRecord[]; digest: Digest; wasKnown: boolean }> {
+  const { contents, wasKnown } = await contentsOf(selection.sources.flatMap((source) => source.entries), tree.known, threads);
   const entries: EntryRecord[] = [];
   let text = `selection 1|${selection.sources.length}\n`;
   selection.sources.forEach((source, index) => {
@@ -57,7 +69,7 @@ export async function digestSelection(selection: Selection, tree: Pick<SourceTre
       text += frameRecord(record);
     }
   });
-  return { digest: digestOf(Buffer.from(text, 'latin1')), entries };
+  return { digest: digestOf(Buffer.from(text, 'latin1')), entries, wasKnown };
 }
 
 /** No two records are the same text: what may hold any character comes with its length, the rest holds no `|`. */
@@ -97,7 +109,7 @@ function typeOf(stats: Stats): Exclude<EntryRecord['type'], 'link'> {
 }
 
 /** The contents of the files among entries, each at its entry's index: from the cache where a file is unchanged, else by reading it. */
-async function contentsOf(entries: readonly SelectedEntry[], known: KnownContents | undefined, threads: Threads | undefined): Promise<readonly (FileContent | undefined)[]> {
+async function contentsOf(entries: readonly SelectedEntry[], known: KnownContents | undefined, threads: Threads | undefined): Promise<{ contents: readonly (FileContent | undefined)[]; wasKnown: boolean }> {
   const nameFrom = (known?.root.length ?? 0) + 1;
   const unknown: number[] = [];
   const contents = entries.map(({ hostPath, stats, linkTo }, index): FileContent | undefined => {
@@ -106,7 +118,7 @@ async function contentsOf(entries: readonly SelectedEntry[], known: KnownContent
     if (content === undefined) unknown.push(index);
     return content;
   });
-  if (unknown.length === 0) return contents;
+  if (unknown.length === 0) return { contents, wasKnown: true };
 
   const hashedAt = Date.now();
   const files = unknown.flatMap((index) => entries[index] ?? []);
@@ -118,7 +130,7 @@ async function contentsOf(entries: readonly SelectedEntry[], known: KnownContent
     if (content.steady) known?.cache.put(file.hostPath.slice(nameFrom), file.stats, content, hashedAt);
   });
   known?.cache.save();
-  return contents;
+  return { contents, wasKnown: false };
 }
 
 async function hashAll(files: readonly FileToHash[], threads: Threads | undefined): Promise<HashedFile[]> {

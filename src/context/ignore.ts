@@ -97,13 +97,33 @@ function cleanPattern(pattern: string): string {
 }
 
 class OrderedRules implements IgnoreRules {
-  constructor(private readonly rules: readonly CompiledRule[]) {}
+  /** Deeper paths match a rule only through a folder above them; `Infinity` with `**`. */
+  readonly #deepest: number;
+  /** What holds below the deepest level, by the state of the folder. */
+  readonly #inherited = new WeakMap<IgnoreState, IgnoreResult>();
+
+  constructor(private readonly rules: readonly CompiledRule[]) {
+    this.#deepest = Math.max(0, ...rules.map(({ clean }) => (clean.includes('**') ? Infinity : clean.split('/').length)));
+  }
 
   get isEmpty(): boolean {
     return this.rules.length === 0;
   }
 
   match(path: RawPath, _isDirectory: boolean, parent?: IgnoreState): IgnoreResult {
+    if (parent !== undefined && depthOf(path) > this.#deepest) {
+      const known = this.#inherited.get(parent);
+      if (known !== undefined) return known;
+      const result = this.#match(path, parent);
+      // Below, nothing but the folder's state decides, so one result serves all that is in it.
+      const inherited: IgnoreResult = { ...result, state: parent };
+      this.#inherited.set(parent, inherited);
+      return inherited;
+    }
+    return this.#match(path, parent);
+  }
+
+  #match(path: RawPath, parent: IgnoreState | undefined): IgnoreResult {
     const above = parent === undefined ? parentsOf(path) : [];
     const state: boolean[] = [];
     let ignored = false;
@@ -133,6 +153,12 @@ function mayMatchBelow(pattern: string, folder: string): boolean {
   if (firstMeta === -1) return `${pattern}/`.startsWith(folder) || folder.startsWith(`${pattern}/`);
   const plain = parts.slice(0, firstMeta).map((part) => `${part}/`).join('');
   return plain.startsWith(folder) || folder.startsWith(plain);
+}
+
+function depthOf(path: RawPath): number {
+  let depth = 1;
+  for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1)) depth++;
+  return depth;
 }
 
 /** `a`, `a/b` for `a/b/c`. */

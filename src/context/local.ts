@@ -6,7 +6,8 @@ import { resolvePath, type Found, type TreeLookup } from '../snapshot/resolve';
 import type { ViewEntry } from '../snapshot/view';
 import { parseIgnoreFile, type IgnoreRules, type IgnoreState } from './ignore';
 import type { HidingRule, KnownContents, SourceTree } from './source-tree';
-import { StatCache } from './stat-cache';
+import { SelectionMemo } from './selection-memo';
+import { StatCache, cacheFile } from './stat-cache';
 
 /** An ignore file, read. */
 export interface IgnoreFile {
@@ -55,7 +56,7 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
   constructor(directory: string, private readonly ignore?: IgnoreFile | undefined, options: ContextOptions = {}) {
     this.path = contextRoot(directory);
     this.title = options.title ?? 'the build context';
-    this.known = options.statCaches === undefined ? undefined : { cache: StatCache.load(options.statCaches, this.path), root: this.path };
+    this.known = options.statCaches === undefined ? undefined : knownContents(options.statCaches, this.path);
     const stats = lstatOf(this.path);
     if (stats === undefined || !stats.isDirectory()) throw notADirectory(directory);
     this.root = { entry: { path: '/', hostPath: this.path, stats }, state: this.#rules === undefined ? undefined : [], children: new Map() };
@@ -186,6 +187,11 @@ function contextRoot(directory: string): RawPath {
     if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENOTDIR') throw error;
     throw new MbuildError('CONTEXT_NOT_FOUND', `build context ${directory} does not exist`, { cause: error });
   }
+}
+
+/** What is remembered of a directory: two files in the folder, named by its path. */
+function knownContents(folder: string, root: RawPath): KnownContents {
+  return { root, cache: StatCache.load(folder, root), selections: new SelectionMemo(`${cacheFile(folder, root)}.selections`) };
 }
 
 function notADirectory(directory: string): MbuildError {

@@ -4,7 +4,6 @@ import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { Readable } from 'node:stream';
 import type { SourceFile } from '../diagnostics/range';
-import { unpackContext } from './archive';
 import { LocalContext, loadIgnoreFile } from './local';
 
 /** Where the build's files come from. */
@@ -54,7 +53,7 @@ async function directoryOf(source: ContextSource): Promise<{ readonly directory:
   if (source.kind === 'git' || source.kind === 'http') throw new MbuildError('UNSUPPORTED', `a build context from ${source.kind === 'git' ? 'git' : 'the network'} is not supported yet`, { hint: 'fetch it and give the directory' });
   const directory = mkdtempSync(path.join(tmpdir(), 'mbuild-context-'));
   try {
-    if (source.kind === 'stream') await unpackContext(Readable.from(source.stream), directory);
+    if (source.kind === 'stream') await (await import('./archive')).unpackContext(Readable.from(source.stream), directory);
     return { directory, isTemporary: true };
   } catch (error) {
     rmSync(directory, { recursive: true, force: true });

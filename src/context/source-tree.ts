@@ -1,6 +1,7 @@
 import type { RawPath } from '../linux/paths';
 import { childPath } from '../snapshot/marks';
 import type { MergedView, ViewEntry } from '../snapshot/view';
+import type { SelectionMemo } from './selection-memo';
 import type { StatCache } from './stat-cache';
 
 /** A tree that COPY takes files from. Paths are `/`-rooted; symlinks lead nowhere but into the tree. */
@@ -24,6 +25,8 @@ export interface SourceTree {
 /** A cache of content hashes; files are named by their path below `root`, an absolute path on the host. */
 export interface KnownContents {
   readonly cache: StatCache;
+  /** Digests of whole selections. */
+  readonly selections: SelectionMemo;
   readonly root: RawPath;
 }
 

@@ -38,21 +38,33 @@ const COARSE_TICK_MS = 2_100;
  * the file changed in the same tick of the clock in which it was hashed: such an entry is not kept.
  */
 export class StatCache {
-  /** Files as they were read, by name; a number is an index into the columns. */
-  readonly #files: Map<RawPath, number | Known>;
-  readonly #columns: Columns;
   readonly #used = new Set<RawPath>();
+  #loaded: { readonly files: Map<RawPath, number | Known>; readonly columns: Columns } | undefined;
   #changed = false;
 
-  private constructor(private readonly file: string) {
-    const { names, ...columns } = readColumns(file);
-    this.#columns = columns;
-    this.#files = new Map(names.map((name, index) => [name, index]));
+  /** @param file read when it is first asked; what cannot be read is empty. */
+  private constructor(private readonly file: string) {}
+
+  /** Files as they were read, by name; a number is an index into the columns. */
+  get #files(): Map<RawPath, number | Known> {
+    return this.#load().files;
   }
 
-  /** @param folder of all such caches. @param root the directory, absolute and without symlinks. What cannot be read is empty. */
+  get #columns(): Columns {
+    return this.#load().columns;
+  }
+
+  #load(): { readonly files: Map<RawPath, number | Known>; readonly columns: Columns } {
+    if (this.#loaded === undefined) {
+      const { names, ...columns } = readColumns(this.file);
+      this.#loaded = { columns, files: new Map(names.map((name, index) => [name, index])) };
+    }
+    return this.#loaded;
+  }
+
+  /** @param folder of all such caches. @param root the directory, absolute and without symlinks. */
   static load(folder: string, root: RawPath): StatCache {
-    return new StatCache(path.join(folder, createHash('sha256').update(root, 'latin1').digest('hex').slice(0, 32)));
+    return new StatCache(cacheFile(folder, root));
   }
 
   /** The content of a file that is as it was; `undefined` when that is not known. */
@@ -126,8 +138,13 @@ function forget(temp: string): void {
   }
 }
 
-/** True when a later change of the file cannot leave it with the same times. */
-function isSettled(stats: Stats, hashedAt: number): boolean {
+/** The file of a directory in a folder of caches. */
+export function cacheFile(folder: string, root: RawPath): string {
+  return path.join(folder, createHash('sha256').update(root, 'latin1').digest('hex').slice(0, 32));
+}
+
+/** True when a change of the file after `hashedAt` cannot leave it with the same times. */
+export function isSettled(stats: Stats, hashedAt: number): boolean {
   const coarse = stats.ctimeMs % 1000 === 0;
   const latest = hashedAt - (coarse ? COARSE_TICK_MS : FINE_TICK_MS);
   // Also false for times in the future: the clock was set back since.

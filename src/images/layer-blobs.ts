@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { MbuildError } from '../diagnostics/error';
-import { decompressStream } from '../layer/decompress';
 import { tarTree } from '../layer/diff';
 import { toDigest, type Digest } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
@@ -25,14 +24,17 @@ export async function* openLayerTar(record: LayerRecord, services: Services): As
   }
 }
 
-function tarBytes(record: LayerRecord, services: Services): AsyncIterable<Buffer> {
+async function* tarBytes(record: LayerRecord, services: Services): AsyncIterable<Buffer> {
   const { content, snapshots, xattrs } = services;
   const plain = record.diffId as string as Digest;
-  if (content.size(plain) !== undefined) return content.open(plain) as AsyncIterable<Buffer>;
+  if (content.size(plain) !== undefined) return yield* content.open(plain) as AsyncIterable<Buffer>;
   const blob = storedBlob(record, services);
   const compression = blob === undefined ? undefined : layerCompression(blob.mediaType);
-  if (blob !== undefined && compression !== undefined) return decompressStream(content.open(blob.digest), compression);
-  return tarTree(snapshots.layerDir(record.id), { xattrs });
+  if (blob !== undefined && compression !== undefined) {
+    const { decompressStream } = await import('../layer/decompress');
+    return yield* decompressStream(content.open(blob.digest), compression);
+  }
+  return yield* tarTree(snapshots.layerDir(record.id), { xattrs });
 }
 
 /** The blob that a layer can leave as without being compressed again: one of its stored ones, in order of preference, or `undefined`. */

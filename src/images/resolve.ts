@@ -6,7 +6,6 @@ import type { BuildScope, VertexId } from '../progress/events';
 import type { Catalog, ImageSource } from '../registry/registry';
 import type { Image } from './image-store';
 import { suits } from './manifest';
-import { pullImage } from './pull';
 import type { ImageServices } from './services';
 
 /** An image that something is made from or run. */
@@ -36,6 +35,7 @@ export async function resolveImage(request: ImageRequest, services: ImageService
   }
   if (request.pull === 'never') throw wrongPlatform(request.name, platform, services) ?? notFound(request.name, services);
   try {
+    const { pullImage } = await import('./pull');
     return (await pullImage({ ref, platform: request.platform }, services, registry, vertex, scope)).image;
   } catch (error) {
     throw withLocalHint(error, familiarName(ref), services);

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { libc, once } from './libc';
 
 /** Several may hold a file shared, one alone exclusive. */
@@ -24,6 +23,8 @@ export function tryLock(fd: number, mode: LockMode): boolean {
 
 /** Waits for the lock by asking again, so that no thread blocks. @throws the signal's reason when it is aborted meanwhile. */
 export async function lock(fd: number, mode: LockMode, signal?: AbortSignal): Promise<void> {
+  if (tryLock(fd, mode)) return;
+  const { setTimeout: sleep } = await import('node:timers/promises');
   for (let wait = FIRST_WAIT_MS; !tryLock(fd, mode); wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
     // Waiters that started together must not keep asking together.
     await sleep(wait * (0.5 + Math.random()), undefined, signal === undefined ? {} : { signal });

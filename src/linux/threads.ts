@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
-import { Worker, parentPort } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 
 /** A group of functions that may run in a worker: arguments and results are structured-cloned. */
 export type Tasks = Readonly<Record<string, (...args: never[]) => unknown>>;
@@ -51,7 +51,7 @@ export class Threads {
   #seat(): Seat {
     const idlest = this.#seats.reduce<Seat | undefined>((best, seat) => (best === undefined || seat.pending.size < best.pending.size ? seat : best), undefined);
     if (idlest !== undefined && (idlest.pending.size === 0 || this.#seats.length >= this.size)) return idlest;
-    const seat: Seat = { worker: new Worker(this.entry), pending: new Map() };
+    const seat: Seat = { worker: new (workerThreads().Worker)(this.entry), pending: new Map() };
     this.#seats.push(seat);
     seat.worker.on('message', (reply: Reply) => {
       const call = seat.pending.get(reply.id);
@@ -74,7 +74,7 @@ export class Threads {
 
 /** The worker's side: answers calls for the given groups of tasks. */
 export function serveTasks(groups: Readonly<Record<string, Tasks>>): void {
-  const port = parentPort;
+  const port = workerThreads().parentPort;
   if (port === null) throw new Error('serveTasks outside a worker thread');
   port.on('message', (call: Call) => {
     const task = groups[call.group]?.[call.task] as ((...args: readonly unknown[]) => unknown) | undefined;
@@ -101,6 +101,11 @@ function reviveError(plain: unknown): Error {
   const error = new Error(facts.message);
   for (const [key, value] of Object.entries(facts)) Object.defineProperty(error, key, { value, configurable: true, enumerable: key !== 'stack' && key !== 'message' });
   return error;
+}
+
+/** Loaded when the first worker is needed; a cached build needs none. */
+function workerThreads(): typeof import('node:worker_threads') {
+  return require('node:worker_threads') as typeof import('node:worker_threads');
 }
 
 /** The bundled worker: beside the running bundle, or in `dist/` when the sources run unbundled under a test. */

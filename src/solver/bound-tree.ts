@@ -7,7 +7,6 @@ import type { TreeSource } from '../graph/operation';
 import { toRaw, toText, type RawPath } from '../linux/paths';
 import type { OverlayRootfs } from '../sandbox/sandbox';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
-import { runCopy } from './copy';
 import type { StepContext } from './step';
 
 /** A tree that a RUN has mounted. */
@@ -66,6 +65,7 @@ async function bindContext(tree: SourceTree, source: string, context: StepContex
       };
       try {
         const input = { kind: 'selection' as const, selection, ownership: tree.ownership, unpack: false };
+        const { runCopy } = await import('./copy');
         await runCopy({ inputs: [input], dest: '/' }, { parent: snapshots.view([]), dir: toRaw(copy.dir), xattrs }, { threads, signal: context.scope.signal });
         return { rootfs: { ...overlayOf(writes, context), lowers: [copy.dir] }, subpath: entry.path, isDirectory: entry.stats.isDirectory(), close };
       } catch (error) {

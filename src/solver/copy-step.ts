@@ -8,7 +8,7 @@ import { toRaw } from '../linux/paths';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import { resolveOwner } from '../snapshot/users';
 import { parseChmod, type CopyInput } from './copy-op';
-import { runCopy } from './copy';
+import type { CopyTarget } from './copy';
 import type { PlannedOperation, StepContext } from './step';
 import type { Tree } from './tree';
 
@@ -31,14 +31,14 @@ export async function planCopyStep(operation: CopyOperation, context: StepContex
       dest: operation.dest, owner: owner === undefined ? undefined : [owner.uid, owner.gid], chmod: operation.chmod, link: operation.link, unpack,
       sources: sources.map((source) => source.content),
     },
-    execute: (active) => runCopy({ inputs: sources.map((source) => source.input()), dest: operation.dest, owner, chmod }, targetOf(active, context), {
+    execute: async (active) => (await import('./copy')).runCopy({ inputs: sources.map((source) => source.input()), dest: operation.dest, owner, chmod }, targetOf(active, context), {
       now: context.services.options.sourceDateEpoch, threads: context.services.threads, signal: context.scope.signal,
     }),
   };
 }
 
 /** `--link` leaves what a plain copy leaves: directories that are there keep their attributes, links on the way are followed. */
-function targetOf(active: ActiveSnapshot, { services, parent }: StepContext): Parameters<typeof runCopy>[1] {
+function targetOf(active: ActiveSnapshot, { services, parent }: StepContext): CopyTarget {
   return { parent: services.snapshots.view(parent.stack), dir: toRaw(active.dir), xattrs: services.xattrs };
 }
 
