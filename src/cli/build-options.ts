@@ -177,13 +177,14 @@ function readPull(text: string | undefined): BuildOptions['pull'] {
 }
 
 /** `host:ip` or `host=ip`; an IPv6 address may stand in brackets. */
-function readHost(text: string): { readonly name: string; readonly ip: string } {
+export function readHost(text: string): { readonly name: string; readonly ip: string } {
   const match = /^([^\s:=]+)[:=]\[?([0-9a-fA-F.:]+)\]?$/.exec(text);
   if (match === null) throw usage(`invalid --add-host ${JSON.stringify(text)}`, 'it is name:address, e.g. db:10.0.0.5');
   return { name: match[1] ?? '', ip: match[2] ?? '' };
 }
 
-function readUlimit(text: string): { readonly name: string; readonly soft: number; readonly hard: number } {
+/** `NAME=SOFT[:HARD]`; -1 and `unlimited` are no limit. */
+export function readUlimit(text: string): { readonly name: string; readonly soft: number; readonly hard: number } {
   const match = /^([a-z]+)=(-1|\d{1,15}|unlimited)(?::(-1|\d{1,15}|unlimited))?$/.exec(text);
   if (match === null) throw usage(`invalid --ulimit ${JSON.stringify(text)}`, 'it is name=soft[:hard], e.g. nofile=1024:2048');
   const limit = (value: string): number => (value === 'unlimited' ? -1 : Number(value));
@@ -239,7 +240,8 @@ function readAnnotations(texts: readonly string[]): Readonly<Record<string, stri
   return pairsOf('annotation', plain);
 }
 
-function pairsOf(flag: string, texts: readonly string[], bare = false): Readonly<Record<string, string>> {
+/** `KEY=VALUE` texts as an object; with `bare` a key alone has an empty value. */
+export function pairsOf(flag: string, texts: readonly string[], bare = false): Readonly<Record<string, string>> {
   return Object.fromEntries(texts.map((text) => {
     const at = text.indexOf('=');
     if (at < 0 && bare && text !== '') return [text, ''];

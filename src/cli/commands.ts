@@ -7,6 +7,8 @@ export interface CommandEntry {
   /** Other names, such as docker's `image ls`. */
   readonly aliases: readonly string[];
   readonly summary: string;
+  /** Not shown in overviews. */
+  readonly hidden?: true;
   /** Loads the module; it is evaluated only when the command is used. */
   readonly load: () => Promise<{ readonly command: Command }>;
 }
@@ -18,6 +20,8 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'images', aliases: ['image ls', 'image list', 'ls'], summary: 'List images', load: () => import('./commands/images') },
   { name: 'inspect', aliases: ['image inspect'], summary: 'Display detailed information on one or more images', load: () => import('./commands/inspect') },
   { name: 'run', aliases: ['container run'], summary: 'Run a command in a new container from an image', load: () => import('./commands/run') },
+  { name: 'create', aliases: ['container create'], summary: 'Make a container without starting it', load: async () => ({ command: (await import('./commands/run')).createCommand }) },
+  { name: 'container supervise', aliases: [], summary: 'Watch over a detached container', hidden: true, load: () => import('./commands/container-supervise') },
   { name: 'pull', aliases: ['image pull'], summary: 'Download an image from a registry', load: () => import('./commands/pull') },
   { name: 'push', aliases: ['image push'], summary: 'Upload an image to a registry', load: () => import('./commands/push') },
   { name: 'tag', aliases: ['image tag'], summary: 'Give an image one or more further names', load: () => import('./commands/tag') },
@@ -50,7 +54,7 @@ export function findCommand(words: readonly string[]): { readonly entry: Command
 /** The commands of a group, by their second words; `undefined` when there is no such group. */
 export function commandsOfGroup(group: string): readonly { readonly name: string; readonly summary: string }[] | undefined {
   if (!GROUPS.includes(group)) return undefined;
-  return COMMANDS.flatMap(({ name, aliases, summary }) => [name, ...aliases]
+  return COMMANDS.filter(({ hidden }) => hidden !== true).flatMap(({ name, aliases, summary }) => [name, ...aliases]
     .filter((full) => full.startsWith(`${group} `))
     .map((full) => ({ name: full.slice(group.length + 1), summary })));
 }

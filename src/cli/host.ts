@@ -13,6 +13,8 @@ export interface Host {
   readonly stdout: () => NodeJS.WritableStream;
   /** Aborted by a signal, and when the reader of `out` is gone. */
   readonly signal: AbortSignal;
+  /** Until the returned function is called, signals go to `taker` and abort nothing. Absent where nobody sends signals. */
+  readonly takeSignals?: ((taker: (signal: NodeJS.Signals) => void) => () => void) | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly uid: number;

@@ -18,6 +18,7 @@ async function main(): Promise<void> {
     stdin: () => process.stdin,
     stdout: () => process.stdout,
     signal: watch.signal,
+    takeSignals: watch.take,
     now: Date.now,
     uid: process.getuid?.() ?? -1,
   };

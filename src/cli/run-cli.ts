@@ -25,7 +25,7 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
     const request = readRequest(argv);
     switch (request.kind) {
       case 'overview':
-        host.out.write((await import('./help')).overview(COMMANDS));
+        host.out.write((await import('./help')).overview(COMMANDS.filter(({ hidden }) => hidden !== true)));
         return 0;
       case 'group':
         host.out.write((await import('./help')).overview(commandsOfGroup(request.name) ?? []));

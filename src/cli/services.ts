@@ -4,9 +4,12 @@ import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import type { Engine } from '../engine';
 import type { Image } from '../images/image-store';
-import type { Collected } from '../images/gc';
+import type { CacheKey } from '../cache/key';
+import type { Collected, Roots } from '../images/gc';
+import type { Digest } from '../oci/digest';
 import { parsePlatform, type Platform } from '../oci/platform';
 import { familiarName, formatReference, parseReference } from '../oci/reference';
+import type { LayerId } from '../snapshot/snapshotter';
 import { note, type Host } from './host';
 
 /** The global flags that say how a store is opened. */
@@ -38,11 +41,37 @@ export async function withServices<T>(host: Host, flags: StoreFlags, use: (servi
   }
 }
 
-/** Deletes layers and blobs that neither an image nor the build cache needs. */
+/** Deletes layers and blobs that neither an image nor a container nor the build cache needs. */
 export async function collectGarbage(services: Engine): Promise<Collected> {
   const { removeUnused } = await import('../images/gc');
-  const layers = services.cache.list().flatMap(({ layer }) => (layer === undefined ? [] : (services.layers.get(layer.chainId)?.id ?? [])));
-  return removeUnused(services, { layers });
+  return removeUnused(services, await rootsOf(services, {}));
+}
+
+/** What is thought away: see {@link previewGarbage}. */
+export interface Gone {
+  readonly images?: ReadonlySet<Digest> | undefined;
+  readonly cache?: ReadonlySet<CacheKey> | undefined;
+  readonly containers?: ReadonlySet<string> | undefined;
+}
+
+/** What {@link collectGarbage} would delete if some images, cache records and containers were gone. */
+export async function previewGarbage(services: Engine, gone: Gone): Promise<Collected> {
+  const { findUnused } = await import('../images/gc');
+  return findUnused({ ...services, images: { needs: () => services.images.needs(gone.images) } }, await rootsOf(services, gone));
+}
+
+/** The layers of containers and of the build cache, as they are each time that they are asked for. */
+async function rootsOf({ root, cache, layers }: Engine, gone: Gone): Promise<Roots> {
+  const { ContainerStore } = await import('../containers/store');
+  const containers = new ContainerStore(root);
+  function* needed(): Generator<LayerId> {
+    for (const { record } of containers.list()) if (gone.containers?.has(record.id) !== true) yield* record.image.stack;
+    for (const { key, layer } of cache.list()) {
+      const id = layer === undefined || gone.cache?.has(key) === true ? undefined : layers.get(layer.chainId)?.id;
+      if (id !== undefined) yield id;
+    }
+  }
+  return { layers: { [Symbol.iterator]: needed } };
 }
 
 /** The image that a name, digest, id or the beginning of an id stands for; `undefined` when the store has none. */

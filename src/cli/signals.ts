@@ -4,10 +4,13 @@ import { MbuildError } from '../diagnostics/error';
 const CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 type Signal = keyof typeof CODES;
 
+/** What a program that stands for another one also hands on. */
+const HANDED_ON = ['SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH', 'SIGCONT', 'SIGALRM'] as const;
+
 /** The process as far as signals go. */
 export interface SignalSource {
-  on(signal: Signal, listener: () => void): unknown;
-  off(signal: Signal, listener: () => void): unknown;
+  on(signal: Signal | (typeof HANDED_ON)[number], listener: () => void): unknown;
+  off(signal: Signal | (typeof HANDED_ON)[number], listener: () => void): unknown;
   exit(code: number): void;
 }
 
@@ -19,6 +22,8 @@ export interface SignalWatch {
   exitCode(): number | undefined;
   /** Aborts for another reason than a signal: the reader of the results is gone. */
   abort(message: string, exitCode: number): void;
+  /** Until the returned function is called, every signal goes to `taker` alone, and does nothing else. */
+  take(taker: (signal: NodeJS.Signals) => void): () => void;
   dispose(): void;
 }
 
@@ -29,8 +34,10 @@ export interface SignalWatch {
 export function watchSignals(source: SignalSource): SignalWatch {
   const controller = new AbortController();
   let code: number | undefined;
+  let taker: ((signal: NodeJS.Signals) => void) | undefined;
   const listeners = (Object.keys(CODES) as Signal[]).map((signal) => {
     const listener = (): void => {
+      if (taker !== undefined) return taker(signal);
       if (code !== undefined && signal !== 'SIGHUP') source.exit(CODES[signal]);
       code ??= CODES[signal];
       controller.abort(new MbuildError('CANCELED', `canceled by ${signal}`));
@@ -44,6 +51,15 @@ export function watchSignals(source: SignalSource): SignalWatch {
     abort: (message, exitCode) => {
       code ??= exitCode;
       controller.abort(new MbuildError('CANCELED', message));
+    },
+    take: (given) => {
+      taker = given;
+      const more = HANDED_ON.map((signal) => [signal, () => given(signal)] as const);
+      for (const [signal, listener] of more) source.on(signal, listener);
+      return () => {
+        taker = undefined;
+        for (const [signal, listener] of more) source.off(signal, listener);
+      };
     },
     dispose: () => { for (const [signal, listener] of listeners) source.off(signal, listener); },
   };

@@ -101,6 +101,8 @@ function parentOps(flags: number): Op[] {
     // Without it, who is in the container already could open the program that runs here by way of /proc.
     { what: 'hide init', call: 'prctl', args: [PR.SET_DUMPABLE, 0] },
     { what: 'make namespaces', call: 'clone', args: [flags | SIGCHLD, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
+    // When the command is executed no one has the descriptor any more, which mbuild sees.
+    { what: 'leave the turn to the command', call: 'close', args: [SYNC_FD], onError: 'next' },
     { what: 'report the pid', call: 'write', args: [REPORT_FD, { addressOf: 'child' }, 8] },
     { what: 'wait for the command', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, NULL] },
     { what: 'report the status', call: 'write', args: [REPORT_FD, { buffer: 'status', size: 8 }, 8] },
@@ -119,8 +121,8 @@ function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
     ...(io.terminal === undefined ? ownStreamOps(spec) : terminalOps(spec, io.terminal)),
     ...(io.waits ? waitOps() : []),
     ...privilegeOps(spec),
-    { what: 'close files', call: 'close_range', args: [REPORT_FD + 1, 0xffffffff, 0] },
-    { what: 'close the report on execution', call: 'fcntl', args: [REPORT_FD, F_SETFD, FD_CLOEXEC] },
+    { what: 'close files', call: 'close_range', args: [io.waits ? SYNC_FD + 1 : SYNC_FD, 0xffffffff, 0] },
+    ...[REPORT_FD, ...(io.waits ? [SYNC_FD] : [])].map((fd): Op => ({ what: `close ${fd} on execution`, call: 'fcntl', args: [fd, F_SETFD, FD_CLOEXEC] })),
     { what: 'close the program', call: 'close', args: [3], onError: 'next' },
     { what: `enter the working directory ${spec.cwd}`, call: 'chdir', args: [{ text: spec.cwd }] },
     ...execOps(spec),

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, lstatSync, mkdirSync, openSync, rmSync, rmdirSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import path from 'node:path';
-import type { Readable, Writable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
@@ -89,7 +89,7 @@ export class NamespaceSandbox implements ContainerSandbox {
         const terminal = io.terminal === undefined ? undefined : new Terminal(takeDescriptor(pid, TERMINAL_FD), io);
         if (terminal !== undefined) terminals.push(terminal);
         await io.prepare?.({ pid, resize: (size) => terminal?.resize(size) });
-      });
+      }, () => io.executed?.());
     } finally {
       await Promise.all([...outputs, ...terminals.map((terminal) => terminal.ended)]);
       streams?.disconnect(io);
@@ -102,7 +102,7 @@ export class NamespaceSandbox implements ContainerSandbox {
    * Waits until the command and all its descendants are gone; on abort kills the PID namespace's init, and so all.
    * A command that waits goes on when `prepare` has resolved; when that rejects, nothing is executed.
    */
-  async #supervise(child: ChildProcess, program: Program, scope: BuildScope, prepare: (pid: number) => Promise<void>): Promise<Report> {
+  async #supervise(child: ChildProcess, program: Program, scope: BuildScope, prepare: (pid: number) => Promise<void>, executed: () => void): Promise<Report> {
     const chunks: Buffer[] = [];
     const read = (): Report => readReport(Buffer.concat(chunks), program);
     const kill = (): void => {
@@ -115,8 +115,13 @@ export class NamespaceSandbox implements ContainerSandbox {
       }
     };
     const ends: readonly unknown[] = child.stdio;
-    const turn = ends[SYNC_FD] as Writable | undefined;
+    const turn = ends[SYNC_FD] as Duplex | undefined;
     turn?.on('error', () => undefined); // the command may be gone already
+    turn?.resume().on('end', () => setImmediate(() => {
+      // A failure is reported before the descriptor is closed.
+      const { failure, pid } = read();
+      if (failure === undefined && pid !== undefined && !scope.signal.aborted) executed();
+    }));
     let preparing: Promise<void> | undefined;
     const reports = ends[REPORT_FD] as Readable;
     reports.on('data', (chunk: Buffer) => {

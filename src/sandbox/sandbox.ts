@@ -96,6 +96,8 @@ export interface ProcessIo {
   readonly terminal?: TerminalSize | undefined;
   /** The command begins when this has resolved, and never when it rejects. */
   readonly prepare?: ((process: PreparedProcess) => void | Promise<void>) | undefined;
+  /** Told that the command was executed, where it had to wait for `prepare`. */
+  readonly executed?: (() => void) | undefined;
 }
 
 /** How a process ended: `code` as the shell would show it (128 + signal when one killed it). */

@@ -1,59 +1,193 @@
+import { createInterface } from 'node:readline/promises';
+import type { CacheRecord } from '../../cache/record';
+import type { Container } from '../../containers/container';
+import { MbuildError } from '../../diagnostics/error';
+import { didYouMean } from '../../diagnostics/suggest';
 import type { Engine } from '../../engine';
+import type { Image } from '../../images/image-store';
+import type { LayerRecord } from '../../images/layer-index';
 import { chainIds } from '../../oci/digest';
 import { humanSize } from '../../progress/units';
 import type { FlagTable } from '../args';
+import { containersOf } from '../containers-of';
 import { defineCommand } from '../command';
-import { filterImages, parseImageFilter } from '../format/images';
+import { cacheRows, pruneShape, recreation } from '../format/cache';
+import { filterImages, parseImageFilter, untilTime } from '../format/images';
+import { renderList } from '../format/list';
+import { parseTime } from '../format/time';
 import type { Host } from '../host';
-import { collectGarbage, lookUp, shortName, withServices } from '../services';
+import { collectGarbage, lookUp, previewGarbage, shortName, withServices } from '../services';
 
 const FLAGS = {
-  all: { kind: 'boolean', short: 'a', help: 'Also what has a name (images), or what an image needs (build cache)' },
-  filter: { kind: 'list', value: 'NAME=VALUE', help: 'Only images with: label, until' },
-  force: { kind: 'boolean', short: 'f', ignored: 'nothing is asked', hidden: true, help: 'Do not ask' },
+  all: { kind: 'boolean', short: 'a', help: 'Also images that have a name but no container, and build cache that images share' },
+  'dry-run': { kind: 'boolean', help: 'Remove nothing; show what would go' },
+  filter: { kind: 'list', value: 'NAME=VALUE', help: 'Only what has: label, label!, until' },
+  force: { kind: 'boolean', short: 'f', help: 'Do not ask' },
 } as const satisfies FlagTable;
 
-const SHARED = { usage: ['[OPTIONS]'], positionals: { min: 0, max: 0 }, flags: FLAGS } as const;
+interface PruneFlags {
+  readonly all: boolean;
+  readonly 'dry-run': boolean;
+  readonly filter: readonly string[];
+  readonly force: boolean;
+}
+
+/** What a prune takes away. */
+interface Victims {
+  readonly containers: readonly Container[];
+  readonly images: readonly Image[];
+  readonly cache: readonly CacheRecord[];
+}
+
+const SHARED = { usage: ['[OPTIONS]'], positionals: { min: 0, max: 0 } } as const;
 
 export const imagePrune = defineCommand({
-  ...SHARED, name: 'image prune', summary: 'Remove images without a name',
-  run: ({ flags }, host) => withServices(host, flags, async (services) => report(host, services, removeImages(services, flags, host), [])),
+  ...SHARED, name: 'image prune', summary: 'Remove images without a name', flags: FLAGS,
+  run: ({ flags }, host) => withServices(host, flags, async (services) => {
+    const kind = flags.all ? 'all images without at least one container associated to them' : 'all dangling images';
+    if (!(await agreed(`WARNING! This will remove ${kind}.`, flags, host))) return 1;
+    const containers = await containersOf(services.root);
+    return prune({ containers: [], images: unusedImages(services, flags, containers, host.now()), cache: [] }, services, flags, host);
+  }),
 });
 
 export const builderPrune = defineCommand({
   ...SHARED, name: 'builder prune', summary: 'Remove the build cache that no image needs',
-  run: ({ flags }, host) => withServices(host, flags, async (services) => report(host, services, [], removeCache(services, flags.all))),
+  flags: {
+    ...FLAGS,
+    filter: { kind: 'list', value: 'NAME=VALUE', help: 'Only records with: until' },
+    'keep-storage': { kind: 'string', value: 'BYTES', aliases: ['reserved-space'], help: 'Keep the latest records up to this size' },
+  },
+  run: ({ flags }, host) => withServices(host, flags, async (services) => {
+    if (!(await agreed(`WARNING! This will remove all ${flags.all ? '' : 'dangling '}build cache.`, flags, host))) return 1;
+    const records = kept(unusedCache(services, flags, host.now()), flags['keep-storage']);
+    if (!flags['dry-run']) for (const { key } of records) services.cache.delete(key);
+    const collected = flags['dry-run'] ? await previewGarbage(services, { cache: new Set(records.map(({ key }) => key)) }) : await collectGarbage(services);
+    if (records.length > 0) host.out.write(renderList(pruneShape, cacheRows(records, services, host.now())));
+    if (flags['dry-run']) host.out.write(recreation(records));
+    host.out.write(`Total:\t${humanSize(collected.bytes)}\n`);
+    return 0;
+  }),
 });
 
 export const systemPrune = defineCommand({
-  ...SHARED, name: 'prune', summary: 'Remove images without a name, and the build cache that no image needs',
-  run: ({ flags }, host) => withServices(host, flags, async (services) => report(host, services, removeImages(services, flags, host), removeCache(services, flags.all))),
+  ...SHARED, name: 'prune', summary: 'Remove stopped containers, images without a name, and the build cache that no image needs', flags: FLAGS,
+  run: ({ flags }, host) => withServices(host, flags, async (services) => {
+    const what = ['all stopped containers', flags.all ? 'all images without at least one container associated to them' : 'all dangling images', flags.all ? 'all build cache' : 'unused build cache'];
+    if (!(await agreed(`WARNING! This will remove:\n${what.map((line) => `  - ${line}\n`).join('')}`, flags, host))) return 1;
+    const containers = await containersOf(services.root);
+    const stopped = containers.filter((container) => container.state.status !== 'running' && passes(container, flags.filter, host.now()));
+    const left = containers.filter((container) => !stopped.includes(container));
+    const images = unusedImages(services, flags, left, host.now());
+    return prune({ containers: stopped, images, cache: unusedCache(services, { ...flags, filter: flags.filter.filter((text) => text.startsWith('until=')) }, host.now()) }, services, flags, host);
+  }),
 });
 
-/** Docker's lines of what went. */
-function removeImages({ images }: Engine, flags: { readonly all: boolean; readonly filter: readonly string[] }, host: Host): string[] {
-  const filters = flags.filter.map(parseImageFilter);
-  const dangling = flags.all ? [] : [{ key: 'dangling', value: 'true' }];
-  return filterImages(images.list(), [...filters, ...dangling], (name) => lookUp({ images }, name), host.now()).flatMap((image) => {
-    const untagged = image.names.map((name) => `untagged: ${shortName(name)}`);
-    images.remove(image.id);
-    return [...untagged, `deleted: ${image.id}`];
+/** Asks on standard input, as docker does. */
+async function agreed(warning: string, flags: PruneFlags, host: Host): Promise<boolean> {
+  if (flags.force || flags['dry-run']) return true;
+  host.out.write(`${warning}\nAre you sure you want to continue? [y/N] `);
+  await host.out.drain();
+  const lines = createInterface({ input: host.stdin() });
+  try {
+    for await (const line of lines) return /^y(?:es)?$/i.test(line.trim());
+    return false;
+  } finally {
+    lines.close();
+    host.stdin().destroy();
+  }
+}
+
+/** Images that no container was made of: those without a name, or with `all` every one. */
+function unusedImages({ images }: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, containers: readonly Container[], now: number): Image[] {
+  const used = new Set(containers.map(({ record }) => record.image.id));
+  const filters = filter.map((text) => onlyPruneFilters(text, ['label', 'label!', 'until'])).filter((text) => !text.startsWith('label!='));
+  const without = labelTests(filter);
+  const dangling = all ? [] : [{ key: 'dangling', value: 'true' }];
+  return filterImages(images.list(), [...filters.map(parseImageFilter), ...dangling], (name) => lookUp({ images }, name), now)
+    .filter((image) => !used.has(image.id) && without.every((hasLabel) => !hasLabel(image.config.config?.Labels ?? {})));
+}
+
+function labelTests(filter: readonly string[]): ((labels: Readonly<Record<string, string>>) => boolean)[] {
+  return filter.filter((text) => text.startsWith('label!=')).map((text) => {
+    const [name = '', value] = text.slice('label!='.length).split(/=(.*)/s);
+    return (labels) => Object.hasOwn(labels, name) && (value === undefined || labels[name] === value);
   });
 }
 
-/** Forgets the records whose layers no image has; with `all` every record. Returns their keys. */
-function removeCache({ cache, images }: Engine, all: boolean): string[] {
-  const used = new Set(images.list().flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
-  return cache.list().filter(({ layer }) => all || layer === undefined || !used.has(layer.chainId)).map(({ key }) => {
-    cache.delete(key);
-    return key;
+/** True for a stopped container that meets the filters `label`, `label!` and `until`. */
+function passes({ record }: Container, filter: readonly string[], now: number): boolean {
+  return filter.every((text) => {
+    const [key, value = ''] = onlyPruneFilters(text, ['label', 'label!', 'until']).split(/=(.*)/s);
+    if (key === 'until') return (parseTime(record.created) ?? 0) < untilTime(value, now);
+    const [hasLabel] = labelTests([`label!=${value}`]);
+    return hasLabel?.(record.labels) === (key === 'label');
   });
 }
 
-async function report(host: Host, services: Engine, images: readonly string[], cache: readonly string[]): Promise<number> {
-  const { bytes } = await collectGarbage(services);
-  if (images.length > 0) host.out.write(`Deleted Images:\n${images.map((line) => `${line}\n`).join('')}\n`);
-  if (cache.length > 0) host.out.write(`Deleted build cache objects:\n${cache.map((key) => `${key}\n`).join('')}\n`);
-  host.out.write(`Total reclaimed space: ${humanSize(bytes)}\n`);
+function onlyPruneFilters(text: string, known: readonly string[]): string {
+  const key = text.split('=')[0] ?? '';
+  if (known.includes(key) && text.includes('=')) return text;
+  throw new MbuildError('USAGE', `invalid filter ${JSON.stringify(text)}`, { hint: didYouMean(key, known) ?? `filters are ${known.join(', ')}, each with =VALUE` });
+}
+
+/** Records whose layers no image has; with `all` every record. */
+function unusedCache({ cache, images }: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, now: number): CacheRecord[] {
+  const limits = filter.map((text) => untilTime(onlyPruneFilters(text, ['until']).slice('until='.length), now));
+  const used = new Set(all ? [] : images.list().flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
+  return cache.list().filter(({ layer, created }) => (layer === undefined || !used.has(layer.chainId)) && limits.every((limit) => (parseTime(created) ?? 0) < limit));
+}
+
+/** Without the latest records that fit into a size. */
+function kept(records: readonly CacheRecord[], size: string | undefined): readonly CacheRecord[] {
+  if (size === undefined) return records;
+  let left = readSize(size);
+  const latest = [...records].sort((a, b) => (parseTime(b.created) ?? 0) - (parseTime(a.created) ?? 0));
+  return latest.filter(({ layer }) => (left -= layer?.contentSize ?? 0) < 0);
+}
+
+/** Bytes with docker's units, decimal ones here: `10gb`, `512mb`, a bare number. */
+function readSize(text: string): number {
+  const match = /^(\d+(?:\.\d+)?) ?([kmgt]?)(i?)b?$/i.exec(text.trim());
+  if (match === null) throw new MbuildError('USAGE', `invalid size ${JSON.stringify(text)}`, { hint: 'a size is a number with kb, mb, gb or tb behind it' });
+  return Number(match[1]) * (match[3] === '' ? 1000 : 1024) ** (' kmgt'.indexOf((match[2] ?? '').toLowerCase() || ' '));
+}
+
+/** Removes what was found (or says that it would), and then what nothing needs any more; in docker's words. */
+async function prune(victims: Victims, services: Engine, flags: PruneFlags, host: Host): Promise<number> {
+  const dry = flags['dry-run'];
+  const untagged = victims.images.map((image) => [...image.names, ...image.repoDigests].map((name) => `untagged: ${shortName(name)}`));
+  const sizes = dry ? 0 : await removeAll(victims, services);
+  const { layers, bytes } = dry ? await previewGarbage(services, {
+    images: new Set(victims.images.map(({ id }) => id)), cache: new Set(victims.cache.map(({ key }) => key)), containers: new Set(victims.containers.map(({ record }) => record.id)),
+  }) : await collectGarbage(services);
+  const section = (title: string, lines: readonly string[]): string => (lines.length === 0 ? '' : `${dry ? `Would be deleted: ${title.toLowerCase()}` : `Deleted ${title}`}:\n${lines.map((line) => `${line}\n`).join('')}\n`);
+  const imageLines = victims.images.flatMap((image, i) => [...(untagged[i] ?? []), `deleted: ${image.id}`, ...layersOf(image, victims.images.slice(i + 1), layers)]);
+  host.out.write(section('Containers', victims.containers.map(({ record }) => record.id)) + section('Images', imageLines) + section('build cache objects', victims.cache.map(({ key }) => key)));
+  if (dry) host.out.write(recreation(victims.cache));
+  host.out.write(`Total ${dry ? 'reclaimable' : 'reclaimed'} space: ${humanSize(bytes + sizes)}\n`);
   return 0;
+}
+
+/** A layer is named under the last image that stood on it. */
+function layersOf(image: Image, later: readonly Image[], layers: readonly LayerRecord[]): string[] {
+  const chains = new Set(chainIds(image.config.rootfs.diff_ids));
+  const laterChains = new Set(later.flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
+  return layers.filter(({ chainId }) => chains.has(chainId) && !laterChains.has(chainId)).map(({ chainId }) => `deleted: ${chainId}`);
+}
+
+/** Returns the bytes of the containers' own layers. */
+async function removeAll({ containers, images, cache }: Victims, services: Engine): Promise<number> {
+  let bytes = 0;
+  if (containers.length > 0) {
+    const [{ ContainerStore }, { removeContainer }, { treeSize }] = await Promise.all([import('../../containers/store'), import('../../containers/remove'), import('../tree-size')]);
+    const store = new ContainerStore(services.root);
+    for (const { record } of containers) {
+      bytes += treeSize(store.writableLayer(record).dir);
+      removeContainer(record, store, services.root, { volumes: false });
+    }
+  }
+  for (const { id } of images) services.images.remove(id);
+  for (const { key } of cache) services.cache.delete(key);
+  return bytes;
 }

@@ -1,13 +1,86 @@
-import { MbuildError } from '../../diagnostics/error';
+import { createContainer } from '../../containers/create';
+import { publishedPorts } from '../../containers/ports';
+import { ContainerStore } from '../../containers/store';
+import { isMbuildError } from '../../diagnostics/error';
+import type { Engine } from '../../engine';
+import type { Image } from '../../images/image-store';
+import { resolveImage } from '../../images/resolve';
+import { withRow } from '../../progress/events';
+import type { FlagValues } from '../args';
+import { runAttached, startDetached } from '../attach';
 import { defineCommand } from '../command';
+import type { Host } from '../host';
+import { withProgress } from '../progress';
+import { CREATE_FLAGS, RUN_FLAGS } from '../run-flags';
+import { createRequest } from '../run-options';
+import { readPlatformFlag, withServices } from '../services';
+import { showError } from '../show-error';
+
+/** What mbuild itself could not do, as docker has it. */
+const FAILURE = 125;
 
 export const command = defineCommand({
   name: 'run',
   summary: 'Run a command in a new container from an image',
   usage: ['[OPTIONS] IMAGE [COMMAND] [ARG...]'],
   positionals: { min: 1, max: Infinity },
-  flags: {},
-  run: async () => {
-    throw new MbuildError('UNSUPPORTED', "'mbuild run' comes with a later version");
-  },
+  stopAtPositional: true,
+  flags: RUN_FLAGS,
+  notes: [
+    'The network is the host\'s unless --network says otherwise or a port is published.',
+    'Exit codes: 125 mbuild could not run the container, 126 the command cannot be executed, 127 there is no such command, else the command\'s own (128 and the signal\'s number when a signal ended it).',
+  ],
+  run: ({ flags, positionals }, host) => orFailure(host, () => withServices(host, flags, async (services) => {
+    const store = new ContainerStore(services.root);
+    const record = await create(flags, positionals, services, store, host);
+    if (flags.detach) {
+      await startDetached(record, services.root);
+      host.out.write(`${record.id}\n`);
+      return 0;
+    }
+    return runAttached(record, store, services, { stdin: flags.interactive }, host);
+  })),
 });
+
+export const createCommand = defineCommand({
+  name: 'create',
+  summary: 'Make a container without starting it',
+  usage: ['[OPTIONS] IMAGE [COMMAND] [ARG...]'],
+  positionals: { min: 1, max: Infinity },
+  stopAtPositional: true,
+  flags: CREATE_FLAGS,
+  run: ({ flags, positionals }, host) => withServices(host, flags, async (services) => {
+    const record = await create(flags, positionals, services, new ContainerStore(services.root), host);
+    host.out.write(`${record.id}\n`);
+    return 0;
+  }),
+});
+
+async function create(flags: FlagValues<typeof CREATE_FLAGS>, [name = '', ...words]: readonly string[], services: Engine, store: ContainerStore, host: Host) {
+  const image = await findOrPull(name, flags, services, host);
+  const request = createRequest(flags, image, name, words, host.env);
+  return createContainer({ ...request, ports: await publishedPorts(request.ports) }, store, services);
+}
+
+async function findOrPull(name: string, flags: FlagValues<typeof CREATE_FLAGS>, services: Engine, host: Host): Promise<Image> {
+  const request = { name, platform: readPlatformFlag(flags.platform), pull: flags.pull as 'always' | 'missing' | 'never' };
+  const quietly = { signal: host.signal, events: () => undefined };
+  if (request.pull !== 'always') {
+    const local = await resolveImage({ ...request, pull: 'never' }, services, services.registry, 1, quietly).catch((error: unknown) => {
+      if (request.pull === 'never' || !isMbuildError(error)) throw error;
+      return undefined;
+    });
+    if (local !== undefined) return local;
+  }
+  return withProgress(host, flags.quiet ? 'quiet' : 'auto', (scope) => withRow(`pulling ${name}`, 1, scope, (id) => resolveImage(request, services, services.registry, id, scope)));
+}
+
+/** Runs something that may end with a container's exit code: mbuild's own failures need one of their own. */
+export async function orFailure(host: Host, work: () => Promise<number>): Promise<number> {
+  try {
+    return await work();
+  } catch (error) {
+    await showError(error, host);
+    return (isMbuildError(error) ? error.exitCode : undefined) ?? FAILURE;
+  }
+}

@@ -1,0 +1,142 @@
+import { readFileSync } from 'node:fs';
+import type { CreateRequest } from '../containers/create';
+import type { PortMapping, TmpfsMount } from '../containers/container';
+import { parseSignal } from '../containers/signals';
+import type { VolumeRequest } from '../containers/volumes';
+import { MbuildError, errnoOf } from '../diagnostics/error';
+import type { Image } from '../images/image-store';
+import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES, parseCapability, type Capability } from '../sandbox/capabilities';
+import type { FlagValues } from './args';
+import { pairsOf, readBytes, readHost, readUlimit } from './build-options';
+import type { CREATE_FLAGS } from './run-flags';
+
+type CreateFlags = FlagValues<typeof CREATE_FLAGS>;
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A port to be published; without `hostPort` a free one of the host. */
+export type PortRequest = Omit<PortMapping, 'hostPort'> & { readonly hostPort?: number | undefined };
+
+/** What the flags of `run` ask for; ports are still to be found. @throws MbuildError USAGE naming the flag. */
+export function createRequest(flags: CreateFlags, image: Image, imageName: string, command: readonly string[], env: Environment): Omit<CreateRequest, 'ports'> & { readonly ports: readonly PortRequest[] } {
+  const ports = [...flags.publish.flatMap(readPublish), ...(flags['publish-all'] ? exposedPorts(image) : [])];
+  if (ports.length > 0 && (flags.network === 'none' || flags.network === 'host')) {
+    throw usage(`--publish does not go with --network ${flags.network}`, 'ports are published from a private network; on the host\'s own they are reachable as they are');
+  }
+  if (flags['stop-signal'] !== undefined) readSignal(flags['stop-signal']);
+  return {
+    image, imageName, command,
+    entrypoint: flags.entrypoint === undefined ? undefined : [flags.entrypoint],
+    name: flags.name, env: readEnvironment(flags, env), cwd: flags.workdir, user: flags.user, hostname: readHostname(flags.hostname),
+    network: (flags.network as CreateRequest['network'] | undefined) ?? (ports.length > 0 ? 'private' : 'host'),
+    ports, extraHosts: flags['add-host'].map(readHost), volumes: flags.volume.map(readVolume), tmpfs: flags.tmpfs.map(readTmpfs),
+    capabilities: readCapabilities(flags), readonlyRoot: flags['read-only'],
+    shmSize: flags['shm-size'] === undefined ? undefined : readBytes('shm-size', flags['shm-size']),
+    ulimits: flags.ulimit.map(readUlimit),
+    limits: {
+      memory: flags.memory === undefined ? undefined : readBytes('memory', flags.memory),
+      cpus: flags.cpus === undefined ? undefined : readCpus(flags.cpus),
+      pids: flags['pids-limit'],
+    },
+    terminal: flags.tty, labels: pairsOf('label', flags.label, true), stopSignal: flags['stop-signal'], stopTimeout: flags['stop-timeout'], autoRemove: flags.rm,
+  };
+}
+
+/** A signal as users write it. @throws MbuildError USAGE. */
+export function readSignal(text: string): number {
+  const signal = parseSignal(text);
+  if (signal === undefined) throw usage(`invalid signal ${JSON.stringify(text)}`, 'give a number or a name such as SIGTERM');
+  return signal;
+}
+
+/** Variables of `-e` and `--env-file`; a name alone takes the caller's value, and takes the image's away where there is none. */
+export function readEnvironment(flags: { readonly env: readonly string[]; readonly 'env-file'?: readonly string[] }, env: Environment): string[] {
+  const lines = (flags['env-file'] ?? []).flatMap((file) => readLines(file)).filter((line) => line.trim() !== '' && !line.startsWith('#'));
+  return [...lines.map((line) => line.trimStart()), ...flags.env].map((entry) => {
+    if (entry === '' || entry.startsWith('=')) throw usage(`invalid variable ${JSON.stringify(entry)}`, 'it is NAME=VALUE, or NAME');
+    const value = entry.includes('=') ? undefined : env[entry];
+    return value === undefined ? entry : `${entry}=${value}`;
+  });
+}
+
+function readLines(file: string): string[] {
+  try {
+    return readFileSync(file, 'utf8').split(/\r?\n/);
+  } catch (error) {
+    throw usage(`cannot read --env-file ${file} (${errnoOf(error) ?? 'error'})`);
+  }
+}
+
+/** `[SOURCE:]TARGET[:OPTIONS]`. */
+function readVolume(text: string): VolumeRequest {
+  const parts = text.split(':');
+  const options = parts.length === 3 ? (parts[2] ?? '').split(',') : [];
+  const [source, target] = parts.length === 1 ? [undefined, parts[0] ?? ''] : [parts[0], parts[1] ?? ''];
+  const unknown = options.find((option) => !['ro', 'rw', 'z', 'Z', 'rprivate', 'private'].includes(option));
+  if (parts.length > 3 || source === '' || !target.startsWith('/') || unknown !== undefined) {
+    throw usage(`invalid --volume ${JSON.stringify(text)}${unknown === undefined ? '' : `: unknown option ${unknown}`}`, 'it is [SOURCE:]TARGET[:ro], TARGET an absolute path in the container');
+  }
+  if (target === '/') throw usage(`invalid --volume ${JSON.stringify(text)}: nothing can be mounted on the root`);
+  return { ...(source === undefined ? {} : { source }), target, readonly: options.includes('ro') };
+}
+
+/** `PATH[:OPTIONS]`. */
+function readTmpfs(text: string): TmpfsMount {
+  const colon = text.indexOf(':');
+  const target = colon < 0 ? text : text.slice(0, colon);
+  if (!target.startsWith('/')) throw usage(`invalid --tmpfs ${JSON.stringify(text)}`, 'it begins with an absolute path in the container');
+  const options = colon < 0 ? [] : text.slice(colon + 1).split(',');
+  return options.reduce<TmpfsMount>((mount, option) => {
+    const [key = '', value = ''] = option.split('=');
+    if (key === 'size') return { ...mount, size: readBytes('tmpfs', value) };
+    if (key === 'mode' && /^[0-7]{3,4}$/.test(value)) return { ...mount, mode: parseInt(value, 8) };
+    if (['rw', 'nosuid', 'nodev', 'noexec', 'exec', ''].includes(key)) return mount;
+    throw usage(`invalid --tmpfs ${JSON.stringify(text)}: unknown option ${option}`, 'options are size=BYTES and mode=OCTAL');
+  }, { target });
+}
+
+/** `[[IP:]HOSTPORT:]PORT[/PROTOCOL]`, with ranges of the same length on both sides. */
+function readPublish(text: string): PortRequest[] {
+  const match = /^(?:(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d*(?:-\d+)?):)?(\d+(?:-\d+)?)(?:\/(tcp|udp))?$/.exec(text);
+  const range = (part: string): number[] => {
+    const [from = 0, to = from] = part.split('-').map(Number);
+    return from > 0 && from <= to && to <= 65535 ? Array.from({ length: to - from + 1 }, (_, i) => from + i) : [];
+  };
+  const container = range(match?.[3] ?? '');
+  const host = match?.[2] === undefined || match[2] === '' ? container.map(() => undefined) : range(match[2]);
+  if (match === null || container.length === 0 || host.length !== container.length) {
+    throw usage(`invalid --publish ${JSON.stringify(text)}`, 'it is [[IP:]HOSTPORT:]PORT[/tcp|/udp], e.g. 8080:80');
+  }
+  const hostIp = match[1]?.replace(/[[\]]/g, '');
+  return container.map((containerPort, i) => ({ hostIp, hostPort: host[i], containerPort, protocol: match[4] === 'udp' ? 'udp' : 'tcp' }));
+}
+
+function exposedPorts(image: Image): PortRequest[] {
+  return Object.keys(image.config.config?.ExposedPorts ?? {}).flatMap((port) => readPublish(port));
+}
+
+function readCapabilities(flags: Pick<CreateFlags, 'cap-add' | 'cap-drop'>): Capability[] {
+  const read = (flag: string) => (text: string): readonly Capability[] => {
+    const found = parseCapability(text);
+    if (found === undefined) throw usage(`invalid --${flag} ${JSON.stringify(text)}: there is no such capability`, 'see capabilities(7), or write ALL');
+    return found;
+  };
+  const dropped = new Set(flags['cap-drop'].flatMap(read('cap-drop')));
+  const dropsAll = flags['cap-drop'].some((text) => text.toUpperCase() === 'ALL');
+  const added = new Set(flags['cap-add'].flatMap(read('cap-add')));
+  // With one of the two ALL, the other one says what is different.
+  return ALL_CAPABILITIES.filter((name) => (dropsAll ? added.has(name) : (added.has(name) || DEFAULT_CAPABILITIES.includes(name)) && !dropped.has(name)));
+}
+
+function readCpus(text: string): number {
+  if (!/^\d+(?:\.\d+)?$/.test(text) || Number(text) <= 0) throw usage(`invalid --cpus ${JSON.stringify(text)}`, 'it is a number, e.g. 1.5');
+  return Number(text);
+}
+
+function readHostname(text: string | undefined): string | undefined {
+  if (text !== undefined && !/^[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?$/.test(text)) throw usage(`invalid --hostname ${JSON.stringify(text)}`);
+  return text;
+}
+
+function usage(message: string, hint?: string): MbuildError {
+  return new MbuildError('USAGE', message, { hint });
+}

@@ -1,0 +1,104 @@
+import path from 'node:path';
+import { MbuildError } from '../diagnostics/error';
+import type { Image } from '../images/image-store';
+import { Lease } from '../images/lease';
+import { toRaw } from '../linux/paths';
+import { splitEnv, withEnv } from '../oci/env';
+import type { ContainerConfig } from '../oci/image';
+import type { ActiveSnapshot } from '../snapshot/snapshotter';
+import { TreeWriter } from '../snapshot/tree-writer';
+import type { ContainerId, ContainerRecord } from './container';
+import { shortContainerId } from './container';
+import type { ContainerServices } from './services';
+import { newContainerId, type ContainerStore } from './store';
+import { prepareVolumes, type VolumeRequest } from './volumes';
+
+/** What the caller asks for; what is absent comes from the image. */
+export interface CreateRequest extends Pick<ContainerRecord,
+  'network' | 'ports' | 'extraHosts' | 'tmpfs' | 'capabilities' | 'readonlyRoot' | 'shmSize' | 'ulimits' | 'limits' | 'terminal' | 'autoRemove'> {
+  readonly image: Image;
+  /** As the user wrote it. */
+  readonly imageName: string;
+  /** Words behind the image's name. */
+  readonly command: readonly string[];
+  /** Replaces the image's entrypoint and its command; `['']` takes both away. */
+  readonly entrypoint?: readonly string[] | undefined;
+  readonly name?: string | undefined;
+  /** `NAME=value`, or `NAME` to take a variable of the image's away. */
+  readonly env: readonly string[];
+  readonly cwd?: string | undefined;
+  readonly user?: string | undefined;
+  readonly hostname?: string | undefined;
+  readonly volumes: readonly VolumeRequest[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly stopSignal?: string | undefined;
+  readonly stopTimeout?: number | undefined;
+}
+
+const DEFAULT_STOP_SIGNAL = 'SIGTERM';
+const DEFAULT_STOP_TIMEOUT = 10;
+
+/**
+ * Makes a container: a writable layer over the image's, its volumes, and what it is to run. The layers are held by `lease` until
+ * the container itself does. @throws MbuildError USAGE (nothing to run), CONTAINER_CONFLICT (the name is taken).
+ */
+export function createContainer(request: CreateRequest, store: ContainerStore, services: ContainerServices): ContainerRecord {
+  const lease = new Lease(services.root);
+  const id = newContainerId();
+  const name = store.reserveName(id, request.name);
+  let active: ActiveSnapshot | undefined;
+  try {
+    lease.hold({ layers: request.image.stack });
+    const record = recordOf(request, id, name);
+    active = services.snapshots.prepare(request.image.stack);
+    makeWorkingDirectory(record, active, services);
+    store.add({ ...record, volumes: prepareVolumes(request.volumes, record, services) }, active);
+    return store.get(id).record;
+  } catch (error) {
+    store.releaseName(name);
+    if (active !== undefined) services.snapshots.discard(active);
+    throw error;
+  } finally {
+    lease.release();
+  }
+}
+
+function recordOf(request: CreateRequest, id: ContainerId, name: string): ContainerRecord {
+  const { image, network, ports, extraHosts, tmpfs, capabilities, readonlyRoot, shmSize, ulimits, limits, terminal, autoRemove } = request;
+  const config = image.config.config ?? {};
+  return {
+    id, name, created: new Date().toISOString(),
+    image: { id: image.id, name: request.imageName, config: image.config, stack: image.stack },
+    args: argsOf(request, config), env: envOf(config.Env ?? [], request.env),
+    cwd: path.posix.resolve('/', config.WorkingDir ?? '/', request.cwd ?? ''),
+    user: request.user ?? config.User ?? '', hostname: request.hostname ?? shortContainerId(id),
+    network, ports, extraHosts, volumes: [], tmpfs, capabilities, readonlyRoot, shmSize, ulimits, limits, terminal,
+    labels: { ...config.Labels, ...request.labels },
+    stopSignal: request.stopSignal ?? config.StopSignal ?? DEFAULT_STOP_SIGNAL,
+    stopTimeout: request.stopTimeout ?? config.StopTimeout ?? DEFAULT_STOP_TIMEOUT, autoRemove,
+  };
+}
+
+/** Docker's rules: words on the command line replace CMD; an entrypoint on the command line replaces both. */
+function argsOf({ command, entrypoint, imageName }: CreateRequest, config: ContainerConfig): string[] {
+  const entry = (entrypoint ?? config.Entrypoint ?? []).filter((word, i) => i > 0 || word !== '');
+  const rest = command.length > 0 ? command : entrypoint === undefined ? config.Cmd ?? [] : [];
+  if (entry.length + rest.length > 0) return [...entry, ...rest];
+  throw new MbuildError('USAGE', `no command specified: ${imageName} has neither ENTRYPOINT nor CMD`, { hint: 'write what to run behind the name of the image' });
+}
+
+function envOf(ofImage: readonly string[], given: readonly string[]): string[] {
+  return given.reduce<string[]>((env, entry) => {
+    const [name, value] = splitEnv(entry);
+    return entry.includes('=') ? withEnv(env, name, value) : env.filter((item) => splitEnv(item)[0] !== name);
+  }, [...ofImage]);
+}
+
+/** WORKDIR of a foreign builder, and `-w`, may name what is not there. */
+function makeWorkingDirectory({ cwd, image }: ContainerRecord, active: ActiveSnapshot, services: ContainerServices): void {
+  const view = services.snapshots.view(image.stack);
+  if (view.stat(toRaw(cwd)) !== undefined) return;
+  const writer = new TreeWriter(view, toRaw(active.dir), { xattrs: services.xattrs });
+  writer.mkdirAll(toRaw(cwd), { mode: 0o755, uid: 0, gid: 0 });
+  writer.finish();
+}

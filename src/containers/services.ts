@@ -1,0 +1,7 @@
+import type { ImageServices } from '../images/services';
+import type { ContainerSandbox } from '../sandbox/sandbox';
+
+/** The parts of a store that containers are made of. */
+export interface ContainerServices extends ImageServices {
+  readonly sandbox: ContainerSandbox;
+}

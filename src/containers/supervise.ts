@@ -1,0 +1,108 @@
+import { existsSync, mkdirSync, rmSync, writeFileSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
+import { Lease } from '../images/lease';
+import { bootId, ownIdentity, startTimeOf } from '../linux/process';
+import type { ExitStatus, PreparedProcess, ProcessIo, TerminalSize } from '../sandbox/sandbox';
+import type { ContainerId, ContainerRecord } from './container';
+import { LogWriter } from './log';
+import { processSpec } from './process-spec';
+import { removeContainer } from './remove';
+import type { ContainerServices } from './services';
+import { signalName } from './signals';
+import type { ContainerStore } from './store';
+
+/** What the container's process is attached to, besides its log. */
+export interface AttachedIo {
+  readonly stdin?: NodeJS.ReadableStream | undefined;
+  readonly output?: ProcessIo['output'] | undefined;
+  /** For a container with a terminal; 80 by 24 when absent. */
+  readonly terminal?: TerminalSize | undefined;
+  /** Called when the container counts as running, just before its command begins. */
+  readonly started?: ((process: PreparedProcess) => void) | undefined;
+  /** Called when its command was executed. */
+  readonly executed?: (() => void) | undefined;
+}
+
+/**
+ * Runs a container that does not run, to its end, and keeps its state and log. One that removes itself is gone afterwards.
+ * This process must live as long as the container: what runs dies with it.
+ * @throws MbuildError CONTAINER_CONFLICT (it runs already), and what the sandbox throws when the command cannot be executed; the container
+ *   then counts as created.
+ */
+export async function superviseContainer(record: ContainerRecord, store: ContainerStore, services: ContainerServices, io: AttachedIo = {}): Promise<ExitStatus> {
+  const lease = new Lease(services.root);
+  lease.hold({ layers: record.image.stack });
+  const log = begin(record, store);
+  try {
+    const status = await services.sandbox.run(processSpec(record, store, services), {
+      stdin: io.stdin,
+      output: (stream, data) => {
+        log.write(stream, data);
+        return io.output?.(stream, data);
+      },
+      ...(record.terminal ? { terminal: io.terminal ?? { columns: 80, rows: 24 } } : {}),
+      prepare: (prepared) => {
+        markRunning(record.id, prepared, store);
+        io.started?.(prepared);
+      },
+      executed: io.executed,
+    }, { signal: new AbortController().signal, events: () => undefined });
+    return end(record, store, status);
+  } catch (error) {
+    const code = (isMbuildError(error) ? error.exitCode : undefined) ?? 125;
+    store.writeState(record.id, { status: 'created', exitCode: code, error: error instanceof Error ? error.message : String(error) });
+    throw withoutBuildHint(error);
+  } finally {
+    log.close();
+    if (record.autoRemove) removeContainer(record, store, services.root, { volumes: true });
+    lease.release();
+  }
+}
+
+/** The sandbox's hints about commands speak of RUN. */
+export function withoutBuildHint(error: unknown): unknown {
+  if (!isMbuildError(error, 'EXEC_NOT_FOUND') && !isMbuildError(error, 'EXEC_FAILED')) return error;
+  return new MbuildError(error.code, error.message, { cause: error, exitCode: error.exitCode });
+}
+
+/** Clears what an earlier run left: overlay refuses a work directory of a `volatile` mount that it has seen before. */
+function begin(record: ContainerRecord, store: ContainerStore): LogWriter {
+  if (store.state(record.id)?.status === 'running') throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is running already`);
+  const work = path.join(path.dirname(store.writableLayer(record).dir), 'work');
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { mode: 0o700 });
+  rmSync(substituteFile(record.id, store), { force: true });
+  return new LogWriter(store.logFile(record.id));
+}
+
+function markRunning(id: ContainerId, { pid }: PreparedProcess, store: ContainerStore): void {
+  const startTime = startTimeOf(pid);
+  if (startTime === undefined) throw new MbuildError('SANDBOX_FAILED', 'the container ended before it began');
+  store.writeState(id, { status: 'running', process: { pid, startTime, boot: bootId() }, supervisor: ownIdentity(), started: new Date().toISOString() });
+}
+
+function end(record: ContainerRecord, store: ContainerStore, status: ExitStatus): ExitStatus {
+  const substituted = status.signal === 'SIGKILL' ? readSubstitute(record.id, store) : undefined;
+  const final = substituted === undefined ? status : { code: 128 + substituted, signal: signalName(substituted) };
+  store.writeState(record.id, { ...store.state(record.id), status: 'exited', process: undefined, supervisor: undefined, exitCode: final.code, finished: new Date().toISOString() });
+  return final;
+}
+
+/** Notes that the SIGKILL which is sent next stands for another signal: that one is what the container was ended by. */
+export function noteSubstitute(id: ContainerId, store: ContainerStore, signal: number): void {
+  if (existsSync(store.folder(id))) writeFileSync(substituteFile(id, store), String(signal), { mode: 0o600 });
+}
+
+function readSubstitute(id: ContainerId, store: ContainerStore): number | undefined {
+  try {
+    return Number(readFileSync(substituteFile(id, store), 'utf8'));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function substituteFile(id: ContainerId, store: ContainerStore): string {
+  return path.join(store.folder(id), 'signal');
+}
