@@ -1,13 +1,19 @@
 import { randomBytes } from 'node:crypto';
+import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
-import { namesIn, readJson, removeFile, replaceFile } from '../content/files';
-import { isAlive, ownIdentity, type ProcessIdentity } from '../linux/process';
+import { namesIn, removeFile, storing } from '../content/files';
+import { errnoOf } from '../diagnostics/error';
+import { isAlive, ownIdentity, startTimeOf, type ProcessIdentity } from '../linux/process';
 import type { Digest } from '../oci/digest';
 import type { LayerId } from '../snapshot/snapshotter';
 
-/** `<root>/leases/<id>.json`: what a running process needs of the store though no image names it. */
-interface LeaseRecord {
+/** First line of `<root>/leases/<id>`: whose it is. */
+interface LeaseHead {
   readonly owner: ProcessIdentity;
+}
+
+/** Every further line: what the process needs of the store though no image names it. */
+interface LeaseLine {
   readonly layers: readonly LayerId[];
   readonly blobs: readonly Digest[];
 }
@@ -25,46 +31,79 @@ export interface Held {
  */
 export class Lease {
   readonly #file: string;
-  readonly #layers = new Set<LayerId>();
-  readonly #blobs = new Set<Digest>();
+  readonly #held = new Set<LayerId | Digest>();
+  #fd: number | undefined;
 
-  constructor(private readonly root: string) {
-    this.#file = path.join(root, 'leases', `${process.pid}-${randomBytes(6).toString('hex')}.json`);
+  constructor(root: string) {
+    this.#file = path.join(root, 'leases', `${process.pid}-${randomBytes(6).toString('hex')}`);
   }
 
   /** Adds to what is held; on return it is safe. */
   hold(held: { readonly layers?: Iterable<LayerId> | undefined; readonly blobs?: Iterable<Digest> | undefined }): void {
-    const before = this.#layers.size + this.#blobs.size;
-    for (const id of held.layers ?? []) this.#layers.add(id);
-    for (const digest of held.blobs ?? []) this.#blobs.add(digest);
-    if (this.#layers.size + this.#blobs.size === before) return;
-    const record: LeaseRecord = { owner: ownIdentity(), layers: [...this.#layers], blobs: [...this.#blobs] };
-    replaceFile(this.root, this.#file, JSON.stringify(record));
+    const line: LeaseLine = { layers: this.#fresh(held.layers), blobs: this.#fresh(held.blobs) };
+    if (line.layers.length + line.blobs.length > 0) storing(this.#file, () => writeSync(this.#open(), `${JSON.stringify(line)}\n`));
   }
 
   /** Gives everything up; a second call does nothing. */
   release(): void {
+    if (this.#fd === undefined) return;
+    closeSync(this.#fd);
+    this.#fd = undefined;
     removeFile(this.#file);
-    this.#layers.clear();
-    this.#blobs.clear();
+    this.#held.clear();
+  }
+
+  #fresh<T extends LayerId | Digest>(items: Iterable<T> = []): T[] {
+    const fresh = [...items].filter((item) => !this.#held.has(item));
+    for (const item of fresh) this.#held.add(item);
+    return fresh;
+  }
+
+  #open(): number {
+    if (this.#fd !== undefined) return this.#fd;
+    mkdirSync(path.dirname(this.#file), { recursive: true, mode: 0o700 });
+    const fd = openSync(this.#file, 'ax', 0o600);
+    writeSync(fd, `${JSON.stringify({ owner: ownIdentity() } satisfies LeaseHead)}\n`);
+    return (this.#fd = fd);
   }
 }
 
 /** What the leases of living processes hold. */
 export function heldByLeases(root: string): Held {
-  const records = leaseFiles(root).flatMap((file) => readJson<LeaseRecord>(file) ?? []).filter((record) => isAlive(record.owner));
-  return { layers: new Set(records.flatMap((record) => record.layers)), blobs: new Set(records.flatMap((record) => record.blobs)) };
+  const lines = leaseFiles(root).flatMap((file) => {
+    const lease = readLease(file);
+    return lease !== undefined && isAlive(lease.owner) ? lease.lines : [];
+  });
+  return { layers: new Set(lines.flatMap((line) => line.layers)), blobs: new Set(lines.flatMap((line) => line.blobs)) };
 }
 
 /** Deletes the leases of processes that have ended. */
 export function dropDeadLeases(root: string): void {
   for (const file of leaseFiles(root)) {
-    const record = readJson<LeaseRecord>(file);
-    if (record !== undefined && !isAlive(record.owner)) removeFile(file);
+    const lease = readLease(file);
+    // Without a first line its name tells the process that was about to write it.
+    const isDead = lease === undefined ? startTimeOf(Number.parseInt(path.basename(file), 10)) === undefined : !isAlive(lease.owner);
+    if (isDead) removeFile(file);
+  }
+}
+
+/** A lease; `undefined` while its first line is being written. A last line that is not whole yet holds nothing yet. */
+function readLease(file: string): { readonly owner: ProcessIdentity; readonly lines: readonly LeaseLine[] } | undefined {
+  const [head, ...lines] = readText(file).split('\n').slice(0, -1);
+  if (head === undefined) return undefined;
+  return { ...(JSON.parse(head) as LeaseHead), lines: lines.map((line) => JSON.parse(line) as LeaseLine) };
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return '';
+    throw error;
   }
 }
 
 function leaseFiles(root: string): string[] {
   const folder = path.join(root, 'leases');
-  return namesIn(folder).filter((name) => name.endsWith('.json')).map((name) => path.join(folder, name));
+  return namesIn(folder).map((name) => path.join(folder, name));
 }

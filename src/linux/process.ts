@@ -15,11 +15,11 @@ export interface ProcessIdentity {
 export const bootId: () => string = once(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
 
 /** This process. */
-export function ownIdentity(): ProcessIdentity {
+export const ownIdentity: () => ProcessIdentity = once(() => {
   const startTime = startTimeOf(process.pid);
   if (startTime === undefined) throw new Error('/proc shows no entry for this process');
   return { pid: process.pid, startTime, boot: bootId() };
-}
+});
 
 /** When a process started (clock ticks since the boot), or `undefined` when there is none of that pid, or only its zombie. */
 export function startTimeOf(pid: number): number | undefined {

@@ -80,7 +80,8 @@ describeWith('garbage collection', { root: true }, () => {
   it('does not heed the leases of processes that have ended, and clears away what they left', () => {
     const dead = { ...ownIdentity(), startTime: 1 };
     mkdirSync(path.join(store.root, 'leases'), { recursive: true });
-    writeFileSync(path.join(store.root, 'leases', 'dead.json'), JSON.stringify({ owner: dead, layers: [left.id], blobs: [] }));
+    writeFileSync(path.join(store.root, 'leases', '1-dead'), `${JSON.stringify({ owner: dead })}\n${JSON.stringify({ layers: [left.id], blobs: [] })}\n`);
+    writeFileSync(path.join(store.root, 'leases', '4194303-cut-off'), '{"own');
     writeFileSync(path.join(store.root, 'tmp', `blob.00.${formatOwner(dead)}`), 'half');
     mkdirSync(path.join(store.root, 'active', `x.${formatOwner(dead)}`));
     const mine = store.snapshots.prepare([]);
