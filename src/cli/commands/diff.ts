@@ -1,0 +1,21 @@
+import { changesOf } from '../../containers/changes';
+import { ContainerStore } from '../../containers/store';
+import { toText } from '../../linux/paths';
+import { defineCommand } from '../command';
+import { withServices } from '../services';
+
+export const command = defineCommand({
+  name: 'diff',
+  summary: 'Show what a container changed in its file system',
+  usage: ['CONTAINER'],
+  positionals: { min: 1, max: 1 },
+  flags: {},
+  notes: ['A added, C changed, D deleted.'],
+  run: ({ flags, positionals: [name = ''] }, host) => withServices(host, flags, (services) => {
+    const store = new ContainerStore(services.root);
+    const { record } = store.get(name);
+    const changes = changesOf(store.writableLayer(record).dir, services.snapshots.view(record.image.stack), services.xattrs);
+    host.out.write(changes.map(({ kind, path }) => `${kind} ${toText(path)}\n`).join(''));
+    return 0;
+  }),
+});

@@ -1,0 +1,51 @@
+import { lstatSync, readdirSync } from 'node:fs';
+import { fsPath, toRaw, type RawPath } from '../linux/paths';
+import { childPath, isOpaque, isWhiteout, lstatOf, type OverlayXattrs } from '../snapshot/marks';
+import type { MergedView } from '../snapshot/view';
+
+/** One path that differs from the image: added, changed or deleted. */
+export interface Change {
+  readonly kind: 'A' | 'C' | 'D';
+  /** `/`-rooted. */
+  readonly path: RawPath;
+}
+
+/**
+ * What a writable layer changes in the tree below it, sorted by path, as `docker diff` shows it: a directory in which something
+ * changed counts as changed too; of a directory that is gone only itself is named.
+ */
+export function changesOf(layer: string, below: MergedView, xattrs: OverlayXattrs): Change[] {
+  const changes: Change[] = [];
+  collect(toRaw(layer), '/', below, xattrs, changes);
+  return changes.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+function collect(dir: RawPath, path: RawPath, below: MergedView, xattrs: OverlayXattrs, changes: Change[]): void {
+  const names = readdirSync(fsPath(dir), { encoding: 'latin1' });
+  if (path !== '/' && isOpaque(dir, xattrs)) {
+    const kept = new Set(names);
+    for (const name of below.readdir(path)) if (!kept.has(name)) changes.push({ kind: 'D', path: childPath(path, name) });
+  }
+  for (const name of names) {
+    const inner = childPath(path, name);
+    const stats = lstatOf(`${dir}/${name}`);
+    if (stats === undefined) continue;
+    const before = below.lstat(inner);
+    if (isWhiteout(stats)) {
+      if (before !== undefined) changes.push({ kind: 'D', path: inner });
+      continue;
+    }
+    changes.push({ kind: before === undefined ? 'A' : 'C', path: inner });
+    if (stats.isDirectory()) collect(`${dir}/${name}`, inner, below, xattrs, changes);
+  }
+}
+
+/** Bytes of the files in a writable layer. */
+export function treeSize(dir: string): number {
+  const sizeBelow = (path: RawPath): number => readdirSync(fsPath(path), { encoding: 'latin1' }).reduce((sum, name) => {
+    const stats = lstatSync(fsPath(`${path}/${name}`), { throwIfNoEntry: false });
+    if (stats === undefined) return sum;
+    return sum + (stats.isDirectory() ? sizeBelow(`${path}/${name}`) : stats.isFile() ? stats.size : 0);
+  }, 0);
+  return sizeBelow(toRaw(dir));
+}

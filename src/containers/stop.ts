@@ -1,0 +1,60 @@
+import { constants } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MbuildError } from '../diagnostics/error';
+import { isAlive } from '../linux/process';
+import type { Container, ContainerState } from './container';
+import { removeContainer } from './remove';
+import { deliver, parseSignal } from './signals';
+import type { ContainerStore } from './store';
+import { noteSubstitute } from './supervise';
+
+/** Milliseconds between two looks at a container that is ending. */
+const POLL = 20;
+const SIGTERM = constants.signals.SIGTERM;
+
+/** Sends a signal to the first process of a container. @throws MbuildError CONTAINER_CONFLICT when it does not run. */
+export function killContainer(container: Container, signal: number, store: ContainerStore): void {
+  const { record, state } = container;
+  if (state.status !== 'running' || state.process === undefined) {
+    throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is not running`, { hint: "'mbuild ps' lists those that are" });
+  }
+  deliver(state.process, signal, (number) => noteSubstitute(record.id, store, number));
+}
+
+/** Asks a container to end, and ends it when it has not done so in time (seconds; its own when absent). One that does not run is as good. */
+export async function stopContainer(container: Container, store: ContainerStore, timeout?: number, signal?: number): Promise<void> {
+  const { record, state } = container;
+  if (state.status !== 'running') return;
+  killContainer(container, signal ?? parseSignal(record.stopSignal) ?? SIGTERM, store);
+  const seconds = timeout ?? record.stopTimeout;
+  if (await waitForEnd(container, store, AbortSignal.timeout(seconds * 1000)) !== 'timeout') return;
+  killContainer(container, constants.signals.SIGKILL, store);
+  await waitForEnd(container, store);
+}
+
+/**
+ * Waits until a container has ended and its state says so; `undefined` when it is gone.
+ * @returns `timeout` when `signal` is aborted before.
+ */
+export async function waitForEnd({ record }: Container, store: ContainerStore, signal?: AbortSignal): Promise<ContainerState | 'timeout' | undefined> {
+  for (;;) {
+    const state = store.state(record.id);
+    if (state?.status !== 'running' && (state === undefined || !record.autoRemove)) return state;
+    if (signal?.aborted === true) return 'timeout';
+    await sleep(POLL);
+  }
+}
+
+/** Removes a container; one that runs only by force. @throws MbuildError CONTAINER_CONFLICT. */
+export async function stopAndRemove(container: Container, store: ContainerStore, root: string, options: { readonly force: boolean; readonly volumes: boolean }): Promise<void> {
+  const { record, state } = container;
+  if (state.status === 'running') {
+    if (!options.force) {
+      throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is running`, { hint: `stop it first ('mbuild stop ${record.name}'), or use --force` });
+    }
+    if (state.process !== undefined && isAlive(state.process)) killContainer(container, constants.signals.SIGKILL, store);
+    await waitForEnd(container, store);
+  }
+  // One that removes itself is gone by now.
+  if (store.state(record.id) !== undefined) removeContainer(record, store, root, options);
+}
