@@ -53,7 +53,7 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
   readonly root: ContextDirectory;
 
   /** @throws MbuildError CONTEXT_NOT_FOUND when `directory` is none. */
-  constructor(directory: string, private readonly ignore?: IgnoreFile | undefined, options: ContextOptions = {}) {
+  constructor(directory: string, readonly ignore?: IgnoreFile | undefined, options: ContextOptions = {}) {
     this.path = contextRoot(directory);
     this.title = options.title ?? 'the build context';
     this.known = options.statCaches === undefined ? undefined : knownContents(options.statCaches, this.path);

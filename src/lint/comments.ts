@@ -1,13 +1,14 @@
-import type { Dockerfile, Instruction } from '../dockerfile/instruction';
+import type { Instruction } from '../dockerfile/instruction';
 import { trim } from '../dockerfile/whitespace';
 
 const DIRECTIVE = /^#\s*(?:syntax|escape|check)\s*=\s*\S/i;
 
 /** Finds the comment lines that stand directly above an instruction, without their `#` and trimmed. */
-export function commentReader({ file, directives }: Dockerfile): (instruction: Instruction) => readonly string[] {
-  const lines = file.text.replace(/^\ufeff/, '').split(/\r?\n/);
-  const top = directives.check === undefined && directives.syntax === undefined && !DIRECTIVE.test(lines[0] ?? '') ? 0 : directiveLines(lines);
+export function commentReader(linesOf: () => readonly string[]): (instruction: Instruction) => readonly string[] {
+  let top: number | undefined;
   return ({ range }) => {
+    const lines = linesOf();
+    top ??= directiveLines(lines);
     const comments: string[] = [];
     for (let index = range.start.line - 2; index >= top; index--) {
       const line = trim(lines[index] ?? '');
@@ -26,6 +27,6 @@ export function descriptionLines(comments: readonly string[]): readonly string[]
 /** How many lines at the top are parser directives; a `#!` line may come before them. */
 function directiveLines(lines: readonly string[]): number {
   let count = lines[0]?.startsWith('#!') === true ? 1 : 0;
-  while (DIRECTIVE.test((lines[count] ?? '').trim())) count++;
+  while (DIRECTIVE.test(trim(lines[count] ?? ''))) count++;
   return count;
 }

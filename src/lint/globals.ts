@@ -9,8 +9,9 @@ type Values = Map<string, string | undefined>;
 export function globalValues(dockerfile: Dockerfile, options: LintOptions): GlobalValues {
   const given = platformValues(options, options.buildArgs);
   const values = readArgs(dockerfile, given, options.buildArgs);
-  const plain = platformValues(options, {});
-  const defaults = readArgs(dockerfile, plain, {});
+  // Without build arguments these are the same.
+  const plain = Object.keys(options.buildArgs).length === 0 ? given : platformValues(options, {});
+  const defaults = plain === given ? values : readArgs(dockerfile, plain, {});
   return {
     names: new Set([...values.keys(), ...given.keys()]),
     value: (name) => (values.has(name) ? values.get(name) : given.get(name)),

@@ -2,6 +2,7 @@ import { MbuildError, type Diagnostic } from '../diagnostics/error';
 import type { SourceRange } from '../diagnostics/range';
 import type { Dockerfile, Instruction, Stage } from '../dockerfile/instruction';
 import { namedStage, reachableStages } from '../graph/stages';
+import { formatPlatform, type Platform } from '../oci/platform';
 import { globalExpander, stageBases } from './base';
 import { commentReader } from './comments';
 import { checkConfig, directiveRange, isOn, withComments, type CheckConfig } from './config';
@@ -22,11 +23,24 @@ export function lintDockerfile(dockerfile: Dockerfile, options: LintOptions): Di
   if (config.skip === 'all' && config.experimental !== 'all' && config.experimental.size === 0) return [];
   const subject = subjectOf(dockerfile, options);
   const findings: Diagnostic[] = [];
-  const reports = new Map(RULES.map((rule) => [rule, reportFor(rule, subject, config, findings)]));
+  // A comment above an instruction may ask for an experimental rule as well.
+  const rules = RULES.filter((rule) => rule.experimental !== true || isOn(rule, config) || dockerfile.file.text.includes('experimental'));
+  const reports = new Map(rules.map((rule) => [rule, reportFor(rule, subject, config, findings)]));
   for (const [rule, report] of reports) rule.file?.(subject, report);
-  for (const stage of stagesToCheck(subject)) for (const [rule, report] of reports) rule.stage?.(stage, subject, report);
-  walkStages(subject, reports);
+  const stages = stagesToCheck(subject);
+  for (const stage of stages) for (const [rule, report] of reports) rule.stage?.(stage, subject, report);
+  walkStages(stages, subject, reports);
   return findings.toSorted(byPlace);
+}
+
+/** The images that stages begin with, each once: what `LintOptions.base` will be asked for. */
+export function baseImages(dockerfile: Dockerfile, options: LintOptions): { readonly name: string; readonly platform: Platform }[] {
+  const found = new Map<string, { name: string; platform: Platform }>();
+  const base = (name: string, platform: Platform): undefined => {
+    found.set(`${name} ${formatPlatform(platform)}`, { name, platform });
+  };
+  stageBases(dockerfile, globalValues(dockerfile, options), { ...options, base });
+  return [...found.values()];
 }
 
 /** The error that `check=error=true` makes of warnings; `undefined` when it is not set or there are none. */
@@ -37,9 +51,13 @@ export function checkViolation(dockerfile: Dockerfile, warnings: readonly Diagno
   return new MbuildError('CHECK_FAILED', `lint violation found for rules: ${names.join(', ')}`, { ...place, hint: 'correct them, or skip them with # check=skip=RULE' });
 }
 
-function subjectOf(dockerfile: Dockerfile, options: LintOptions): Subject {
+/** All that rules look at. */
+export function subjectOf(dockerfile: Dockerfile, options: LintOptions): Subject {
   const globals = globalValues(dockerfile, options);
-  return { dockerfile, options, globals, bases: stageBases(dockerfile, globals, options), commentsOf: commentReader(dockerfile) };
+  const instructions = [...dockerfile.globalArgs, ...dockerfile.stages.flatMap((stage) => [stage.from, ...stage.instructions])];
+  let split: readonly string[] | undefined;
+  const lines = (): readonly string[] => (split ??= dockerfile.file.text.replace(/^\ufeff/, '').split(/\r?\n/));
+  return { dockerfile, options, globals, instructions, lines, bases: stageBases(dockerfile, globals, options), commentsOf: commentReader(lines) };
 }
 
 function reportFor(rule: Rule, { dockerfile, commentsOf }: Subject, config: CheckConfig, findings: Diagnostic[]): Report {
@@ -49,11 +67,11 @@ function reportFor(rule: Rule, { dockerfile, commentsOf }: Subject, config: Chec
   };
 }
 
-function walkStages(subject: Subject, reports: ReadonlyMap<Rule, Report>): void {
+function walkStages(stages: readonly Stage[], subject: Subject, reports: ReadonlyMap<Rule, Report>): void {
   const scopes = new Map<Stage, StageScope>();
   const rules = [...reports].filter(([rule]) => rule.instruction !== undefined);
   const sources = { escape: subject.dockerfile.directives.escape, globals: subject.globals, buildArgs: subject.options.buildArgs };
-  for (const stage of stagesToCheck(subject)) {
+  for (const stage of stages) {
     const base = subject.bases[stage.index];
     const scope = new StageScope(base, base?.kind === 'stage' ? scopes.get(base.stage) : undefined, sources);
     for (const instruction of stage.instructions) {
@@ -64,8 +82,8 @@ function walkStages(subject: Subject, reports: ReadonlyMap<Rule, Report>): void 
   }
 }
 
-/** The stages that the target needs, in order of the file. */
-function stagesToCheck({ dockerfile, globals, options: { target, allStages } }: Subject): Stage[] {
+/** The stages that the target needs (all, without one, where `allStages` says so), in order of the file. */
+export function stagesToCheck({ dockerfile, globals, options: { target, allStages } }: Subject): Stage[] {
   const { stages } = dockerfile;
   if (allStages === true && target === undefined) return [...stages];
   const named = target === undefined ? undefined : namedStage(dockerfile, target, stages.length) ?? (/^\d+$/.test(target) ? stages[Number(target)] : undefined);

@@ -17,15 +17,21 @@ export function nearestVariable(name: string, candidates: Iterable<string>): str
   return best;
 }
 
-/** Insertions, deletions and replacements that make `b` out of `a`. */
+/** Insertions, deletions and replacements that make `b` out of `a`; more than the limit is only known to be that. */
 function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, column) => column);
-  for (let i = 1; i <= a.length; i++) {
+  let start = 0;
+  while (start < a.length && a[start] === b[start]) start++;
+  let end = 0;
+  while (end < Math.min(a.length, b.length) - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
+  const [left, right] = [a.slice(start, a.length - end), b.slice(start, b.length - end)];
+  let row = Array.from({ length: right.length + 1 }, (_, column) => column);
+  for (let i = 1; i <= left.length; i++) {
     const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    for (let j = 1; j <= right.length; j++) {
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (left[i - 1] === right[j - 1] ? 0 : 1)));
     }
+    if (Math.min(...next) > MAX_DISTANCE) return MAX_DISTANCE + 1;
     row = next;
   }
-  return row[b.length] ?? 0;
+  return row[right.length] ?? 0;
 }

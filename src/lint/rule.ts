@@ -37,6 +37,10 @@ export interface LintOptions {
 export interface Subject {
   readonly dockerfile: Dockerfile;
   readonly options: LintOptions;
+  /** Every instruction of the file, in order. */
+  readonly instructions: readonly Instruction[];
+  /** The lines of the file, without their ends. */
+  lines(): readonly string[];
   /** The comment lines directly above an instruction, without `#` and trimmed; directives are none. */
   commentsOf(instruction: Instruction): readonly string[];
   /** ARGs before the first FROM with their values, and the automatic platform ARGs below them. */
@@ -69,11 +73,6 @@ export interface Rule {
   readonly stage?: (stage: Stage, subject: Subject, report: Report) => void;
   /** Looks at each instruction of such a stage, with what is known before it. */
   readonly instruction?: (instruction: Instruction, scope: StageScope, subject: Subject, report: Report) => void;
-}
-
-/** Every instruction of the file in order. */
-export function allInstructions(dockerfile: Dockerfile): Instruction[] {
-  return [...dockerfile.globalArgs, ...dockerfile.stages.flatMap((stage) => [stage.from, ...stage.instructions])];
 }
 
 /** Where a rule is explained: `https://docs.docker.com/go/dockerfile/rule/stage-name-casing/`. */

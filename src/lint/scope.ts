@@ -38,8 +38,14 @@ export class StageScope {
     return this.#values.keys();
   }
 
+  /** The value of a variable. */
+  valueOf(name: string): string | undefined {
+    return this.#values.get(name);
+  }
+
   /** A word, expanded; `undefined` when that is not possible. */
   expand(word: string): string | undefined {
+    if (!/[$'"\\`]/.test(word)) return word;
     return attempt(() => expandWord(word, this.#lookup, this.sources.escape).value);
   }
 

@@ -7,6 +7,7 @@ import type { ProgressMode } from '../../progress/choose';
 import { rawLine } from '../../progress/rawjson';
 import { BUILD_FLAGS } from '../build-flags';
 import { buildOptions, readContext, type BuildFlags, type BuildInputs } from '../build-options';
+import { readCall, runCall } from '../call';
 import { defineCommand } from '../command';
 import { metadataOf } from '../format/metadata';
 import type { Host } from '../host';
@@ -25,6 +26,8 @@ export const command = defineCommand({
     try {
       const inputs = await readInputs(context, flags.file, host);
       const options = buildOptions(flags, inputs, host.env);
+      const call = readCall(flags);
+      if (call !== undefined) return await runCall(call, options, flags, host);
       refuseTerminal(options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true, host);
       const result = await withServices(host, flags, (services) =>
         withProgress(host, mode, (scope) => build(options, services, scope)));

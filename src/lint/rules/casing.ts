@@ -1,5 +1,5 @@
 import type { Instruction } from '../../dockerfile/instruction';
-import { allInstructions, type Rule } from '../rule';
+import type { Rule } from '../rule';
 
 /** Names of stages compare without regard to case; written small they look the same everywhere. */
 export const stageNameCasing: Rule = {
@@ -32,8 +32,7 @@ export const fromAsCasing: Rule = {
 export const consistentInstructionCasing: Rule = {
   name: 'ConsistentInstructionCasing',
   description: 'All commands within the Dockerfile should use the same casing (either upper or lower)',
-  file: ({ dockerfile }, report) => {
-    const instructions = allInstructions(dockerfile);
+  file: ({ instructions }, report) => {
     const keywords = instructions.map(writtenKeyword);
     const lower = keywords.filter(isLower).length;
     const upper = keywords.filter(isUpper).length;

@@ -1,16 +1,16 @@
-import type { SourceFile } from '../../diagnostics/range';
 import type { Instruction } from '../../dockerfile/instruction';
-import { allInstructions, type Rule } from '../rule';
+import type { Rule } from '../rule';
 
 /** An empty line behind a backslash goes on with the instruction, which few who read it expect. */
 export const noEmptyContinuation: Rule = {
   name: 'NoEmptyContinuation',
   description: 'Empty continuation lines will become errors in a future release',
-  file: ({ dockerfile }, report) => {
-    const lines = linesOf(dockerfile.file);
-    for (const instruction of allInstructions(dockerfile)) {
+  file: (subject, report) => {
+    for (const instruction of subject.instructions) {
       const { start } = instruction.range;
       const end = lastJoinedLine(instruction);
+      if (end === start.line) continue;
+      const lines = subject.lines();
       // BuildKit names the line on which the instruction ends, not the empty one.
       if (lines.slice(start.line, end).some((line) => line.trim() === '')) {
         report(instruction, 'Empty continuation line', { start: { line: end, column: 1 }, end: { line: end, column: (lines[end - 1] ?? '').length + 1 } });
@@ -18,10 +18,6 @@ export const noEmptyContinuation: Rule = {
     }
   },
 };
-
-function linesOf(file: SourceFile): string[] {
-  return file.text.split(/\r?\n/);
-}
 
 /** The last line of the instruction itself: bodies of heredocs follow it, each with its closing delimiter. */
 function lastJoinedLine({ range, heredocs }: Instruction): number {

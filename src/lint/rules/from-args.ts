@@ -11,6 +11,7 @@ export const invalidDefaultArgInFrom: Rule = {
   description: 'Default value for global ARG results in an empty or invalid base image name',
   file: (subject, report) => {
     for (const { from } of subject.dockerfile.stages) {
+      if (!from.image.includes('$')) continue;
       const name = expandFrom(from.image, subject, (variable) => subject.globals.defaultValue(variable))?.value;
       if (name === undefined || isBaseName(name)) continue;
       report(from, `Default value for ARG ${from.image} results in empty or invalid base image name`);
@@ -34,6 +35,7 @@ export const undefinedArgInFrom: Rule = {
 
 function undeclared(from: InstructionOf<'FROM'>, subject: Subject): string[] {
   return [from.image, stringFlag(from.flags, 'platform') ?? ''].flatMap((word) => {
+    if (!word.includes('$')) return [];
     const unmatched = expandFrom(word, subject, (name) => subject.globals.value(name))?.unmatched ?? [];
     return unmatched.filter((name) => !subject.globals.names.has(name));
   });
