@@ -1,6 +1,6 @@
 import type { ProcessIdentity } from '../linux/process';
 import type { Digest } from '../oci/digest';
-import type { ImageConfig } from '../oci/image';
+import type { ContainerConfig, ImageConfig } from '../oci/image';
 import type { Capability } from '../sandbox/capabilities';
 import type { Stack } from '../snapshot/snapshotter';
 
@@ -65,6 +65,8 @@ export interface ContainerRecord {
   /** RFC 3339. */
   readonly created: string;
   readonly image: ContainerImage;
+  /** The image's config with what the container was asked for: what an image made of it runs with. */
+  readonly config: ContainerConfig;
   /** What is executed; at least one word. */
   readonly args: readonly string[];
   /** `NAME=value`, without what the container adds: PATH, HOME, HOSTNAME, TERM. */

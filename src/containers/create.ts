@@ -65,26 +65,35 @@ export function createContainer(request: CreateRequest, store: ContainerStore, s
 
 function recordOf(request: CreateRequest, id: ContainerId, name: string): ContainerRecord {
   const { image, network, ports, extraHosts, tmpfs, capabilities, readonlyRoot, shmSize, ulimits, limits, terminal, autoRemove } = request;
-  const config = image.config.config ?? {};
+  const config = configOf(request, image.config.config ?? {});
+  const args = [...config.Entrypoint ?? [], ...config.Cmd ?? []];
+  if (args.length === 0) {
+    throw new MbuildError('USAGE', `no command specified: ${request.imageName} has neither ENTRYPOINT nor CMD`, { hint: 'write what to run behind the name of the image' });
+  }
   return {
     id, name, created: new Date().toISOString(),
     image: { id: image.id, name: request.imageName, config: image.config, stack: image.stack },
-    args: argsOf(request, config), env: envOf(config.Env ?? [], request.env),
-    cwd: path.posix.resolve('/', config.WorkingDir ?? '/', request.cwd ?? ''),
-    user: request.user ?? config.User ?? '', hostname: request.hostname ?? shortContainerId(id),
+    config, args, env: config.Env ?? [], cwd: config.WorkingDir ?? '/', user: config.User ?? '', hostname: request.hostname ?? shortContainerId(id),
     network, ports, extraHosts, volumes: [], tmpfs, capabilities, readonlyRoot, shmSize, ulimits, limits, terminal,
-    labels: { ...config.Labels, ...request.labels },
-    stopSignal: request.stopSignal ?? config.StopSignal ?? DEFAULT_STOP_SIGNAL,
-    stopTimeout: request.stopTimeout ?? config.StopTimeout ?? DEFAULT_STOP_TIMEOUT, autoRemove,
+    labels: config.Labels ?? {}, stopSignal: config.StopSignal ?? DEFAULT_STOP_SIGNAL, stopTimeout: config.StopTimeout ?? DEFAULT_STOP_TIMEOUT, autoRemove,
   };
 }
 
 /** Docker's rules: words on the command line replace CMD; an entrypoint on the command line replaces both. */
-function argsOf({ command, entrypoint, imageName }: CreateRequest, config: ContainerConfig): string[] {
-  const entry = (entrypoint ?? config.Entrypoint ?? []).filter((word, i) => i > 0 || word !== '');
-  const rest = command.length > 0 ? command : entrypoint === undefined ? config.Cmd ?? [] : [];
-  if (entry.length + rest.length > 0) return [...entry, ...rest];
-  throw new MbuildError('USAGE', `no command specified: ${imageName} has neither ENTRYPOINT nor CMD`, { hint: 'write what to run behind the name of the image' });
+function configOf(request: CreateRequest, ofImage: ContainerConfig): ContainerConfig {
+  const { command, entrypoint } = request;
+  return {
+    ...ofImage,
+    Entrypoint: (entrypoint ?? ofImage.Entrypoint)?.filter((word, i) => i > 0 || word !== ''),
+    Cmd: command.length > 0 ? command : entrypoint === undefined ? ofImage.Cmd : undefined,
+    Env: envOf(ofImage.Env ?? [], request.env),
+    WorkingDir: path.posix.resolve('/', ofImage.WorkingDir ?? '/', request.cwd ?? ''),
+    ...(request.user === undefined ? {} : { User: request.user }),
+    ...(Object.keys(request.labels).length === 0 ? {} : { Labels: { ...ofImage.Labels, ...request.labels } }),
+    ...(request.stopSignal === undefined ? {} : { StopSignal: request.stopSignal }),
+    ...(request.stopTimeout === undefined ? {} : { StopTimeout: request.stopTimeout }),
+    ...(request.ports.length === 0 ? {} : { ExposedPorts: { ...ofImage.ExposedPorts, ...Object.fromEntries(request.ports.map(({ containerPort, protocol }) => [`${containerPort}/${protocol}`, {}])) } }),
+  };
 }
 
 function envOf(ofImage: readonly string[], given: readonly string[]): string[] {

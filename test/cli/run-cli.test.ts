@@ -29,7 +29,7 @@ describe('the command line', () => {
   test.each([[[]], [['help']], [['--help']], [['-h']]])('%j lists the commands', async (argv) => {
     const { code, out } = await cli(argv);
     expect(code).toBe(0);
-    for (const { name } of COMMANDS) expect(out).toContain(`  ${name} `);
+    for (const { name, hidden } of COMMANDS) expect(out.includes(`  ${name} `)).toBe(hidden !== true);
   });
 
   test.each(COMMANDS.flatMap(({ name, aliases }) => [name, ...aliases]))('%s has help out of its table', async (name) => {

@@ -1,3 +1,4 @@
+import { applyChanges } from '../../containers/apply-changes';
 import { importImage } from '../../images/import';
 import { withRow } from '../../progress/events';
 import { defineCommand } from '../command';
@@ -10,15 +11,16 @@ export const command = defineCommand({
   usage: ['[OPTIONS] FILE|- [REPOSITORY[:TAG]]'],
   positionals: { min: 1, max: 2 },
   flags: {
-    change: { kind: 'list', short: 'c', value: 'INSTRUCTION', unsupported: 'it comes with a later version', help: 'Apply a Dockerfile instruction to the image' },
+    change: { kind: 'list', short: 'c', value: 'INSTRUCTION', help: 'Apply a Dockerfile instruction to the image' },
     message: { kind: 'string', short: 'm', value: 'TEXT', help: 'Comment of the history entry' },
     platform: { kind: 'string', value: 'OS/ARCH', help: 'Platform of the image' },
   },
   run: ({ flags, positionals: [file = '-', name] }, host) => withServices(host, flags, async (services) => {
-    const image = await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) => withRow(`importing ${file}`, 1, scope, (id) => importImage({
+    const image = await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) => withRow(`importing ${file}`, 1, scope, async (id) => importImage({
       source: file === '-' ? { stream: host.stdin() } : { path: file },
       label: file,
       name: name === undefined ? undefined : fullName(name),
+      config: await applyChanges({}, flags.change),
       message: flags.message,
       platform: readPlatformFlag(flags.platform),
     }, services, id, scope)));

@@ -88,7 +88,7 @@ function filterTest(key: string, value: string, find: (name: string) => Containe
 }
 
 function shownCommand(args: readonly string[], noTrunc: boolean): string {
-  const text = args.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`)).join(' ');
+  const text = args.map((word) => (word.includes(' ') ? `'${word}'` : word)).join(' ');
   return noTrunc || text.length <= COMMAND_WIDTH ? text : `${text.slice(0, COMMAND_WIDTH - 1)}…`;
 }
 

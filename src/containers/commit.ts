@@ -1,0 +1,100 @@
+import { createWriteStream, mkdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { storeError, tempName } from '../content/files';
+import { assembleImage, layerRecords } from '../images/assemble';
+import type { Image } from '../images/image-store';
+import { Lease } from '../images/lease';
+import { tarTree } from '../layer/diff';
+import type { layerTasks } from '../layer/tasks';
+import { toRaw } from '../linux/paths';
+import { bootId } from '../linux/process';
+import { chainIds, type DiffID } from '../oci/digest';
+import type { ImageConfig } from '../oci/image';
+import { applyChanges } from './apply-changes';
+import type { Container } from './container';
+import { whilePaused } from './pause';
+import type { ContainerServices } from './services';
+import type { ContainerStore } from './store';
+
+/** An image to be made of a container. */
+export interface CommitRequest {
+  /** Full names (`formatReference`); none for a dangling image. */
+  readonly names: readonly string[];
+  readonly message?: string | undefined;
+  readonly author?: string | undefined;
+  /** Dockerfile instructions that change the config. */
+  readonly changes: readonly string[];
+  /** Whether the container's processes stand still while its files are read. */
+  readonly pause: boolean;
+}
+
+/** What the store's own trees are not measured by. */
+const NO_LIMITS = { maxSize: Number.MAX_SAFE_INTEGER, maxEntries: Number.MAX_SAFE_INTEGER, maxRatio: Number.MAX_SAFE_INTEGER };
+
+/**
+ * Makes an image of a container: the layers of its image, and on top what it has written, if anything; volumes are no part of it.
+ * The config is the image's with what the container was asked for, then with `changes`.
+ * @throws MbuildError for a change that is none, NO_SPACE.
+ */
+export async function commitContainer(container: Container, request: CommitRequest, store: ContainerStore, services: ContainerServices): Promise<Image> {
+  const { record } = container;
+  const config = await applyChanges(record.config, request.changes);
+  const lease = new Lease(services.root);
+  try {
+    lease.hold({ layers: record.image.stack });
+    const layer = await commitLayer(container, request.pause, store, services, lease);
+    const created = new Date().toISOString();
+    const base = record.image.config;
+    const image: ImageConfig = {
+      ...base, created, author: request.author ?? base.author, config,
+      rootfs: { type: 'layers', diff_ids: [...base.rootfs.diff_ids, ...(layer === undefined ? [] : [layer])] },
+      history: [...base.history ?? [], {
+        created, created_by: record.args.join(' '), ...(request.author === undefined ? {} : { author: request.author }),
+        ...(request.message === undefined ? {} : { comment: request.message }), ...(layer === undefined ? { empty_layer: true } : {}),
+      }],
+    };
+    return assembleImage({ config: image, names: request.names }, services);
+  } finally {
+    lease.release();
+  }
+}
+
+/** Copies the writable layer and records it; `undefined` when nothing is in it. */
+async function commitLayer(container: Container, pause: boolean, store: ContainerStore, services: ContainerServices, lease: Lease): Promise<DiffID | undefined> {
+  const { record } = container;
+  const { snapshots, layers, threads, xattrs } = services;
+  const remote = threads.remote<typeof layerTasks>('layer');
+  const tar = tempName(services.root, 'commit');
+  const active = snapshots.prepare(record.image.stack);
+  try {
+    const layer = toRaw(store.writableLayer(record).dir);
+    const copy = (): Promise<void> => writeTar(layer, tar, services);
+    await (pause ? whilePaused(container, copy) : copy());
+    const parents = record.image.stack.map((id) => toRaw(snapshots.layerDir(id))).reverse();
+    await remote.applyLayer({ path: tar, compression: 'none' }, toRaw(active.dir), { xattrs, limits: NO_LIMITS, parents });
+  } catch (error) {
+    snapshots.discard(active);
+    throw storeError(error, tar);
+  } finally {
+    rmSync(tar, { force: true });
+  }
+  lease.hold({ layers: [active.id] });
+  snapshots.commit(active);
+  const { diffId, size, contentSize, entries } = await remote.hashTree(toRaw(snapshots.layerDir(active.id)), { xattrs });
+  const below = layerRecords(record.image.config, services).at(-1)?.chainId;
+  const chainId = chainIds([...record.image.config.rootfs.diff_ids, diffId]).at(-1);
+  const kept = entries === 0 || chainId === undefined ? undefined : layers.put({
+    chainId, parent: below, id: active.id, diffId, size, contentSize, blobs: [], boot: bootId(), synced: false,
+  });
+  if (kept === undefined || kept.id !== active.id) snapshots.remove(active.id);
+  if (kept === undefined) return undefined;
+  lease.hold({ layers: [kept.id] });
+  return diffId;
+}
+
+async function writeTar(layer: string, file: string, { xattrs }: ContainerServices): Promise<void> {
+  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+  await pipeline(Readable.from(tarTree(layer, { xattrs }), { objectMode: false }), createWriteStream(file, { flags: 'wx', mode: 0o600 }));
+}
