@@ -57,11 +57,11 @@ export function readHead(text: string, known: Map<string, Head> = new Map()): He
 function readPlainHead(head: string, hasFlags: boolean): Head | undefined {
   const [node] = DockerfileParser.parse(head).getInstructions();
   const flags = node === undefined ? undefined : flagsOf(node);
-  if (node === undefined || (flags === undefined && hasFlags)) return undefined;
+  if (node === undefined || (hasFlags && (flags === undefined || flags.length === 0))) return undefined;
   return { keyword: node.getInstruction(), keywordEnd: node.getInstructionRange().end.character, flags: flags ?? [], end: head.length };
 }
 
-/** `undefined` for an instruction that dockerfile-ast looks for no flags in. */
+/** None or `undefined` for instructions that dockerfile-ast looks for no flags in. */
 function flagsOf(node: AstInstruction): FlagWord[] | undefined {
   if (!('getFlags' in node)) return undefined;
   const { getFlags } = node as { getFlags(): AstFlag[] };

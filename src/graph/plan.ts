@@ -5,10 +5,11 @@ import { expandWord, type Escape } from '../dockerfile/expand';
 import { stringFlag } from '../dockerfile/flags';
 import type { Dockerfile, Instruction, Stage } from '../dockerfile/instruction';
 import { parseTrigger } from '../dockerfile/parse';
-import { DEFAULT_PATH, envValue, splitEnv } from '../oci/env';
+import { splitEnv } from '../oci/env';
 import type { ContainerConfig } from '../oci/image';
 import { formatPlatform, parsePlatform, type Platform } from '../oci/platform';
 import type { NetworkMode } from '../sandbox/sandbox';
+import { inheritedConfig, SCRATCH_CONFIG, writtenConfig } from './config';
 import type { BaseImage, Graph, StageBase, StagePlan, Step } from './graph';
 import { planInstruction } from './instructions';
 import { namedStage, reachableStages, stageBaseName } from './stages';
@@ -88,8 +89,7 @@ class Planner {
     const below = namedStage(this.dockerfile, name, stage.index);
     const base: StagePlan | BaseImage | undefined = below !== undefined ? await this.#stage(below) : name === 'scratch' ? undefined : await this.#image(name, platform);
     const isStage = base !== undefined && 'steps' in base;
-    const inherited = base === undefined ? {} : isStage ? base.config : base.config.config ?? {};
-    const { triggers, config } = withoutTriggers(inherited);
+    const { triggers, config } = inheritedConfig(base === undefined ? SCRATCH_CONFIG : isStage ? base.config : base.config.config ?? {});
     const instructions = [...triggers.map((trigger) => parseTriggerOf(trigger, stage)), ...stage.instructions];
 
     const names = new StepNames(this.dockerfile, stage, instructions, base !== undefined && !isStage);
@@ -106,7 +106,7 @@ class Planner {
     for (const instruction of instructions) state = await planInstruction(instruction, state, scope);
     return {
       index: stage.index, name: stage.name ?? `stage-${stage.index}`, platform: isStage ? base.platform : platform, base: stageBase,
-      steps: state.steps, history: state.history, config: state.config, author: state.author, scope: { env: state.env, args: state.args },
+      steps: state.steps, history: state.history, config: writtenConfig(state.config), author: state.author, scope: { env: state.env, args: state.args },
     };
   }
 
@@ -215,18 +215,6 @@ function parseTriggerOf(trigger: string, stage: Stage): Instruction {
     const message = error instanceof Error ? error.message : String(error);
     throw new MbuildError('IMAGE_INVALID', `the ONBUILD trigger ${JSON.stringify(trigger)} of the base is not valid: ${message}`, { cause: error });
   }
-}
-
-/** What a stage begins with: the base's config, its triggers taken out, a PATH and a working directory in any case. */
-function withoutTriggers(base: ContainerConfig): { triggers: readonly string[]; config: ContainerConfig } {
-  const env = base.Env ?? [];
-  return {
-    triggers: base.OnBuild ?? [],
-    config: {
-      ...base, OnBuild: undefined, WorkingDir: base.WorkingDir || '/',
-      Env: envValue(env, 'PATH') === undefined ? [...env, `PATH=${DEFAULT_PATH}`] : env,
-    },
-  };
 }
 
 function withLabels(config: ContainerConfig, labels: Readonly<Record<string, string>>): ContainerConfig {

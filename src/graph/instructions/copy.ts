@@ -29,7 +29,7 @@ export async function planCopy(instruction: Copy, state: StageState, scope: Stag
     exclude: listFlag(flags, 'exclude').map(expand), unpack: writtenBoolean(flags, 'unpack'), checksum: flag('checksum'), keepGitDir: booleanFlag(flags, 'keep-git-dir'),
   };
   const step = scope.makeStep(operation, displayOf(instruction, state, scope), instruction.range);
-  return withStep(state, step, historyOf(operation, [...sources, dest]));
+  return withStep(state, step, historyOf(operation, instruction.paths.map(expand)));
 }
 
 async function treeOf(instruction: Copy, scope: StageScopeReader): Promise<TreeSource> {

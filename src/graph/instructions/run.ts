@@ -16,7 +16,7 @@ const SCRIPT_DIR = '/dev/pipes';
 /** `RUN`. */
 export async function planRun(instruction: Run, state: StageState, scope: StageScopeReader): Promise<StageState> {
   const script = scriptOf(instruction);
-  const args = script === undefined ? commandOf(instruction, state) : [script.target];
+  const args = script === undefined ? commandOf(instruction, state) : [...shellOf(state.config), script.target];
   const options = readOptions(instruction, state, scope);
   if (options.insecure && !scope.allowInsecure) {
     throw mistake(scope, instruction, 'NOT_ALLOWED', 'RUN --security=insecure is not allowed', 'grant it on the command line: --allow security.insecure');
@@ -45,7 +45,7 @@ function isHeredocAlone({ command, heredocs }: Run): boolean {
   return heredocs.length === 1 && command.form === 'shell' && /^\s*\d*<<-?\s*["']?[^\s"'|<>&;]+["']?\s*$/.test(command.line);
 }
 
-/** A body with an interpreter line is executed as a file. */
+/** A body with an interpreter line becomes a file, which the shell executes. */
 function scriptOf(instruction: Run): Extract<RunMount, { kind: 'script' }> | undefined {
   const [only] = instruction.heredocs;
   if (only === undefined || !isHeredocAlone(instruction) || !bodyOf(only).startsWith('#!')) return undefined;

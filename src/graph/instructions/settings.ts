@@ -34,7 +34,7 @@ export function planVolume(instruction: InstructionOf<'EXPOSE' | 'VOLUME'>, stat
 export function planExpose(instruction: InstructionOf<'EXPOSE' | 'VOLUME'>, state: StageState, scope: StageScopeReader): StageState {
   let words: string[];
   try {
-    words = instruction.words.flatMap((word) => expandWords(word, (name) => state.env.get(name), scope.escape));
+    words = [...instruction.words].sort().flatMap((word) => expandWords(word, (name) => state.env.get(name), scope.escape));
   } catch (error) {
     throw placed(error, scope.file, instruction.range);
   }
@@ -42,7 +42,7 @@ export function planExpose(instruction: InstructionOf<'EXPOSE' | 'VOLUME'>, stat
     const found = portsOf(word);
     if (found === undefined) throw mistake(scope, instruction, 'DOCKERFILE_SEMANTIC', `${word} is no port`, 'write PORT[-PORT][/tcp|/udp|/sctp]');
     return found;
-  }).sort();
+  });
   const next = withConfig(state, { ExposedPorts: { ...state.config.ExposedPorts, ...Object.fromEntries(ports.map((port) => [port, {}])) } });
   return withHistory(next, `EXPOSE [${ports.join(' ')}]`);
 }

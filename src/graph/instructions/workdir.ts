@@ -1,13 +1,12 @@
 import path from 'node:path';
 import type { InstructionOf } from '../../dockerfile/instruction';
-import { displayOf, expandIn, mistake, withConfig, withHistory, withStep, type StageScopeReader, type StageState } from '../state';
+import { displayOf, expandIn, withConfig, withHistory, withStep, type StageScopeReader, type StageState } from '../state';
 
 type WordInstruction = InstructionOf<'WORKDIR' | 'USER' | 'STOPSIGNAL' | 'MAINTAINER'>;
 
-/** `WORKDIR`: relative ones continue the one before; the directory is made if it is missing. */
+/** `WORKDIR`: relative ones continue the one before; the directory is made if it is missing. An empty one changes nothing. */
 export function planWorkdir(instruction: WordInstruction, state: StageState, scope: StageScopeReader): StageState {
   const value = expandIn(instruction, instruction.value, state, scope);
-  if (value === '') throw mistake(scope, instruction, 'DOCKERFILE_SEMANTIC', 'WORKDIR is empty after expansion', 'is the variable in it set at this point?');
   const target = absolute(value, state);
   const next = withConfig(state, { WorkingDir: target });
   if (target === '/') return withHistory(next, `WORKDIR ${target}`);
