@@ -45,13 +45,14 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'image prune', aliases: [], summary: 'Remove images without a name', load: async () => ({ command: (await import('./commands/prune')).imagePrune }) },
   { name: 'builder prune', aliases: ['buildx prune'], summary: 'Remove the build cache that no image needs', load: async () => ({ command: (await import('./commands/prune')).builderPrune }) },
   { name: 'system df', aliases: ['df'], summary: 'Show what takes up space', load: () => import('./commands/system-df') },
+  { name: 'context ls', aliases: [], summary: 'List what a build is given of its directory, and what stays out', load: () => import('./commands/context') },
   { name: 'parse', aliases: [], summary: 'Print a Dockerfile as parsed, for editors and linters', load: () => import('./commands/parse') },
   { name: 'info', aliases: ['system info'], summary: 'Show the store and what this machine can do', load: () => import('./commands/info') },
   { name: 'version', aliases: [], summary: 'Show the version', load: () => import('./commands/version') },
 ];
 
 /** First words of docker's grouped commands: `image ls`. */
-const GROUPS = ['image', 'builder', 'buildx', 'container', 'system'];
+const GROUPS = ['image', 'builder', 'buildx', 'container', 'system', 'context'];
 
 /** The command that the words begin with, and how many words name it. */
 export function findCommand(words: readonly string[]): { readonly entry: CommandEntry; readonly length: number } | undefined {
