@@ -16,6 +16,8 @@ export interface CommandEntry {
 /** Every subcommand, in the order of the overview. */
 export const COMMANDS: readonly CommandEntry[] = [
   { name: 'build', aliases: ['image build', 'builder build', 'buildx build'], summary: 'Build an image from a Dockerfile', load: () => import('./commands/build') },
+  { name: 'explain', aliases: [], summary: 'Tell why steps of a build were not taken from the cache', load: () => import('./commands/explain') },
+  { name: 'builds', aliases: ['buildx history ls'], summary: 'List builds, the latest first', load: () => import('./commands/builds') },
   { name: 'history', aliases: ['image history'], summary: 'Show the history of an image', load: () => import('./commands/history') },
   { name: 'images', aliases: ['image ls', 'image list', 'ls'], summary: 'List images', load: () => import('./commands/images') },
   { name: 'inspect', aliases: ['image inspect'], summary: 'Display detailed information on one or more images', load: () => import('./commands/inspect') },
@@ -31,6 +33,8 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'rm', aliases: ['container rm', 'container remove'], summary: 'Remove one or more containers', load: async () => ({ command: (await import('./commands/container-lifecycle')).rm }) },
   { name: 'container prune', aliases: [], summary: 'Remove all containers that do not run', load: async () => ({ command: (await import('./commands/container-lifecycle')).prune }) },
   { name: 'diff', aliases: ['container diff'], summary: 'Show what a container changed in its file system', load: () => import('./commands/diff') },
+  { name: 'exec', aliases: ['container exec'], summary: 'Run a command in a running container', load: () => import('./commands/exec') },
+  { name: 'cp', aliases: ['container cp'], summary: 'Copy files between a container and the host', load: () => import('./commands/cp') },
   { name: 'commit', aliases: ['container commit'], summary: 'Make an image of what a container has changed', load: () => import('./commands/commit') },
   { name: 'export', aliases: ['container export'], summary: "Write a container's file system as a tar", load: () => import('./commands/export') },
   { name: 'container supervise', aliases: [], summary: 'Watch over a detached container; mbuild starts this itself', hidden: true, load: () => import('./commands/container-supervise') },
