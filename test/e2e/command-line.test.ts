@@ -111,12 +111,18 @@ describeWith('the build command', { root: true }, () => {
     expect((await mbuild.run(['run', 'net'])).stdout).toBe('lo\n');
   });
 
+  it('refuses an invalid name before it builds', async () => {
+    const result = await mbuild.run(['build', '-t', 'team/UPPER', '.'], { cwd: context });
+    expect(result.code).not.toBe(0);
+    expect(result.stderr).toContain('team/UPPER');
+    expect(result.stderr).not.toMatch(/^#/m);
+  });
+
   it.each([
     [['build', '--tga', 'x', '.'], /--tga[\s\S]*--tag/],
     [['bulid', '.'], /bulid[\s\S]*build/],
     [['build'], /requires 1 argument/],
     [['build', '.', 'extra'], /extra|one|argument/],
-    [['build', '-t', 'team/UPPER', '.'], /team\/UPPER/],
     [['build', '--output', 'type=nonsense', '.'], /nonsense/],
     [['build', '--progress', 'fancy', '.'], /fancy/],
   ])('%j is refused as a mistake of usage', async (args, message) => {
