@@ -57,7 +57,9 @@ export async function runCall({ method, format }: Call, options: BuildOptions, f
   host.out.write(format === 'json' ? checkJson(result) : format === 'sarif' ? checkSarif(result, packageJson.version) : checkText(result));
   for (const note of result.notes) host.err.write(`\n${renderDiagnostic(note, { color })}\n`);
   if (result.error === undefined) return 0;
-  host.err.write(`\n${renderError(result.error, { color })}\n`);
+  // The warnings have been shown.
+  const error = result.error.code === 'CHECK_FAILED' ? new MbuildError('CHECK_FAILED', result.error.message, { ...result.error, others: [] }) : result.error;
+  host.err.write(`\n${renderError(error, { color })}\n`);
   return 1;
 }
 

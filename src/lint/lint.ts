@@ -48,7 +48,7 @@ export function checkViolation(dockerfile: Dockerfile, warnings: readonly Diagno
   const names = [...new Set(warnings.map(({ code }) => code))];
   if (names.length === 0 || !checkConfig(dockerfile, buildArgs).error) return undefined;
   const place = dockerfile.directives.check === undefined ? {} : { file: dockerfile.file, range: directiveRange(dockerfile) };
-  return new MbuildError('CHECK_FAILED', `lint violation found for rules: ${names.join(', ')}`, { ...place, hint: 'correct them, or skip them with # check=skip=RULE' });
+  return new MbuildError('CHECK_FAILED', `lint violation found for rules: ${names.join(', ')}`, { ...place, others: warnings, hint: 'correct them, or skip them with # check=skip=RULE' });
 }
 
 /** All that rules look at. */
