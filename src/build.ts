@@ -1,18 +1,24 @@
 import type { Dockerfile } from './dockerfile/instruction';
 import { parseDockerfile } from './dockerfile/parse';
-import { openContext } from './context/open';
+import { openContext, type OpenedContext } from './context/open';
 import { MbuildError, type Diagnostic } from './diagnostics/error';
 import type { Engine } from './engine';
 import type { Graph } from './graph/graph';
 import { planGraph } from './graph/plan';
+import type { BuildRecord } from './history/build-record';
+import { causeText } from './history/cause';
+import { BuildJournal } from './history/journal';
 import { assembleImage } from './images/assemble';
 import type { Image } from './images/image-store';
 import { Lease } from './images/lease';
 import { imageConfig } from './build/image';
 import type { BuildOptions, BuildResult } from './build/options';
 import { findBase, solveOptions } from './build/inputs';
+import { NamedTrees } from './build/named-contexts';
+import { buildRemote, contextFetcher } from './build/remote';
 import { exportImage, wantsImage, wantsStore } from './build/outputs';
-import { hostPlatform } from './oci/platform';
+import { toText } from './linux/paths';
+import { formatPlatform, hostPlatform } from './oci/platform';
 import { formatReference, parseReference } from './oci/reference';
 import { vertexIds, withRow, type BuildScope, type VertexId } from './progress/events';
 import { solve, type Solution, type SolverServices } from './solver/solver';
@@ -29,23 +35,46 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
   const names = fullNames(options.tags ?? []);
   const newVertex = vertexIds();
   const warnings: Diagnostic[] = [];
+  const lease = new Lease(engine.root);
+  const remote = buildRemote(options, engine, lease);
+  const fetcher = contextFetcher(remote, options, newVertex, scope);
+  const contexts = new NamedTrees(options.contexts ?? {}, engine.root, fetcher);
+  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher).catch((error: unknown) => {
+    lease.release();
+    throw error;
+  });
+  const journal = openJournal(options, context, engine);
   const watched: BuildScope = { ...scope, events: (event) => {
     if (event.kind === 'warning') warnings.push(event.diagnostic);
+    journal.events(event);
     scope.events(event);
   } };
-  const lease = new Lease(engine.root);
-  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root);
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
     const graph = await plan(dockerfile, options, engine, newVertex, watched);
-    const solution = await solve(graph, servicesOf(engine, lease), solveOptions(options, context), newVertex, watched);
+    journal.begin(graph, dockerfile);
+    const solution = await solve(graph, servicesOf(engine, lease), solveOptions(options, { context, contexts, remote }, journal), newVertex, watched);
     const image = await recordImage(graph, solution, options, names, engine, newVertex, watched);
     const descriptor = await exportImage(image, names, options, engine, newVertex, watched);
-    return { imageId: wantsImage(options) ? image.id : undefined, descriptor, names, steps: await stepResults(graph, solution), warnings };
+    const imageId = wantsImage(options) ? image.id : undefined;
+    const record = await journal.finish({ result: { imageId, digest: descriptor.digest, names } });
+    return { buildId: record.id, imageId, descriptor, names, steps: await stepResults(graph, solution, record), cache: record.cache, warnings };
+  } catch (error) {
+    await journal.finish({ error });
+    throw error;
   } finally {
+    await contexts.close();
     context.close();
     lease.release();
   }
+}
+
+/** The journal goes by the context's real path, so that one project is one however it is named. */
+function openJournal(options: BuildOptions, context: OpenedContext, engine: Engine): BuildJournal {
+  const { context: source, target, platforms } = options;
+  const place = source.kind === 'directory' ? toText(context.tree.path) : 'url' in source ? source.url : '-';
+  const platform = platforms?.[0];
+  return new BuildJournal(engine.root, engine.cache, { context: place, dockerfile: context.dockerfile.name, target, platform: platform === undefined ? undefined : formatPlatform(platform) });
 }
 
 function fullNames(tags: readonly string[]): string[] {
@@ -77,14 +106,16 @@ async function recordImage(graph: Graph, solution: Solution, options: BuildOptio
   });
 }
 
-async function stepResults(graph: Graph, solution: Solution): Promise<BuildResult['steps']> {
+async function stepResults(graph: Graph, solution: Solution, record: BuildRecord): Promise<BuildResult['steps']> {
+  const causes = new Map(record.steps.map((step) => [step.name, step.causes]));
   const steps = graph.stages.flatMap((stage) => stage.steps);
   return Promise.all(steps.flatMap((step) => {
     const outcome = solution.outcomes.get(step.id);
     if (outcome === undefined) return [];
-    const { key, cached, durationMs } = outcome;
+    const { key, cached, kept, durationMs } = outcome;
     return [outcome.layer.then((layer) => ({
-      name: step.name, stage: step.stage, line: step.range.start.line, key, cached, durationMs,
+      name: step.name, stage: step.stage, line: step.range.start.line, key, cached, kept, durationMs,
+      missed: causes.get(step.name)?.map(causeText),
       layer: layer === undefined ? undefined : { diffId: layer.diffId, size: layer.contentSize },
     }))];
   }));

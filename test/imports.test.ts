@@ -9,7 +9,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['cli'],
   ['build', 'engine', 'index', 'worker'],
   ['output', 'solver', 'containers'],
-  ['graph', 'layer', 'cache', 'context', 'images', 'registry', 'lint'],
+  ['graph', 'layer', 'cache', 'context', 'history', 'images', 'registry', 'lint'],
   ['dockerfile', 'content', 'snapshot', 'sandbox'],
   ['linux'],
   ['oci', 'diagnostics', 'progress'],
@@ -45,7 +45,7 @@ const imports = files.flatMap(importsOf);
 describe('imports', () => {
   it('src/ has the folders of the design and no others', () => {
     const folders = readdirSync(SRC).filter((name) => statSync(join(SRC, name)).isDirectory()).sort();
-    const known = ['build', 'cache', 'cli', 'containers', 'content', 'context', 'diagnostics', 'dockerfile', 'graph', 'images', 'layer', 'lint', 'linux', 'oci',
+    const known = ['build', 'cache', 'cli', 'containers', 'content', 'context', 'diagnostics', 'dockerfile', 'graph', 'history', 'images', 'layer', 'lint', 'linux', 'oci',
       'output', 'progress', 'registry', 'sandbox', 'snapshot', 'solver'];
     expect(folders).toEqual(known);
     const loose = readdirSync(SRC).filter((name) => name.endsWith('.ts')).sort();

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { isLayout, layoutImage, type NamedTrees } from './named-contexts';
 import type { BuildOptions, SecretSource } from './options';
 import type { OpenedContext } from '../context/open';
-import { LocalContext } from '../context/local';
+import type { RemoteSources } from '../context/remote';
 import { MbuildError } from '../diagnostics/error';
 import type { Engine } from '../engine';
 import type { BaseImage } from '../graph/graph';
@@ -15,28 +16,38 @@ import type { SolveOptions } from '../solver/solver';
 /** Finds the images of FROM and `--from`, each with a row of progress. */
 export function findBase(options: BuildOptions, engine: Engine, newVertex: () => VertexId, scope: BuildScope): PlanOptions['findImage'] {
   return (name, platform): Promise<BaseImage> => withRow(`[internal] load metadata for ${name}`, newVertex(), scope, async (id) => {
-    const image = await resolveImage({ name, platform, pull: options.pull ?? 'missing' }, engine, engine.registry, id, scope);
+    const image = isLayout(name, options.contexts) ? await layoutImage(name, platform, engine, id, scope) : await resolveImage({ name, platform, pull: options.pull ?? 'missing' }, engine, engine.registry, id, scope);
     return { name, config: image.config, descriptor: image.descriptor, stack: () => Promise.resolve(image.stack) };
   });
 }
 
+/** Where a build's files come from. */
+export interface BuildSources {
+  readonly context: OpenedContext;
+  readonly contexts: Pick<NamedTrees, 'tree'>;
+  readonly remote: RemoteSources;
+}
+
 /** How the steps are done, out of what the build was asked. */
-export function solveOptions(options: BuildOptions, context: OpenedContext): SolveOptions {
+export function solveOptions(options: BuildOptions, sources: BuildSources, journal?: SolveOptions['journal']): SolveOptions {
   const given = Object.entries(options.buildArgs ?? {}).filter(([name]) => PROXY_VARIABLES.includes(name));
   return {
-    noCache: options.noCache ?? false, noCacheStages: options.noCacheFilter ?? [], jobs: options.jobs ?? Math.max(4, availableParallelism()),
+    journal, noCache: options.noCache ?? false, noCacheStages: options.noCacheFilter ?? [], jobs: options.jobs ?? Math.max(4, availableParallelism()),
     sourceDateEpoch: options.sourceDateEpoch, proxies: { ...options.proxies, ...Object.fromEntries(given) },
     extraHosts: options.extraHosts ?? [], ulimits: options.ulimits ?? [], shmSize: options.shmSize,
-    secrets: new Map((options.secrets ?? []).map((secret) => [secret.id, () => readSecret(secret)])),
-    ssh: new Map((options.ssh ?? []).map(({ id, socket }) => [id, socket])),
-    context: (name) => Promise.resolve(name === undefined ? context.tree : namedContext(name, options)),
+    secrets: secretReaders(options), ssh: sshAgents(options), remote: sources.remote,
+    context: (name) => (name === undefined ? Promise.resolve(sources.context.tree) : sources.contexts.tree(name)),
   };
 }
 
-function namedContext(name: string, options: BuildOptions): LocalContext {
-  const place = options.contexts?.[name];
-  if (place === undefined) throw new MbuildError('CONTEXT_NOT_FOUND', `there is no build context ${name}`, { hint: `name it with --build-context ${name}=DIRECTORY` });
-  return new LocalContext(place);
+/** The secrets of a build by id; each is read when it is asked for. @throws (the readers) MbuildError SECRET_MISSING. */
+export function secretReaders(options: BuildOptions): ReadonlyMap<string, () => Buffer> {
+  return new Map((options.secrets ?? []).map((secret) => [secret.id, () => readSecret(secret)]));
+}
+
+/** The sockets of SSH agents by id. */
+export function sshAgents(options: BuildOptions): ReadonlyMap<string, string> {
+  return new Map((options.ssh ?? []).map(({ id, socket }) => [id, socket]));
 }
 
 function readSecret(secret: SecretSource): Buffer {

@@ -2,6 +2,7 @@ import type { ContextSource, DockerfileSource } from '../context/open';
 import type { Diagnostic } from '../diagnostics/error';
 import type { Descriptor } from '../oci/image';
 import type { Digest } from '../oci/digest';
+import type { CacheSummary } from '../history/build-record';
 import type { Platform } from '../oci/platform';
 import type { CompressionSpec } from '../output/exporter';
 
@@ -61,14 +62,23 @@ export interface StepResult {
   /** Line in the Dockerfile. */
   readonly line: number;
   readonly cached: boolean;
+  /** It was run, and left what an earlier step had left. */
+  readonly kept?: boolean | undefined;
+  /** How long it ran: now, or when the result in the cache was made. */
   readonly durationMs: number;
   readonly key: string;
+  /** Why it was not taken from the cache, in words. */
+  readonly missed?: readonly string[] | undefined;
   /** The layer that it added, with the bytes of its files. */
   readonly layer?: { readonly diffId: string; readonly size: number } | undefined;
 }
 
 /** What a build made. */
 export interface BuildResult {
+  /** Names the build's record: `mbuild explain`, `mbuild logs`. */
+  readonly buildId: string;
+  /** What the cache was good for. */
+  readonly cache: CacheSummary;
   /** The image id: digest of the config. Absent when only files were asked for (`--output type=local` or `tar`). */
   readonly imageId: Digest | undefined;
   readonly descriptor: Descriptor;

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { createFile, namesIn, readJson, removeFile, replaceFile } from '../content/files';
 import { isMbuildError } from '../diagnostics/error';
@@ -7,18 +7,21 @@ import type { CacheRecord, CacheStore } from './record';
 
 /**
  * One file a record: `<root>/cache/records/<key>.json`; and an empty file for each record's family,
- * `<root>/cache/families/<family>/<key>`. Remembered digests are in `<root>/cache/digests`.
+ * `<root>/cache/families/<family>/<key>`. Remembered digests are in `<root>/cache/digests`; `<root>/cache/evicted/<key>` is an
+ * empty file whose time says when the record was deleted.
  */
 export class FileCacheStore implements CacheStore {
   readonly #records: string;
   readonly #families: string;
   readonly #digests: string;
+  readonly #evicted: string;
 
   /** @param onCorrupt is told of a record that cannot be read; it counts as missing and is removed. */
   constructor(private readonly root: string, private readonly onCorrupt: (file: string) => void = () => undefined) {
     this.#records = path.join(root, 'cache', 'records');
     this.#families = path.join(root, 'cache', 'families');
     this.#digests = path.join(root, 'cache', 'digests');
+    this.#evicted = path.join(root, 'cache', 'evicted');
   }
 
   get(key: CacheKey): CacheRecord | undefined {
@@ -51,9 +54,15 @@ export class FileCacheStore implements CacheStore {
 
   delete(key: CacheKey): void {
     const record = this.get(key);
+    if (record !== undefined) replaceFile(this.root, path.join(this.#evicted, key), '');
     removeFile(this.#file(key));
     const family = record === undefined ? undefined : familyOf(record.input);
     if (family !== undefined) rmSync(path.join(this.#families, family, key), { force: true });
+  }
+
+  evictedAt(key: CacheKey): string | undefined {
+    if (statSync(this.#file(key), { throwIfNoEntry: false }) !== undefined) return undefined;
+    return statSync(path.join(this.#evicted, key), { throwIfNoEntry: false })?.mtime.toISOString();
   }
 
   recall(name: string): string | undefined {

@@ -25,6 +25,8 @@ export interface CacheRecord {
   /** RFC 3339: goes into the image's history, so that a rebuild from the cache is the same image. */
   readonly created: string;
   readonly durationMs: number;
+  /** The build that ran the step. */
+  readonly build?: string | undefined;
 }
 
 /** Records by key, and by what may have the same outcome. Shared by processes; a record is whole or not there. */
@@ -38,6 +40,8 @@ export interface CacheStore {
   /** Every record, for listing and pruning. */
   list(): CacheRecord[];
   delete(key: CacheKey): void;
+  /** When a record was deleted that is not there now (RFC 3339); `undefined` when there was none, or it is there. */
+  evictedAt(key: CacheKey): string | undefined;
   /** A digest that was computed once for a name which says all that it depends on. */
   recall(name: string): string | undefined;
   remember(name: string, digest: string): void;

@@ -1,4 +1,5 @@
 import type { KeyValue } from '../cache/key';
+import { manifestOf } from '../cache/manifest';
 import { digestSelection } from '../context/digest';
 import { selectSources, type Selection } from '../context/selection';
 import { sourceTreeOf, type SourceTree } from '../context/source-tree';
@@ -7,12 +8,14 @@ import type { TreeSource } from '../graph/operation';
 import { toRaw, toText, type RawPath } from '../linux/paths';
 import type { OverlayRootfs } from '../sandbox/sandbox';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
-import type { StepContext } from './step';
+import type { DescribedSelection, StepContext } from './step';
 
 /** A tree that a RUN has mounted. */
 export interface BoundTree {
   /** What it holds, for the key. */
   readonly content: KeyValue;
+  /** What its digest stands for, where it has one. */
+  readonly manifest?: DescribedSelection | undefined;
   /** Makes it ready to be mounted. */
   readonly open: () => Promise<OpenBoundTree>;
 }
@@ -38,9 +41,10 @@ async function bindStage(from: Exclude<TreeSource, { kind: 'context' }>, source:
   const entry = view.stat(toRaw(source));
   if (entry === undefined) throw new MbuildError('SOURCE_NOT_FOUND', `${source} is not in ${titleOf(from)}`, { hint: 'source= of a mount is a path in the tree that from= names' });
   // The whole tree is known by how it came about; a part of it by what it holds.
-  const content = entry.path === '/' ? tree.result : (await digestPart(sourceTreeOf(view, titleOf(from)), source, context)).digest;
+  const part = entry.path === '/' ? undefined : await digestPart(sourceTreeOf(view, titleOf(from)), source, context);
   return {
-    content: [entry.path, content],
+    content: [entry.path, part?.digest ?? tree.result],
+    manifest: part?.manifest,
     open: async () => {
       const active = services.snapshots.prepare(tree.stack);
       return { rootfs: overlayOf(active, context), subpath: entry.path, isDirectory: entry.stats.isDirectory(), close: () => services.snapshots.discard(active) };
@@ -52,9 +56,10 @@ async function bindStage(from: Exclude<TreeSource, { kind: 'context' }>, source:
 async function bindContext(tree: SourceTree, source: string, context: StepContext): Promise<BoundTree> {
   const entry = tree.stat(toRaw(source.startsWith('/') ? source : `/${source}`));
   if (entry === undefined) throw new MbuildError('SOURCE_NOT_FOUND', `${source} is not in ${tree.title}`);
-  const { selection, digest } = await digestPart(tree, toText(entry.path), context);
+  const { selection, digest, manifest } = await digestPart(tree, toText(entry.path), context);
   return {
     content: [entry.path, digest],
+    manifest,
     open: async () => {
       const { snapshots, threads, xattrs } = context.services;
       const copy = snapshots.prepare([]);
@@ -76,10 +81,10 @@ async function bindContext(tree: SourceTree, source: string, context: StepContex
   };
 }
 
-async function digestPart(tree: SourceTree, source: string, context: StepContext): Promise<{ readonly selection: Selection; readonly digest: string }> {
+async function digestPart(tree: SourceTree, source: string, context: StepContext): Promise<{ readonly selection: Selection; readonly digest: string; readonly manifest: DescribedSelection }> {
   const selection = selectSources(tree, [source], { parents: true });
-  const { digest } = await digestSelection(selection, tree, context.services.threads);
-  return { selection, digest };
+  const { digest, entries } = await digestSelection(selection, tree, context.services.threads);
+  return { selection, digest, manifest: [digest, async () => manifestOf(digest, await entries(), selection, tree, source)] };
 }
 
 function overlayOf(active: ActiveSnapshot, context: StepContext): OverlayRootfs {

@@ -16,6 +16,10 @@ import type { Tree, TreeLayer } from './tree';
 export interface Executed {
   readonly key: CacheKey;
   readonly input: KeyInput;
+  /** Another key whose result may be the same: that of the step as it was before it was edited. */
+  readonly earlierKey?: CacheKey | undefined;
+  /** The build that ran it. */
+  readonly build?: string | undefined;
 }
 
 /** A committed step. */
@@ -102,7 +106,7 @@ export class Committer {
     const twin = earlier.length === 0 ? undefined : await this.#twin(active.id, parent, earlier, await hashed);
     if (twin !== undefined) {
       this.services.snapshots.remove(active.id);
-      const record: CacheRecord = { ...twin.record, key: executed.key, input: executed.input, durationMs };
+      const record: CacheRecord = { ...twin.record, key: executed.key, input: executed.input, durationMs, build: executed.build };
       this.services.cache.put(record);
       return { tree: twin.tree, record: Promise.resolve(record), kept: true };
     }
@@ -116,7 +120,7 @@ export class Committer {
   #commitNothing(id: LayerId, parent: Tree, executed: Executed, created: string, durationMs: number): Made {
     this.services.snapshots.remove(id);
     // The tree is the parent's; so is what it holds.
-    const record: CacheRecord = { version: 1, key: executed.key, input: executed.input, result: parent.result, created, durationMs };
+    const record: CacheRecord = { version: 1, key: executed.key, input: executed.input, result: parent.result, created, durationMs, build: executed.build };
     this.services.cache.put(record);
     return { tree: parent, record: Promise.resolve(record), kept: false };
   }
@@ -128,7 +132,9 @@ export class Committer {
   #earlierResults(executed: Executed): CacheRecord[] {
     const same = this.services.cache.get(executed.key);
     const family = familyOf(executed.input);
-    return [...(same === undefined ? [] : [same]), ...(family === undefined ? [] : this.services.cache.candidates(family))];
+    const before = executed.earlierKey === undefined ? undefined : this.services.cache.get(executed.earlierKey);
+    const edited = before?.input.parent === executed.input.parent ? [before] : [];
+    return [...(same === undefined ? [] : [same]), ...edited, ...(family === undefined ? [] : this.services.cache.candidates(family))];
   }
 
   /** An earlier result on the same parent whose layer holds the same, times aside. */
@@ -167,7 +173,7 @@ export class Committer {
     // Later steps of this build stand on our directory; it goes when they are done.
     if (kept.id !== id) this.#surplus.add(id);
     const layer: RecordedLayer = { diffId: summary.diffId, chainId: top.chainId, size: summary.size, contentSize: summary.contentSize };
-    const record: CacheRecord = { version: 1, key: executed.key, input: executed.input, result, layer, created, durationMs };
+    const record: CacheRecord = { version: 1, key: executed.key, input: executed.input, result, layer, created, durationMs, build: executed.build };
     this.services.cache.put(record);
     return { record, layers };
   }

@@ -1,22 +1,17 @@
-import { hashValue, type KeyValue } from '../cache/key';
+import { hashValue } from '../cache/key';
+import { manifestOf } from '../cache/manifest';
 import { digestSelection } from '../context/digest';
 import { selectSources, type Selection } from '../context/selection';
 import { sourceTreeOf, type SourceTree } from '../context/source-tree';
-import { MbuildError } from '../diagnostics/error';
 import type { CopyOperation, CopySource } from '../graph/operation';
 import { toRaw } from '../linux/paths';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import { resolveOwner } from '../snapshot/users';
+import { checkLocalSource, planDownload, planRepository, type OpenedSource, type PlannedSource } from './add-remote';
 import { parseChmod, type CopyInput } from './copy-op';
 import type { CopyTarget } from './copy';
 import type { PlannedOperation, StepContext } from './step';
 import type { Tree } from './tree';
-
-/** What one source brings: its part of the key, and what is copied when the step runs. */
-interface PlannedSource {
-  readonly content: KeyValue;
-  readonly input: () => CopyInput;
-}
 
 /** A copy: keyed by the content it selects, not by where it comes from or how that came about. */
 export async function planCopyStep(operation: CopyOperation, context: StepContext): Promise<PlannedOperation> {
@@ -31,10 +26,25 @@ export async function planCopyStep(operation: CopyOperation, context: StepContex
       dest: operation.dest, owner: owner === undefined ? undefined : [owner.uid, owner.gid], chmod: operation.chmod, link: operation.link, unpack,
       sources: sources.map((source) => source.content),
     },
-    execute: async (active) => (await import('./copy')).runCopy({ inputs: sources.map((source) => source.input()), dest: operation.dest, owner, chmod }, targetOf(active, context), {
-      now: context.services.options.sourceDateEpoch, threads: context.services.threads, signal: context.scope.signal,
-    }),
+    manifests: sources.flatMap((source) => (source.manifest === undefined ? [] : [source.manifest])),
+    execute: async (active) => {
+      const { runCopy } = await import('./copy');
+      const opened: OpenedSource[] = [];
+      try {
+        for (const source of sources) opened.push(await openedSource(source));
+        await runCopy({ inputs: opened.map(({ input }) => input), dest: operation.dest, owner, chmod }, targetOf(active, context), {
+          now: context.services.options.sourceDateEpoch, threads: context.services.threads, signal: context.scope.signal,
+        });
+      } finally {
+        for (const { close } of opened) close();
+      }
+    },
   };
+}
+
+async function openedSource(source: PlannedSource): Promise<OpenedSource> {
+  const opened = await source.open();
+  return 'input' in opened ? opened : { input: opened, close: () => undefined };
 }
 
 /** `--link` leaves what a plain copy leaves: directories that are there keep their attributes, links on the way are followed. */
@@ -64,16 +74,18 @@ async function sourceOf(operation: CopyOperation, { services }: StepContext): Pr
 }
 
 async function planSource(source: CopySource, operation: CopyOperation, from: Awaited<ReturnType<typeof sourceOf>>, unpack: boolean, context: StepContext): Promise<PlannedSource> {
+  if (operation.sources.length > 1 || source.kind === 'inline' || source.kind === 'path') checkLocalSource(operation);
   switch (source.kind) {
     case 'inline': {
       const content = Buffer.from(source.content, 'utf8');
-      return { content: ['inline', source.name, source.content], input: () => ({ kind: 'inline', name: source.name, content }) };
+      return { content: ['inline', source.name, source.content], open: () => ({ kind: 'inline', name: source.name, content }) };
     }
     case 'path':
       return planPath(source.path, operation, from, unpack, context);
     case 'http':
+      return planDownload(source.url, operation, context);
     case 'git':
-      throw new MbuildError('UNSUPPORTED', `ADD ${source.url}: fetching is not supported yet`, { hint: 'fetch it in a RUN, or beforehand into the context' });
+      return planRepository(source.url, operation, context);
   }
 }
 
@@ -83,9 +95,9 @@ async function planPath(path: string, operation: CopyOperation, from: Awaited<Re
   const input = (selection: Selection): CopyInput => ({ kind: 'selection', selection, ownership: from.tree.ownership, unpack });
   const memo = from.result === undefined ? undefined : hashValue(['selection', from.result, path, operation.parents, operation.exclude]);
   const known = memo === undefined ? undefined : cache.recall(memo);
-  if (known !== undefined) return { content: known, input: () => input(select()) };
+  if (known !== undefined) return { content: known, open: () => input(select()) };
   const selection = select();
-  const { digest } = await digestSelection(selection, from.tree, threads);
+  const { digest, entries } = await digestSelection(selection, from.tree, threads);
   if (memo !== undefined) cache.remember(memo, digest);
-  return { content: digest, input: () => input(selection) };
+  return { content: digest, open: () => input(selection), manifest: [digest, async () => manifestOf(digest, await entries(), selection, from.tree, path)] };
 }

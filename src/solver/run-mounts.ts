@@ -8,7 +8,7 @@ import type { Mount, MountPoint } from '../sandbox/sandbox';
 import { bindTree, type BoundTree } from './bound-tree';
 import { openCacheMount } from './cache-mounts';
 import { mountTarget } from './mount-target';
-import type { StepContext } from './step';
+import type { DescribedSelection, StepContext } from './step';
 
 /** What a mount brings into one run of a step. */
 export interface PreparedMounts {
@@ -22,23 +22,24 @@ export interface PreparedMounts {
 /** A mount as the step's key sees it, and what makes it when the step runs. */
 export interface PlannedMount {
   readonly input: KeyValue;
+  readonly manifest?: DescribedSelection | undefined;
   readonly prepare: () => Promise<PreparedMounts>;
 }
 
 /** The mounts of a RUN, in order. */
 export async function planMounts(mounts: readonly RunMount[], context: StepContext): Promise<PlannedMount[]> {
   const planned: PlannedMount[] = [];
-  for (const [index, mount] of mounts.entries()) planned.push(await planMount(mount, index, context));
+  for (const mount of mounts) planned.push(await planMount(mount, context));
   return planned;
 }
 
-function planMount(mount: RunMount, index: number, context: StepContext): PlannedMount | Promise<PlannedMount> {
+function planMount(mount: RunMount, context: StepContext): PlannedMount | Promise<PlannedMount> {
   switch (mount.kind) {
     case 'bind': return planBind(mount, context);
     case 'cache': return planCache(mount, context);
     case 'tmpfs': return { input: { ...mount }, prepare: () => at(context, mount.target, 'directory', (target) => ({ kind: 'tmpfs', target, size: mount.size })) };
     case 'secret': return planSecret(mount, context);
-    case 'ssh': return planSsh(mount, index, context);
+    case 'ssh': return planSsh(mount, context);
     case 'script': return {
       input: { ...mount },
       prepare: () => at(context, mount.target, 'file', (target) => ({ kind: 'file', target, content: Buffer.from(mount.content), mode: 0o755, uid: 0, gid: 0, readonly: true, executable: true })),
@@ -51,6 +52,7 @@ async function planBind(mount: Extract<RunMount, { kind: 'bind' }>, context: Ste
   const tree = await bindTree(mount.from, mount.source, context);
   return {
     input: { kind: 'bind', target: mount.target, readonly: mount.readonly, content: tree.content },
+    manifest: tree.manifest,
     prepare: async () => {
       const { rootfs, subpath, isDirectory, close } = await tree.open();
       const prepared = await at(context, mount.target, isDirectory ? 'directory' : 'file', (target) => ({ kind: 'overlay', rootfs, subpath, target, readonly: mount.readonly }));
@@ -65,6 +67,7 @@ async function planCache(mount: Extract<RunMount, { kind: 'cache' }>, context: S
   const initial = from === undefined ? undefined : await bindTree(from, mount.source, context);
   return {
     input: { ...said, content: initial?.content },
+    manifest: initial?.manifest,
     prepare: async () => {
       if (initial !== undefined) return overlayOnCache(mount, initial, context);
       const cache = await openCacheMount(context.services.root, mount, context.scope.signal);
@@ -110,19 +113,18 @@ function planSecret(mount: Extract<RunMount, { kind: 'secret' }>, context: StepC
   };
 }
 
-function planSsh(mount: Extract<RunMount, { kind: 'ssh' }>, index: number, context: StepContext): PlannedMount {
+function planSsh(mount: Extract<RunMount, { kind: 'ssh' }>, context: StepContext): PlannedMount {
   const { kind, id, target, required } = mount;
   return {
-    input: { kind, id, target, index },
+    input: { kind, id, target },
     prepare: async () => {
       const socket = context.services.options.ssh.get(id);
       if (socket === undefined) {
         if (!required) return NOTHING;
         throw new MbuildError('SECRET_MISSING', `the SSH agent ${id} was not given`, { hint: id === 'default' ? 'start an agent and pass --ssh default' : `pass it with --ssh ${id}=SOCKET` });
       }
-      const prepared = await at(context, target, 'file', (place) => (
+      return at(context, target, 'file', (place) => (
         { kind: 'bind', source: toRaw(path.dirname(socket)), subpath: toRaw(path.basename(socket)), target: place, readonly: false }));
-      return { ...prepared, env: [`SSH_AUTH_SOCK=${target}`] };
     },
   };
 }

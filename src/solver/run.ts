@@ -2,7 +2,9 @@ import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from '../sandbox/capabilities'
 import { MbuildError } from '../diagnostics/error';
 import type { RunOperation } from '../graph/operation';
 import type { ExitStatus } from '../sandbox/sandbox';
+import { toRaw } from '../linux/paths';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
+import { TreeWriter } from '../snapshot/tree-writer';
 import { resolveUser } from '../snapshot/users';
 import { OutputTail } from './output-tail';
 import { networkFiles, SANDBOX_HOSTNAME, stepEnvironment } from './run-environment';
@@ -17,9 +19,11 @@ export async function planRunStep(operation: RunOperation, context: StepContext)
       args: operation.args, env: [...operation.env].sort(), cwd: operation.cwd, user: operation.user,
       network: operation.network, insecure: operation.insecure, mounts: mounts.map((mount) => mount.input),
     },
+    manifests: mounts.flatMap((mount) => (mount.manifest === undefined ? [] : [mount.manifest])),
     execute: async (active) => {
       const prepared: PreparedMounts[] = [];
       try {
+        makeWorkingDirectory(operation, active, context);
         for (const mount of mounts) prepared.push(await mount.prepare());
         await execute(operation, active, prepared, context);
       } finally {
@@ -27,6 +31,15 @@ export async function planRunStep(operation: RunOperation, context: StepContext)
       }
     },
   };
+}
+
+/** A working directory that an earlier step took away comes back, as container runtimes make it. */
+function makeWorkingDirectory({ cwd }: RunOperation, active: ActiveSnapshot, { services, parent }: StepContext): void {
+  const view = services.snapshots.view(parent.stack);
+  if (view.stat(toRaw(cwd)) !== undefined) return;
+  const writer = new TreeWriter(view, toRaw(active.dir), { now: services.options.sourceDateEpoch, xattrs: services.xattrs });
+  writer.mkdirAll(toRaw(cwd), { mode: 0o755, uid: 0, gid: 0 });
+  writer.finish();
 }
 
 async function execute(operation: RunOperation, active: ActiveSnapshot, prepared: readonly PreparedMounts[], context: StepContext): Promise<void> {

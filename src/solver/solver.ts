@@ -2,8 +2,10 @@ import pLimit from 'p-limit';
 import { MbuildError, isMbuildError, type Diagnostic } from '../diagnostics/error';
 import type { CacheStore } from '../cache/record';
 import { sourceResult, type CacheKey } from '../cache/key';
+import type { RemoteSources } from '../context/remote';
 import type { SourceTree } from '../context/source-tree';
 import type { Graph, StagePlan, Step } from '../graph/graph';
+import type { BuildJournal } from '../history/journal';
 import type { TreeSource } from '../graph/operation';
 import type { LayerIndex } from '../images/layer-index';
 import type { Lease } from '../images/lease';
@@ -14,7 +16,7 @@ import type { BuildScope, VertexId } from '../progress/events';
 import type { Sandbox } from '../sandbox/sandbox';
 import type { Snapshotter } from '../snapshot/snapshotter';
 import { Committer } from './commit';
-import { planStep } from './step';
+import { planStep, type PlannedStep } from './step';
 import type { Tree, TreeLayer } from './tree';
 import { singleFlight } from './single-flight';
 
@@ -48,8 +50,12 @@ export interface SolveOptions {
   readonly secrets: ReadonlyMap<string, () => Buffer>;
   /** Sockets of SSH agents, by id. */
   readonly ssh: ReadonlyMap<string, string>;
+  /** Keeps account of what was taken from the cache, and of why the rest was not. */
+  readonly journal?: Pick<BuildJournal, 'id' | 'missed' | 'solved'> | undefined;
   /** The build's files; `name` for a named context. */
   readonly context: (name?: string) => Promise<SourceTree>;
+  /** Files and repositories that ADD fetches. */
+  readonly remote: RemoteSources;
 }
 
 /** How a step came about. */
@@ -57,6 +63,8 @@ export interface StepOutcome {
   readonly step: Step;
   readonly key: CacheKey;
   readonly cached: boolean;
+  /** It was run, and left what an earlier step had left. */
+  readonly kept: boolean;
   readonly durationMs: number;
   /** RFC 3339: when the layer was first made. */
   readonly created: Promise<string>;
@@ -188,14 +196,21 @@ class Solver {
     const started = Date.now();
     try {
       const planned = await planStep(step, parent, this.#services, this.scope, id);
-      const mayUseCache = !this.options.noCache && !this.options.noCacheStages.includes(stage.name);
+      const refused = this.options.noCache ? '--no-cache' : this.options.noCacheStages.includes(stage.name) ? '--no-cache-filter' : undefined;
+      const mayUseCache = refused === undefined;
       const hit = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
       this.scope.events({ kind: 'started', id, time: started });
-      if (hit !== undefined) return this.#hit(step, hit, id);
+      if (hit !== undefined) return this.#hit(step, planned, hit, id);
       return await this.#limit(() => singleFlight(`${this.services.root}/locks`, planned.key, this.scope.signal, async () => {
         // Another process may have done this very step while we waited for it.
         const late = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
-        if (late !== undefined) return this.#hit(step, late, id);
+        if (late !== undefined) return this.#hit(step, planned, late, id);
+        // Why it was missed is found out while it runs.
+        const missed = this.options.journal?.missed(step, planned, refused).then((miss) => {
+          this.scope.events({ kind: 'note', id, text: `not cached: ${miss.text}` });
+          return miss;
+        });
+        missed?.catch(() => undefined); // awaited below, unless the step fails first
         const active = this.services.snapshots.prepare(parent.stack);
         try {
           await planned.execute(active);
@@ -204,8 +219,9 @@ class Solver {
           throw error;
         }
         const durationMs = Date.now() - started;
-        const made = await this.#committer.commit(active, parent, planned, durationMs);
-        this.outcomes.set(step.id, { step, key: planned.key, cached: false, durationMs, created: made.record.then((record) => record.created), layer: made.record.then((record) => record.layer) });
+        const earlierKey = (await missed)?.earlierKey;
+        const made = await this.#committer.commit(active, parent, { key: planned.key, input: planned.input, earlierKey, build: this.options.journal?.id }, durationMs);
+        this.#solved({ step, key: planned.key, cached: false, kept: made.kept, durationMs, created: made.record.then((record) => record.created), layer: made.record.then((record) => record.layer) }, planned);
         if (made.kept) this.scope.events({ kind: 'note', id, text: 'same result as before, kept' });
         this.scope.events({ kind: 'done', id, time: Date.now(), cached: false });
         return made.tree;
@@ -217,11 +233,16 @@ class Solver {
     }
   }
 
-  #hit(step: Step, hit: NonNullable<Awaited<ReturnType<Committer['lookup']>>>, id: VertexId): Tree {
+  #hit(step: Step, planned: PlannedStep, hit: NonNullable<Awaited<ReturnType<Committer['lookup']>>>, id: VertexId): Tree {
     const { record } = hit;
-    this.outcomes.set(step.id, { step, key: record.key, cached: true, durationMs: record.durationMs, created: Promise.resolve(record.created), layer: Promise.resolve(record.layer) });
+    this.#solved({ step, key: record.key, cached: true, kept: false, durationMs: record.durationMs, created: Promise.resolve(record.created), layer: Promise.resolve(record.layer) }, planned, record.build);
     this.scope.events({ kind: 'done', id, time: Date.now(), cached: true });
     return hit.tree;
+  }
+
+  #solved(outcome: StepOutcome, planned: PlannedStep, madeBy?: string): void {
+    this.outcomes.set(outcome.step.id, outcome);
+    this.options.journal?.solved(outcome.step, { ...planned, cached: outcome.cached, kept: outcome.kept, durationMs: outcome.durationMs, layer: outcome.layer, madeBy });
   }
 
   #announce(what: string, name: string, stage: string, line: number): void {

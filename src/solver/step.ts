@@ -1,4 +1,5 @@
 import { cacheKey, type CacheKey, type KeyInput, type KeyValue } from '../cache/key';
+import type { SelectionManifest } from '../cache/manifest';
 import type { Step } from '../graph/graph';
 import type { BuildScope, VertexId } from '../progress/events';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
@@ -11,14 +12,20 @@ import type { Tree } from './tree';
 /** What an operation depends on, and how it is done. */
 export interface PlannedOperation {
   readonly inputs: Readonly<Record<string, KeyValue>>;
+  /** What the digests of selections among them stand for. */
+  readonly manifests?: readonly DescribedSelection[] | undefined;
   /** Writes into the snapshot what the operation leaves. */
   readonly execute: (active: ActiveSnapshot) => Promise<void>;
 }
+
+/** The digest of a selection, and all that was selected; made when it is asked for. */
+export type DescribedSelection = readonly [digest: string, describe: () => Promise<SelectionManifest>];
 
 /** A step with its key. */
 export interface PlannedStep {
   readonly key: CacheKey;
   readonly input: KeyInput;
+  readonly manifests: ReadonlyMap<string, () => Promise<SelectionManifest>>;
   readonly execute: PlannedOperation['execute'];
 }
 
@@ -34,10 +41,10 @@ export interface StepContext {
 /** Finds out what a step depends on: files are read and hashed here, nothing is run. */
 export async function planStep(step: Step, parent: Tree, services: StepServices, scope: BuildScope, vertex: VertexId): Promise<PlannedStep> {
   const context: StepContext = { step, parent, services, scope, vertex };
-  const { inputs, execute } = await planOperation(context);
+  const { inputs, manifests, execute } = await planOperation(context);
   const { sourceDateEpoch } = services.options;
   const input: KeyInput = { kind: step.operation.kind, parent: parent.result, inputs: { ...inputs, ...(sourceDateEpoch === undefined ? {} : { sourceDateEpoch }) } };
-  return { key: cacheKey(input), input, execute };
+  return { key: cacheKey(input), input, manifests: new Map(manifests), execute };
 }
 
 function planOperation(context: StepContext): Promise<PlannedOperation> | PlannedOperation {

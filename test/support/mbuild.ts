@@ -85,7 +85,7 @@ export function plainSteps(stderr: string): PlainStep[] {
     else if (text === 'CACHED') step.cached = true;
     else if (text.startsWith('DONE')) step.done = true;
     else if (text.startsWith('ERROR')) step.failed = true;
-    else step.log.push(text.replace(/^\d+\.\d+ /, ''));
+    else if (!text.startsWith('not cached: ')) step.log.push(text.replace(/^\d+\.\d+ /, ''));
   }
   return [...steps.values()];
 }

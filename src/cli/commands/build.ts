@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { build, type BuildResult } from '../../build';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
 import { errorToJson, renderDiagnostic } from '../../diagnostics/render';
+import { summaryLine } from '../../history/build-record';
 import { useColor } from '../../progress/choose';
 import type { ProgressMode } from '../../progress/choose';
 import { rawLine } from '../../progress/rawjson';
@@ -71,6 +72,7 @@ function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host
   } else if (!flags.quiet) {
     const color = useColor(host.err.isTTY, host.env);
     for (const warning of result.warnings) host.err.write(`\n${renderDiagnostic(warning, { color })}\n`);
+    if (mode !== 'none') host.err.write(`\n${summaryLine(result.buildId, result.cache)}\n`);
   }
   if (flags.quiet && result.imageId !== undefined) host.out.write(`${result.imageId}\n`);
 }

@@ -1,5 +1,7 @@
 import { readLog, type LogEntry } from '../../containers/log';
 import { ContainerStore } from '../../containers/store';
+import { BuildHistory } from '../../history/file-history';
+import { showBuildLogs } from '../build-logs';
 import { defineCommand } from '../command';
 import { untilTime } from '../format/images';
 import { withServices } from '../services';
@@ -9,9 +11,9 @@ import { MbuildError } from '../../diagnostics/error';
 
 export const command = defineCommand({
   name: 'logs',
-  summary: 'Show what a container printed',
-  usage: ['[OPTIONS] CONTAINER'],
-  positionals: { min: 1, max: 1 },
+  summary: 'Show what a container, or a step of a build, printed',
+  usage: ['[OPTIONS] CONTAINER', 'BUILD [STEP]'],
+  positionals: { min: 1, max: 2 },
   flags: {
     follow: { kind: 'boolean', short: 'f', help: 'Go on until the container ends' },
     since: { kind: 'string', value: 'TIME', help: 'Only lines after a time, or of the last part of it such as 10m' },
@@ -19,8 +21,15 @@ export const command = defineCommand({
     timestamps: { kind: 'boolean', short: 't', help: 'Show when each line was written' },
     until: { kind: 'string', value: 'TIME', help: 'Only lines before a time' },
   },
-  run: ({ flags, positionals: [name = ''] }, host) => withServices(host, flags, async (services) => {
+  notes: ['BUILD and STEP are as in mbuild explain; a container of that name comes first.'],
+  run: ({ flags, positionals: [name = '', step] }, host) => withServices(host, flags, async (services) => {
     const store = new ContainerStore(services.root);
+    const history = new BuildHistory(services.root);
+    const build = step === undefined && store.find(name) !== undefined ? undefined : history.search(name);
+    if (build !== undefined) {
+      await showBuildLogs(history, build, step, host);
+      return 0;
+    }
     const { id } = store.get(name).record;
     const tail = readTail(flags.tail);
     const [since, until] = [flags.since, flags.until].map((text) => (text === undefined ? undefined : untilTime(text, host.now())));

@@ -1,0 +1,28 @@
+import { BuildHistory } from '../../history/file-history';
+import { defineCommand } from '../command';
+import { buildRow, buildsShape } from '../format/builds';
+import { renderList } from '../format/list';
+import { storeRoot } from '../services';
+
+export const command = defineCommand({
+  name: 'builds',
+  summary: 'List builds, the latest first',
+  usage: ['[OPTIONS]'],
+  positionals: { min: 0, max: 0 },
+  flags: {
+    all: { kind: 'boolean', short: 'a', help: 'All of them, not only the latest twenty' },
+    format: { kind: 'string', value: 'FORMAT', help: "'table', 'table TEMPLATE', 'json', or a Go template" },
+    quiet: { kind: 'boolean', short: 'q', help: 'Only show ids' },
+  },
+  run: ({ flags }, host) => {
+    const rows = [];
+    for (const record of new BuildHistory(storeRoot(flags.root, host)).all()) {
+      rows.push(buildRow(record, host.now()));
+      if (!flags.all && rows.length === LATEST) break;
+    }
+    host.out.write(renderList(buildsShape, rows, flags.quiet && flags.format === undefined ? '{{.ID}}' : flags.format));
+    return Promise.resolve(0);
+  },
+});
+
+const LATEST = 20;

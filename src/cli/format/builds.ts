@@ -1,0 +1,71 @@
+import type { BuildRecord, StepRecord } from '../../history/build-record';
+import { summaryLine } from '../../history/build-record';
+import { causeText, type Cause } from '../../history/cause';
+import { MbuildError } from '../../diagnostics/error';
+import { seconds } from '../../progress/units';
+import type { ListRow, ListShape } from './list';
+import { humanSince } from './time';
+
+/** `mbuild builds`. */
+export const buildsShape: ListShape = {
+  fields: { ID: 'BUILD', Name: 'DOCKERFILE', CreatedSince: 'STARTED', Duration: 'DURATION', Status: 'STATUS', Cached: 'CACHED', Saved: 'SAVED', Image: 'IMAGE', Context: 'CONTEXT' },
+  columns: ['ID', 'Name', 'CreatedSince', 'Duration', 'Status', 'Cached', 'Saved', 'Image', 'Context'],
+};
+
+export function buildRow(record: BuildRecord, now: number): ListRow {
+  const { cache, result } = record;
+  return {
+    ID: record.id, Name: record.target === undefined ? record.dockerfile : `${record.dockerfile} (${record.target})`, CreatedSince: humanSince(record.started, now), CreatedAt: record.started,
+    Duration: seconds(record.durationMs), Status: record.error === undefined ? record.outcome : `${record.outcome}: ${record.error.code}`,
+    Cached: `${cache.hits}/${cache.hits + cache.misses}`, Saved: `${cache.secondsSaved.toFixed(1)}s`, Image: result?.names[0] ?? result?.imageId?.slice(7, 19) ?? '', Context: record.context,
+  };
+}
+
+/**
+ * The steps of a build that a word means: a number (`4`, `build 4`), a line of the Dockerfile (`:7`), or part of the instruction.
+ * @throws MbuildError USAGE when it means none.
+ */
+export function stepsOf(record: BuildRecord, word: string | undefined): readonly StepRecord[] {
+  if (word === undefined) return record.steps;
+  const line = /^:(\d+)$/.exec(word)?.[1];
+  const numbered = record.steps.filter(({ name }) => {
+    const [, stage, number] = /^\[(?:(\S+) )?\s*(\d+)\//.exec(name) ?? [];
+    return number === word || `${stage ?? ''} ${number ?? ''}` === word;
+  });
+  const found = line !== undefined ? record.steps.filter((step) => step.line === Number(line)) : numbered.length > 0 ? numbered : record.steps.filter((step) => step.text.includes(word) || step.name.includes(word));
+  if (found.length > 0) return found;
+  throw new MbuildError('USAGE', `build ${record.id} has no step ${word}`, { hint: `its steps are ${record.steps.map((step) => step.name).join(', ')}` });
+}
+
+/** The whole story of a build's misses. */
+export function explainBuild(record: BuildRecord, steps: readonly StepRecord[], now: number): string {
+  const failed = record.error === undefined ? '' : `\nit ended with ${record.error.code}: ${record.error.message}`;
+  const head = `${summaryLine(record.id, record.cache)}\n${record.dockerfile} in ${record.context}, ${humanSince(record.started, now)}${failed}\n`;
+  return [head, ...steps.map(explainStep)].join('\n');
+}
+
+function explainStep(step: StepRecord): string {
+  const head = `${step.name}  (line ${step.line})\n`;
+  if (step.cached) return `${head}  from the cache; it ran ${seconds(step.durationMs)}${step.madeBy === undefined ? '' : ` in build ${step.madeBy}`}\n`;
+  const ran = step.failed === true ? 'did not end well' : `ran ${seconds(step.durationMs)}${step.kept === true ? ', same result as before, kept' : ''}`;
+  const compared = step.earlier === undefined ? '' : `; compared with build ${step.earlier.build}`;
+  const causes = (step.causes ?? []).map((cause) => `    ${causeText(cause)}${details(cause)}\n`).join('');
+  return `${head}  not cached, ${ran}${compared}\n${causes}`;
+}
+
+/** What the line leaves out: the values of ENV, and the instruction as it is now. */
+function details(cause: Cause): string {
+  if (cause.kind === 'variable' && cause.instruction === 'ENV' && cause.before !== undefined && cause.after !== undefined) return `: ${cause.before} → ${cause.after}`;
+  return cause.kind === 'instruction' ? `, now: ${cause.after}` : '';
+}
+
+/** The same for programs. */
+export function explainJson(record: BuildRecord, steps: readonly StepRecord[]): unknown {
+  return {
+    build: record.id, started: record.started, dockerfile: record.dockerfile, context: record.context, outcome: record.outcome, cache: record.cache,
+    steps: steps.map(({ name, stage, index, line, text, key, cached, kept, failed, durationMs, madeBy, earlier, causes }) => ({
+      name, stage, index, line, text, key, cached, kept: kept ?? false, failed: failed ?? false, durationMs, madeBy, earlier,
+      causes: (causes ?? []).map((cause) => ({ ...cause, text: causeText(cause) })),
+    })),
+  };
+}

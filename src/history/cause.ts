@@ -1,0 +1,127 @@
+/** One reason why a step was not taken from the cache: how it differs from the nearest earlier one. */
+export type Cause =
+  /** Nothing like it was built before. */
+  | { readonly kind: 'first' }
+  /** It was there, and was removed to save space. `at` is RFC 3339. */
+  | { readonly kind: 'evicted'; readonly at: string }
+  /** It was there, and is not: lost or damaged. */
+  | { readonly kind: 'lost' }
+  /** `--no-cache`, `--no-cache-filter`. */
+  | { readonly kind: 'asked'; readonly flag: string }
+  /** The step before it left another tree. `rebuilt`: it was run in this build. */
+  | { readonly kind: 'parent'; readonly step: string; readonly rebuilt: boolean }
+  | { readonly kind: 'base'; readonly before: { readonly name: string; readonly digest: string }; readonly after: { readonly name: string; readonly digest: string } }
+  | FileCause
+  /** The files of a source differ; which ones is not known. */
+  | { readonly kind: 'files'; readonly source: string }
+  | VariableCause
+  | { readonly kind: 'instruction'; readonly before: string; readonly after: string }
+  /** Something else that the step depends on: `USER`, `WORKDIR`, `--chmod`, … */
+  | { readonly kind: 'setting'; readonly name: string; readonly before?: string | undefined; readonly after?: string | undefined }
+  /** The same as before, under keys of another form. */
+  | { readonly kind: 'version' }
+  /** What happened before could not be read. */
+  | { readonly kind: 'unknown'; readonly reason: string };
+
+/** A file that differs. `change` says how; sizes in bytes, modes as octal text. */
+export interface FileCause {
+  readonly kind: 'file';
+  /** In the tree that it is taken from. */
+  readonly path: string;
+  readonly change: 'content' | 'added' | 'removed' | 'mode' | 'owner' | 'type' | 'target' | 'capability';
+  readonly before?: string | undefined;
+  readonly after?: string | undefined;
+  /** Of `content`: how much longer it is. */
+  readonly bytes?: number | undefined;
+  /** It is a directory with nothing in it. */
+  readonly directory?: boolean | undefined;
+  /** Of `added`: it comes from a context, where an ignore file can hide it. */
+  readonly ignorable?: boolean | undefined;
+}
+
+/** A variable that differs. */
+export interface VariableCause {
+  readonly kind: 'variable';
+  readonly instruction: 'ARG' | 'ENV';
+  readonly name: string;
+  readonly before?: string | undefined;
+  readonly after?: string | undefined;
+  /** Where it is declared. */
+  readonly line?: number | undefined;
+  /** No later RUN of its stage names it. */
+  readonly unused?: boolean | undefined;
+}
+
+/** How many causes stand in one line. */
+const SHOWN = 3;
+const MAX_VALUE = 40;
+const DIGEST_SHOWN = 12;
+
+/** A cause in a few words. */
+export function causeText(cause: Cause): string {
+  switch (cause.kind) {
+    case 'first': return 'no earlier build of this step';
+    case 'evicted': return `evicted on ${cause.at.replace(/T(\d\d:\d\d).*$/, ' $1 UTC')}`;
+    case 'lost': return 'its result is not in the store any more';
+    case 'asked': return `asked for with ${cause.flag}`;
+    case 'parent': return cause.rebuilt ? `parent step ${cause.step} was rebuilt` : `parent step ${cause.step} has another result than before`;
+    case 'base': return baseText(cause.before, cause.after);
+    case 'file': return fileText(cause);
+    case 'files': return `files of ${cause.source} changed`;
+    case 'variable': return variableText(cause);
+    case 'instruction': return `instruction changed (was: ${cut(cause.before, 80)})`;
+    case 'setting': return settingText(cause.name, cause.before, cause.after);
+    case 'unknown': return `not known why: ${cause.reason}`;
+    case 'version': return 'cache keys have another form since this version of mbuild';
+  }
+}
+
+/** The causes in one line: what differs in the step itself says more than that its parent does. */
+export function causesLine(causes: readonly Cause[]): string {
+  const own = causes.filter((cause) => cause.kind !== 'parent');
+  const told = own.length > 0 ? own : causes;
+  const more = told.length - SHOWN;
+  return `${told.slice(0, SHOWN).map(causeText).join(', ')}${more > 0 ? `, and ${more} more` : ''}`;
+}
+
+function fileText({ path, change, before, after, bytes, directory, ignorable }: FileCause): string {
+  switch (change) {
+    case 'content': return `${path} changed (${bytes === undefined || bytes === 0 ? 'same size' : `${bytes > 0 ? '+' : '−'}${Math.abs(bytes)} B`})`;
+    case 'added': return `new ${directory === true ? 'directory' : 'file'} ${path}${ignorable === true ? ' (not ignored)' : ''}`;
+    case 'removed': return `${path} was removed`;
+    case 'mode': return `mode ${before ?? ''}→${after ?? ''} of ${path}${byUmask(before, after) ? ' (umask?)' : ''}`;
+    case 'owner': return `owner ${before ?? ''}→${after ?? ''} of ${path}`;
+    case 'type': return `${path} became a ${after ?? ''} (was a ${before ?? ''})`;
+    case 'target': return `link ${path} →${before ?? ''} leads to ${after ?? ''}`;
+    case 'capability': return `capabilities of ${path} changed`;
+  }
+}
+
+/** True for modes that another umask would make out of each other: the owner's bits agree. */
+function byUmask(before = '', after = ''): boolean {
+  const difference = parseInt(before, 8) ^ parseInt(after, 8);
+  return difference !== 0 && (difference & ~0o077) === 0;
+}
+
+function variableText({ instruction, name, before, after, line, unused }: VariableCause): string {
+  const place = line === undefined ? '' : `declared on line ${line}`;
+  const details = [place, unused === true ? 'used by no later RUN' : ''].filter((text) => text !== '').join(', ');
+  const suffix = details === '' ? '' : ` (${details})`;
+  if (before === undefined) return `${instruction} ${name} is new${suffix}`;
+  if (after === undefined) return `${instruction} ${name} is gone`;
+  return instruction === 'ENV' ? `ENV ${name} changed` : `ARG ${name} ${cut(before)}→${cut(after)}${suffix}`;
+}
+
+function baseText(before: { readonly name: string; readonly digest: string }, after: { readonly name: string; readonly digest: string }): string {
+  const short = (digest: string): string => digest.replace('sha256:', '').slice(0, DIGEST_SHOWN);
+  return before.name === after.name ? `base image moved sha256:${short(before.digest)}→${short(after.digest)}` : `base image ${before.name}→${after.name}`;
+}
+
+function settingText(name: string, before: string | undefined, after: string | undefined): string {
+  if (before === undefined && after === undefined) return `${name} changed`;
+  return `${name} ${cut(before ?? '(none)')}→${cut(after ?? '(none)')}`;
+}
+
+function cut(text: string, length = MAX_VALUE): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+}

@@ -1,0 +1,203 @@
+import path from 'node:path';
+import type { KeyInput, KeyValue } from '../cache/key';
+import { sameContent, shownPath, type SelectionManifest } from '../cache/manifest';
+import type { EntryRecord } from '../context/digest';
+import type { Dockerfile, Instruction, Stage } from '../dockerfile/instruction';
+import { splitEnv } from '../oci/env';
+import type { Cause, FileCause, VariableCause } from './cause';
+
+/** A step, as far as two of them are compared. */
+export interface ComparedStep {
+  /** The instruction as written. */
+  readonly text: string;
+  readonly input: KeyInput;
+}
+
+/** Finds what a selection's digest stands for. */
+export type FindManifest = (digest: string) => Promise<SelectionManifest | undefined>;
+
+/** Where variables are looked up that differ. */
+export interface Declarations {
+  readonly dockerfile: Dockerfile;
+  readonly stage: string;
+  /** Line of the step. */
+  readonly line: number;
+}
+
+/** Inputs by how they are called where a Dockerfile sets them. */
+const SETTINGS: Readonly<Record<string, string>> = {
+  args: 'SHELL', cwd: 'WORKDIR', user: 'USER', network: 'network', insecure: 'security=insecure', dest: 'destination', owner: '--chown', chmod: '--chmod',
+  link: '--link', unpack: '--unpack', path: 'WORKDIR', sourceDateEpoch: 'SOURCE_DATE_EPOCH', modes: '--context-modes',
+};
+/** Inputs that are looked into. */
+const STRUCTURED = ['env', 'sources', 'mounts'];
+
+/** How two steps differ in what they do themselves: files, variables, then the instruction and its settings. Their parents are not compared. */
+export async function compareSteps(before: ComparedStep, after: ComparedStep, findManifest: FindManifest, declarations?: Declarations): Promise<Cause[]> {
+  const [old, now] = [before.input.inputs, after.input.inputs];
+  const isRewritten = before.text !== after.text;
+  const variables = compareVariables(texts(old['env']), texts(now['env']), declarations);
+  const sources = await compareSources(list(old['sources']), list(now['sources']), findManifest);
+  const mounts = await compareMounts(list(old['mounts']), list(now['mounts']), findManifest);
+  const files = [...sources.causes, ...mounts.causes];
+  const names = [...new Set([...Object.keys(old), ...Object.keys(now)])].filter((name) => !STRUCTURED.includes(name) && !same(old[name], now[name]));
+  const isOther = before.input.kind !== after.input.kind || sources.isOther || mounts.isOther;
+  const rewritten: Cause[] = isRewritten && (names.length > 0 || isOther) ? [{ kind: 'instruction', before: before.text, after: after.text }] : [];
+  const settings = isRewritten ? [] : names.map((name): Cause => ({ kind: 'setting', name: SETTINGS[name] ?? name, ...(name === 'args' ? {} : { before: word(old[name]), after: word(now[name]) }) }));
+  const unnamed: Cause[] = !isRewritten && isOther ? [{ kind: 'setting', name: mounts.isOther ? '--mount' : 'sources' }] : [];
+  return [...rewritten, ...files, ...variables, ...settings, ...unnamed];
+}
+
+interface SourceComparison {
+  readonly causes: readonly Cause[];
+  /** They differ in more than files. */
+  readonly isOther: boolean;
+}
+
+/** Sources of COPY: digests of selections, or the text of heredocs. */
+async function compareSources(before: readonly KeyValue[], after: readonly KeyValue[], findManifest: FindManifest): Promise<SourceComparison> {
+  if (before.length !== after.length) return { causes: [], isOther: true };
+  const causes: Cause[] = [];
+  let isOther = false;
+  for (const [i, now] of after.entries()) {
+    const old = before[i];
+    if (same(old, now)) continue;
+    if (isDigestText(old) && isDigestText(now)) causes.push(...await compareSelections(old, now, findManifest));
+    else isOther = true;
+  }
+  return { causes, isOther };
+}
+
+/** Mounts: a bind mount has the digest of what it shows. */
+async function compareMounts(before: readonly KeyValue[], after: readonly KeyValue[], findManifest: FindManifest): Promise<SourceComparison> {
+  if (before.length !== after.length) return { causes: [], isOther: true };
+  const causes: Cause[] = [];
+  let isOther = false;
+  for (const [i, now] of after.entries()) {
+    const old = before[i];
+    if (same(old, now)) continue;
+    const [oldDigest, newDigest] = [mountedDigest(old), mountedDigest(now)];
+    if (oldDigest !== undefined && newDigest !== undefined && same(withoutContent(old), withoutContent(now))) causes.push(...await compareSelections(oldDigest, newDigest, findManifest));
+    else isOther = true;
+  }
+  return { causes, isOther };
+}
+
+async function compareSelections(before: string, after: string, findManifest: FindManifest): Promise<Cause[]> {
+  const [old, now] = await Promise.all([findManifest(before), findManifest(after)]);
+  if (old === undefined || now === undefined) return [{ kind: 'files', source: now?.places[0] ?? old?.places[0] ?? 'a source' }];
+  const causes = compareManifests(old, now);
+  return causes.length > 0 ? causes : [{ kind: 'files', source: now.places[0] ?? 'a source' }];
+}
+
+/** The entries that differ, in the order of their paths. */
+export function compareManifests(before: SelectionManifest, after: SelectionManifest): FileCause[] {
+  const parents = new Map<SelectionManifest, ReadonlySet<string>>();
+  const filled = (manifest: SelectionManifest): ReadonlySet<string> => {
+    const known = parents.get(manifest) ?? new Set(manifest.entries.map((entry) => path.dirname(shownPath(manifest, entry))));
+    parents.set(manifest, known);
+    return known;
+  };
+  const old = new Map(before.entries.map((entry) => [shownPath(before, entry), entry]));
+  const now = new Map(after.entries.map((entry) => [shownPath(after, entry), entry]));
+  const causes: FileCause[] = [];
+  for (const [name, entry] of now) {
+    const earlier = old.get(name);
+    if (earlier !== undefined) causes.push(...compareEntries(name, earlier, entry));
+    // A directory shows in what is in it; by itself it is told where it is empty.
+    else if (entry.type !== 'directory') causes.push({ kind: 'file', path: name, change: 'added', ignorable: after.ofContext });
+    else if (!filled(after).has(name)) causes.push({ kind: 'file', path: name, change: 'added', directory: true, ignorable: after.ofContext });
+  }
+  for (const [name, entry] of old) {
+    if (!now.has(name) && (entry.type !== 'directory' || !filled(before).has(name))) causes.push({ kind: 'file', path: name, change: 'removed' });
+  }
+  return causes.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+function compareEntries(path: string, before: EntryRecord, after: EntryRecord): FileCause[] {
+  if (before.type !== after.type) return [{ kind: 'file', path, change: 'type', before: before.type, after: after.type }];
+  const causes: FileCause[] = [];
+  if (before.size !== after.size || !sameContent(before.content, after.content)) causes.push({ kind: 'file', path, change: 'content', bytes: (after.size ?? 0) - (before.size ?? 0) });
+  if (before.target !== after.target || before.device !== after.device) causes.push({ kind: 'file', path, change: 'target', before: before.target ?? before.device, after: after.target ?? after.device });
+  if (before.mode !== after.mode) causes.push({ kind: 'file', path, change: 'mode', before: before.mode.toString(8), after: after.mode.toString(8) });
+  if (before.uid !== after.uid || before.gid !== after.gid) causes.push({ kind: 'file', path, change: 'owner', before: `${before.uid}:${before.gid}`, after: `${after.uid}:${after.gid}` });
+  if (before.capability !== after.capability) causes.push({ kind: 'file', path, change: 'capability' });
+  return causes;
+}
+
+/** Variables that differ, in the order of their names. */
+function compareVariables(before: readonly string[], after: readonly string[], declarations: Declarations | undefined): VariableCause[] {
+  const [old, now] = [new Map(before.map(splitEnv)), new Map(after.map(splitEnv))];
+  const names = [...new Set([...old.keys(), ...now.keys()])].filter((name) => old.get(name) !== now.get(name)).sort();
+  return names.map((name) => ({ kind: 'variable', name, before: old.get(name), after: now.get(name), ...declarationOf(name, declarations) }));
+}
+
+/** Which instruction sets a variable last above a step; what is set nowhere comes from the base image. */
+function declarationOf(name: string, declarations: Declarations | undefined): Pick<VariableCause, 'instruction' | 'line' | 'unused'> {
+  const above = declarations === undefined ? [] : stagesUpTo(declarations).flatMap((stage) => stage.instructions.filter((instruction) => instruction.range.start.line < declarations.line).map((instruction) => ({ stage, instruction })));
+  const last = above.findLast(({ instruction }) => declares(instruction, name));
+  if (last === undefined) return { instruction: 'ENV' };
+  const { stage, instruction } = last;
+  const line = instruction.range.start.line;
+  if (instruction.keyword === 'ENV') return { instruction: 'ENV', line };
+  const later = stage.instructions.filter((other) => other.keyword === 'RUN' && other.range.start.line > line);
+  const unused = !later.some((other) => mentions(`${other.original}\n${other.heredocs.map((heredoc) => heredoc.content).join('\n')}`, name));
+  return { instruction: 'ARG', line, ...(unused ? { unused } : {}) };
+}
+
+/** The step's stage and those that it is built on, the lowest first. */
+function stagesUpTo({ dockerfile, stage }: Declarations): Stage[] {
+  const own = dockerfile.stages.findLast((candidate) => (candidate.name ?? `stage-${candidate.index}`) === stage);
+  const chain: Stage[] = [];
+  for (let at = own; at !== undefined;) {
+    chain.unshift(at);
+    const { index, from } = at;
+    at = dockerfile.stages.slice(0, index).findLast((candidate) => candidate.name === from.image.toLowerCase());
+  }
+  return chain;
+}
+
+function declares(instruction: Instruction, name: string): boolean {
+  if (instruction.keyword === 'ARG') return instruction.args.some((arg) => arg.name === name);
+  return instruction.keyword === 'ENV' && instruction.pairs.some((pair) => pair.name === name);
+}
+
+function mentions(text: string, name: string): boolean {
+  return new RegExp(`(?<![A-Za-z0-9_])${name.replace(/[^A-Za-z0-9_]/g, '\\$&')}(?![A-Za-z0-9_])`).test(text);
+}
+
+function mountedDigest(mount: KeyValue): string | undefined {
+  const content = isRecord(mount) ? mount['content'] : undefined;
+  const digest = Array.isArray(content) ? (content as readonly KeyValue[])[1] : undefined;
+  return isDigestText(digest) ? digest : undefined;
+}
+
+function withoutContent(mount: KeyValue): KeyValue {
+  return isRecord(mount) ? { ...mount, content: undefined } : mount;
+}
+
+function isRecord(value: KeyValue): value is { readonly [name: string]: KeyValue } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isDigestText(value: KeyValue): value is string {
+  return typeof value === 'string' && value.startsWith('sha256:');
+}
+
+function list(value: KeyValue): readonly KeyValue[] {
+  return Array.isArray(value) ? (value as readonly KeyValue[]) : [];
+}
+
+function texts(value: KeyValue): string[] {
+  return list(value).filter((item): item is string => typeof item === 'string');
+}
+
+function word(value: KeyValue): string | undefined {
+  if (value === undefined || value === null || value === '') return undefined;
+  return Array.isArray(value) ? value.join(':') : typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
+
+/** What was stored has lost its absent members. */
+function same(a: KeyValue, b: KeyValue): boolean {
+  return JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
+}

@@ -1,0 +1,128 @@
+import type { CacheStore } from '../cache/record';
+import type { CacheKey, KeyInput } from '../cache/key';
+import { loadManifest, type SelectionManifest } from '../cache/manifest';
+import type { Dockerfile } from '../dockerfile/instruction';
+import { stepNumber, type BaseRecord, type BuildRecord, type StepRecord } from './build-record';
+import type { Cause } from './cause';
+import { compareSteps } from './compare';
+import type { BuildHistory } from './file-history';
+
+/** A step that was not found in the cache. */
+export interface MissedStep {
+  readonly stage: string;
+  readonly index: number;
+  readonly line: number;
+  readonly text: string;
+  readonly key: CacheKey;
+  readonly input: KeyInput;
+  /** The step that left the tree it starts on. */
+  readonly parent?: { readonly name: string; readonly cached: boolean } | undefined;
+  /** The image that its stage starts from, where there is no step before it. */
+  readonly base?: BaseRecord | undefined;
+}
+
+/** The steps of a build that is under way, as far as earlier builds are searched for them. */
+export interface CurrentBuild {
+  readonly project: string;
+  readonly dockerfile: Dockerfile;
+  readonly steps: readonly { readonly stage: string; readonly text: string }[];
+  /** Manifests that were made in this build and may not be stored yet. */
+  readonly manifests: ReadonlyMap<string, () => Promise<SelectionManifest>>;
+}
+
+/** Why a step was missed, and the earlier step that it was compared with. */
+export interface Explanation {
+  readonly causes: readonly Cause[];
+  readonly earlier?: { readonly build: string; readonly key: string } | undefined;
+}
+
+/** How many earlier builds of the project, and of others, are looked at. */
+const LOOKED_AT = 10;
+const LOOKED_AT_ELSEWHERE = 20;
+
+/** An earlier step that can be compared with. */
+interface EarlierStep {
+  readonly build: BuildRecord;
+  readonly step: StepRecord;
+}
+
+/** Explains the misses of one build. What it needs of the past is read at the first miss. */
+export class Explainer {
+  #past: readonly BuildRecord[] | undefined;
+
+  constructor(private readonly root: string, private readonly history: BuildHistory, private readonly cache: Pick<CacheStore, 'get' | 'evictedAt'>, private readonly current: CurrentBuild) {}
+
+  /** Compares a step with the nearest earlier one: that of its place and text in the last builds of this Dockerfile, else of its text, else of its place. */
+  async explain(missed: MissedStep): Promise<Explanation> {
+    const evictedAt = this.cache.evictedAt(missed.key);
+    const earlier = this.#nearest(missed);
+    const told = earlier === undefined ? {} : { earlier: { build: earlier.build.id, key: earlier.step.key } };
+    if (evictedAt !== undefined) return { causes: [{ kind: 'evicted', at: evictedAt }], ...told };
+    if (earlier === undefined) return { causes: [{ kind: 'first' }] };
+    if (earlier.step.key === missed.key) return { causes: [{ kind: 'lost' }], ...told };
+    const input = this.#inputOf(earlier);
+    if (input === undefined) return { causes: [{ kind: 'first' }], ...told };
+    const own = await compareSteps({ text: earlier.step.text, input }, missed, (digest) => this.#manifest(digest), { dockerfile: this.current.dockerfile, stage: missed.stage, line: missed.line });
+    const causes = [...own, ...(input.parent === missed.input.parent ? [] : [this.#parentCause(missed, earlier)])];
+    return { causes: causes.length > 0 ? causes : [{ kind: 'version' }], ...told };
+  }
+
+  #parentCause(missed: MissedStep, earlier: EarlierStep): Cause {
+    if (missed.parent !== undefined) return { kind: 'parent', step: stepNumber(missed.parent.name), rebuilt: !missed.parent.cached };
+    const before = earlier.build.bases.find((base) => base.stage === earlier.step.stage);
+    if (missed.base === undefined || before === undefined) return { kind: 'setting', name: 'FROM' };
+    return { kind: 'base', before: { name: before.name, digest: before.digest }, after: { name: missed.base.name, digest: missed.base.digest } };
+  }
+
+  #nearest(missed: MissedStep): EarlierStep | undefined {
+    for (const build of this.#builds()) {
+      const ofStage = build.steps.filter((step) => step.stage === missed.stage);
+      const distance = (step: StepRecord): number => Math.abs(step.index - missed.index);
+      const [sameText] = ofStage.filter((step) => step.text === missed.text).sort((a, b) => distance(a) - distance(b));
+      const step = sameText ?? ofStage.find((candidate) => candidate.index === missed.index && keyword(candidate.text) === keyword(missed.text));
+      if (step !== undefined) return { build, step };
+    }
+    return undefined;
+  }
+
+  /** The last builds of the project; of a new one, recent builds of much the same Dockerfile elsewhere. */
+  #builds(): readonly BuildRecord[] {
+    this.#past ??= this.#readPast();
+    return this.#past;
+  }
+
+  #readPast(): BuildRecord[] {
+    const own = take(this.history.ofProject(this.current.project), LOOKED_AT);
+    if (own.length > 0) return own;
+    const texts = this.current.steps.map((step) => `${step.stage}\0${step.text}`);
+    return take(this.history.all(), LOOKED_AT_ELSEWHERE).filter((build) => {
+      const theirs = new Set(build.steps.map((step) => `${step.stage}\0${step.text}`));
+      return texts.filter((text) => theirs.has(text)).length * 2 >= texts.length && texts.length > 0;
+    });
+  }
+
+  /** What a step did: told by the build that ran it, or by the cache. */
+  #inputOf({ step }: EarlierStep): KeyInput | undefined {
+    if (step.input !== undefined) return step.input;
+    const record = this.cache.get(step.key as CacheKey);
+    if (record !== undefined) return record.input;
+    return this.#builds().flatMap((build) => build.steps).find((other) => other.key === step.key && other.input !== undefined)?.input;
+  }
+
+  async #manifest(digest: string): Promise<SelectionManifest | undefined> {
+    return (await this.current.manifests.get(digest)?.()) ?? loadManifest(this.root, digest);
+  }
+}
+
+function keyword(text: string): string {
+  return (text.split(/\s/, 1)[0] ?? '').toUpperCase();
+}
+
+function take<T>(items: Iterable<T>, count: number): T[] {
+  const taken: T[] = [];
+  for (const item of items) {
+    taken.push(item);
+    if (taken.length === count) break;
+  }
+  return taken;
+}

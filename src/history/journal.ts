@@ -1,0 +1,293 @@
+import { appendFileSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
+import type { CacheKey } from '../cache/key';
+import { storeManifest, type SelectionManifest } from '../cache/manifest';
+import type { CacheStore } from '../cache/record';
+import type { Dockerfile } from '../dockerfile/instruction';
+import { errnoOf, isMbuildError } from '../diagnostics/error';
+import type { Graph, StagePlan, Step } from '../graph/graph';
+import type { BuildEvent, VertexId } from '../progress/events';
+import { summaryOf, type BaseRecord, type BuildRecord, type RowRecord, type StepRecord } from './build-record';
+import { causesLine, type Cause } from './cause';
+import type { Explainer, Explanation, MissedStep } from './explain';
+import { BuildHistory, newBuildId, projectOf } from './file-history';
+import { instructionText } from './instruction-text';
+
+/** What a build was asked to do, as far as it is remembered. */
+export interface BuildAbout {
+  /** The context's absolute path or address. */
+  readonly context: string;
+  /** The Dockerfile as it was named. */
+  readonly dockerfile: string;
+  readonly target?: string | undefined;
+  readonly platform?: string | undefined;
+}
+
+/** What a step depends on, as the solver found it. */
+export interface PlannedFacts {
+  readonly key: CacheKey;
+  readonly input: NonNullable<StepRecord['input']>;
+  /** What its selections hold, by digest; described when it is asked for. */
+  readonly manifests: ReadonlyMap<string, () => Promise<SelectionManifest>>;
+}
+
+/** A step that came to its end. */
+export interface SolvedFacts extends PlannedFacts {
+  readonly cached: boolean;
+  readonly kept: boolean;
+  readonly durationMs: number;
+  readonly madeBy?: string | undefined;
+  readonly layer: Promise<{ readonly diffId: string; readonly contentSize: number } | undefined>;
+}
+
+/** What the journal says about a step that is not in the cache. */
+export interface MissNote {
+  /** The causes in one line. */
+  readonly text: string;
+  /** The earlier step's key: it may turn out that this one leaves the same. */
+  readonly earlierKey?: CacheKey | undefined;
+}
+
+/** What came of a build, or the error that ended it. */
+export type BuildEnd = { readonly result: NonNullable<BuildRecord['result']> } | { readonly error: unknown };
+
+interface Row {
+  readonly id: VertexId;
+  readonly name: string;
+  started?: number;
+  ended?: number;
+  state: RowRecord['state'];
+  readonly notes: string[];
+  log: Uint8Array[];
+  logBytes: number;
+  /** Of `log`, which is not written yet. */
+  pending: number;
+}
+
+/** Output is compressed and written in pieces of this size. */
+const LOG_PIECE = 1 << 20;
+
+/**
+ * Takes down what happens in one build: every row of progress, the output of steps, what each step depended on and why it was
+ * not in the cache. Nothing is read or compressed before something was missed or printed.
+ */
+export class BuildJournal {
+  readonly id: string;
+  readonly #started: number;
+  readonly #project: string;
+  readonly #history: BuildHistory;
+  readonly #rows = new Map<VertexId, Row>();
+  readonly #steps = new Map<number, { readonly planned: SolvedFacts | PlannedFacts; readonly solved: boolean }>();
+  readonly #explained = new Map<number, Explanation>();
+  readonly #manifests = new Map<string, () => Promise<SelectionManifest>>();
+  #graph: Graph | undefined;
+  #dockerfile: Dockerfile | undefined;
+  #explainer: Promise<Explainer> | undefined;
+  #places = new Map<number, { readonly stage: StagePlan; readonly index: number; readonly above: Step | undefined }>();
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(private readonly root: string, private readonly cache: CacheStore, private readonly about: BuildAbout) {
+    this.#started = Date.now();
+    this.id = newBuildId(this.#started);
+    this.#project = projectOf(about.context, about.dockerfile);
+    this.#history = new BuildHistory(root);
+  }
+
+  /** Tells what is to be built. */
+  begin(graph: Graph, dockerfile: Dockerfile): void {
+    this.#graph = graph;
+    this.#dockerfile = dockerfile;
+    for (const stage of graph.stages) {
+      const below = stage.base.kind === 'stage' ? stage.base.stage.steps.at(-1) : undefined;
+      stage.steps.forEach((step, index) => this.#places.set(step.id, { stage, index, above: stage.steps[index - 1] ?? below }));
+    }
+  }
+
+  /** Takes down an event. */
+  readonly events = (event: BuildEvent): void => {
+    if (event.kind === 'warning') return;
+    if (event.kind === 'vertex') {
+      this.#rows.set(event.id, { id: event.id, name: event.name, state: 'waiting', notes: [], log: [], logBytes: 0, pending: 0 });
+      return;
+    }
+    const row = this.#rows.get(event.id);
+    if (row === undefined) return;
+    switch (event.kind) {
+      case 'started': row.started ??= event.time; break;
+      case 'note': row.notes.push(event.text); break;
+      case 'log': this.#log(row, event.data); break;
+      case 'done':
+        row.ended = event.time;
+        row.state = event.cached ? 'cached' : 'done';
+        break;
+      case 'failed':
+        row.ended = event.time;
+        row.state = event.canceled === true ? 'canceled' : 'failed';
+        break;
+      case 'status': break;
+    }
+  };
+
+  /** A step is not in the cache, or is not to be taken from it (`asked`): why. */
+  async missed(step: Step, facts: PlannedFacts, asked: string | undefined): Promise<MissNote> {
+    this.#take(step, facts, false);
+    if (asked !== undefined) {
+      const causes: readonly Cause[] = [{ kind: 'asked', flag: asked }];
+      this.#explained.set(step.id, { causes });
+      return { text: causesLine(causes) };
+    }
+    const explanation = await this.#explain(step, facts);
+    this.#explained.set(step.id, explanation);
+    return { text: causesLine(explanation.causes), earlierKey: explanation.earlier?.key as CacheKey | undefined };
+  }
+
+  /** No build fails because its past cannot be read. */
+  async #explain(step: Step, facts: PlannedFacts): Promise<Explanation> {
+    try {
+      return await (await (this.#explainer ??= this.#makeExplainer())).explain(this.#missedStep(step, facts));
+    } catch (error) {
+      if (!isMbuildError(error) && errnoOf(error) === undefined) throw error;
+      return { causes: [{ kind: 'unknown', reason: (error as Error).message }] };
+    }
+  }
+
+  /** A step came to its end. */
+  solved(step: Step, facts: SolvedFacts): void {
+    this.#take(step, facts, true);
+  }
+
+  /**
+   * Writes the build down. Nothing depends on it, so a disk that is full or not to be written to does not fail the build.
+   */
+  async finish(end: BuildEnd): Promise<BuildRecord> {
+    const { error, result } = 'error' in end ? { error: end.error, result: undefined } : { error: undefined, result: end.result };
+    const steps = await this.#stepRecords();
+    await this.#keepDetails();
+    const record: BuildRecord = {
+      version: 1, id: this.id, project: this.#project, started: new Date(this.#started).toISOString(), durationMs: Date.now() - this.#started,
+      outcome: error === undefined ? 'done' : isMbuildError(error, 'CANCELED') ? 'canceled' : 'failed',
+      ...(error === undefined ? {} : { error: { code: isMbuildError(error) ? error.code : 'INTERNAL', message: error instanceof Error ? error.message : String(error) } }),
+      ...this.about, bases: this.#bases(), steps, rows: [...this.#rows.values()].map((row) => this.#rowRecord(row)),
+      cache: summaryOf(steps), ...(result === undefined ? {} : { result }),
+    };
+    this.#keep(record);
+    return record;
+  }
+
+  async #keepDetails(): Promise<void> {
+    for (const row of this.#rows.values()) this.#flush(row);
+    await forgiving(() => this.#writing);
+    await forgiving(() => this.#storeManifests());
+  }
+
+  #keep(record: BuildRecord): void {
+    try {
+      this.#history.put(record);
+    } catch (error) {
+      if (!isMbuildError(error)) throw error;
+    }
+  }
+
+  #take(step: Step, facts: PlannedFacts | SolvedFacts, solved: boolean): void {
+    this.#steps.set(step.id, { planned: facts, solved });
+    for (const [digest, describe] of facts.manifests) this.#manifests.set(digest, describe);
+  }
+
+  async #makeExplainer(): Promise<Explainer> {
+    const module = await import('./explain');
+    if (this.#dockerfile === undefined || this.#graph === undefined) throw new Error('a step was missed before the build began');
+    const steps = this.#graph.stages.flatMap((stage) => stage.steps.map((step) => ({ stage: stage.name, text: instructionText(step) })));
+    return new module.Explainer(this.root, this.#history, this.cache, {
+      project: this.#project, dockerfile: this.#dockerfile, steps, manifests: this.#manifests,
+    });
+  }
+
+  #missedStep(step: Step, { key, input }: PlannedFacts): MissedStep {
+    const place = this.#places.get(step.id);
+    const above = place?.above;
+    const parent = above === undefined ? undefined : { name: above.name, cached: this.#isCached(above) };
+    return {
+      stage: step.stage, index: place?.index ?? 0, line: step.range.start.line, text: instructionText(step), key, input, parent,
+      base: above === undefined ? this.#bases().find((base) => base.stage === step.stage) : undefined,
+    };
+  }
+
+  #isCached(step: Step): boolean {
+    const facts = this.#steps.get(step.id)?.planned;
+    return facts !== undefined && 'cached' in facts && facts.cached;
+  }
+
+  #bases(): BaseRecord[] {
+    return (this.#graph?.stages ?? []).flatMap((stage) => {
+      let at = stage;
+      while (at.base.kind === 'stage') at = at.base.stage;
+      return at.base.kind === 'image' ? [{ stage: stage.name, name: at.base.image.name, digest: at.base.image.descriptor.digest }] : [];
+    });
+  }
+
+  async #stepRecords(): Promise<StepRecord[]> {
+    const steps = (this.#graph?.stages ?? []).flatMap((stage) => stage.steps);
+    const records = await Promise.all(steps.map(async (step): Promise<StepRecord[]> => {
+      const taken = this.#steps.get(step.id);
+      const row = [...this.#rows.values()].find((candidate) => candidate.name === step.name);
+      if (taken === undefined) return [];
+      const { planned, solved } = taken;
+      const facts = 'cached' in planned ? planned : undefined;
+      // A layer that could not be hashed ended the build, which tells of it.
+      const layer = await facts?.layer.catch(() => undefined);
+      const cached = facts?.cached === true;
+      const explained = cached ? undefined : this.#explained.get(step.id);
+      return [{
+        name: step.name, stage: step.stage, index: this.#places.get(step.id)?.index ?? 0, line: step.range.start.line, text: instructionText(step), key: planned.key, cached,
+        ...(solved ? {} : { failed: true }), ...(facts?.kept === true ? { kept: true } : {}), ...(cached ? {} : { input: planned.input }),
+        ...(explained ?? {}), durationMs: facts?.durationMs ?? 0,
+        ...(layer === undefined ? {} : { layer: { diffId: layer.diffId, size: layer.contentSize } }), row: row?.id ?? 0,
+        ...(facts?.madeBy === undefined ? {} : { madeBy: facts.madeBy }),
+      }];
+    }));
+    return records.flat();
+  }
+
+  async #storeManifests(): Promise<void> {
+    const missed = [...this.#steps.values()].filter(({ planned }) => !('cached' in planned && planned.cached));
+    for (const describe of new Map(missed.flatMap(({ planned }) => [...planned.manifests])).values()) await storeManifest(this.root, await describe());
+  }
+
+  #rowRecord(row: Row): RowRecord {
+    const since = (time: number | undefined): number | undefined => (time === undefined ? undefined : time - this.#started);
+    return {
+      id: row.id, name: row.name, start: since(row.started), end: since(row.ended), state: row.state,
+      ...(row.notes.length === 0 ? {} : { notes: row.notes }), ...(row.logBytes === 0 ? {} : { logBytes: row.logBytes }),
+    };
+  }
+
+  #log(row: Row, data: Uint8Array): void {
+    row.log.push(data);
+    row.logBytes += data.length;
+    row.pending += data.length;
+    if (row.pending >= LOG_PIECE) this.#flush(row);
+  }
+
+  /** Appends what a row wrote as one more gzip member. */
+  #flush(row: Row): void {
+    if (row.pending === 0) return;
+    const pieces = row.log;
+    row.log = [];
+    row.pending = 0;
+    this.#writing = this.#writing.then(async () => {
+      const { gzipSync } = await import('node:zlib');
+      const folder = this.#history.logFolder({ project: this.#project, id: this.id });
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      appendFileSync(path.join(folder, `${row.id}.gz`), gzipSync(Buffer.concat(pieces), { level: 1 }), { mode: 0o600 });
+    });
+  }
+}
+
+/** Does without what the disk refuses, and without what a failed build can no longer say. */
+async function forgiving(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!isMbuildError(error) && errnoOf(error) === undefined) throw error;
+  }
+}

@@ -1,0 +1,57 @@
+import type { KeyValue } from '../cache/key';
+import { selectSources } from '../context/selection';
+import { MbuildError } from '../diagnostics/error';
+import type { CopyOperation } from '../graph/operation';
+import type { CopyInput } from './copy-op';
+import type { DescribedSelection, StepContext } from './step';
+
+/** What one source brings: its part of the key, and what is copied when the step runs. */
+export interface PlannedSource {
+  readonly content: KeyValue;
+  readonly open: () => CopyInput | Promise<OpenedSource>;
+  readonly manifest?: DescribedSelection | undefined;
+}
+
+/** Something to copy that was fetched for it. */
+export interface OpenedSource {
+  readonly input: CopyInput;
+  /** Deletes what was fetched for this copy alone. */
+  readonly close: () => void;
+}
+
+/** `ADD https://…`: keyed by name and content. With a checksum nothing is fetched before the step runs. */
+export async function planDownload(url: string, operation: CopyOperation, { services, scope }: StepContext): Promise<PlannedSource> {
+  if (operation.keepGitDir) throw new MbuildError('DOCKERFILE_SEMANTIC', '--keep-git-dir is for git repositories alone', { hint: 'addresses of repositories end in .git' });
+  const unpack = operation.unpack ?? false;
+  const file = await services.options.remote.file(url, operation.checksum, scope.signal);
+  return {
+    content: ['http', file.name, file.digest, unpack],
+    open: async () => {
+      const { hostPath, mtime } = await file.fetch();
+      return { input: { kind: 'download', name: file.name, hostPath, mtime, unpack }, close: () => undefined };
+    },
+  };
+}
+
+/** `ADD https://….git#ref:subdir`: keyed by the commit, which is fetched when the step runs. */
+export async function planRepository(url: string, operation: CopyOperation, { services, scope }: StepContext): Promise<PlannedSource> {
+  const { checksum, keepGitDir } = operation;
+  const repository = await services.options.remote.repository(url, { checksum, keepGitDir }, scope.signal);
+  const { commit, subdir, submodules, origin } = repository;
+  return {
+    content: ['git', commit, subdir, submodules, repository.keepGitDir ? origin : undefined, operation.exclude],
+    open: async () => {
+      const { tree, close } = await repository.checkout();
+      const selection = selectSources(tree, ['/'], { exclude: operation.exclude });
+      return { input: { kind: 'selection', selection, ownership: tree.ownership, unpack: false }, close };
+    },
+  };
+}
+
+/** Refuses flags that only a single remote source has. */
+export function checkLocalSource({ checksum, keepGitDir, sources }: CopyOperation): void {
+  const flag = checksum !== undefined ? '--checksum' : keepGitDir ? '--keep-git-dir' : undefined;
+  if (flag === undefined) return;
+  const what = sources.length > 1 ? 'a single one' : 'one that is fetched: http, https or git';
+  throw new MbuildError('DOCKERFILE_SEMANTIC', `${flag} needs another source: ${what}`);
+}

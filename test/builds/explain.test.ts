@@ -1,0 +1,175 @@
+import { appendFileSync, chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { smallBase } from '../support/bases';
+import { Mbuild } from '../support/mbuild';
+import { describeWith } from '../support/needs';
+import { useTemp, writeFiles } from '../support/temp';
+
+const DOCKERFILE = `FROM small-base
+ENV MODE=fast
+ARG GIT_SHA=a1
+RUN echo one > /one
+COPY src /app
+RUN find /app -type f > /all
+`;
+
+describeWith('a miss is explained', { root: true }, () => {
+  const temp = useTemp();
+  let mbuild: Mbuild;
+  let context: string;
+
+  beforeAll(async () => {
+    mbuild = new Mbuild(temp.dir('store'));
+    await smallBase(mbuild);
+  });
+
+  beforeEach(() => {
+    context = writeFiles(temp.dir('context'), { Dockerfile: `${DOCKERFILE}# ${Math.random()}\n`, 'src/app.ts': 'first\n', 'src/run.sh': 'run\n' });
+    chmodSync(join(context, 'src/run.sh'), 0o664);
+  });
+
+  /** Builds, and returns why each missed step was missed, by the beginning of its instruction. */
+  async function misses(...args: string[]): Promise<Record<string, string>> {
+    const { stderr } = await mbuild.build([...args, context]);
+    const names = new Map([...stderr.matchAll(/^#(\d+) \[.*?\] (\S+ \S+).*$/gm)].map(([, number = '', name = '']) => [number, name]));
+    return Object.fromEntries([...stderr.matchAll(/^#(\d+) not cached: (.*)$/gm)].map(([, number = '', why = '']) => [names.get(number) ?? '', why]));
+  }
+
+  function edit(change: (text: string) => string): void {
+    writeFileSync(join(context, 'Dockerfile'), change(readFileSync(join(context, 'Dockerfile'), 'utf8')));
+  }
+
+  it('no earlier build of this step', async () => {
+    expect(await misses()).toEqual({
+      'RUN echo': 'no earlier build of this step', 'COPY src': 'no earlier build of this step', 'RUN find': 'no earlier build of this step',
+    });
+  });
+
+  it('a file that changed, by how much, and the steps above it', async () => {
+    await misses();
+    appendFileSync(join(context, 'src/app.ts'), '12 more byte');
+    expect(await misses()).toEqual({ 'COPY src': 'src/app.ts changed (+12 B)', 'RUN find': 'parent step 3 was rebuilt' });
+    writeFileSync(join(context, 'src/app.ts'), 'first\n');
+    expect(await misses()).toEqual({});
+    writeFileSync(join(context, 'src/app.ts'), 'FIRST\n');
+    expect(await misses()).toMatchObject({ 'COPY src': 'src/app.ts changed (same size)' });
+    writeFileSync(join(context, 'src/app.ts'), '1\n');
+    expect(await misses()).toMatchObject({ 'COPY src': 'src/app.ts changed (−4 B)' });
+  });
+
+  it('a mode that another umask made', async () => {
+    await misses();
+    chmodSync(join(context, 'src/run.sh'), 0o644);
+    expect(await misses()).toMatchObject({ 'COPY src': 'mode 664→644 of src/run.sh (umask?)' });
+    chmodSync(join(context, 'src/run.sh'), 0o755);
+    expect(await misses()).toMatchObject({ 'COPY src': 'mode 644→755 of src/run.sh' });
+  });
+
+  it('a new file that no ignore file hides, and one that is gone', async () => {
+    edit((text) => text.replace('COPY src', 'COPY .'));
+    await misses();
+    writeFiles(context, { 'tmp/x': 'x' });
+    expect(await misses()).toMatchObject({ 'COPY .': 'new file tmp/x (not ignored)' });
+    rmSync(join(context, 'tmp'), { recursive: true });
+    rmSync(join(context, 'src/run.sh'));
+    expect(await misses()).toMatchObject({ 'COPY .': 'src/run.sh was removed, tmp/x was removed' });
+  });
+
+  it('an ARG, where it is declared, and that no later RUN uses it', async () => {
+    await misses('--build-arg', 'GIT_SHA=a1');
+    expect(await misses('--build-arg', 'GIT_SHA=b2')).toMatchObject({ 'RUN echo': 'ARG GIT_SHA a1→b2 (declared on line 3, used by no later RUN)' });
+    edit((text) => text.replace('RUN find', 'RUN echo $GIT_SHA; find'));
+    await misses('--build-arg', 'GIT_SHA=b2');
+    expect(await misses('--build-arg', 'GIT_SHA=c3')).toMatchObject({ 'RUN echo': 'ARG GIT_SHA b2→c3 (declared on line 3)' });
+  });
+
+  it('an ENV', async () => {
+    await misses();
+    edit((text) => text.replace('MODE=fast', 'MODE=slow'));
+    expect(await misses()).toMatchObject({ 'RUN echo': 'ENV MODE changed' });
+    edit((text) => text.replace('ENV MODE=slow', 'ENV MODE=slow PATH=/opt/bin:$PATH'));
+    expect(await misses()).toMatchObject({ 'RUN echo': 'ENV PATH changed' });
+  });
+
+  it('a base image that moved, and another one', async () => {
+    const make = async (text: string): Promise<string> => (await mbuild.build([writeFiles(temp.dir('base'), { Dockerfile: `FROM small-base\nRUN echo ${text} > /base\n` })])).id;
+    const [one, two, three] = [await make('one'), await make('two'), await make('three')];
+    await mbuild.ok(['tag', three, 'other']);
+    await mbuild.ok(['tag', one, 'moving']);
+    edit((text) => text.replace('FROM small-base', 'FROM moving'));
+    await misses();
+    await mbuild.ok(['tag', two, 'moving']);
+    const why = (await misses())['RUN echo'];
+    expect(why).toMatch(/^base image moved sha256:[0-9a-f]{12}→[0-9a-f]{12}$/);
+    edit((text) => text.replace('FROM moving', 'FROM other'));
+    expect(await misses()).toMatchObject({ 'RUN echo': 'base image moving→other' });
+  });
+
+  it('an instruction that was edited', async () => {
+    await misses();
+    edit((text) => text.replace('echo one', 'echo two'));
+    expect(await misses()).toMatchObject({ 'RUN echo': 'instruction changed (was: RUN echo one > /one)', 'COPY src': 'parent step 2 was rebuilt' });
+  });
+
+  it('a setting that another instruction makes', async () => {
+    edit((text) => text.replace('RUN echo one > /one', 'RUN echo'));
+    await misses();
+    edit((text) => text.replace('RUN find /app -type f > /all', '').replace('ENV MODE', 'USER app\nENV MODE'));
+    expect(await misses()).toMatchObject({ 'RUN echo': 'USER (none)→app' });
+  });
+
+  it('a result that was evicted', async () => {
+    await misses();
+    await mbuild.ok(['builder', 'prune', '--all', '--force']);
+    const today = new Date().toISOString().slice(0, 10);
+    const told = await misses();
+    for (const why of [told['RUN echo'], told['COPY src']]) expect(why).toMatch(new RegExp(`^evicted on ${today} \\d\\d:\\d\\d UTC$`));
+  });
+
+  it('a flag that asks for it', async () => {
+    await misses();
+    expect(await misses('--no-cache')).toMatchObject({ 'RUN echo': 'asked for with --no-cache' });
+    edit((text) => text.replace('FROM small-base', 'FROM small-base AS build'));
+    expect(await misses('--no-cache-filter', 'build')).toMatchObject({ 'RUN echo': 'asked for with --no-cache-filter' });
+  });
+
+  it('a file of a bind mount', async () => {
+    edit((text) => `${text}RUN --mount=target=/mnt,source=src cat /mnt/app.ts\n`);
+    await misses();
+    writeFileSync(join(context, 'src/app.ts'), 'FIRST!\n');
+    expect(await misses()).toMatchObject({ 'RUN --mount=target=/mnt,source=src': 'src/app.ts changed (+1 B)' });
+  });
+
+  it('in another checkout of the same Dockerfile', async () => {
+    await misses();
+    context = writeFiles(temp.dir('elsewhere'), { Dockerfile: readFileSync(join(context, 'Dockerfile')), 'src/app.ts': 'second\n', 'src/run.sh': 'run\n' });
+    chmodSync(join(context, 'src/run.sh'), 0o664);
+    expect(await misses()).toEqual({ 'COPY src': 'src/app.ts changed (+1 B)', 'RUN find': 'parent step 3 was rebuilt' });
+  });
+
+  it('also of a build that failed, and after one', async () => {
+    await misses();
+    edit((text) => text.replace('RUN find /app -type f > /all', 'RUN exit 3'));
+    const failed = await mbuild.run(['build', '--progress=plain', context]);
+    expect(failed.code).toBe(1);
+    expect(failed.stderr).toContain('not cached: instruction changed (was: RUN find /app -type f > /all)');
+    expect(await mbuild.ok(['explain'])).toContain('it ended with EXEC_FAILED: RUN exited with code 3');
+    edit((text) => text.replace('RUN exit 3', 'RUN true'));
+    expect(await misses()).toEqual({ 'RUN true': 'instruction changed (was: RUN exit 3)' });
+  });
+
+  it('in full, in words and as JSON, for a build and for a step of it', async () => {
+    await misses();
+    writeFiles(context, { 'src/a': '', 'src/b': '', 'src/c': '', 'src/d': '' });
+    edit((text) => text.replace('MODE=fast', 'MODE=other'));
+    expect((await misses())['COPY src']).toBe('new file src/a (not ignored), new file src/b (not ignored), new file src/c (not ignored), and 1 more');
+    const text = await mbuild.ok(['explain', 'latest', '3']);
+    expect(text).toContain('[3/4] COPY src /app  (line 5)\n  not cached, ran ');
+    expect(text).toContain('    new file src/d (not ignored)');
+    expect(await mbuild.ok(['explain', 'latest', ':4'])).toContain('    ENV MODE changed: fast → other');
+    const json = JSON.parse(await mbuild.ok(['explain', '--format', 'json'])) as { steps: { text: string; cached: boolean; causes: { kind: string; text: string }[] }[] };
+    expect(json.steps.map(({ text: instruction, causes }) => [instruction, causes[0]?.kind])).toEqual([['RUN echo one > /one', 'variable'], ['COPY src /app', 'file'], ['RUN find /app -type f > /all', 'variable']]);
+    const wrong = await mbuild.run(['explain', 'latest', '9']);
+    expect(wrong.stderr).toContain('has no step 9');
+  });
+});
