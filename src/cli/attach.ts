@@ -9,7 +9,7 @@ import { noteSubstitute, superviseContainer } from '../containers/supervise';
 import { MbuildError, isMbuildError, type ErrorCode } from '../diagnostics/error';
 import type { Engine } from '../engine';
 import type { PreparedProcess, ProcessIo } from '../sandbox/sandbox';
-import type { Host } from './host';
+import { note, type Host } from './host';
 import { writeBytes } from './streams';
 
 /** What the process that watches over a detached container tells who started it, as JSON; nothing when it died. */
@@ -29,7 +29,7 @@ export async function runAttached(record: ContainerRecord, store: ContainerStore
       if (target !== undefined) deliver(target, constants.signals[signal], (number) => noteSubstitute(record.id, store, number));
     });
     try {
-      const { code } = await superviseContainer(record, store, services, { ...io, started: resizeWith });
+      const { code } = await superviseContainer(record, store, services, { ...io, started: resizeWith, note: (text) => note(host, text) });
       return code;
     } finally {
       release?.();

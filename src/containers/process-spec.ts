@@ -9,6 +9,7 @@ import { resolveUser, type ResolvedUser } from '../snapshot/users';
 import type { MergedView } from '../snapshot/view';
 import { mountTarget } from '../solver/mount-target';
 import type { ContainerRecord } from './container';
+import { PRIVATE_ADDRESS, PRIVATE_RESOLVER } from './network';
 import type { ContainerServices } from './services';
 import type { ContainerStore } from './store';
 
@@ -69,16 +70,22 @@ function tmpfsMounts(record: ContainerRecord, view: MergedView): PlannedMount[] 
 /** /etc/hosts, /etc/hostname and /etc/resolv.conf, unless a volume is mounted on them. */
 function networkFiles(record: ContainerRecord, view: MergedView): PlannedMount[] {
   const hosts = [
-    `127.0.0.1\tlocalhost`, '::1\tlocalhost ip6-localhost ip6-loopback', `127.0.1.1\t${record.hostname}`,
+    '127.0.0.1\tlocalhost', '::1\tlocalhost ip6-localhost ip6-loopback', `${record.network === 'private' ? PRIVATE_ADDRESS : '127.0.1.1'}\t${record.hostname}`,
     ...record.extraHosts.map(({ name, ip }) => `${ip}\t${name}`), '',
   ].join('\n');
   const files: readonly (readonly [string, Buffer])[] = [
-    ['/etc/hosts', Buffer.from(hosts)], ['/etc/hostname', Buffer.from(`${record.hostname}\n`)], ['/etc/resolv.conf', readHostFile('/etc/resolv.conf')],
+    ['/etc/hosts', Buffer.from(hosts)], ['/etc/hostname', Buffer.from(`${record.hostname}\n`)], ['/etc/resolv.conf', record.network === 'private' ? privateResolver() : readHostFile('/etc/resolv.conf')],
   ];
   return files.filter(([file]) => !record.volumes.some(({ target }) => target === file)).map(([file, content]) => {
     const { target, missing } = mountTarget(view, file, 'file');
     return { mount: { kind: 'file', target, content, mode: 0o644, uid: 0, gid: 0, readonly: false }, points: missing };
   });
+}
+
+/** The host's resolver file with the resolver of the private network, for the host's may listen on its loopback alone. */
+function privateResolver(): Buffer {
+  const kept = readHostFile('/etc/resolv.conf').toString('utf8').split('\n').filter((line) => /^\s*(?:search|options|domain)\s/.test(line));
+  return Buffer.from([`nameserver ${PRIVATE_RESOLVER}`, ...kept, ''].join('\n'));
 }
 
 function readHostFile(file: string): Buffer {

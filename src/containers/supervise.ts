@@ -3,9 +3,11 @@ import path from 'node:path';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { Lease } from '../images/lease';
 import { bootId, ownIdentity, startTimeOf } from '../linux/process';
+import { findCgroup, makeCgroup } from '../sandbox/cgroup';
 import type { ExitStatus, PreparedProcess, ProcessIo, TerminalSize } from '../sandbox/sandbox';
 import type { ContainerId, ContainerRecord } from './container';
 import { LogWriter } from './log';
+import { connectNetwork, type NetworkConnection } from './network';
 import { processSpec } from './process-spec';
 import { removeContainer } from './remove';
 import type { ContainerServices } from './services';
@@ -22,6 +24,8 @@ export interface AttachedIo {
   readonly started?: ((process: PreparedProcess) => void) | undefined;
   /** Called when its command was executed. */
   readonly executed?: (() => void) | undefined;
+  /** Told what the machine could not give, in one line. */
+  readonly note?: ((text: string) => void) | undefined;
 }
 
 /**
@@ -34,6 +38,7 @@ export async function superviseContainer(record: ContainerRecord, store: Contain
   const lease = new Lease(services.root);
   lease.hold({ layers: record.image.stack });
   const log = begin(record, store);
+  const connections: NetworkConnection[] = [];
   try {
     const status = await services.sandbox.run(processSpec(record, store, services), {
       stdin: io.stdin,
@@ -42,7 +47,9 @@ export async function superviseContainer(record: ContainerRecord, store: Contain
         return io.output?.(stream, data);
       },
       ...(record.terminal ? { terminal: io.terminal ?? { columns: 80, rows: 24 } } : {}),
-      prepare: (prepared) => {
+      prepare: async (prepared) => {
+        limit(record, prepared.pid, io);
+        if (record.network === 'private') connections.push(await connectNetwork(prepared.pid, record.ports, store.folder(record.id)));
         markRunning(record.id, prepared, store);
         io.started?.(prepared);
       },
@@ -55,6 +62,8 @@ export async function superviseContainer(record: ContainerRecord, store: Contain
     throw withoutBuildHint(error);
   } finally {
     log.close();
+    await Promise.all(connections.map((connection) => connection.close()));
+    if (hasLimits(record)) findCgroup(record.id).remove();
     if (record.autoRemove) removeContainer(record, store, services.root, { volumes: true });
     lease.release();
   }
@@ -74,6 +83,22 @@ function begin(record: ContainerRecord, store: ContainerStore): LogWriter {
   mkdirSync(work, { mode: 0o700 });
   rmSync(substituteFile(record.id, store), { force: true });
   return new LogWriter(store.logFile(record.id));
+}
+
+/** Limits are a safety net: where the machine gives no right to set any, the container runs without. */
+function limit({ id, limits }: ContainerRecord, pid: number, io: AttachedIo): void {
+  if (!hasLimits({ limits })) return;
+  try {
+    makeCgroup(id, limits).add(pid);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    io.note?.(`the limits of the container cannot be set on this machine: ${(error as Error).message}`);
+  }
+}
+
+/** Whether the container may not use all of the machine. */
+export function hasLimits({ limits: { memory, cpus, pids } }: Pick<ContainerRecord, 'limits'>): boolean {
+  return (memory ?? cpus ?? pids) !== undefined;
 }
 
 function markRunning(id: ContainerId, { pid }: PreparedProcess, store: ContainerStore): void {

@@ -4,8 +4,8 @@ import { MbuildError } from '../diagnostics/error';
 export interface CommandOptions {
   /** Bytes for its standard input; none when absent. */
   readonly input?: string | Uint8Array | undefined;
-  /** Variables besides those that mbuild itself was given. */
-  readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Variables besides those that mbuild itself was given; those that are `undefined` are taken away. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly cwd?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }

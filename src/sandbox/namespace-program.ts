@@ -2,8 +2,10 @@ import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { RawPath } from '../linux/paths';
 import { ALL_CAPABILITIES, capabilityMask } from './capabilities';
+import type { Arch } from './init/interpreter';
 import type { Arg, Op } from './init/program';
-import { AT_EMPTY_PATH, AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, O, PR, RESOLVE, RLIMITS, S, SIGCHLD, SIGKILL, TIO } from './init/syscalls';
+import { AT_EMPTY_PATH, AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, O, PR, RESOLVE, RLIMITS, S, SECCOMP, SIGCHLD, SIGKILL, TIO } from './init/syscalls';
+import { defaultFilter, hasSeccomp } from './seccomp/profile';
 import type { EnterSpec, Mount, OverlayRootfs, ProcessSpec, Rootfs, TerminalSize } from './sandbox';
 
 /** Directories of the host that a sandbox uses; they may be shared by all sandboxes of a store, for each mounts in its own namespace. */
@@ -20,6 +22,8 @@ export interface SandboxPlaces {
 
 /** How the process is connected to mbuild. */
 export interface ProgramIo {
+  /** Whose system calls are made. */
+  readonly arch: Arch;
   /** A terminal instead of three streams. */
   readonly terminal?: TerminalSize | undefined;
   /** Whether the command waits for a byte on {@link SYNC_FD}. */
@@ -58,7 +62,7 @@ const NULL = 0;
  * The system calls that turn a process into the sandboxed command: a parent that waits and reports, and a child
  * in namespaces of its own that mounts, gives up what it may not keep, and executes.
  */
-export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: ProgramIo = { waits: false }): Op[] {
+export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: ProgramIo): Op[] {
   return [
     ...parentOps(namespaceFlags(spec)),
     { what: 'set the umask', call: 'umask', args: [0] },
@@ -120,6 +124,7 @@ function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
   return [
     ...(io.terminal === undefined ? ownStreamOps(spec) : terminalOps(spec, io.terminal)),
     ...(io.waits ? waitOps() : []),
+    ...(!('confined' in spec) || spec.confined ? filterOps(spec, io.arch) : []),
     ...privilegeOps(spec),
     { what: 'close files', call: 'close_range', args: [io.waits ? SYNC_FD + 1 : SYNC_FD, 0xffffffff, 0] },
     ...[REPORT_FD, ...(io.waits ? [SYNC_FD] : [])].map((fd): Op => ({ what: `close ${fd} on execution`, call: 'fcntl', args: [fd, F_SETFD, FD_CLOEXEC] })),
@@ -296,6 +301,14 @@ function loopbackOps(): Op[] {
     { what: 'open a socket', call: 'socket', args: [AF_INET, SOCK_DGRAM, 0], save: 'socket' },
     { what: 'bring up the loopback device', call: 'ioctl', args: [{ saved: 'socket' }, SIOCSIFFLAGS, { bytes: request }] },
   ];
+}
+
+/** Loads the filter for system calls, while there still is the right to: without, sudo and su would not work in the sandbox. */
+function filterOps({ capabilities }: Pick<ProcessSpec, 'capabilities'>, arch: Arch): Op[] {
+  if (!hasSeccomp()) return [];
+  const filter = defaultFilter(arch, capabilities);
+  const fprog: Arg = { words: [filter.length / 8, { bytes: filter }] }; // struct sock_fprog: number of instructions, their address
+  return [{ what: 'filter system calls', call: 'seccomp', args: [SECCOMP.SET_MODE_FILTER, SECCOMP.FLAG_SPEC_ALLOW, fprog] }];
 }
 
 /** Limits, then identity, then capabilities: each step still has the right to make the next. */

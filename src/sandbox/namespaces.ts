@@ -55,7 +55,7 @@ export class NamespaceSandbox implements ContainerSandbox {
     this.#makePlaces();
     const stubs = this.#stubsFor(spec);
     try {
-      return await this.#execute(namespaceProgram(spec, { ...this.#places, stubs }, programIo(io)), spec, io, scope);
+      return await this.#execute(namespaceProgram(spec, { ...this.#places, stubs }, programIo(io, this.#arch)), spec, io, scope);
     } finally {
       removeMountPoints(spec);
       if (stubs !== this.#places.stubs) rmSync(stubs, { recursive: true, force: true });
@@ -65,7 +65,7 @@ export class NamespaceSandbox implements ContainerSandbox {
   async enter(spec: EnterSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
     scope.signal.throwIfAborted();
     this.#makePlaces();
-    return this.#execute(enterProgram(spec, programIo(io)), spec, io, scope);
+    return this.#execute(enterProgram(spec, programIo(io, this.#arch)), spec, io, scope);
   }
 
   async #execute(ops: readonly Op[], spec: Pick<ProcessSpec, 'args' | 'cwd'>, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
@@ -75,7 +75,7 @@ export class NamespaceSandbox implements ContainerSandbox {
     let child: ChildProcess;
     try {
       const [stdin = 'ignore', stdout = 'ignore', stderr = 'ignore'] = streams?.childEnds ?? [];
-      const turn = programIo(io).waits ? ['pipe' as const] : [];
+      const turn = programIo(io, this.#arch).waits ? ['pipe' as const] : [];
       child = spawn(`/proc/self/fd/${this.#init}`, [], { stdio: [stdin, stdout, stderr, programFd, 'pipe', ...turn], detached: true, env: {}, cwd: '/' });
     } finally {
       closeSync(programFd);
@@ -210,8 +210,8 @@ function programOf(ops: readonly Op[], arch: Arch): Program {
   }
 }
 
-function programIo(io: ProcessIo): ProgramIo {
-  return { terminal: io.terminal, waits: io.terminal !== undefined || io.prepare !== undefined };
+function programIo(io: ProcessIo, arch: Arch): ProgramIo {
+  return { arch, terminal: io.terminal, waits: io.terminal !== undefined || io.prepare !== undefined };
 }
 
 function readReport(bytes: Buffer, program: Program): Report {

@@ -13,6 +13,8 @@ export type Arg =
   | { readonly bytes: Uint8Array }
   /** A NULL-terminated array of strings: argv, envp. */
   | { readonly strings: readonly string[] }
+  /** A structure of 64-bit words. */
+  | { readonly words: readonly (number | { readonly bytes: Uint8Array })[] }
   /** The result that an earlier op saved under this name; one op can take it. */
   | { readonly saved: string }
   /** The address of that result. */
@@ -102,7 +104,8 @@ function valueOf(arg: Arg, data: DataSegment, cells: ReadonlyMap<string, number 
   if ('text' in arg) return data.add(Buffer.from(`${arg.text}\0`, 'utf8'));
   if ('path' in arg) return data.add(Buffer.from(`${arg.path}\0`, 'latin1'));
   if ('bytes' in arg) return data.add(arg.bytes);
-  if ('strings' in arg) return data.addPointers(arg.strings.map((text) => data.add(Buffer.from(`${text}\0`, 'utf8'))));
+  if ('strings' in arg) return data.addWords([...arg.strings.map((text) => data.add(Buffer.from(`${text}\0`, 'utf8'))), 0n]);
+  if ('words' in arg) return data.addWords(arg.words.map((word) => valueOf(word, data, cells)));
   if ('buffer' in arg) return data.named(arg.buffer, arg.size);
   if ('saved' in arg) return 0n; // written by the op that saves
   const cell = cells.get(arg.addressOf);
@@ -126,9 +129,9 @@ class DataSegment {
     return BigInt(address);
   }
 
-  addPointers(pointers: readonly bigint[]): bigint {
-    const array = Buffer.alloc((pointers.length + 1) * 8);
-    pointers.forEach((pointer, i) => array.writeBigUInt64LE(pointer, i * 8));
+  addWords(words: readonly bigint[]): bigint {
+    const array = Buffer.alloc(words.length * 8);
+    words.forEach((word, i) => array.writeBigUInt64LE(word, i * 8));
     return this.add(array);
   }
 

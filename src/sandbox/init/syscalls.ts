@@ -38,6 +38,7 @@ const NUMBERS = {
   dup3: [292, 24],
   prlimit64: [302, 261],
   setns: [308, 268],
+  seccomp: [317, 277],
   close_range: [436, 436],
   openat2: [437, 437],
 } as const satisfies Record<string, readonly [number, number]>;
@@ -60,6 +61,7 @@ export const TIO = { CSCTTY: 0x540e, CSWINSZ: 0x5414, CSPTLCK: 0x40045431, CGPTP
 export const O = { RDONLY: 0, WRONLY: 1, RDWR: 2, NOCTTY: 0o400, CREAT: 0o100, EXCL: 0o200, DIRECTORY: 0o200000, CLOEXEC: 0o2000000, PATH: 0o10000000 } as const;
 export const S = { IFREG: 0o100000, IFCHR: 0o020000 } as const;
 export const PR = { SET_PDEATHSIG: 1, SET_DUMPABLE: 4, CAPBSET_DROP: 24, SET_NO_NEW_PRIVS: 38, CAP_AMBIENT: 47, CAP_AMBIENT_CLEAR_ALL: 4 } as const;
+export const SECCOMP = { SET_MODE_FILTER: 1, FLAG_SPEC_ALLOW: 4 } as const;
 export const SIGCHLD = 17;
 export const SIGKILL = 9;
 export const F_SETFD = 2;

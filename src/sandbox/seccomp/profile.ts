@@ -1,0 +1,63 @@
+import { existsSync } from 'node:fs';
+import type { Capability } from '../capabilities';
+import type { Arch } from '../init/interpreter';
+import { compileFilter, type AbiRules, type Condition, type Verdict } from './bpf';
+import { ABIS, ALLOWED_WITH, ALWAYS_ALLOWED, JUDGED, type Abi, type Call } from './calls';
+
+const EPERM = 1;
+const ENOSYS = 38;
+const ALLOW: Verdict = { kind: 'allow' };
+
+/** linux/audit.h */
+const AUDIT_ARCH: Readonly<Record<Abi, number>> = { x64: 0xc000003e, x86: 0x40000003, arm64: 0xc00000b7, arm: 0x40000028 };
+
+/** The ABIs of the programs that an architecture runs. */
+const ABIS_OF: Readonly<Record<Arch, readonly Abi[]>> = { x64: ['x64', 'x86'], arm64: ['arm64', 'arm'] };
+
+/** x32, which hardly any kernel has: its calls are answered as by one that has not. asm/unistd.h, __X32_SYSCALL_BIT. */
+const X32 = { from: 0x40000000, verdict: { kind: 'errno', errno: ENOSYS } } as const;
+
+/** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET; linux/sched.h. */
+const NAMESPACE_FLAGS = 0x7e020000;
+
+/** Calls that who lacks SYS_ADMIN may make with some arguments, or not at all but with another errno than others. */
+const VERDICTS: Readonly<Record<string, Verdict>> = {
+  // Address families; what is missing are DECnet, RDS's neighbours that nobody uses, the kernel's crypto (38) and vsock (40).
+  socket: judged(0, { kind: 'in', ranges: [[0, 11], [13, 18], [21, 22], [24, 24], [26, 33], [35, 36], [39, 39], [41, 45]] }),
+  // PER_LINUX, PER_LINUX32, UNAME26, both, and asking.
+  personality: judged(0, { kind: 'in', ranges: [[0, 0], [8, 8], [0x20000, 0x20000], [0x20008, 0x20008], [0xffffffff, 0xffffffff]] }),
+  clone: judged(0, { kind: 'without', bits: NAMESPACE_FLAGS }),
+  // Its arguments are in memory, where no filter sees them; C libraries fall back to clone.
+  clone3: { kind: 'errno', errno: ENOSYS },
+};
+
+/**
+ * moby's default profile for a process with these capabilities, as the program that seccomp(2) loads: calls that are not on
+ * the list fail with EPERM. Differs from moby's in one thing: there is no x32.
+ */
+export function defaultFilter(arch: Arch, capabilities: readonly Capability[]): Buffer {
+  return compileFilter({ abis: ABIS_OF[arch].map((abi) => rulesOf(abi, capabilities)), otherwise: { kind: 'errno', errno: EPERM } });
+}
+
+/** False on kernels that were built without filters. */
+export function hasSeccomp(): boolean {
+  return existsSync('/proc/sys/kernel/seccomp/actions_avail');
+}
+
+function rulesOf(abi: Abi, capabilities: readonly Capability[]): AbiRules {
+  const isAdmin = capabilities.includes('SYS_ADMIN');
+  const calls = new Map<number, Verdict>();
+  for (const call of ALWAYS_ALLOWED) calls.set(numberOf(call, abi), ALLOW);
+  for (const name of capabilities) for (const call of ALLOWED_WITH[name] ?? []) calls.set(numberOf(call, abi), ALLOW);
+  for (const call of JUDGED) calls.set(numberOf(call, abi), (isAdmin && call[0].startsWith('clone') ? undefined : VERDICTS[call[0]]) ?? ALLOW);
+  calls.delete(-1);
+  return { auditArch: AUDIT_ARCH[abi], calls, beyond: abi === 'x64' ? X32 : undefined };
+}
+
+function numberOf(call: Call, abi: Abi): number {
+  return call[call.length === 2 ? 1 : 1 + ABIS.indexOf(abi)] as number;
+}
+
+function judged(argument: number, passes: Condition): Verdict {
+  return { kind: 'judge', argument, passes };
+}
