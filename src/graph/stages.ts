@@ -31,7 +31,7 @@ export function reachableStages(dockerfile: Dockerfile, target: Stage, expand: (
 }
 
 /** What `--from=` and `from=` of a stage's instructions name. */
-function treeNames(stage: Stage): string[] {
+export function treeNames(stage: Stage): string[] {
   return stage.instructions.flatMap((instruction) => {
     const from = stringFlag(instruction.flags, 'from');
     const mounts = listFlag(instruction.flags, 'mount').flatMap((mount) => /(?:^|,)from=([^,]+)/.exec(mount)?.[1] ?? []);

@@ -23,7 +23,7 @@ export function stageBases(dockerfile: Dockerfile, globals: GlobalValues, option
 }
 
 /** Expands a word of FROM; what cannot be expanded is empty. */
-export function globalExpander({ directives }: Dockerfile, globals: GlobalValues): (word: string) => string {
+function globalExpander({ directives }: Dockerfile, globals: GlobalValues): (word: string) => string {
   return (word) => {
     try {
       return expandWord(word, (name) => globals.value(name), directives.escape).value;

@@ -1,9 +1,9 @@
 import { MbuildError, type Diagnostic } from '../diagnostics/error';
 import type { SourceRange } from '../diagnostics/range';
 import type { Dockerfile, Instruction, Stage } from '../dockerfile/instruction';
-import { namedStage, reachableStages } from '../graph/stages';
+import { namedStage, treeNames } from '../graph/stages';
 import { formatPlatform, type Platform } from '../oci/platform';
-import { globalExpander, stageBases } from './base';
+import { stageBases } from './base';
 import { commentReader } from './comments';
 import { checkConfig, directiveRange, isOn, withComments, type CheckConfig } from './config';
 import { globalValues } from './globals';
@@ -83,12 +83,33 @@ function walkStages(stages: readonly Stage[], subject: Subject, reports: Readonl
 }
 
 /** The stages that the target needs (all, without one, where `allStages` says so), in order of the file. */
-export function stagesToCheck({ dockerfile, globals, options: { target, allStages } }: Subject): Stage[] {
+export function stagesToCheck({ dockerfile, bases, options: { target, allStages } }: Subject): Stage[] {
   const { stages } = dockerfile;
   if (allStages === true && target === undefined) return [...stages];
   const named = target === undefined ? undefined : namedStage(dockerfile, target, stages.length) ?? (/^\d+$/.test(target) ? stages[Number(target)] : undefined);
-  const wanted = named ?? stages.at(-1);
-  return wanted === undefined ? [] : reachableStages(dockerfile, wanted, globalExpander(dockerfile, globals)).toSorted((a, b) => a.index - b.index);
+  const byName = groupByName(stages);
+  const needed = new Set([named ?? stages.at(-1)]);
+  // A stage can only use those above it, so that one pass upwards finds them all.
+  for (const stage of stages.toReversed()) {
+    if (!needed.has(stage)) continue;
+    const base = bases[stage.index];
+    if (base?.kind === 'stage') needed.add(base.stage);
+    for (const name of treeNames(stage)) {
+      needed.add(byName.get(name.toLowerCase())?.findLast(({ index }) => index < stage.index) ?? (/^\d+$/.test(name) ? stages[Number(name)] : undefined));
+    }
+  }
+  return stages.filter((stage) => needed.has(stage));
+}
+
+function groupByName(stages: readonly Stage[]): Map<string, Stage[]> {
+  const groups = new Map<string, Stage[]>();
+  for (const stage of stages) {
+    if (stage.name === undefined) continue;
+    const group = groups.get(stage.name);
+    if (group === undefined) groups.set(stage.name, [stage]);
+    else group.push(stage);
+  }
+  return groups;
 }
 
 function byPlace(a: Diagnostic, b: Diagnostic): number {

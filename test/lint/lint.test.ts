@@ -69,6 +69,11 @@ describe('checks', () => {
     expect(codes(text, { allStages: true })).toContain('5 UndefinedVar');
   });
 
+  it('take a chain of very many stages', () => {
+    const text = `FROM scratch AS s0\n${Array.from({ length: 10_000 }, (_, i) => `FROM s${i} AS s${i + 1}\n`).join('')}ENV a=$b\n`;
+    expect(codes(text)).toEqual(['10002 UndefinedVar']);
+  });
+
   it('have a word only about check= when anything at all is parsed', () => {
     const line = fc.oneof(
       fc.constantFrom('FROM a AS B', 'from $x', 'FROM --platform=$p b', '# check=skip=all', '# x', '', 'RUN a \\', '  b', 'COPY <<E $a', '$b', 'E', 'ONBUILD run x', 'EXPOSE 1/TCP $x', 'ARG a=$b c', 'ENV a $b', 'WORKDIR ${a', 'CMD x', 'RUN --mount=type=cache,target=$x y'),
