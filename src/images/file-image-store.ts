@@ -93,11 +93,12 @@ export class FileImageStore implements ImageStore {
     this.#refreshIndex(undefined, manifest === undefined ? [] : [manifest]);
   }
 
-  /** Layers and blobs of all images, also of those that lack some: what garbage collection keeps. */
-  needs(): { readonly chains: readonly ChainID[]; readonly blobs: readonly Digest[] } {
+  /** Layers and blobs of all images but some, also of those that lack some: what garbage collection keeps. */
+  needs(except: ReadonlySet<Digest> = new Set()): { readonly chains: readonly ChainID[]; readonly blobs: readonly Digest[] } {
     const chains: ChainID[] = [];
     const blobs: Digest[] = [];
     for (const id of this.#ids()) {
+      if (except.has(id)) continue;
       const manifest = readJson<ImageRecord>(this.#imageFile(id))?.descriptor.digest;
       blobs.push(id, ...(manifest === undefined ? [] : [manifest]));
       if (manifest === undefined || this.content.size(manifest) === undefined || this.content.size(id) === undefined) continue;

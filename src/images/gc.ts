@@ -22,7 +22,10 @@ export interface CollectableStore extends Omit<ImageServices, 'images' | 'snapsh
   };
 }
 
-/** What is kept besides what images and leases need: the build cache's and the containers' layers. */
+/**
+ * What is kept besides what images and leases need: the build cache's and the containers' layers. They are looked at more than once, and
+ * must then tell what is true at that time, as a process gives up its lease once something else of it keeps the layer.
+ */
 export interface Roots {
   readonly layers?: Iterable<LayerId> | undefined;
   readonly blobs?: Iterable<Digest> | undefined;
@@ -51,6 +54,17 @@ export function removeUnused(store: CollectableStore, roots: Roots = {}): Collec
     layers, blobs: blobs.map((blob) => blob.digest),
     bytes: layers.reduce((sum, layer) => sum + layer.contentSize, 0) + blobs.reduce((sum, blob) => sum + blob.size, 0),
   };
+}
+
+/** What {@link removeUnused} would collect now, but for what dead processes left. Nothing is touched. */
+export function findUnused(store: CollectableStore, roots: Roots = {}): Collected {
+  const records = store.layers.list();
+  const needed = neededChains(store, records, roots);
+  const layers = topDown(records.filter((layer) => !needed.has(layer.chainId)));
+  const staying = records.filter((layer) => needed.has(layer.chainId)).flatMap((layer) => layer.blobs.map((blob) => blob.digest));
+  const kept = new Set([...heldByLeases(store.root).blobs, ...store.images.needs().blobs, ...staying, ...(roots.blobs ?? [])]);
+  const blobs = store.content.list().filter((digest) => !kept.has(digest));
+  return { layers, blobs, bytes: layers.reduce((sum, layer) => sum + layer.contentSize, 0) + blobs.reduce((sum, digest) => sum + (store.content.size(digest) ?? 0), 0) };
 }
 
 /** ChainIDs of all layers that are needed: those of images and leases, and all below them. */

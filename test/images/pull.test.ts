@@ -112,7 +112,7 @@ describeWith('pulling', { root: true, programs: ['tar'] }, () => {
 
   it.each([
     ['whose DiffID lies', () => serveImage(server, '1', [{ ...bottom, diffId: digestOf('lie') }]), 'DIGEST_MISMATCH'],
-    ['with a truncated layer', () => serveImage(server, '1', [{ blob: gzipSync(gunzipSync(bottom.blob).subarray(0, 2000)), diffId: digestOf(gunzipSync(bottom.blob).subarray(0, 2000)) }]), 'ARCHIVE_INVALID'],
+    ['with a truncated layer', () => serveImage(server, '1', [{ blob: gzipSync(gunzipSync(bottom.blob).subarray(0, 700)), diffId: digestOf(gunzipSync(bottom.blob).subarray(0, 700)) }]), 'ARCHIVE_INVALID'],
     ['whose config counts other layers', () => {
       serveImage(server, '1', [bottom]);
       const manifest = JSON.parse(server.manifests.get('1')?.toString() ?? '') as { layers: unknown[] };

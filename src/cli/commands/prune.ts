@@ -15,7 +15,7 @@ import { cacheRows, pruneShape, recreation } from '../format/cache';
 import { filterImages, parseImageFilter, untilTime } from '../format/images';
 import { renderList } from '../format/list';
 import { parseTime } from '../format/time';
-import type { Host } from '../host';
+import { note, type Host } from '../host';
 import { collectGarbage, lookUp, previewGarbage, shortName, withServices } from '../services';
 
 const FLAGS = {
@@ -90,7 +90,8 @@ async function agreed(warning: string, flags: PruneFlags, host: Host): Promise<b
   await host.out.drain();
   const lines = createInterface({ input: host.stdin() });
   try {
-    for await (const line of lines) return /^y(?:es)?$/i.test(line.trim());
+    for await (const line of lines) if (/^y(?:es)?$/i.test(line.trim())) return true; else break;
+    note(host, 'nothing was removed');
     return false;
   } finally {
     lines.close();
@@ -161,7 +162,7 @@ async function prune(victims: Victims, services: Engine, flags: PruneFlags, host
   const { layers, bytes } = dry ? await previewGarbage(services, {
     images: new Set(victims.images.map(({ id }) => id)), cache: new Set(victims.cache.map(({ key }) => key)), containers: new Set(victims.containers.map(({ record }) => record.id)),
   }) : await collectGarbage(services);
-  const section = (title: string, lines: readonly string[]): string => (lines.length === 0 ? '' : `${dry ? `Would be deleted: ${title.toLowerCase()}` : `Deleted ${title}`}:\n${lines.map((line) => `${line}\n`).join('')}\n`);
+  const section = (title: string, lines: readonly string[]): string => (lines.length === 0 ? '' : `${dry ? 'Would delete' : 'Deleted'} ${title}:\n${lines.map((line) => `${line}\n`).join('')}\n`);
   const imageLines = victims.images.flatMap((image, i) => [...(untagged[i] ?? []), `deleted: ${image.id}`, ...layersOf(image, victims.images.slice(i + 1), layers)]);
   host.out.write(section('Containers', victims.containers.map(({ record }) => record.id)) + section('Images', imageLines) + section('build cache objects', victims.cache.map(({ key }) => key)));
   if (dry) host.out.write(recreation(victims.cache));

@@ -1,14 +1,46 @@
-import { chainIds } from '../../oci/digest';
-import { humanSize } from '../../progress/units';
+import path from 'node:path';
+import type { Container } from '../../containers/container';
+import { namesIn } from '../../content/files';
 import type { Engine } from '../../engine';
+import type { Image } from '../../images/image-store';
+import { chainIds, type ChainID } from '../../oci/digest';
+import { humanSize } from '../../progress/units';
+import { containersOf } from '../containers-of';
 import { defineCommand } from '../command';
+import { cacheRows, cacheShape, chainsOfImages, isShared } from '../format/cache';
+import { imageRows, imageSize, latestFirst } from '../format/images';
 import { renderList, type ListRow, type ListShape } from '../format/list';
+import { humanSince } from '../format/time';
+import { treeSize } from '../tree-size';
 import { withServices } from '../services';
 
 const SHAPE: ListShape = {
   fields: { Type: 'TYPE', TotalCount: 'TOTAL', Active: 'ACTIVE', Size: 'SIZE', Reclaimable: 'RECLAIMABLE' },
   columns: ['Type', 'TotalCount', 'Active', 'Size', 'Reclaimable'],
 };
+const IMAGES: ListShape = {
+  fields: { Repository: 'REPOSITORY', Tag: 'TAG', ID: 'IMAGE ID', CreatedSince: 'CREATED', Size: 'SIZE', SharedSize: 'SHARED SIZE', UniqueSize: 'UNIQUE SIZE', Containers: 'CONTAINERS' },
+  columns: ['Repository', 'Tag', 'ID', 'CreatedSince', 'Size', 'SharedSize', 'UniqueSize', 'Containers'],
+};
+const CONTAINERS: ListShape = {
+  fields: { ID: 'CONTAINER ID', Image: 'IMAGE', Command: 'COMMAND', LocalVolumes: 'LOCAL VOLUMES', Size: 'SIZE', CreatedSince: 'CREATED', Status: 'STATUS', Names: 'NAMES' },
+  columns: ['ID', 'Image', 'Command', 'LocalVolumes', 'Size', 'CreatedSince', 'Status', 'Names'],
+};
+const VOLUMES: ListShape = { fields: { Name: 'VOLUME NAME', Links: 'LINKS', Size: 'SIZE' }, columns: ['Name', 'Links', 'Size'] };
+
+/** A volume by name, with the containers that mount it. */
+interface Volume {
+  readonly name: string;
+  readonly links: number;
+  readonly bytes: number;
+}
+
+/** What is in a store, counted. */
+interface Usage {
+  readonly images: readonly Image[];
+  readonly containers: readonly (Container & { readonly bytes: number })[];
+  readonly volumes: readonly Volume[];
+}
 
 export const command = defineCommand({
   name: 'system df',
@@ -17,33 +49,91 @@ export const command = defineCommand({
   positionals: { min: 0, max: 0 },
   flags: {
     format: { kind: 'string', value: 'FORMAT', help: "'table', 'table TEMPLATE', 'json', or a Go template" },
+    verbose: { kind: 'boolean', short: 'v', help: 'Show each image, container, volume and cache record' },
   },
-  run: ({ flags }, host) => withServices(host, flags, (services) => {
-    host.out.write(renderList(SHAPE, usageRows(services), flags.format));
+  run: ({ flags }, host) => withServices(host, flags, async (services) => {
+    const usage = await measure(services);
+    host.out.write(flags.verbose ? details(usage, services, host.now()) : renderList(SHAPE, summaryRows(usage, services), flags.format));
     return 0;
   }),
 });
 
-/** Images with their layers (a shared one counts once), then layers that only the cache has, then stored blobs. */
-function usageRows({ images, layers, content }: Engine): ListRow[] {
-  const all = images.list();
-  const records = layers.list();
-  const named = new Set(all.filter(({ names }) => names.length > 0).flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
-  const used = new Set(all.flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
-  const sizeOf = (wanted: (chainId: (typeof records)[number]['chainId']) => boolean): number =>
-    records.filter(({ chainId }) => wanted(chainId)).reduce((sum, { contentSize }) => sum + contentSize, 0);
-  const blobs = content.list();
-  const blobBytes = blobs.reduce((sum, digest) => sum + (content.size(digest) ?? 0), 0);
-  const cacheOnly = records.filter(({ chainId }) => !used.has(chainId)).length;
-  const imageBytes = sizeOf((chainId) => used.has(chainId));
+async function measure({ root, images }: Engine): Promise<Usage> {
+  const containers = await containersOf(root);
+  const { ContainerStore } = await import('../../containers/store');
+  const store = new ContainerStore(root);
+  const folder = path.join(root, 'volumes');
+  return {
+    images: latestFirst(images.list()),
+    containers: containers.map((container) => ({ ...container, bytes: treeSize(store.writableLayer(container.record).dir) })),
+    volumes: namesIn(folder).map((name) => ({
+      name, bytes: treeSize(path.join(folder, name)), links: containers.filter(({ record }) => record.volumes.some(({ volume }) => volume === name)).length,
+    })),
+  };
+}
+
+/** Docker's four rows. A layer counts once, however many images have it; what of it is reclaimable is what no container needs. */
+function summaryRows({ images, containers, volumes }: Usage, services: Engine): ListRow[] {
+  const used = new Set(containers.map(({ record }) => record.image.id));
+  const active = images.filter(({ id }) => used.has(id));
+  const total = sizeOfChains(images, services);
+  const records = services.cache.list();
+  const chains = chainsOfImages(services.images);
+  const own = [...new Map(records.filter((record) => !isShared(record, chains)).map(({ layer }) => [layer?.chainId, layer?.contentSize ?? 0])).values()];
+  const cacheBytes = own.reduce((sum, bytes) => sum + bytes, 0);
+  const sum = (list: readonly { readonly bytes: number }[]): number => list.reduce((bytes, item) => bytes + item.bytes, 0);
+  const stopped = containers.filter(({ state }) => state.status !== 'running');
   return [
-    row('Images', all.length, all.filter(({ names }) => names.length > 0).length, imageBytes, imageBytes - sizeOf((chainId) => named.has(chainId))),
-    row('Build Cache', cacheOnly, 0, sizeOf((chainId) => !used.has(chainId)), sizeOf((chainId) => !used.has(chainId))),
-    row('Blobs', blobs.length, blobs.length, blobBytes, 0),
+    row('Images', images.length, active.length, total, share(total - sizeOfChains(active, services), total)),
+    row('Containers', containers.length, containers.length - stopped.length, sum(containers), share(sum(stopped), sum(containers))),
+    row('Local Volumes', volumes.length, volumes.filter(({ links }) => links > 0).length, sum(volumes), share(sum(volumes.filter(({ links }) => links === 0)), sum(volumes))),
+    row('Build Cache', records.length, 0, cacheBytes, humanSize(cacheBytes)),
   ];
 }
 
-function row(type: string, total: number, active: number, bytes: number, reclaimable: number): ListRow {
-  const share = bytes === 0 || type !== 'Images' ? '' : ` (${Math.round((reclaimable / bytes) * 100)}%)`;
-  return { Type: type, TotalCount: String(total), Active: String(active), Size: humanSize(bytes), Reclaimable: `${humanSize(reclaimable)}${share}` };
+function sizeOfChains(images: readonly Image[], { layers }: Engine): number {
+  const chains = new Set(images.flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
+  return [...chains].reduce((sum, chain) => sum + (layers.get(chain)?.contentSize ?? 0), 0);
+}
+
+function row(type: string, total: number, active: number, bytes: number, reclaimable: string): ListRow {
+  return { Type: type, TotalCount: String(total), Active: String(active), Size: humanSize(bytes), Reclaimable: reclaimable };
+}
+
+function share(reclaimable: number, bytes: number): string {
+  return bytes === 0 ? humanSize(reclaimable) : `${humanSize(reclaimable)} (${Math.trunc((reclaimable / bytes) * 100)}%)`;
+}
+
+function details(usage: Usage, services: Engine, now: number): string {
+  const { images, containers, volumes } = usage;
+  const records = services.cache.list();
+  const blobs = services.content.list();
+  const blobBytes = blobs.reduce((sum, digest) => sum + (services.content.size(digest) ?? 0), 0);
+  return [
+    'Images space usage:', renderList(IMAGES, verboseImages(usage, services, now)),
+    'Containers space usage:', renderList(CONTAINERS, containers.map((container) => containerRow(container, now))),
+    'Local Volumes space usage:', renderList(VOLUMES, volumes.map(({ name, links, bytes }) => ({ Name: name, Links: String(links), Size: humanSize(bytes) }))),
+    `Build cache usage: ${summaryRows({ images, containers, volumes }, services)[3]?.['Size'] ?? ''}`, renderList(cacheShape, cacheRows(records, services, now)),
+    `Stored blobs: ${blobs.length}, ${humanSize(blobBytes)}\n`,
+  ].join('\n\n').replace(/\n\n\n+/g, '\n\n');
+}
+
+/** A row per image and name, with what it shares with others and what it alone has. */
+function verboseImages({ images, containers }: Usage, services: Engine, now: number): ListRow[] {
+  const users = new Map<ChainID, number>();
+  for (const { config } of images) for (const chain of chainIds(config.rootfs.diff_ids)) users.set(chain, (users.get(chain) ?? 0) + 1);
+  return images.flatMap((image) => {
+    const shared = chainIds(image.config.rootfs.diff_ids).filter((chain) => (users.get(chain) ?? 0) > 1).reduce((sum, chain) => sum + (services.layers.get(chain)?.contentSize ?? 0), 0);
+    const count = containers.filter(({ record }) => record.image.id === image.id).length;
+    return imageRows([image], services.layers, { noTrunc: false, now })
+      .map((line) => ({ ...line, SharedSize: humanSize(shared), UniqueSize: humanSize(imageSize(image, services.layers) - shared), Containers: String(count) }));
+  });
+}
+
+function containerRow({ record, state, bytes }: Usage['containers'][number], now: number): ListRow {
+  return {
+    ID: record.id.slice(0, 12), Image: record.image.name, Command: JSON.stringify(record.args.join(' ').slice(0, 20)),
+    LocalVolumes: String(record.volumes.filter(({ volume }) => volume !== undefined).length), Size: humanSize(bytes), CreatedSince: humanSince(record.created, now),
+    Status: state.status === 'exited' ? `Exited (${state.exitCode ?? 0})` : state.status, Names: record.name,
+  };
 }
