@@ -29,14 +29,14 @@ describeWith('the build command', { root: true }, () => {
 
   it('takes -f from the context or the working directory', async () => {
     await mbuild.build(['-f', join(context, 'other.Dockerfile'), '-t', 'other', context], { cwd: '/' });
-    expect((await mbuild.run(['run', 'other'])).stdout).toBe('other\n');
+    expect((await mbuild.run(['run', '--rm', 'other'])).stdout).toBe('other\n');
     await mbuild.build(['-f', 'other.Dockerfile', '-t', 'other', '.'], { cwd: context });
-    expect((await mbuild.run(['run', 'other'])).stdout).toBe('other\n');
+    expect((await mbuild.run(['run', '--rm', 'other'])).stdout).toBe('other\n');
   });
 
   it('reads the Dockerfile from standard input with -f -', async () => {
     await mbuild.build(['-f', '-', '-t', 'piped', context], { input: 'FROM small-base\nCOPY file.txt /piped\nCMD ["cat", "/piped"]\n' });
-    expect((await mbuild.run(['run', 'piped'])).stdout).toBe('file\n');
+    expect((await mbuild.run(['run', '--rm', 'piped'])).stdout).toBe('file\n');
   });
 
   it.each([
@@ -46,26 +46,26 @@ describeWith('the build command', { root: true }, () => {
   ])('reads a %s tar as the context from standard input', async (name, [flags = '']) => {
     const tar = execFileSync('tar', [flags, '-', '-C', context, '.']);
     await mbuild.build(['-t', `tar-${name}`, '-'], { input: tar });
-    expect((await mbuild.run(['run', `tar-${name}`, 'cat', '/file.txt'])).stdout).toBe('file\n');
+    expect((await mbuild.run(['run', '--rm', `tar-${name}`, 'cat', '/file.txt'])).stdout).toBe('file\n');
   });
 
   it('takes a lone Dockerfile as the context from standard input', async () => {
     await mbuild.build(['-t', 'lone', '-'], { input: 'FROM small-base\nRUN echo lone > /lone\nCMD ["cat", "/lone"]\n' });
-    expect((await mbuild.run(['run', 'lone'])).stdout).toBe('lone\n');
+    expect((await mbuild.run(['run', '--rm', 'lone'])).stdout).toBe('lone\n');
   });
 
   it('gives build arguments, also from the environment, and names of all -t', async () => {
     await mbuild.build(['--build-arg', 'WHO=alice', '-t', 'who:a', '-t', 'example.org/who:b', context]);
-    expect((await mbuild.run(['run', 'who:a'])).stdout).toBe('alice\n');
+    expect((await mbuild.run(['run', '--rm', 'who:a'])).stdout).toBe('alice\n');
     expect((await mbuild.inspect('example.org/who:b')).RepoTags.sort()).toEqual(['example.org/who:b', 'who:a']);
     await mbuild.build(['--build-arg', 'WHO', '-t', 'who:a', context], { env: { WHO: 'bob' } });
-    expect((await mbuild.run(['run', 'who:a'])).stdout).toBe('bob\n');
+    expect((await mbuild.run(['run', '--rm', 'who:a'])).stdout).toBe('bob\n');
   });
 
   it('stops at --target', async () => {
     const { steps } = await mbuild.build(['--target', 'one', '-t', 'target', context]);
     expect(instructionSteps(steps).map((step) => step.name)).toEqual(['[one 2/2] RUN echo "nobody" > /who']);
-    expect((await mbuild.run(['run', 'target', 'ls', '/file.txt'])).code).not.toBe(0);
+    expect((await mbuild.run(['run', '--rm', 'target', 'ls', '/file.txt'])).code).not.toBe(0);
   });
 
   it('adds labels, and writes the image id and the metadata to files', async () => {
@@ -108,7 +108,7 @@ describeWith('the build command', { root: true }, () => {
   it('keeps the network away with --network none', async () => {
     writeFiles(context, { 'net.Dockerfile': 'FROM small-base\nRUN cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d " " > /interfaces\nCMD ["cat", "/interfaces"]\n' });
     await mbuild.build(['--network', 'none', '-f', join(context, 'net.Dockerfile'), '-t', 'net', context]);
-    expect((await mbuild.run(['run', 'net'])).stdout).toBe('lo\n');
+    expect((await mbuild.run(['run', '--rm', 'net'])).stdout).toBe('lo\n');
   });
 
   it('refuses an invalid name before it builds', async () => {

@@ -66,7 +66,7 @@ describeWith('outputs', { root: true }, () => {
     const other = new Mbuild(temp.dir('store'));
     expect(await other.ok(['load', '-i', file])).toBe('Loaded image: hello:latest');
     expect((await other.inspect('hello')).Id).toBe(id);
-    expect((await other.run(['run', 'hello'])).stdout).toBe(GREETING);
+    expect((await other.run(['run', '--rm', 'hello'])).stdout).toBe(GREETING);
   });
 
   it('save puts several images into one archive, their common layers once', async () => {
@@ -136,7 +136,7 @@ describeWith('outputs', { root: true }, () => {
       const loaded = await other.ok(['load', '-i', layout]);
       const name = loaded.replace('Loaded image: ', '');
       await other.build(['-f', '-', '-t', 'on-top', context], { input: `FROM ${name}\nRUN [ "$FROM_UMOCI" = 1 ] && cat /inserted > /copy\n` });
-      expect((await other.run(['run', 'on-top', 'cat', '/copy'])).stdout).toBe(readFileSync(join(context, 'names.txt'), 'utf8'));
+      expect((await other.run(['run', '--rm', 'on-top', 'cat', '/copy'])).stdout).toBe(readFileSync(join(context, 'names.txt'), 'utf8'));
     });
   });
 

@@ -64,9 +64,9 @@ describeWith('base images from a registry', { root: true, programs: ['skopeo'], 
     const from = (reference: string): Promise<{ id: string; stderr: string }> =>
       mbuild.build(['-f', '-', '-t', 'on-top', temp.dir('context')], { input: `FROM ${registry.host}/team/hello${reference}\nRUN cat $RESULT > /copy\nCMD ["cat", "/copy"]\n` });
     await from(':oci');
-    expect((await mbuild.run(['run', 'on-top'])).stdout).toBe(GREETING);
+    expect((await mbuild.run(['run', '--rm', 'on-top'])).stdout).toBe(GREETING);
     await from(`@${digest}`);
-    expect((await mbuild.run(['run', 'on-top'])).stdout).toBe(GREETING);
+    expect((await mbuild.run(['run', '--rm', 'on-top'])).stdout).toBe(GREETING);
   });
 
   it.each([OCI_INDEX, DOCKER_LIST])('takes its own platform out of an index: %s', async (type) => {

@@ -109,7 +109,7 @@ describeWith('a RUN step', { root: true }, () => {
 
   it.each([
     ['RUN exit 3', /exit(ed with)? code:? 3/],
-    ["RUN sh -c 'kill -9 $$'", /137|SIGKILL/],
+    ["RUN sh -c 'kill -9 $$'; exit $?", /137|SIGKILL/],
     ['RUN ["/no/such"]', /\/no\/such/],
   ])('%s fails the build with its code', async (line, message) => {
     const result = await mbuild.run(['build', '--progress=plain', context(line)]);

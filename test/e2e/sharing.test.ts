@@ -52,13 +52,13 @@ describeWith('images that share a base', { root: true, programs: ['tar', 'python
   });
 
   it('each have their own changes', async () => {
-    for (const i of [0, IMAGES - 1]) expect((await mbuild.run(['run', `image-${i}`, 'cat', '/data/1', '/base-marker'])).stdout).toBe(`${i}\nmarker\n${i}\n`);
-    expect((await mbuild.run(['run', 'shared-base', 'cat', '/data/1', '/base-marker'])).stdout).toBe('1\nmarker\n');
+    for (const i of [0, IMAGES - 1]) expect((await mbuild.run(['run', '--rm', `image-${i}`, 'cat', '/data/1', '/base-marker'])).stdout).toBe(`${i}\nmarker\n${i}\n`);
+    expect((await mbuild.run(['run', '--rm', 'shared-base', 'cat', '/data/1', '/base-marker'])).stdout).toBe('1\nmarker\n');
   });
 
   it('keep the base when one of them is removed, and lose it with the last', async () => {
     await mbuild.ok(['rmi', 'image-0']);
-    expect((await mbuild.run(['run', 'image-1', 'cat', '/data/1'])).stdout).toBe('1\n');
+    expect((await mbuild.run(['run', '--rm', 'image-1', 'cat', '/data/1'])).stdout).toBe('1\n');
   });
 
   function baseTar(): string {
