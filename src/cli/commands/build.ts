@@ -72,7 +72,7 @@ function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host
   } else if (!flags.quiet) {
     const color = useColor(host.err.isTTY, host.env);
     for (const warning of result.warnings) host.err.write(`\n${renderDiagnostic(warning, { color })}\n`);
-    if (mode !== 'none') host.err.write(`\n${summaryLine(result.buildId, result.cache)}\n`);
+    if (mode !== 'none' && mode !== 'quiet') host.err.write(`\n${summaryLine(result.buildId, result.cache)}\n`);
   }
   if (flags.quiet && result.imageId !== undefined) host.out.write(`${result.imageId}\n`);
 }
