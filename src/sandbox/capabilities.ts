@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+
 /** Capabilities by number. Linux: include/uapi/linux/capability.h. */
 const NAMES = [
   'CHOWN', 'DAC_OVERRIDE', 'DAC_READ_SEARCH', 'FOWNER', 'FSETID', 'KILL', 'SETGID', 'SETUID', 'SETPCAP', 'LINUX_IMMUTABLE',
@@ -19,6 +21,13 @@ export const ALL_CAPABILITIES: readonly Capability[] = NAMES;
 export const DEFAULT_CAPABILITIES: readonly Capability[] = [
   'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL', 'NET_BIND_SERVICE', 'SETFCAP', 'SETGID', 'SETPCAP', 'SETUID', 'SYS_CHROOT',
 ];
+
+/** What this process itself may do, and so at most hand on: a container's root lacks some, `SYS_RESOURCE` often. proc_pid_status(5). */
+export function heldCapabilities(): readonly Capability[] {
+  const [, hex = '0'] = /^CapPrm:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? [];
+  const mask = BigInt(`0x${hex}`);
+  return NAMES.filter((_, number) => (mask & (1n << BigInt(number))) !== 0n);
+}
 
 /** The set as the kernel's bit mask. */
 export function capabilityMask(capabilities: readonly Capability[]): bigint {

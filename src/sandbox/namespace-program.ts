@@ -2,11 +2,9 @@ import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { RawPath } from '../linux/paths';
 import { ALL_CAPABILITIES, capabilityMask } from './capabilities';
-import type { Arch } from './init/interpreter';
 import type { Arg, Op } from './init/program';
 import { AT_EMPTY_PATH, AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, O, PR, RESOLVE, RLIMITS, S, SECCOMP, SIGCHLD, SIGKILL, TIO } from './init/syscalls';
-import { defaultFilter, hasSeccomp } from './seccomp/profile';
-import type { EnterSpec, Mount, OverlayRootfs, ProcessSpec, Rootfs, TerminalSize } from './sandbox';
+import type { EnterSpec, Mount, MountPoint, OverlayRootfs, ProcessSpec, Rootfs, TerminalSize } from './sandbox';
 
 /** Directories of the host that a sandbox uses; they may be shared by all sandboxes of a store, for each mounts in its own namespace. */
 export interface SandboxPlaces {
@@ -22,8 +20,8 @@ export interface SandboxPlaces {
 
 /** How the process is connected to mbuild. */
 export interface ProgramIo {
-  /** Whose system calls are made. */
-  readonly arch: Arch;
+  /** A filter for system calls, as seccomp(2) takes it. */
+  readonly filter?: Uint8Array | undefined;
   /** A terminal instead of three streams. */
   readonly terminal?: TerminalSize | undefined;
   /** Whether the command waits for a byte on {@link SYNC_FD}. */
@@ -62,7 +60,7 @@ const NULL = 0;
  * The system calls that turn a process into the sandboxed command: a parent that waits and reports, and a child
  * in namespaces of its own that mounts, gives up what it may not keep, and executes.
  */
-export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: ProgramIo): Op[] {
+export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: ProgramIo = { waits: false }): Op[] {
   return [
     ...parentOps(namespaceFlags(spec)),
     { what: 'set the umask', call: 'umask', args: [0] },
@@ -124,7 +122,7 @@ function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
   return [
     ...(io.terminal === undefined ? ownStreamOps(spec) : terminalOps(spec, io.terminal)),
     ...(io.waits ? waitOps() : []),
-    ...(!('confined' in spec) || spec.confined ? filterOps(spec, io.arch) : []),
+    ...(io.filter === undefined ? [] : [filterOp(io.filter)]),
     ...privilegeOps(spec),
     { what: 'close files', call: 'close_range', args: [io.waits ? SYNC_FD + 1 : SYNC_FD, 0xffffffff, 0] },
     ...[REPORT_FD, ...(io.waits ? [SYNC_FD] : [])].map((fd): Op => ({ what: `close ${fd} on execution`, call: 'fcntl', args: [fd, F_SETFD, FD_CLOEXEC] })),
@@ -273,19 +271,34 @@ function maskOps(): Op[] {
 
 /** Mounts inside the new root, where a link can lead nowhere else. */
 function targetOps(spec: ProcessSpec): Op[] {
-  const points = spec.mountPoints.map((point): Op => (point.kind === 'directory'
-    ? { what: `make ${point.path}`, call: 'mkdirat', args: [AT_FDCWD, { path: point.path }, 0o755], onError: 'next' }
-    : { what: `make ${point.path}`, call: 'mknodat', args: [AT_FDCWD, { path: point.path }, S.IFREG | 0o644, 0], onError: 'next' }));
+  const points = spec.mountPoints.map(pointOp);
   const mounts = spec.mounts.flatMap((mount, i): Op[] => {
+    const covered = coveredPoints(mount, spec.mounts.slice(0, i), spec).map(pointOp);
     if (mount.kind === 'tmpfs') {
       const size = mount.size === undefined ? '' : `,size=${mount.size}`;
-      return [mountOp(`mount a tmpfs on ${mount.target}`, 'tmpfs', mount.target, 'tmpfs', MS.NOSUID | MS.NODEV, `mode=${(mount.mode ?? 0o1777).toString(8)}${size}`)];
+      return [...covered, mountOp(`mount a tmpfs on ${mount.target}`, 'tmpfs', mount.target, 'tmpfs', MS.NOSUID | MS.NODEV, `mode=${(mount.mode ?? 0o1777).toString(8)}${size}`)];
     }
     const bind = mountOp(`mount ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, mount.target, NULL, MS.BIND | MS.REC, NULL);
     const flags = MS.REMOUNT | MS.BIND | MS.NODEV | (mount.readonly ? MS.RDONLY : 0) | (mount.kind === 'file' ? MS.NOSUID | (mount.executable === true ? 0 : MS.NOEXEC) : 0);
-    return [bind, mountOp(`restrict ${mount.target}`, NULL, mount.target, NULL, flags, NULL)];
+    return [...covered, bind, mountOp(`restrict ${mount.target}`, NULL, mount.target, NULL, flags, NULL)];
   });
   return [...points, ...mounts];
+}
+
+/** A place to mount on; where it is there already, that is well. */
+function pointOp({ path, kind }: MountPoint): Op {
+  return kind === 'directory'
+    ? { what: `make ${path}`, call: 'mkdirat', args: [AT_FDCWD, { path }, 0o755], onError: 'next' }
+    : { what: `make ${path}`, call: 'mknodat', args: [AT_FDCWD, { path }, S.IFREG | 0o644, 0], onError: 'next' };
+}
+
+/** The places of a mount inside an earlier one, which hides those of the root. */
+function coveredPoints({ target, kind }: Mount, earlier: readonly Mount[], spec: ProcessSpec): MountPoint[] {
+  const covering = earlier.findLast((mount) => target.startsWith(`${mount.target}/`));
+  if (covering === undefined) return [];
+  const names = target.slice(covering.target.length + 1).split('/');
+  const own = kind === 'file' ? 'file' : spec.mountPoints.find((point) => point.path === target)?.kind ?? 'directory';
+  return names.map((_, i) => ({ path: [covering.target, ...names.slice(0, i + 1)].join('/'), kind: i === names.length - 1 ? own : 'directory' }));
 }
 
 /** Brings up `lo`. linux/if.h, struct ifreq: a name of 16 bytes, then the flags. */
@@ -303,12 +316,10 @@ function loopbackOps(): Op[] {
   ];
 }
 
-/** Loads the filter for system calls, while there still is the right to: without, sudo and su would not work in the sandbox. */
-function filterOps({ capabilities }: Pick<ProcessSpec, 'capabilities'>, arch: Arch): Op[] {
-  if (!hasSeccomp()) return [];
-  const filter = defaultFilter(arch, capabilities);
-  const fprog: Arg = { words: [filter.length / 8, { bytes: filter }] }; // struct sock_fprog: number of instructions, their address
-  return [{ what: 'filter system calls', call: 'seccomp', args: [SECCOMP.SET_MODE_FILTER, SECCOMP.FLAG_SPEC_ALLOW, fprog] }];
+/** While there still is the right to filter: to load one without it, a process must give up sudo and su for good. */
+function filterOp(filter: Uint8Array): Op {
+  const program: Arg = { words: [filter.length / 8, { bytes: filter }] }; // struct sock_fprog: number of instructions, their address
+  return { what: 'filter system calls', call: 'seccomp', args: [SECCOMP.SET_MODE_FILTER, SECCOMP.FLAG_SPEC_ALLOW, program] };
 }
 
 /** Limits, then identity, then capabilities: each step still has the right to make the next. */

@@ -9,10 +9,12 @@ import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
 import { sealedFile } from '../linux/sealed-file';
 import { takeDescriptor } from '../linux/terminal';
 import type { BuildScope } from '../progress/events';
+import { capabilityMask, heldCapabilities, type Capability } from './capabilities';
 import { BASE, interpreterFile, type Arch } from './init/interpreter';
 import { assemble, type Op, type Program } from './init/program';
 import { READY, REPORT_FD, SYNC_FD, TERMINAL_FD, enterProgram, namespaceProgram, type ProgramIo, type SandboxPlaces } from './namespace-program';
 import type { ContainerSandbox, EnterSpec, ExitStatus, MountPoint, ProcessIo, ProcessSpec } from './sandbox';
+import { defaultFilter, hasSeccomp } from './seccomp/profile';
 import { Terminal, openStreams } from './streams';
 
 /** What init reported: see REPORT_FD in namespace-program.ts. */
@@ -38,6 +40,8 @@ export class NamespaceSandbox implements ContainerSandbox {
    * write to a file of the host (CVE-2019-5736).
    */
   readonly #init: number;
+  readonly #held: readonly Capability[] = heldCapabilities();
+  readonly #filters = new Map<bigint, Uint8Array>();
 
   /** @param state a directory of the store for mount places. */
   constructor(state: string) {
@@ -50,22 +54,24 @@ export class NamespaceSandbox implements ContainerSandbox {
     this.#places = { root: path.join(state, 'root'), files: path.join(state, 'files'), aside: path.join(state, 'aside'), stubs: path.join(state, 'stubs') };
   }
 
-  async run(spec: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
+  async run(wanted: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
     scope.signal.throwIfAborted();
+    const spec = this.#granted(wanted);
     this.#makePlaces();
     const stubs = this.#stubsFor(spec);
     try {
-      return await this.#execute(namespaceProgram(spec, { ...this.#places, stubs }, programIo(io, this.#arch)), spec, io, scope);
+      return await this.#execute(namespaceProgram(spec, { ...this.#places, stubs }, { ...programIo(io), filter: spec.confined ? this.#filter(spec) : undefined }), spec, io, scope);
     } finally {
       removeMountPoints(spec);
       if (stubs !== this.#places.stubs) rmSync(stubs, { recursive: true, force: true });
     }
   }
 
-  async enter(spec: EnterSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
+  async enter(wanted: EnterSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
     scope.signal.throwIfAborted();
+    const spec = this.#granted(wanted);
     this.#makePlaces();
-    return this.#execute(enterProgram(spec, programIo(io, this.#arch)), spec, io, scope);
+    return this.#execute(enterProgram(spec, { ...programIo(io), filter: this.#filter(spec) }), spec, io, scope);
   }
 
   async #execute(ops: readonly Op[], spec: Pick<ProcessSpec, 'args' | 'cwd'>, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
@@ -75,7 +81,7 @@ export class NamespaceSandbox implements ContainerSandbox {
     let child: ChildProcess;
     try {
       const [stdin = 'ignore', stdout = 'ignore', stderr = 'ignore'] = streams?.childEnds ?? [];
-      const turn = programIo(io, this.#arch).waits ? ['pipe' as const] : [];
+      const turn = programIo(io).waits ? ['pipe' as const] : [];
       child = spawn(`/proc/self/fd/${this.#init}`, [], { stdio: [stdin, stdout, stderr, programFd, 'pipe', ...turn], detached: true, env: {}, cwd: '/' });
     } finally {
       closeSync(programFd);
@@ -149,6 +155,20 @@ export class NamespaceSandbox implements ContainerSandbox {
     return read();
   }
 
+  /** With the capabilities that mbuild has to give. */
+  #granted<T extends Pick<ProcessSpec, 'capabilities'>>(spec: T): T {
+    return { ...spec, capabilities: spec.capabilities.filter((name) => this.#held.includes(name)) };
+  }
+
+  /** The filter for who has these capabilities; compiled once, for that takes two milliseconds. */
+  #filter({ capabilities }: Pick<ProcessSpec, 'capabilities'>): Uint8Array | undefined {
+    if (!hasSeccomp()) return undefined;
+    const mask = capabilityMask(capabilities);
+    const known = this.#filters.get(mask) ?? defaultFilter(this.#arch, capabilities);
+    this.#filters.set(mask, known);
+    return known;
+  }
+
   /** Makes the directories, once per store. */
   #makePlaces(): void {
     if (existsSync(path.join(this.#places.stubs, STANDARD_POINTS.at(-1)?.path ?? ''))) return;
@@ -210,8 +230,8 @@ function programOf(ops: readonly Op[], arch: Arch): Program {
   }
 }
 
-function programIo(io: ProcessIo, arch: Arch): ProgramIo {
-  return { arch, terminal: io.terminal, waits: io.terminal !== undefined || io.prepare !== undefined };
+function programIo(io: ProcessIo): ProgramIo {
+  return { terminal: io.terminal, waits: io.terminal !== undefined || io.prepare !== undefined };
 }
 
 function readReport(bytes: Buffer, program: Program): Report {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { execFileSync } from 'node:child_process';
 import { isMbuildError } from '../../src/diagnostics/error';
-import { DEFAULT_CAPABILITIES } from '../../src/sandbox/capabilities';
+import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from '../../src/sandbox/capabilities';
 import { NamespaceSandbox } from '../../src/sandbox/namespaces';
 import type { ExitStatus, ProcessSpec } from '../../src/sandbox/sandbox';
 
@@ -98,6 +98,19 @@ if (!isRoot) console.log('skipped: the namespace sandbox needs root');
     const { err, out } = await run(['sh', '-c', 'mknod /dev/mem c 1 1; mknod /sda b 8 0; head -c 1 /dev/zero | wc -c']);
     expect(err.match(/Operation not permitted/g)).toHaveLength(2);
     expect(out).toBe('1\n');
+  });
+
+  it.each([
+    ['unshare -m true'], ['mkdir /m && mount -t tmpfs none /m'], ['umount /proc'], ['swapoff /x'], ['hostname other'],
+  ])('filters system calls: `%s` is not permitted', async (command) => {
+    const { status, err } = await run(['sh', '-c', `grep -q "Seccomp:.2" /proc/self/status && ${command}`]);
+    expect(status.code).not.toBe(0);
+    expect(err).toMatch(/Operation not permitted|are you root/);
+  });
+
+  it('filters nothing for --security=insecure', async () => {
+    const { status } = await run(['sh', '-c', 'mkdir /m && mount -t tmpfs none /m && grep -q "Seccomp:.0" /proc/self/status'], { confined: false, capabilities: ALL_CAPABILITIES });
+    expect(status.code).toBe(0);
   });
 
   it('does not open a device that a layer brings along', async () => {

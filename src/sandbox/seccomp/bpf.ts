@@ -48,7 +48,7 @@ export function compileFilter(rules: FilterRules): Buffer {
   let next = program.answer({ kind: 'kill' });
   for (const abi of rules.abis.toReversed()) {
     const intervals = intervalsOf(abi, rules.otherwise);
-    bisect(program, intervals, 0, intervals.length);
+    program.goTo(bisect(program, intervals, 0, intervals.length));
     next = program.branch(OP.JEQ, abi.auditArch, program.load(OFFSET.NR), next);
   }
   program.load(OFFSET.ARCH);
@@ -108,6 +108,11 @@ class ProgramWriter {
 
   load(offset: number): Label {
     return this.#add(OP.LD_W_ABS, 0, 0, offset);
+  }
+
+  /** What is written next goes on there. */
+  goTo(label: Label): void {
+    if (this.#distance(label) > 0) this.#add(OP.JA, 0, 0, this.#distance(label));
   }
 
   branch(code: number, k: number, then: Label, otherwise: Label): Label {
