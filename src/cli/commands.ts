@@ -18,6 +18,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'build', aliases: ['image build', 'builder build', 'buildx build'], summary: 'Build an image from a Dockerfile', load: () => import('./commands/build') },
   { name: 'explain', aliases: [], summary: 'Tell why steps of a build were not taken from the cache', load: () => import('./commands/explain') },
   { name: 'builds', aliases: ['buildx history ls'], summary: 'List builds, the latest first', load: () => import('./commands/builds') },
+  { name: 'plan', aliases: [], summary: 'Tell what a build would take from the cache, run and pull', load: () => import('./commands/plan') },
+  { name: 'cache ls', aliases: ['cache list'], summary: 'List the results of steps that are kept', load: async () => ({ command: (await import('./commands/cache')).list }) },
+  { name: 'cache du', aliases: [], summary: 'Show what the cache takes up, and what it saves', load: async () => ({ command: (await import('./commands/cache')).usage }) },
+  { name: 'cache rm', aliases: ['cache remove'], summary: 'Forget results of steps', load: async () => ({ command: (await import('./commands/cache')).remove }) },
+  { name: 'cache diff', aliases: [], summary: 'Tell how the steps of two builds differ', load: async () => ({ command: (await import('./commands/cache')).diff }) },
   { name: 'history', aliases: ['image history'], summary: 'Show the history of an image', load: () => import('./commands/history') },
   { name: 'images', aliases: ['image ls', 'image list', 'ls'], summary: 'List images', load: () => import('./commands/images') },
   { name: 'inspect', aliases: ['image inspect'], summary: 'Display detailed information on one or more images', load: () => import('./commands/inspect') },
@@ -38,6 +43,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'commit', aliases: ['container commit'], summary: 'Make an image of what a container has changed', load: () => import('./commands/commit') },
   { name: 'export', aliases: ['container export'], summary: "Write a container's file system as a tar", load: () => import('./commands/export') },
   { name: 'container supervise', aliases: [], summary: 'Watch over a detached container; mbuild starts this itself', hidden: true, load: () => import('./commands/container-supervise') },
+  { name: 'search', aliases: [], summary: 'Search Docker Hub, or another registry, for images', load: () => import('./commands/search') },
   { name: 'pull', aliases: ['image pull'], summary: 'Download an image from a registry', load: () => import('./commands/pull') },
   { name: 'push', aliases: ['image push'], summary: 'Upload an image to a registry', load: () => import('./commands/push') },
   { name: 'tag', aliases: ['image tag'], summary: 'Give an image one or more further names', load: () => import('./commands/tag') },
@@ -56,7 +62,7 @@ export const COMMANDS: readonly CommandEntry[] = [
 ];
 
 /** First words of docker's grouped commands: `image ls`. */
-const GROUPS = ['image', 'builder', 'buildx', 'container', 'system', 'context'];
+const GROUPS = ['image', 'builder', 'buildx', 'container', 'system', 'cache', 'context'];
 
 /** The command that the words begin with, and how many words name it. */
 export function findCommand(words: readonly string[]): { readonly entry: CommandEntry; readonly length: number } | undefined {

@@ -57,7 +57,7 @@ export interface StepRecord {
   /** Why it was not taken from the cache. */
   readonly causes?: readonly Cause[] | undefined;
   /** The earlier step that the causes compare it with. */
-  readonly earlier?: { readonly build: string; readonly key: string } | undefined;
+  readonly earlier?: EarlierStep | undefined;
   /** How long it ran: now, or when the result in the cache was made. */
   readonly durationMs: number;
   /** The layer that it added, with the bytes of its files. */
@@ -66,6 +66,13 @@ export interface StepRecord {
   readonly row: number;
   /** The build that ran it, of a cached step. */
   readonly madeBy?: string | undefined;
+}
+
+/** A step of an earlier build. */
+export interface EarlierStep {
+  readonly build: string;
+  readonly key: string;
+  readonly durationMs: number;
 }
 
 /** One row of progress. */

@@ -2,7 +2,7 @@ import type { CacheStore } from '../cache/record';
 import type { CacheKey, KeyInput } from '../cache/key';
 import { loadManifest, type SelectionManifest } from '../cache/manifest';
 import type { Dockerfile } from '../dockerfile/instruction';
-import { stepNumber, type BaseRecord, type BuildRecord, type StepRecord } from './build-record';
+import { stepNumber, type BaseRecord, type BuildRecord, type EarlierStep, type StepRecord } from './build-record';
 import type { Cause } from './cause';
 import { compareSteps } from './compare';
 import type { BuildHistory } from './file-history';
@@ -33,7 +33,7 @@ export interface CurrentBuild {
 /** Why a step was missed, and the earlier step that it was compared with. */
 export interface Explanation {
   readonly causes: readonly Cause[];
-  readonly earlier?: { readonly build: string; readonly key: string } | undefined;
+  readonly earlier?: EarlierStep | undefined;
 }
 
 /** How many earlier builds of the project, and of others, are looked at. */
@@ -41,7 +41,7 @@ const LOOKED_AT = 10;
 const LOOKED_AT_ELSEWHERE = 20;
 
 /** An earlier step that can be compared with. */
-interface EarlierStep {
+interface Found {
   readonly build: BuildRecord;
   readonly step: StepRecord;
 }
@@ -56,7 +56,7 @@ export class Explainer {
   async explain(missed: MissedStep): Promise<Explanation> {
     const evictedAt = this.cache.evictedAt(missed.key);
     const earlier = this.#nearest(missed);
-    const told = earlier === undefined ? {} : { earlier: { build: earlier.build.id, key: earlier.step.key } };
+    const told = earlier === undefined ? {} : { earlier: { build: earlier.build.id, key: earlier.step.key, durationMs: earlier.step.durationMs } };
     if (evictedAt !== undefined) return { causes: [{ kind: 'evicted', at: evictedAt }], ...told };
     if (earlier === undefined) return { causes: [{ kind: 'first' }] };
     if (earlier.step.key === missed.key) return { causes: [{ kind: 'lost' }], ...told };
@@ -67,14 +67,14 @@ export class Explainer {
     return { causes: causes.length > 0 ? causes : [{ kind: 'version' }], ...told };
   }
 
-  #parentCause(missed: MissedStep, earlier: EarlierStep): Cause {
+  #parentCause(missed: MissedStep, earlier: Found): Cause {
     if (missed.parent !== undefined) return { kind: 'parent', step: stepNumber(missed.parent.name), rebuilt: !missed.parent.cached };
     const before = earlier.build.bases.find((base) => base.stage === earlier.step.stage);
     if (missed.base === undefined || before === undefined) return { kind: 'setting', name: 'FROM' };
     return { kind: 'base', before: { name: before.name, digest: before.digest }, after: { name: missed.base.name, digest: missed.base.digest } };
   }
 
-  #nearest(missed: MissedStep): EarlierStep | undefined {
+  #nearest(missed: MissedStep): Found | undefined {
     for (const build of this.#builds()) {
       const ofStage = build.steps.filter((step) => step.stage === missed.stage);
       const distance = (step: StepRecord): number => Math.abs(step.index - missed.index);
@@ -102,7 +102,7 @@ export class Explainer {
   }
 
   /** What a step did: told by the build that ran it, or by the cache. */
-  #inputOf({ step }: EarlierStep): KeyInput | undefined {
+  #inputOf({ step }: Found): KeyInput | undefined {
     if (step.input !== undefined) return step.input;
     const record = this.cache.get(step.key as CacheKey);
     if (record !== undefined) return record.input;

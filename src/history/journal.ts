@@ -46,6 +46,8 @@ export interface MissNote {
   readonly text: string;
   /** The earlier step's key: it may turn out that this one leaves the same. */
   readonly earlierKey?: CacheKey | undefined;
+  /** How long that step ran. */
+  readonly earlierMs?: number | undefined;
 }
 
 /** What came of a build, or the error that ended it. */
@@ -138,7 +140,7 @@ export class BuildJournal {
     }
     const explanation = await this.#explain(step, facts);
     this.#explained.set(step.id, explanation);
-    return { text: causesLine(explanation.causes), earlierKey: explanation.earlier?.key as CacheKey | undefined };
+    return { text: causesLine(explanation.causes), earlierKey: explanation.earlier?.key as CacheKey | undefined, earlierMs: explanation.earlier?.durationMs };
   }
 
   /** No build fails because its past cannot be read. */

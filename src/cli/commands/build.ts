@@ -1,15 +1,15 @@
 import { writeFileSync } from 'node:fs';
 import { build, type BuildResult } from '../../build';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
-import { errorToJson, renderDiagnostic } from '../../diagnostics/render';
+import { errorToJson } from '../../diagnostics/render';
 import { summaryLine } from '../../history/build-record';
-import { useColor } from '../../progress/choose';
 import type { ProgressMode } from '../../progress/choose';
 import { rawLine } from '../../progress/rawjson';
 import { BUILD_FLAGS } from '../build-flags';
 import { buildOptions, readContext, type BuildFlags, type BuildInputs } from '../build-options';
 import { readCall, runCall } from '../call';
 import { defineCommand } from '../command';
+import { warningSummary } from '../format/check';
 import { metadataOf } from '../format/metadata';
 import type { Host } from '../host';
 import { withProgress } from '../progress';
@@ -47,7 +47,7 @@ function progressMode(flags: BuildFlags): ProgressMode {
 }
 
 /** Standard input can be the Dockerfile, or the context, or (without an archive) the Dockerfile of a build without files. */
-async function readInputs(context: string, file: string | undefined, host: Host): Promise<BuildInputs> {
+export async function readInputs(context: string, file: string | undefined, host: Host): Promise<BuildInputs> {
   if (context === '-') {
     if (file === '-') throw new MbuildError('USAGE', 'standard input cannot be both the context and the Dockerfile');
     const content = await sniffStdin(host.stdin());
@@ -70,8 +70,7 @@ function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host
   if (mode === 'rawjson') {
     host.err.write(rawLine({ kind: 'result', imageId: result.imageId, digest: result.descriptor.digest, names: result.names }));
   } else if (!flags.quiet) {
-    const color = useColor(host.err.isTTY, host.env);
-    for (const warning of result.warnings) host.err.write(`\n${renderDiagnostic(warning, { color })}\n`);
+    host.err.write(warningSummary(result.warnings));
     if (mode !== 'none' && mode !== 'quiet') host.err.write(`\n${summaryLine(result.buildId, result.cache)}\n`);
   }
   if (flags.quiet && result.imageId !== undefined) host.out.write(`${result.imageId}\n`);

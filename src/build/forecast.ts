@@ -1,0 +1,217 @@
+import type { CacheKey, ResultId } from '../cache/key';
+import { sourceResult } from '../cache/key';
+import { openContext } from '../context/open';
+import { parseDockerfile } from '../dockerfile/parse';
+import { isMbuildError } from '../diagnostics/error';
+import type { Engine } from '../engine';
+import type { BaseImage, StagePlan, Step } from '../graph/graph';
+import type { TreeSource } from '../graph/operation';
+import { planGraph } from '../graph/plan';
+import { BuildJournal } from '../history/journal';
+import { Lease } from '../images/lease';
+import { resolveImage } from '../images/resolve';
+import { toText } from '../linux/paths';
+import { chainIds } from '../oci/digest';
+import { hostPlatform, type Platform } from '../oci/platform';
+import { vertexIds, type BuildScope } from '../progress/events';
+import { Committer } from '../solver/commit';
+import { planStep } from '../solver/step';
+import type { SolverServices, StepServices } from '../solver/solver';
+import type { Tree } from '../solver/tree';
+import { solveOptions } from './inputs';
+import { NamedTrees } from './named-contexts';
+import type { BuildOptions } from './options';
+import { peekImage } from './peek';
+import { buildRemote, contextFetcher } from './remote';
+
+/** What a build would do, found out without doing it. */
+export interface Forecast {
+  readonly dockerfile: string;
+  readonly steps: readonly ForecastStep[];
+  readonly pulls: readonly ForecastPull[];
+  readonly hits: number;
+  readonly misses: number;
+  /** Seconds that the missed steps ran last time, one after the other; and from start to end, stages side by side. */
+  readonly workSeconds: number;
+  readonly expectedSeconds: number;
+  /** Steps that are not known to have run before: their time is not in the sums. */
+  readonly untimed: number;
+}
+
+/** What would become of one step. */
+export interface ForecastStep {
+  readonly name: string;
+  readonly stage: string;
+  readonly line: number;
+  /** `may-hit`: it depends on what a step leaves that would run before it. */
+  readonly outcome: 'hit' | 'miss' | 'may-hit';
+  readonly why?: string | undefined;
+  /** Of a hit, the time that is saved; of others, the time that it would take. Absent when it never ran. */
+  readonly seconds?: number | undefined;
+  readonly key?: string | undefined;
+}
+
+/** An image that would be pulled. */
+export interface ForecastPull {
+  readonly name: string;
+  /** Bytes of the layers, compressed. */
+  readonly bytes: number;
+}
+
+/** The tree of a step, or that it has to be made first. */
+interface ForecastTree extends Tree {
+  /** Known only once steps have run: it is the nearest tree that is known. */
+  readonly isGuess: boolean;
+  /** A step that would run may leave what it left before, and then all may be as it was. */
+  readonly mayBeKept: boolean;
+  /** Milliseconds from the start of the build. */
+  readonly readyAt: number;
+}
+
+/**
+ * Tells what a build would take from the cache, run and pull, and how long it would take by the durations that are on record.
+ * Nothing is run and no layer is pulled; of base images that are not in the store the manifest is asked for.
+ * @throws MbuildError as a build does until its first step.
+ */
+export async function forecast(options: BuildOptions, engine: Engine, scope: BuildScope): Promise<Forecast> {
+  const newVertex = vertexIds();
+  const lease = new Lease(engine.root);
+  const remote = buildRemote(options, engine, lease);
+  const fetcher = contextFetcher(remote, options, newVertex, scope);
+  const contexts = new NamedTrees(options.contexts ?? {}, engine.root, fetcher);
+  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher);
+  try {
+    const dockerfile = parseDockerfile(context.dockerfile);
+    const platform = options.platforms?.[0] ?? hostPlatform();
+    const pulls = new Map<string, ForecastPull>();
+    const graph = await planGraph(dockerfile, {
+      target: options.target, platform, buildPlatform: hostPlatform(), buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
+      network: options.network === 'none' ? 'none' : 'host', allowInsecure: true, contexts: Object.keys(options.contexts ?? {}),
+      findImage: (name, wanted) => findBase(name, wanted, pulls, engine, scope), warn: () => undefined,
+    });
+    const journal = new BuildJournal(engine.root, engine.cache, { context: options.context.kind === 'directory' ? toText(context.tree.path) : '-', dockerfile: context.dockerfile.name });
+    journal.begin(graph, dockerfile);
+    const { root, cache, layers, snapshots, sandbox, threads, xattrs } = engine;
+    const forecaster = new Forecaster({ root, cache, layers, snapshots, sandbox, threads, xattrs, lease }, solveOptions(options, { context, contexts, remote }, journal), journal, scope);
+    for (const stage of graph.stages) await forecaster.stage(stage);
+    return forecaster.result(dockerfile.file.name, [...pulls.values()], graph.target);
+  } finally {
+    await contexts.close();
+    context.close();
+    lease.release();
+  }
+}
+
+/** An image of the store, else what its registry says of it. */
+async function findBase(name: string, platform: Platform, pulls: Map<string, ForecastPull>, engine: Engine, scope: BuildScope): Promise<BaseImage> {
+  try {
+    const image = await resolveImage({ name, platform, pull: 'never' }, engine, engine.registry, 0, scope);
+    return { name, config: image.config, descriptor: image.descriptor, stack: () => Promise.resolve(image.stack) };
+  } catch (error) {
+    if (!isMbuildError(error, 'IMAGE_NOT_FOUND') && !isMbuildError(error, 'PLATFORM_NOT_FOUND')) throw error;
+    const image = await peekImage(name, platform, engine.registry, scope.signal);
+    pulls.set(name, { name, bytes: image.bytes });
+    return { name, config: image.config, descriptor: image.descriptor, stack: () => Promise.resolve([]) };
+  }
+}
+
+class Forecaster {
+  readonly #steps: ForecastStep[] = [];
+  readonly #trees = new Map<number, ForecastTree>();
+  readonly #committer: Committer;
+  #hits = 0;
+  #workMs = 0;
+  #untimed = 0;
+
+  constructor(private readonly services: SolverServices, private readonly options: StepServices['options'], private readonly journal: BuildJournal, private readonly scope: BuildScope) {
+    this.#committer = new Committer(services, options.sourceDateEpoch);
+  }
+
+  async stage(stage: StagePlan): Promise<void> {
+    let tree = await this.#base(stage);
+    for (const step of stage.steps) tree = await this.#step(step, stage, tree);
+    this.#trees.set(stage.index, tree);
+  }
+
+  result(dockerfile: string, pulls: readonly ForecastPull[], target: StagePlan): Forecast {
+    const seconds = (ms: number): number => Math.round(ms) / 1000;
+    return {
+      dockerfile, steps: this.#steps, pulls, hits: this.#hits, misses: this.#steps.length - this.#hits,
+      workSeconds: seconds(this.#workMs), expectedSeconds: seconds(this.#trees.get(target.index)?.readyAt ?? 0), untimed: this.#untimed,
+    };
+  }
+
+  async #base({ base }: StagePlan): Promise<ForecastTree> {
+    if (base.kind === 'stage') return this.#stageTree(base.stage);
+    const known = { isGuess: false, mayBeKept: false, readyAt: 0 };
+    return base.kind === 'scratch' ? { result: sourceResult(undefined), stack: [], layers: Promise.resolve([]), ...known } : { ...await imageTree(base.image), ...known };
+  }
+
+  async #step(step: Step, stage: StagePlan, parent: ForecastTree): Promise<ForecastTree> {
+    const needed = [parent, ...sourceStages(step).map((source) => this.#stageTree(source))];
+    const startsAt = Math.max(...needed.map((tree) => tree.readyAt));
+    const mayBeKept = needed.some((tree) => tree.mayBeKept);
+    const told = { name: step.name, stage: stage.name, line: step.range.start.line };
+    if (needed.slice(1).some((tree) => tree.isGuess)) return this.#unknown(step, told, parent, startsAt);
+
+    const planned = await planStep(step, parent, this.#stepServices(), this.scope, 0);
+    const refused = this.options.noCache ? '--no-cache' : this.options.noCacheStages.includes(stage.name) ? '--no-cache-filter' : undefined;
+    const hit = refused === undefined && !parent.isGuess ? await this.#committer.lookup(planned.key, parent) : undefined;
+    if (hit !== undefined) {
+      this.#hits++;
+      this.journal.solved(step, { ...planned, cached: true, kept: false, durationMs: hit.record.durationMs, layer: Promise.resolve(undefined) });
+      this.#steps.push({ ...told, outcome: 'hit', seconds: hit.record.durationMs / 1000, key: planned.key });
+      return { ...hit.tree, isGuess: false, mayBeKept: false, readyAt: startsAt };
+    }
+    const miss = await this.journal.missed(step, planned, refused);
+    const ms = this.#time(miss.earlierMs);
+    this.#steps.push({ ...told, outcome: mayBeKept ? 'may-hit' : 'miss', why: miss.text, seconds: ms === undefined ? undefined : ms / 1000, key: planned.key });
+    return this.#guessed(parent, planned.key, startsAt + (ms ?? 0), mayBeKept || !parent.isGuess);
+  }
+
+  /** A step that copies from what is not made yet. */
+  #unknown(step: Step, told: Pick<ForecastStep, 'name' | 'stage' | 'line'>, parent: ForecastTree, startsAt: number): ForecastTree {
+    const names = sourceStages(step).filter((source) => this.#stageTree(source).isGuess).map((source) => source.name);
+    this.#untimed++;
+    this.#steps.push({ ...told, outcome: 'may-hit', why: `depends on what stage ${names.join(', ')} holds when it is built` });
+    return this.#guessed(parent, `unknown ${step.id}` as CacheKey, startsAt, true);
+  }
+
+  /** What a step that would run leaves: its key stands for the result, as it will when the step is run. */
+  #guessed(parent: ForecastTree, key: CacheKey, readyAt: number, mayBeKept: boolean): ForecastTree {
+    return { ...parent, result: key as string as ResultId, isGuess: true, mayBeKept, readyAt };
+  }
+
+  #time(ms: number | undefined): number | undefined {
+    if (ms === undefined) this.#untimed++;
+    else this.#workMs += ms;
+    return ms;
+  }
+
+  #stageTree(stage: StagePlan): ForecastTree {
+    const tree = this.#trees.get(stage.index);
+    if (tree === undefined) throw new Error(`stage ${stage.name} comes later`);
+    return tree;
+  }
+
+  #stepServices(): StepServices {
+    const tree = (source: TreeSource): Promise<Tree> => {
+      if (source.kind === 'context') throw new Error('a context is not a tree of the store');
+      return source.kind === 'stage' ? Promise.resolve(this.#stageTree(source.stage)) : imageTree(source.image);
+    };
+    return { ...this.services, options: this.options, warn: () => undefined, tree };
+  }
+}
+
+async function imageTree(image: BaseImage): Promise<Tree> {
+  const { diff_ids: diffIds } = image.config.rootfs;
+  const chains = chainIds(diffIds);
+  const layers = diffIds.flatMap((diffId, i) => (chains[i] === undefined ? [] : [{ diffId, chainId: chains[i] }]));
+  return { result: sourceResult(chains.at(-1)), stack: await image.stack(), layers: Promise.resolve(layers) };
+}
+
+/** The stages that a step takes files from. */
+function sourceStages({ operation }: Step): StagePlan[] {
+  const sources = operation.kind === 'copy' ? [operation.from] : operation.kind === 'run' ? operation.mounts.flatMap((mount) => ('from' in mount && mount.from !== undefined ? [mount.from] : [])) : [];
+  return sources.flatMap((source) => (source.kind === 'stage' ? [source.stage] : []));
+}
