@@ -54,7 +54,9 @@ export async function pullImage(request: PullRequest, services: ImageServices, r
     await downloadBlob(registry, services.content, ref, manifest.config, scope.signal);
     const config = parseConfig(services.content.read(manifest.config.digest), manifest.layers.length, name);
     if (!suits(config, platform)) throw platformNotFound(name, platform, [config]);
-    const known = services.images.find(manifest.config.digest)?.names.includes(nameOf(ref)) === true;
+    const digestName = formatReference({ registry: ref.registry, repository: ref.repository, digest: top.descriptor.digest });
+    const before = services.images.find(manifest.config.digest);
+    const known = ref.digest === undefined ? before?.names.includes(nameOf(ref)) === true : before?.repoDigests.includes(digestName) === true;
     const stack = await unpackLayers(manifest.layers.map((blob, i) => ({
       blob,
       diffId: diffIdAt(config.rootfs.diff_ids, i),
@@ -62,7 +64,6 @@ export async function pullImage(request: PullRequest, services: ImageServices, r
     })), services, lease, vertex, scope);
 
     services.content.write(chosen.bytes);
-    const digestName = formatReference({ registry: ref.registry, repository: ref.repository, digest: top.descriptor.digest });
     const image = services.images.put({ config, manifest, descriptor: chosen.descriptor, stack }, ref.tag === undefined || ref.digest !== undefined ? [] : [nameOf(ref)], [digestName]);
     return { image, descriptor: top.descriptor, changed: !known };
   } finally {

@@ -45,6 +45,7 @@ export async function unpackLayers(layers: readonly LayerToUnpack[], services: I
   const inTurn = limiter(PARALLEL_TRANSFERS);
   const open = new Set<ActiveSnapshot>();
   let below: Promise<Stack> = Promise.resolve(present);
+  for (const { blob } of missing) transferReporter(scope, vertex, blob.digest, blob.size)('waiting');
   const calls = missing.map((layer, i) => {
     // Each layer waits for the one below it only when it is unpacked itself.
     let settle: { resolve: (stack: Stack) => void; reject: (error: unknown) => void } | undefined;
@@ -86,7 +87,6 @@ function holdPresent(chains: readonly ChainID[], services: ImageServices, lease:
 async function unpackAlone(layer: LayerToUnpack, isFirst: boolean, services: ImageServices, vertex: VertexId, scope: BuildScope, open: Set<ActiveSnapshot>): Promise<Unpacked> {
   const { blob } = layer;
   const report = transferReporter(scope, vertex, blob.digest, blob.size);
-  report('waiting');
   checkCanceled(scope.signal);
   await layer.fetch(scope, report);
   checkCanceled(scope.signal);

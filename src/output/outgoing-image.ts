@@ -4,7 +4,7 @@ import type { LayerRecord } from '../images/layer-index';
 import { limiter, together, transferReporter } from '../images/transfer';
 import { MbuildError } from '../diagnostics/error';
 import { compressTar } from '../layer/compress';
-import { digestOf, type Digest } from '../oci/digest';
+import { digestOf, type DiffID, type Digest } from '../oci/digest';
 import type { Descriptor, Manifest } from '../oci/image';
 import { MediaType, layerCompression } from '../oci/media-types';
 import type { BuildScope, VertexId } from '../progress/events';
@@ -13,6 +13,8 @@ import type { CompressionSpec, ExportServices, Outgoing } from './exporter';
 /** A blob that can be written wherever it is wanted. */
 export interface OutgoingBlob {
   readonly descriptor: Descriptor;
+  /** Of a layer: its name in progress, however it is compressed. */
+  readonly diffId?: DiffID | undefined;
   open(): AsyncIterable<Uint8Array>;
 }
 
@@ -53,7 +55,7 @@ async function prepareImage({ image, names }: Outgoing, policy: LayerPolicy, ser
     const chosen = chooseBlob(record, original, policy, services) ?? (await compress(record, policy, services, vertex, inner));
     // The manifest's own descriptor may say more (annotations, urls), so it stays where the blob does.
     const descriptor = original?.digest === chosen.digest ? original : asFormat(chosen, format);
-    return { descriptor, open: () => openLayerBlob(record, descriptor, services) };
+    return { descriptor, diffId: record.diffId, open: () => openLayerBlob(record, descriptor, services) };
   })));
   const configBytes = services.content.read(image.id);
   const unchanged = layers.every((layer, i) => layer.descriptor === manifest.layers[i]);
@@ -92,7 +94,7 @@ async function compress(record: LayerRecord, policy: LayerPolicy, services: Expo
   const { digest, size } = await services.content.ingest(compressTar(tar, { type, level }));
   const blob: Descriptor = { mediaType: type === 'gzip' ? MediaType.ociLayerGzip : MediaType.ociLayerZstd, digest, size };
   services.layers.addBlob(record.chainId, blob);
-  report('done', record.size);
+  report('waiting', record.size);
   return blob;
 }
 

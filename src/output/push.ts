@@ -36,8 +36,8 @@ async function pushImage(image: OutgoingImage, ref: Reference, mountFrom: readon
   const from = mountFrom.flatMap((name) => parseReference(name) ?? []).find((other) => other.registry === ref.registry && other.repository !== ref.repository)?.repository;
   const blobs = new Map<Digest, OutgoingBlob>([...image.layers, image.config].map((blob) => [blob.descriptor.digest, blob]));
   await together(scope, [...blobs.values()].map((blob) => (inner: BuildScope) => inTurn(async () => {
-    const report = transferReporter(inner, vertex, blob.descriptor.digest, blob.descriptor.size);
-    report('waiting');
+    const report = blob === image.config ? () => undefined : transferReporter(inner, vertex, (blob.diffId ?? blob.descriptor.digest) as Digest, blob.descriptor.size);
+    report('preparing');
     const source: BlobSource = { descriptor: blob.descriptor, open: (start) => skip(blob.open(), start), ...(from === undefined ? {} : { from }) };
     const sent = await registry.pushBlob(ref, source, inner.signal, (bytes) => report('uploading', bytes));
     report(sent === 'uploaded' ? 'done' : sent, blob.descriptor.size);

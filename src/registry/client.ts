@@ -3,8 +3,8 @@ import { MbuildError } from '../diagnostics/error';
 import { digestOf, isDigest, type Digest } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
 import { MediaType, isIndexType, isManifestType } from '../oci/media-types';
-import { familiarName, familiarRepository, type Reference } from '../oci/reference';
-import type { BlobBody, BlobSource, RawManifest, Registry, Repository, Sent } from './registry';
+import { DEFAULT_REGISTRY, familiarName, familiarRepository, type Reference } from '../oci/reference';
+import type { BlobBody, BlobSource, RawManifest, Registry, Repository, SearchAnswer, SearchHit, Sent } from './registry';
 import { PassingStatus, RegistrySession, failure, isPassing, lostConnection, type SessionOptions } from './session';
 import { dismiss, isTransient, networkError, type HttpResponse } from './transport';
 
@@ -117,6 +117,18 @@ export class RegistryClient implements Registry {
     return (await this.#listing({ registry, repository: '' }, '_catalog', ['registry:catalog:*'], 'repositories', signal)) ?? [];
   }
 
+  async search(registry: string, term: string, limit: number, signal: AbortSignal): Promise<SearchAnswer> {
+    const response = await this.#session.search(registry, `/v1/search?${new URLSearchParams({ q: term, n: String(limit) }).toString()}`, signal);
+    if (response.status === 200 && mediaTypeOf(response) === 'application/json') {
+      const { results } = parseObject(await this.#session.read(response, MAX_LISTING, signal));
+      return { source: 'search', hits: (Array.isArray(results) ? results : []).flatMap(searchHit).slice(0, limit) };
+    }
+    if (registry === DEFAULT_REGISTRY) throw await failure(response, `searching for ${term}`);
+    await dismiss(response);
+    const names = (await this.repositories(registry, signal)).filter((name) => name.includes(term.toLowerCase()));
+    return { source: 'catalog', hits: names.slice(0, limit).map((name) => ({ name: `${registry}/${name}`, description: '', stars: 0, official: false })) };
+  }
+
   async check(registry: string, signal: AbortSignal): Promise<void> {
     const response = await this.#session.call({ registry, repository: '' }, { method: 'GET', target: '', scopes: [] }, signal);
     if (response.status !== 200) throw await failure(response, 'logging in');
@@ -192,6 +204,14 @@ export class RegistryClient implements Registry {
     if (response.status !== 201 && response.status !== 204) throw await failure(response, `uploading ${digest}`);
     await dismiss(response);
   }
+}
+
+/** One result of the search API; anything else is none. */
+function searchHit(result: unknown): SearchHit[] {
+  if (typeof result !== 'object' || result === null) return [];
+  const { name, description, star_count: stars, is_official: official } = result as Record<string, unknown>;
+  if (typeof name !== 'string') return [];
+  return [{ name, description: typeof description === 'string' ? description : '', stars: typeof stars === 'number' ? stars : 0, official: official === true }];
 }
 
 function manifestPath(ref: Reference): string {

@@ -51,12 +51,29 @@ export interface ImageTarget {
   pushManifest(ref: Reference, manifest: RawManifest, signal: AbortSignal): Promise<Digest>;
 }
 
+/** A repository that was found by a word. */
+export interface SearchHit {
+  readonly name: string;
+  readonly description: string;
+  readonly stars: number;
+  readonly official: boolean;
+}
+
+/** What a search came to. */
+export interface SearchAnswer {
+  readonly hits: readonly SearchHit[];
+  /** `catalog` when the registry cannot search, and its list of repositories was looked through: names are all that is known then. */
+  readonly source: 'search' | 'catalog';
+}
+
 /** What a registry has. */
 export interface Catalog {
   /** Tags in the registry's order; `undefined` when there is no such repository. */
   tags(repository: Repository, signal: AbortSignal): Promise<string[] | undefined>;
   /** Repositories of the whole registry; many public ones refuse this. */
   repositories(registry: string, signal: AbortSignal): Promise<string[]>;
+  /** Repositories that suit a word, at most `limit`: by Docker's search API v1, else out of the catalog. */
+  search(registry: string, term: string, limit: number, signal: AbortSignal): Promise<SearchAnswer>;
 }
 
 /** A distribution client. OCI distribution-spec 1.1. */

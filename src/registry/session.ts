@@ -39,7 +39,8 @@ export interface ApiRequest extends Omit<HttpRequest, 'url' | 'signal'> {
 const MAX_ANSWER = 4 << 20;
 const MAX_REDIRECTS = 5;
 const MAX_RETRY_AFTER_MS = 60_000;
-const CERT_FOLDERS = ['/etc/containers/certs.d', '/etc/docker/certs.d'];
+/** Where docker and podman look for certificates of hosts. */
+export const CERT_FOLDERS = ['/etc/containers/certs.d', '/etc/docker/certs.d'];
 
 /**
  * Sends requests to registries with what they ask for: credentials, tokens, patience. Tokens and what was learnt of a host
@@ -76,6 +77,16 @@ export class RegistrySession {
         if (last) throw lostConnection(error, new URL((await this.#endpoint(repository, signal)).base));
         await this.pause(attempt, undefined, signal);
       }
+    }
+  }
+
+  /** Asks a registry's host for something outside of the distribution API, without credentials. */
+  async search(registry: string, target: string, signal: AbortSignal): Promise<HttpResponse> {
+    const base = registry === DEFAULT_REGISTRY ? new URL('https://index.docker.io/') : (await this.#endpoint({ registry, repository: '' }, signal)).base;
+    try {
+      return await this.#retried({ method: 'GET', url: new URL(target, base), signal });
+    } catch (error) {
+      throw isTransient(error) ? lostConnection(error, base) : error;
     }
   }
 

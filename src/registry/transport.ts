@@ -56,6 +56,8 @@ export class Transport {
         bodyTimeout: TIMEOUT_MS,
         dispatcher: await this.#dispatcher(request.url),
       });
+      // A connection may break before anybody reads; whoever reads then is told.
+      response.body.on('error', () => undefined);
       const headers = Object.fromEntries(Object.entries(response.headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value]));
       return { status: response.statusCode, url: request.url, headers, body: response.body };
     } catch (error) {

@@ -1,10 +1,9 @@
 import { MbuildError } from '../../diagnostics/error';
 import { pushExporter } from '../../output/push';
-import { formatReference, parseReference } from '../../oci/reference';
-import { withRow } from '../../progress/events';
+import { familiarRepository, formatReference, parseReference, type Reference } from '../../oci/reference';
 import { defineCommand } from '../command';
-import { withProgress } from '../progress';
-import { findImage, fullName, shortName, withServices } from '../services';
+import { withTransfer } from '../progress';
+import { findImage, fullName, withServices } from '../services';
 
 export const command = defineCommand({
   name: 'push',
@@ -13,29 +12,49 @@ export const command = defineCommand({
   positionals: { min: 1, max: 1 },
   flags: {
     'all-tags': { kind: 'boolean', short: 'a', help: 'Upload all tags of the repository' },
+    'disable-content-trust': { kind: 'boolean', ignored: 'it means Notary, which is gone', hidden: true, help: 'Skip signing' },
     quiet: { kind: 'boolean', short: 'q', help: 'Show no progress' },
   },
   run: ({ flags, positionals: [text = ''] }, host) => withServices(host, flags, async (services) => {
-    const names = flags['all-tags'] ? tagsOf(text, services.images.list().flatMap((image) => image.names)) : [fullName(text)];
+    const wanted = readReference(text);
+    const repository = familiarRepository(wanted);
+    const tagged = /:[^/]*$/.test(text);
+    if (flags['all-tags'] && tagged) throw new MbuildError('USAGE', "tag can't be used with --all-tags/-a");
+    const known = services.images.list().flatMap((image) => image.names).sort();
+    const names = flags['all-tags'] ? known.filter((name) => isOf(name, wanted)) : [formatReference(wanted)];
+    if (names.length === 0 || (!flags['all-tags'] && !known.includes(names[0] ?? ''))) throw notThere(wanted, known);
+    if (!flags.quiet) {
+      if (!flags['all-tags'] && !tagged) host.out.write('Using default tag: latest\n');
+      host.out.write(`The push refers to repository [${wanted.registry}/${wanted.repository}]\n`);
+      await host.out.drain();
+    }
     for (const name of names) {
       const image = findImage(services, name);
       const exporter = pushExporter({ mountFrom: [...image.names, ...image.repoDigests] }, services, services.registry);
-      const { descriptors: [descriptor] } = await withProgress(host, flags.quiet ? 'quiet' : 'auto', (scope) =>
-        withRow(`pushing ${shortName(name)}`, 1, scope, (id) => exporter.export([{ image, names: [name] }], id, scope)));
-      if (flags.quiet) host.out.write(`${name}\n`);
-      else host.out.write(`${parseReference(name)?.tag ?? shortName(name)}: digest: ${descriptor?.digest ?? ''} size: ${descriptor?.size ?? 0}\n`);
+      const { descriptors: [descriptor] } = await withTransfer(host, 'push', flags.quiet, (scope) => exporter.export([{ image, names: [name] }], 1, scope));
+      const tag = parseReference(name)?.tag ?? '';
+      if (!flags.quiet) host.out.write(`${tag}: digest: ${descriptor?.digest ?? ''} size: ${descriptor?.size ?? 0}\n`);
     }
+    if (flags.quiet) host.out.write(`${flags['all-tags'] ? repository : names.join('')}\n`);
     return 0;
   }),
 });
 
-/** The store's names in the repository that was given. */
-function tagsOf(text: string, names: readonly string[]): string[] {
-  const wanted = parseReference(fullName(text));
-  const found = names.filter((name) => {
-    const reference = parseReference(name);
-    return reference?.registry === wanted?.registry && reference?.repository === wanted?.repository;
-  });
-  if (found.length === 0) throw new MbuildError('IMAGE_NOT_FOUND', `no such image: ${wanted === undefined ? text : formatReference({ ...wanted, tag: undefined })}`);
-  return found;
+function readReference(text: string): Reference {
+  const reference = parseReference(fullName(text));
+  if (reference?.digest !== undefined) throw new MbuildError('REFERENCE_INVALID', 'cannot push a digest reference', { hint: 'name it with a tag first: mbuild tag' });
+  if (reference === undefined) throw new MbuildError('REFERENCE_INVALID', `invalid reference format: ${JSON.stringify(text)}`);
+  return reference;
+}
+
+function isOf(name: string, { registry, repository }: Reference): boolean {
+  const reference = parseReference(name);
+  return reference?.registry === registry && reference.repository === repository;
+}
+
+function notThere(wanted: Reference, known: readonly string[]): MbuildError {
+  const tags = known.filter((name) => isOf(name, wanted)).flatMap((name) => parseReference(name)?.tag ?? []);
+  const repository = `${wanted.registry}/${wanted.repository}`;
+  if (tags.length > 0) return new MbuildError('IMAGE_NOT_FOUND', `tag does not exist: ${repository}:${wanted.tag ?? ''}`, { hint: `there are the tags ${tags.join(', ')}` });
+  return new MbuildError('IMAGE_NOT_FOUND', `an image does not exist locally with the tag: ${repository}`, { hint: "'mbuild images' lists what is there; give it the name with: mbuild tag" });
 }
