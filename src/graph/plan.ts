@@ -194,7 +194,7 @@ function targetStage(dockerfile: Dockerfile, target: string | undefined): Stage 
   const last = dockerfile.stages.at(-1);
   if (last === undefined) throw new MbuildError('DOCKERFILE_EMPTY', `${dockerfile.file.name} has no FROM`, { file: dockerfile.file });
   if (target === undefined || target === '') return last;
-  const found = namedStage(dockerfile, target, dockerfile.stages.length) ?? (/^\d+$/.test(target) ? dockerfile.stages[Number(target)] : undefined);
+  const found = namedStage(dockerfile, target, dockerfile.stages.length);
   if (found !== undefined) return found;
   const names = dockerfile.stages.flatMap((stage) => stage.name ?? []);
   const near = suggest(target.toLowerCase(), names);

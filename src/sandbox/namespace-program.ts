@@ -278,7 +278,8 @@ function targetOps(spec: ProcessSpec): Op[] {
       const size = mount.size === undefined ? '' : `,size=${mount.size}`;
       return [...covered, mountOp(`mount a tmpfs on ${mount.target}`, 'tmpfs', mount.target, 'tmpfs', MS.NOSUID | MS.NODEV, `mode=${(mount.mode ?? 0o1777).toString(8)}${size}`)];
     }
-    const bind = mountOp(`mount ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, mount.target, NULL, MS.BIND | MS.REC, NULL);
+    // Overlays are mounted on one directory, each on the one before: what lies on top of one is no part of it.
+    const bind = mountOp(`mount ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, mount.target, NULL, mount.kind === 'bind' ? MS.BIND | MS.REC : MS.BIND, NULL);
     const flags = MS.REMOUNT | MS.BIND | MS.NODEV | (mount.readonly ? MS.RDONLY : 0) | (mount.kind === 'file' ? MS.NOSUID | (mount.executable === true ? 0 : MS.NOEXEC) : 0);
     return [...covered, bind, mountOp(`restrict ${mount.target}`, NULL, mount.target, NULL, flags, NULL)];
   });

@@ -21,9 +21,10 @@ export async function planRun(instruction: Run, state: StageState, scope: StageS
   if (options.insecure && !scope.allowInsecure) {
     throw mistake(scope, instruction, 'NOT_ALLOWED', 'RUN --security=insecure is not allowed', 'grant it on the command line: --allow security.insecure');
   }
-  const mounts = await Promise.all(options.mounts.map((mount, i) => planMount(mount, i, instruction, state, scope)));
+  const agents = options.mounts.filter(({ type }) => type === 'ssh');
+  const mounts = await Promise.all(options.mounts.map((mount) => planMount(mount, agents.indexOf(mount), instruction, state, scope)));
   const operation: RunOperation = {
-    kind: 'run', args, env: [...state.env].map(([name, value]) => `${name}=${value}`), cwd: state.config.WorkingDir || '/', user: state.config.User ?? '',
+    kind: 'run', args, env: [...withAgent(state.env, mounts)].map(([name, value]) => `${name}=${value}`), cwd: state.config.WorkingDir || '/', user: state.config.User ?? '',
     mounts: script === undefined ? mounts : [...mounts, script], network: options.network, insecure: options.insecure,
   };
   const step = scope.makeStep(operation, `${displayOf(instruction, state, scope)}${summary(instruction.heredocs)}`, instruction.range);
@@ -83,8 +84,19 @@ function readOptions(instruction: Run, state: StageState, scope: StageScopeReade
   }
 }
 
-async function planMount(mount: MountOptions, index: number, instruction: Run, state: StageState, scope: StageScopeReader): Promise<RunMount> {
-  const tree = async (): Promise<TreeSource> => (mount.from === undefined ? { kind: 'context' } : scope.findTree(mount.from, instruction.range));
+/** SSH_AUTH_SOCK is where the first agent would be, whether it is given or not; ENV and ARG win. */
+function withAgent(env: StageState['env'], mounts: readonly RunMount[]): StageState['env'] {
+  const agent = mounts.find((mount) => mount.kind === 'ssh');
+  return agent === undefined || env.has('SSH_AUTH_SOCK') ? env : new Map([...env, ['SSH_AUTH_SOCK', agent.target]]);
+}
+
+/** @param agent the how many-th SSH agent the mount is */
+async function planMount(mount: MountOptions, agent: number, instruction: Run, state: StageState, scope: StageScopeReader): Promise<RunMount> {
+  const tree = async (): Promise<TreeSource> => {
+    if (mount.from === undefined) return { kind: 'context' };
+    if (/^\d+$/.test(mount.from)) throw mistake(scope, instruction, 'UNKNOWN_STAGE', `from=${mount.from} of a mount names no stage`, 'only COPY --from takes the number of a stage: name it with FROM … AS NAME');
+    return scope.findTree(mount.from, instruction.range);
+  };
   const owner = { mode: mount.mode, uid: mount.uid ?? 0, gid: mount.gid ?? 0 };
   switch (mount.type) {
     case 'bind':
@@ -104,7 +116,7 @@ async function planMount(mount: MountOptions, index: number, instruction: Run, s
       return { kind: 'secret', id, target, env: mount.env, required: mount.required, ...owner, mode: mount.mode ?? 0o400 };
     }
     case 'ssh': {
-      const target = mount.target === undefined ? `/run/buildkit/ssh_agent.${index}` : absolute(mount.target, state);
+      const target = mount.target === undefined ? `/run/buildkit/ssh_agent.${agent}` : absolute(mount.target, state);
       return { kind: 'ssh', id: mount.id ?? 'default', target, required: mount.required, ...owner, mode: mount.mode ?? 0o600 };
     }
   }

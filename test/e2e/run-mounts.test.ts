@@ -1,0 +1,39 @@
+import { smallBase } from '../support/bases';
+import { instructionSteps, Mbuild } from '../support/mbuild';
+import { describeWith } from '../support/needs';
+import { useTemp, writeFiles } from '../support/temp';
+
+describeWith('mounts of a RUN step', { root: true }, () => {
+  const temp = useTemp();
+  let mbuild: Mbuild;
+
+  beforeAll(async () => {
+    mbuild = new Mbuild(temp.dir('store'));
+    await smallBase(mbuild);
+  });
+
+  /** Builds the given lines and returns what the last step wrote. */
+  async function output(...lines: string[]): Promise<readonly string[]> {
+    const { steps } = await mbuild.build([writeFiles(temp.dir('context'), { file: 'context\n', Dockerfile: [...lines, ''].join('\n') })]);
+    return instructionSteps(steps).at(-1)?.log ?? [];
+  }
+
+  it('each show their own tree when there are several', async () => {
+    expect(await output(
+      'FROM small-base AS one', 'RUN echo one > /file', 'FROM small-base AS two', 'RUN echo two > /file', 'FROM small-base',
+      'RUN --mount=target=/context --mount=from=one,target=/1 --mount=from=two,target=/2,rw cat /context/file /1/file /2/file',
+    )).toEqual(['context', 'one', 'two']);
+  });
+
+  it('may lie inside one another', async () => {
+    expect(await output('FROM small-base', 'RUN --mount=type=tmpfs,target=/t --mount=target=/t/deep/context --mount=source=file,target=/t/f cat /t/deep/context/file /t/f')).toEqual(['context', 'context']);
+  });
+
+  it('set SSH_AUTH_SOCK to where the first agent would be, even if none is given', async () => {
+    expect(await output('FROM small-base', 'RUN --mount=target=/m --mount=type=ssh --mount=type=ssh,id=other echo "$SSH_AUTH_SOCK"')).toEqual(['/run/buildkit/ssh_agent.0']);
+  });
+
+  it('do not need the working directory to be there still', async () => {
+    expect(await output('FROM small-base', 'WORKDIR /w', 'RUN rmdir /w', 'RUN pwd')).toEqual(['/w']);
+  });
+});
