@@ -6,8 +6,8 @@ import { fsPath, type RawPath } from '../linux/paths';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
 import { decompressStream } from './decompress';
 import type { Applied, ApplyLimits, ApplySource, OverlayXattrs } from './layer';
-import { parentOf } from './marks';
-import { ParentTree, copyAttributes, isOpaque } from './parents';
+import { isOpaque, parentOf } from './marks';
+import { ParentTree, copyAttributes } from './parents';
 import { TarReader } from './tar/read';
 import { Unpacker, type ApplyOptions } from './unpack';
 

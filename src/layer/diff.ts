@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { closeSync, constants, lstatSync, openSync, readSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
-import { decodeDevice } from '../linux/mknod';
+import { decodeDevice, isWhiteout } from '../linux/mknod';
 import { fsPath, toText, type RawPath } from '../linux/paths';
-import { getXattr, listXattrs, readXattrs, type Xattrs } from '../linux/xattr';
+import { listXattrs, readXattrs, type Xattrs } from '../linux/xattr';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
 import type { OverlayXattrs, TarOptions, TarSummary } from './layer';
-import { OPAQUE_MARK, OPAQUE_VALUE, WHITEOUT_PREFIX, joinRaw, layerXattrs, opaqueXattr } from './marks';
+import { OPAQUE_MARK, WHITEOUT_PREFIX, isOpaque, joinRaw, layerXattrs } from './marks';
 import { BLOCK, NO_DEVICE, NO_XATTRS, paddingOf, type TarEntry, type TarEntryType } from './tar/entry';
 import { END_OF_ARCHIVE, encodePax, writeHeader } from './tar/write';
 
@@ -169,16 +169,17 @@ function* walk(dir: RawPath, options: TreeOptions, mtimes: boolean): Generator<F
     }
     const path = joinRaw(top.path, name);
     if (omit.has(path)) continue;
+    if (name === OPAQUE_MARK && options.xattrs === 'files') continue;
     if (name.startsWith(WHITEOUT_PREFIX)) throw unstorable(path);
     const source = `${dir}/${path}`;
     const stats = lstatSync(fsPath(source));
 
-    if (stats.isCharacterDevice() && stats.rdev === 0) {
+    if (isWhiteout(stats)) {
       yield { entry: makeMark(joinRaw(top.path, WHITEOUT_PREFIX + name)), source };
       continue;
     }
     if (stats.isDirectory()) {
-      const opaque = getOpaque(source, options.xattrs);
+      const opaque = isOpaque(source, options.xattrs);
       yield { entry: makeEntry(path, 'directory', stats, { xattrs: xattrsOf(source) }), source };
       if (opaque) yield { entry: makeMark(joinRaw(path, OPAQUE_MARK)), source };
       open.push(openDirectory(dir, path));
@@ -226,10 +227,6 @@ function openDirectory(dir: RawPath, path: RawPath): OpenDirectory {
 
 function xattrsOf(source: RawPath): Xattrs {
   return listXattrs(source).length === 0 ? NO_XATTRS : layerXattrs(readXattrs(source));
-}
-
-function getOpaque(source: RawPath, xattrs: OverlayXattrs): boolean {
-  return getXattr(source, opaqueXattr(xattrs))?.equals(OPAQUE_VALUE) === true;
 }
 
 function unstorable(path: RawPath): MbuildError {

@@ -53,5 +53,8 @@ export interface Applied extends TarSummary {
   readonly foreignLinks: readonly (readonly [RawPath, RawPath])[];
 }
 
-/** How overlay's marks are written: `trusted.overlay.*` for root, `user.overlay.*` in a user namespace. */
-export type OverlayXattrs = 'trusted' | 'user';
+/**
+ * How opaque directories are marked: `trusted.overlay.*` for root, `user.overlay.*` in a user namespace, a file in the directory
+ * where no overlay is mounted.
+ */
+export type OverlayXattrs = 'trusted' | 'user' | 'files';

@@ -1,5 +1,7 @@
-import type { RawPath } from '../linux/paths';
-import type { Xattrs } from '../linux/xattr';
+import { lstatSync } from 'node:fs';
+import { makeWhiteout } from '../linux/mknod';
+import { fsPath, type RawPath } from '../linux/paths';
+import { getXattr, setXattr, type Xattrs } from '../linux/xattr';
 import type { OverlayXattrs } from './layer';
 
 /** In a layer's tar, a name after this prefix is deleted (OCI image-spec, layer.md, "Whiteouts"). */
@@ -11,12 +13,19 @@ export const OPAQUE_MARK = '.wh..wh..opq';
 /** Names that begin so are notes of aufs to itself. */
 export const AUFS_PREFIX = '.wh..wh.';
 
-/** The attribute of a directory of an overlay that hides what lies below it; its value is `y`. */
-export function opaqueXattr(xattrs: OverlayXattrs): string {
-  return `${xattrs}.overlay.opaque`;
+const OPAQUE_VALUE = Buffer.from('y');
+
+/** True for a directory of a layer that hides what lies below it. */
+export function isOpaque(hostPath: RawPath, xattrs: OverlayXattrs): boolean {
+  if (xattrs === 'files') return lstatSync(fsPath(`${hostPath}/${OPAQUE_MARK}`), { throwIfNoEntry: false }) !== undefined;
+  return getXattr(hostPath, `${xattrs}.overlay.opaque`)?.equals(OPAQUE_VALUE) === true;
 }
 
-export const OPAQUE_VALUE: Buffer = Buffer.from('y');
+/** Makes a directory of a layer hide what lies below it. */
+export function markOpaque(hostPath: RawPath, xattrs: OverlayXattrs): void {
+  if (xattrs === 'files') makeWhiteout(`${hostPath}/${OPAQUE_MARK}`);
+  else setXattr(hostPath, `${xattrs}.overlay.opaque`, OPAQUE_VALUE);
+}
 
 /** True for overlay's own attributes in either form: they never leave a layer directory and never enter one. */
 export function isOverlayXattr(name: string): boolean {

@@ -1,9 +1,10 @@
 import { chmodSync, closeSync, constants, copyFileSync, lchownSync, lstatSync, lutimesSync, openSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
+import { isWhiteout } from '../linux/mknod';
 import { fsPath, type RawPath } from '../linux/paths';
-import { getXattr, readXattrs, setXattr } from '../linux/xattr';
+import { readXattrs, setXattr } from '../linux/xattr';
 import type { OverlayXattrs } from './layer';
-import { OPAQUE_VALUE, isOverlayXattr, joinRaw, opaqueXattr, parentOf } from './marks';
+import { isOpaque, isOverlayXattr, joinRaw, parentOf } from './marks';
 
 /** Something in the layers below. */
 export interface ParentEntry {
@@ -61,16 +62,6 @@ export class ParentTree {
     this.#directories.set(path, found);
     return found;
   }
-}
-
-/** True for a directory of an overlay's that hides what lies below it. */
-export function isOpaque(hostPath: RawPath, xattrs: OverlayXattrs): boolean {
-  return getXattr(hostPath, opaqueXattr(xattrs))?.equals(OPAQUE_VALUE) === true;
-}
-
-/** True for overlay's mark of a deleted name. */
-export function isWhiteout(stats: Stats): boolean {
-  return stats.isCharacterDevice() && stats.rdev === 0;
 }
 
 /** Gives `target` the owner, mode, attributes and mtime of an entry below. */

@@ -7,7 +7,7 @@ import { makeNode, makeWhiteout } from '../linux/mknod';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { setXattr, type Xattrs } from '../linux/xattr';
 import type { ApplyLimits, OverlayXattrs } from './layer';
-import { AUFS_PREFIX, OPAQUE_MARK, OPAQUE_VALUE, WHITEOUT_PREFIX, isOverlayXattr, joinRaw, opaqueXattr, parentOf } from './marks';
+import { AUFS_PREFIX, OPAQUE_MARK, WHITEOUT_PREFIX, isOverlayXattr, joinRaw, markOpaque, parentOf } from './marks';
 import { ParentTree, copyAttributes, copyUp } from './parents';
 import { NO_XATTRS, type TarEntry } from './tar/entry';
 import type { TarSink } from './tar/read';
@@ -211,7 +211,7 @@ export class Unpacker implements TarSink {
       makeNode(host, kind, entry.mode, entry.device);
       return true;
     } catch (error) {
-      if (errnoOf(error) === 'EPERM' && this.options.xattrs === 'user') return false;
+      if (errnoOf(error) === 'EPERM' && this.options.xattrs !== 'trusted') return false;
       throw error;
     }
   }
@@ -364,7 +364,7 @@ export class Unpacker implements TarSink {
   #finishDirectory(path: RawPath, made: MadeDirectory): void {
     const host = this.#host(path);
     const { attributes } = made;
-    if (made.opaque) setXattr(host, opaqueXattr(this.options.xattrs), OPAQUE_VALUE);
+    if (made.opaque) markOpaque(host, this.options.xattrs);
     if (attributes === undefined) {
       const below = this.#below(parentOf(path), path);
       if (below?.stats.isDirectory() === true) copyAttributes(below, host);
@@ -392,7 +392,7 @@ export class Unpacker implements TarSink {
         setXattr(host, name, value);
       } catch (error) {
         const code = errnoOf(error);
-        const mayFail = code === 'ENOTSUP' || code === 'EOPNOTSUPP' || (code === 'EPERM' && (name.startsWith('user.') || this.options.xattrs === 'user'));
+        const mayFail = code === 'ENOTSUP' || code === 'EOPNOTSUPP' || (code === 'EPERM' && (name.startsWith('user.') || this.options.xattrs !== 'trusted'));
         if (!mayFail) throw error;
       }
     }

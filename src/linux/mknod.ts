@@ -1,3 +1,5 @@
+import type { Stats } from 'node:fs';
+import { errnoOf } from '../diagnostics/error';
 import { libc, once } from './libc';
 import { toText, type RawPath } from './paths';
 
@@ -8,12 +10,12 @@ export interface DeviceNumber {
 }
 
 /** What `mknod` can make. */
-export type NodeKind = 'char' | 'block' | 'fifo';
+export type NodeKind = 'char' | 'block' | 'fifo' | 'socket';
 
-const TYPE: Readonly<Record<NodeKind, number>> = { char: 0o020000, block: 0o060000, fifo: 0o010000 };
+const TYPE: Readonly<Record<NodeKind, number>> = { char: 0o020000, block: 0o060000, fifo: 0o010000, socket: 0o140000 };
 
 /**
- * Makes a device or a named pipe. The process's umask applies to `mode` (permission bits).
+ * Makes a device, a named pipe, or a socket that nobody listens on. The process's umask applies to `mode` (permission bits).
  * @throws an error with `code`: EEXIST, EPERM (no CAP_MKNOD), …
  */
 export function makeNode(path: RawPath, kind: NodeKind, mode: number, device: DeviceNumber = { major: 0, minor: 0 }): void {
@@ -22,9 +24,22 @@ export function makeNode(path: RawPath, kind: NodeKind, mode: number, device: De
   }
 }
 
-/** Makes overlay's mark for a name that is deleted: a 0:0 character device, which needs no privilege. */
+/**
+ * Marks a name of a layer directory as deleted: overlay's 0:0 character device, which needs no privilege, or, where an overlay
+ * below would take that for a mark of its own and refuse it, a socket that nobody may open.
+ */
 export function makeWhiteout(path: RawPath): void {
-  makeNode(path, 'char', 0);
+  try {
+    makeNode(path, 'char', 0);
+  } catch (error) {
+    if (errnoOf(error) !== 'EPERM') throw error;
+    makeNode(path, 'socket', 0);
+  }
+}
+
+/** True for what {@link makeWhiteout} makes (kernel, filesystems/overlayfs.rst). Sockets of others have a mode, and no layer holds them. */
+export function isWhiteout(stats: Stats): boolean {
+  return (stats.isCharacterDevice() && stats.rdev === 0) || (stats.isSocket() && (stats.mode & 0o7777) === 0);
 }
 
 /** The parts of `stats.rdev`, as the C library packs them (gnu_dev_major, gnu_dev_minor). */

@@ -1,25 +1,31 @@
 import { lstatSync, type Stats } from 'node:fs';
+import { makeWhiteout } from '../linux/mknod';
 import { fsPath, type RawPath } from '../linux/paths';
 import { getXattr, setXattr } from '../linux/xattr';
 
-/** How overlay's marks are written: `trusted.overlay.*` for root, `user.overlay.*` in a user namespace. */
-export type OverlayXattrs = 'trusted' | 'user';
+export { isWhiteout } from '../linux/mknod';
+
+/**
+ * How opaque directories are marked: `trusted.overlay.*` for root, `user.overlay.*` in a user namespace, a file in the directory
+ * where no overlay is mounted.
+ */
+export type OverlayXattrs = 'trusted' | 'user' | 'files';
+
+/** The file that marks a directory as opaque; a whiteout itself, so that nothing shows it. Its name is none that a layer can hold. */
+export const OPAQUE_FILE = '.wh..wh..opq';
 
 const OVERLAY_XATTR = /^(?:trusted|user)\.overlay\./;
 
-/** True for overlay's mark of a deleted name: a 0:0 character device (kernel, filesystems/overlayfs.rst). */
-export function isWhiteout(stats: Stats): boolean {
-  return stats.isCharacterDevice() && stats.rdev === 0;
-}
-
 /** True for a directory that hides what the layers below have in it. */
 export function isOpaque(dir: RawPath, xattrs: OverlayXattrs): boolean {
+  if (xattrs === 'files') return lstatOf(`${dir}/${OPAQUE_FILE}`) !== undefined;
   return getXattr(dir, `${xattrs}.overlay.opaque`)?.toString('latin1') === 'y';
 }
 
 /** Makes a directory hide what the layers below have in it. */
 export function markOpaque(dir: RawPath, xattrs: OverlayXattrs): void {
-  setXattr(dir, `${xattrs}.overlay.opaque`, Buffer.from('y'));
+  if (xattrs !== 'files') setXattr(dir, `${xattrs}.overlay.opaque`, Buffer.from('y'));
+  else if (lstatOf(`${dir}/${OPAQUE_FILE}`) === undefined) makeWhiteout(`${dir}/${OPAQUE_FILE}`);
 }
 
 /** True for an attribute that overlay keeps for itself: it says something about a layer, never about the tree. */

@@ -103,7 +103,7 @@ export class LayeredView implements MergedView, TreeLookup<MergedDirectory> {
     for (const layer of dir.layers) {
       for (const dirent of readdirSync(fsPath(layer), { encoding: 'latin1', withFileTypes: true })) {
         if (shown.has(dirent.name)) continue;
-        shown.set(dirent.name, !(dirent.isCharacterDevice() && isWhiteoutAt(`${layer}/${dirent.name}`)));
+        shown.set(dirent.name, !((dirent.isCharacterDevice() || dirent.isSocket()) && isWhiteoutAt(`${layer}/${dirent.name}`)));
       }
     }
     return [...shown].filter(([, visible]) => visible).map(([name]) => name).sort();
