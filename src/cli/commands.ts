@@ -23,6 +23,10 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'cache du', aliases: [], summary: 'Show what the cache takes up, and what it saves', load: async () => ({ command: (await import('./commands/cache')).usage }) },
   { name: 'cache rm', aliases: ['cache remove'], summary: 'Forget results of steps', load: async () => ({ command: (await import('./commands/cache')).remove }) },
   { name: 'cache diff', aliases: [], summary: 'Tell how the steps of two builds differ', load: async () => ({ command: (await import('./commands/cache')).diff }) },
+  { name: 'cache-mount ls', aliases: ['cache-mount list'], summary: 'List the directories of RUN --mount=type=cache', load: async () => ({ command: (await import('./commands/cache-mount')).list }) },
+  { name: 'cache-mount export', aliases: [], summary: 'Write the content of a cache mount as a tar', load: async () => ({ command: (await import('./commands/cache-mount')).exportCommand }) },
+  { name: 'cache-mount import', aliases: [], summary: 'Fill a cache mount with the files of a tar', load: async () => ({ command: (await import('./commands/cache-mount')).importCommand }) },
+  { name: 'cache-mount prune', aliases: ['cache-mount rm'], summary: 'Delete cache mounts', load: async () => ({ command: (await import('./commands/cache-mount')).prune }) },
   { name: 'history', aliases: ['image history'], summary: 'Show the history of an image', load: () => import('./commands/history') },
   { name: 'images', aliases: ['image ls', 'image list', 'ls'], summary: 'List images', load: () => import('./commands/images') },
   { name: 'inspect', aliases: ['image inspect'], summary: 'Display detailed information on one or more images', load: () => import('./commands/inspect') },
@@ -62,7 +66,7 @@ export const COMMANDS: readonly CommandEntry[] = [
 ];
 
 /** First words of docker's grouped commands: `image ls`. */
-const GROUPS = ['image', 'builder', 'buildx', 'container', 'system', 'cache', 'context'];
+const GROUPS = ['image', 'builder', 'buildx', 'container', 'system', 'cache', 'cache-mount', 'context'];
 
 /** The command that the words begin with, and how many words name it. */
 export function findCommand(words: readonly string[]): { readonly entry: CommandEntry; readonly length: number } | undefined {

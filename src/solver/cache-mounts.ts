@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import path from 'node:path';
-import { hashValue } from '../cache/key';
+import { mountFolder, noteMountUse } from '../cache/mounts';
 import { lock, tryLock } from '../linux/flock';
 
 /** A cache directory that a step has for its own while it runs. */
@@ -29,23 +29,23 @@ const MOST_PRIVATE = 1000;
  * The locks are the kernel's and go with the process.
  */
 export async function openCacheMount(root: string, spec: CacheMountSpec, signal: AbortSignal): Promise<CacheMount> {
-  const base = path.join(root, 'cache', 'mounts', hashValue(['cache mount', spec.id]));
-  if (spec.sharing === 'private') return openPrivate(base, spec);
+  const base = mountFolder(root, spec.id);
+  if (spec.sharing === 'private') return openPrivate(root, base, spec);
   const fd = openLock(base);
   try {
     await lock(fd, spec.sharing === 'locked' ? 'exclusive' : 'shared', signal);
-    return makeDirectory(base, spec, fd);
+    return makeDirectory(root, base, spec, fd);
   } catch (error) {
     closeSync(fd);
     throw error;
   }
 }
 
-function openPrivate(base: string, spec: CacheMountSpec): CacheMount {
+function openPrivate(root: string, base: string, spec: CacheMountSpec): CacheMount {
   for (let i = 0; i < MOST_PRIVATE; i++) {
     const candidate = i === 0 ? base : `${base}-${i}`;
     const fd = openLock(candidate);
-    if (tryLock(fd, 'exclusive')) return makeDirectory(candidate, spec, fd);
+    if (tryLock(fd, 'exclusive')) return makeDirectory(root, candidate, spec, fd);
     closeSync(fd);
   }
   throw new Error(`${MOST_PRIVATE} steps use the private cache ${spec.id}`);
@@ -56,7 +56,7 @@ function openLock(base: string): number {
   return openSync(path.join(base, 'lock'), 'a', 0o600);
 }
 
-function makeDirectory(base: string, spec: CacheMountSpec, fd: number): CacheMount {
+function makeDirectory(root: string, base: string, spec: CacheMountSpec, fd: number): CacheMount {
   const dir = path.join(base, 'fs');
   const isNew = !existsSync(dir);
   if (isNew) {
@@ -64,5 +64,6 @@ function makeDirectory(base: string, spec: CacheMountSpec, fd: number): CacheMou
     chownSync(dir, spec.uid, spec.gid);
     chmodSync(dir, spec.mode);
   }
+  noteMountUse(root, base, spec.id);
   return { dir, isNew, release: () => closeSync(fd) };
 }

@@ -1,0 +1,147 @@
+import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
+import path from 'node:path';
+import type { Readable } from 'node:stream';
+import { namesIn, readJson, replaceFile, tempName } from '../content/files';
+import { MbuildError } from '../diagnostics/error';
+import { tarTree } from '../layer/diff';
+import { tryLock } from '../linux/flock';
+import { toRaw } from '../linux/paths';
+import { hashValue } from './key';
+
+/** A directory that outlives builds: `RUN --mount=type=cache`. */
+export interface KeptMount {
+  /** As the Dockerfile has it: `id=`, else the target. */
+  readonly id: string;
+  /** Where several steps had the id for themselves at the same time, the number of the copy. */
+  readonly copy: number;
+  /** It lies over files that an image or a stage gave (`from=`). */
+  readonly seeded: boolean;
+  /** RFC 3339. */
+  readonly created: string;
+  readonly used: string;
+  readonly bytes: number;
+  readonly files: number;
+  readonly inUse: boolean;
+  /** Its place in the store. */
+  readonly folder: string;
+}
+
+/** What is written beside a cache's directory. */
+interface About {
+  readonly id: string;
+  readonly created: string;
+}
+
+/** Stands between an id and what its content started with. */
+export const SEED_SEPARATOR = '\0';
+
+/** Where a cache is: `<root>/cache/mounts/<hash of the id>`, so that no id can name a path. */
+export function mountFolder(root: string, id: string): string {
+  return path.join(mountsFolder(root), hashValue(['cache mount', id]));
+}
+
+/** Says, beside a cache, what its id is and that it was used just now. */
+export function noteMountUse(root: string, folder: string, id: string): void {
+  const file = path.join(folder, 'about.json');
+  const now = new Date();
+  if (existsSync(file)) utimesSync(file, now, now);
+  else replaceFile(root, file, JSON.stringify({ id, created: now.toISOString() } satisfies About));
+}
+
+/** All caches, by id. Their files are counted. */
+export function listMounts(root: string): KeptMount[] {
+  const folder = mountsFolder(root);
+  return namesIn(folder).flatMap((name): KeptMount[] => {
+    const place = path.join(folder, name);
+    const dir = path.join(place, 'fs');
+    if (!existsSync(dir)) return [];
+    const about = readJson<About>(path.join(place, 'about.json'));
+    const [id = '', seed] = (about?.id ?? `(${name.slice(0, 12)})`).split(SEED_SEPARATOR);
+    const used = statSync(path.join(place, 'about.json'), { throwIfNoEntry: false })?.mtime ?? statSync(dir).mtime;
+    return [{
+      id, copy: Number(/-(\d+)$/.exec(name)?.[1] ?? 0), seeded: seed !== undefined, created: about?.created ?? used.toISOString(), used: used.toISOString(),
+      ...usage(dir), inUse: !withLock(place, () => undefined), folder: place,
+    }];
+  }).sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : a.copy - b.copy));
+}
+
+/** The content of a cache as a tar. @throws MbuildError USAGE when there is none of that id. */
+export function exportMount(root: string, id: string): AsyncIterable<Buffer> {
+  const folder = mountFolder(root, id);
+  if (!existsSync(path.join(folder, 'fs'))) throw noMount(id);
+  return tarTree(toRaw(path.join(folder, 'fs')), { xattrs: 'trusted' });
+}
+
+/**
+ * Puts the files of a tar (compressed or not) in the place of a cache's content. A cache of that id is made if there is none.
+ * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE, STORE_LOCKED when a step uses it; it then is as it was.
+ */
+export async function importMount(root: string, id: string, tar: Readable): Promise<void> {
+  const [{ extractArchive }, { TreeWriter }, { EMPTY_VIEW }] = await Promise.all([import('../context/extract'), import('../snapshot/tree-writer'), import('../snapshot/merged-view')]);
+  const folder = mountFolder(root, id);
+  const temp = tempName(root, 'mount');
+  mkdirSync(temp, { recursive: true, mode: 0o755 });
+  try {
+    const writer = new TreeWriter(EMPTY_VIEW, toRaw(temp));
+    await extractArchive(tar, writer, writer.root);
+    writer.finish();
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const done = withLock(folder, () => {
+      rmSync(path.join(folder, 'fs'), { recursive: true, force: true });
+      renameSync(temp, path.join(folder, 'fs'));
+    });
+    if (!done) throw inUse(id);
+    noteMountUse(root, folder, id);
+  } finally {
+    rmSync(temp, { recursive: true, force: true });
+  }
+}
+
+/** Deletes a cache. @throws MbuildError STORE_LOCKED when a step uses it. */
+export function removeMount(mount: Pick<KeptMount, 'id' | 'folder'>): void {
+  // The lock's file stays: a step that waits for it would else hold the lock of a file that nobody sees any more.
+  const done = withLock(mount.folder, () => {
+    for (const name of readdirSync(mount.folder)) if (name !== 'lock') rmSync(path.join(mount.folder, name), { recursive: true, force: true });
+  });
+  if (!done) throw inUse(mount.id);
+}
+
+function mountsFolder(root: string): string {
+  return path.join(root, 'cache', 'mounts');
+}
+
+/** Does something while no step has the cache; false when one has. */
+function withLock(folder: string, work: () => void): boolean {
+  const fd = openSync(path.join(folder, 'lock'), 'a', 0o600);
+  try {
+    if (!tryLock(fd, 'exclusive')) return false;
+    work();
+    return true;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function usage(dir: string): { readonly bytes: number; readonly files: number } {
+  let [bytes, files] = [0, 0];
+  for (const entry of readdirSync(dir, { withFileTypes: true })) {
+    const place = path.join(dir, entry.name);
+    if (entry.isDirectory()) {
+      const below = usage(place);
+      bytes += below.bytes;
+      files += below.files;
+    } else {
+      bytes += lstatSync(place, { throwIfNoEntry: false })?.size ?? 0;
+      files++;
+    }
+  }
+  return { bytes, files };
+}
+
+function noMount(id: string): MbuildError {
+  return new MbuildError('USAGE', `there is no cache mount ${id}`, { hint: "'mbuild cache-mount ls' lists them" });
+}
+
+function inUse(id: string): MbuildError {
+  return new MbuildError('STORE_LOCKED', `the cache mount ${id} is in use by a step`, { hint: 'wait until its build has ended' });
+}

@@ -1,0 +1,94 @@
+import { createReadStream, createWriteStream } from 'node:fs';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { exportMount, importMount, listMounts, removeMount, type KeptMount } from '../../cache/mounts';
+import { MbuildError } from '../../diagnostics/error';
+import { humanSize } from '../../progress/units';
+import { defineCommand } from '../command';
+import { untilTime } from '../format/images';
+import { renderList, type ListRow, type ListShape } from '../format/list';
+import { humanSince } from '../format/time';
+import { storeRoot } from '../services';
+import { writeBytes } from '../streams';
+
+const SHAPE: ListShape = {
+  fields: { ID: 'ID', Copy: 'COPY', Size: 'SIZE', Files: 'FILES', UsedSince: 'USED', CreatedSince: 'CREATED', InUse: 'IN USE', Folder: 'FOLDER' },
+  columns: ['ID', 'Copy', 'Size', 'Files', 'UsedSince', 'InUse'],
+};
+
+export const list = defineCommand({
+  name: 'cache-mount ls',
+  summary: 'List the directories of RUN --mount=type=cache',
+  usage: ['[OPTIONS]'],
+  positionals: { min: 0, max: 0 },
+  flags: { format: { kind: 'string', value: 'FORMAT', help: "'table', 'table TEMPLATE', 'json', or a Go template" } },
+  run: ({ flags }, host) => {
+    host.out.write(renderList(SHAPE, listMounts(storeRoot(flags.root, host)).map((mount) => rowOf(mount, host.now())), flags.format));
+    return Promise.resolve(0);
+  },
+});
+
+function rowOf({ id, copy, bytes, files, used, created, inUse, folder, seeded }: KeptMount, now: number): ListRow {
+  return {
+    ID: id, Copy: seeded ? 'seeded' : copy === 0 ? '' : String(copy), Size: humanSize(bytes), Bytes: String(bytes), Files: String(files),
+    UsedSince: humanSince(used, now), CreatedSince: humanSince(created, now), InUse: String(inUse), Folder: folder,
+  };
+}
+
+export const exportCommand = defineCommand({
+  name: 'cache-mount export',
+  summary: 'Write the content of a cache mount as a tar',
+  usage: ['[OPTIONS] ID'],
+  positionals: { min: 1, max: 1 },
+  flags: { output: { kind: 'string', short: 'o', value: 'FILE', help: 'The file to write, compressed if its name ends in .gz; standard output without it' } },
+  run: async ({ flags, positionals: [id = ''] }, host) => {
+    const tar = exportMount(storeRoot(flags.root, host), id);
+    if (flags.output === undefined) {
+      if (host.out.isTTY) throw new MbuildError('USAGE', 'refusing to write an archive to a terminal', { hint: 'redirect standard output, or use -o FILE' });
+      for await (const chunk of tar) await writeBytes('stdout', chunk);
+      return 0;
+    }
+    const file = createWriteStream(flags.output);
+    if (!flags.output.endsWith('.gz')) await pipeline(Readable.from(tar), file);
+    else await pipeline(Readable.from(tar), (await import('node:zlib')).createGzip(), file);
+    return 0;
+  },
+});
+
+export const importCommand = defineCommand({
+  name: 'cache-mount import',
+  summary: 'Fill a cache mount with the files of a tar',
+  usage: ['ID [FILE|-]'],
+  positionals: { min: 1, max: 2 },
+  flags: {},
+  notes: ['What the cache holds is replaced. The tar may be compressed.'],
+  run: async ({ flags, positionals: [id = '', file = '-'] }, host) => {
+    await importMount(storeRoot(flags.root, host), id, file === '-' ? host.stdin() : createReadStream(file));
+    return 0;
+  },
+});
+
+export const prune = defineCommand({
+  name: 'cache-mount prune',
+  summary: 'Delete cache mounts',
+  usage: ['[OPTIONS] [ID...]'],
+  positionals: { min: 0, max: Infinity },
+  flags: {
+    all: { kind: 'boolean', short: 'a', help: 'All of them' },
+    until: { kind: 'string', value: 'TIME', help: 'Those that were not used since a time, or for a time such as 240h' },
+  },
+  run: ({ flags, positionals: ids }, host) => {
+    if (ids.length === 0 && !flags.all && flags.until === undefined) throw new MbuildError('USAGE', 'nothing says which cache mounts are to go', { hint: 'name them, or use --all or --until' });
+    const before = flags.until === undefined ? Infinity : untilTime(flags.until, host.now());
+    const mounts = listMounts(storeRoot(flags.root, host));
+    const missing = ids.find((id) => !mounts.some((mount) => mount.id === id));
+    if (missing !== undefined) throw new MbuildError('USAGE', `there is no cache mount ${missing}`, { hint: "'mbuild cache-mount ls' lists them" });
+    const chosen = mounts.filter((mount) => (ids.length === 0 || ids.includes(mount.id)) && Date.parse(mount.used) < before);
+    for (const mount of chosen) {
+      removeMount(mount);
+      host.out.write(`${mount.id}\n`);
+    }
+    host.out.write(`Total reclaimed space: ${humanSize(chosen.reduce((sum, { bytes }) => sum + bytes, 0))}\n`);
+    return Promise.resolve(0);
+  },
+});
