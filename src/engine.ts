@@ -10,6 +10,7 @@ import type { ImageServices } from './images/services';
 import { Threads } from './linux/threads';
 import type { Registry } from './registry/registry';
 import type { RegistryOptions } from './registry/client';
+import type { FileClient, FileSource } from './registry/download-file';
 import type { ContainerSandbox } from './sandbox/sandbox';
 import { OverlaySnapshotter } from './snapshot/overlay';
 
@@ -30,6 +31,8 @@ export interface Engine extends ImageServices {
   readonly cache: CacheStore;
   readonly sandbox: ContainerSandbox;
   readonly registry: Registry;
+  /** Fetches files over http. */
+  readonly files: FileSource;
   /** Ends worker threads and closes connections. */
   close(): Promise<void>;
 }
@@ -41,8 +44,9 @@ export function openEngine(options: EngineOptions): Engine {
   const content = new LocalContentStore(root);
   const layers = new FileLayerIndex(root);
   const threads = new Threads();
-  // A build that finds everything in its cache needs neither.
+  // A build that finds everything in its cache needs none of these.
   const registry = later<Registry>(async () => new (await import('./registry/client')).RegistryClient(options.registry));
+  const files = later<FileSource & Pick<FileClient, 'close'>>(async () => new (await import('./registry/download-file')).FileClient(options.registry));
   const sandbox = later<ContainerSandbox>(async () => new (await import('./sandbox/namespaces')).NamespaceSandbox(path.join(root, 'sandbox')));
   return {
     root, content, layers, threads,
@@ -52,8 +56,9 @@ export function openEngine(options: EngineOptions): Engine {
     cache: new FileCacheStore(root, options.onCorruptRecord),
     sandbox: sandbox.service,
     registry: registry.service,
+    files: files.service,
     async close() {
-      await Promise.all([threads.close(), (await registry.made())?.close()]);
+      await Promise.all([threads.close(), (await registry.made())?.close(), (await files.made())?.close()]);
     },
   };
 }

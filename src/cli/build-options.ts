@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { BuildOptions, CompressionSpec, ContextSource, OutputSpec, SecretSource } from '../build';
+import { isGitAddress } from '../context/git-url';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import { formatReference, parseReference } from '../oci/reference';
@@ -54,7 +55,7 @@ export function buildOptions(flags: BuildFlags, inputs: BuildInputs, env: Enviro
 
 /** A context as written: a folder, a git or http address. (`-` is the caller's.) */
 export function readContext(text: string): ContextSource {
-  if (/^(?:git:\/\/|git@|ssh:\/\/|github\.com\/)/.test(text) || /^https?:\/\/[^#?]*\.git(?:[#?]|$)/.test(text)) return { kind: 'git', url: text };
+  if (isGitAddress(text)) return { kind: 'git', url: text };
   if (/^https?:\/\//.test(text)) return { kind: 'http', url: text };
   return { kind: 'directory', path: text };
 }

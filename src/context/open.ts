@@ -1,9 +1,12 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createReadStream, lstatSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { MbuildError, errnoOf } from '../diagnostics/error';
 import { Readable } from 'node:stream';
+import { MbuildError, errnoOf } from '../diagnostics/error';
 import type { SourceFile } from '../diagnostics/range';
+import { fsPath, toRaw, toText } from '../linux/paths';
+import type { Download } from './download';
+import type { GitCheckout } from './git';
 import { LocalContext, loadIgnoreFile } from './local';
 
 /** Where the build's files come from. */
@@ -27,51 +30,137 @@ export interface OpenedContext {
   readonly close: () => void;
 }
 
+/** Fetches contexts that are elsewhere. */
+export interface ContextFetcher {
+  readonly git: (url: string) => Promise<GitCheckout>;
+  readonly http: (url: string) => Promise<Download>;
+}
+
+/** A directory that holds a context's files. */
+interface ContextDirectory {
+  readonly path: string;
+  /** For messages. */
+  readonly title?: string | undefined;
+  /** True for files that others have made: no link in them leads to the host, and nothing is remembered of them. */
+  readonly isForeign: boolean;
+  /** The Dockerfile, where the source was nothing else. */
+  readonly dockerfile?: SourceFile | undefined;
+  readonly close: () => void;
+}
+
+/** A Dockerfile that was found. */
+interface FoundDockerfile {
+  /** On the host; its ignore file is beside it. */
+  readonly path: string;
+  readonly file: SourceFile;
+}
+
+/** No Dockerfile is longer. */
+const MAX_DOCKERFILE = 16 * 1024 * 1024;
+
 /**
  * Opens the build directory, its Dockerfile and its ignore file.
  * @param store the store's folder: hashes of the directory's files are remembered there.
- * @throws MbuildError CONTEXT_NOT_FOUND, CONTEXT_INVALID, DOCKERFILE_NOT_FOUND, IGNORE_FILE_INVALID.
+ * @param fetcher needed for contexts of kind `git` and `http`.
+ * @throws MbuildError CONTEXT_NOT_FOUND, CONTEXT_INVALID, DOCKERFILE_NOT_FOUND, IGNORE_FILE_INVALID, and those of git and of downloads.
  */
-export async function openContext(source: ContextSource, dockerfile: DockerfileSource | undefined, ignoreFile: string | undefined, store: string): Promise<OpenedContext> {
-  const { directory, isTemporary } = await directoryOf(source);
-  const close = (): void => {
-    if (isTemporary) rmSync(directory, { recursive: true, force: true });
-  };
+export async function openContext(source: ContextSource, dockerfile: DockerfileSource | undefined, ignoreFile: string | undefined, store: string, fetcher?: ContextFetcher): Promise<OpenedContext> {
+  const directory = await directoryOf(source, fetcher);
   try {
-    const found = dockerfile !== undefined && 'text' in dockerfile ? undefined : findDockerfile(directory, isTemporary, dockerfile?.path);
-    const file = found?.file ?? (dockerfile as SourceFile);
-    const ignore = loadIgnoreFile(directory, found?.path, ignoreFile);
-    return { tree: new LocalContext(directory, ignore, isTemporary ? {} : { statCaches: path.join(store, 'cache', 'stat') }), dockerfile: file, close };
+    const given = directory.dockerfile ?? (dockerfile !== undefined && 'text' in dockerfile ? dockerfile : undefined);
+    const found = given === undefined ? findDockerfile(directory, dockerfile !== undefined && 'path' in dockerfile ? dockerfile.path : undefined) : undefined;
+    const ignore = loadIgnoreFile(directory.path, ignoreFileOwner(directory, found), ignoreFile);
+    const options = directory.isForeign ? { title: directory.title } : { statCaches: path.join(store, 'cache', 'stat') };
+    const file = given ?? found?.file;
+    if (file === undefined) throw new MbuildError('INTERNAL', 'a context without a Dockerfile');
+    return { tree: new LocalContext(directory.path, ignore, options), dockerfile: file, close: directory.close };
+  } catch (error) {
+    directory.close();
+    throw error;
+  }
+}
+
+/** A named context that is a directory: with the ignore file in it, as BuildKit has it. @throws MbuildError CONTEXT_NOT_FOUND, IGNORE_FILE_INVALID. */
+export function openNamedDirectory(name: string, directory: string, store: string): LocalContext {
+  return new LocalContext(directory, loadIgnoreFile(directory), { statCaches: path.join(store, 'cache', 'stat'), title: `the build context ${name}` });
+}
+
+/** A named context from elsewhere. */
+export async function openNamedRemote(name: string, source: Extract<ContextSource, { url: string }>, fetcher: ContextFetcher): Promise<GitCheckout> {
+  const directory = await directoryOf(source, fetcher);
+  if (directory.dockerfile === undefined) return { tree: new LocalContext(directory.path, undefined, { title: `the build context ${name}` }), close: directory.close };
+  directory.close();
+  throw new MbuildError('CONTEXT_INVALID', `the build context ${name} is no archive`, { hint: 'a single file is fetched with ADD' });
+}
+
+async function directoryOf(source: ContextSource, fetcher: ContextFetcher | undefined): Promise<ContextDirectory> {
+  switch (source.kind) {
+    case 'directory':
+      return { path: source.path, isForeign: false, close: () => undefined };
+    case 'git': {
+      const { tree, close } = await needed(fetcher).git(source.url);
+      return { path: toText(tree.path), title: tree.title, isForeign: true, close };
+    }
+    case 'http':
+      return httpDirectory(source.url, needed(fetcher));
+    case 'stream':
+      return temporaryDirectory(async (directory) => (await import('./archive')).unpackContext(Readable.from(source.stream), directory));
+    case 'empty':
+      return temporaryDirectory(() => Promise.resolve());
+  }
+}
+
+/** An archive is the context; anything else is the Dockerfile of a build without files, as docker has it. */
+async function httpDirectory(url: string, fetcher: ContextFetcher): Promise<ContextDirectory> {
+  const { hostPath, size } = await fetcher.http(url);
+  const [{ isArchive }, { unpackContext }] = await Promise.all([import('./extract'), import('./archive')]);
+  if (await isArchive(hostPath)) return temporaryDirectory((directory) => unpackContext(createReadStream(fsPath(hostPath), { highWaterMark: 1024 * 1024 }), directory));
+  if (size > MAX_DOCKERFILE) throw new MbuildError('CONTEXT_INVALID', `what was fetched as the build context is neither an archive nor a Dockerfile, with its ${size} bytes`);
+  return { ...(await temporaryDirectory(() => Promise.resolve())), dockerfile: { name: path.posix.basename(new URL(url).pathname) || 'Dockerfile', text: readFileSync(fsPath(hostPath), 'utf8') } };
+}
+
+async function temporaryDirectory(fill: (directory: string) => Promise<void>): Promise<ContextDirectory> {
+  const directory = mkdtempSync(path.join(tmpdir(), 'mbuild-context-'));
+  const close = (): void => rmSync(directory, { recursive: true, force: true });
+  try {
+    await fill(directory);
+    return { path: directory, isForeign: true, close };
   } catch (error) {
     close();
     throw error;
   }
 }
 
-async function directoryOf(source: ContextSource): Promise<{ readonly directory: string; readonly isTemporary: boolean }> {
-  if (source.kind === 'directory') return { directory: source.path, isTemporary: false };
-  if (source.kind === 'git' || source.kind === 'http') throw new MbuildError('UNSUPPORTED', `a build context from ${source.kind === 'git' ? 'git' : 'the network'} is not supported yet`, { hint: 'fetch it and give the directory' });
-  const directory = mkdtempSync(path.join(tmpdir(), 'mbuild-context-'));
-  try {
-    if (source.kind === 'stream') await (await import('./archive')).unpackContext(Readable.from(source.stream), directory);
-    return { directory, isTemporary: true };
-  } catch (error) {
-    rmSync(directory, { recursive: true, force: true });
-    throw error;
-  }
+function needed(fetcher: ContextFetcher | undefined): ContextFetcher {
+  if (fetcher !== undefined) return fetcher;
+  throw new MbuildError('UNSUPPORTED', 'a build context from the network cannot be looked at like this', { hint: 'fetch it and give the directory' });
 }
 
 /** A given path counts from the working directory, else from the context; without one it is the context's `Dockerfile`. */
-function findDockerfile(directory: string, isClosed: boolean, given: string | undefined): { readonly path: string; readonly file: SourceFile } {
-  const inContext = path.join(directory, given ?? 'Dockerfile');
-  const candidates = given === undefined ? [inContext, path.join(directory, 'dockerfile')] : isClosed ? [inContext] : [path.resolve(given), inContext];
+function findDockerfile(directory: ContextDirectory, given: string | undefined): FoundDockerfile {
+  const names = given === undefined ? ['Dockerfile', 'dockerfile'] : [given];
+  const candidates = directory.isForeign ? names.flatMap((name) => placeIn(directory, name) ?? [])
+    : [...(given === undefined ? [] : [path.resolve(given)]), ...names.map((name) => path.join(directory.path, name))];
   for (const candidate of candidates) {
     const text = readText(candidate);
     if (text !== undefined) return { path: candidate, file: { name: given ?? path.basename(candidate), text } };
   }
   throw new MbuildError('DOCKERFILE_NOT_FOUND', `${given ?? 'Dockerfile'} is not there`, {
-    hint: given === undefined ? `the context ${directory} has no Dockerfile: name it with -f, or give another directory` : 'a path behind -f counts from the working directory, then from the context',
+    hint: given === undefined ? `${directory.title ?? `the context ${directory.path}`} has no Dockerfile: name it with -f, or give another directory`
+      : directory.isForeign ? 'a path behind -f counts from the root of the context' : 'a path behind -f counts from the working directory, then from the context',
   });
+}
+
+/** A path of foreign files on the host, where it leads to a regular file of theirs. */
+function placeIn(directory: ContextDirectory, name: string): string | undefined {
+  const entry = new LocalContext(directory.path).stat(toRaw(path.posix.resolve('/', name)));
+  return entry?.stats.isFile() === true ? toText(entry.hostPath) : undefined;
+}
+
+/** The Dockerfile whose own ignore file counts: that of foreign files must be no link. */
+function ignoreFileOwner(directory: ContextDirectory, found: FoundDockerfile | undefined): string | undefined {
+  if (found === undefined || !directory.isForeign) return found?.path;
+  return lstatSync(`${found.path}.dockerignore`, { throwIfNoEntry: false })?.isFile() === true ? found.path : undefined;
 }
 
 function readText(file: string): string | undefined {

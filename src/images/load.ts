@@ -79,6 +79,50 @@ export async function loadImages(source: LoadSource, services: ImageServices, ve
   }
 }
 
+/** One image of an OCI layout folder. */
+export interface LayoutImage {
+  readonly folder: string;
+  /** As in its index; the only image when neither tag nor digest is given. */
+  readonly tag?: string | undefined;
+  readonly digest?: Digest | undefined;
+  readonly platform: Platform;
+}
+
+/** Brings one image of a layout folder into the store, without a name. @throws MbuildError as {@link loadImages}, IMAGE_NOT_FOUND. */
+export async function loadFromLayout({ folder, tag, digest, platform }: LayoutImage, services: ImageServices, vertex: VertexId, scope: BuildScope): Promise<Image> {
+  const lease = new Lease(services.root);
+  try {
+    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) throw new MbuildError('IMAGE_NOT_FOUND', `there is no folder ${folder} with an image layout`);
+    const files = folderFiles(folder, services.content);
+    const index = await files.read('index.json');
+    if (index === undefined) throw new MbuildError('ARCHIVE_INVALID', `${folder} holds no index.json, so it is no image layout`);
+    const images = parseIndex(index, folder).manifests.filter((entry) => (isIndexType(entry.mediaType) || isManifestType(entry.mediaType)) && entry.annotations?.['vnd.docker.reference.type'] === undefined);
+    const entry = chooseEntry(images, folder, tag, digest);
+    const chosen = await descend(entry, files, platform, folder, 0);
+    const bytes = await files.read(blobName(chosen.digest));
+    if (bytes === undefined || (await files.blob(blobName(chosen.digest), chosen)) === undefined) throw lacks(folder, chosen.digest);
+    const descriptor = { mediaType: chosen.mediaType, digest: chosen.digest, size: chosen.size };
+    return (await loadOne({ manifest: parseManifest(bytes, folder), descriptor, names: [] }, files, services, lease, folder, vertex, scope)).image;
+  } finally {
+    lease.release();
+  }
+}
+
+function chooseEntry(images: readonly Descriptor[], folder: string, tag: string | undefined, digest: Digest | undefined): Descriptor {
+  const tagOf = (entry: Descriptor): string | undefined => {
+    const name = entry.annotations?.[REF_NAME] ?? entry.annotations?.[CONTAINERD_NAME];
+    return name === undefined ? undefined : name.slice(name.lastIndexOf(':') + 1);
+  };
+  // A digest may name what an index of the layout lists rather than the layout itself.
+  if (digest !== undefined) return images.find((entry) => entry.digest === digest) ?? { mediaType: MediaType.ociManifest, digest, size: statSync(path.join(folder, blobName(digest)), { throwIfNoEntry: false })?.size ?? 0 };
+  const tagged = images.filter((entry) => tagOf(entry) === (tag ?? 'latest'));
+  const candidates = tagged.length > 0 || tag !== undefined ? tagged : images;
+  const [first, ...others] = [...new Map(candidates.map((entry) => [entry.digest, entry])).values()];
+  if (first !== undefined && others.length === 0) return first;
+  const tags = [...new Set(images.flatMap((entry) => tagOf(entry) ?? []))].join(', ');
+  throw new MbuildError('IMAGE_NOT_FOUND', first === undefined ? `${folder} holds no image ${tag ?? ''}`.trim() : `${folder} holds several images`, { hint: tags === '' ? undefined : `its tags are ${tags}: write oci-layout://${folder}:TAG` });
+}
+
 async function loadOne(candidate: Candidate, files: ImageFiles, services: ImageServices, lease: Lease, label: string, vertex: VertexId, scope: BuildScope): Promise<Loaded> {
   const { manifest } = candidate;
   const name = candidate.names[0] ?? label;

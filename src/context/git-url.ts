@@ -1,0 +1,137 @@
+import path from 'node:path';
+import { MbuildError } from '../diagnostics/error';
+
+/** A git repository, and what of it is wanted, as an address says it. BuildKit, "Git URL fragments" and "URL queries". */
+export interface GitAddress {
+  /** As git is given it: without user and password where git would send them over http, without query and fragment. */
+  readonly remote: string;
+  /** For messages: without credentials. */
+  readonly display: string;
+  readonly protocol: 'http' | 'https' | 'ssh' | 'git' | 'file';
+  /** Of an http(s) address. */
+  readonly host: string | undefined;
+  readonly credentials: { readonly username: string; readonly password: string } | undefined;
+  /** A branch, tag, full ref name or full commit; the default branch when absent. */
+  readonly ref: string | undefined;
+  /** Below the repository's root, normalised, without a slash at either end; absent: all of it. */
+  readonly subdir: string | undefined;
+  /** The commit that the ref must turn out to be, perhaps its beginning only. */
+  readonly commit: string | undefined;
+  readonly keepGitDir: boolean | undefined;
+  readonly submodules: boolean;
+}
+
+type Wanted = Pick<GitAddress, 'ref' | 'subdir' | 'commit' | 'keepGitDir' | 'submodules'>;
+
+/** `user@host:path`, as scp and git have it. */
+const SCP = /^(?:([A-Za-z0-9._~+][A-Za-z0-9._~+-]*)@)?([A-Za-z0-9][A-Za-z0-9.-]*):(?!\/\/)(.+)$/;
+const SCHEMES = ['http:', 'https:', 'ssh:', 'git:', 'file:'];
+const QUERY_KEYS = ['ref', 'tag', 'branch', 'subdir', 'checksum', 'commit', 'keep-git-dir', 'submodules'];
+const TRUE = ['1', 't', 'T', 'TRUE', 'true', 'True', ''];
+const FALSE = ['0', 'f', 'F', 'FALSE', 'false', 'False'];
+/** Full object names of SHA-1 and SHA-256 repositories. */
+const COMMIT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
+/** git-check-ref-format(1), and nothing that a shell or git's option parser could take for something else. */
+const REF = /^(?![-/.])[\p{L}\p{M}\p{N}._/+@=,%!#&'()-]+$/u;
+const MAX_REF = 1024;
+
+/** True for a context that is a repository: by its scheme, or as http(s) addresses whose path ends in `.git`. */
+export function isGitAddress(text: string): boolean {
+  return /^(?:git:\/\/|git@|ssh:\/\/|github\.com\/)/.test(text) || /^(?:https?|file):\/\/[^#?]*\.git(?:[#?]|$)/.test(text);
+}
+
+/** True for the full name of a commit. */
+export function isCommit(text: string): boolean {
+  return COMMIT.test(text);
+}
+
+/**
+ * Reads `URL[?query][#ref[:subdir]]`. The fragment and the query must not contradict each other.
+ * @throws MbuildError GIT_FAILED for what is no address, an unknown query, a ref or subdir that could mean something else.
+ */
+export function parseGitAddress(text: string): GitAddress {
+  const at = text.indexOf('#');
+  const beforeFragment = at < 0 ? text : text.slice(0, at);
+  const question = beforeFragment.indexOf('?');
+  const place = question < 0 ? beforeFragment : beforeFragment.slice(0, question);
+  const remote = remoteOf(place.startsWith('github.com/') ? `https://${place}` : place);
+  const wanted = wantedBy(at < 0 ? '' : text.slice(at + 1), question < 0 ? '' : beforeFragment.slice(question + 1), remote.display);
+  return { ...remote, ...wanted };
+}
+
+function remoteOf(text: string): Pick<GitAddress, 'remote' | 'display' | 'protocol' | 'host' | 'credentials'> {
+  if (/[\0-\x20\x7f]/.test(text)) throw invalid(JSON.stringify(text), 'it holds blanks or control characters');
+  if (!/^[a-z]+:\/\//.test(text)) {
+    const [, user, host, place] = SCP.exec(text) ?? [];
+    if (host === undefined || place === undefined || place.startsWith('-')) throw invalid(text, 'addresses are https://HOST/PATH, ssh://HOST/PATH or git@HOST:PATH');
+    const remote = `${user === undefined ? '' : `${user}@`}${host}:${place}`;
+    return { remote, display: remote, protocol: 'ssh', host: undefined, credentials: undefined };
+  }
+  if (!URL.canParse(text)) throw invalid(text.replace(/\/\/[^/]*@/, '//'), 'it is not a URL');
+  const url = new URL(text);
+  if (!SCHEMES.includes(url.protocol)) throw invalid(`${url.protocol}//…`, 'git is reached by https, http, ssh, git or file');
+  if (url.hostname.startsWith('-') || decodeURIComponent(url.username).startsWith('-')) throw invalid(url.hostname, 'a host does not begin with a dash');
+  const protocol = url.protocol.slice(0, -1) as GitAddress['protocol'];
+  const isHttp = protocol === 'http' || protocol === 'https';
+  const credentials = isHttp && url.username !== '' ? { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) } : undefined;
+  if (isHttp) url.username = '';
+  url.password = '';
+  return { remote: url.href, display: url.href, protocol, host: isHttp ? url.host : undefined, credentials };
+}
+
+function wantedBy(fragment: string, query: string, display: string): Wanted {
+  const colon = fragment.indexOf(':');
+  let ref = (colon < 0 ? fragment : fragment.slice(0, colon)) || undefined;
+  let subdir = (colon < 0 ? '' : fragment.slice(colon + 1)) || undefined;
+  let commit: string | undefined;
+  let keepGitDir: boolean | undefined;
+  let submodules = true;
+  const agreed = (key: string, old: string | undefined, value: string): string => {
+    if (value === '') throw invalid(display, `its query has no value for ${key}`);
+    if (old !== undefined && old !== value) throw invalid(display, `${JSON.stringify(old)} and ${key}=${value} contradict each other`);
+    return value;
+  };
+  for (const [key, value] of new URLSearchParams(query)) {
+    switch (key) {
+      case 'ref': ref = agreed(key, ref, value); break;
+      case 'tag': ref = agreed(key, ref, `refs/tags/${value}`); break;
+      case 'branch': ref = agreed(key, ref, `refs/heads/${value}`); break;
+      case 'subdir': subdir = agreed(key, subdir, value); break;
+      case 'commit':
+      case 'checksum': commit = agreed(key, commit, value); break;
+      case 'keep-git-dir': keepGitDir = booleanOf(key, value, display); break;
+      case 'submodules': submodules = booleanOf(key, value, display); break;
+      default: throw invalid(display, `${JSON.stringify(key)} in its query is not known`, `known are ${QUERY_KEYS.join(', ')}`);
+    }
+  }
+  if (ref !== undefined) checkRef(ref, display);
+  if (commit !== undefined) checkCommit(commit, display);
+  return { ref, subdir: subdir === undefined ? undefined : normalSubdir(subdir, display), commit, keepGitDir, submodules };
+}
+
+/** @throws MbuildError GIT_FAILED unless the text is (the beginning of) a commit's name. */
+export function checkCommit(commit: string, display: string): void {
+  if (!/^[0-9a-f]{7,64}$/.test(commit)) throw invalid(display, `the checksum ${JSON.stringify(commit)} is not that of a commit`, 'a commit has 40 characters of 0-9 and a-f, of which the first 7 are the least to be given');
+}
+
+function checkRef(ref: string, display: string): void {
+  const isSound = REF.test(ref) && ref.length <= MAX_REF && !/\.\.|@\{|\/\/|\/\.|\.lock(?:\/|$)|[/.]$/.test(ref) && ref !== '@';
+  if (!isSound) throw invalid(display, `${JSON.stringify(ref.slice(0, 100))} is not the name of a branch, tag or commit`);
+}
+
+/** A subdirectory, which may not lead out of the repository. */
+function normalSubdir(subdir: string, display: string): string | undefined {
+  if (subdir.includes('\0') || subdir.split('/').includes('..')) throw invalid(display, `its subdirectory ${JSON.stringify(subdir)} leads out of the repository`);
+  const normal = path.posix.normalize(`/${subdir}`).replace(/^\/|\/$/g, '');
+  return normal === '' ? undefined : normal;
+}
+
+function booleanOf(key: string, value: string, display: string): boolean {
+  if (TRUE.includes(value)) return true;
+  if (FALSE.includes(value)) return false;
+  throw invalid(display, `${key}=${value} in its query is neither true nor false`);
+}
+
+function invalid(what: string, why: string, hint?: string): MbuildError {
+  return new MbuildError('GIT_FAILED', `${what.slice(0, 300)} is not a git address that can be used: ${why}`, { hint });
+}

@@ -1,0 +1,143 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
+import { basicHeader } from './auth';
+import { CERT_FOLDERS, isPassing } from './session';
+import { Transport, dismiss, isTransient, networkError, redactUrl, type HttpResponse } from './transport';
+
+/** How files are fetched; everything has a default. */
+export interface FileClientOptions {
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** `host[:port]` whose certificate is not checked. */
+  readonly insecure?: readonly string[] | undefined;
+  /** How often a passing failure is tried, and the first pause in milliseconds; it doubles every time. */
+  readonly attempts?: number | undefined;
+  readonly pauseMs?: number | undefined;
+}
+
+/** A file to be fetched from a web server. */
+export interface FileRequest {
+  /** A user and password in it are sent to its own host alone. */
+  readonly url: URL;
+  /** The ETag of what is there already. */
+  readonly etag?: string | undefined;
+}
+
+/** A file as it comes. */
+export interface IncomingFile {
+  readonly bytes: AsyncIterable<Uint8Array>;
+  readonly etag?: string | undefined;
+  /** Seconds since the epoch. */
+  readonly lastModified?: number | undefined;
+}
+
+/** Files can be fetched from here. */
+export interface FileSource {
+  /**
+   * Fetches a file and hands it to `take`, which may be called again after a break, then with the file from its beginning.
+   * Resolves with what `take` made of it, or with `unchanged` when the server says that the ETag still holds.
+   * @throws MbuildError DOWNLOAD_FAILED, CANCELED, and what `take` throws.
+   */
+  fetch<T>(request: FileRequest, signal: AbortSignal, take: (file: IncomingFile) => Promise<T>): Promise<T | 'unchanged'>;
+}
+
+const ATTEMPTS = 5;
+const PAUSE_MS = 250;
+/** As many as Go's http client follows. */
+const MAX_REDIRECTS = 10;
+
+/** Fetches files over http and https, with the proxies and certificates that registries are reached with. */
+export class FileClient implements FileSource {
+  readonly #transport: Transport;
+
+  constructor(private readonly options: FileClientOptions = {}) {
+    this.#transport = new Transport({ env: options.env ?? process.env, insecure: options.insecure ?? [], certFolders: CERT_FOLDERS });
+  }
+
+  async fetch<T>(request: FileRequest, signal: AbortSignal, take: (file: IncomingFile) => Promise<T>): Promise<T | 'unchanged'> {
+    const attempts = this.options.attempts ?? ATTEMPTS;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const response = await this.#follow(request, signal);
+        if (response.status === 304 && request.etag !== undefined) {
+          await dismiss(response);
+          return 'unchanged';
+        }
+        if (response.status === 200) return await take(fileOf(response, signal));
+        await dismiss(response);
+        if (!isPassing(response.status) || attempt >= attempts) throw refused(request.url, response.status);
+      } catch (error) {
+        if (!isTransient(error)) throw downloadError(error, request.url);
+        if (attempt >= attempts) throw new MbuildError('DOWNLOAD_FAILED', `the connection to ${request.url.host} keeps breaking while ${redactUrl(request.url)} is fetched`, { cause: error });
+      }
+      await sleep((this.options.pauseMs ?? PAUSE_MS) * 2 ** (attempt - 1), undefined, { signal }).catch((cause: unknown) => {
+        throw new MbuildError('CANCELED', 'the download was stopped', { cause });
+      });
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#transport.close();
+  }
+
+  async #follow(request: FileRequest, signal: AbortSignal): Promise<HttpResponse> {
+    let url = request.url;
+    for (let redirects = 0; ; redirects++) {
+      const response = await this.#transport.send({ method: 'GET', url: withoutUser(url), headers: headersFor(url, request), signal });
+      const { location } = response.headers;
+      if (![301, 302, 303, 307, 308].includes(response.status) || location === undefined) return response;
+      await dismiss(response);
+      if (redirects >= MAX_REDIRECTS) throw new MbuildError('DOWNLOAD_FAILED', `${redactUrl(request.url)} leads through more than ${MAX_REDIRECTS} redirects`);
+      const next = URL.canParse(location, url.href) ? new URL(location, url.href) : undefined;
+      if (next === undefined || !/^https?:$/.test(next.protocol)) throw new MbuildError('DOWNLOAD_FAILED', `${redactUrl(url)} redirects to something that is no http address`);
+      // Credentials stay with the origin that they were given for.
+      if (next.origin === url.origin && next.username === '') [next.username, next.password] = [url.username, url.password];
+      url = next;
+    }
+  }
+}
+
+function headersFor(url: URL, { etag }: FileRequest): Record<string, string> {
+  const authorization = basicHeader(url.username === '' ? undefined : { kind: 'password', username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) });
+  return {
+    // The bytes as they lie on the server; digests are of these.
+    'accept-encoding': 'identity',
+    ...(etag === undefined ? {} : { 'if-none-match': etag }),
+    ...(authorization === undefined ? {} : { authorization }),
+  };
+}
+
+function withoutUser(url: URL): URL {
+  const bare = new URL(url);
+  [bare.username, bare.password] = ['', ''];
+  return bare;
+}
+
+function fileOf(response: HttpResponse, signal: AbortSignal): IncomingFile {
+  const modified = Date.parse(response.headers['last-modified'] ?? '');
+  return { bytes: bodyOf(response, signal), etag: response.headers.etag, ...(Number.isNaN(modified) ? {} : { lastModified: Math.floor(modified / 1000) }) };
+}
+
+async function* bodyOf(response: HttpResponse, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of response.body) yield chunk as Buffer;
+  } catch (error) {
+    throw networkError(error, response.url, signal);
+  } finally {
+    response.body.destroy();
+  }
+}
+
+function refused(url: URL, status: number): MbuildError {
+  const hint = status === 401 || status === 403 ? 'the server wants to know who is asking' : status === 404 ? 'is the address right?' : undefined;
+  return new MbuildError('DOWNLOAD_FAILED', `${redactUrl(url)} could not be fetched: the server answered ${status}`, { hint });
+}
+
+/** What the transport says of registries, said of a file. */
+function downloadError(error: unknown, url: URL): unknown {
+  if (/^(?:UND_ERR|HPE)_/.test(errnoOf(error) ?? '')) {
+    return new MbuildError('DOWNLOAD_FAILED', `${redactUrl(url)} could not be fetched: ${(error as Error).message}`, { cause: error });
+  }
+  if (!isMbuildError(error, 'REGISTRY_UNREACHABLE') && !isMbuildError(error, 'TLS_FAILED')) return error;
+  const hint = error.code === 'TLS_FAILED' ? 'give the CA of the server in SSL_CERT_FILE' : error.hint;
+  return new MbuildError('DOWNLOAD_FAILED', `${redactUrl(url)} could not be fetched: ${error.message}`, { cause: error, hint });
+}
