@@ -52,6 +52,8 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
     const graph = await plan(dockerfile, options, engine, newVertex, watched);
+    const { buildWarnings } = await import('./build/warnings');
+    for (const diagnostic of buildWarnings(dockerfile, graph, options, context)) watched.events({ kind: 'warning', diagnostic });
     journal.begin(graph, dockerfile);
     const solution = await solve(graph, servicesOf(engine, lease), solveOptions(options, { context, contexts, remote }, journal), newVertex, watched);
     const image = await recordImage(graph, solution, options, names, engine, newVertex, watched);
@@ -121,6 +123,6 @@ async function stepResults(graph: Graph, solution: Solution, record: BuildRecord
   }));
 }
 
-function servicesOf({ root, cache, layers, snapshots, sandbox, threads, xattrs }: Engine, lease: Lease): SolverServices {
-  return { root, cache, layers, snapshots, sandbox, threads, xattrs, lease };
+function servicesOf({ root, cache, content, layers, snapshots, sandbox, threads, xattrs }: Engine, lease: Lease): SolverServices {
+  return { root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease };
 }

@@ -91,8 +91,8 @@ export async function forecast(options: BuildOptions, engine: Engine, scope: Bui
     });
     const journal = new BuildJournal(engine.root, engine.cache, { context: options.context.kind === 'directory' ? toText(context.tree.path) : '-', dockerfile: context.dockerfile.name });
     journal.begin(graph, dockerfile);
-    const { root, cache, layers, snapshots, sandbox, threads, xattrs } = engine;
-    const forecaster = new Forecaster({ root, cache, layers, snapshots, sandbox, threads, xattrs, lease }, solveOptions(options, { context, contexts, remote }, journal), journal, scope);
+    const { root, cache, content, layers, snapshots, sandbox, threads, xattrs } = engine;
+    const forecaster = new Forecaster({ root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease }, solveOptions(options, { context, contexts, remote }, journal), journal, scope);
     for (const stage of graph.stages) await forecaster.stage(stage);
     return forecaster.result(dockerfile.file.name, [...pulls.values()], graph.target);
   } finally {

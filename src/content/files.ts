@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { MbuildError, errnoOf } from '../diagnostics/error';
+import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { isAlive, ownIdentity } from '../linux/process';
 import { formatOwner, parseOwner } from './owner';
 
@@ -73,6 +73,16 @@ export function readJson<T>(file: string): T | undefined {
     return JSON.parse(text) as T;
   } catch (cause) {
     throw new MbuildError('STORE_CORRUPT', `${file} is not valid JSON`, { cause, hint: 'delete the file; what it described is made again when needed' });
+  }
+}
+
+/** The same for what is made again when it is missing: a file that a machine without power left damaged is as good as none. */
+export function readRecord<T>(file: string): T | undefined {
+  try {
+    return readJson<T>(file);
+  } catch (error) {
+    if (isMbuildError(error, 'STORE_CORRUPT')) return undefined;
+    throw error;
   }
 }
 

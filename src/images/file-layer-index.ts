@@ -1,11 +1,12 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { createFile, namesIn, readJson, removeFile, replaceFile } from '../content/files';
+import { createFile, namesIn, readRecord, removeFile, replaceFile } from '../content/files';
 import { chainIds, hexOf, isDigest, type ChainID, type DiffID } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
 import type { LayerId, Stack } from '../snapshot/snapshotter';
 import type { LayerIndex, LayerRecord } from './layer-index';
 
-/** One file a layer: `<root>/chains/<hex of the ChainID>.json`. */
+/** One file a layer: `<root>/chains/<hex of the ChainID>.json`. One that cannot be read counts as missing. */
 export class FileLayerIndex implements LayerIndex {
   readonly #folder: string;
 
@@ -14,7 +15,7 @@ export class FileLayerIndex implements LayerIndex {
   }
 
   get(chainId: ChainID): LayerRecord | undefined {
-    return readJson<LayerRecord>(this.#file(chainId));
+    return readRecord<LayerRecord>(this.#file(chainId));
   }
 
   stack(diffIds: readonly DiffID[]): Stack | undefined {
@@ -32,14 +33,21 @@ export class FileLayerIndex implements LayerIndex {
       if (createFile(this.root, this.#file(record.chainId), JSON.stringify(record))) return record;
       const first = this.get(record.chainId);
       if (first !== undefined) return first;
+      // Damaged, unless another process has just deleted it.
+      this.replace(record);
     }
+  }
+
+  replace(record: LayerRecord): void {
+    const file = this.#file(record.chainId);
+    if (existsSync(file)) replaceFile(this.root, file, JSON.stringify(record));
   }
 
   addBlob(chainId: ChainID, blob: Descriptor): void {
     const record = this.get(chainId);
     if (record === undefined || record.blobs.some((known) => known.digest === blob.digest)) return;
     // Of two processes that add at the same moment one is forgotten: its blob is then compressed or fetched once more.
-    replaceFile(this.root, this.#file(chainId), JSON.stringify({ ...record, blobs: [...record.blobs, blob] }));
+    this.replace({ ...record, blobs: [...record.blobs, blob] });
   }
 
   list(): LayerRecord[] {

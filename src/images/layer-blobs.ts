@@ -34,7 +34,7 @@ async function* tarBytes(record: LayerRecord, services: Services): AsyncIterable
     const { decompressStream } = await import('../layer/decompress');
     return yield* decompressStream(content.open(blob.digest), compression);
   }
-  return yield* tarTree(snapshots.layerDir(record.id), { xattrs });
+  return yield* tarTree(snapshots.layerDir(record.id), { xattrs, clampMtime: record.clampMtime });
 }
 
 /** The blob that a layer can leave as without being compressed again: one of its stored ones, in order of preference, or `undefined`. */

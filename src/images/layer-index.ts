@@ -14,6 +14,8 @@ export interface LayerRecord {
   readonly size: number;
   /** Bytes of its files. */
   readonly contentSize: number;
+  /** Later times of its files are this in the tar (seconds since the epoch): the SOURCE_DATE_EPOCH that it was built with. */
+  readonly clampMtime?: number | undefined;
   /** The blobs that are known to unpack to this tar (as pulled, or as compressed for a push); they may be gone from the store. */
   readonly blobs: readonly Descriptor[];
   /** The boot in which the directory was written, and whether it was synced: after a reboot an unsynced layer is verified before use. */
@@ -28,6 +30,8 @@ export interface LayerIndex {
   stack(diffIds: readonly DiffID[]): Stack | undefined;
   /** Records a committed layer. When another process was first, its record is returned and the caller's directory is surplus. */
   put(record: LayerRecord): LayerRecord;
+  /** Puts a record in the place of the one of the same chain, if that is still there. */
+  replace(record: LayerRecord): void;
   /** Remembers one more blob that unpacks to the layer's tar. */
   addBlob(chainId: ChainID, blob: Descriptor): void;
   list(): LayerRecord[];

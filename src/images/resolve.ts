@@ -7,6 +7,7 @@ import type { Catalog, ImageSource } from '../registry/registry';
 import type { Image } from './image-store';
 import { suits } from './manifest';
 import type { ImageServices } from './services';
+import { trustedStack } from './trust';
 
 /** An image that something is made from or run. */
 export interface ImageRequest {
@@ -19,7 +20,7 @@ export interface ImageRequest {
 }
 
 /**
- * The image that a name stands for: one of the store, else one that is pulled.
+ * The image that a name stands for: one of the store (whose layers are made sure of, see `trust.ts`), else one that is pulled.
  * @throws MbuildError REFERENCE_INVALID, IMAGE_NOT_FOUND (close names suggested), PLATFORM_NOT_FOUND (platforms listed), and as `pullImage`.
  */
 export async function resolveImage(request: ImageRequest, services: ImageServices, registry: ImageSource & Catalog, vertex: VertexId, scope: BuildScope): Promise<Image> {
@@ -27,7 +28,7 @@ export async function resolveImage(request: ImageRequest, services: ImageService
   const ref = parseReference(request.name);
   if (request.pull !== 'always' || ref === undefined) {
     const local = findLocal(request.name, platform, services);
-    if (local !== undefined) return local;
+    if (local !== undefined && (await trustedStack(local.config.rootfs.diff_ids, services)) !== undefined) return local;
   }
   if (ref === undefined) {
     if (/^(sha256:)?[0-9a-f]{64}$/.test(request.name)) throw notFound(request.name, services);

@@ -1,6 +1,6 @@
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 import { completeApplied } from '../layer/apply';
-import type { Applied, ApplyLimits } from '../layer/layer';
+import { LAYER_LIMITS, type Applied } from '../layer/layer';
 import type { layerTasks } from '../layer/tasks';
 import { bootId } from '../linux/process';
 import { chainIds, type ChainID, type DiffID } from '../oci/digest';
@@ -10,6 +10,7 @@ import type { BuildScope, VertexId } from '../progress/events';
 import type { ActiveSnapshot, LayerId, Stack } from '../snapshot/snapshotter';
 import type { Lease } from './lease';
 import type { ImageServices } from './services';
+import { isBlobIntact, restoreLayer } from './trust';
 import { PARALLEL_TRANSFERS, checkCanceled, limiter, together, transferReporter } from './transfer';
 
 /** A layer to be unpacked, and how its blob comes into the content store if it has to. */
@@ -27,8 +28,6 @@ interface Unpacked {
   readonly applied?: Applied | undefined;
 }
 
-const LIMITS: ApplyLimits = { maxSize: 256 * 2 ** 30, maxEntries: 4_000_000, maxRatio: 1024 };
-
 /**
  * Makes the layers of an image, bottom first, a stack in the store. Blobs are fetched and unpacked side by side, each in a
  * directory of its own; then every layer is completed against those below it, committed and recorded, in order.
@@ -38,7 +37,7 @@ const LIMITS: ApplyLimits = { maxSize: 256 * 2 ** 30, maxEntries: 4_000_000, max
  */
 export async function unpackLayers(layers: readonly LayerToUnpack[], services: ImageServices, lease: Lease, vertex: VertexId, scope: BuildScope): Promise<Stack> {
   const chains = chainIds(layers.map((layer) => layer.diffId));
-  const present = holdPresent(chains, services, lease);
+  const present = await holdPresent(chains, services, lease);
   const missing = layers.slice(present.length);
   for (const layer of layers.slice(0, present.length)) transferReporter(scope, vertex, layer.blob.digest, layer.blob.size)('exists', layer.blob.size);
 
@@ -72,7 +71,7 @@ export async function unpackLayers(layers: readonly LayerToUnpack[], services: I
 }
 
 /** The layers at the bottom that are unpacked already, held. */
-function holdPresent(chains: readonly ChainID[], services: ImageServices, lease: Lease): Stack {
+async function holdPresent(chains: readonly ChainID[], services: ImageServices, lease: Lease): Promise<Stack> {
   const stack: LayerId[] = [];
   for (const chain of chains) {
     const record = services.layers.get(chain);
@@ -80,14 +79,18 @@ function holdPresent(chains: readonly ChainID[], services: ImageServices, lease:
     stack.push(record.id);
   }
   lease.hold({ layers: stack });
-  const kept = chains.slice(0, stack.length).findIndex((chain) => services.layers.get(chain) === undefined);
-  return kept < 0 ? stack : stack.slice(0, kept);
+  for (const [i, chain] of chains.slice(0, stack.length).entries()) {
+    const record = services.layers.get(chain);
+    if (record === undefined || !(await restoreLayer(record, services))) return stack.slice(0, i);
+  }
+  return stack;
 }
 
 async function unpackAlone(layer: LayerToUnpack, isFirst: boolean, services: ImageServices, vertex: VertexId, scope: BuildScope, open: Set<ActiveSnapshot>): Promise<Unpacked> {
   const { blob } = layer;
   const report = transferReporter(scope, vertex, blob.digest, blob.size);
   checkCanceled(scope.signal);
+  const wasThere = services.content.size(blob.digest) !== undefined;
   await layer.fetch(scope, report);
   checkCanceled(scope.signal);
   report('extracting', blob.size);
@@ -98,6 +101,13 @@ async function unpackAlone(layer: LayerToUnpack, isFirst: boolean, services: Ima
     report('done', blob.size);
     return { active, applied };
   } catch (error) {
+    if (wasThere && !(await isBlobIntact(blob.digest, services))) {
+      // Left by an earlier process, and damaged since: it is fetched once more.
+      services.content.delete(blob.digest);
+      services.snapshots.discard(active);
+      open.delete(active);
+      return await unpackAlone(layer, isFirst, services, vertex, scope, open);
+    }
     // A name that leads through a symlink may be a sound one in the merged tree.
     if (isFirst || !isMbuildError(error, 'ARCHIVE_UNSAFE')) throw error;
     return { active };
@@ -144,6 +154,6 @@ async function applyTo(active: ActiveSnapshot, layer: LayerToUnpack, services: I
   return services.threads.remote<typeof layerTasks>('layer').applyLayer(
     { path: services.content.path(layer.blob.digest), compression, digest: layer.blob.digest, diffId: layer.diffId },
     active.dir,
-    { xattrs: services.xattrs, limits: LIMITS, ...(parents === undefined ? {} : { parents }) },
+    { xattrs: services.xattrs, limits: LAYER_LIMITS, ...(parents === undefined ? {} : { parents }) },
   );
 }

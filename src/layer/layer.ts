@@ -42,6 +42,9 @@ export interface ApplyLimits {
   readonly maxRatio: number;
 }
 
+/** The caps on the layers of strangers. */
+export const LAYER_LIMITS: ApplyLimits = { maxSize: 256 * 2 ** 30, maxEntries: 4_000_000, maxRatio: 1024 };
+
 /** What unpacking found. */
 export interface Applied extends TarSummary {
   /**

@@ -2,6 +2,7 @@ import { divergedResult, type CacheKey, type KeyInput, type ResultId } from '../
 import { familyOf } from '../cache/file-cache';
 import type { CacheRecord, RecordedLayer } from '../cache/record';
 import type { LayerRecord } from '../images/layer-index';
+import { restoreLayer } from '../images/trust';
 import { hashSmallTree } from '../layer/diff';
 import type { TarSummary } from '../layer/layer';
 import type { layerTasks } from '../layer/tasks';
@@ -65,7 +66,7 @@ export class Committer {
     const top = layers.at(-1);
     if (top === undefined) return undefined;
     const found = this.#held(top);
-    if (found === undefined || !(await this.#isSound(found))) return undefined;
+    if (found === undefined || !(await restoreLayer(found, this.services))) return undefined;
     return { record, tree: { result: record.result, stack: [...parent.stack, found.id], layers: Promise.resolve(layers) } };
   }
 
@@ -75,19 +76,6 @@ export class Committer {
     if (seen === undefined) return undefined;
     this.services.lease.hold({ layers: [seen.id] });
     return this.services.layers.get(layer.chainId);
-  }
-
-  /** A layer written before the last boot, and not known to be on disk since, is hashed again before it is believed. */
-  async #isSound(layer: LayerRecord): Promise<boolean> {
-    if (layer.synced || layer.boot === bootId()) return true;
-    const { diffId } = await this.#hash(layer.id);
-    if (diffId !== layer.diffId) {
-      this.services.layers.delete(layer.chainId);
-      return false;
-    }
-    this.services.layers.delete(layer.chainId);
-    this.services.layers.put({ ...layer, boot: bootId() });
-    return true;
   }
 
   /**
@@ -134,7 +122,9 @@ export class Committer {
     const family = familyOf(executed.input);
     const before = executed.earlierKey === undefined ? undefined : this.services.cache.get(executed.earlierKey);
     const edited = before?.input.parent === executed.input.parent ? [before] : [];
-    return [...(same === undefined ? [] : [same]), ...edited, ...(family === undefined ? [] : this.services.cache.candidates(family))];
+    const earlier = [...(same === undefined ? [] : [same]), ...edited, ...(family === undefined ? [] : this.services.cache.candidates(family))];
+    // What was built for another SOURCE_DATE_EPOCH, or for none, has other times: its digest is not the one that is asked for.
+    return earlier.filter((record) => record.input.inputs['sourceDateEpoch'] === this.sourceDateEpoch);
   }
 
   /** An earlier result on the same parent whose layer holds the same, times aside. */
@@ -168,7 +158,7 @@ export class Committer {
     if (top === undefined) throw new Error('a layer without a chain');
     const kept = this.services.layers.put({
       chainId: top.chainId, parent: below.at(-1)?.chainId, id, diffId: summary.diffId, size: summary.size, contentSize: summary.contentSize,
-      blobs: [], boot: bootId(), synced: false,
+      ...(this.sourceDateEpoch === undefined ? {} : { clampMtime: this.sourceDateEpoch }), blobs: [], boot: bootId(), synced: false,
     });
     // Later steps of this build stand on our directory; it goes when they are done.
     if (kept.id !== id) this.#surplus.add(id);

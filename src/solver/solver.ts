@@ -5,6 +5,7 @@ import { sourceResult, type CacheKey } from '../cache/key';
 import type { RemoteSources } from '../context/remote';
 import type { SourceTree } from '../context/source-tree';
 import type { Graph, StagePlan, Step } from '../graph/graph';
+import type { ContentStore } from '../content/store';
 import type { BuildJournal } from '../history/journal';
 import type { TreeSource } from '../graph/operation';
 import type { LayerIndex } from '../images/layer-index';
@@ -25,6 +26,7 @@ export interface SolverServices {
   /** The store's folder. */
   readonly root: string;
   readonly cache: CacheStore;
+  readonly content: ContentStore;
   readonly layers: LayerIndex;
   readonly snapshots: Snapshotter;
   readonly sandbox: Sandbox;

@@ -28,5 +28,5 @@ export function makeLayers(diffIds: readonly DiffID[], sizes: readonly number[])
     chainId, id: String(i) as LayerId, diffId: diffIds[i] ?? diffId('0'), size: (sizes[i] ?? 0) + 1024, contentSize: sizes[i] ?? 0, blobs: [], boot: '', synced: true,
   }]));
   const refuse = (): never => { throw new Error('read only'); };
-  return { get: (chain) => records.get(chain), stack: refuse, put: refuse, addBlob: refuse, list: () => [...records.values()], delete: refuse };
+  return { get: (chain) => records.get(chain), stack: refuse, put: refuse, replace: refuse, addBlob: refuse, list: () => [...records.values()], delete: refuse };
 }
