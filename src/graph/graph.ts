@@ -14,6 +14,13 @@ export interface BaseImage {
   readonly stack: () => Promise<Stack>;
 }
 
+/** What a `--build-context` stands for. */
+export type NamedContext =
+  | { readonly kind: 'files' }
+  | { readonly kind: 'image'; readonly image: BaseImage }
+  /** A stage of the Dockerfile. */
+  | { readonly kind: 'stage'; readonly name: string };
+
 /** A node of the build graph: an operation on the tree that the step before it left. */
 export interface Step {
   /** Unique in the graph, in order of the Dockerfile. */

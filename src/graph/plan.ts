@@ -8,14 +8,15 @@ import { parseTrigger } from '../dockerfile/parse';
 import { splitEnv } from '../oci/env';
 import type { ContainerConfig } from '../oci/image';
 import { formatPlatform, parsePlatform, type Platform } from '../oci/platform';
+import { familiarName, parseReference } from '../oci/reference';
 import type { NetworkMode } from '../sandbox/sandbox';
 import { inheritedConfig, SCRATCH_CONFIG, writtenConfig } from './config';
-import type { BaseImage, Graph, StageBase, StagePlan, Step } from './graph';
+import type { BaseImage, Graph, NamedContext, StageBase, StagePlan, Step } from './graph';
 import { planInstruction } from './instructions';
 import { namedStage, reachableStages, stageBaseName } from './stages';
-import { placed, type StageScopeReader, type StageState } from './state';
+import { placed, withStep, type StageScopeReader, type StageState } from './state';
 import { stepDisplay } from './display';
-import type { TreeSource } from './operation';
+import type { CopyOperation, TreeSource } from './operation';
 
 /** What a Dockerfile is planned with. */
 export interface PlanOptions {
@@ -28,8 +29,10 @@ export interface PlanOptions {
   readonly labels: Readonly<Record<string, string>>;
   readonly network: NetworkMode;
   readonly allowInsecure: boolean;
-  /** Names of `--build-context`. */
+  /** Names of `--build-context`: they go before images of that name, and replace stages of that name with all their instructions. */
   readonly contexts: readonly string[];
+  /** What one of them stands for; files when absent. */
+  readonly namedContext?: ((name: string, platform: Platform) => Promise<NamedContext>) | undefined;
   /** Finds an image of FROM or `--from`. */
   readonly findImage: (name: string, platform: Platform) => Promise<BaseImage>;
   readonly warn: (diagnostic: Diagnostic) => void;
@@ -48,6 +51,8 @@ class Planner {
   readonly #planned = new Map<number, StagePlan>();
   readonly #platformArgs: ReadonlyMap<string, string>;
   readonly #globalArgs: ReadonlyMap<string, string | undefined>;
+  /** Stages that are being planned, each for the one before. */
+  readonly #underway = new Set<number>();
   #nextStepId = 0;
 
   constructor(private readonly dockerfile: Dockerfile, private readonly options: PlanOptions) {
@@ -68,6 +73,7 @@ class Planner {
   #fetchImagesAhead(target: Stage): void {
     for (const stage of reachableStages(this.dockerfile, target, (word) => this.#expandGlobal(word))) {
       const { name, platform } = this.#from(stage);
+      if (this.#ownContext(stage) !== undefined || this.#contextNamed(name) !== undefined) continue;
       if (name !== 'scratch' && namedStage(this.dockerfile, name, stage.index) === undefined) this.#image(name, platform).catch(() => undefined);
     }
   }
@@ -75,6 +81,10 @@ class Planner {
   async #stage(stage: Stage): Promise<StagePlan> {
     const known = this.#planned.get(stage.index);
     if (known !== undefined) return known;
+    if (this.#underway.has(stage.index)) {
+      throw new MbuildError('CIRCULAR_STAGES', `stage ${title(stage)} stands on itself`, { file: this.dockerfile.file, range: stage.from.range, hint: 'a --build-context with target: leads back to it' });
+    }
+    this.#underway.add(stage.index);
     try {
       const plan = await this.#planStage(stage);
       this.#planned.set(stage.index, plan);
@@ -85,14 +95,13 @@ class Planner {
   }
 
   async #planStage(stage: Stage): Promise<StagePlan> {
-    const { name, platform } = this.#from(stage);
-    const below = namedStage(this.dockerfile, name, stage.index);
-    const base: StagePlan | BaseImage | undefined = below !== undefined ? await this.#stage(below) : name === 'scratch' ? undefined : await this.#image(name, platform);
+    const { platform } = this.#from(stage);
+    const { base, files, isReplaced } = await this.#base(stage);
     const isStage = base !== undefined && 'steps' in base;
     const { triggers, config } = inheritedConfig(base === undefined ? SCRATCH_CONFIG : isStage ? base.config : base.config.config ?? {});
-    const instructions = [...triggers.map((trigger) => parseTriggerOf(trigger, stage)), ...stage.instructions];
+    const instructions = isReplaced ? [] : [...triggers.map((trigger) => parseTriggerOf(trigger, stage)), ...stage.instructions];
 
-    const names = new StepNames(this.dockerfile, stage, instructions, base !== undefined && !isStage);
+    const names = new StepNames(this.dockerfile, stage, instructions, files !== undefined || (base !== undefined && !isStage));
     const stageBase: StageBase = base === undefined ? { kind: 'scratch' } : isStage
       ? { kind: 'stage', stage: base }
       : { kind: 'image', image: base, stepName: names.next(`FROM ${base.name}`), range: stage.from.range };
@@ -103,11 +112,43 @@ class Planner {
       args: isStage ? base.scope.args : [],
     };
     const scope = this.#scope(stage, platform, names);
+    if (files !== undefined) state = withFiles(state, files, stage, scope);
     for (const instruction of instructions) state = await planInstruction(instruction, state, scope);
     return {
       index: stage.index, name: stage.name ?? `stage-${stage.index}`, platform: isStage ? base.platform : platform, base: stageBase,
       steps: state.steps, history: state.history, config: writtenConfig(state.config), author: state.author, scope: { env: state.env, args: state.args },
     };
+  }
+
+  /** What a stage stands on: a named context before a stage or an image; `files` names one that is files. */
+  async #base(stage: Stage): Promise<{ readonly base: StagePlan | BaseImage | undefined; readonly files?: string | undefined; readonly isReplaced: boolean }> {
+    const { name, platform } = this.#from(stage);
+    const own = this.#ownContext(stage);
+    const below = own === undefined ? namedStage(this.dockerfile, name, stage.index) : undefined;
+    if (below !== undefined) return { base: await this.#stage(below), isReplaced: false };
+    const named = own ?? this.#contextNamed(name);
+    if (named === undefined) return { base: name === 'scratch' ? undefined : await this.#image(name, platform), isReplaced: false };
+    const isReplaced = own !== undefined;
+    const context = await this.#context(named, platform);
+    switch (context.kind) {
+      case 'files': return { base: undefined, files: named, isReplaced };
+      case 'image': return { base: context.image, isReplaced };
+      case 'stage': return { base: await this.#stage(targetStage(this.dockerfile, context.name)), isReplaced };
+    }
+  }
+
+  /** The named context that replaces a stage. */
+  #ownContext(stage: Stage): string | undefined {
+    return this.options.contexts.find((context) => context.toLowerCase() === stage.name);
+  }
+
+  /** The named context that a name of FROM or `--from` means; images' names count in their short form. */
+  #contextNamed(name: string): string | undefined {
+    return this.options.contexts.find((context) => context === name) ?? this.options.contexts.find((context) => shortName(context) === shortName(name));
+  }
+
+  async #context(name: string, platform: Platform): Promise<NamedContext> {
+    return this.options.namedContext?.(name, platform) ?? { kind: 'files' };
   }
 
   #scope(stage: Stage, platform: Platform, names: StepNames): StageScopeReader {
@@ -127,8 +168,8 @@ class Planner {
   async #tree(name: string, stage: Stage, range: SourceRange): Promise<TreeSource> {
     const found = namedStage(this.dockerfile, name, this.dockerfile.stages.length) ?? this.#numberedStage(name);
     if (found === undefined) {
-      if (this.options.contexts.includes(name)) return { kind: 'context', name };
-      return { kind: 'image', image: await this.#image(name, this.options.platform, range) };
+      const named = this.#contextNamed(name);
+      return named === undefined ? { kind: 'image', image: await this.#image(name, this.options.platform, range) } : this.#contextTree(named, range);
     }
     if (found.index === stage.index) throw new MbuildError('CIRCULAR_STAGES', `stage ${title(stage)} copies from itself`, { file: this.dockerfile.file, range });
     if (found.index > stage.index) {
@@ -137,6 +178,15 @@ class Planner {
       });
     }
     return { kind: 'stage', stage: await this.#stage(found) };
+  }
+
+  async #contextTree(name: string, range: SourceRange): Promise<TreeSource> {
+    const context = await this.#context(name, this.options.platform).catch((error: unknown) => Promise.reject(placed(error, this.dockerfile.file, range) as Error));
+    switch (context.kind) {
+      case 'files': return { kind: 'context', name };
+      case 'image': return context;
+      case 'stage': return { kind: 'stage', stage: await this.#stage(targetStage(this.dockerfile, context.name)) };
+    }
   }
 
   #numberedStage(name: string): Stage | undefined {
@@ -201,6 +251,21 @@ function targetStage(dockerfile: Dockerfile, target: string | undefined): Stage 
   throw new MbuildError('UNKNOWN_STAGE', `target stage ${target} is not in ${dockerfile.file.name}`, {
     hint: near !== undefined ? `did you mean ${near}?` : names.length > 0 ? `its named stages are ${names.join(', ')}` : 'it has no named stages: name one with FROM … AS NAME',
   });
+}
+
+/** A stage that begins with the files of a named context. */
+function withFiles(state: StageState, name: string, stage: Stage, scope: StageScopeReader): StageState {
+  const operation: CopyOperation = {
+    kind: 'copy', instruction: 'COPY', from: { kind: 'context', name }, sources: [{ kind: 'path', path: '/' }], dest: '/',
+    link: false, parents: false, exclude: [], keepGitDir: false,
+  };
+  return withStep(state, scope.makeStep(operation, `FROM ${name}`, stage.from.range), `COPY --from=${name} / / # buildkit`);
+}
+
+/** An image's name without what is understood; anything else as it is. */
+function shortName(name: string): string {
+  const reference = parseReference(name);
+  return reference === undefined ? name : familiarName(reference).replace(/:latest$/, '');
 }
 
 function title(stage: Stage): string {

@@ -1,17 +1,17 @@
 import type { MkdirOperation } from '../graph/operation';
 import { toRaw } from '../linux/paths';
 import { TreeWriter } from '../snapshot/tree-writer';
-import { resolveUser } from '../snapshot/users';
+import { resolveOwner } from '../snapshot/users';
 import type { PlannedOperation, StepContext } from './step';
 
-/** A working directory: what of it is missing is made, and belongs to the user. */
+/** A working directory: what of it is missing is made, and belongs to the user as COPY --chown would have it. */
 export function planMkdir(operation: MkdirOperation, context: StepContext): PlannedOperation {
   const { services, parent } = context;
   return {
     inputs: { path: operation.path, user: operation.user },
     execute: async (active) => {
       const view = services.snapshots.view(parent.stack);
-      const { uid, gid } = resolveUser(view, operation.user);
+      const { uid, gid } = operation.user === '' ? { uid: 0, gid: 0 } : resolveOwner(view, operation.user);
       const writer = new TreeWriter(view, toRaw(active.dir), { now: services.options.sourceDateEpoch, xattrs: services.xattrs });
       writer.mkdirAll(toRaw(operation.path), { mode: 0o755, uid, gid });
       writer.finish();

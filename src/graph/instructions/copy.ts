@@ -14,7 +14,7 @@ export async function planCopy(instruction: Copy, state: StageState, scope: Stag
   const expand = (word: string): string => expandIn(instruction, word, state, scope);
   const flag = (name: string): string | undefined => {
     const value = stringFlag(flags, name);
-    return value === undefined ? undefined : expand(value);
+    return value === undefined ? undefined : expand(value) || undefined;
   };
   const words = instruction.paths.map((word) => (heredocOfSource(word, instruction.heredocs) === undefined ? expand(word) : word));
   const dest = words.at(-1) ?? '';
@@ -26,10 +26,10 @@ export async function planCopy(instruction: Copy, state: StageState, scope: Stag
     kind: 'copy', instruction: keyword, from: await treeOf(instruction, scope),
     sources: sources.map((source) => sourceOf(source, instruction, state)),
     dest: destination(dest, state), chown: flag('chown'), chmod: flag('chmod'), link: booleanFlag(flags, 'link'), parents: booleanFlag(flags, 'parents'),
-    exclude: listFlag(flags, 'exclude').map(expand), unpack: writtenBoolean(flags, 'unpack'), checksum: flag('checksum'), keepGitDir: booleanFlag(flags, 'keep-git-dir'),
+    exclude: listFlag(flags, 'exclude'), unpack: writtenBoolean(flags, 'unpack'), checksum: flag('checksum'), keepGitDir: booleanFlag(flags, 'keep-git-dir'),
   };
   const step = scope.makeStep(operation, displayOf(instruction, state, scope), instruction.range);
-  return withStep(state, step, historyOf(operation, instruction.paths.map(expand)));
+  return withStep(state, step, historyOf(operation, instruction.paths.map((word) => historyWord(word, instruction) ?? expand(word))));
 }
 
 async function treeOf(instruction: Copy, scope: StageScopeReader): Promise<TreeSource> {
@@ -68,6 +68,12 @@ function destination(dest: string, state: StageState): string {
 
 function writtenBoolean(flags: readonly Flag[], name: string): boolean | undefined {
   return flags.some((flag) => flag.name === name) ? booleanFlag(flags, name) : undefined;
+}
+
+/** A heredoc is shown by its name, without its dash and quotes. */
+function historyWord(word: string, instruction: Copy): string | undefined {
+  const heredoc = heredocOfSource(word, instruction.heredocs);
+  return heredoc === undefined ? undefined : `<<${heredoc.name}`;
 }
 
 function historyOf(operation: CopyOperation, words: readonly string[]): string {

@@ -4,13 +4,16 @@ import { displayOf, expandIn, withConfig, withHistory, withStep, type StageScope
 
 type WordInstruction = InstructionOf<'WORKDIR' | 'USER' | 'STOPSIGNAL' | 'MAINTAINER'>;
 
-/** `WORKDIR`: relative ones continue the one before; the directory is made if it is missing. An empty one changes nothing. */
+/**
+ * `WORKDIR`: relative ones continue the one before, absolute ones stay as they are written, and an empty one changes
+ * nothing. The directory is made if it is missing.
+ */
 export function planWorkdir(instruction: WordInstruction, state: StageState, scope: StageScopeReader): StageState {
   const value = expandIn(instruction, instruction.value, state, scope);
-  const target = absolute(value, state);
+  const target = value.startsWith('/') ? value : absolute(value, state);
   const next = withConfig(state, { WorkingDir: target });
   if (target === '/') return withHistory(next, `WORKDIR ${target}`);
-  const step = scope.makeStep({ kind: 'mkdir', path: target, user: state.config.User ?? '' }, displayOf(instruction, state, scope), instruction.range);
+  const step = scope.makeStep({ kind: 'mkdir', path: absolute(target, state), user: state.config.User ?? '' }, displayOf(instruction, state, scope), instruction.range);
   return withStep(next, step, `WORKDIR ${target}`);
 }
 
