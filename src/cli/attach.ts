@@ -26,7 +26,7 @@ export async function runAttached(record: ContainerRecord, store: ContainerStore
     const release = host.takeSignals?.((signal) => {
       if (signal === 'SIGWINCH') return;
       const target = store.state(record.id)?.process;
-      if (target !== undefined) deliver(target, constants.signals[signal], (number) => noteSubstitute(record.id, store, number));
+      if (target !== undefined) void deliver(target, constants.signals[signal], (number) => noteSubstitute(record.id, store, number));
     });
     try {
       const { code } = await superviseContainer(record, store, services, { ...io, started: resizeWith, note: (text) => note(host, text) });

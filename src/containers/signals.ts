@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf } from '../diagnostics/error';
 import { isAlive, type ProcessIdentity } from '../linux/process';
 
@@ -28,21 +29,44 @@ export function signalName(signal: number): string {
   return Object.entries(constants.signals).find(([, number]) => number === signal)?.[0] ?? String(signal);
 }
 
+/** Signals by which a program is asked to end. */
+const ENDING: readonly string[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'];
+/** Milliseconds between two looks, for how many looks a handler is waited for, and after how many it has given the signal back. */
+const POLL = 25;
+const LOOKS = 40;
+const GIVEN_BACK = 6;
+
 /**
  * Sends a signal to a container's first process. The kernel drops signals for which the first process of a PID namespace has
- * no handler, so that `sleep` could not be stopped: what the signal would have done is done by SIGKILL then.
- * @returns the signal in whose place SIGKILL was sent; `undefined` when the signal itself was, or the process is gone.
+ * no handler, so that `sleep` could not be stopped; and those that it sends to itself, so that neither could be what has a handler that
+ * cleans up, takes itself away and raises the signal again, as Node.js has. What the signal would have done is done by SIGKILL then.
+ * @param onSubstitute told of the signal in whose place SIGKILL is sent next.
  */
-export function deliver(target: ProcessIdentity, signal: number, onSubstitute: (signal: number) => void = () => undefined): number | undefined {
-  if (!isAlive(target)) return undefined;
-  const substitute = signal !== SIGKILL && !HARMLESS.includes(signalName(signal)) && isUnhandled(target.pid, signal);
-  if (substitute) onSubstitute(signal);
+export async function deliver(target: ProcessIdentity, signal: number, onSubstitute: (signal: number) => void): Promise<void> {
+  if (!isAlive(target)) return;
+  const name = signalName(signal);
+  const substitute = (): void => {
+    onSubstitute(signal);
+    send(target, SIGKILL);
+  };
+  if (signal === SIGKILL || HARMLESS.includes(name)) return send(target, signal);
+  if (isUnhandled(target.pid, signal)) return substitute();
+  send(target, signal);
+  if (!ENDING.includes(name)) return;
+  let unhandled = 0;
+  for (let look = 0; look < LOOKS && isAlive(target); look++) {
+    await sleep(POLL);
+    unhandled = isUnhandled(target.pid, signal) ? unhandled + 1 : 0;
+    if (unhandled === GIVEN_BACK && isAlive(target)) return substitute();
+  }
+}
+
+function send(target: ProcessIdentity, signal: number): void {
   try {
-    process.kill(target.pid, substitute ? SIGKILL : signal);
+    process.kill(target.pid, signal);
   } catch (error) {
     if (errnoOf(error) !== 'ESRCH') throw error;
   }
-  return substitute ? signal : undefined;
 }
 
 /** True when a process neither catches nor ignores nor blocks a signal. proc_pid_status(5): masks in hexadecimal, signal 1 the lowest bit. */

@@ -13,22 +13,23 @@ const POLL = 20;
 const SIGTERM = constants.signals.SIGTERM;
 
 /** Sends a signal to the first process of a container. @throws MbuildError CONTAINER_CONFLICT when it does not run. */
-export function killContainer(container: Container, signal: number, store: ContainerStore): void {
+export async function killContainer(container: Container, signal: number, store: ContainerStore): Promise<void> {
   const { record, state } = container;
   if (state.status !== 'running' || state.process === undefined) {
     throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is not running`, { hint: "'mbuild ps' lists those that are" });
   }
-  deliver(state.process, signal, (number) => noteSubstitute(record.id, store, number));
+  await deliver(state.process, signal, (number) => noteSubstitute(record.id, store, number));
 }
 
 /** Asks a container to end, and ends it when it has not done so in time (seconds; its own when absent). One that does not run is as good. */
 export async function stopContainer(container: Container, store: ContainerStore, timeout?: number, signal?: number): Promise<void> {
   const { record, state } = container;
   if (state.status !== 'running') return;
-  killContainer(container, signal ?? parseSignal(record.stopSignal) ?? SIGTERM, store);
   const seconds = timeout ?? record.stopTimeout;
-  if (await waitForEnd(container, store, AbortSignal.timeout(seconds * 1000)) !== 'timeout') return;
-  killContainer(container, constants.signals.SIGKILL, store);
+  const deadline = AbortSignal.timeout(seconds * 1000);
+  const delivered = killContainer(container, signal ?? parseSignal(record.stopSignal) ?? SIGTERM, store);
+  if (await waitForEnd(container, store, deadline) === 'timeout' && state.process !== undefined) await deliver(state.process, constants.signals.SIGKILL, () => undefined);
+  await delivered;
   await waitForEnd(container, store);
 }
 
@@ -52,7 +53,7 @@ export async function stopAndRemove(container: Container, store: ContainerStore,
     if (!options.force) {
       throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is running`, { hint: `stop it first ('mbuild stop ${record.name}'), or use --force` });
     }
-    if (state.process !== undefined && isAlive(state.process)) killContainer(container, constants.signals.SIGKILL, store);
+    if (state.process !== undefined && isAlive(state.process)) await killContainer(container, constants.signals.SIGKILL, store);
     await waitForEnd(container, store);
   }
   // One that removes itself is gone by now.
