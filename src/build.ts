@@ -4,7 +4,7 @@ import { openContext, type OpenedContext } from './context/open';
 import { MbuildError, type Diagnostic } from './diagnostics/error';
 import type { Engine } from './engine';
 import type { Graph } from './graph/graph';
-import { planGraph } from './graph/plan';
+import { planGraph, type PlanOptions } from './graph/plan';
 import type { BuildRecord } from './history/build-record';
 import { causeText } from './history/cause';
 import { BuildJournal } from './history/journal';
@@ -14,7 +14,7 @@ import { Lease } from './images/lease';
 import { imageConfig } from './build/image';
 import type { BuildOptions, BuildResult } from './build/options';
 import { findBase, solveOptions } from './build/inputs';
-import { NamedTrees } from './build/named-contexts';
+import { NamedContexts } from './build/named-contexts';
 import { buildRemote, contextFetcher } from './build/remote';
 import { exportImage, wantsImage, wantsStore } from './build/outputs';
 import { toText } from './linux/paths';
@@ -38,7 +38,7 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
   const lease = new Lease(engine.root);
   const remote = buildRemote(options, engine, lease);
   const fetcher = contextFetcher(remote, options, newVertex, scope);
-  const contexts = new NamedTrees(options.contexts ?? {}, engine.root, fetcher);
+  const contexts = new NamedContexts(options.contexts ?? {}, engine.root, fetcher);
   const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher).catch((error: unknown) => {
     lease.release();
     throw error;
@@ -51,7 +51,7 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
   } };
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
-    const graph = await plan(dockerfile, options, engine, newVertex, watched);
+    const graph = await plan(dockerfile, options, contexts, findBase(options, engine, newVertex, watched), watched);
     const { buildWarnings } = await import('./build/warnings');
     for (const diagnostic of buildWarnings(dockerfile, graph, options, context)) watched.events({ kind: 'warning', diagnostic });
     journal.begin(graph, dockerfile);
@@ -74,7 +74,7 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
 /** The journal goes by the context's real path, so that one project is one however it is named. */
 function openJournal(options: BuildOptions, context: OpenedContext, engine: Engine): BuildJournal {
   const { context: source, target, platforms } = options;
-  const place = source.kind === 'directory' ? toText(context.tree.path) : 'url' in source ? source.url : '-';
+  const place = source.kind === 'directory' ? toText(context.tree.path) : 'url' in source ? source.url.replace(/\/\/[^/@]*@/, '//') : '-';
   const platform = platforms?.[0];
   return new BuildJournal(engine.root, engine.cache, { context: place, dockerfile: context.dockerfile.name, target, platform: platform === undefined ? undefined : formatPlatform(platform) });
 }
@@ -87,12 +87,12 @@ function fullNames(tags: readonly string[]): string[] {
   });
 }
 
-async function plan(dockerfile: Dockerfile, options: BuildOptions, engine: Engine, newVertex: () => VertexId, scope: BuildScope): Promise<Graph> {
+async function plan(dockerfile: Dockerfile, options: BuildOptions, contexts: NamedContexts, findImage: PlanOptions['findImage'], scope: BuildScope): Promise<Graph> {
   const platform = options.platforms?.[0] ?? hostPlatform();
   return planGraph(dockerfile, {
     target: options.target, platform, buildPlatform: hostPlatform(), buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
     network: options.network === 'none' ? 'none' : 'host', allowInsecure: options.allow?.includes('security.insecure') === true,
-    contexts: Object.keys(options.contexts ?? {}), findImage: findBase(options, engine, newVertex, scope),
+    contexts: Object.keys(options.contexts ?? {}), namedContext: (name, wanted) => contexts.plan(name, wanted, findImage), findImage,
     warn: (diagnostic) => scope.events({ kind: 'warning', diagnostic }),
   });
 }

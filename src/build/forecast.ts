@@ -19,7 +19,7 @@ import { planStep } from '../solver/step';
 import type { SolverServices, StepServices } from '../solver/solver';
 import type { Tree } from '../solver/tree';
 import { solveOptions } from './inputs';
-import { NamedTrees } from './named-contexts';
+import { isLayout, layoutImage, NamedContexts } from './named-contexts';
 import type { BuildOptions } from './options';
 import { peekImage } from './peek';
 import { buildRemote, contextFetcher } from './remote';
@@ -78,16 +78,21 @@ export async function forecast(options: BuildOptions, engine: Engine, scope: Bui
   const lease = new Lease(engine.root);
   const remote = buildRemote(options, engine, lease);
   const fetcher = contextFetcher(remote, options, newVertex, scope);
-  const contexts = new NamedTrees(options.contexts ?? {}, engine.root, fetcher);
+  const contexts = new NamedContexts(options.contexts ?? {}, engine.root, fetcher);
   const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher);
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
     const platform = options.platforms?.[0] ?? hostPlatform();
     const pulls = new Map<string, ForecastPull>();
+    const findImage = async (name: string, wanted: Platform): Promise<BaseImage> => {
+      if (!isLayout(name, options.contexts)) return findBase(name, wanted, pulls, engine, scope);
+      const { config, descriptor, stack } = await layoutImage(name, wanted, engine, newVertex(), scope);
+      return { name, config, descriptor, stack: () => Promise.resolve(stack) };
+    };
     const graph = await planGraph(dockerfile, {
       target: options.target, platform, buildPlatform: hostPlatform(), buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
       network: options.network === 'none' ? 'none' : 'host', allowInsecure: true, contexts: Object.keys(options.contexts ?? {}),
-      findImage: (name, wanted) => findBase(name, wanted, pulls, engine, scope), warn: () => undefined,
+      namedContext: (name, wanted) => contexts.plan(name, wanted, findImage), findImage, warn: () => undefined,
     });
     const journal = new BuildJournal(engine.root, engine.cache, { context: options.context.kind === 'directory' ? toText(context.tree.path) : '-', dockerfile: context.dockerfile.name });
     journal.begin(graph, dockerfile);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { isLayout, layoutImage, type NamedTrees } from './named-contexts';
+import { isLayout, layoutImage, type NamedContexts } from './named-contexts';
 import type { BuildOptions, SecretSource } from './options';
 import type { OpenedContext } from '../context/open';
 import type { RemoteSources } from '../context/remote';
@@ -24,7 +24,7 @@ export function findBase(options: BuildOptions, engine: Engine, newVertex: () =>
 /** Where a build's files come from. */
 export interface BuildSources {
   readonly context: OpenedContext;
-  readonly contexts: Pick<NamedTrees, 'tree'>;
+  readonly contexts: Pick<NamedContexts, 'tree'>;
   readonly remote: RemoteSources;
 }
 

@@ -4,6 +4,8 @@ import { openNamedDirectory, openNamedRemote, type ContextFetcher } from '../con
 import type { SourceTree } from '../context/source-tree';
 import { MbuildError } from '../diagnostics/error';
 import type { Engine } from '../engine';
+import type { NamedContext } from '../graph/graph';
+import type { PlanOptions } from '../graph/plan';
 import type { Image } from '../images/image-store';
 import { isDigest, type Digest } from '../oci/digest';
 import type { Platform } from '../oci/platform';
@@ -16,13 +18,24 @@ interface OpenedTree {
 }
 
 const LAYOUT = 'oci-layout://';
+const IMAGE = 'docker-image://';
+const STAGE = 'target:';
 
-/** The named contexts of a build that are files: folders, repositories, archives. Each is opened when it is first used, and once. */
-export class NamedTrees {
+/** The named contexts of a build. Those that are files (folders, repositories, archives) are opened when they are first used, and once. */
+export class NamedContexts {
   readonly #trees = new Map<string, Promise<OpenedTree>>();
 
   /** @param root the store's folder. */
   constructor(private readonly contexts: NonNullable<BuildOptions['contexts']>, private readonly root: string, private readonly fetcher: ContextFetcher) {}
+
+  /** What a name stands for: a stage, an image that `findImage` finds, or files. buildx, "Additional build contexts". */
+  async plan(name: string, platform: Platform, findImage: PlanOptions['findImage']): Promise<NamedContext> {
+    const value = this.contexts[name] ?? '';
+    if (value.startsWith(STAGE)) return { kind: 'stage', name: value.slice(STAGE.length) };
+    if (value.startsWith(LAYOUT)) return { kind: 'image', image: await findImage(value, platform) };
+    if (value.startsWith(IMAGE)) return { kind: 'image', image: await findImage(value.slice(IMAGE.length), platform) };
+    return { kind: 'files' };
+  }
 
   /** The files of a context. @throws MbuildError CONTEXT_NOT_FOUND, and as `openContext`. */
   async tree(name: string): Promise<SourceTree> {
