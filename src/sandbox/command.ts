@@ -1,9 +1,10 @@
+import type { Readable } from 'node:stream';
 import { MbuildError } from '../diagnostics/error';
 
 /** How a helper program is run. */
 export interface CommandOptions {
   /** Bytes for its standard input; none when absent. */
-  readonly input?: string | Uint8Array | undefined;
+  readonly input?: string | Uint8Array | Readable | undefined;
   /** Variables besides those that mbuild itself was given; those that are `undefined` are taken away. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly cwd?: string | undefined;

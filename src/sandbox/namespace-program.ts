@@ -96,18 +96,23 @@ export function enterProgram(spec: EnterSpec, io: ProgramIo): Op[] {
   ];
 }
 
-/** Makes the child, whose ops follow; the parent waits for it and reports. */
-function parentOps(flags: number): Op[] {
+/**
+ * Makes the child, whose ops follow; the parent waits for it and reports.
+ * @param reaps true to stay until all are gone that the child left behind, who become the parent's children.
+ */
+export function parentOps(flags: number, reaps = false): Op[] {
   return [
     { what: 'tie init to mbuild', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
     // Without it, who is in the container already could open the program that runs here by way of /proc.
     { what: 'hide init', call: 'prctl', args: [PR.SET_DUMPABLE, 0] },
+    ...(reaps ? [{ what: 'take over orphans', call: 'prctl', args: [PR.SET_CHILD_SUBREAPER, 1] } as const] : []),
     { what: 'make namespaces', call: 'clone', args: [flags | SIGCHLD, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
     // When the command is executed no one has the descriptor any more, which mbuild sees.
     { what: 'leave the turn to the command', call: 'close', args: [SYNC_FD], onError: 'next' },
     { what: 'report the pid', call: 'write', args: [REPORT_FD, { addressOf: 'child' }, 8] },
     { what: 'wait for the command', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, NULL] },
     { what: 'report the status', call: 'write', args: [REPORT_FD, { buffer: 'status', size: 8 }, 8] },
+    ...(reaps ? [{ what: 'wait for what the command left', label: 'reap', call: 'wait4', args: [-1, NULL, 0, NULL], onPositive: { to: 'reap' }, onError: 'next' } as const] : []),
     { what: 'exit', call: 'exit_group', args: [0] },
     { what: 'report a failure', label: 'fail', call: 'write', args: [REPORT_FD, 0x10000000, 16], onError: 'next' },
     { what: 'exit', call: 'exit_group', args: [125] },
@@ -118,7 +123,7 @@ function parentOps(flags: number): Op[] {
 }
 
 /** From a root that is set up to the command: its streams, the wait, its rights, its working directory. */
-function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
+export function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
   return [
     ...(io.terminal === undefined ? ownStreamOps(spec) : terminalOps(spec, io.terminal)),
     ...(io.waits ? waitOps() : []),

@@ -1,31 +1,13 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, existsSync, lstatSync, mkdirSync, openSync, rmSync, rmdirSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
-import { constants } from 'node:os';
+import { existsSync, lstatSync, mkdirSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Duplex, Readable } from 'node:stream';
-import { getSystemErrorName } from 'node:util';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
-import { sealedFile } from '../linux/sealed-file';
-import { takeDescriptor } from '../linux/terminal';
 import type { BuildScope } from '../progress/events';
 import { capabilityMask, heldCapabilities, type Capability } from './capabilities';
-import { BASE, interpreterFile, type Arch } from './init/interpreter';
-import { assemble, type Op, type Program } from './init/program';
-import { READY, REPORT_FD, SYNC_FD, TERMINAL_FD, enterProgram, namespaceProgram, type ProgramIo, type SandboxPlaces } from './namespace-program';
+import { InitProcess, programIo } from './init-process';
+import { enterProgram, namespaceProgram, type SandboxPlaces } from './namespace-program';
 import type { ContainerSandbox, EnterSpec, ExitStatus, MountPoint, ProcessIo, ProcessSpec } from './sandbox';
 import { defaultFilter, hasSeccomp } from './seccomp/profile';
-import { Terminal, openStreams } from './streams';
-
-/** What init reported: see REPORT_FD in namespace-program.ts. */
-interface Report {
-  readonly pid?: number | undefined;
-  /** True when the command waits for its turn. */
-  readonly isReady: boolean;
-  readonly failure?: { readonly op: Op; readonly errno: string } | undefined;
-  /** As wait(2) gives it. */
-  readonly status?: number | undefined;
-}
 
 /**
  * The sandbox for root: mount, PID, IPC and UTS namespaces of its own (network too where the step has none),
@@ -34,22 +16,13 @@ interface Report {
 export class NamespaceSandbox implements ContainerSandbox {
   readonly #places: SandboxPlaces;
   readonly #state: string;
-  readonly #arch: Arch;
-  /**
-   * The init program. In memory and sealed, for what runs in a container could get hold of it by way of /proc/PID/exe, and
-   * write to a file of the host (CVE-2019-5736).
-   */
-  readonly #init: number;
+  readonly #init: InitProcess;
   readonly #held: readonly Capability[] = heldCapabilities();
   readonly #filters = new Map<bigint, Uint8Array>();
 
   /** @param state a directory of the store for mount places. */
   constructor(state: string) {
-    if (process.arch !== 'x64' && process.arch !== 'arm64') {
-      throw new MbuildError('SANDBOX_UNAVAILABLE', `mbuild has no sandbox for ${process.arch}`, { hint: 'it runs on x64 and arm64' });
-    }
-    this.#arch = process.arch;
-    this.#init = sealedFile('mbuild-init', interpreterFile(process.arch));
+    this.#init = new InitProcess(state);
     this.#state = state;
     this.#places = { root: path.join(state, 'root'), files: path.join(state, 'files'), aside: path.join(state, 'aside'), stubs: path.join(state, 'stubs') };
   }
@@ -60,7 +33,7 @@ export class NamespaceSandbox implements ContainerSandbox {
     this.#makePlaces();
     const stubs = this.#stubsFor(spec);
     try {
-      return await this.#execute(namespaceProgram(spec, { ...this.#places, stubs }, { ...programIo(io), filter: spec.confined ? this.#filter(spec) : undefined }), spec, io, scope);
+      return await this.#init.execute(namespaceProgram(spec, { ...this.#places, stubs }, { ...programIo(io), filter: spec.confined ? this.#filter(spec) : undefined }), spec, io, scope);
     } finally {
       removeMountPoints(spec);
       if (stubs !== this.#places.stubs) rmSync(stubs, { recursive: true, force: true });
@@ -71,88 +44,7 @@ export class NamespaceSandbox implements ContainerSandbox {
     scope.signal.throwIfAborted();
     const spec = this.#granted(wanted);
     this.#makePlaces();
-    return this.#execute(enterProgram(spec, { ...programIo(io), filter: this.#filter(spec) }), spec, io, scope);
-  }
-
-  async #execute(ops: readonly Op[], spec: Pick<ProcessSpec, 'args' | 'cwd'>, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
-    const program = programOf(ops, this.#arch);
-    const programFd = this.#programFile(program);
-    const streams = io.terminal === undefined ? openStreams(io) : undefined;
-    let child: ChildProcess;
-    try {
-      const [stdin = 'ignore', stdout = 'ignore', stderr = 'ignore'] = streams?.childEnds ?? [];
-      const turn = programIo(io).waits ? ['pipe' as const] : [];
-      child = spawn(`/proc/self/fd/${this.#init}`, [], { stdio: [stdin, stdout, stderr, programFd, 'pipe', ...turn], detached: true, env: {}, cwd: '/' });
-    } finally {
-      closeSync(programFd);
-      streams?.closeChildEnds();
-    }
-    const terminals: Terminal[] = [];
-    const outputs = streams?.connect(io) ?? [];
-    let report: Report;
-    try {
-      report = await this.#supervise(child, program, scope, async (pid) => {
-        const terminal = io.terminal === undefined ? undefined : new Terminal(takeDescriptor(pid, TERMINAL_FD), io);
-        if (terminal !== undefined) terminals.push(terminal);
-        await io.prepare?.({ pid, resize: (size) => terminal?.resize(size) });
-      }, () => io.executed?.());
-    } finally {
-      await Promise.all([...outputs, ...terminals.map((terminal) => terminal.ended)]);
-      streams?.disconnect(io);
-    }
-    if (scope.signal.aborted) throw new MbuildError('CANCELED', 'the build was canceled', { cause: scope.signal.reason });
-    return exitStatus(report, spec);
-  }
-
-  /**
-   * Waits until the command and all its descendants are gone; on abort kills the PID namespace's init, and so all.
-   * A command that waits goes on when `prepare` has resolved; when that rejects, nothing is executed.
-   */
-  async #supervise(child: ChildProcess, program: Program, scope: BuildScope, prepare: (pid: number) => Promise<void>, executed: () => void): Promise<Report> {
-    const chunks: Buffer[] = [];
-    const read = (): Report => readReport(Buffer.concat(chunks), program);
-    const kill = (): void => {
-      const { pid, status } = read();
-      try {
-        if (pid !== undefined && status === undefined) process.kill(pid, 'SIGKILL');
-        else if (pid === undefined) child.kill('SIGKILL');
-      } catch (error) {
-        if (errnoOf(error) !== 'ESRCH') throw error;
-      }
-    };
-    const ends: readonly unknown[] = child.stdio;
-    const turn = ends[SYNC_FD] as Duplex | undefined;
-    turn?.on('error', () => undefined); // the command may be gone already
-    turn?.resume().on('end', () => setImmediate(() => {
-      // A failure is reported before the descriptor is closed.
-      const { failure, pid } = read();
-      if (failure === undefined && pid !== undefined && !scope.signal.aborted) executed();
-    }));
-    let preparing: Promise<void> | undefined;
-    const reports = ends[REPORT_FD] as Readable;
-    reports.on('data', (chunk: Buffer) => {
-      chunks.push(chunk);
-      if (scope.signal.aborted) kill();
-      const { pid, isReady } = read();
-      if (pid === undefined || !isReady || preparing !== undefined) return;
-      preparing = prepare(pid).then(() => void turn?.end('\n'), (error: unknown) => {
-        kill();
-        throw error;
-      });
-      preparing.catch(() => undefined); // awaited below
-    });
-    scope.signal.addEventListener('abort', kill);
-    try {
-      await new Promise<void>((resolve, reject) => {
-        child.on('error', (error) => reject(new MbuildError('SANDBOX_FAILED', `the sandbox's init could not be started: ${error.message}`, { cause: error })));
-        child.on('exit', () => turn?.destroy());
-        child.on('close', () => resolve());
-      });
-      await preparing;
-    } finally {
-      scope.signal.removeEventListener('abort', kill);
-    }
-    return read();
+    return this.#init.execute(enterProgram(spec, { ...programIo(io), filter: this.#filter(spec) }), spec, io, scope);
   }
 
   /** With the capabilities that mbuild has to give. */
@@ -164,7 +56,7 @@ export class NamespaceSandbox implements ContainerSandbox {
   #filter({ capabilities }: Pick<ProcessSpec, 'capabilities'>): Uint8Array | undefined {
     if (!hasSeccomp()) return undefined;
     const mask = capabilityMask(capabilities);
-    const known = this.#filters.get(mask) ?? defaultFilter(this.#arch, capabilities);
+    const known = this.#filters.get(mask) ?? defaultFilter(this.#init.arch, capabilities);
     this.#filters.set(mask, known);
     return known;
   }
@@ -188,19 +80,6 @@ export class NamespaceSandbox implements ContainerSandbox {
     return dir;
   }
 
-  /** The program as an open file without a name. */
-  #programFile(program: Program): number {
-    const file = path.join(this.#state, `program-${process.pid}-${Math.random().toString(36).slice(2)}`);
-    const fd = openSync(file, 'wx+', 0o600);
-    try {
-      unlinkSync(file);
-      writeSync(fd, program.image);
-    } catch (error) {
-      closeSync(fd);
-      throw error;
-    }
-    return fd;
-  }
 }
 
 const SYSTEM_POINTS: readonly MountPoint[] = ['/proc', '/sys', '/dev'].map((dir) => ({ path: dir, kind: 'directory' }));
@@ -221,83 +100,6 @@ function makeStubs(dir: string, points: readonly MountPoint[]): void {
   }
 }
 
-function programOf(ops: readonly Op[], arch: Arch): Program {
-  try {
-    return assemble(ops, arch);
-  } catch (error) {
-    if (errnoOf(error) === 'E2BIG') throw new MbuildError('EXEC_FAILED', 'the command and its environment are too long', { cause: error });
-    throw error;
-  }
-}
-
-function programIo(io: ProcessIo): ProgramIo {
-  return { terminal: io.terminal, waits: io.terminal !== undefined || io.prepare !== undefined };
-}
-
-function readReport(bytes: Buffer, program: Program): Report {
-  let pid: number | undefined;
-  let status: number | undefined;
-  let failure: Report['failure'];
-  let isReady = false;
-  for (let at = 0; at + 8 <= bytes.length; at += 8) {
-    const word = bytes.readBigUInt64LE(at);
-    if (word >= BigInt(BASE)) {
-      if (at + 16 > bytes.length) break;
-      const op = program.opAt(word);
-      at += 8;
-      if (op !== undefined) failure = { op, errno: getSystemErrorName(Number(bytes.readBigInt64LE(at))) };
-    } else if (word === BigInt(READY)) {
-      isReady = true;
-    } else if (pid === undefined) {
-      pid = Number(word);
-    } else {
-      status = Number(word);
-    }
-  }
-  return { pid, isReady, failure, status };
-}
-
-/** @throws MbuildError when the command was never executed. */
-function exitStatus(report: Report, spec: Pick<ProcessSpec, 'args' | 'cwd'>): ExitStatus {
-  if (report.failure !== undefined) throw failureError(report.failure.op, report.failure.errno, spec);
-  if (report.status === undefined) throw new MbuildError('SANDBOX_FAILED', 'the sandbox ended without a report', { hint: 'something outside of mbuild killed it, perhaps for want of memory' });
-  const signal = report.status & 0x7f;
-  if (signal === 0) return { code: (report.status >> 8) & 0xff };
-  const name = Object.entries(constants.signals).find(([, number]) => number === signal)?.[0];
-  return { code: 128 + signal, signal: name ?? `signal ${signal}` };
-}
-
-function failureError(op: Op, errno: string, spec: Pick<ProcessSpec, 'args' | 'cwd'>): MbuildError {
-  const command = spec.args[0] ?? '';
-  if (op.call === 'execve') {
-    if (errno === 'ENOENT') {
-      const isPath = command.includes('/');
-      return new MbuildError('EXEC_NOT_FOUND', isPath ? `${command}: no such file, or the interpreter or loader that it needs is missing` : `${command}: executable file not found in $PATH`, {
-        hint: command === '/bin/sh' ? 'the image has no shell: use the exec form, RUN ["program", "argument"]' : 'install it in an earlier RUN, or correct the name', exitCode: 127,
-      });
-    }
-    if (errno === 'ENOEXEC') return new MbuildError('EXEC_FAILED', `${command}: exec format error`, { hint: 'it is built for another architecture, or is a script without a #! line', exitCode: 126 });
-    return new MbuildError('EXEC_FAILED', `${command}: ${reason(errno)}`, { hint: errno === 'EACCES' ? 'is it executable, and may its user reach it?' : undefined, exitCode: 126 });
-  }
-  if (op.call === 'chdir' && op.what.startsWith('enter the working')) return new MbuildError('EXEC_FAILED', `cannot enter the working directory ${spec.cwd}: ${reason(errno)}`, { exitCode: 126 });
-  if (op.call === 'clone' || errno === 'EPERM') {
-    return new MbuildError('SANDBOX_UNAVAILABLE', `the sandbox could not ${op.what}: ${reason(errno)}`, {
-      hint: 'RUN needs CAP_SYS_ADMIN for namespaces and mounts: run as root outside of a restricted container (docker run --privileged)',
-    });
-  }
-  return new MbuildError('SANDBOX_FAILED', `the sandbox could not ${op.what}: ${reason(errno)}`);
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file or directory', EACCES: 'permission denied', EPERM: 'operation not permitted', ENOTDIR: 'not a directory', EISDIR: 'is a directory',
-  ELOOP: 'too many symbolic links', ENOMEM: 'out of memory', EAGAIN: 'too many processes', ENOSPC: 'no space left, or a limit on namespaces is reached', EINVAL: 'invalid argument',
-  ETXTBSY: 'the file is being written', E2BIG: 'argument list too long', EROFS: 'read-only file system',
-};
-
-function reason(errno: string): string {
-  return REASONS[errno] === undefined ? errno : `${REASONS[errno]} (${errno})`;
-}
-
 /**
  * Takes what was made for mounting out of the upper directory again. It is this step's alone and nothing runs in it
  * any more; each part of a path is looked at without following links.
@@ -315,7 +117,7 @@ function removeMountPoints(spec: ProcessSpec): void {
 }
 
 /** The host path of a path in a directory, `undefined` when it is not there or leads through a symlink. */
-function pathWithoutLinks(dir: string, target: RawPath): RawPath | undefined {
+export function pathWithoutLinks(dir: string, target: RawPath): RawPath | undefined {
   let at: RawPath = dir;
   for (const part of target.split('/').filter(Boolean)) {
     if (!lstatSync(fsPath(at)).isDirectory()) return undefined;

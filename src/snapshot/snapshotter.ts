@@ -21,13 +21,15 @@ export interface ActiveSnapshot {
 
 /**
  * Keeps trees. The life of a tree: `prepare` an active one over a stack, write into its `dir` or run a process
- * on its `rootfs`, then `commit` (it becomes a layer that nothing writes any more) or `discard`.
+ * on its `rootfs` and `collect`, then `commit` (it becomes a layer that nothing writes any more) or `discard`.
  * A snapshot that was neither is garbage of a dead process, and collected.
  */
 export interface Snapshotter {
   prepare(parent: Stack): ActiveSnapshot;
   /** What a sandbox mounts so that a process sees the parent and its own writes. */
   rootfs(active: ActiveSnapshot): Rootfs;
+  /** Takes what a process left on the `rootfs` into `dir`; it must have ended. What is as in the parent is no difference. */
+  collect(active: ActiveSnapshot): void;
   /** Freezes the tree; returns the stack with the new layer on top. Work directories are gone afterwards. */
   commit(active: ActiveSnapshot): Stack;
   discard(active: ActiveSnapshot): void;

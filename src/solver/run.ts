@@ -66,6 +66,7 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
     },
   }, scope);
   if (status.code !== 0) throw commandFailed(operation, status, tail.text());
+  services.snapshots.collect(active);
 }
 
 function commandFailed(operation: RunOperation, status: ExitStatus, output: string): MbuildError {

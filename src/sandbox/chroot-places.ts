@@ -1,0 +1,179 @@
+import { chmodSync, chownSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, mkdtempSync, renameSync, rmSync, rmdirSync, symlinkSync, writeFileSync, type Stats } from 'node:fs';
+import path from 'node:path';
+import { MbuildError, errnoOf } from '../diagnostics/error';
+import { makeNode } from '../linux/mknod';
+import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
+import { pathWithoutLinks } from './namespaces';
+import type { Mount, ProcessSpec } from './sandbox';
+
+/** Something that stands in the tree for the time of a command. */
+interface Placed {
+  readonly target: RawPath;
+  /** Where the tree's own entry of that name is meanwhile. */
+  readonly original?: RawPath | undefined;
+  /** A directory that was moved in and goes back. */
+  readonly source?: RawPath | undefined;
+}
+
+/** A directory that something was put into: its times as they were, and as that left them. */
+interface Touched {
+  readonly path: RawPath;
+  readonly before: Stats;
+  after?: Stats | undefined;
+}
+
+const DEVICES: readonly (readonly [name: string, major: number, minor: number])[] = [
+  ['null', 1, 3], ['zero', 1, 5], ['full', 1, 7], ['random', 1, 8], ['urandom', 1, 9], ['tty', 5, 0],
+];
+
+/**
+ * What would be mounted where mounts can be made, put into the tree itself: files are written, directories moved there.
+ * The tree's own entries are kept aside. Afterwards all is as it was but for what the command changed; nothing that it
+ * may have turned into a link is followed.
+ */
+export class Placements {
+  readonly #aside: RawPath;
+  readonly #placed: Placed[] = [];
+  readonly #made: RawPath[] = [];
+  readonly #touched = new Map<RawPath, Touched>();
+
+  /** @param state a directory on the tree's file system. */
+  constructor(private readonly root: RawPath, state: string) {
+    this.#aside = toRaw(mkdtempSync(path.join(state, 'aside-')));
+  }
+
+  put({ mounts, mountPoints }: Pick<ProcessSpec, 'mounts' | 'mountPoints'>): void {
+    this.#devices();
+    for (const point of mountPoints) {
+      const host = `${this.root}${point.path}`;
+      if (point.kind !== 'directory' || lstatSync(fsPath(host), { throwIfNoEntry: false }) !== undefined) continue;
+      this.#touch(point.path);
+      mkdirSync(fsPath(host), { mode: 0o755 });
+      this.#made.push(point.path);
+    }
+    for (const mount of mounts) this.#mount(mount);
+    for (const touched of this.#touched.values()) touched.after = lstatSync(fsPath(this.#host(touched.path)));
+  }
+
+  undo(): void {
+    // Before anything is moved: a directory whose times are as we left them was not changed by the command.
+    const untouched = [...this.#touched.values()].filter(({ path: dir, before, after }) => {
+      const host = pathWithoutLinks(this.root, dir);
+      const now = host === undefined ? undefined : lstatSync(fsPath(host));
+      return now !== undefined && now.ino === before.ino && (after === undefined || now.mtimeMs === after.mtimeMs);
+    });
+    for (const placed of this.#placed.splice(0).reverse()) this.#takeBack(placed);
+    for (const made of this.#made.splice(0).reverse()) {
+      const host = pathWithoutLinks(this.root, made);
+      if (host !== undefined && lstatSync(fsPath(host)).isDirectory()) removeIfEmpty(host);
+    }
+    for (const { path: dir, before } of untouched) {
+      const host = pathWithoutLinks(this.root, dir);
+      if (host !== undefined) lutimesSync(fsPath(host), before.atimeMs / 1000, before.mtimeMs / 1000);
+    }
+    rmSync(fsPath(this.#aside), { recursive: true, force: true });
+  }
+
+  #mount(mount: Mount): void {
+    switch (mount.kind) {
+      case 'file': {
+        const host = this.#clear({ target: mount.target });
+        writeFileSync(fsPath(host), mount.content, { mode: 0o600, flag: 'wx' });
+        chownSync(fsPath(host), mount.uid, mount.gid);
+        chmodSync(fsPath(host), mount.mode);
+        return;
+      }
+      case 'tmpfs': {
+        const host = this.#clear({ target: mount.target });
+        mkdirSync(fsPath(host), { mode: 0o700 });
+        chmodSync(fsPath(host), mount.mode ?? 0o1777);
+        return;
+      }
+      case 'bind':
+        this.#bind(mount.source, mount.subpath, mount.target);
+        return;
+      case 'overlay':
+        throw new MbuildError('UNSUPPORTED', `cannot mount on ${toText(mount.target)}: overlays are not to be had here`);
+    }
+  }
+
+  #bind(dir: RawPath, subpath: RawPath, target: RawPath): void {
+    const source = pathWithoutLinks(dir, subpath);
+    if (source === undefined) throw new MbuildError('SANDBOX_FAILED', `cannot mount ${toText(subpath)} of ${toText(dir)}: it is not there, or leads through a symbolic link`);
+    const isDirectory = lstatSync(fsPath(source)).isDirectory();
+    const host = this.#clear({ target, source: isDirectory ? source : undefined });
+    try {
+      if (isDirectory) renameSync(fsPath(source), fsPath(host));
+      else linkSync(fsPath(source), fsPath(host));
+    } catch (cause) {
+      if (errnoOf(cause) === 'ENOENT') throw new MbuildError('SANDBOX_FAILED', `${toText(source)} is in use by another step`, { cause });
+      if (errnoOf(cause) !== 'EXDEV') throw cause;
+      throw new MbuildError('UNSUPPORTED', `cannot mount ${toText(source)}: it is on another file system than the store, and nothing can be mounted here`, { cause });
+    }
+  }
+
+  /** A /dev with the devices that every program expects; what cannot be made is left out, but /dev/null is a file then. */
+  #devices(): void {
+    if (lstatSync(fsPath(`${this.root}/dev`), { throwIfNoEntry: false })?.isSymbolicLink() === true) return;
+    const dev = this.#clear({ target: '/dev' });
+    mkdirSync(fsPath(dev), { mode: 0o755 });
+    for (const [name, major, minor] of DEVICES) {
+      try {
+        makeNode(`${dev}/${name}`, 'char', 0o666, { major, minor });
+      } catch (error) {
+        if (errnoOf(error) !== 'EPERM') throw error;
+        if (name === 'null') writeFileSync(fsPath(`${dev}/${name}`), '');
+        else continue;
+      }
+      chmodSync(fsPath(`${dev}/${name}`), 0o666);
+    }
+    mkdirSync(fsPath(`${dev}/shm`));
+    chmodSync(fsPath(`${dev}/shm`), 0o1777);
+    for (const [to, name] of [['/proc/self/fd', 'fd'], ['/proc/self/fd/0', 'stdin'], ['/proc/self/fd/1', 'stdout'], ['/proc/self/fd/2', 'stderr']] as const) {
+      symlinkSync(to, fsPath(`${dev}/${name}`));
+      lchownSync(fsPath(`${dev}/${name}`), 0, 0);
+    }
+  }
+
+  /** Makes room at a target; returns its path on the host. */
+  #clear(placed: Placed): RawPath {
+    const host = `${this.root}${placed.target}`;
+    this.#touch(placed.target);
+    const isThere = lstatSync(fsPath(host), { throwIfNoEntry: false }) !== undefined;
+    const original = isThere ? `${this.#aside}/${this.#placed.length}` : undefined;
+    if (original !== undefined) renameSync(fsPath(host), fsPath(original));
+    this.#placed.push({ ...placed, original });
+    return host;
+  }
+
+  #takeBack({ target, original, source }: Placed): void {
+    const parent = pathWithoutLinks(this.root, path.posix.dirname(target));
+    const isThere = parent !== undefined && lstatSync(fsPath(parent)).isDirectory();
+    const host = isThere ? `${parent}/${path.posix.basename(target)}` : undefined;
+    const stats = host === undefined ? undefined : lstatSync(fsPath(host), { throwIfNoEntry: false });
+    if (source !== undefined) {
+      if (host !== undefined && stats?.isDirectory() === true) renameSync(fsPath(host), fsPath(source));
+      else if (lstatSync(fsPath(source), { throwIfNoEntry: false }) === undefined) mkdirSync(fsPath(source), { mode: 0o755 });
+    } else if (host !== undefined && stats !== undefined) {
+      rmSync(fsPath(host), { recursive: true, force: true });
+    }
+    if (original !== undefined && host !== undefined) renameSync(fsPath(original), fsPath(host));
+  }
+
+  #touch(target: RawPath): void {
+    const dir = path.posix.dirname(target);
+    if (!this.#touched.has(dir)) this.#touched.set(dir, { path: dir, before: lstatSync(fsPath(this.#host(dir))) });
+  }
+
+  #host(dir: RawPath): RawPath {
+    return dir === '/' ? this.root : `${this.root}${dir}`;
+  }
+}
+
+function removeIfEmpty(host: RawPath): void {
+  try {
+    rmdirSync(fsPath(host));
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOTEMPTY') throw error;
+  }
+}

@@ -1,0 +1,93 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { MbuildError, errnoOf } from '../diagnostics/error';
+import { toRaw } from '../linux/paths';
+import type { BuildScope } from '../progress/events';
+import { heldCapabilities, type Capability } from './capabilities';
+import { Placements } from './chroot-places';
+import { InitProcess, programIo } from './init-process';
+import type { Op } from './init/program';
+import { commandOps, parentOps, type ProgramIo } from './namespace-program';
+import type { ContainerSandbox, ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
+
+/**
+ * The sandbox for where nothing can be mounted and no namespace made, such as a container without privileges: a changed
+ * root on a plain copy of the tree. What would be mounted is put into the tree for the time of the command. There is no
+ * /proc, the processes of the surroundings are in reach of signals, and read-only mounts can be written to.
+ */
+export class ChrootSandbox implements ContainerSandbox {
+  readonly #init: InitProcess;
+  readonly #held: readonly Capability[] = heldCapabilities();
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** @param state a directory of the store, on the file system of its trees. */
+  constructor(private readonly state: string) {
+    this.#init = new InitProcess(state);
+  }
+
+  /** One command at a time: caches are moved into the tree, where two could not have them. */
+  run(spec: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
+    const turn = this.#last.then(() => this.#run(spec, io, scope));
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  enter(): Promise<ExitStatus> {
+    return Promise.reject(unsupported('entering a running container'));
+  }
+
+  async #run(wanted: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
+    scope.signal.throwIfAborted();
+    if (wanted.rootfs.kind !== 'directory') throw new MbuildError('SANDBOX_FAILED', 'a changed root needs a plain tree, not an overlay', { hint: 'use --snapshotter=copy' });
+    if (wanted.network !== 'host') throw unsupported('a network of its own (--network=none)');
+    if (wanted.readonlyRoot === true) throw unsupported('a read-only root');
+    if (io.terminal !== undefined) throw unsupported('a terminal');
+    const spec = { ...wanted, capabilities: wanted.capabilities.filter((name) => this.#held.includes(name)) };
+    const root = toRaw(wanted.rootfs.path);
+    const places = new Placements(root, this.state);
+    try {
+      places.put(spec);
+      return await this.#init.execute(chrootProgram(spec, root, programIo(io)), spec, io, scope, killOrphans);
+    } finally {
+      places.undo();
+    }
+  }
+}
+
+function chrootProgram(spec: ProcessSpec, root: string, io: ProgramIo): Op[] {
+  return [
+    ...parentOps(0, true),
+    { what: 'enter the root', call: 'chdir', args: [{ path: root }] },
+    { what: 'change the root', call: 'chroot', args: [{ text: '.' }] },
+    ...commandOps(spec, io),
+  ];
+}
+
+/** Kills what became init's child when its parent ended, until nothing is left and init ends as well. */
+function killOrphans(init: number): void {
+  const children = childrenOf(init);
+  for (const pid of children) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if (errnoOf(error) !== 'ESRCH') throw error;
+    }
+  }
+  if (children.length > 0) setTimeout(() => killOrphans(init), 2);
+}
+
+function childrenOf(parent: number): number[] {
+  return readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name)).filter((pid) => {
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+      // proc_pid_stat(5): state and parent follow the name, which may hold parentheses.
+      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return false;
+      throw error;
+    }
+  }).map(Number);
+}
+
+function unsupported(what: string): MbuildError {
+  return new MbuildError('UNSUPPORTED', `${what} needs namespaces, which are not to be had here`, { hint: '`mbuild doctor` says what would bring them' });
+}

@@ -1,0 +1,214 @@
+import { chmodSync, closeSync, constants, copyFileSync, fchmodSync, fchownSync, futimesSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readSync, readdirSync, readlinkSync, rmSync, symlinkSync, unlinkSync, writeSync, type Stats } from 'node:fs';
+import { decodeDevice, makeNode } from '../linux/mknod';
+import { fsPath, type RawPath } from '../linux/paths';
+import { listXattrs, readXattrs, setXattr, type Xattrs } from '../linux/xattr';
+import { childPath, isOpaque, isOverlayXattr, isWhiteout, lstatOf, OPAQUE_FILE, type OverlayXattrs } from './marks';
+import { isSameEntry } from './same';
+import { TreeWriter, attributesOf, type TreeDirectory } from './tree-writer';
+import type { MergedView } from './view';
+
+/** What a directory held at one moment, by name. */
+export interface Stock {
+  readonly stats: Stats;
+  /** For directories. */
+  readonly children?: ReadonlyMap<RawPath, Stock> | undefined;
+}
+
+const SMALL = 256 * 1024;
+
+/**
+ * Brings a layer onto a plain copy of the tree below it: deletes, replaces and adds what the layer does. All that a layer can
+ * hold is copied: types, modes, owners, times, attributes, and hard links among its own files.
+ */
+export function applyLayerDirectory(layer: RawPath, tree: RawPath, xattrs: OverlayXattrs): void {
+  const buffer = Buffer.allocUnsafe(SMALL);
+  const links = new Map<number, RawPath>();
+  const apply = (from: RawPath, to: RawPath): void => {
+    for (const name of readdirSync(fsPath(from), { encoding: 'latin1' })) {
+      const [source, target] = [`${from}/${name}`, `${to}/${name}`];
+      const stats = lstatOf(source);
+      if (stats === undefined || name === OPAQUE_FILE) continue;
+      const before = lstatOf(target);
+      const merges = stats.isDirectory() && before?.isDirectory() === true && !isOpaque(source, xattrs);
+      if (before !== undefined && !merges) remove(target, before);
+      if (isWhiteout(stats)) continue;
+      if (!stats.isDirectory()) {
+        copyEntry(source, stats, target, links, buffer);
+        continue;
+      }
+      if (!merges) mkdirSync(fsPath(target), 0o700);
+      apply(source, target);
+      setAttributes(source, stats, target);
+    }
+  };
+  apply(layer, tree);
+  const root = lstatOf(layer);
+  if (root !== undefined) setAttributes(layer, root, tree);
+}
+
+/** Notes what is in a tree, so that a change can be seen later whatever its times pretend. */
+export function takeStock(dir: RawPath): Stock {
+  const stats = lstatOf(dir);
+  if (stats === undefined) throw new Error(`there is no ${dir}`);
+  if (!stats.isDirectory()) return { stats };
+  return { stats, children: new Map(readdirSync(fsPath(dir), { encoding: 'latin1' }).map((name) => [name, takeStock(`${dir}/${name}`)])) };
+}
+
+/**
+ * Writes into a layer directory what differs in a tree from what its stock was, as an overlay's upper directory would have it.
+ * What was only touched, and is what the parent has, is left out.
+ */
+export function collectChanges(tree: RawPath, before: Stock, parent: MergedView, upper: RawPath, xattrs: OverlayXattrs): void {
+  const writer = new TreeWriter(parent, upper, { xattrs });
+  new Collector(tree, parent, writer).directory('/', before, () => writer.root, false);
+  writer.finish();
+}
+
+class Collector {
+  readonly #buffer = Buffer.allocUnsafe(SMALL);
+  readonly #links = new Map<number, RawPath>();
+
+  constructor(private readonly tree: RawPath, private readonly parent: MergedView, private readonly writer: TreeWriter) {}
+
+  /**
+   * @param handle the directory in the writer, asked for when there is something to write.
+   * @param isNew true when nothing of the stock lives on below.
+   */
+  directory(path: RawPath, before: Stock | undefined, handle: () => TreeDirectory, isNew: boolean): void {
+    const host = this.#host(path);
+    const stats = lstatOf(host);
+    if (stats === undefined) return;
+    let wrote = isNew;
+    const names = readdirSync(fsPath(host), { encoding: 'latin1' }).sort();
+    for (const name of names) wrote = this.#entry(path, name, isNew ? undefined : before?.children?.get(name), handle, isNew) || wrote;
+    if (!isNew) {
+      const left = new Set(names);
+      for (const name of before?.children?.keys() ?? []) {
+        if (left.has(name) || this.parent.lstat(childPath(path, name)) === undefined) continue;
+        this.writer.remove(handle(), name);
+        wrote = true;
+      }
+    }
+    if (wrote || this.#isChanged(path, stats, before?.stats)) this.writer.setAttributes(handle(), { ...attributesOf(stats), xattrs: treeXattrs(host) });
+  }
+
+  /** @returns true when something was written. */
+  #entry(dir: RawPath, name: RawPath, before: Stock | undefined, handle: () => TreeDirectory, isNew: boolean): boolean {
+    const path = childPath(dir, name);
+    const host = this.#host(path);
+    const stats = lstatOf(host);
+    if (stats === undefined) return false;
+    if (stats.isDirectory()) return this.#subdirectory(path, name, stats, before, handle);
+    if (before !== undefined && isUntouched(stats, before.stats)) return false;
+    const below = isNew ? undefined : this.parent.lstat(path);
+    if (below !== undefined && stats.nlink === 1 && isSameEntry(below, { hostPath: host, stats })) return false;
+    if (below?.stats.isDirectory() === true || (below !== undefined && stats.isSocket())) this.writer.remove(handle(), name);
+    if (stats.isSocket()) return below !== undefined;
+    this.#write(path, name, stats, handle());
+    return true;
+  }
+
+  #subdirectory(path: RawPath, name: RawPath, stats: Stats, before: Stock | undefined, handle: () => TreeDirectory): boolean {
+    const lives = before?.stats.isDirectory() === true && before.stats.ino === stats.ino;
+    let made: TreeDirectory | undefined;
+    const open = (): TreeDirectory => (made ??= this.writer.makeDirectory(handle(), name, attributesOf(stats)).directory);
+    if (!lives) {
+      if (this.writer.find(handle(), name) !== undefined) this.writer.remove(handle(), name);
+      open();
+    }
+    this.directory(path, before, open, !lives);
+    return made !== undefined;
+  }
+
+  #write(path: RawPath, name: RawPath, stats: Stats, to: TreeDirectory): void {
+    const host = this.#host(path);
+    const first = stats.nlink > 1 ? this.#links.get(stats.ino) : undefined;
+    if (first !== undefined) {
+      this.writer.link(to, name, first);
+      return;
+    }
+    copyEntry(host, stats, this.writer.place(to, name), new Map(), this.#buffer);
+    this.#links.set(stats.ino, path);
+  }
+
+  #isChanged(path: RawPath, stats: Stats, before: Stats | undefined): boolean {
+    if (before === undefined) return true;
+    if (isUntouched(stats, before)) return false;
+    const below = this.parent.lstat(path);
+    return below === undefined || !isSameEntry(below, { hostPath: this.#host(path), stats });
+  }
+
+  #host(path: RawPath): RawPath {
+    return path === '/' ? this.tree : `${this.tree}${path}`;
+  }
+}
+
+/** Nothing can be done to a file that leaves all of these. */
+function isUntouched(now: Stats, before: Stats): boolean {
+  return now.ino === before.ino && now.ctimeMs === before.ctimeMs && now.mtimeMs === before.mtimeMs && now.size === before.size && now.mode === before.mode;
+}
+
+/** Copies anything but a directory to a path where nothing is. */
+function copyEntry(source: RawPath, stats: Stats, target: RawPath, links: Map<number, RawPath>, buffer: Buffer): void {
+  const first = stats.nlink > 1 ? links.get(stats.ino) : undefined;
+  if (first !== undefined) {
+    linkSync(fsPath(first), fsPath(target));
+    return;
+  }
+  links.set(stats.ino, target);
+  if (stats.isFile()) {
+    copyFile(source, stats, target, buffer);
+    return;
+  }
+  if (stats.isSymbolicLink()) symlinkSync(fsPath(readlinkSync(fsPath(source), 'latin1')), fsPath(target));
+  else makeNode(target, stats.isFIFO() ? 'fifo' : stats.isBlockDevice() ? 'block' : stats.isSocket() ? 'socket' : 'char', 0o600, decodeDevice(stats.rdev));
+  setAttributes(source, stats, target);
+}
+
+/** Small files pass through one buffer: fewer system calls than copyFileSync makes. */
+function copyFile(source: RawPath, stats: Stats, target: RawPath, buffer: Buffer): void {
+  if (stats.size > buffer.length) {
+    copyFileSync(fsPath(source), fsPath(target), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    setAttributes(source, stats, target);
+    return;
+  }
+  const to = openSync(fsPath(target), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+  try {
+    if (stats.size > 0) {
+      const from = openSync(fsPath(source), constants.O_RDONLY | constants.O_NOFOLLOW);
+      try {
+        for (let read = readSync(from, buffer); read > 0; read = readSync(from, buffer)) for (let at = 0; at < read;) at += writeSync(to, buffer, at, read - at);
+      } finally {
+        closeSync(from);
+      }
+    }
+    fchownSync(to, stats.uid, stats.gid);
+    fchmodSync(to, stats.mode & 0o7777);
+    copyXattrs(source, target);
+    futimesSync(to, stats.atimeMs / 1000, stats.mtimeMs / 1000);
+  } finally {
+    closeSync(to);
+  }
+}
+
+/** Owner before mode and attributes, for a change of owner takes setuid and capabilities away. */
+function setAttributes(source: RawPath, stats: Stats, target: RawPath): void {
+  lchownSync(fsPath(target), stats.uid, stats.gid);
+  if (!stats.isSymbolicLink()) chmodSync(fsPath(target), stats.mode & 0o7777);
+  copyXattrs(source, target);
+  lutimesSync(fsPath(target), stats.atimeMs / 1000, stats.mtimeMs / 1000);
+}
+
+function copyXattrs(source: RawPath, target: RawPath): void {
+  if (listXattrs(source).length === 0) return;
+  for (const [name, value] of treeXattrs(source)) setXattr(target, name, value);
+}
+
+function treeXattrs(path: RawPath): Xattrs {
+  return new Map([...readXattrs(path)].filter(([name]) => !isOverlayXattr(name)));
+}
+
+function remove(path: RawPath, stats: Stats): void {
+  if (stats.isDirectory()) rmSync(fsPath(path), { recursive: true });
+  else unlinkSync(fsPath(path));
+}
