@@ -10,7 +10,9 @@ import type { CompressionSpec } from '../output/exporter';
 export type OutputSpec =
   | { readonly type: 'image'; readonly push: boolean; readonly names: readonly string[] }
   | { readonly type: 'oci' | 'docker'; /** A path, or `-` for standard output. */ readonly dest: string; readonly tar: boolean; readonly compression?: CompressionSpec | undefined }
-  | { readonly type: 'tar' | 'local'; readonly dest: string };
+  | { readonly type: 'tar' | 'local'; readonly dest: string }
+  /** Into docker or podman, where one runs. */
+  | { readonly type: 'daemon'; readonly names: readonly string[] };
 
 /** Everything a build is asked to do. */
 export interface BuildOptions {

@@ -96,7 +96,7 @@ function outputOf(type: (typeof OUTPUT_TYPES)[number], values: ReadonlyMap<strin
       if (dest === undefined || dest === '') throw usage('--output type=local needs dest=FOLDER');
       return { type, dest };
     default: {
-      if (type === 'docker' && dest === undefined && !values.has('tar')) return { type: 'image', push: false, names: tags };
+      if (type === 'docker' && dest === undefined && !values.has('tar')) return { type: 'daemon', names: values.has('name') ? splitCsv(values.get('name') ?? '').map(readTag) : tags };
       const tar = !values.has('tar') || isTrue('tar', values.get('tar'));
       if (!tar && (dest === undefined || dest === '-')) throw usage(`--output type=${type},tar=false needs dest=FOLDER`);
       return { type, dest: dest ?? '-', tar, compression: readCompression(values) };
@@ -120,7 +120,10 @@ function readCompression(values: ReadonlyMap<string, string>): CompressionSpec |
 }
 
 function readOutputs(flags: BuildFlags, tags: readonly string[]): readonly OutputSpec[] {
-  const outputs = flags.output.map((text) => readOutput(text, tags));
+  const given = flags.output.map((text) => readOutput(text, tags));
+  // What goes into docker is kept here too, as it is where docker builds.
+  const loads = flags.load || given.some(({ type }) => type === 'daemon');
+  const outputs: OutputSpec[] = [...(loads ? [{ type: 'image', push: false, names: tags } as const] : []), ...(flags.load ? [{ type: 'daemon', names: tags } as const] : []), ...given];
   if (!flags.push) return outputs;
   if (tags.length === 0) throw usage('--push has no name to push to', 'add --tag registry/repository:tag');
   return [...outputs, { type: 'image', push: true, names: tags }];

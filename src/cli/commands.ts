@@ -27,6 +27,8 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'cache-mount export', aliases: [], summary: 'Write the content of a cache mount as a tar', load: async () => ({ command: (await import('./commands/cache-mount')).exportCommand }) },
   { name: 'cache-mount import', aliases: [], summary: 'Fill a cache mount with the files of a tar', load: async () => ({ command: (await import('./commands/cache-mount')).importCommand }) },
   { name: 'cache-mount prune', aliases: ['cache-mount rm'], summary: 'Delete cache mounts', load: async () => ({ command: (await import('./commands/cache-mount')).prune }) },
+  { name: 'bench replay', aliases: [], summary: 'Tell what each commit of a history would have found in the cache', load: async () => ({ command: (await import('./commands/bench')).replay }) },
+  { name: 'bench run', aliases: [], summary: 'Build a history, or one context several times, and measure', load: async () => ({ command: (await import('./commands/bench')).run }) },
   { name: 'history', aliases: ['image history'], summary: 'Show the history of an image', load: () => import('./commands/history') },
   { name: 'images', aliases: ['image ls', 'image list', 'ls'], summary: 'List images', load: () => import('./commands/images') },
   { name: 'inspect', aliases: ['image inspect'], summary: 'Display detailed information on one or more images', load: () => import('./commands/inspect') },
@@ -50,6 +52,8 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'search', aliases: [], summary: 'Search Docker Hub, or another registry, for images', load: () => import('./commands/search') },
   { name: 'pull', aliases: ['image pull'], summary: 'Download an image from a registry', load: () => import('./commands/pull') },
   { name: 'push', aliases: ['image push'], summary: 'Upload an image to a registry', load: () => import('./commands/push') },
+  { name: 'login', aliases: [], summary: 'Log in to a registry', load: () => import('./commands/login') },
+  { name: 'logout', aliases: [], summary: 'Log out from a registry', load: () => import('./commands/logout') },
   { name: 'tag', aliases: ['image tag'], summary: 'Give an image one or more further names', load: () => import('./commands/tag') },
   { name: 'rmi', aliases: ['image rm', 'image remove'], summary: 'Remove one or more images', load: () => import('./commands/rmi') },
   { name: 'load', aliases: ['image load'], summary: 'Load images from an archive or standard input', load: () => import('./commands/load') },
@@ -59,6 +63,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'image prune', aliases: [], summary: 'Remove images without a name', load: async () => ({ command: (await import('./commands/prune')).imagePrune }) },
   { name: 'builder prune', aliases: ['buildx prune'], summary: 'Remove the build cache that no image needs', load: async () => ({ command: (await import('./commands/prune')).builderPrune }) },
   { name: 'system df', aliases: ['df'], summary: 'Show what takes up space', load: () => import('./commands/system-df') },
+  { name: 'system check', aliases: [], summary: 'Verify everything in the store, and repair it', load: () => import('./commands/system-check') },
   { name: 'context ls', aliases: [], summary: 'List what a build is given of its directory, and what stays out', load: () => import('./commands/context') },
   { name: 'parse', aliases: [], summary: 'Print a Dockerfile as parsed, for editors and linters', load: () => import('./commands/parse') },
   { name: 'info', aliases: ['system info'], summary: 'Show the store and what this machine can do', load: () => import('./commands/info') },
@@ -66,7 +71,7 @@ export const COMMANDS: readonly CommandEntry[] = [
 ];
 
 /** First words of docker's grouped commands: `image ls`. */
-const GROUPS = ['image', 'builder', 'buildx', 'container', 'system', 'cache', 'cache-mount', 'context'];
+const GROUPS = ['image', 'builder', 'buildx', 'container', 'system', 'cache', 'cache-mount', 'bench', 'context'];
 
 /** The command that the words begin with, and how many words name it. */
 export function findCommand(words: readonly string[]): { readonly entry: CommandEntry; readonly length: number } | undefined {

@@ -1,8 +1,8 @@
 import { linkSync, renameSync, rmdirSync } from 'node:fs';
 import path from 'node:path';
-import { createFile, namesIn, readJson, removeFile, replaceFile, tempName } from '../content/files';
+import { createFile, namesIn, readRecord, removeFile, replaceFile, tempName } from '../content/files';
 import type { ContentStore } from '../content/store';
-import { errnoOf } from '../diagnostics/error';
+import { errnoOf, isMbuildError } from '../diagnostics/error';
 import { chainIds, digestOf, hexOf, isDigest, type ChainID, type Digest } from '../oci/digest';
 import type { Descriptor, ImageConfig, Index, Manifest } from '../oci/image';
 import { MediaType } from '../oci/media-types';
@@ -21,7 +21,7 @@ interface ImageRecord {
  * `<root>/names/<hash of the name>/<platform>.json`: one file per name and platform, so that a change of one name is
  * one rename, and two processes that tag never undo each other's work.
  */
-interface NameRecord {
+export interface NameRecord {
   readonly name: string;
   readonly id: Digest;
   readonly platform: string;
@@ -53,12 +53,13 @@ export class FileImageStore implements ImageStore {
 
   list(): Image[] {
     const records = this.#nameRecords();
-    return this.#ids().flatMap((id) => this.#load(id, () => records) ?? []);
+    return this.ids().flatMap((id) => this.#load(id, () => records) ?? []);
   }
 
   put(image: Omit<Image, 'names' | 'repoDigests' | 'id'>, names: readonly string[], repoDigests: readonly string[] = []): Image {
     const id = image.manifest.config.digest;
-    createFile(this.root, this.#imageFile(id), JSON.stringify({ id, descriptor: image.descriptor } satisfies ImageRecord));
+    const record = JSON.stringify({ id, descriptor: image.descriptor } satisfies ImageRecord);
+    if (!createFile(this.root, this.#imageFile(id), record) && this.manifestOf(id) === undefined) replaceFile(this.root, this.#imageFile(id), record);
     for (const name of [...names, ...repoDigests]) this.#name(id, name, image.config);
     this.#refreshIndex(image.manifest, names);
     return withNames({ ...image, id }, () => this.#nameRecords());
@@ -75,6 +76,12 @@ export class FileImageStore implements ImageStore {
     this.#refreshIndex(image.manifest, [name]);
   }
 
+  addDigest(id: Digest, name: string, digest: Digest): void {
+    const ref = parseReference(name);
+    const image = ref === undefined ? undefined : this.#load(id, () => []);
+    if (ref !== undefined && image !== undefined) this.#name(id, formatReference({ registry: ref.registry, repository: ref.repository, digest }), image.config);
+  }
+
   untag(name: string): boolean {
     const folder = this.#nameFolder(name);
     const files = namesIn(folder);
@@ -85,7 +92,7 @@ export class FileImageStore implements ImageStore {
   }
 
   remove(id: Digest): void {
-    const manifest = readJson<ImageRecord>(this.#imageFile(id))?.descriptor.digest;
+    const manifest = this.manifestOf(id);
     removeFile(this.#imageFile(id));
     for (const record of this.#nameRecords()) {
       if (record.id === id) this.#forgetName(record);
@@ -97,25 +104,48 @@ export class FileImageStore implements ImageStore {
   needs(except: ReadonlySet<Digest> = new Set()): { readonly chains: readonly ChainID[]; readonly blobs: readonly Digest[] } {
     const chains: ChainID[] = [];
     const blobs: Digest[] = [];
-    for (const id of this.#ids()) {
+    for (const id of this.ids()) {
       if (except.has(id)) continue;
-      const manifest = readJson<ImageRecord>(this.#imageFile(id))?.descriptor.digest;
+      const manifest = this.manifestOf(id);
       blobs.push(id, ...(manifest === undefined ? [] : [manifest]));
-      if (manifest === undefined || this.content.size(manifest) === undefined || this.content.size(id) === undefined) continue;
-      blobs.push(...this.#json<Manifest>(manifest).layers.map((layer) => layer.digest));
-      chains.push(...chainIds(this.#json<ImageConfig>(id).rootfs.diff_ids));
+      blobs.push(...((manifest === undefined ? undefined : this.#json<Manifest>(manifest))?.layers ?? []).map((layer) => layer.digest));
+      chains.push(...chainIds(this.#json<ImageConfig>(id)?.rootfs.diff_ids ?? []));
     }
     return { chains, blobs };
+  }
+
+  /** The digest of an image's manifest; `undefined` when there is no such image, or its record cannot be read. */
+  manifestOf(id: Digest): Digest | undefined {
+    return readRecord<ImageRecord>(this.#imageFile(id))?.descriptor.digest;
+  }
+
+  /** Names and repository digests of an image, sorted, also of one that lacks something. */
+  namesOf(id: Digest): string[] {
+    return this.#nameRecords().filter((record) => record.id === id).map((record) => record.name).sort();
+  }
+
+  /** Every record of a name, also those that cannot be read. */
+  nameFiles(): { readonly file: string; readonly record: NameRecord | undefined; readonly remove: () => void }[] {
+    return namesIn(this.#names).flatMap((folder) => namesIn(path.join(this.#names, folder)).map((name) => {
+      const file = path.join(this.#names, folder, name);
+      return {
+        file, record: readRecord<NameRecord>(file),
+        remove: () => {
+          removeFile(file);
+          removeFolder(path.dirname(file));
+        },
+      };
+    }));
   }
 
   /** Image ids behind a name, the host's platform first, or behind an id or a prefix of one. */
   #idsOf(nameOrId: string): Digest[] {
     const named = this.#namedIds(nameOrId);
     if (named.length > 0) return named;
-    if (isDigest(nameOrId)) return this.#ids().includes(nameOrId) ? [nameOrId] : this.#idsByManifest(nameOrId);
+    if (isDigest(nameOrId)) return this.ids().includes(nameOrId) ? [nameOrId] : this.#idsByManifest(nameOrId);
     const hex = nameOrId.replace(/^sha256:/, '');
     if (!/^[0-9a-f]{1,64}$/.test(hex)) return [];
-    const ids = this.#ids().filter((id) => hexOf(id).startsWith(hex));
+    const ids = this.ids().filter((id) => hexOf(id).startsWith(hex));
     return ids.length === 1 ? ids : [];
   }
 
@@ -127,27 +157,33 @@ export class FileImageStore implements ImageStore {
     const folder = this.#nameFolder(name);
     const preferred = `${platformSlug(hostPlatform())}.json`;
     const files = namesIn(folder).sort((a, b) => Number(b === preferred) - Number(a === preferred));
-    const ids = files.flatMap((file) => readJson<NameRecord>(path.join(folder, file))?.id ?? []);
+    const ids = files.flatMap((file) => readRecord<NameRecord>(path.join(folder, file))?.id ?? []);
     return ids.length > 0 || ref.digest === undefined ? ids : this.#idsByManifest(ref.digest);
   }
 
   #idsByManifest(digest: Digest): Digest[] {
-    return this.#ids().filter((id) => readJson<ImageRecord>(this.#imageFile(id))?.descriptor.digest === digest);
+    return this.ids().filter((id) => this.manifestOf(id) === digest);
   }
 
   /** An image with its blobs and layers; `undefined` when any of them is not there any more. */
   #load(id: Digest, names: () => readonly NameRecord[] = () => this.#nameRecords()): Image | undefined {
-    const record = readJson<ImageRecord>(this.#imageFile(id));
-    if (record === undefined || this.content.size(record.descriptor.digest) === undefined || this.content.size(id) === undefined) return undefined;
-    const manifest = this.#json<Manifest>(record.descriptor.digest);
+    const record = readRecord<ImageRecord>(this.#imageFile(id));
+    const manifest = record === undefined ? undefined : this.#json<Manifest>(record.descriptor.digest);
     const config = this.#json<ImageConfig>(id);
-    const stack = this.layers.stack(config.rootfs.diff_ids);
-    if (stack === undefined) return undefined;
+    const stack = config === undefined ? undefined : this.layers.stack(config.rootfs.diff_ids);
+    if (record === undefined || manifest === undefined || config === undefined || stack === undefined) return undefined;
     return withNames({ id, config, manifest, descriptor: record.descriptor, stack }, names);
   }
 
-  #json<T>(digest: Digest): T {
-    return JSON.parse(this.content.read(digest).toString('utf8')) as T;
+  /** A blob of JSON; `undefined` when it is not there, or damaged. */
+  #json<T>(digest: Digest): T | undefined {
+    if (this.content.size(digest) === undefined) return undefined;
+    try {
+      return JSON.parse(this.content.read(digest).toString('utf8')) as T;
+    } catch (error) {
+      if (isMbuildError(error, 'STORE_CORRUPT')) return undefined;
+      throw error;
+    }
   }
 
   #name(id: Digest, name: string, config: Platform): void {
@@ -161,7 +197,7 @@ export class FileImageStore implements ImageStore {
     const aside = tempName(this.root, 'name');
     try {
       renameSync(file, aside);
-      if (readJson<NameRecord>(aside)?.id !== record.id) linkSync(aside, file);
+      if (readRecord<NameRecord>(aside)?.id !== record.id) linkSync(aside, file);
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'EEXIST') throw error;
     } finally {
@@ -170,13 +206,13 @@ export class FileImageStore implements ImageStore {
     }
   }
 
-  #ids(): Digest[] {
+  /** The ids of all images, also of those that lack something. */
+  ids(): Digest[] {
     return namesIn(this.#images).map((name) => `sha256:${name.replace(/\.json$/, '')}`).filter(isDigest);
   }
 
   #nameRecords(): NameRecord[] {
-    return namesIn(this.#names).flatMap((folder) =>
-      namesIn(path.join(this.#names, folder)).flatMap((file) => readJson<NameRecord>(path.join(this.#names, folder, file)) ?? []));
+    return this.nameFiles().flatMap(({ record }) => record ?? []);
   }
 
   /**
@@ -185,10 +221,10 @@ export class FileImageStore implements ImageStore {
    */
   #refreshIndex(manifest: Manifest | undefined, mentions: readonly string[]): void {
     const file = path.join(this.root, 'index.json');
-    const present = JSON.stringify(readJson<Index>(file) ?? {});
+    const present = JSON.stringify(readRecord<Index>(file) ?? {});
     if (!(manifest !== undefined && this.#hasBlobs(manifest)) && !mentions.some((text) => present.includes(JSON.stringify(text)))) return;
     for (let text = this.#index(), written = ''; text !== written; text = this.#index()) {
-      if (JSON.stringify(readJson<Index>(file)) !== text) replaceFile(this.root, file, text);
+      if (JSON.stringify(readRecord<Index>(file)) !== text) replaceFile(this.root, file, text);
       written = text;
     }
   }

@@ -27,6 +27,8 @@ export interface ImageStore {
   put(image: Omit<Image, 'names' | 'repoDigests' | 'id'>, names: readonly string[], repoDigests?: readonly string[]): Image;
   /** Gives a further name; a name that pointed elsewhere moves. */
   tag(id: Digest, name: string): void;
+  /** Remembers under which digest a registry knows the image in the repository of a name. */
+  addDigest(id: Digest, name: string, digest: Digest): void;
   /** Takes a name away; true when it was there. */
   untag(name: string): boolean;
   /** Forgets the image and all its names. Its layers go by garbage collection. */

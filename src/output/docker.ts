@@ -27,7 +27,8 @@ export function dockerExporter(output: DockerOutput, services: ExportServices): 
   };
 }
 
-function* dockerFiles(images: readonly OutgoingImage[]): Generator<ArchiveFile> {
+/** All files of such an archive. */
+export function* dockerFiles(images: readonly OutgoingImage[]): Generator<ArchiveFile> {
   yield* layoutFiles(images);
   yield textFile('manifest.json', JSON.stringify(images.map((image) => ({
     Config: blobPath(image.config.descriptor.digest),

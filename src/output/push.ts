@@ -1,6 +1,7 @@
 import { MbuildError } from '../diagnostics/error';
 import type { Digest } from '../oci/digest';
 import { parseReference, type Reference } from '../oci/reference';
+import type { MountSources } from '../images/mount-sources';
 import { limiter, together, transferReporter, PARALLEL_TRANSFERS } from '../images/transfer';
 import type { BuildScope, VertexId } from '../progress/events';
 import type { BlobSource, ImageTarget, RawManifest } from '../registry/registry';
@@ -10,8 +11,8 @@ import { prepareImages, type OutgoingBlob, type OutgoingImage } from './outgoing
 /** `push`, `--push` and `--output type=registry`: images go to the registries that their names say. */
 export interface PushOutput {
   readonly compression?: CompressionSpec | undefined;
-  /** Names under which the image may be known in the same registry: blobs are mounted from there. */
-  readonly mountFrom?: readonly string[] | undefined;
+  /** Repositories of a registry that are known to have a blob: it is mounted from there. */
+  readonly mountFrom?: MountSources | undefined;
 }
 
 /**
@@ -24,20 +25,20 @@ export function pushExporter(output: PushOutput, services: ExportServices, regis
       const prepared = await prepareImages(images, { otherwise: 'gzip', compression: output.compression }, services, vertex, scope);
       for (const image of prepared) {
         if (image.names.length === 0) throw new MbuildError('REFERENCE_INVALID', 'an image without a name cannot be pushed', { hint: 'name it with -t or with: mbuild tag' });
-        for (const name of image.names) await pushImage(image, referenceOf(name), output.mountFrom ?? [], registry, vertex, scope);
+        for (const name of image.names) await pushImage(image, referenceOf(name), output.mountFrom, registry, vertex, scope);
       }
       return { descriptors: prepared.map((image) => image.manifest.descriptor) };
     },
   };
 }
 
-async function pushImage(image: OutgoingImage, ref: Reference, mountFrom: readonly string[], registry: ImageTarget, vertex: VertexId, scope: BuildScope): Promise<void> {
+async function pushImage(image: OutgoingImage, ref: Reference, mountFrom: MountSources | undefined, registry: ImageTarget, vertex: VertexId, scope: BuildScope): Promise<void> {
   const inTurn = limiter(PARALLEL_TRANSFERS);
-  const from = mountFrom.flatMap((name) => parseReference(name) ?? []).find((other) => other.registry === ref.registry && other.repository !== ref.repository)?.repository;
   const blobs = new Map<Digest, OutgoingBlob>([...image.layers, image.config].map((blob) => [blob.descriptor.digest, blob]));
   await together(scope, [...blobs.values()].map((blob) => (inner: BuildScope) => inTurn(async () => {
     const report = blob === image.config ? () => undefined : transferReporter(inner, vertex, (blob.diffId ?? blob.descriptor.digest) as Digest, blob.descriptor.size);
     report('preparing');
+    const from = mountFrom?.(ref.registry, blob.descriptor.digest).find((repository) => repository !== ref.repository);
     const source: BlobSource = { descriptor: blob.descriptor, open: (start) => skip(blob.open(), start), ...(from === undefined ? {} : { from }) };
     const sent = await registry.pushBlob(ref, source, inner.signal, (bytes) => report('uploading', bytes));
     report(sent === 'uploaded' ? 'done' : sent, blob.descriptor.size);

@@ -1,10 +1,11 @@
 import { Readable } from 'node:stream';
-import { MbuildError } from '../diagnostics/error';
+import { MbuildError, isMbuildError } from '../diagnostics/error';
 import { digestOf, isDigest, type Digest } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
 import { MediaType, isIndexType, isManifestType } from '../oci/media-types';
 import { DEFAULT_REGISTRY, familiarName, familiarRepository, type Reference } from '../oci/reference';
 import type { BlobBody, BlobSource, RawManifest, Registry, Repository, SearchAnswer, SearchHit, Sent } from './registry';
+import { placesOf, type RegistrySettings } from './settings';
 import { PassingStatus, RegistrySession, failure, isPassing, lostConnection, type SessionOptions } from './session';
 import { dismiss, isTransient, networkError, type HttpResponse } from './transport';
 
@@ -24,12 +25,26 @@ const MANIFEST_TYPES = [MediaType.ociIndex, MediaType.ociManifest, MediaType.doc
 /** Speaks to any number of registries: distribution-spec 1.1. */
 export class RegistryClient implements Registry {
   readonly #session: RegistrySession;
+  /** Mirrors that could not be reached. */
+  readonly #down = new Set<string>();
 
   constructor(private readonly options: RegistryOptions = {}) {
     this.#session = new RegistrySession(options);
   }
 
-  async resolve(ref: Reference, signal: AbortSignal): Promise<Descriptor | undefined> {
+  resolve(ref: Reference, signal: AbortSignal): Promise<Descriptor | undefined> {
+    return this.#fromPlaces(ref, ref.digest !== undefined, signal, (place) => this.#resolveAt({ ...ref, ...place }, signal));
+  }
+
+  manifest(ref: Reference, signal: AbortSignal): Promise<RawManifest> {
+    return this.#fromPlaces(ref, ref.digest !== undefined, signal, (place) => this.#manifestAt({ ...ref, ...place }, signal));
+  }
+
+  blob(repository: Repository, blob: Descriptor, start: number, signal: AbortSignal): Promise<BlobBody> {
+    return this.#fromPlaces(repository, true, signal, (place) => this.#blobAt(place, blob, start, signal));
+  }
+
+  async #resolveAt(ref: Reference, signal: AbortSignal): Promise<Descriptor | undefined> {
     const response = await this.#session.call(ref, { method: 'HEAD', target: manifestPath(ref), headers: { accept: MANIFEST_TYPES }, scopes: pullScope(ref) }, signal);
     await dismiss(response);
     if (response.status === 404) return undefined;
@@ -37,12 +52,12 @@ export class RegistryClient implements Registry {
     const size = Number(response.headers['content-length'] ?? NaN);
     const mediaType = mediaTypeOf(response);
     // Not every registry says all of this in the head; the manifest itself does.
-    if (response.status !== 200 || !isDigest(digest) || !Number.isSafeInteger(size) || !isKnown(mediaType)) return (await this.manifest(ref, signal)).descriptor;
+    if (response.status !== 200 || !isDigest(digest) || !Number.isSafeInteger(size) || !isKnown(mediaType)) return (await this.#manifestAt(ref, signal)).descriptor;
     if (ref.digest !== undefined && digest !== ref.digest) throw wrongDigest(ref, digest);
     return { mediaType, digest, size };
   }
 
-  async manifest(ref: Reference, signal: AbortSignal): Promise<RawManifest> {
+  async #manifestAt(ref: Reference, signal: AbortSignal): Promise<RawManifest> {
     const response = await this.#session.call(ref, { method: 'GET', target: manifestPath(ref), headers: { accept: MANIFEST_TYPES }, scopes: pullScope(ref) }, signal);
     if (response.status === 404) {
       await dismiss(response);
@@ -58,7 +73,7 @@ export class RegistryClient implements Registry {
     return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
   }
 
-  async blob(repository: Repository, blob: Descriptor, start: number, signal: AbortSignal): Promise<BlobBody> {
+  async #blobAt(repository: Repository, blob: Descriptor, start: number, signal: AbortSignal): Promise<BlobBody> {
     const headers = start === 0 ? {} : { range: `bytes=${start}-` };
     const response = await this.#session.call(repository, { method: 'GET', target: `${repository.repository}/blobs/${blob.digest}`, headers, scopes: pullScope(repository) }, signal);
     if (response.status === 404) {
@@ -67,7 +82,7 @@ export class RegistryClient implements Registry {
     }
     if (response.status === 416) {
       await dismiss(response);
-      return this.blob(repository, blob, 0, signal);
+      return this.#blobAt(repository, blob, 0, signal);
     }
     if (response.status !== 200 && response.status !== 206) throw await failure(response, `fetching ${blob.digest}`);
     const from = response.status === 200 ? 0 : rangeStart(response.headers['content-range']);
@@ -75,7 +90,24 @@ export class RegistryClient implements Registry {
     return { start: from, bytes: bodyOf(response, signal) };
   }
 
-  async pushBlob(repository: Repository, blob: BlobSource, signal: AbortSignal, sent: (bytes: number) => void = () => undefined): Promise<Sent> {
+  /** Asks the mirrors first. One that is down is not asked again, one that lacks something only costs the question. */
+  async #fromPlaces<T>(repository: Repository, byDigest: boolean, signal: AbortSignal, fetch: (place: Repository) => Promise<T>): Promise<T> {
+    const places = placesOf(repository, this.#session.settings).filter(({ pulls }) => pulls === 'all' || (pulls === 'digest-only') === byDigest);
+    for (const { registry, repository: path } of places.slice(0, -1)) {
+      if (this.#down.has(registry)) continue;
+      try {
+        const found = await fetch({ registry, repository: path });
+        if (found !== undefined) return found;
+      } catch (error) {
+        if (signal.aborted) throw error;
+        if (isMbuildError(error, 'REGISTRY_UNREACHABLE') || isMbuildError(error, 'TLS_FAILED')) this.#down.add(registry);
+      }
+    }
+    return fetch(origin(repository, this.#session.settings));
+  }
+
+  async pushBlob(named: Repository, blob: BlobSource, signal: AbortSignal, sent: (bytes: number) => void = () => undefined): Promise<Sent> {
+    const repository = origin(named, this.#session.settings);
     const { digest, size } = blob.descriptor;
     const scopes = pushScope(repository);
     const uploads = `${repository.repository}/blobs/uploads/`;
@@ -100,7 +132,8 @@ export class RegistryClient implements Registry {
     return 'uploaded';
   }
 
-  async pushManifest(ref: Reference, manifest: RawManifest, signal: AbortSignal): Promise<Digest> {
+  async pushManifest(named: Reference, manifest: RawManifest, signal: AbortSignal): Promise<Digest> {
+    const ref: Reference = { ...named, ...origin(named, this.#session.settings) };
     const { digest, mediaType } = manifest.descriptor;
     const target = `${ref.repository}/manifests/${ref.tag ?? digest}`;
     const response = await this.#session.call(ref, { method: 'PUT', target, headers: { 'content-type': mediaType }, body: manifest.bytes, scopes: pushScope(ref) }, signal);
@@ -110,7 +143,8 @@ export class RegistryClient implements Registry {
   }
 
   async tags(repository: Repository, signal: AbortSignal): Promise<string[] | undefined> {
-    return this.#listing(repository, `${repository.repository}/tags/list`, pullScope(repository), 'tags', signal);
+    const place = origin(repository, this.#session.settings);
+    return this.#listing(place, `${place.repository}/tags/list`, pullScope(place), 'tags', signal);
   }
 
   async repositories(registry: string, signal: AbortSignal): Promise<string[]> {
@@ -212,6 +246,12 @@ function searchHit(result: unknown): SearchHit[] {
   const { name, description, star_count: stars, is_official: official } = result as Record<string, unknown>;
   if (typeof name !== 'string') return [];
   return [{ name, description: typeof description === 'string' ? description : '', stars: typeof stars === 'number' ? stars : 0, official: official === true }];
+}
+
+/** Where a repository itself is. */
+function origin(repository: Repository, settings: RegistrySettings): Repository {
+  const place = placesOf(repository, settings).at(-1) ?? repository;
+  return { registry: place.registry, repository: place.repository };
 }
 
 function manifestPath(ref: Reference): string {

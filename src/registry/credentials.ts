@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { DEFAULT_REGISTRY } from '../oci/reference';
-import { runCommand } from '../sandbox/command';
+import { runCommand, type CommandResult } from '../sandbox/command';
 import type { Repository } from './registry';
 
 /** What a user proves an identity with; an identity token is an OAuth2 refresh token. */
@@ -19,14 +19,14 @@ export interface CredentialOptions {
 }
 
 /** Docker's config.json and containers' auth.json: docker/cli, "docker config.json"; containers-auth.json(5). */
-interface AuthFile {
+export interface AuthFile {
   readonly auths?: Readonly<Record<string, { readonly auth?: string; readonly username?: string; readonly password?: string; readonly identitytoken?: string }>>;
   readonly credHelpers?: Readonly<Record<string, string>>;
   readonly credsStore?: string;
 }
 
 /** Docker Hub's name in files and helpers. */
-const HUB_SERVER = 'https://index.docker.io/v1/';
+export const HUB_SERVER = 'https://index.docker.io/v1/';
 const HUB_HOSTS = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
 
 /**
@@ -93,15 +93,21 @@ function decodeBasic(auth: string, key: string, file: string): Credentials {
   return { kind: 'password', username: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 
-/** docker-credential-helpers: `get` with the server on standard input answers `{ ServerURL, Username, Secret }`. */
-async function askHelper(helper: string, server: string, env: CredentialOptions['env']): Promise<Credentials | undefined> {
+/** Runs a credential helper: `docker-credential-HELPER VERB` with a text on standard input. @throws MbuildError REGISTRY_DENIED when it is not installed, USAGE for a bad name. */
+export async function runHelper(helper: string, verb: 'get' | 'store' | 'erase', input: string, env: CredentialOptions['env']): Promise<CommandResult> {
   const program = `docker-credential-${helper}`;
   if (!/^[\w.-]+$/.test(helper)) throw new MbuildError('USAGE', `${JSON.stringify(helper)} is not the name of a credential helper`);
   const variables = Object.fromEntries(Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
-  const result = await runCommand(program, ['get'], { input: server, env: variables }).catch((error: unknown) => {
+  return runCommand(program, [verb], { input, env: variables }).catch((error: unknown) => {
     if (!isMbuildError(error, 'EXEC_NOT_FOUND')) throw error;
     throw new MbuildError('REGISTRY_DENIED', `the credential helper ${program} is not installed`, { cause: error, hint: 'install it, or take it out of config.json' });
   });
+}
+
+/** docker-credential-helpers: `get` with the server on standard input answers `{ ServerURL, Username, Secret }`. */
+async function askHelper(helper: string, server: string, env: CredentialOptions['env']): Promise<Credentials | undefined> {
+  const program = `docker-credential-${helper}`;
+  const result = await runHelper(helper, 'get', server, env);
   if (result.exitCode !== 0) {
     if (/not found|no credentials/i.test(result.stdout + result.stderr)) return undefined;
     throw new MbuildError('REGISTRY_DENIED', `${program} failed with code ${result.exitCode} for ${server}`, { output: result.stderr });
@@ -117,7 +123,8 @@ async function askHelper(helper: string, server: string, env: CredentialOptions[
   return answer.Username === '<token>' ? { kind: 'identityToken', token: answer.Secret } : { kind: 'password', username: answer.Username ?? '', password: answer.Secret };
 }
 
-function readAuthFile(file: string, required: boolean): AuthFile | undefined {
+/** A file of credentials; `undefined` for one that is not there, or is empty. @throws MbuildError USAGE. */
+export function readAuthFile(file: string, required: boolean): AuthFile | undefined {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');

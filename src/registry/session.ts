@@ -4,6 +4,7 @@ import { DEFAULT_REGISTRY, familiarRepository } from '../oci/reference';
 import { basicHeader, parseChallenge, parseToken, type Challenge, type Token } from './auth';
 import { findCredentials, type Credentials } from './credentials';
 import type { Repository } from './registry';
+import { readRegistrySettings, type RegistrySettings } from './settings';
 import { Transport, dismiss, isLoopback, isTransient, networkError, readBody, redactUrl, type HttpRequest, type HttpResponse } from './transport';
 
 /** How registries are spoken to; everything has a default. */
@@ -52,10 +53,15 @@ export class RegistrySession {
   readonly #tokens = new Map<string, Token>();
   readonly #env: Readonly<Record<string, string | undefined>>;
 
+  /** What the machine's files say. */
+  readonly settings: RegistrySettings;
+
+  /** @throws MbuildError USAGE for a file of settings that cannot be understood. */
   constructor(private readonly options: SessionOptions) {
     this.#env = options.env ?? process.env;
-    const own = this.#env.HOME === undefined ? [] : [`${this.#env.HOME}/.config/containers/certs.d`];
-    this.#transport = new Transport({ env: this.#env, insecure: options.insecure ?? [], certFolders: options.certFolders ?? [...own, ...CERT_FOLDERS] });
+    this.settings = readRegistrySettings(this.#env);
+    const own = this.#env.HOME === undefined ? [] : ['containers', 'docker'].map((program) => `${this.#env.HOME}/.config/${program}/certs.d`);
+    this.#transport = new Transport({ env: this.#env, insecure: [...(options.insecure ?? []), ...this.settings.insecure], certFolders: options.certFolders ?? [...own, ...CERT_FOLDERS] });
   }
 
   async close(): Promise<void> {

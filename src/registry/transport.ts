@@ -5,6 +5,7 @@ import { rootCertificates } from 'node:tls';
 import type { Readable } from 'node:stream';
 import type { Dispatcher, ProxyAgent } from 'undici';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { isInsecureHost } from './settings';
 
 /** One request, sent once: neither redirects nor refusals are acted upon. */
 export interface HttpRequest {
@@ -27,7 +28,7 @@ export interface HttpResponse {
 export interface NetworkOptions {
   /** Proxies (`HTTPS_PROXY`, …) and extra CAs (`SSL_CERT_FILE`, …) are read from here. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** `host[:port]` whose certificate is not checked, and which may speak plain http. */
+  /** `host[:port]` or an IPv4 network whose certificate is not checked, and which may speak plain http. */
   readonly insecure: readonly string[];
   /** Folders like docker's `certs.d`: `<folder>/<host[:port]>/{*.crt,client.cert,client.key}`. */
   readonly certFolders: readonly string[];
@@ -67,7 +68,7 @@ export class Transport {
 
   /** True when the host may be spoken to without TLS, or with a certificate that nobody vouches for. */
   isInsecure(host: string): boolean {
-    return this.options.insecure.includes(host) || this.options.insecure.includes(hostnameOf(host));
+    return isInsecureHost(host, this.options.insecure);
   }
 
   async close(): Promise<void> {

@@ -29,7 +29,7 @@ describe('the options of a build', () => {
     [['--ssh', 'default', '--ssh', 'x=/s'], { SSH_AUTH_SOCK: '/agent' }, { ssh: [{ id: 'default', socket: '/agent' }, { id: 'x', socket: '/s' }] }],
     [['--push', '-t', 'a'], {}, { outputs: [{ type: 'image', push: true, names: ['docker.io/library/a:latest'] }] }],
     [['--build-context', 'src=../x'], {}, { contexts: { src: '../x' } }],
-    [['--provenance=false', '--sbom=false', '--load', '--network', 'none', '--target', 't', '--jobs', '3'], {}, { network: 'none', target: 't', jobs: 3, outputs: [] }],
+    [['--provenance=false', '--sbom=false', '--load', '--network', 'none', '--target', 't', '--jobs', '3'], {}, { network: 'none', target: 't', jobs: 3, outputs: [{ type: 'image', push: false, names: [] }, { type: 'daemon', names: [] }] }],
   ])('%j with %j', (argv, env, expected) => {
     expect(options(argv, env)).toMatchObject(expected);
   });
@@ -62,7 +62,7 @@ describe('the options of a build', () => {
     ['out', { type: 'local', dest: 'out' }], ['-', { type: 'tar', dest: '-' }], ['type=local,dest=out', { type: 'local', dest: 'out' }], ['type=tar', { type: 'tar', dest: '-' }],
     ['type=oci,dest=a.tar', { type: 'oci', dest: 'a.tar', tar: true, compression: undefined }], ['type=oci,tar=false,dest=d', { type: 'oci', dest: 'd', tar: false }],
     ['type=docker,dest=d.tar,compression=zstd,compression-level=3,force-compression=true', { type: 'docker', dest: 'd.tar', tar: true, compression: { type: 'zstd', level: 3, force: true } }],
-    ['type=docker', { type: 'image', push: false, names: ['docker.io/library/t:1'] }], ['type=image', { type: 'image', push: false, names: ['docker.io/library/t:1'] }],
+    ['type=docker', { type: 'daemon', names: ['docker.io/library/t:1'] }], ['type=image', { type: 'image', push: false, names: ['docker.io/library/t:1'] }],
     ['type=registry', { type: 'image', push: true, names: ['docker.io/library/t:1'] }], ['type=image,"name=a,b:2",push=true', { type: 'image', push: true, names: ['docker.io/library/a:latest', 'docker.io/library/b:2'] }],
   ])('--output %s', (text, expected) => {
     expect(readOutput(text, ['docker.io/library/t:1'])).toMatchObject(expected);

@@ -6,6 +6,7 @@ import { PassThrough } from 'node:stream';
 import { importImage } from '../../src/images/import';
 import { loadImages } from '../../src/images/load';
 import { openLayerTar } from '../../src/images/layer-blobs';
+import { mountSources } from '../../src/images/mount-sources';
 import { pullImage } from '../../src/images/pull';
 import type { Image } from '../../src/images/image-store';
 import type { LayerRecord } from '../../src/images/layer-index';
@@ -240,8 +241,8 @@ describeWith('exporting', { root: true, programs: ['tar'] }, () => {
       await registry.stop();
     });
 
-    const push = (made: RegistryClient, repository = 'team/app', mountFrom: string[] = []) =>
-      pushExporter({ mountFrom }, store, made).export([{ image, names: [`${registry.host}/${repository}:1`] }], 1, scopeOf());
+    const push = (made: RegistryClient, repository = 'team/app') =>
+      pushExporter({}, store, made).export([{ image, names: [`${registry.host}/${repository}:1`] }], 1, scopeOf());
     const pull = (made: RegistryClient, repository = 'team/app') => pullImage({ ref: { registry: registry.host, repository, tag: '1' } }, other, made, 1, scopeOf());
 
     it('an image is pushed, pulled again and read by skopeo', async () => {
@@ -271,13 +272,14 @@ describeWith('exporting', { root: true, programs: ['tar'] }, () => {
       registry = await startRegistry();
       const made = client();
       await push(made);
-      const states = async (repository: string, from: string[]): Promise<Set<string>> => {
+      const states = async (repository: string): Promise<Set<string>> => {
         const scope = scopeOf();
-        await pushExporter({ mountFrom: from }, store, made).export([{ image, names: [`${registry.host}/${repository}:1`] }], 1, scope);
-        return new Set(scope.log.flatMap((event) => (event.kind === 'status' && event.state !== 'waiting' ? [event.state] : [])));
+        await pushExporter({ mountFrom: mountSources(store) }, store, made).export([{ image, names: [`${registry.host}/${repository}:1`] }], 1, scope);
+        return new Set(scope.log.flatMap((event) => (event.kind === 'status' && event.state !== 'waiting' && event.state !== 'preparing' ? [event.state] : [])));
       };
-      expect(await states('team/app', [])).toEqual(new Set(['exists']));
-      expect(await states('team/other', [`${registry.host}/team/app:1`])).toEqual(new Set(['mounted']));
+      expect(await states('team/app')).toEqual(new Set(['exists']));
+      store.images.addDigest(image.id, `${registry.host}/team/app:1`, image.descriptor.digest);
+      expect(await states('team/other')).toEqual(new Set(['mounted']));
     });
 
     it('with a password takes what config.json and credential helpers say, and nothing less', async () => {

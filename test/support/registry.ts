@@ -60,8 +60,8 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** A CA and a certificate of it for localhost. */
-function makeCertificate(folder: string): { ca: string; cert: string; key: string } {
+/** A CA and a certificate of it for localhost, which serves clients as well. Returns the files. */
+export function makeCertificate(folder: string): { ca: string; cert: string; key: string } {
   const at = (name: string): string => path.join(folder, name);
   const openssl = (...args: string[]): void => {
     const result = spawnSync('openssl', args, { encoding: 'utf8' });

@@ -1,4 +1,5 @@
 import { MbuildError } from '../../diagnostics/error';
+import { mountSources } from '../../images/mount-sources';
 import { pushExporter } from '../../output/push';
 import { familiarRepository, formatReference, parseReference, type Reference } from '../../oci/reference';
 import { defineCommand } from '../command';
@@ -30,8 +31,9 @@ export const command = defineCommand({
     }
     for (const name of names) {
       const image = findImage(services, name);
-      const exporter = pushExporter({ mountFrom: [...image.names, ...image.repoDigests] }, services, services.registry);
+      const exporter = pushExporter({ mountFrom: mountSources(services) }, services, services.registry);
       const { descriptors: [descriptor] } = await withTransfer(host, 'push', flags.quiet, (scope) => exporter.export([{ image, names: [name] }], 1, scope));
+      if (descriptor !== undefined) services.images.addDigest(image.id, name, descriptor.digest);
       const tag = parseReference(name)?.tag ?? '';
       if (!flags.quiet) host.out.write(`${tag}: digest: ${descriptor?.digest ?? ''} size: ${descriptor?.size ?? 0}\n`);
     }
