@@ -9,6 +9,7 @@ import type { Collected, Roots } from '../images/gc';
 import type { Digest } from '../oci/digest';
 import { parsePlatform, type Platform } from '../oci/platform';
 import { familiarName, formatReference, parseReference } from '../oci/reference';
+import { ISOLATIONS, readIsolation, type Isolation } from '../sandbox/ladder';
 import type { LayerId } from '../snapshot/snapshotter';
 import { note, type Host } from './host';
 
@@ -17,6 +18,8 @@ export interface StoreFlags {
   readonly root: string | undefined;
   readonly authfile: string | undefined;
   readonly 'insecure-registry': readonly string[];
+  readonly isolation: string | undefined;
+  readonly snapshotter: string | undefined;
 }
 
 /** The store's folder: `--root` (or MBUILD_ROOT), else /var/lib/mbuild for root and the XDG data folder for others. */
@@ -31,6 +34,8 @@ export async function withServices<T>(host: Host, flags: StoreFlags, use: (servi
   const { openEngine } = await import('../engine');
   const services = openEngine({
     root: storeRoot(flags.root, host),
+    isolation: readIsolationFlag(flags.isolation),
+    snapshotter: flags.snapshotter === 'overlay' || flags.snapshotter === 'copy' ? flags.snapshotter : undefined,
     registry: { env: host.env, authFile: flags.authfile, insecure: flags['insecure-registry'] },
     onCorruptRecord: (file) => note(host, `the cache record ${file} cannot be read and counts as missing`),
   });
@@ -41,10 +46,17 @@ export async function withServices<T>(host: Host, flags: StoreFlags, use: (servi
   }
 }
 
+/** The value of `--isolation`; `undefined` for auto. @throws MbuildError USAGE. */
+export function readIsolationFlag(text = 'auto'): Isolation | undefined {
+  const { known, isolation } = readIsolation(text);
+  if (!known) throw new MbuildError('USAGE', `unknown isolation ${JSON.stringify(text)}`, { hint: didYouMean(text, ISOLATIONS) ?? `kinds are auto, ${ISOLATIONS.join(', ')}` });
+  return isolation;
+}
+
 /** Deletes layers and blobs that neither an image nor a container nor the build cache needs. */
 export async function collectGarbage(services: Engine): Promise<Collected> {
   const { removeUnused } = await import('../images/gc');
-  return removeUnused(services, await rootsOf(services, {}));
+  return removeUnused(services, await garbageRoots(services));
 }
 
 /** What is thought away: see {@link previewGarbage}. */
@@ -57,11 +69,11 @@ export interface Gone {
 /** What {@link collectGarbage} would delete if some images, cache records and containers were gone. */
 export async function previewGarbage(services: Engine, gone: Gone): Promise<Collected> {
   const { findUnused } = await import('../images/gc');
-  return findUnused({ ...services, images: { needs: () => services.images.needs(gone.images) } }, await rootsOf(services, gone));
+  return findUnused({ ...services, images: { needs: () => services.images.needs(gone.images) } }, await garbageRoots(services, gone));
 }
 
 /** The layers of containers and of the build cache, as they are each time that they are asked for. */
-async function rootsOf({ root, cache, layers }: Engine, gone: Gone): Promise<Roots> {
+export async function garbageRoots({ root, cache, layers }: Engine, gone: Gone = {}): Promise<Roots> {
   const { ContainerStore } = await import('../containers/store');
   const containers = new ContainerStore(root);
   function* needed(): Generator<LayerId> {

@@ -77,8 +77,13 @@ export class LocalContentStore implements ContentStore {
 
   write(bytes: Uint8Array): Digest {
     const digest = digestOf(bytes);
-    if (this.size(digest) !== bytes.length) replaceFile(this.root, this.path(digest), bytes);
+    // One that a machine without power left damaged is written again.
+    if (!this.#holds(digest, bytes)) replaceFile(this.root, this.path(digest), bytes);
     return digest;
+  }
+
+  #holds(digest: Digest, bytes: Uint8Array): boolean {
+    return this.size(digest) === bytes.length && readFileSync(this.path(digest)).equals(bytes);
   }
 
   partial(digest: Digest): { readonly path: string; readonly size: number } {

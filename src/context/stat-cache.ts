@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync, type Stats } from 'node:fs';
 import path from 'node:path';
+import { formatOwner } from '../content/owner';
 import { errnoOf } from '../diagnostics/error';
+import { ownIdentity } from '../linux/process';
 import type { RawPath } from '../linux/paths';
 import type { FileContent } from './hash-files';
 
@@ -92,7 +94,7 @@ export class StatCache {
   /** Writes what changed, as a whole or not at all. The cache is a convenience: failing to write it is not an error. */
   save(): void {
     if (!this.#changed) return;
-    const temp = `${this.file}.${randomBytes(6).toString('hex')}`;
+    const temp = `${this.file}.${randomBytes(6).toString('hex')}.${formatOwner(ownIdentity())}`;
     try {
       mkdirSync(path.dirname(this.file), { recursive: true, mode: 0o700 });
       writeFileSync(temp, this.#encoded(), { mode: 0o600, flag: 'wx' });

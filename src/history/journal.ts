@@ -1,11 +1,13 @@
-import { appendFileSync, mkdirSync } from 'node:fs';
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { CacheKey } from '../cache/key';
 import { storeManifest, type SelectionManifest } from '../cache/manifest';
 import type { CacheStore } from '../cache/record';
 import type { Dockerfile } from '../dockerfile/instruction';
+import { formatOwner } from '../content/owner';
 import { errnoOf, isMbuildError } from '../diagnostics/error';
 import type { Graph, StagePlan, Step } from '../graph/graph';
+import { ownIdentity } from '../linux/process';
 import type { BuildEvent, VertexId } from '../progress/events';
 import { summaryOf, type BaseRecord, type BuildRecord, type RowRecord, type StepRecord } from './build-record';
 import { causesLine, type Cause } from './cause';
@@ -279,7 +281,8 @@ export class BuildJournal {
     this.#writing = this.#writing.then(async () => {
       const { gzipSync } = await import('node:zlib');
       const folder = this.#history.logFolder({ project: this.#project, id: this.id });
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      // The logs of a build that is killed are known by their owner.
+      if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) writeFileSync(path.join(folder, 'owner'), formatOwner(ownIdentity()), { mode: 0o600 });
       appendFileSync(path.join(folder, `${row.id}.gz`), gzipSync(Buffer.concat(pieces), { level: 1 }), { mode: 0o600 });
     });
   }

@@ -1,11 +1,11 @@
-import { lstatSync, renameSync, rmSync } from 'node:fs';
-import path from 'node:path';
-import { isAbandoned, namesIn, removeFile, tempName } from '../content/files';
+import { renameSync } from 'node:fs';
+import { removeFile, tempName } from '../content/files';
 import { errnoOf } from '../diagnostics/error';
 import type { ChainID, Digest } from '../oci/digest';
 import type { LayerId } from '../snapshot/snapshotter';
 import type { LayerRecord } from './layer-index';
-import { dropDeadLeases, heldByLeases } from './lease';
+import { heldByLeases } from './lease';
+import { removeLeftovers } from './leftovers';
 import type { ImageServices } from './services';
 
 /** What the collector needs of a store; `snapshots` as the overlay snapshotter has them. */
@@ -17,8 +17,6 @@ export interface CollectableStore extends Omit<ImageServices, 'images' | 'snapsh
   readonly snapshots: Pick<ImageServices['snapshots'], 'remove'> & {
     /** All committed layers. */
     list(): LayerId[];
-    /** Deletes what processes that have ended left unfinished. */
-    collectAbandoned(): void;
   };
 }
 
@@ -45,11 +43,10 @@ export interface Collected {
  * Several may collect at once, and builds go on meanwhile (see {@link Lease} for why that is safe).
  */
 export function removeUnused(store: CollectableStore, roots: Roots = {}): Collected {
-  dropDeadLeases(store.root);
+  removeLeftovers(store.root);
   const layers = removeLayers(store, roots);
-  removeStrays(store);
+  for (const id of findStrays(store, roots)) store.snapshots.remove(id);
   const blobs = removeBlobs(store, roots);
-  removeAbandonedFiles(store);
   return {
     layers, blobs: blobs.map((blob) => blob.digest),
     bytes: layers.reduce((sum, layer) => sum + layer.contentSize, 0) + blobs.reduce((sum, blob) => sum + blob.size, 0),
@@ -104,16 +101,14 @@ function topDown(records: readonly LayerRecord[]): LayerRecord[] {
   return records.map((record) => ({ record, depth: depth(record) })).sort((a, b) => b.depth - a.depth).map(({ record }) => record);
 }
 
-/** Layer directories without a record: their process died between committing and recording them. */
-function removeStrays(store: CollectableStore): void {
+/** Layer directories without a record that nothing needs: their process died between committing and recording them. */
+export function findStrays(store: CollectableStore, roots: Roots = {}): LayerId[] {
   const committed = store.snapshots.list();
-  // Read after the directories, and the leases after the records, as a process at work holds, commits and records in this order.
+  // Read before the records and after them: a process at work holds, commits and records in this order, and then lets go.
+  const before = heldByLeases(store.root).layers;
   const known = new Set(store.layers.list().map((record) => record.id));
-  const held = heldByLeases(store.root).layers;
-  for (const id of committed) {
-    if (!known.has(id) && !held.has(id)) store.snapshots.remove(id);
-  }
-  store.snapshots.collectAbandoned();
+  const kept = new Set([...before, ...heldByLeases(store.root).layers, ...(roots.layers ?? [])]);
+  return committed.filter((id) => !known.has(id) && !kept.has(id));
 }
 
 /** Moves what seems unused aside, looks again, and puts back what was not. */
@@ -143,15 +138,5 @@ function moved(from: string, to: string): boolean {
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return false;
     throw error;
-  }
-}
-
-function removeAbandonedFiles(store: CollectableStore): void {
-  const folder = path.join(store.root, 'tmp');
-  for (const name of namesIn(folder)) {
-    if (!isAbandoned(name)) continue;
-    const file = path.join(folder, name);
-    if (lstatSync(file, { throwIfNoEntry: false })?.isFile() === true) removeFile(file);
-    else rmSync(file, { recursive: true, force: true });
   }
 }

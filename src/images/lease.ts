@@ -18,6 +18,9 @@ interface LeaseLine {
   readonly blobs: readonly Digest[];
 }
 
+/** Who is not alive. */
+const NOBODY: ProcessIdentity = { pid: 0, startTime: 0, boot: '' };
+
 /** What leases keep from being collected. */
 export interface Held {
   readonly layers: ReadonlySet<LayerId>;
@@ -77,21 +80,24 @@ export function heldByLeases(root: string): Held {
   return { layers: new Set(lines.flatMap((line) => line.layers)), blobs: new Set(lines.flatMap((line) => line.blobs)) };
 }
 
-/** Deletes the leases of processes that have ended. */
-export function dropDeadLeases(root: string): void {
-  for (const file of leaseFiles(root)) {
-    const lease = readLease(file);
-    // Without a first line its name tells the process that was about to write it.
-    const isDead = lease === undefined ? startTimeOf(Number.parseInt(path.basename(file), 10)) === undefined : !isAlive(lease.owner);
-    if (isDead) removeFile(file);
-  }
+/** Whether a lease's process has ended. */
+export function isDeadLease(file: string): boolean {
+  const lease = readLease(file);
+  // Without a first line its name tells the process that was about to write it.
+  return lease === undefined ? startTimeOf(Number.parseInt(path.basename(file), 10)) === undefined : !isAlive(lease.owner);
 }
 
 /** A lease; `undefined` while its first line is being written. A last line that is not whole yet holds nothing yet. */
 function readLease(file: string): { readonly owner: ProcessIdentity; readonly lines: readonly LeaseLine[] } | undefined {
   const [head, ...lines] = readText(file).split('\n').slice(0, -1);
   if (head === undefined) return undefined;
-  return { ...(JSON.parse(head) as LeaseHead), lines: lines.map((line) => JSON.parse(line) as LeaseLine) };
+  try {
+    return { ...(JSON.parse(head) as LeaseHead), lines: lines.map((line) => JSON.parse(line) as LeaseLine) };
+  } catch (error) {
+    // Zeros where there was text: the machine lost its power, and the process with it.
+    if (error instanceof SyntaxError) return { owner: NOBODY, lines: [] };
+    throw error;
+  }
 }
 
 function readText(file: string): string {
@@ -103,7 +109,8 @@ function readText(file: string): string {
   }
 }
 
-function leaseFiles(root: string): string[] {
+/** The files of all leases. */
+export function leaseFiles(root: string): string[] {
   const folder = path.join(root, 'leases');
   return namesIn(folder).map((name) => path.join(folder, name));
 }

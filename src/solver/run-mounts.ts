@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import type { KeyValue } from '../cache/key';
 import { MbuildError } from '../diagnostics/error';
@@ -55,7 +55,9 @@ async function planBind(mount: Extract<RunMount, { kind: 'bind' }>, context: Ste
     manifest: tree.manifest,
     prepare: async () => {
       const { rootfs, subpath, isDirectory, close } = await tree.open();
-      const prepared = await at(context, mount.target, isDirectory ? 'directory' : 'file', (target) => ({ kind: 'overlay', rootfs, subpath, target, readonly: mount.readonly }));
+      const prepared = await at(context, mount.target, isDirectory ? 'directory' : 'file', (target) => (rootfs.kind === 'overlay'
+        ? { kind: 'overlay', rootfs, subpath, target, readonly: mount.readonly }
+        : { kind: 'bind', source: toRaw(rootfs.path), subpath, target, readonly: mount.readonly }));
       return { ...prepared, release: close };
     },
   };
@@ -82,10 +84,19 @@ async function overlayOnCache(mount: Extract<RunMount, { kind: 'cache' }>, initi
   const { services, scope } = context;
   const sharing = mount.sharing === 'private' ? 'private' : 'locked'; // two overlays cannot share an upper directory
   const cache = await openCacheMount(services.root, { ...mount, id: `${mount.id}\0${JSON.stringify(initial.content)}`, sharing }, scope.signal);
-  const work = mkdtempSync(path.join(path.dirname(cache.dir), 'work-'));
+  const folder = path.dirname(cache.dir);
+  // The cache is ours alone now: what is there was left by a step that was killed.
+  for (const name of readdirSync(folder)) if (name.startsWith('work-')) rmSync(path.join(folder, name), { recursive: true, force: true });
+  const work = mkdtempSync(path.join(folder, 'work-'));
   const below = await initial.open();
+  const { rootfs } = below;
+  if (rootfs.kind !== 'overlay') {
+    below.close();
+    cache.release();
+    throw new MbuildError('UNSUPPORTED', 'a cache over an initial content (from=) needs overlay mounts, which are not to be had here', { hint: '`mbuild doctor` says why' });
+  }
   const prepared = await at(context, mount.target, 'directory', (target) => (
-    { kind: 'overlay', rootfs: { ...below.rootfs, upper: cache.dir, work }, subpath: below.subpath, target, readonly: mount.readonly }));
+    { kind: 'overlay', rootfs: { ...rootfs, upper: cache.dir, work }, subpath: below.subpath, target, readonly: mount.readonly }));
   return {
     ...prepared,
     release: () => {

@@ -1,0 +1,65 @@
+import type { CacheRecord } from '../../cache/record';
+import type { Engine } from '../../engine';
+import { checkStore, findOrphans, type CheckResult, type Problem } from '../../images/check';
+import type { Host } from '../host';
+import { containersOf } from '../containers-of';
+import { defineCommand } from '../command';
+import { collectGarbage, garbageRoots, withServices } from '../services';
+
+export const command = defineCommand({
+  name: 'system check',
+  summary: 'Verify everything in the store, and repair it',
+  usage: ['[OPTIONS]'],
+  positionals: { min: 0, max: 0 },
+  flags: { repair: { kind: 'boolean', help: 'Put right what can be, remove the rest, and what ended processes left' } },
+  notes: ['Every byte is read. The exit code is 1 when something is wrong and was not repaired.'],
+  run: ({ flags }, host) => withServices(host, flags, async (services) => {
+    const checked = await checkStore(services, host.signal);
+    const problems = [...checked.problems, ...checkCache(services, checked), ...await checkContainers(services, checked)];
+    for (const { subject, message } of problems) host.out.write(`${subject} ${message}\n`);
+    const orphans = findOrphans(services, await garbageRoots(services));
+    for (const orphan of orphans) host.out.write(`${orphan} was left by a process that has ended\n`);
+    if (flags.repair) await repair(problems, services, host);
+    const { blobs, layers, images } = checked.counts;
+    host.out.write(`Checked ${blobs} blobs, ${layers} layers, ${images} images: ${summary(problems.length, orphans.length, flags.repair)}\n`);
+    return problems.length > 0 && !flags.repair ? 1 : 0;
+  }),
+});
+
+function summary(problems: number, orphans: number, repaired: boolean): string {
+  if (problems + orphans === 0) return 'nothing is wrong';
+  const found = [
+    ...(problems === 0 ? [] : [`${problems} problem${problems === 1 ? '' : 's'}`]),
+    ...(orphans === 0 ? [] : [`${orphans} leftover${orphans === 1 ? '' : 's'}`]),
+  ].join(' and ');
+  return repaired ? `${found} repaired` : `${found}; 'mbuild system check --repair' puts that right`;
+}
+
+/** Records of the build cache whose layers are not there, or damaged: their steps would be run again. */
+function checkCache({ cache, layers }: Engine, { sound }: CheckResult): Problem[] {
+  return cache.list().flatMap((record: CacheRecord): Problem[] => {
+    const { key, layer } = record;
+    if (layer === undefined || sound.has(layer.chainId)) return [];
+    return [{
+      subject: `cache record ${key}`, message: `lacks its layer ${layer.diffId}, or it is damaged`,
+      repair: () => (layers.get(layer.chainId) === undefined ? void cache.delete(key) : undefined),
+    }];
+  });
+}
+
+async function checkContainers({ root, layers, snapshots }: Engine, { sound }: CheckResult): Promise<Problem[]> {
+  const ids = new Set([...sound].flatMap((chain) => layers.get(chain)?.id ?? []));
+  const containers = await containersOf(root);
+  return containers.flatMap(({ record }): Problem[] => {
+    if (record.image.stack.every((id) => ids.has(id))) return [];
+    return [{ subject: `container ${record.name}`, message: 'stands on a layer that is missing or damaged', repair: () => (record.image.stack.every((id) => snapshots.list().includes(id)) ? undefined : 'remove it and make it again') }];
+  });
+}
+
+async function repair(problems: readonly Problem[], services: Engine, host: Host): Promise<void> {
+  for (const { subject, repair: putRight } of problems) {
+    const remedy = await putRight();
+    if (remedy !== undefined) host.out.write(`${subject}: ${remedy}\n`);
+  }
+  await collectGarbage(services);
+}
