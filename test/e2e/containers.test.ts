@@ -282,6 +282,18 @@ describeWith('containers', { root: true }, () => {
     });
   });
 
+  it('is inspected as docker shows it', async () => {
+    await mbuild.run(['run', '--name', 'seen', '-e', 'A=b', '-v', 'vol:/data:ro', '-l', 'k=v', 'small-base', 'sh', '-c', 'exit 3']);
+    const [view] = JSON.parse(await mbuild.ok(['inspect', 'seen'])) as Record<string, unknown>[];
+    expect(view).toMatchObject({
+      Id: expect.stringMatching(/^[0-9a-f]{64}$/), Name: '/seen', Path: 'sh', Args: ['-c', 'exit 3'], Image: (await mbuild.inspect('small-base')).Id,
+      State: { Status: 'exited', Running: false, ExitCode: 3, Pid: 0 }, Config: { Image: 'small-base', Env: ['A=b'], Labels: { k: 'v' } },
+      Mounts: [{ Type: 'volume', Name: 'vol', Destination: '/data', RW: false }],
+    });
+    expect(await mbuild.ok(['inspect', '-f', '{{.State.ExitCode}} {{.Config.Tty}}', 'seen'])).toBe('3 false');
+    expect((await mbuild.run(['inspect', '--type', 'image', 'seen'])).stderr).toMatch(/no such image/);
+  });
+
   describe('exec', () => {
     it('runs a command in all namespaces of the container', async () => {
       const id = await running('echo shared > /file; echo ready; sleep 60', '-e', 'A=b', '--hostname', 'inside');

@@ -2,6 +2,7 @@ import type { Container, PortMapping } from '../../containers/container';
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import { humanSize } from '../../progress/units';
+import { configView } from './inspect';
 import type { ListRow, ListShape } from './list';
 import { goTime, humanDuration, humanSince, parseTime } from './time';
 
@@ -20,6 +21,8 @@ const FIELDS = {
 } as const;
 const FILTERS = ['id', 'name', 'label', 'status', 'exited', 'ancestor', 'before', 'since', 'volume', 'network'] as const;
 const COMMAND_WIDTH = 20;
+/** Go's zero time: what has not happened. */
+const ZERO_TIME = '0001-01-01T00:00:00Z';
 
 /** `mbuild ps`: with `--size` a column more. */
 export function containersShape(size: boolean): ListShape {
@@ -67,10 +70,10 @@ export function filterContainers(containers: readonly Container[], filters: read
 function filterTest(key: string, value: string, find: (name: string) => Container): (container: Container) => boolean {
   switch (key) {
     case 'id': return ({ record }) => record.id.startsWith(value);
-    case 'name': return ({ record }) => record.name.includes(value.replace(/^[\^/]+|\$$/g, '')) && (!/^\^.*\$$/.test(value) || record.name === value.slice(1, -1).replace(/^\//, ''));
+    case 'name': return nameTest(value);
     case 'status': return ({ state }) => state.status === value;
     case 'exited': return ({ state }) => state.status === 'exited' && String(state.exitCode) === value;
-    case 'ancestor': return ({ record }) => record.image.name === value || `${record.image.name}:latest` === value || record.image.name === `${value}:latest` || record.image.id.replace('sha256:', '').startsWith(value.replace('sha256:', '')) && /^[0-9a-f]{4,64}$/.test(value.replace('sha256:', ''));
+    case 'ancestor': return ({ record: { image } }) => [image.name, `${image.name}:latest`].includes(value) || image.name === `${value}:latest` || isIdPrefix(value, image.id);
     case 'volume': return ({ record }) => record.volumes.some(({ volume, source, target }) => [volume, source, target].includes(value));
     case 'network': return ({ record }) => record.network === value;
     case 'label': {
@@ -85,6 +88,18 @@ function filterTest(key: string, value: string, find: (name: string) => Containe
     }
     default: throw new MbuildError('USAGE', `invalid filter '${key}'`, { hint: didYouMean(key, FILTERS) ?? `filters are ${FILTERS.join(', ')}` });
   }
+}
+
+/** Docker takes a pattern; `^name$` and `/name` are what people write. */
+function nameTest(value: string): (container: Container) => boolean {
+  const text = value.replace(/^\^?\/?|\$$/g, '');
+  const [isStart, isEnd] = [value.startsWith('^'), value.endsWith('$')];
+  return ({ record: { name } }) => (isStart && isEnd ? name === text : isStart ? name.startsWith(text) : isEnd ? name.endsWith(text) : name.includes(text));
+}
+
+function isIdPrefix(text: string, id: string): boolean {
+  const hex = text.replace('sha256:', '');
+  return /^[0-9a-f]{4,64}$/.test(hex) && id.replace('sha256:', '').startsWith(hex);
 }
 
 function shownCommand(args: readonly string[], noTrunc: boolean): string {
@@ -103,4 +118,30 @@ function shownStatus({ state }: Container, now: number): string {
 /** `0.0.0.0:8080->80/tcp`. */
 export function shownPort({ hostIp = '0.0.0.0', hostPort, containerPort, protocol }: PortMapping): string {
   return `${hostIp}:${hostPort}->${containerPort}/${protocol}`;
+}
+
+/** A container in the shape of `docker inspect` (API 1.51, ContainerInspectResponse), as far as it means something here. */
+export function inspectContainer({ record, state }: Container, logFile: string): Readonly<Record<string, unknown>> {
+  const [program = '', ...args] = record.args;
+  const ports = new Map(record.ports.map(({ hostIp = '0.0.0.0', hostPort, containerPort, protocol }) => [`${containerPort}/${protocol}`, [{ HostIp: hostIp, HostPort: String(hostPort) }]]));
+  return {
+    Id: record.id, Created: record.created, Path: program, Args: args,
+    State: {
+      Status: state.status, Running: state.status === 'running', Paused: false, Restarting: false, OOMKilled: false, Dead: false, Pid: state.process?.pid ?? 0,
+      ExitCode: state.exitCode ?? 0, Error: state.error ?? '', StartedAt: state.started ?? ZERO_TIME, FinishedAt: state.finished ?? ZERO_TIME,
+    },
+    Image: record.image.id, LogPath: logFile, Name: `/${record.name}`, RestartCount: 0, Driver: 'mbuild', Platform: record.image.config.os,
+    HostConfig: {
+      NetworkMode: record.network, PortBindings: ports, AutoRemove: record.autoRemove, ReadonlyRootfs: record.readonlyRoot, Privileged: false,
+      Memory: record.limits.memory ?? 0, NanoCpus: Math.round((record.limits.cpus ?? 0) * 1e9), PidsLimit: record.limits.pids ?? 0,
+      Binds: record.volumes.filter(({ anonymous }) => anonymous !== true).map(({ source, volume, target, readonly }) => `${volume ?? source}:${target}${readonly ? ':ro' : ''}`),
+    },
+    Mounts: record.volumes.map(({ source, volume, target, readonly }) => ({
+      Type: volume === undefined ? 'bind' : 'volume', Name: volume ?? '', Source: source, Destination: target, RW: !readonly,
+    })),
+    Config: {
+      ...configView(record.config), Hostname: record.hostname, User: record.user, Tty: record.terminal, Image: record.image.name, WorkingDir: record.cwd,
+    },
+    NetworkSettings: { Ports: state.status === 'running' ? ports : new Map() },
+  };
 }

@@ -35,7 +35,7 @@ export function inspectImage(image: Image, layers: LayerIndex): Readonly<Record<
 }
 
 /** Sorted by name, as docker prints it; what docker leaves out when empty is out of the JSON, but there for templates. */
-function configView(config: ContainerConfig): Readonly<Record<string, unknown>> {
+export function configView(config: ContainerConfig): Readonly<Record<string, unknown>> {
   const view: Record<string, unknown> = {
     ArgsEscaped: config.ArgsEscaped ?? false,
     Cmd: sliceOf(config.Cmd),
