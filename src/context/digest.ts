@@ -6,7 +6,7 @@ import { digestOf, type Digest } from '../oci/digest';
 import { hashFiles, type FileContent, type FileToHash, type HashedFile } from './hash-files';
 import type { SelectedEntry, Selection } from './selection';
 import { isSelectionSettled, selectionSignature } from './selection-memo';
-import type { KnownContents, SourceTree } from './source-tree';
+import type { DescribedFile, KnownContents, SourceTree } from './source-tree';
 import type { contextTasks } from './tasks';
 
 /** One entry of a selection as the cache key sees it: everything that shows in the result but mtimes. */
@@ -46,7 +46,7 @@ const BATCH_BYTES = 16 * 1024 * 1024;
  * destination, but for mtimes. What was hashed of a context is remembered for the next build.
  * @param threads used when there is much to hash; without them everything is hashed at once, here.
  */
-export async function digestSelection(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known'>, threads?: Threads): Promise<SelectionDigest> {
+export async function digestSelection(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>, threads?: Threads): Promise<SelectionDigest> {
   const { known } = tree;
   const signature = known === undefined ? undefined : selectionSignature(selection);
   const remembered = signature === undefined ? undefined : known?.selections.get(signature);
@@ -57,8 +57,9 @@ export async function digestSelection(selection: Selection, tree: Pick<SourceTre
 }
 
 /** Reads what is not known, and hashes all that shows in the result. `wasKnown`: nothing had to be read. */
-async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known'>, threads: Threads | undefined): Promise<{ entries: EntryRecord[]; digest: Digest; wasKnown: boolean }> {
-  const { contents, wasKnown } = await contentsOf(selection.sources.flatMap((source) => source.entries), tree.known, threads);
+async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>, threads: Threads | undefined): Promise<{ entries: EntryRecord[]; digest: Digest; wasKnown: boolean }> {
+  const all = selection.sources.flatMap((source) => source.entries);
+  const { contents, wasKnown } = tree.describe === undefined ? await contentsOf(all, tree.known, threads) : { contents: await tree.describe(all), wasKnown: false };
   const entries: EntryRecord[] = [];
   let text = `selection 1|${selection.sources.length}\n`;
   selection.sources.forEach((source, index) => {
@@ -78,19 +79,20 @@ function frameRecord({ path, type, mode, uid, gid, size, content, capability, ta
   return target === undefined ? `${path.length}:${path}|${facts}\n` : `${path.length}:${path}|${facts}|${target.length}:${target}\n`;
 }
 
-function recordOf(entry: SelectedEntry, source: number, ownership: SourceTree['ownership'], content: FileContent | undefined): EntryRecord {
+function recordOf(entry: SelectedEntry, source: number, ownership: SourceTree['ownership'], content: FileContent | DescribedFile | undefined): EntryRecord {
   const { path, hostPath, stats, linkTo } = entry;
   const type = linkTo === undefined ? typeOf(stats) : 'link';
   const isFile = type === 'file';
+  const described = content !== undefined && 'size' in content ? content : undefined;
   return {
     source, path, type,
     mode: type === 'symlink' ? 0o777 : stats.mode & 0o7777,
     uid: ownership === 'root' ? 0 : stats.uid,
     gid: ownership === 'root' ? 0 : stats.gid,
-    size: isFile ? stats.size : undefined,
+    size: isFile ? described?.size ?? stats.size : undefined,
     content: isFile ? content?.hash : undefined,
-    capability: isFile ? content?.capability : undefined,
-    target: type === 'symlink' ? readlinkSync(fsPath(hostPath), 'latin1') : linkTo,
+    capability: isFile && content !== undefined && 'capability' in content ? content.capability : undefined,
+    target: type === 'symlink' ? described?.target ?? readlinkSync(fsPath(hostPath), 'latin1') : linkTo,
     device: type === 'char' || type === 'block' ? deviceOf(stats) : undefined,
   };
 }

@@ -1,6 +1,7 @@
 import type { RawPath } from '../linux/paths';
 import { childPath } from '../snapshot/marks';
 import type { MergedView, ViewEntry } from '../snapshot/view';
+import type { SelectedEntry } from './selection';
 import type { SelectionMemo } from './selection-memo';
 import type { StatCache } from './stat-cache';
 
@@ -18,8 +19,19 @@ export interface SourceTree {
   stat(path: RawPath): ViewEntry | undefined;
   /** What is in a directory (given without symlinks), sorted by byte. */
   children(dir: RawPath): ViewEntry[];
+  /** Of a tree whose files are not on this machine's disk: what is else read from it, in the order of the entries. */
+  describe?(entries: readonly SelectedEntry[]): Promise<readonly (DescribedFile | undefined)[]>;
   /** The line that hides a path, when it exists but was excluded. */
   hiddenBy?(path: RawPath): HidingRule | undefined;
+}
+
+/** A file or a symlink as something else than the disk tells it. */
+export interface DescribedFile {
+  /** sha256 of the bytes, hex. */
+  readonly hash: string;
+  readonly size: number;
+  /** Of a symlink. */
+  readonly target?: RawPath | undefined;
 }
 
 /** A cache of content hashes; files are named by their path below `root`, an absolute path on the host. */

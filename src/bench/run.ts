@@ -1,0 +1,118 @@
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { build, type BuildOptions } from '../build';
+import { MbuildError, isMbuildError } from '../diagnostics/error';
+import type { Engine } from '../engine';
+import { runCommand } from '../sandbox/command';
+import { GitObjects } from './git-objects';
+
+/** What is built, and how often. */
+export type BenchPlan =
+  /** Every commit of a range, one after the other. */
+  | { readonly kind: 'git'; readonly range: string; readonly allParents: boolean }
+  /** The same context again and again: without the cache, with it, or after a line was added to a file. */
+  | { readonly kind: 'repeat'; readonly mode: 'cold' | 'warm' | 'edited'; readonly times: number; readonly file?: string | undefined };
+
+/** What one build took. */
+export interface BenchSample {
+  /** The commit's id, or `cold 1`. */
+  readonly name: string;
+  readonly build?: string | undefined;
+  readonly problem?: string | undefined;
+  readonly wallSeconds: number;
+  /** Of mbuild and of what it ran. */
+  readonly cpuSeconds: number;
+  /** Largest memory of mbuild itself up to then. */
+  readonly peakBytes: number;
+  readonly hits: number;
+  readonly misses: number;
+  readonly hitRatio: number;
+  readonly steps: readonly { readonly name: string; readonly text: string; readonly cached: boolean; readonly kept: boolean; readonly seconds: number; readonly why?: string | undefined }[];
+}
+
+export interface BenchReport {
+  readonly version: 1;
+  readonly kind: 'run';
+  readonly title: string;
+  readonly samples: readonly BenchSample[];
+}
+
+/** Really builds, and measures. @throws MbuildError GIT_FAILED; a build that fails is a sample with a `problem`. */
+export async function benchRun(directory: string, plan: BenchPlan, options: Omit<BuildOptions, 'context'>, engine: Engine, signal: AbortSignal): Promise<BenchReport> {
+  const work = mkdtempSync(path.join(tmpdir(), 'mbuild-bench-'));
+  try {
+    const samples = plan.kind === 'git' ? await buildRange(directory, work, plan, options, engine, signal) : await buildAgain(directory, work, plan, options, engine, signal);
+    return { version: 1, kind: 'run', title: plan.kind === 'git' ? plan.range : `${plan.times} × ${plan.mode}`, samples };
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+async function buildRange(directory: string, work: string, plan: Extract<BenchPlan, { kind: 'git' }>, options: Omit<BuildOptions, 'context'>, engine: Engine, signal: AbortSignal): Promise<BenchSample[]> {
+  const git = new GitObjects(directory);
+  const { prefix } = await git.place();
+  const commits = await git.commits(plan.range, plan.allParents);
+  git.close();
+  const tree = path.join(work, 'tree');
+  const samples: BenchSample[] = [];
+  for (const commit of commits) {
+    await checkOut(directory, commit.id, tree, path.join(work, 'index'));
+    samples.push(await measure(commit.id, { ...options, context: { kind: 'directory', path: path.join(tree, prefix) } }, engine, signal));
+  }
+  return samples;
+}
+
+/** Makes a folder what a checkout of the commit is; the repository's own files and index are not touched. */
+async function checkOut(directory: string, commit: string, tree: string, index: string): Promise<void> {
+  const { mkdirSync } = await import('node:fs');
+  mkdirSync(tree, { recursive: true });
+  const umask = process.umask(0o022);
+  try {
+    const { exitCode, stderr } = await runCommand('git', ['-C', directory, '--work-tree', tree, 'read-tree', '--reset', '-u', commit], { env: { GIT_INDEX_FILE: index } });
+    if (exitCode !== 0) throw new MbuildError('GIT_FAILED', `git read-tree ${commit}: ${stderr.trim()}`);
+  } finally {
+    process.umask(umask);
+  }
+}
+
+async function buildAgain(directory: string, work: string, plan: Extract<BenchPlan, { kind: 'repeat' }>, options: Omit<BuildOptions, 'context'>, engine: Engine, signal: AbortSignal): Promise<BenchSample[]> {
+  const { mode, times, file } = plan;
+  if (mode === 'edited' && file === undefined) throw new MbuildError('USAGE', 'nothing says which file is to be edited', { hint: 'name it with --edit FILE' });
+  const context = mode === 'edited' ? path.join(work, 'context') : directory;
+  if (mode === 'edited') cpSync(directory, context, { recursive: true, verbatimSymlinks: true });
+  const samples: BenchSample[] = [];
+  for (let i = 1; i <= times; i++) {
+    if (mode === 'edited' && file !== undefined) appendFileSync(path.join(context, file), `${i}\n`);
+    samples.push(await measure(`${mode} ${i}`, { ...options, noCache: mode === 'cold', context: { kind: 'directory', path: context } }, engine, signal));
+  }
+  return samples;
+}
+
+async function measure(name: string, options: BuildOptions, engine: Engine, signal: AbortSignal): Promise<BenchSample> {
+  const [wall, cpu] = [performance.now(), cpuSeconds()];
+  const cost = (): Pick<BenchSample, 'wallSeconds' | 'cpuSeconds' | 'peakBytes'> => (
+    { wallSeconds: rounded((performance.now() - wall) / 1000), cpuSeconds: rounded(cpuSeconds() - cpu), peakBytes: process.resourceUsage().maxRSS * 1024 });
+  try {
+    const { buildId, cache, steps } = await build(options, engine, { signal, events: () => undefined });
+    const { hits, misses, hitRatio } = cache;
+    return {
+      name, build: buildId, ...cost(), hits, misses, hitRatio,
+      steps: steps.map((step) => ({ name: step.name, text: step.name.replace(/^\[.*?\] /, ''), cached: step.cached, kept: step.kept ?? false, seconds: step.durationMs / 1000, why: step.missed?.join(', ') })),
+    };
+  } catch (error) {
+    if (!isMbuildError(error) || signal.aborted) throw error;
+    return { name, problem: error.message, ...cost(), hits: 0, misses: 0, hitRatio: 0, steps: [] };
+  }
+}
+
+/** CPU time of this process and of the children that it has waited for. proc_pid_stat(5), fields 14 to 17, in hundredths of a second. */
+function cpuSeconds(): number {
+  const stat = readFileSync('/proc/self/stat', 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / 100;
+}
+
+function rounded(seconds: number): number {
+  return Math.round(seconds * 1000) / 1000;
+}
