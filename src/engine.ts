@@ -12,6 +12,11 @@ import type { Registry } from './registry/registry';
 import type { RegistryOptions } from './registry/client';
 import type { FileClient, FileSource } from './registry/download-file';
 import type { ContainerSandbox } from './sandbox/sandbox';
+import { heldCapabilities } from './sandbox/capabilities';
+import { bestIsolation, type Isolation } from './sandbox/ladder';
+import { CopySnapshotter } from './snapshot/copy';
+import type { DirectorySnapshotter } from './snapshot/directory';
+import { openGround, type Ground } from './snapshot/ground';
 import { OverlaySnapshotter } from './snapshot/overlay';
 
 /** How a store is opened. */
@@ -19,13 +24,16 @@ export interface EngineOptions {
   /** The store's folder; made when it is not there, for its owner alone. */
   readonly root: string;
   readonly registry?: RegistryOptions | undefined;
+  /** How RUN is isolated and how trees are kept; chosen by what is possible here when absent. */
+  readonly isolation?: Isolation | undefined;
+  readonly snapshotter?: 'overlay' | 'copy' | undefined;
   /** Told of a cache record that cannot be read; it counts as missing. */
   readonly onCorruptRecord?: ((file: string) => void) | undefined;
 }
 
 /** The concrete services of one store. */
 export interface Engine extends ImageServices {
-  readonly snapshots: OverlaySnapshotter;
+  readonly snapshots: DirectorySnapshotter;
   readonly images: FileImageStore;
   readonly threads: Threads;
   readonly cache: CacheStore;
@@ -41,23 +49,27 @@ export interface Engine extends ImageServices {
 export function openEngine(options: EngineOptions): Engine {
   const root = path.resolve(options.root);
   makeStore(root);
+  const ground = openGround(root, () => heldCapabilities().includes('SYS_ADMIN') && (require('./sandbox/probe') as typeof import('./sandbox/probe')).probeNamespaces(root) === undefined);
+  const isolation = options.isolation ?? bestIsolation(ground.canMount);
+  const snapshots = makeSnapshotter(root, ground, isolation, options.snapshotter);
   const content = new LocalContentStore(root);
   const layers = new FileLayerIndex(root);
   const threads = new Threads();
   // A build that finds everything in its cache needs none of these.
   const registry = later<Registry>(async () => new (await import('./registry/client')).RegistryClient(options.registry));
   const files = later<FileSource & Pick<FileClient, 'close'>>(async () => new (await import('./registry/download-file')).FileClient(options.registry));
-  const sandbox = later<ContainerSandbox>(async () => new (await import('./sandbox/namespaces')).NamespaceSandbox(path.join(root, 'sandbox')));
+  const sandbox = later<ContainerSandbox>(async () => makeSandbox(isolation, path.join(root, 'sandbox')));
   return {
     root, content, layers, threads,
-    xattrs: 'trusted',
+    xattrs: ground.marks,
     images: new FileImageStore(root, content, layers),
-    snapshots: new OverlaySnapshotter(root, 'trusted'),
+    snapshots,
     cache: new FileCacheStore(root, options.onCorruptRecord),
     sandbox: sandbox.service,
     registry: registry.service,
     files: files.service,
     async close() {
+      if (snapshots instanceof CopySnapshotter) snapshots.close();
       await Promise.all([threads.close(), (await registry.made())?.close(), (await files.made())?.close()]);
     },
   };
@@ -71,6 +83,29 @@ function makeStore(root: string): void {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new MbuildError('STORE_UNUSABLE', `the store ${root} cannot be opened: ${reason}`, { cause, hint: 'choose another folder with --root or MBUILD_ROOT' });
   }
+}
+
+async function makeSandbox(isolation: Isolation | undefined, state: string): Promise<ContainerSandbox> {
+  switch (isolation) {
+    case 'namespaces': return new (await import('./sandbox/namespaces')).NamespaceSandbox(state);
+    case 'chroot': return new (await import('./sandbox/chroot')).ChrootSandbox(state);
+    case undefined: throw new MbuildError('SANDBOX_UNAVAILABLE', 'RUN needs more rights than this process has: neither can it make namespaces nor change its root', {
+      hint: '`mbuild doctor` says what would help',
+    });
+  }
+}
+
+/** @throws MbuildError STORE_UNUSABLE for a store whose layers cannot be used that way. */
+function makeSnapshotter(root: string, { marks, reason }: Ground, isolation: Isolation | undefined, pinned: EngineOptions['snapshotter']): DirectorySnapshotter {
+  const kind = pinned ?? (isolation === 'namespaces' && marks !== 'files' ? 'overlay' : 'copy');
+  const hint = 'choose another folder with --root or MBUILD_ROOT';
+  if (kind === 'overlay' && isolation === 'chroot') throw new MbuildError('USAGE', '--snapshotter=overlay cannot be had with --isolation=chroot: nothing is mounted then', { hint: 'use --snapshotter=copy' });
+  if (marks === 'trusted' && !heldCapabilities().includes('SYS_ADMIN')) {
+    throw new MbuildError('STORE_UNUSABLE', `the store ${root} was made by a process with more rights than this one has: its layers carry attributes that need CAP_SYS_ADMIN`, { hint });
+  }
+  if (kind === 'copy') return new CopySnapshotter(root, marks);
+  if (marks === 'files') throw new MbuildError('STORE_UNUSABLE', `--snapshotter=overlay cannot be had: ${reason ?? 'the file system does not allow it'}`, { hint });
+  return new OverlaySnapshotter(root, marks);
 }
 
 /** A service whose methods all return promises, loaded and made at the first call. */

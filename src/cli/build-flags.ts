@@ -11,7 +11,7 @@ export const BUILD_FLAGS = {
   attest: { kind: 'list', value: 'TYPE', unsupported: LATER, help: 'Attestations' },
   'build-arg': { kind: 'list', value: 'KEY[=VALUE]', help: 'Set a build argument; without a value it is taken from the environment' },
   'build-arg-file': { kind: 'list', value: 'FILE', help: 'Read build arguments from a file, KEY=VALUE on each line' },
-  'build-context': { kind: 'list', value: 'NAME=VALUE', help: 'A further context: a folder, docker-image://, oci-layout://, target:' },
+  'build-context': { kind: 'list', value: 'NAME=VALUE', help: 'A further context: a folder, a git or http address, docker-image://, oci-layout://, target:' },
   builder: { kind: 'string', value: 'NAME', ignored: 'there is one builder', help: "Docker's builder instance" },
   'cache-from': { kind: 'list', value: 'SOURCE', unsupported: LATER, help: 'External caches to read' },
   'cache-to': { kind: 'list', value: 'DEST', unsupported: LATER, help: 'External caches to write' },
@@ -52,6 +52,6 @@ export const BUILD_FLAGS = {
   squash: { kind: 'boolean', unsupported: LATER, help: 'Make one layer' },
   ssh: { kind: 'list', value: 'AGENT', help: 'An SSH agent for RUN --mount=type=ssh: default|ID[=SOCKET]' },
   tag: { kind: 'list', short: 't', value: 'NAME', help: 'A name for the image: [registry/]repository[:tag]' },
-  target: { kind: 'string', value: 'STAGE', help: 'The stage to build' },
+  target: { kind: 'list', value: 'STAGE', help: 'The stage to build; several are built in one run' },
   ulimit: { kind: 'list', value: 'NAME=SOFT[:HARD]', help: 'A limit of RUN' },
 } as const satisfies FlagTable;

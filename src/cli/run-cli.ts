@@ -17,7 +17,7 @@ type Request =
 const USAGE_CODE = 125;
 const FAILURE_CODE = 1;
 /** Global flags that take a value. */
-const GLOBAL_VALUES = ['--root', '--authfile', '--insecure-registry'];
+const GLOBAL_VALUES = ['--root', '--authfile', '--insecure-registry', '--isolation', '--snapshotter'];
 
 /** Runs one command line and returns its exit code. Errors are shown, never thrown. */
 export async function runCli(argv: readonly string[], host: Host): Promise<number> {

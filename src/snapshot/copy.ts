@@ -73,7 +73,8 @@ export class CopySnapshotter extends DirectorySnapshotter {
     }
     if (height === 0 && !existsSync(dir)) mkdirSync(dir, { mode: 0o755 });
     const missing = active.parent.length === 0 ? this.lowers([]) : active.parent.slice(height).map((id) => this.layerDir(id));
-    for (const layer of missing) applyLayerDirectory(toRaw(layer), toRaw(dir), this.xattrs);
+    // What was written into the layer already belongs to the tree.
+    for (const layer of [...missing, active.dir]) applyLayerDirectory(toRaw(layer), toRaw(dir), this.xattrs);
     return { dir, stock: takeStock(toRaw(dir)) };
   }
 

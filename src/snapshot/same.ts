@@ -10,6 +10,8 @@ export interface Entry {
 }
 
 const CHUNK = 256 * 1024;
+/** Times are copied as seconds in floating point, which loses what is below a microsecond. */
+const TIME_NOISE_MS = 0.01;
 
 /**
  * True when two entries are the same in all that a layer holds: type, mode, owner, mtime, size, attributes, link target, bytes.
@@ -17,7 +19,8 @@ const CHUNK = 256 * 1024;
  */
 export function isSameEntry(a: Entry, b: Entry): boolean {
   const [one, other] = [a.stats, b.stats];
-  if (one.mode !== other.mode || one.uid !== other.uid || one.gid !== other.gid || one.mtimeMs !== other.mtimeMs || one.rdev !== other.rdev) return false;
+  if (one.mode !== other.mode || one.uid !== other.uid || one.gid !== other.gid || one.rdev !== other.rdev) return false;
+  if (Math.abs(one.mtimeMs - other.mtimeMs) > TIME_NOISE_MS) return false;
   if (!one.isDirectory() && one.size !== other.size) return false;
   if (!hasSameXattrs(a.hostPath, b.hostPath)) return false;
   if (one.isSymbolicLink()) return readlinkSync(fsPath(a.hostPath), 'latin1') === readlinkSync(fsPath(b.hostPath), 'latin1');

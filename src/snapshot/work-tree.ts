@@ -109,7 +109,8 @@ class Collector {
   }
 
   #subdirectory(path: RawPath, name: RawPath, stats: Stats, before: Stock | undefined, handle: () => TreeDirectory): boolean {
-    const lives = before?.stats.isDirectory() === true && before.stats.ino === stats.ino;
+    // Inode numbers are given again, so the time of birth has to be the same too.
+    const lives = before?.stats.isDirectory() === true && before.stats.ino === stats.ino && before.stats.birthtimeMs === stats.birthtimeMs;
     let made: TreeDirectory | undefined;
     const open = (): TreeDirectory => (made ??= this.writer.makeDirectory(handle(), name, attributesOf(stats)).directory);
     if (!lives) {

@@ -6,8 +6,7 @@ import { sourceTreeOf, type SourceTree } from '../context/source-tree';
 import { MbuildError } from '../diagnostics/error';
 import type { TreeSource } from '../graph/operation';
 import { toRaw, toText, type RawPath } from '../linux/paths';
-import type { OverlayRootfs } from '../sandbox/sandbox';
-import type { ActiveSnapshot } from '../snapshot/snapshotter';
+import type { Rootfs } from '../sandbox/sandbox';
 import type { DescribedSelection, StepContext } from './step';
 
 /** A tree that a RUN has mounted. */
@@ -20,9 +19,9 @@ export interface BoundTree {
   readonly open: () => Promise<OpenBoundTree>;
 }
 
-/** A tree as an overlay whose writes go to a directory that is thrown away. */
+/** A tree whose writes are thrown away: an overlay over it, or a copy of it. */
 export interface OpenBoundTree {
-  readonly rootfs: OverlayRootfs;
+  readonly rootfs: Rootfs;
   /** What of it is mounted: `/`-rooted, without symlinks. */
   readonly subpath: RawPath;
   readonly isDirectory: boolean;
@@ -47,7 +46,7 @@ async function bindStage(from: Exclude<TreeSource, { kind: 'context' }>, source:
     manifest: part?.manifest,
     open: async () => {
       const active = services.snapshots.prepare(tree.stack);
-      return { rootfs: overlayOf(active, context), subpath: entry.path, isDirectory: entry.stats.isDirectory(), close: () => services.snapshots.discard(active) };
+      return { rootfs: services.snapshots.rootfs(active), subpath: entry.path, isDirectory: entry.stats.isDirectory(), close: () => services.snapshots.discard(active) };
     },
   };
 }
@@ -72,7 +71,8 @@ async function bindContext(tree: SourceTree, source: string, context: StepContex
         const input = { kind: 'selection' as const, selection, ownership: tree.ownership, unpack: false };
         const { runCopy } = await import('./copy');
         await runCopy({ inputs: [input], dest: '/' }, { parent: snapshots.view([]), dir: toRaw(copy.dir), xattrs }, { threads, signal: context.scope.signal });
-        return { rootfs: { ...overlayOf(writes, context), lowers: [copy.dir] }, subpath: entry.path, isDirectory: entry.stats.isDirectory(), close };
+        const rootfs = snapshots.rootfs(writes);
+        return { rootfs: rootfs.kind === 'overlay' ? { ...rootfs, lowers: [copy.dir] } : { kind: 'directory', path: copy.dir }, subpath: entry.path, isDirectory: entry.stats.isDirectory(), close };
       } catch (error) {
         close();
         throw error;
@@ -85,12 +85,6 @@ async function digestPart(tree: SourceTree, source: string, context: StepContext
   const selection = selectSources(tree, [source], { parents: true });
   const { digest, entries } = await digestSelection(selection, tree, context.services.threads);
   return { selection, digest, manifest: [digest, async () => manifestOf(digest, await entries(), selection, tree, source)] };
-}
-
-function overlayOf(active: ActiveSnapshot, context: StepContext): OverlayRootfs {
-  const rootfs = context.services.snapshots.rootfs(active);
-  if (rootfs.kind === 'overlay') return rootfs;
-  throw new MbuildError('UNSUPPORTED', 'mounting a stage or the context needs overlay file systems, which are not to be had here');
 }
 
 function titleOf(from: Exclude<TreeSource, { kind: 'context' }>): string {

@@ -32,6 +32,7 @@ const NUMBERS = {
   mkdirat: [258, 34],
   mknodat: [259, 33],
   fchownat: [260, 54],
+  unlinkat: [263, 35],
   symlinkat: [266, 36],
   fchmodat: [268, 53],
   unshare: [272, 97],

@@ -1,0 +1,94 @@
+import { spawnSync } from 'node:child_process';
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import path from 'node:path';
+import { getSystemErrorName } from 'node:util';
+import { toRaw } from '../linux/paths';
+import { sealedFile } from '../linux/sealed-file';
+import { heldCapabilities } from './capabilities';
+import { interpreterFile, type Arch } from './init/interpreter';
+import { assemble, type Op } from './init/program';
+import { AT_FDCWD, CLONE, MS, SIGCHLD } from './init/syscalls';
+
+/** Whether something can be done here: `undefined`, or what failed and how. */
+export type Obstacle = { readonly what: string; readonly errno: string } | undefined;
+
+/** Makes the namespaces of a step and mounts in them, as this process is. */
+export function probeNamespaces(state: string): Obstacle {
+  return probeIn(state, (dir) => inChild(CLONE.NEWNS | CLONE.NEWPID | CLONE.NEWIPC | CLONE.NEWUTS, [
+    { what: 'make mounts private', call: 'mount', args: [{ text: 'none' }, { text: '/' }, 0, MS.REC | MS.PRIVATE, 0] },
+    { what: 'mount proc', call: 'mount', args: [{ text: 'proc' }, { path: dir }, { text: 'proc' }, MS.NOSUID | MS.NODEV | MS.NOEXEC, 0] },
+    { what: 'mount tmpfs', call: 'mount', args: [{ text: 'tmpfs' }, { path: dir }, { text: 'tmpfs' }, MS.NOSUID | MS.NODEV, 0] },
+  ]));
+}
+
+/** Mounts an overlay whose directories are in a folder, and deletes a name in it. */
+export function probeOverlay(state: string, options: string): Obstacle {
+  return probeIn(state, (dir) => {
+    for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(path.join(dir, name));
+    mkdirSync(path.join(dir, 'lower', 'gone'));
+    const data = `lowerdir=lower,upperdir=upper,workdir=work${options === '' ? '' : `,${options}`}`;
+    return inChild(CLONE.NEWNS, [
+      { what: 'make mounts private', call: 'mount', args: [{ text: 'none' }, { text: '/' }, 0, MS.REC | MS.PRIVATE, 0] },
+      { what: 'enter the folder', call: 'chdir', args: [{ path: dir }] },
+      { what: 'mount overlay', call: 'mount', args: [{ text: 'overlay' }, { text: 'merged' }, { text: 'overlay' }, 0, { text: data }] },
+      { what: 'delete in the overlay', call: 'unlinkat', args: [AT_FDCWD, { text: 'merged/gone' }, AT_REMOVEDIR] },
+    ]);
+  });
+}
+
+/** Makes a user namespace. */
+export function probeUserNamespace(state: string): Obstacle {
+  return probeIn(state, () => inChild(CLONE.NEWUSER, []));
+}
+
+/** Changes the root. */
+export function probeChroot(state: string): Obstacle {
+  return probeIn(state, (dir) => inChild(0, [{ what: 'change the root', call: 'chroot', args: [{ path: dir }] }]));
+}
+
+/** True when this process may do what root may. */
+export function holds(...names: readonly ReturnType<typeof heldCapabilities>[number][]): boolean {
+  const held = heldCapabilities();
+  return names.every((name) => held.includes(name));
+}
+
+const AT_REMOVEDIR = 0x200;
+
+function inChild(flags: number, ops: readonly Op[]): Op[] {
+  return [
+    { what: 'make namespaces', call: 'clone', args: [flags | SIGCHLD, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
+    { what: 'wait', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, 0] },
+    { what: 'end', call: 'exit_group', args: [0] },
+    { what: 'report', label: 'fail', call: 'write', args: [1, 0x10000000, 16], onError: 'next' },
+    { what: 'end', call: 'exit_group', args: [125] },
+    { what: 'begin', label: 'child', call: 'umask', args: [0o22] },
+    ...ops,
+    { what: 'end', call: 'exit_group', args: [0] },
+  ];
+}
+
+/** Runs a program of init's to its end, with a folder of its own. */
+function probeIn(state: string, program: (dir: string) => readonly Op[]): Obstacle {
+  if (process.arch !== 'x64' && process.arch !== 'arm64') return { what: `run on ${process.arch}`, errno: 'ENOSYS' };
+  const dir = mkdtempSync(path.join(state, 'probe-'));
+  try {
+    return run(program(toRaw(dir)), process.arch, dir);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+function run(ops: readonly Op[], arch: Arch, dir: string): Obstacle {
+  const { image, opAt } = assemble(ops, arch);
+  const init = sealedFile('mbuild-probe', interpreterFile(arch));
+  const program = openSync(path.join(dir, 'program'), 'wx+', 0o600);
+  try {
+    writeSync(program, image);
+    const { stdout } = spawnSync(`/proc/self/fd/${init}`, [], { stdio: ['ignore', 'pipe', 'ignore', program], env: {} });
+    if (stdout.length < 16) return undefined;
+    return { what: opAt(stdout.readBigUInt64LE(0))?.what ?? 'run', errno: getSystemErrorName(Number(stdout.readBigInt64LE(8))) };
+  } finally {
+    closeSync(program);
+    closeSync(init);
+  }
+}
