@@ -70,7 +70,9 @@ export function parseIgnoreFile(file: SourceFile): IgnoreRules {
  */
 export function ignoreRulesOf(patterns: readonly string[]): IgnoreRules {
   const written = patterns.map((pattern) => pattern.trim()).filter((pattern) => pattern !== '');
-  return new OrderedRules(written.map((pattern) => compile(pattern, 0, (message, hint) => new MbuildError('DOCKERFILE_SYNTAX', message, { hint }))));
+  const rules = written.map((pattern) => compile(pattern, 0, (message, hint) => new MbuildError('DOCKERFILE_SYNTAX', message, { hint })));
+  // Only an ignore file takes the slash off the front of a pattern; with it, no path matches.
+  return new OrderedRules(rules.filter(({ pattern }) => !/^(?:!\s*)?\//.test(pattern)));
 }
 
 function compile(pattern: string, line: number, failure: (message: string, hint?: string) => MbuildError): CompiledRule {

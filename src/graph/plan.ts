@@ -6,7 +6,7 @@ import { stringFlag } from '../dockerfile/flags';
 import type { Dockerfile, Instruction, Stage } from '../dockerfile/instruction';
 import { parseTrigger } from '../dockerfile/parse';
 import { splitEnv } from '../oci/env';
-import type { ContainerConfig } from '../oci/image';
+import type { ContainerConfig, ImageConfig } from '../oci/image';
 import { formatPlatform, parsePlatform, type Platform } from '../oci/platform';
 import { familiarName, parseReference } from '../oci/reference';
 import type { NetworkMode } from '../sandbox/sandbox';
@@ -63,10 +63,20 @@ class Planner {
 
   async plan(): Promise<Graph> {
     const target = targetStage(this.dockerfile, this.options.target);
+    for (const stage of this.dockerfile.stages) this.#checkBase(stage);
     this.#fetchImagesAhead(target);
     const plan = await this.#stage(target);
     const labelled = { ...plan, config: withLabels(plan.config, this.options.labels) };
     return { stages: [...[...this.#planned.values()].filter((stage) => stage !== plan), labelled], target: labelled };
+  }
+
+  /** What stands behind FROM must be a name, also in stages that are not needed. */
+  #checkBase(stage: Stage): void {
+    const { name } = this.#from(stage);
+    if (namedStage(this.dockerfile, name, stage.index) !== undefined || this.#contextNamed(name) !== undefined || parseReference(name) !== undefined) return;
+    throw new MbuildError('REFERENCE_INVALID', `${name} is no name of an image`, {
+      file: this.dockerfile.file, range: stage.from.range, hint: 'a name is [REGISTRY/]REPOSITORY[:TAG][@DIGEST], the repository in lower case',
+    });
   }
 
   /** Starts looking up every image that a needed stage names; what fails is thrown where the stage is planned. */
@@ -115,7 +125,7 @@ class Planner {
     if (files !== undefined) state = withFiles(state, files, stage, scope);
     for (const instruction of instructions) state = await planInstruction(instruction, state, scope);
     return {
-      index: stage.index, name: stage.name ?? `stage-${stage.index}`, platform: isStage ? base.platform : platform, base: stageBase,
+      index: stage.index, name: stage.name ?? `stage-${stage.index}`, platform: isStage ? base.platform : base === undefined ? this.options.platform : platformOf(base.config), base: stageBase,
       steps: state.steps, history: state.history, config: writtenConfig(state.config), author: state.author, scope: { env: state.env, args: state.args },
     };
   }
@@ -169,6 +179,7 @@ class Planner {
     const found = namedStage(this.dockerfile, name, this.dockerfile.stages.length) ?? this.#numberedStage(name);
     if (found === undefined) {
       const named = this.#contextNamed(name);
+      if (named === undefined && name === 'scratch') return { kind: 'stage', stage: emptyStage(this.options.platform) };
       return named === undefined ? { kind: 'image', image: await this.#image(name, this.options.platform, range) } : this.#contextTree(named, range);
     }
     if (found.index === stage.index) throw new MbuildError('CIRCULAR_STAGES', `stage ${title(stage)} copies from itself`, { file: this.dockerfile.file, range });
@@ -238,6 +249,16 @@ class StepNames {
     const digits = String(this.#total).length;
     return `[${this.#prefix}${String(++this.#index).padStart(digits)}/${this.#total}] ${stepDisplay(text)}`;
   }
+}
+
+/** The platform of an image is what its config says, whatever was asked for. */
+function platformOf({ os, architecture, variant, 'os.version': osVersion, 'os.features': osFeatures }: ImageConfig): Platform {
+  return { os, architecture, variant, 'os.version': osVersion, 'os.features': osFeatures };
+}
+
+/** `scratch` as a tree that is copied from. */
+function emptyStage(platform: Platform): StagePlan {
+  return { index: -1, name: 'scratch', platform, base: { kind: 'scratch' }, steps: [], history: [], config: SCRATCH_CONFIG, scope: { env: new Map(), args: [] } };
 }
 
 function targetStage(dockerfile: Dockerfile, target: string | undefined): Stage {

@@ -1,0 +1,114 @@
+import { parseDockerfile } from '../../src/dockerfile/parse';
+import type { BaseImage, Graph, Step } from '../../src/graph/graph';
+import { planGraph, type PlanOptions } from '../../src/graph/plan';
+import { digestOf } from '../../src/oci/digest';
+import type { ContainerConfig } from '../../src/oci/image';
+
+const AMD64 = { os: 'linux', architecture: 'amd64' };
+
+/** Plans a Dockerfile over images that have the given config and nothing in them. */
+function plan(lines: readonly string[], options: Partial<PlanOptions> & { readonly base?: ContainerConfig } = {}): Promise<Graph> {
+  const { base, ...given } = options;
+  const image = (name: string): BaseImage => ({
+    name, config: { ...AMD64, config: base ?? {}, rootfs: { type: 'layers', diff_ids: [] } }, descriptor: { mediaType: '', digest: digestOf(''), size: 0 }, stack: () => Promise.resolve([]),
+  });
+  return planGraph(parseDockerfile({ name: 'Dockerfile', text: [...lines, ''].join('\n') }), {
+    platform: AMD64, buildPlatform: AMD64, buildArgs: {}, labels: {}, network: 'none', allowInsecure: false, contexts: [],
+    findImage: (name) => Promise.resolve(image(name)), warn: () => undefined, ...given,
+  });
+}
+
+async function configOf(lines: readonly string[], base?: ContainerConfig): Promise<ContainerConfig> {
+  return (await plan(lines, base === undefined ? {} : { base })).target.config;
+}
+
+async function historyOf(...lines: readonly string[]): Promise<string[]> {
+  return (await plan(lines)).target.history.map((item) => item.createdBy);
+}
+
+async function stepsOf(...lines: readonly string[]): Promise<readonly Step[]> {
+  return (await plan(lines)).target.steps;
+}
+
+describe('the config of an image', () => {
+  it('holds nothing that is empty, and no members of Docker\'s containers', async () => {
+    const docker = { Hostname: '', AttachStdin: false, Image: '', Labels: null, Entrypoint: null, Cmd: ['sh'], Env: ['PATH=/bin'] } as unknown as ContainerConfig;
+    expect(await configOf(['FROM a'], docker)).toEqual({ Env: ['PATH=/bin'], Cmd: ['sh'] });
+    expect(await configOf(['FROM a', 'CMD []', 'ENTRYPOINT []'], docker)).toEqual({ Env: ['PATH=/bin'], ArgsEscaped: true });
+  });
+
+  it('has a PATH in any case, and a working directory where there was no image', async () => {
+    const Env = [expect.stringMatching(/^PATH=.*\/bin/)];
+    expect(await configOf(['FROM scratch'])).toEqual({ Env, WorkingDir: '/' });
+    expect(await configOf(['FROM a'])).toEqual({ Env });
+  });
+
+  it.each([
+    ['/app/', '/app/'], ['//a/./b', '//a/./b'], ['rel/', '/w/rel'], ['..', '/'], ['$nothing', '/w'],
+  ])('has WORKDIR %s behind WORKDIR /w as %s', async (written, kept) => {
+    expect((await configOf(['FROM a', 'WORKDIR /w', `WORKDIR ${written}`])).WorkingDir).toBe(kept);
+  });
+
+  it('is for the platform of the build where the base is scratch, for that of the image otherwise', async () => {
+    expect((await plan(['FROM --platform=linux/arm64 scratch'])).target.platform).toMatchObject(AMD64);
+    expect((await plan(['FROM --platform=linux/arm64 a'])).target.platform).toMatchObject(AMD64);
+  });
+});
+
+describe('the history of an image', () => {
+  it('has the ports in the order of their words', async () => {
+    expect(await historyOf('FROM a', 'ENV p="80 443/udp"', 'EXPOSE 9 $p 8000-8001')).toEqual(['ENV p=80 443/udp', 'EXPOSE [80/tcp 443/udp 8000/tcp 8001/tcp 9/tcp]']);
+  });
+
+  it('shows heredocs by their names', async () => {
+    expect(await historyOf('FROM a', 'ARG f=x', 'COPY <<"one" <<-two "$f" /d/', 'one', '\ttwo')).toEqual(['ARG f=x', 'COPY <<one <<two x /d/ # buildkit']);
+  });
+
+  it('shows a script with an interpreter line as what the shell executes', async () => {
+    expect(await historyOf('FROM a', 'RUN <<EOF', '#!/bin/awk', 'EOF')).toEqual(['RUN /bin/sh -c /dev/pipes/EOF # buildkit']);
+  });
+});
+
+describe('COPY', () => {
+  it('takes an owner or mode that is empty after expansion for none', async () => {
+    expect((await stepsOf('FROM a', 'COPY --chown=$no --chmod=${no} a /b'))[0]?.operation).toMatchObject({ chown: undefined, chmod: undefined });
+  });
+
+  it('expands nothing in --exclude', async () => {
+    expect((await stepsOf('FROM a', 'ARG e=x', 'COPY --exclude=$e . /b'))[0]?.operation).toMatchObject({ exclude: ['$e'] });
+  });
+
+  it('copies from scratch, which is empty', async () => {
+    expect((await stepsOf('FROM a', 'COPY --from=scratch / /b'))[0]?.operation).toMatchObject({ from: { kind: 'stage', stage: { steps: [], base: { kind: 'scratch' } } } });
+  });
+});
+
+describe('RUN', () => {
+  it.each([
+    [['--mount=target=/m', '--mount=type=ssh'], '/run/buildkit/ssh_agent.0'],
+    [['--mount=type=ssh,target=/s', '--mount=type=ssh,id=b'], '/s'],
+  ])('with %j is told where the first SSH agent is', async (flags, place) => {
+    const [step] = await stepsOf('FROM a', `RUN ${flags.join(' ')} x`);
+    expect(step?.operation.kind === 'run' && step.operation.env).toContain(`SSH_AUTH_SOCK=${place}`);
+  });
+
+  it('keeps an SSH_AUTH_SOCK that ENV has set', async () => {
+    const [step] = await stepsOf('FROM a', 'ENV SSH_AUTH_SOCK=/mine', 'RUN --mount=type=ssh x');
+    expect(step?.operation.kind === 'run' && step.operation.env.slice(1)).toEqual(['SSH_AUTH_SOCK=/mine']);
+  });
+});
+
+describe('what names no stage and no image', () => {
+  it.each([
+    ['a stage of --target by its number', ['FROM a'], { target: '0' }, 'UNKNOWN_STAGE'],
+    ['a stage of a mount by its number', ['FROM a', 'FROM b', 'RUN --mount=from=0,target=/m x'], {}, 'UNKNOWN_STAGE'],
+    ['a base in upper case, in a stage that is not needed', ['FROM x/UPPER AS unused', 'FROM a'], {}, 'REFERENCE_INVALID'],
+    ['an empty base, in a stage that is not needed', ['FROM $nothing AS unused', 'FROM a'], {}, 'DOCKERFILE_SEMANTIC'],
+  ])('is refused: %s', async (_what, lines, options, code) => {
+    await expect(plan(lines, options)).rejects.toMatchObject({ code });
+  });
+
+  it('is accepted where it is a named context', async () => {
+    await expect(plan(['FROM Files AS x'], { contexts: ['Files'] })).resolves.toMatchObject({ target: { name: 'x' } });
+  });
+});
