@@ -4,26 +4,25 @@ import { openContext, type OpenedContext } from './context/open';
 import { MbuildError, type Diagnostic } from './diagnostics/error';
 import type { Engine } from './engine';
 import type { Graph } from './graph/graph';
-import { planGraph, type PlanOptions } from './graph/plan';
+import { planTargets, type PlanOptions, type PlanTarget } from './graph/plan';
 import type { BuildRecord } from './history/build-record';
 import { causeText } from './history/cause';
 import { BuildJournal } from './history/journal';
 import { assembleImage } from './images/assemble';
-import type { Image } from './images/image-store';
 import { Lease } from './images/lease';
 import { imageConfig } from './build/image';
-import type { BuildOptions, BuildResult } from './build/options';
+import type { BuildOptions, BuildResult, BuiltImage } from './build/options';
 import { findBase, solveOptions } from './build/inputs';
 import { NamedContexts } from './build/named-contexts';
 import { buildRemote, contextFetcher } from './build/remote';
-import { exportImage, wantsImage, wantsStore } from './build/outputs';
+import { exportImages, wantsImage, wantsStore, type MadeImage } from './build/outputs';
 import { toText } from './linux/paths';
 import { formatPlatform, hostPlatform } from './oci/platform';
 import { formatReference, parseReference } from './oci/reference';
 import { vertexIds, withRow, type BuildScope, type VertexId } from './progress/events';
 import { solve, type Solution, type SolverServices } from './solver/solver';
 
-export type { BuildOptions, BuildResult, OutputSpec, SecretSource, StepResult } from './build/options';
+export type { BuildOptions, BuildResult, BuiltImage, OutputSpec, SecretSource, StepResult } from './build/options';
 export type { ContextSource } from './context/open';
 export type { CompressionSpec } from './output/exporter';
 
@@ -33,6 +32,7 @@ export type { CompressionSpec } from './output/exporter';
  */
 export async function build(options: BuildOptions, engine: Engine, scope: BuildScope): Promise<BuildResult> {
   const names = fullNames(options.tags ?? []);
+  const wanted = wantedImages(options, names);
   const newVertex = vertexIds();
   const warnings: Diagnostic[] = [];
   const lease = new Lease(engine.root);
@@ -51,16 +51,19 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
   } };
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
-    const graph = await plan(dockerfile, options, contexts, findBase(options, engine, newVertex, watched), watched);
+    const graph = await plan(dockerfile, options, wanted, contexts, findBase(options, engine, newVertex, watched), watched);
     const { buildWarnings } = await import('./build/warnings');
     for (const diagnostic of buildWarnings(dockerfile, graph, options, context)) watched.events({ kind: 'warning', diagnostic });
     journal.begin(graph, dockerfile);
     const solution = await solve(graph, servicesOf(engine, lease), solveOptions(options, { context, contexts, remote }, journal), newVertex, watched);
-    const image = await recordImage(graph, solution, options, names, engine, newVertex, watched);
-    const descriptor = await exportImage(image, names, options, engine, newVertex, watched);
-    const imageId = wantsImage(options) ? image.id : undefined;
-    const record = await journal.finish({ result: { imageId, digest: descriptor.digest, names } });
-    return { buildId: record.id, imageId, descriptor, names, steps: await stepResults(graph, solution, record), cache: record.cache, warnings };
+    const made = await recordImages(graph, solution, options, wanted, engine, newVertex, watched);
+    const descriptors = await exportImages(made, options, engine, newVertex, watched);
+    const images = made.map(({ image, ...rest }, i): BuiltImage => ({ target: rest.target, platform: rest.platform, imageId: image.id, descriptor: descriptors[i] ?? image.descriptor, names: rest.names }));
+    const [first] = images;
+    if (first === undefined) throw new MbuildError('INTERNAL', 'a build without a target');
+    const imageId = wantsImage(options) ? first.imageId : undefined;
+    const record = await journal.finish({ result: { imageId, digest: first.descriptor.digest, names } });
+    return { buildId: record.id, imageId, descriptor: first.descriptor, names, images, steps: await stepResults(graph, solution, record), cache: record.cache, warnings };
   } catch (error) {
     await journal.finish({ error });
     throw error;
@@ -87,24 +90,47 @@ function fullNames(tags: readonly string[]): string[] {
   });
 }
 
-async function plan(dockerfile: Dockerfile, options: BuildOptions, contexts: NamedContexts, findImage: PlanOptions['findImage'], scope: BuildScope): Promise<Graph> {
-  const platform = options.platforms?.[0] ?? hostPlatform();
-  return planGraph(dockerfile, {
-    target: options.target, platform, buildPlatform: hostPlatform(), buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
+/** One image that a build is to make. */
+interface WantedImage extends PlanTarget {
+  readonly names: readonly string[];
+  readonly group: number | undefined;
+}
+
+/** Every target for every platform. @throws MbuildError USAGE for names that cannot be told apart. */
+function wantedImages(options: BuildOptions, names: readonly string[]): WantedImage[] {
+  const targets = options.targets !== undefined && options.targets.length > 0 ? options.targets : [options.target];
+  const platforms = [...new Map((options.platforms ?? []).map((platform) => [formatPlatform(platform), platform])).values()];
+  if (targets.length > 1 && names.length > 0 && names.length !== targets.length) {
+    throw new MbuildError('USAGE', `${targets.length} targets have ${names.length} names`, { hint: 'give one --tag for each --target, in the same order, or none' });
+  }
+  return targets.flatMap((target, i) => (platforms.length > 0 ? platforms : [hostPlatform()]).map((platform): WantedImage => ({
+    target, platform, names: targets.length > 1 ? names.slice(i, i + 1) : names, group: platforms.length > 1 ? i : undefined,
+  })));
+}
+
+async function plan(dockerfile: Dockerfile, options: BuildOptions, wanted: readonly WantedImage[], contexts: NamedContexts, findImage: PlanOptions['findImage'], scope: BuildScope): Promise<Graph> {
+  return planTargets(dockerfile, {
+    buildPlatform: hostPlatform(), buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
     network: options.network === 'none' ? 'none' : 'host', allowInsecure: options.allow?.includes('security.insecure') === true,
     contexts: Object.keys(options.contexts ?? {}), namedContext: (name, wanted) => contexts.plan(name, wanted, findImage), findImage,
     warn: (diagnostic) => scope.events({ kind: 'warning', diagnostic }),
-  });
+  }, wanted);
 }
 
-/** The image of the target, recorded in the store; it has its names there if the store is where it was asked for. */
-async function recordImage(graph: Graph, solution: Solution, options: BuildOptions, names: readonly string[], engine: Engine, newVertex: () => VertexId, scope: BuildScope): Promise<Image> {
+/** The images of the targets, recorded in the store; they have their names there if the store is where they were asked for. */
+async function recordImages(graph: Graph, solution: Solution, options: BuildOptions, wanted: readonly WantedImage[], engine: Engine, newVertex: () => VertexId, scope: BuildScope): Promise<MadeImage[]> {
   return withRow('exporting to image', newVertex(), scope, async (id) => {
-    const config = await imageConfig(graph.target, solution, options.sourceDateEpoch);
-    const image = assembleImage({ config, names: wantsStore(options) ? names : [], annotations: options.annotations, format: options.format }, engine);
-    scope.events({ kind: 'note', id, text: `writing image ${image.id} done` });
-    if (wantsStore(options)) for (const name of names) scope.events({ kind: 'note', id, text: `naming to ${name} done` });
-    return image;
+    const made: MadeImage[] = [];
+    for (const [i, { target, platform, names, group }] of wanted.entries()) {
+      const stage = graph.targets[i];
+      if (stage === undefined) throw new MbuildError('INTERNAL', 'a target was not planned');
+      const config = await imageConfig(stage, solution, options.sourceDateEpoch);
+      const image = assembleImage({ config, names: wantsStore(options) ? names : [], annotations: options.annotations, format: options.format }, engine);
+      scope.events({ kind: 'note', id, text: `writing image ${image.id} done` });
+      if (wantsStore(options)) for (const name of names) scope.events({ kind: 'note', id, text: `naming to ${name} done` });
+      made.push({ image, names, target, platform: formatPlatform(platform), group });
+    }
+    return made;
   });
 }
 

@@ -9,7 +9,8 @@ const COMMENT = 'buildkit.dockerfile.v0';
 export async function imageConfig(stage: StagePlan, solution: Solution, sourceDateEpoch: number | undefined): Promise<ImageConfig> {
   const epoch = sourceDateEpoch === undefined ? undefined : new Date(sourceDateEpoch * 1000).toISOString();
   const history = await historyOf(stage, solution, epoch);
-  const layers = await solution.tree.layers;
+  const layers = await solution.trees.get(stage.index)?.layers;
+  if (layers === undefined) throw new Error(`the stage ${stage.name} was not solved`);
   return {
     architecture: stage.platform.architecture, os: stage.platform.os, variant: stage.platform.variant,
     author: stage.author, created: epoch ?? history.at(-1)?.created ?? NEVER, config: stage.config,

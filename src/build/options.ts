@@ -22,11 +22,15 @@ export interface BuildOptions {
   /** The Dockerfile: a path (relative ones are taken from the context's directory when they are found there), or its text. */
   readonly dockerfile?: DockerfileSource | undefined;
   readonly ignoreFile?: string | undefined;
+  /** Names of the image; with several targets as many, in the same order, or none. */
   readonly tags?: readonly string[] | undefined;
   readonly buildArgs?: Readonly<Record<string, string>> | undefined;
   /** `HTTP_PROXY` and the like, for every step; in no key and no history. */
   readonly proxies?: Readonly<Record<string, string>> | undefined;
   readonly target?: string | undefined;
+  /** Several targets: each is built, in one run, and what they share once. The first is `target`. */
+  readonly targets?: readonly string[] | undefined;
+  /** Of several platforms each target is built for all; where images leave, an index has their name. */
   readonly platforms?: readonly Platform[] | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly annotations?: Readonly<Record<string, string>> | undefined;
@@ -75,6 +79,17 @@ export interface StepResult {
   readonly layer?: { readonly diffId: string; readonly size: number } | undefined;
 }
 
+/** One image of a build. */
+export interface BuiltImage {
+  /** As it was asked for. */
+  readonly target: string | undefined;
+  /** `os/architecture[/variant]` */
+  readonly platform: string;
+  readonly imageId: Digest;
+  readonly descriptor: Descriptor;
+  readonly names: readonly string[];
+}
+
 /** What a build made. */
 export interface BuildResult {
   /** Names the build's record: `mbuild explain`, `mbuild logs`. */
@@ -85,6 +100,8 @@ export interface BuildResult {
   readonly imageId: Digest | undefined;
   readonly descriptor: Descriptor;
   readonly names: readonly string[];
+  /** Each image that was made, by target and platform; `imageId`, `descriptor` and `names` tell of the first, or of its index. */
+  readonly images: readonly BuiltImage[];
   readonly steps: readonly StepResult[];
   readonly warnings: readonly Diagnostic[];
 }

@@ -1,9 +1,10 @@
+import path from 'node:path';
 import type { BuildOptions, OutputSpec } from './options';
 import type { Engine } from '../engine';
 import type { Image } from '../images/image-store';
 import type { Descriptor } from '../oci/image';
 import { formatReference, parseReference } from '../oci/reference';
-import type { Exporter } from '../output/exporter';
+import type { Exported, Exporter, Outgoing } from '../output/exporter';
 import { withRow, type BuildScope, type VertexId } from '../progress/events';
 
 /** Whether the image is to have its names in the store: without `--output`, and with `type=image`. */
@@ -16,20 +17,62 @@ export function wantsImage({ outputs = [] }: BuildOptions): boolean {
   return outputs.length === 0 || outputs.some(({ type }) => type !== 'tar' && type !== 'local');
 }
 
-/** Takes the image to each place that was asked for; returns the manifest as it left, or the store's. */
-export async function exportImage(image: Image, names: readonly string[], options: BuildOptions, engine: Engine, newVertex: () => VertexId, scope: BuildScope): Promise<Descriptor> {
-  let descriptor = image.descriptor;
+/** An image that was made, and what it is among those of its build. */
+export interface MadeImage {
+  readonly image: Image;
+  readonly names: readonly string[];
+  readonly target: string | undefined;
+  readonly platform: string;
+  /** Images of one target for several platforms have the same number. */
+  readonly group: number | undefined;
+}
+
+/** Takes the images to each place that was asked for; returns the manifests as they left, or the store's: the index where there is one. */
+export async function exportImages(made: readonly MadeImage[], options: BuildOptions, engine: Engine, newVertex: () => VertexId, scope: BuildScope): Promise<readonly Descriptor[]> {
+  let descriptors = made.map(({ image }) => image.descriptor);
   for (const output of options.outputs ?? []) {
-    const own = 'names' in output && output.names.length > 0 ? output.names.map(fullName) : names;
-    if (output.type === 'image') for (const name of own) if (!names.includes(name)) engine.images.tag(image.id, name);
+    const outgoing = made.map((one): Outgoing => ({ image: one.image, names: namesFor(one, output, options), group: one.group }));
+    if (output.type === 'image') nameInStore(made, outgoing, engine);
     if (output.type === 'image' && !output.push) continue;
-    const exported = await withRow(titleOf(output), newVertex(), scope, async (id) => (await exporterOf(output, engine, (text) => scope.events({ kind: 'note', id, text })))?.export([{ image, names: own }], id, scope));
-    if (output.type === 'daemon') continue;
-    descriptor = exported?.descriptors[0] ?? descriptor;
-    if (output.type === 'image') for (const name of own) engine.images.addDigest(image.id, name, descriptor.digest);
+    const exported = await withRow(titleOf(output), newVertex(), scope, async (id) => {
+      if (output.type === 'local' && made.length > 1) return exportFolders(output.dest, made, engine, id, scope);
+      return (await exporterOf(output, engine, (text) => scope.events({ kind: 'note', id, text })))?.export(outgoing, id, scope);
+    });
+    if (output.type === 'daemon' || exported === undefined) continue;
+    const groups = [...new Set(made.flatMap(({ group }) => group ?? []))];
+    descriptors = descriptors.map((descriptor, i) => {
+      const group = made[i]?.group;
+      return (group === undefined ? undefined : exported.indexes?.[groups.indexOf(group)]) ?? exported.descriptors[i] ?? descriptor;
+    });
+    if (output.type === 'image') outgoing.forEach(({ image, names }, i) => names.forEach((name) => engine.images.addDigest(image.id, name, (descriptors[i] ?? image.descriptor).digest)));
   }
-  if (!wantsStore(options) && image.names.length === 0) engine.images.remove(image.id);
-  return descriptor;
+  for (const { image } of made) if (!wantsStore(options) && image.names.length === 0) engine.images.remove(image.id);
+  return descriptors;
+}
+
+/** An output's own names stand for those of the build, unless several targets have one each. */
+function namesFor({ names }: MadeImage, output: OutputSpec, options: BuildOptions): readonly string[] {
+  return 'names' in output && output.names.length > 0 && (options.targets ?? []).length < 2 ? output.names.map(fullName) : names;
+}
+
+function nameInStore(made: readonly MadeImage[], outgoing: readonly Outgoing[], engine: Engine): void {
+  outgoing.forEach(({ image, names, group }, i) => {
+    const further = names.filter((name) => made[i]?.names.includes(name) !== true);
+    // Naming one image anew takes the name from those of other platforms.
+    if (group === undefined) for (const name of further) engine.images.tag(image.id, name);
+    else engine.images.put(image, further);
+  });
+}
+
+/** Files of several images: a folder for each, named as BuildKit names those of platforms. */
+async function exportFolders(dest: string, made: readonly MadeImage[], engine: Engine, id: VertexId, scope: BuildScope): Promise<Exported> {
+  const { localExporter } = await import('../output/local');
+  const isForTargets = new Set(made.map(({ target }) => target)).size > 1;
+  for (const { image, names, target, platform, group } of made) {
+    const parts = [...(isForTargets && target !== undefined ? [target] : []), ...(group === undefined ? [] : [platform.replaceAll('/', '_')])];
+    await localExporter(path.join(dest, ...parts), engine).export([{ image, names }], id, scope);
+  }
+  return { descriptors: [] };
 }
 
 function titleOf(output: OutputSpec): string {

@@ -47,6 +47,7 @@ export type StageBase =
 
 /** A stage, planned: what is done to the tree, and the config that comes out. */
 export interface StagePlan {
+  /** Unique in the graph. */
   readonly index: number;
   /** The name behind AS, else `stage-N`. */
   readonly name: string;
@@ -68,9 +69,12 @@ export interface StageScope {
   readonly args: readonly string[];
 }
 
-/** The part of a Dockerfile that one target needs. */
+/** The part of a Dockerfile that its targets need. */
 export interface Graph {
   /** Stages before those that use them; unreachable ones are not here. */
   readonly stages: readonly StagePlan[];
+  /** What was asked for first. */
   readonly target: StagePlan;
+  /** All that was asked for, in that order. */
+  readonly targets: readonly StagePlan[];
 }

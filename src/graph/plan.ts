@@ -43,7 +43,37 @@ export interface PlanOptions {
  * @throws MbuildError UNKNOWN_STAGE, CIRCULAR_STAGES, DOCKERFILE_SEMANTIC, and what `findImage` throws, placed at their line.
  */
 export async function planGraph(dockerfile: Dockerfile, options: PlanOptions): Promise<Graph> {
-  return new Planner(dockerfile, options).plan();
+  return planTargets(dockerfile, options, [options]);
+}
+
+/** One of the things that a build makes. */
+export type PlanTarget = Pick<PlanOptions, 'target' | 'platform'>;
+
+/**
+ * Plans several targets and platforms in one graph. Stages that are the same for several targets are in it once; those of
+ * several platforms are planned for each, and their rows say which. @throws MbuildError as {@link planGraph}.
+ */
+export async function planTargets(dockerfile: Dockerfile, options: Omit<PlanOptions, keyof PlanTarget>, wanted: readonly PlanTarget[]): Promise<Graph> {
+  const planners = new Map<string, Planner>();
+  const numbers: Numbers = { nextStage: 0, nextStep: 0 };
+  const isForSeveral = new Set(wanted.map(({ platform }) => formatPlatform(platform))).size > 1;
+  const knowsTarget = dockerfile.file.text.includes('TARGETSTAGE');
+  const targets: StagePlan[] = [];
+  for (const { target, platform } of wanted) {
+    const key = `${formatPlatform(platform)} ${knowsTarget ? target ?? '' : ''}`;
+    const planner = planners.get(key) ?? new Planner(dockerfile, { ...options, target, platform }, numbers, isForSeveral ? `${formatPlatform(platform)} ` : '');
+    planners.set(key, planner);
+    targets.push(await planner.plan(target));
+  }
+  const [first] = targets;
+  if (first === undefined) throw new MbuildError('INTERNAL', 'a plan without a target');
+  return { stages: [...planners.values()].flatMap((planner) => planner.stages), target: first, targets };
+}
+
+/** Numbers that planners of one graph share. */
+interface Numbers {
+  nextStage: number;
+  nextStep: number;
 }
 
 class Planner {
@@ -53,21 +83,30 @@ class Planner {
   readonly #globalArgs: ReadonlyMap<string, string | undefined>;
   /** Stages that are being planned, each for the one before. */
   readonly #underway = new Set<number>();
-  #nextStepId = 0;
+  /** The first of the numbers that this planner's stages have in the graph. */
+  readonly #firstIndex: number;
 
-  constructor(private readonly dockerfile: Dockerfile, private readonly options: PlanOptions) {
+  /** @param prefix of the names of rows. */
+  constructor(private readonly dockerfile: Dockerfile, private readonly options: PlanOptions, private readonly numbers: Numbers, private readonly prefix: string) {
+    this.#firstIndex = numbers.nextStage;
+    numbers.nextStage += dockerfile.stages.length;
     const target = targetStage(dockerfile, options.target);
     this.#platformArgs = platformArgs(options, target.name ?? options.target ?? 'default');
     this.#globalArgs = globalArgs(dockerfile, new Map(Object.entries(options.buildArgs)), this.#platformArgs);
   }
 
-  async plan(): Promise<Graph> {
-    const target = targetStage(this.dockerfile, this.options.target);
+  /** Plans a target and what it needs. Its labels are not those of stages that stand on it. */
+  async plan(name: string | undefined): Promise<StagePlan> {
+    const target = targetStage(this.dockerfile, name);
     for (const stage of this.dockerfile.stages) this.#checkBase(stage);
     this.#fetchImagesAhead(target);
     const plan = await this.#stage(target);
-    const labelled = { ...plan, config: withLabels(plan.config, this.options.labels) };
-    return { stages: [...[...this.#planned.values()].filter((stage) => stage !== plan), labelled], target: labelled };
+    return { ...plan, config: withLabels(plan.config, this.options.labels) };
+  }
+
+  /** What was planned so far. */
+  get stages(): readonly StagePlan[] {
+    return [...this.#planned.values()];
   }
 
   /** What stands behind FROM must be a name, also in stages that are not needed. */
@@ -111,7 +150,7 @@ class Planner {
     const { triggers, config } = inheritedConfig(base === undefined ? SCRATCH_CONFIG : isStage ? base.config : base.config.config ?? {});
     const instructions = isReplaced ? [] : [...triggers.map((trigger) => parseTriggerOf(trigger, stage)), ...stage.instructions];
 
-    const names = new StepNames(this.dockerfile, stage, instructions, files !== undefined || (base !== undefined && !isStage));
+    const names = new StepNames(this.dockerfile, this.prefix, stage, instructions, files !== undefined || (base !== undefined && !isStage));
     const stageBase: StageBase = base === undefined ? { kind: 'scratch' } : isStage
       ? { kind: 'stage', stage: base }
       : { kind: 'image', image: base, stepName: names.next(`FROM ${base.name}`), range: stage.from.range };
@@ -125,7 +164,7 @@ class Planner {
     if (files !== undefined) state = withFiles(state, files, stage, scope);
     for (const instruction of instructions) state = await planInstruction(instruction, state, scope);
     return {
-      index: stage.index, name: stage.name ?? `stage-${stage.index}`, platform: isStage ? base.platform : base === undefined ? this.options.platform : platformOf(base.config), base: stageBase,
+      index: this.#firstIndex + stage.index, name: stage.name ?? `stage-${stage.index}`, platform: isStage ? base.platform : base === undefined ? this.options.platform : platformOf(base.config), base: stageBase,
       steps: state.steps, history: state.history, config: writtenConfig(state.config), author: state.author, scope: { env: state.env, args: state.args },
     };
   }
@@ -169,7 +208,7 @@ class Planner {
       buildArgs: new Map(Object.entries(this.options.buildArgs)), globalArgs: this.#globalArgs, platformArgs: this.#platformArgs,
       findTree: (name, range) => this.#tree(name, stage, range),
       makeStep: (operation, display, range): Step => ({
-        id: this.#nextStepId++, name: names.next(display), stage: stage.name ?? `stage-${stage.index}`, file, range, operation,
+        id: this.numbers.nextStep++, name: names.next(display), stage: stage.name ?? `stage-${stage.index}`, file, range, operation,
       }),
       warn: this.options.warn,
     };
@@ -180,7 +219,14 @@ class Planner {
     if (found === undefined) {
       const named = this.#contextNamed(name);
       if (named === undefined && name === 'scratch') return { kind: 'stage', stage: emptyStage(this.options.platform) };
-      return named === undefined ? { kind: 'image', image: await this.#image(name, this.options.platform, range) } : this.#contextTree(named, range);
+      if (named !== undefined) return this.#contextTree(named, range);
+      if (/^\d+$/.test(name)) {
+        const count = this.dockerfile.stages.length;
+        throw new MbuildError('UNKNOWN_STAGE', `there is no stage ${name}`, {
+          file: this.dockerfile.file, range, hint: count === 1 ? 'the only stage is 0' : `the stages are counted from 0 to ${count - 1}; names are safer: FROM … AS NAME`,
+        });
+      }
+      return { kind: 'image', image: await this.#image(name, this.options.platform, range) };
     }
     if (found.index === stage.index) throw new MbuildError('CIRCULAR_STAGES', `stage ${title(stage)} copies from itself`, { file: this.dockerfile.file, range });
     if (found.index > stage.index) {
@@ -238,11 +284,11 @@ class StepNames {
   readonly #prefix: string;
   #index = 0;
 
-  constructor(dockerfile: Dockerfile, stage: Stage, instructions: readonly Instruction[], hasImage: boolean) {
+  constructor(dockerfile: Dockerfile, prefix: string, stage: Stage, instructions: readonly Instruction[], hasImage: boolean) {
     const steps = instructions.filter(({ keyword }) => ['RUN', 'COPY', 'ADD', 'WORKDIR'].includes(keyword)).length;
     this.#total = steps + (hasImage ? 1 : 0);
     const name = stage.name ?? (dockerfile.stages.length > 1 ? `stage-${stage.index}` : '');
-    this.#prefix = name === '' ? '' : `${name} `;
+    this.#prefix = name === '' ? prefix : `${prefix}${name} `;
   }
 
   next(text: string): string {

@@ -1,3 +1,4 @@
+import { MbuildError } from '../diagnostics/error';
 import { hexOf } from '../oci/digest';
 import { familiarName, familiarRepository, parseReference } from '../oci/reference';
 import { archiveOf, textFile, type ArchiveFile } from './archive-writer';
@@ -29,6 +30,9 @@ export function dockerExporter(output: DockerOutput, services: ExportServices): 
 
 /** All files of such an archive. */
 export function* dockerFiles(images: readonly OutgoingImage[]): Generator<ArchiveFile> {
+  if (images.some(({ group }) => group !== undefined)) {
+    throw new MbuildError('USAGE', 'a docker archive holds no image for several platforms', { hint: 'use --output type=oci or --push, or one --platform' });
+  }
   yield* layoutFiles(images);
   yield textFile('manifest.json', JSON.stringify(images.map((image) => ({
     Config: blobPath(image.config.descriptor.digest),

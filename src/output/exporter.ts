@@ -16,12 +16,16 @@ export interface Outgoing {
   readonly image: Image;
   /** Full names (`formatReference`) under which it goes; perhaps none. */
   readonly names: readonly string[];
+  /** Images with the same number are one thing for several platforms, and leave as an index. */
+  readonly group?: number | undefined;
 }
 
 /** What an exporter made. */
 export interface Exported {
   /** The manifests as they left, in the order of the images; their digests differ from the store's where layers were compressed. None for plain files. */
   readonly descriptors: readonly Descriptor[];
+  /** The index of each group of images, in order. */
+  readonly indexes?: readonly Descriptor[] | undefined;
 }
 
 /** Parts of a store that exporters read from. */

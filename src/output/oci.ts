@@ -12,6 +12,7 @@ import type { BuildScope } from '../progress/events';
 import { archiveOf, textFile, type ArchiveFile } from './archive-writer';
 import { outputError, writeTo, type Destination } from './destination';
 import type { CompressionSpec, Exporter, ExportServices } from './exporter';
+import { indexesOf } from './image-index';
 import { prepareImages, type OutgoingBlob, type OutgoingImage } from './outgoing-image';
 
 /** `--output type=oci`: an image layout (OCI image-spec, image-layout.md) as a folder or as one tar. */
@@ -31,7 +32,7 @@ export function ociExporter(output: OciOutput, services: ExportServices): Export
       const prepared = await prepareImages(images, { otherwise: 'gzip', compression: output.compression }, services, vertex, scope);
       if ('folder' in output.destination) await writeFolder(output.destination.folder, prepared, scope);
       else await writeTo(output.destination, archiveOf(layoutFiles(prepared)), scope.signal);
-      return { descriptors: prepared.map((image) => image.manifest.descriptor) };
+      return { descriptors: prepared.map((image) => image.manifest.descriptor), indexes: indexesOf(prepared).map(({ index }) => index.descriptor) };
     },
   };
 }
@@ -45,10 +46,11 @@ export function* layoutFiles(images: readonly OutgoingImage[]): Generator<Archiv
   yield textFile('oci-layout', OCI_LAYOUT);
 }
 
-/** The index of a layout: an entry per name, so that each name can be asked for. */
+/** The index of a layout: an entry per name, so that each name can be asked for; images for several platforms have one together. */
 export function indexOf(images: readonly OutgoingImage[]): Index {
-  const manifests = images.flatMap(({ manifest, names, platform }): Descriptor[] => {
-    const entry = { ...manifest.descriptor, platform };
+  const single = images.filter(({ group }) => group === undefined).map(({ manifest, names, platform }) => ({ names, entry: { ...manifest.descriptor, platform } }));
+  const grouped = indexesOf(images).map(({ index, names }) => ({ names, entry: index.descriptor }));
+  const manifests = [...single, ...grouped].flatMap(({ names, entry }): Descriptor[] => {
     return names.length === 0 ? [entry] : names.map((name) => {
       const tag = parseReference(name)?.tag;
       return { ...entry, annotations: { 'io.containerd.image.name': name, ...(tag === undefined ? {} : { 'org.opencontainers.image.ref.name': tag }) } };
@@ -63,7 +65,7 @@ export function blobPath(digest: Digest): string {
 }
 
 function blobsOf(images: readonly OutgoingImage[]): OutgoingBlob[] {
-  const all = images.flatMap((image) => [...image.layers, image.config, image.manifest]);
+  const all = [...images.flatMap((image) => [...image.layers, image.config, image.manifest]), ...indexesOf(images).map(({ index }) => index)];
   return [...new Map(all.map((blob) => [blob.descriptor.digest, blob])).values()];
 }
 

@@ -21,6 +21,7 @@ export interface OutgoingBlob {
 /** An image with every blob at hand. */
 export interface OutgoingImage {
   readonly names: readonly string[];
+  readonly group?: number | undefined;
   readonly platform: { readonly os: string; readonly architecture: string; readonly variant?: string | undefined };
   readonly manifest: OutgoingBlob;
   readonly config: OutgoingBlob;
@@ -45,7 +46,7 @@ export async function prepareImages(images: readonly Outgoing[], policy: LayerPo
   return prepared;
 }
 
-async function prepareImage({ image, names }: Outgoing, policy: LayerPolicy, services: ExportServices, vertex: VertexId, scope: BuildScope): Promise<OutgoingImage> {
+async function prepareImage({ image, names, group }: Outgoing, policy: LayerPolicy, services: ExportServices, vertex: VertexId, scope: BuildScope): Promise<OutgoingImage> {
   const { manifest, config } = image;
   const format = manifest.mediaType === MediaType.dockerManifest ? 'docker' : 'oci';
   const inTurn = limiter(PARALLEL_LAYERS);
@@ -61,7 +62,7 @@ async function prepareImage({ image, names }: Outgoing, policy: LayerPolicy, ser
   const unchanged = layers.every((layer, i) => layer.descriptor === manifest.layers[i]);
   const manifestBytes = unchanged ? services.content.read(image.descriptor.digest) : Buffer.from(JSON.stringify({ ...manifest, layers: layers.map((layer) => layer.descriptor) } satisfies Manifest));
   return {
-    names, layers,
+    names, group, layers,
     platform: { os: config.os, architecture: config.architecture, ...(config.variant === undefined ? {} : { variant: config.variant }) },
     manifest: inMemory(manifestBytes, manifest.mediaType),
     config: { ...inMemory(configBytes, manifest.config.mediaType), descriptor: manifest.config },

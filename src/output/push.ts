@@ -6,6 +6,7 @@ import { limiter, together, transferReporter, PARALLEL_TRANSFERS } from '../imag
 import type { BuildScope, VertexId } from '../progress/events';
 import type { BlobSource, ImageTarget, RawManifest } from '../registry/registry';
 import type { CompressionSpec, Exporter, ExportServices, Outgoing } from './exporter';
+import { indexesOf } from './image-index';
 import { prepareImages, type OutgoingBlob, type OutgoingImage } from './outgoing-image';
 
 /** `push`, `--push` and `--output type=registry`: images go to the registries that their names say. */
@@ -16,7 +17,8 @@ export interface PushOutput {
 }
 
 /**
- * Pushes each image under each of its names: blobs first, several at once and none that the registry has, then the manifest.
+ * Pushes each image under each of its names: blobs first, several at once and none that the registry has, then the manifest;
+ * images for several platforms get an index under the name.
  * @throws MbuildError as {@link ImageTarget} does; REFERENCE_INVALID for an image without a name.
  */
 export function pushExporter(output: PushOutput, services: ExportServices, registry: ImageTarget): Exporter {
@@ -25,9 +27,15 @@ export function pushExporter(output: PushOutput, services: ExportServices, regis
       const prepared = await prepareImages(images, { otherwise: 'gzip', compression: output.compression }, services, vertex, scope);
       for (const image of prepared) {
         if (image.names.length === 0) throw new MbuildError('REFERENCE_INVALID', 'an image without a name cannot be pushed', { hint: 'name it with -t or with: mbuild tag' });
-        for (const name of image.names) await pushImage(image, referenceOf(name), output.mountFrom, registry, vertex, scope);
+        // What an index lists goes by its digest; the names are the index's.
+        const isListed = image.group !== undefined;
+        for (const name of image.names) await pushImage(image, isListed ? { ...referenceOf(name), tag: undefined } : referenceOf(name), output.mountFrom, registry, vertex, scope);
       }
-      return { descriptors: prepared.map((image) => image.manifest.descriptor) };
+      const indexes = indexesOf(prepared);
+      for (const { index, names } of indexes) {
+        for (const name of names) await registry.pushManifest(referenceOf(name), await rawManifest(index), scope.signal);
+      }
+      return { descriptors: prepared.map((image) => image.manifest.descriptor), indexes: indexes.map(({ index }) => index.descriptor) };
     },
   };
 }
@@ -43,10 +51,13 @@ async function pushImage(image: OutgoingImage, ref: Reference, mountFrom: MountS
     const sent = await registry.pushBlob(ref, source, inner.signal, (bytes) => report('uploading', bytes));
     report(sent === 'uploaded' ? 'done' : sent, blob.descriptor.size);
   })));
+  await registry.pushManifest(ref, await rawManifest(image.manifest), scope.signal);
+}
+
+async function rawManifest({ descriptor, open }: OutgoingBlob): Promise<RawManifest> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of image.manifest.open()) chunks.push(chunk);
-  const manifest: RawManifest = { descriptor: image.manifest.descriptor, bytes: Buffer.concat(chunks) };
-  await registry.pushManifest(ref, manifest, scope.signal);
+  for await (const chunk of open()) chunks.push(chunk);
+  return { descriptor, bytes: Buffer.concat(chunks) };
 }
 
 /** The bytes from `start` on. */

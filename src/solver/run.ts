@@ -1,11 +1,12 @@
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from '../sandbox/capabilities';
-import { MbuildError } from '../diagnostics/error';
+import { MbuildError, isMbuildError } from '../diagnostics/error';
 import type { RunOperation } from '../graph/operation';
 import type { ExitStatus } from '../sandbox/sandbox';
 import { toRaw } from '../linux/paths';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import { TreeWriter } from '../snapshot/tree-writer';
 import { resolveUser } from '../snapshot/users';
+import { cannotRun, foreignProgram } from './foreign';
 import { OutputTail } from './output-tail';
 import { networkFiles, SANDBOX_HOSTNAME, stepEnvironment } from './run-environment';
 import { planMounts, type PreparedMounts } from './run-mounts';
@@ -45,6 +46,8 @@ function makeWorkingDirectory({ cwd }: RunOperation, active: ActiveSnapshot, { s
 async function execute(operation: RunOperation, active: ActiveSnapshot, prepared: readonly PreparedMounts[], context: StepContext): Promise<void> {
   const { services, scope, vertex } = context;
   const view = services.snapshots.view(context.parent.stack);
+  const foreign = foreignProgram(view, operation.args[0]);
+  if (foreign?.emulator === 'missing') throw cannotRun(foreign);
   const user = resolveUser(view, operation.user);
   const files = networkFiles(view, services.options.extraHosts);
   const tail = new OutputTail();
@@ -64,7 +67,10 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
       tail.add(data);
       scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
     },
-  }, scope);
+  }, scope).catch((error: unknown) => {
+    // Where registrations cannot be seen, the attempt has to tell.
+    throw foreign !== undefined && isMbuildError(error, 'EXEC_FAILED') && error.exitCode === 126 ? cannotRun(foreign) : error;
+  });
   if (status.code !== 0) throw commandFailed(operation, status, tail.text());
   services.snapshots.collect(active);
 }

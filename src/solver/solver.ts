@@ -76,7 +76,8 @@ export interface StepOutcome {
 
 /** What a graph came to. */
 export interface Solution {
-  readonly tree: Tree;
+  /** By index of the stage. */
+  readonly trees: ReadonlyMap<number, Tree>;
   /** By step id. */
   readonly outcomes: ReadonlyMap<number, StepOutcome>;
 }
@@ -95,10 +96,8 @@ export async function solve(graph: Graph, services: SolverServices, options: Sol
       failure.abort(error);
       throw error;
     })));
-    const tree = trees[graph.stages.indexOf(graph.target)];
-    if (tree === undefined) throw new Error('the target is not in the graph');
     await solver.settled();
-    return { tree, outcomes: solver.outcomes };
+    return { trees: new Map(graph.stages.flatMap(({ index }, i) => (trees[i] === undefined ? [] : [[index, trees[i]]]))), outcomes: solver.outcomes };
   } catch (error) {
     // What is being hashed belongs to steps that ended well: it is recorded, so that the next build goes on from there.
     await solver.settled().catch(() => undefined);
@@ -117,6 +116,8 @@ export interface StepServices extends SolverServices {
 class Solver {
   readonly outcomes = new Map<number, StepOutcome>();
   readonly #stages = new Map<number, Promise<Tree>>();
+  /** Steps that were begun, by key. */
+  readonly #underway = new Map<string, Promise<{ readonly tree: Tree; readonly stepId: number }>>();
   readonly #vertices = new Map<string, VertexId>();
   readonly #committer: Committer;
   readonly #limit: ReturnType<typeof pLimit>;
@@ -203,7 +204,10 @@ class Solver {
       const hit = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
       this.scope.events({ kind: 'started', id, time: started });
       if (hit !== undefined) return this.#hit(step, planned, hit, id);
-      return await this.#limit(() => singleFlight(`${this.services.root}/locks`, planned.key, this.scope.signal, async () => {
+      // Another stage, perhaps of another platform, may be doing this very step.
+      const twin = this.#underway.get(planned.key);
+      if (twin !== undefined) return this.#likewise(step, planned, await twin, id);
+      const work = this.#limit(() => singleFlight(`${this.services.root}/locks`, planned.key, this.scope.signal, async () => {
         // Another process may have done this very step while we waited for it.
         const late = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
         if (late !== undefined) return this.#hit(step, planned, late, id);
@@ -228,6 +232,10 @@ class Solver {
         this.scope.events({ kind: 'done', id, time: Date.now(), cached: false });
         return made.tree;
       }));
+      const underway = work.then((tree) => ({ tree, stepId: step.id }));
+      underway.catch(() => undefined); // thrown below
+      this.#underway.set(planned.key, underway);
+      return await work;
     } catch (error) {
       const canceled = this.scope.signal.aborted;
       this.scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error), canceled });
@@ -240,6 +248,15 @@ class Solver {
     this.#solved({ step, key: record.key, cached: true, kept: false, durationMs: record.durationMs, created: Promise.resolve(record.created), layer: Promise.resolve(record.layer) }, planned, record.build);
     this.scope.events({ kind: 'done', id, time: Date.now(), cached: true });
     return hit.tree;
+  }
+
+  /** A step that was done for another stage of this build. */
+  #likewise(step: Step, planned: PlannedStep, twin: { readonly tree: Tree; readonly stepId: number }, id: VertexId): Tree {
+    const outcome = this.outcomes.get(twin.stepId);
+    if (outcome === undefined) throw new Error('a step without an outcome');
+    this.#solved({ ...outcome, step, cached: true, kept: false }, planned, this.options.journal?.id);
+    this.scope.events({ kind: 'done', id, time: Date.now(), cached: true });
+    return twin.tree;
   }
 
   #solved(outcome: StepOutcome, planned: PlannedStep, madeBy?: string): void {

@@ -65,7 +65,9 @@ function refuseTerminal(toStdout: boolean, host: Host): void {
 
 /** Warnings, the files that were asked for, and with `--quiet` the id. */
 function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host: Host): void {
-  if (flags.iidfile !== undefined && result.imageId !== undefined) writeResult(flags.iidfile, result.imageId);
+  // Several targets or platforms have a line each.
+  const ids = result.imageId === undefined ? '' : result.images.map(({ imageId }) => imageId).join('\n');
+  if (flags.iidfile !== undefined && ids !== '') writeResult(flags.iidfile, ids);
   if (flags['metadata-file'] !== undefined) writeResult(flags['metadata-file'], `${JSON.stringify(metadataOf(result), undefined, 2)}\n`);
   if (mode === 'rawjson') {
     host.err.write(rawLine({ kind: 'result', imageId: result.imageId, digest: result.descriptor.digest, names: result.names }));
@@ -73,7 +75,7 @@ function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host
     host.err.write(warningSummary(result.warnings));
     if (mode !== 'none' && mode !== 'quiet') host.err.write(`\n${summaryLine(result.buildId, result.cache)}\n`);
   }
-  if (flags.quiet && result.imageId !== undefined) host.out.write(`${result.imageId}\n`);
+  if (flags.quiet && ids !== '') host.out.write(`${ids}\n`);
 }
 
 function writeResult(path: string, text: string): void {

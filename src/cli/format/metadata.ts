@@ -7,7 +7,7 @@ const VERSION = 1;
 
 /** The content of `--metadata-file`: buildx's members, and ours under `mbuild.`. */
 export function metadataOf(result: BuildResult): Readonly<Record<string, unknown>> {
-  const { buildId, imageId, descriptor, names, steps, cache, warnings } = result;
+  const { buildId, imageId, descriptor, names, images, steps, cache, warnings } = result;
   return {
     'containerimage.config.digest': imageId,
     'containerimage.descriptor': descriptor,
@@ -16,6 +16,7 @@ export function metadataOf(result: BuildResult): Readonly<Record<string, unknown
     'buildx.build.ref': buildId,
     ...(warnings.length === 0 ? {} : { 'buildx.build.warnings': warnings.map(diagnosticToJson) }),
     'mbuild.version': VERSION,
+    ...(images.length < 2 ? {} : { 'mbuild.images': images.map((image) => ({ ...image, names: image.names.map(shortName) })) }),
     'mbuild.steps': steps,
     'mbuild.cache': cache,
   };

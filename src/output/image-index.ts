@@ -1,0 +1,31 @@
+import { digestOf } from '../oci/digest';
+import type { Descriptor, Index } from '../oci/image';
+import { MediaType } from '../oci/media-types';
+import type { OutgoingBlob, OutgoingImage } from './outgoing-image';
+
+/** Images of one thing for several platforms: an index lists them, and has their names. */
+export interface OutgoingIndex {
+  readonly names: readonly string[];
+  readonly index: OutgoingBlob;
+  readonly images: readonly OutgoingImage[];
+}
+
+/** The indexes of images that belong together, in order of their first image. OCI image-spec, image-index.md. */
+export function indexesOf(images: readonly OutgoingImage[]): OutgoingIndex[] {
+  const groups = new Map<number, OutgoingImage[]>();
+  for (const image of images) if (image.group !== undefined) groups.set(image.group, [...groups.get(image.group) ?? [], image]);
+  return [...groups.values()].map((members) => ({ names: [...new Set(members.flatMap(({ names }) => names))], index: indexBlob(members), images: members }));
+}
+
+function indexBlob(images: readonly OutgoingImage[]): OutgoingBlob {
+  const isDocker = images.every(({ manifest }) => manifest.descriptor.mediaType === MediaType.dockerManifest);
+  const mediaType = isDocker ? MediaType.dockerIndex : MediaType.ociIndex;
+  const manifests = images.map(({ manifest, platform }): Descriptor => ({ ...manifest.descriptor, platform }));
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests } satisfies Index));
+  return {
+    descriptor: { mediaType, digest: digestOf(bytes), size: bytes.length },
+    open: async function* open() {
+      yield bytes;
+    },
+  };
+}
