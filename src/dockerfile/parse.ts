@@ -166,7 +166,8 @@ class StatementParser {
     const before = this.diagnostics.length;
     const report = (problem: MbuildError): void => this.report(problem.code, problem.range ?? source.base.range, problem.message, problem.hint);
     const instruction = keyword === 'ONBUILD' && source.text !== '' ? this.parseOnbuild(offset + head.end, source) : readInstruction(source, report);
-    return this.diagnostics.slice(before).some(isError) ? undefined : instruction;
+    // A flag that is not known leaves the rest readable: editors get it, builds end with the error.
+    return this.diagnostics.slice(before).some((diagnostic) => isError(diagnostic) && diagnostic.code !== 'UNKNOWN_FLAG') ? undefined : instruction;
   }
 
   private parseOnbuild(offset: number, source: InstructionText): Instruction | undefined {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { MbuildError, errnoOf } from '../../diagnostics/error';
-import { parseDockerfile } from '../../dockerfile/parse';
+import { MbuildError, errnoOf, errorOfDiagnostics } from '../../diagnostics/error';
+import { toParseJson } from '../../dockerfile/json';
+import { parseInstructions } from '../../dockerfile/parse';
 import { defineCommand } from '../command';
-import { instructionsToJson } from '../format/instructions';
 import type { Host } from '../host';
 import { readText } from '../stdin';
 
@@ -18,7 +18,11 @@ export const command = defineCommand({
   run: async ({ flags, positionals: [folder] }, host) => {
     const name = flags.file ?? `${folder === undefined ? '' : `${folder}/`}Dockerfile`;
     const text = await readDockerfile(name, host);
-    host.out.write(`${JSON.stringify(instructionsToJson(parseDockerfile({ name, text })), undefined, 2)}\n`);
+    const { instructions, diagnostics } = parseInstructions({ name, text });
+    host.out.write(`${JSON.stringify(toParseJson(instructions), undefined, 2)}\n`);
+    const errors = diagnostics.filter(({ severity }) => severity === 'error');
+    // What could be read is printed in any case: an editor's file is rarely whole.
+    if (errors.length > 0) throw errorOfDiagnostics(errors);
     return 0;
   },
 });
