@@ -83,8 +83,37 @@ export function isMbuildError(error: unknown, code?: ErrorCode): error is Mbuild
 
 /** The `code` of a system error (`ENOENT`, …); `undefined` for anything else. */
 export function errnoOf(error: unknown): string | undefined {
-  const code = typeof error === 'object' && error !== null ? (error as { code?: unknown }).code : undefined;
+  if (typeof error !== 'object' || error === null) return undefined;
+  const { code, errno } = error as { code?: unknown; errno?: unknown };
+  // Node.js has no name for this one.
+  if (errno === -EDQUOT) return 'EDQUOT';
   return typeof code === 'string' ? code : undefined;
+}
+
+// <asm-generic/errno.h>
+const EDQUOT = 122;
+
+/** A refusal of the system that nobody has put into words, as an MbuildError that says what it comes to; anything else as it is. */
+export function asForeseen(error: unknown): unknown {
+  if (isMbuildError(error)) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  switch (errnoOf(error)) {
+    case 'ENOSPC':
+      return new MbuildError('NO_SPACE', message, { cause: error, hint: 'free some space, or move the store with --root' });
+    case 'EDQUOT':
+      return new MbuildError('NO_SPACE', message.replace(/^.*?unknown error/i, 'disk quota exceeded'), { cause: error, hint: "free some space, or move the store with --root: the user's quota is used up" });
+    case 'EMFILE':
+    case 'ENFILE':
+      return new MbuildError('IO_FAILED', message, { cause: error, hint: "allow more open files ('ulimit -n'), or build with fewer --jobs" });
+    case 'EIO':
+      return new MbuildError('IO_FAILED', message, { cause: error, hint: 'the disk fails: look at what the kernel says of it (dmesg)' });
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new MbuildError('PERMISSION_DENIED', message, { cause: error });
+    default:
+      return error;
+  }
 }
 
 /** One error out of all that a pass found: the first is the error, the others ride along. */

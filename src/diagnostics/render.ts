@@ -1,4 +1,4 @@
-import { isMbuildError, type Diagnostic, type MbuildError } from './error';
+import { asForeseen, isMbuildError, type Diagnostic, type MbuildError } from './error';
 import type { SourceFile, SourceRange } from './range';
 
 /** How errors are shown. */
@@ -42,7 +42,8 @@ const MAX_MARKED = 12;
  * last output, then code and hint. Further diagnostics of the same pass follow, each after an empty line.
  * Ends without a line feed.
  */
-export function renderError(error: unknown, options: RenderOptions = {}): string {
+export function renderError(thrown: unknown, options: RenderOptions = {}): string {
+  const error = asForeseen(thrown);
   if (!isMbuildError(error)) return renderUnforeseen(error, options);
   const block = renderBlock({ ...pick(error), severity: 'error', code: error.code }, detailsOf(error, options), options);
   return [block, ...error.others.map((other) => renderDiagnostic(other, options))].join('\n\n');
@@ -54,7 +55,8 @@ export function renderDiagnostic(diagnostic: Diagnostic, options: RenderOptions 
 }
 
 /** The error as JSON; `undefined` members are left out by `JSON.stringify`. */
-export function errorToJson(error: unknown): ErrorJson {
+export function errorToJson(thrown: unknown): ErrorJson {
+  const error = asForeseen(thrown);
   if (!isMbuildError(error)) return { severity: 'error', code: 'INTERNAL', message: messageOf(error), cause: causeOf(error) };
   return {
     ...diagnosticToJson({ ...pick(error), severity: 'error', code: error.code }),

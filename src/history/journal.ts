@@ -5,7 +5,7 @@ import { storeManifest, type SelectionManifest } from '../cache/manifest';
 import type { CacheStore } from '../cache/record';
 import type { Dockerfile } from '../dockerfile/instruction';
 import { formatOwner } from '../content/owner';
-import { errnoOf, isMbuildError } from '../diagnostics/error';
+import { asForeseen, errnoOf, isMbuildError } from '../diagnostics/error';
 import type { Graph, StagePlan, Step } from '../graph/graph';
 import { ownIdentity } from '../linux/process';
 import type { BuildEvent, VertexId } from '../progress/events';
@@ -164,7 +164,7 @@ export class BuildJournal {
    * Writes the build down. Nothing depends on it, so a disk that is full or not to be written to does not fail the build.
    */
   async finish(end: BuildEnd): Promise<BuildRecord> {
-    const { error, result } = 'error' in end ? { error: end.error, result: undefined } : { error: undefined, result: end.result };
+    const { error, result } = 'error' in end ? { error: asForeseen(end.error), result: undefined } : { error: undefined, result: end.result };
     const steps = await this.#stepRecords();
     await this.#keepDetails();
     const record: BuildRecord = {
@@ -244,7 +244,7 @@ export class BuildJournal {
       return [{
         name: step.name, stage: step.stage, index: this.#places.get(step.id)?.index ?? 0, line: step.range.start.line, text: instructionText(step), key: planned.key, cached,
         ...(solved ? {} : { failed: true }), ...(facts?.kept === true ? { kept: true } : {}), ...(cached ? {} : { input: planned.input }),
-        ...(explained ?? {}), durationMs: facts?.durationMs ?? 0,
+        ...explained, durationMs: facts?.durationMs ?? 0,
         ...(layer === undefined ? {} : { layer: { diffId: layer.diffId, size: layer.contentSize } }), row: row?.id ?? 0,
         ...(facts?.madeBy === undefined ? {} : { madeBy: facts.madeBy }),
       }];
