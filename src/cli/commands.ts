@@ -29,6 +29,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'cache-mount prune', aliases: ['cache-mount rm'], summary: 'Delete cache mounts', load: async () => ({ command: (await import('./commands/cache-mount')).prune }) },
   { name: 'bench replay', aliases: [], summary: 'Tell what each commit of a history would have found in the cache', load: async () => ({ command: (await import('./commands/bench')).replay }) },
   { name: 'bench run', aliases: [], summary: 'Build a history, or one context several times, and measure', load: async () => ({ command: (await import('./commands/bench')).run }) },
+  { name: 'report', aliases: [], summary: 'Write a build or a benchmark as one page of HTML', load: () => import('./commands/report') },
   { name: 'history', aliases: ['image history'], summary: 'Show the history of an image', load: () => import('./commands/history') },
   { name: 'images', aliases: ['image ls', 'image list', 'ls'], summary: 'List images', load: () => import('./commands/images') },
   { name: 'inspect', aliases: [], summary: 'Display detailed information on images and containers', load: () => import('./commands/inspect') },
@@ -56,6 +57,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'push', aliases: ['image push'], summary: 'Upload an image to a registry', load: () => import('./commands/push') },
   { name: 'login', aliases: [], summary: 'Log in to a registry', load: () => import('./commands/login') },
   { name: 'logout', aliases: [], summary: 'Log out from a registry', load: () => import('./commands/logout') },
+  { name: 'manifest create', aliases: ['index create'], summary: 'Make a list of images for several platforms, to be pushed under one name', load: async () => ({ command: (await import('./commands/manifest')).manifestCreate }) },
+  { name: 'manifest annotate', aliases: ['index annotate'], summary: 'Say more about an image of a list', load: async () => ({ command: (await import('./commands/manifest')).manifestAnnotate }) },
+  { name: 'manifest inspect', aliases: ['index inspect'], summary: 'Show a manifest or a list of manifests', load: async () => ({ command: (await import('./commands/manifest')).manifestInspect }) },
+  { name: 'manifest push', aliases: ['index push'], summary: 'Push a list of manifests under its name', load: async () => ({ command: (await import('./commands/manifest')).manifestPush }) },
+  { name: 'manifest rm', aliases: ['index rm'], summary: 'Forget lists that were not pushed, or not purged', load: async () => ({ command: (await import('./commands/manifest')).manifestRm }) },
   { name: 'tag', aliases: ['image tag'], summary: 'Give an image one or more further names', load: () => import('./commands/tag') },
   { name: 'rmi', aliases: ['image rm', 'image remove'], summary: 'Remove one or more images', load: () => import('./commands/rmi') },
   { name: 'load', aliases: ['image load'], summary: 'Load images from an archive or standard input', load: () => import('./commands/load') },
@@ -73,7 +79,7 @@ export const COMMANDS: readonly CommandEntry[] = [
 ];
 
 /** First words of docker's grouped commands: `image ls`. */
-const GROUPS = ['image', 'builder', 'buildx', 'container', 'system', 'cache', 'cache-mount', 'bench', 'context'];
+const GROUPS = ['image', 'builder', 'buildx', 'container', 'system', 'cache', 'cache-mount', 'bench', 'context', 'manifest', 'index'];
 
 /** The command that the words begin with, and how many words name it. */
 export function findCommand(words: readonly string[]): { readonly entry: CommandEntry; readonly length: number } | undefined {

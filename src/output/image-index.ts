@@ -18,10 +18,15 @@ export function indexesOf(images: readonly OutgoingImage[]): OutgoingIndex[] {
 }
 
 function indexBlob(images: readonly OutgoingImage[]): OutgoingBlob {
-  const isDocker = images.every(({ manifest }) => manifest.descriptor.mediaType === MediaType.dockerManifest);
+  return indexOfManifests(images.map(({ manifest, platform }): Descriptor => ({ ...manifest.descriptor, platform })));
+}
+
+/** The index of manifests, each with its platform: Docker's manifest list when all are Docker's and nothing is annotated, else OCI's. */
+export function indexOfManifests(manifests: readonly Descriptor[], annotations: Readonly<Record<string, string>> = {}): OutgoingBlob {
+  const isAnnotated = Object.keys(annotations).length > 0;
+  const isDocker = !isAnnotated && manifests.every((manifest) => manifest.mediaType === MediaType.dockerManifest && manifest.annotations === undefined);
   const mediaType = isDocker ? MediaType.dockerIndex : MediaType.ociIndex;
-  const manifests = images.map(({ manifest, platform }): Descriptor => ({ ...manifest.descriptor, platform }));
-  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests } satisfies Index));
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests, ...(isAnnotated ? { annotations } : {}) } satisfies Index));
   return {
     descriptor: { mediaType, digest: digestOf(bytes), size: bytes.length },
     open: async function* open() {

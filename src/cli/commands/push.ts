@@ -4,7 +4,7 @@ import { pushExporter } from '../../output/push';
 import { familiarRepository, formatReference, parseReference, type Reference } from '../../oci/reference';
 import { defineCommand } from '../command';
 import { withTransfer } from '../progress';
-import { findImage, fullName, withServices } from '../services';
+import { fullName, withServices } from '../services';
 
 export const command = defineCommand({
   name: 'push',
@@ -30,10 +30,13 @@ export const command = defineCommand({
       await host.out.drain();
     }
     for (const name of names) {
-      const image = findImage(services, name);
+      // Images for several platforms under one name leave as an index of it.
+      const images = services.images.list().filter((image) => image.names.includes(name));
+      const outgoing = images.map((image) => ({ image, names: [name], ...(images.length > 1 ? { group: 0 } : {}) }));
       const exporter = pushExporter({ mountFrom: mountSources(services) }, services, services.registry);
-      const { descriptors: [descriptor] } = await withTransfer(host, 'push', flags.quiet, (scope) => exporter.export([{ image, names: [name] }], 1, scope));
-      if (descriptor !== undefined) services.images.addDigest(image.id, name, descriptor.digest);
+      const { descriptors, indexes } = await withTransfer(host, 'push', flags.quiet, (scope) => exporter.export(outgoing, 1, scope));
+      const descriptor = indexes?.[0] ?? descriptors[0];
+      if (descriptor !== undefined) for (const { id } of images) services.images.addDigest(id, name, descriptor.digest);
       const tag = parseReference(name)?.tag ?? '';
       if (!flags.quiet) host.out.write(`${tag}: digest: ${descriptor?.digest ?? ''} size: ${descriptor?.size ?? 0}\n`);
     }
