@@ -1,4 +1,5 @@
 import type { BuildOptions } from './options';
+import { buildRemote, contextFetcher } from './remote';
 import { openContext } from '../context/open';
 import { isMbuildError, type Diagnostic, type MbuildError } from '../diagnostics/error';
 import type { SourceFile } from '../diagnostics/range';
@@ -6,6 +7,7 @@ import type { Dockerfile } from '../dockerfile/instruction';
 import { parseDockerfile } from '../dockerfile/parse';
 import type { Engine } from '../engine';
 import { planGraph } from '../graph/plan';
+import { Lease } from '../images/lease';
 import { fetchConfig } from '../images/remote-config';
 import { baseImages, checkViolation, lintDockerfile, type LintOptions } from '../lint/lint';
 import { outline, targets, type Outline, type Target } from '../lint/outline';
@@ -13,6 +15,7 @@ import { unusedInputs } from '../lint/unused';
 import { digestOf } from '../oci/digest';
 import type { ImageConfig } from '../oci/image';
 import { formatPlatform, hostPlatform, type Platform } from '../oci/platform';
+import { vertexIds } from '../progress/events';
 
 /** What a check came to. */
 export interface CheckResult {
@@ -34,7 +37,9 @@ export type CallResult =
  * @throws MbuildError for a context or Dockerfile that cannot be read or parsed.
  */
 export async function check(options: BuildOptions, engine: Engine, signal: AbortSignal): Promise<CheckResult> {
-  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root);
+  const lease = new Lease(engine.root);
+  const fetcher = contextFetcher(buildRemote(options, engine, lease), options, vertexIds(), { signal, events: () => undefined });
+  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher).finally(() => lease.release());
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
     const plain = lintOptions(options);

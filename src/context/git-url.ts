@@ -24,7 +24,7 @@ export interface GitAddress {
 type Wanted = Pick<GitAddress, 'ref' | 'subdir' | 'commit' | 'keepGitDir' | 'submodules'>;
 
 /** `user@host:path`, as scp and git have it. */
-const SCP = /^(?:([A-Za-z0-9._~+][A-Za-z0-9._~+-]*)@)?([A-Za-z0-9][A-Za-z0-9.-]*):(?!\/\/)(.+)$/;
+const SCP = /^([A-Za-z0-9._~+][A-Za-z0-9._~+-]*)@([A-Za-z0-9][A-Za-z0-9.-]*):(?!\/\/|:)(.+)$/;
 const SCHEMES = ['http:', 'https:', 'ssh:', 'git:', 'file:'];
 const QUERY_KEYS = ['ref', 'tag', 'branch', 'subdir', 'checksum', 'commit', 'keep-git-dir', 'submodules'];
 const TRUE = ['1', 't', 'T', 'TRUE', 'true', 'True', ''];
@@ -63,8 +63,8 @@ function remoteOf(text: string): Pick<GitAddress, 'remote' | 'display' | 'protoc
   if (/[\0-\x20\x7f]/.test(text)) throw invalid(JSON.stringify(text), 'it holds blanks or control characters');
   if (!/^[a-z]+:\/\//.test(text)) {
     const [, user, host, place] = SCP.exec(text) ?? [];
-    if (host === undefined || place === undefined || place.startsWith('-')) throw invalid(text, 'addresses are https://HOST/PATH, ssh://HOST/PATH or git@HOST:PATH');
-    const remote = `${user === undefined ? '' : `${user}@`}${host}:${place}`;
+    if (user === undefined || host === undefined || place === undefined || place.startsWith('-')) throw invalid(text, 'addresses are https://HOST/PATH, ssh://HOST/PATH or git@HOST:PATH');
+    const remote = `${user}@${host}:${place}`;
     return { remote, display: remote, protocol: 'ssh', host: undefined, credentials: undefined };
   }
   if (!URL.canParse(text)) throw invalid(text.replace(/\/\/[^/]*@/, '//'), 'it is not a URL');
