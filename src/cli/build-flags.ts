@@ -41,6 +41,7 @@ export const BUILD_FLAGS = {
   pull: { kind: 'optional', value: 'WHEN', implied: 'always', choices: ['always', 'missing', 'never', 'true', 'false'], help: 'Ask the registry for base images' },
   push: { kind: 'boolean', help: 'Push the image under its names' },
   quiet: { kind: 'boolean', short: 'q', help: 'Print nothing but the image ID' },
+  report: { kind: 'string', value: 'FILE', help: 'Write what came of the build to a page of HTML' },
   resource: { kind: 'list', value: 'LIMIT', unsupported: LATER, help: 'Limits of RUN' },
   retry: { kind: 'number', value: 'N', unsupported: LATER, help: 'Tries at a registry' },
   'retry-delay': { kind: 'string', value: 'TIME', unsupported: LATER, help: 'Pause between tries' },

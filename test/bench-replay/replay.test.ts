@@ -108,6 +108,7 @@ describeWith('bench replay', { root: true, programs: ['git'] }, () => {
 
   it('models build arguments that are other for each commit', async () => {
     const report = only(await replay('HEAD~5..', '--build-arg', 'COMMIT=%H'));
+    expect(report.advice[0]).toMatchObject({ kind: 'move-arg', instruction: 'ARG COMMIT', line: 2 });
     for (const commit of report.commits.slice(1)) expect(commit.steps[2]?.why ?? 'hit').toMatch(/^ARG COMMIT [0-9a-f]+…?→[0-9a-f]+…? \(declared on line 2, used by no later RUN\)$/);
   }, 60_000);
 

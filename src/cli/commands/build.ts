@@ -30,8 +30,11 @@ export const command = defineCommand({
       const call = readCall(flags);
       if (call !== undefined) return await runCall(call, options, flags, host);
       refuseTerminal(options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true, host);
-      const result = await withServices(host, flags, (services) =>
-        withProgress(host, mode, (scope) => build(options, services, scope)));
+      const result = await withServices(host, flags, async (services) => {
+        const made = await withProgress(host, mode, (scope) => build(options, services, scope));
+        if (flags.report !== undefined) writeResult(flags.report, await (await import('./report')).buildPage(made.buildId, services));
+        return made;
+      });
       report(result, flags, mode, host);
       return 0;
     } catch (error) {
