@@ -18,6 +18,11 @@ export interface Host {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly uid: number;
+  /**
+   * Where this process's user has not the rights to keep layers, but may have them in a user namespace: does the whole command there
+   * and returns its exit code.
+   */
+  readonly elsewhere?: ((argv: readonly string[]) => Promise<number>) | undefined;
 }
 
 /** One line for people, beside the results. */

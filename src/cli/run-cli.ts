@@ -13,6 +13,8 @@ type Request =
   | { readonly kind: 'overview' }
   | { readonly kind: 'group'; readonly name: string };
 
+/** Commands for which no rights are needed. */
+const WITHOUT_STORE = ['version', 'parse', 'login', 'logout', 'doctor', 'completion'];
 /** Exit codes: docker's for a command line that makes no sense, and buildx's for whatever fails. */
 const USAGE_CODE = 125;
 const FAILURE_CODE = 1;
@@ -31,6 +33,7 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
         host.out.write((await import('./help')).overview(commandsOfGroup(request.name) ?? []));
         return 0;
       case 'command':
+        if (host.elsewhere !== undefined && !WITHOUT_STORE.includes(request.entry.name)) return await host.elsewhere(argv);
         return await runCommand(request.entry, request.argv, host);
     }
   } catch (error) {

@@ -14,6 +14,8 @@ export interface SandboxPlaces {
   readonly files: string;
   /** An empty directory: overlays that are mounted as a part of the root. */
   readonly aside: string;
+  /** In a user namespace, what cannot be made there is taken from the surroundings. */
+  readonly ids?: 'ranges' | 'one' | undefined;
   /** Lower-most layer of every root: `proc`, `sys` and `dev`, so that there is always something to mount on. */
   readonly stubs: string;
 }
@@ -36,6 +38,9 @@ export const SYNC_FD = 5;
 
 /** File descriptor at which the waiting process has the terminal's other end. */
 export const TERMINAL_FD = 90;
+
+/** In a user namespace, the surroundings' /sys and then its devices are kept from this file descriptor on. */
+const SYS_FD = 80;
 
 /** Report of a process that waits; neither a pid nor a wait status nor an address. */
 export const READY = 0x8000000;
@@ -66,10 +71,11 @@ export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: P
     { what: 'set the umask', call: 'umask', args: [0] },
     mountOp('make mounts private', 'none', '/', NULL, MS.REC | MS.PRIVATE, NULL),
     ...rootOps(spec.rootfs, places),
+    ...(places.ids === undefined ? [] : surroundingOps()),
     ...sourceOps(spec.mounts, places),
     { what: 'enter the root', call: 'chdir', args: [{ path: places.root }] },
     { what: 'switch the root', call: 'pivot_root', args: [{ text: '.' }, { text: '.' }] },
-    ...systemMountOps(spec),
+    ...systemMountOps(spec, places.ids),
     ...targetOps(spec),
     { what: 'leave the old root', call: 'umount2', args: [{ text: '.' }, MNT_DETACH] },
     { what: 'enter the new root', call: 'chdir', args: [{ text: '/' }] },
@@ -243,23 +249,47 @@ function keepSource(dir: RawPath, subpath: RawPath, index: number): Op[] {
 }
 
 /** /proc, /sys and /dev as moby's default specification has them. */
-function systemMountOps(spec: ProcessSpec): Op[] {
+function systemMountOps(spec: ProcessSpec, ids: SandboxPlaces['ids']): Op[] {
   const sysFlags = MS.NOSUID | MS.NOEXEC | MS.NODEV | (spec.confined ? MS.RDONLY : 0);
   return [
     ...['/proc', '/sys', '/dev'].map((dir): Op => ({ what: `make ${dir}`, call: 'mkdirat', args: [AT_FDCWD, { text: dir }, 0o755], onError: 'next' })),
     mountOp('mount /proc', 'proc', '/proc', 'proc', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
-    mountOp('mount /sys', 'sysfs', '/sys', 'sysfs', sysFlags, NULL),
+    ...(ids !== undefined && spec.network === 'host' ? bindSysOps(sysFlags) : [mountOp('mount /sys', 'sysfs', '/sys', 'sysfs', sysFlags, NULL)]),
     ...(existsSync('/sys/fs/cgroup/cgroup.controllers') ? [{ ...mountOp('mount /sys/fs/cgroup', 'cgroup2', '/sys/fs/cgroup', 'cgroup2', sysFlags, NULL), onError: 'next' } as const] : []),
     mountOp('mount /dev', 'tmpfs', '/dev', 'tmpfs', MS.NOSUID | MS.STRICTATIME, 'mode=755,size=65536k'),
-    ...DEVICES.map(([name, major, minor]): Op => ({ what: `make /dev/${name}`, call: 'mknodat', args: [AT_FDCWD, { text: `/dev/${name}` }, S.IFCHR | 0o666, (major << 8) | minor] })),
+    ...DEVICES.flatMap(([name, major, minor]) => deviceOps(name, major, minor, ids)),
     ...['pts', 'shm', 'mqueue'].map((name): Op => ({ what: `make /dev/${name}`, call: 'mkdirat', args: [AT_FDCWD, { text: `/dev/${name}` }, 0o755] })),
-    mountOp('mount /dev/pts', 'devpts', '/dev/pts', 'devpts', MS.NOSUID | MS.NOEXEC, 'newinstance,ptmxmode=0666,mode=0620,gid=5'),
+    mountOp('mount /dev/pts', 'devpts', '/dev/pts', 'devpts', MS.NOSUID | MS.NOEXEC, `newinstance,ptmxmode=0666,mode=0620${ids === 'one' ? '' : ',gid=5'}`),
     mountOp('mount /dev/shm', 'shm', '/dev/shm', 'tmpfs', MS.NOSUID | MS.NOEXEC | MS.NODEV, `mode=1777,size=${spec.shmSize ?? 64 << 20}`),
     mountOp('mount /dev/mqueue', 'mqueue', '/dev/mqueue', 'mqueue', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
     ...([['/proc/self/fd', 'fd'], ['/proc/self/fd/0', 'stdin'], ['/proc/self/fd/1', 'stdout'], ['/proc/self/fd/2', 'stderr'], ['pts/ptmx', 'ptmx'], ['/proc/kcore', 'core']] as const)
       .map(([to, name]): Op => ({ what: `link /dev/${name}`, call: 'symlinkat', args: [{ text: to }, AT_FDCWD, { text: `/dev/${name}` }] })),
     ...(spec.confined ? maskOps() : []),
   ];
+}
+
+/** What is needed of the surroundings in a user namespace: opened while it is in sight, for {@link bindSysOps} and {@link deviceOps}. */
+function surroundingOps(): Op[] {
+  return ['/sys', ...DEVICES.map(([name]) => `/dev/${name}`)].flatMap((file, i): Op[] => [
+    { what: `open ${file}`, call: 'openat', args: [AT_FDCWD, { text: file }, O.PATH | O.CLOEXEC], save: `surrounding${i}` },
+    { what: `keep ${file}`, call: 'dup3', args: [{ saved: `surrounding${i}` }, SYS_FD + i, O.CLOEXEC] },
+  ]);
+}
+
+/** The network's owner alone may mount its sysfs, so the surroundings' is taken. */
+function bindSysOps(flags: number): Op[] {
+  return [
+    mountOp('take over /sys', `/proc/self/fd/${SYS_FD}`, '/sys', NULL, MS.BIND | MS.REC, NULL),
+    { ...mountOp('restrict /sys', NULL, '/sys', NULL, MS.REMOUNT | MS.BIND | flags, NULL), onError: 'next' },
+  ];
+}
+
+/** A device; in a user namespace none can be made, and the surroundings' is mounted. */
+function deviceOps(name: string, major: number, minor: number, ids: SandboxPlaces['ids']): Op[] {
+  const what = `make /dev/${name}`;
+  const mode = ids === undefined ? S.IFCHR | 0o666 : S.IFREG | 0o666;
+  const make: Op = { what, call: 'mknodat', args: [AT_FDCWD, { text: `/dev/${name}` }, mode, ids === undefined ? (major << 8) | minor : 0] };
+  return ids === undefined ? [make] : [make, mountOp(what, `/proc/self/fd/${SYS_FD + 1 + DEVICES.findIndex(([device]) => device === name)}`, `/dev/${name}`, NULL, MS.BIND, NULL)];
 }
 
 /** Hides what tells or changes the host. The paths lie on file systems that were mounted just now, so no link is in them. */

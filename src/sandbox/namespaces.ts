@@ -8,6 +8,7 @@ import { InitProcess, programIo } from './init-process';
 import { enterProgram, namespaceProgram, type SandboxPlaces } from './namespace-program';
 import type { ContainerSandbox, EnterSpec, ExitStatus, MountPoint, ProcessIo, ProcessSpec } from './sandbox';
 import { defaultFilter, hasSeccomp } from './seccomp/profile';
+import { isInUserNamespace, mappedIds } from './outer-user';
 
 /**
  * The sandbox for root: mount, PID, IPC and UTS namespaces of its own (network too where the step has none),
@@ -24,7 +25,7 @@ export class NamespaceSandbox implements ContainerSandbox {
   constructor(state: string) {
     this.#init = new InitProcess(state);
     this.#state = state;
-    this.#places = { root: path.join(state, 'root'), files: path.join(state, 'files'), aside: path.join(state, 'aside'), stubs: path.join(state, 'stubs') };
+    this.#places = { ids: isInUserNamespace() ? (mappedIds() === 1 ? 'one' : 'ranges') : undefined, root: path.join(state, 'root'), files: path.join(state, 'files'), aside: path.join(state, 'aside'), stubs: path.join(state, 'stubs') };
   }
 
   async run(wanted: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
@@ -64,7 +65,8 @@ export class NamespaceSandbox implements ContainerSandbox {
   /** Makes the directories, once per store. */
   #makePlaces(): void {
     if (existsSync(path.join(this.#places.stubs, STANDARD_POINTS.at(-1)?.path ?? ''))) return;
-    for (const dir of Object.values(this.#places)) mkdirSync(dir, { recursive: true, mode: 0o755 });
+    const { root, files, aside, stubs } = this.#places;
+    for (const dir of [root, files, aside, stubs]) mkdirSync(dir, { recursive: true, mode: 0o755 });
     makeStubs(this.#places.stubs, STANDARD_POINTS);
   }
 

@@ -25,7 +25,7 @@ export class OverlaySnapshotter extends DirectorySnapshotter {
   }
 
   #options(): string[] {
-    const options = ['redirect_dir=off', 'metacopy=off', 'index=off', 'volatile'];
-    return this.xattrs === 'user' ? [...options, 'userxattr'] : options;
+    // With userxattr neither redirects nor metacopies are made, and naming their options is an error.
+    return [...(this.xattrs === 'user' ? ['userxattr'] : ['redirect_dir=off', 'metacopy=off']), 'index=off', 'volatile'];
   }
 }
