@@ -1,4 +1,5 @@
 import { PassThrough } from 'node:stream';
+import { decodeText } from '../diagnostics/text';
 
 /** What came on standard input. */
 export type StdinContent =
@@ -10,7 +11,7 @@ const BLOCK = 512;
 /** No Dockerfile is longer; what is must have been meant as something else. */
 const MAX_TEXT = 16 << 20;
 
-/** All of standard input as text. @throws RangeError when there is more of it than a Dockerfile can have. */
+/** All of standard input as text. @throws RangeError when there is more of it than a Dockerfile can have; MbuildError DOCKERFILE_SYNTAX when it is not UTF-8. */
 export async function readText(stream: NodeJS.ReadableStream): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
@@ -20,7 +21,7 @@ export async function readText(stream: NodeJS.ReadableStream): Promise<string> {
     if (size > MAX_TEXT) throw new RangeError('standard input is too long for a Dockerfile');
     chunks.push(bytes);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return decodeText(Buffer.concat(chunks), 'standard input');
 }
 
 /** Docker's rule for `build -`: an archive (a tar, perhaps compressed) is the context, anything else is the Dockerfile. */

@@ -1,8 +1,9 @@
-import { createReadStream, lstatSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, createReadStream, lstatSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { decodeText } from '../diagnostics/text';
 import type { SourceFile } from '../diagnostics/range';
 import { fsPath, toRaw, toText } from '../linux/paths';
 import type { Download } from './download';
@@ -145,6 +146,9 @@ function findDockerfile(directory: ContextDirectory, given: string | undefined):
     const text = readText(candidate);
     if (text !== undefined) return { path: candidate, file: { name: given ?? path.basename(candidate), text } };
   }
+  if (!existsSync(directory.path)) {
+    throw new MbuildError('CONTEXT_NOT_FOUND', `${directory.path} is not there`, { hint: 'the last argument is the directory that is built; the Dockerfile goes with -f' });
+  }
   throw new MbuildError('DOCKERFILE_NOT_FOUND', `${given ?? 'Dockerfile'} is not there`, {
     hint: given === undefined ? `${directory.title ?? `the context ${directory.path}`} has no Dockerfile: name it with -f, or give another directory`
       : directory.isForeign ? 'a path behind -f counts from the root of the context' : 'a path behind -f counts from the working directory, then from the context',
@@ -166,7 +170,7 @@ function ignoreFileOwner(directory: ContextDirectory, found: FoundDockerfile | u
 function readText(file: string): string | undefined {
   try {
     if (statSync(file).isDirectory()) throw new MbuildError('DOCKERFILE_NOT_FOUND', `${file} is a directory, not a Dockerfile`, { hint: 'name the file in it with -f' });
-    return readFileSync(file, 'utf8');
+    return decodeText(readFileSync(file), path.basename(file));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
     throw error;

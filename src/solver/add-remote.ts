@@ -48,10 +48,9 @@ export async function planRepository(url: string, operation: CopyOperation, { se
   };
 }
 
-/** Refuses flags that only a single remote source has. */
-export function checkLocalSource({ checksum, keepGitDir, sources }: CopyOperation): void {
-  const flag = checksum !== undefined ? '--checksum' : keepGitDir ? '--keep-git-dir' : undefined;
-  if (flag === undefined) return;
+/** Refuses the flag that only a single remote source has. `--keep-git-dir` says nothing about other sources, and does no harm. */
+export function checkLocalSource({ checksum, sources }: CopyOperation): void {
+  if (checksum === undefined) return;
   const what = sources.length > 1 ? 'a single one' : 'one that is fetched: http, https or git';
-  throw new MbuildError('DOCKERFILE_SEMANTIC', `${flag} needs another source: ${what}`);
+  throw new MbuildError('DOCKERFILE_SEMANTIC', `--checksum needs another source: ${what}`);
 }

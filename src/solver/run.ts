@@ -71,19 +71,18 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
     // Where registrations cannot be seen, the attempt has to tell.
     throw foreign !== undefined && isMbuildError(error, 'EXEC_FAILED') && error.exitCode === 126 ? cannotRun(foreign) : error;
   });
-  if (status.code !== 0) throw commandFailed(operation, status, tail.text());
+  if (status.code !== 0) throw commandFailed(status, tail.text());
   services.snapshots.collect(active);
 }
 
-function commandFailed(operation: RunOperation, status: ExitStatus, output: string): MbuildError {
+function commandFailed(status: ExitStatus, output: string): MbuildError {
   const how = status.signal === undefined ? `exited with code ${status.code}` : `was killed by ${status.signal}`;
-  return new MbuildError('EXEC_FAILED', `RUN ${how}`, { exitCode: status.code, output, hint: hintFor(status, operation) });
+  return new MbuildError('EXEC_FAILED', `RUN ${how}`, { exitCode: status.code, output, hint: hintFor(status) });
 }
 
-function hintFor(status: ExitStatus, operation: RunOperation): string | undefined {
+function hintFor(status: ExitStatus): string | undefined {
   if (status.signal === 'SIGKILL') return 'SIGKILL often means that memory ran out';
   if (status.code === 127) return '127 means the shell found no such command; install it in an earlier RUN';
   if (status.code === 126) return '126 means that the file was found and cannot be executed: look at its mode and its architecture';
-  if (operation.network === 'none') return 'the step has no network (--network=none)';
   return undefined;
 }
