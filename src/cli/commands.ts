@@ -75,6 +75,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'context ls', aliases: [], summary: 'List what a build is given of its directory, and what stays out', load: () => import('./commands/context') },
   { name: 'parse', aliases: [], summary: 'Print a Dockerfile as parsed, for editors and linters', load: () => import('./commands/parse') },
   { name: 'info', aliases: ['system info'], summary: 'Show the store and what this machine can do', load: () => import('./commands/info') },
+  { name: 'doctor', aliases: [], summary: 'Show how builds are isolated here, and what would be needed for better', load: () => import('./commands/doctor') },
   { name: 'version', aliases: [], summary: 'Show the version', load: () => import('./commands/version') },
 ];
 

@@ -36,12 +36,11 @@ export function fileSystemOf(dir: string): string {
  * @throws MbuildError STORE_UNUSABLE when the file can be read but not understood.
  */
 export function openGround(root: string, canMount: () => boolean): Ground {
-  const file = path.join(root, FILE);
-  const known = readGround(file);
+  const known = readGround(root);
   if (known !== undefined) return known;
   // Stores from before there was a choice are overlays'.
   const ground: Ground = hasLayers(root) ? { marks: 'trusted', canMount: true } : { ...probeMarks(root), canMount: canMount() };
-  writeFileSync(file, `${JSON.stringify(ground)}\n`, { mode: 0o600 });
+  writeFileSync(path.join(root, FILE), `${JSON.stringify(ground)}\n`, { mode: 0o600 });
   return ground;
 }
 
@@ -71,7 +70,9 @@ function whyNot(root: string): string {
   return `the store's file system (${name}) takes neither overlay's attributes nor its marks of deletion`;
 }
 
-function readGround(file: string): Ground | undefined {
+/** The ground of a store, `undefined` when it was not looked at yet. @throws MbuildError STORE_UNUSABLE. */
+export function readGround(root: string): Ground | undefined {
+  const file = path.join(root, FILE);
   let text: string;
   try {
     text = readFileSync(file, 'utf8');

@@ -1,0 +1,94 @@
+import { readFileSync } from 'node:fs';
+import { errnoOf } from '../diagnostics/error';
+import { bestIsolation } from './ladder';
+import { holds, probeChroot, probeNamespaces, probeUserNamespace, type Obstacle } from './probe';
+import { hasSeccomp } from './seccomp/profile';
+import { findMaps } from './user-namespace';
+
+/** One way to isolate RUN, from the best to the least. */
+export interface Rung {
+  readonly name: 'namespaces' | 'user-namespace' | 'chroot';
+  readonly works: boolean;
+  /** What it gives, where it works; what is in the way, where it does not. */
+  readonly why: string;
+  /** A command or a setting that would make it work. */
+  readonly fix?: string | undefined;
+}
+
+/** What this process can isolate with. */
+export interface Examination {
+  readonly rungs: readonly Rung[];
+  /** The one that is taken when none is asked for; `undefined` when RUN cannot be isolated at all. */
+  readonly chosen: Rung['name'] | undefined;
+  readonly seccomp: string;
+}
+
+/**
+ * Tries out each rung.
+ * @param scratch a folder to try things in.
+ */
+export function examineIsolation(scratch: string, uid: number): Examination {
+  const namespaces = examineNamespaces(scratch, uid);
+  const rungs = [namespaces, examineUserNamespace(scratch, uid), examineChroot(scratch, uid)];
+  const asUser = rungs.find((rung) => rung.name === 'user-namespace' && rung.works);
+  return { rungs, chosen: uid === 0 ? bestIsolation(namespaces.works) : asUser?.name, seccomp: seccompFact(rungs) };
+}
+
+function examineNamespaces(scratch: string, uid: number): Rung {
+  const name = 'namespaces';
+  if (uid !== 0) return { name, works: false, why: 'only root can', fix: 'sudo mbuild …' };
+  if (!holds('SYS_ADMIN')) {
+    return { name, works: false, why: 'this root lacks CAP_SYS_ADMIN: it is that of a container', fix: 'docker run --privileged …; in Kubernetes securityContext.privileged: true' };
+  }
+  const obstacle = probeNamespaces(scratch);
+  if (obstacle === undefined) return { name, works: true, why: 'everything of its own: mounts, processes, host name, IPC; network on demand; system calls filtered' };
+  return { name, works: false, why: describe(obstacle), fix: 'docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined …' };
+}
+
+function examineUserNamespace(scratch: string, uid: number): Rung {
+  const name = 'user-namespace';
+  if (uid === 0) return { name, works: false, why: 'for ordinary users; this is root' };
+  const obstacle = probeUserNamespace(scratch);
+  if (obstacle !== undefined) return { name, works: false, why: describe(obstacle), fix: userNamespaceFix() };
+  const maps = findMaps(uid);
+  if (!('missing' in maps)) return { name, works: true, why: 'the same as for root, with ids of /etc/subuid and /etc/subgid' };
+  const fix = maps.missing.startsWith('the program') ? 'as root: apt-get install uidmap (dnf install shadow-utils)' : 'as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER';
+  return { name, works: false, why: `${maps.missing} is missing`, fix };
+}
+
+function examineChroot(scratch: string, uid: number): Rung {
+  const name = 'chroot';
+  if (uid !== 0) return { name, works: false, why: 'only root can', fix: 'run as root, of a container at least' };
+  const obstacle = probeChroot(scratch);
+  if (obstacle === undefined) return { name, works: true, why: 'a changed root on a copy of the tree: no /proc, no --network=none, no read-only mounts' };
+  return { name, works: false, why: describe(obstacle), fix: 'docker run --cap-add SYS_CHROOT …' };
+}
+
+/** Which of the settings that forbid user namespaces is set. */
+function userNamespaceFix(): string {
+  if (setting('/proc/sys/user/max_user_namespaces') === '0') return 'as root: sysctl -w user.max_user_namespaces=15000';
+  if (setting('/proc/sys/kernel/unprivileged_userns_clone') === '0') return 'as root: sysctl -w kernel.unprivileged_userns_clone=1';
+  if (setting('/proc/sys/kernel/apparmor_restrict_unprivileged_userns') === '1') return 'as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0';
+  return 'in a container: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …';
+}
+
+function seccompFact(rungs: readonly Rung[]): string {
+  if (!hasSeccomp()) return 'this kernel has no filters for system calls';
+  const mounts = rungs.some((rung) => rung.works && rung.name !== 'chroot');
+  const outer = /^Seccomp:\s*2$/m.test(readFileSync('/proc/self/status', 'latin1'));
+  if (mounts) return "RUN is limited to moby's default list of system calls";
+  return outer ? 'RUN is under the filter that mbuild itself runs under' : 'RUN is not filtered: loading a filter needs CAP_SYS_ADMIN';
+}
+
+function setting(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function describe({ what, errno }: NonNullable<Obstacle>): string {
+  return `cannot ${what} (${errno})`;
+}
