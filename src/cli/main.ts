@@ -1,7 +1,5 @@
 import { closeSync } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
-import { closeSync } from 'node:fs';
-import { errnoOf } from '../diagnostics/error';
 import type { Host } from './host';
 import { FdOutput } from './output';
 import { outerUid } from '../sandbox/outer-user';
@@ -11,8 +9,6 @@ import { watchSignals } from './signals';
 
 /** The exit code that a shell shows for what SIGPIPE ended. */
 const READER_GONE = 141;
-/** The exit code after SIGHUP. */
-const HUNG_UP = 129;
 /** The exit code after SIGHUP. */
 const HUNG_UP = 129;
 
@@ -36,19 +32,7 @@ async function main(): Promise<void> {
   const code = await runCli(process.argv.slice(2), host);
   await Promise.all([host.out.drain(), host.err.drain()]);
   if (watch.exitCode() === HUNG_UP) letGoOfTerminal();
-  if (watch.exitCode() === HUNG_UP) letGoOfTerminal();
   process.exit(watch.exitCode() ?? code);
-}
-
-/** Node.js aborts at its end when it cannot put a terminal back into its first state: nodejs/node, src/node.cc, "ResetStdio". */
-function letGoOfTerminal(): void {
-  for (const fd of [0, 1, 2]) {
-    try {
-      closeSync(fd);
-    } catch (error) {
-      if (errnoOf(error) === undefined) throw error;
-    }
-  }
 }
 
 /** Node.js aborts at its end when it cannot put a terminal back into its first state: nodejs/node, src/node.cc, "ResetStdio". */
