@@ -6,6 +6,7 @@ import type { Selection } from '../context/selection';
 import type { SourceTree } from '../context/source-tree';
 import { errnoOf } from '../diagnostics/error';
 import { toText, type RawPath } from '../linux/paths';
+import type { KeyInput } from './key';
 
 /**
  * What a source of COPY, or a bind mount, brought: kept under the digest that stands for it in keys, so that a later miss
@@ -72,16 +73,25 @@ export async function loadManifest(root: string, digest: string): Promise<Select
   }
 }
 
+/** The digests of selections in a key's inputs. */
+export function selectionsOf({ inputs }: Pick<KeyInput, 'inputs'>): string[] {
+  return [...JSON.stringify([inputs['sources'], inputs['mounts']]).matchAll(/"(sha256:[0-9a-f]{64})"/g)].flatMap(([, digest]) => digest ?? []);
+}
+
 /** Deletes the manifests of digests that nobody refers to any more. */
 export function collectManifests(root: string, isUsed: (digest: string) => boolean): void {
-  const folder = path.dirname(fileOf(root, ''));
+  const folder = folderOf(root);
   for (const name of namesIn(folder)) {
     if (!isUsed(`sha256:${name}`)) removeFile(path.join(folder, name));
   }
 }
 
 function fileOf(root: string, digest: string): string {
-  return path.join(root, 'cache', 'manifests', digest.replace('sha256:', ''));
+  return path.join(folderOf(root), digest.replace('sha256:', ''));
+}
+
+function folderOf(root: string): string {
+  return path.join(root, 'cache', 'manifests');
 }
 
 /** Where a source lies in its tree, read off the place of its first entry on the host. */

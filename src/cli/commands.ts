@@ -17,7 +17,7 @@ export interface CommandEntry {
 export const COMMANDS: readonly CommandEntry[] = [
   { name: 'build', aliases: ['image build', 'builder build', 'buildx build'], summary: 'Build an image from a Dockerfile', load: () => import('./commands/build') },
   { name: 'explain', aliases: [], summary: 'Tell why steps of a build were not taken from the cache', load: () => import('./commands/explain') },
-  { name: 'builds', aliases: ['buildx history ls'], summary: 'List builds, the latest first', load: () => import('./commands/builds') },
+  { name: 'builds', aliases: [], summary: 'List builds, the latest first', load: () => import('./commands/builds') },
   { name: 'plan', aliases: [], summary: 'Tell what a build would take from the cache, run and pull', load: () => import('./commands/plan') },
   { name: 'cache ls', aliases: ['cache list'], summary: 'List the results of steps that are kept', load: async () => ({ command: (await import('./commands/cache')).list }) },
   { name: 'cache du', aliases: [], summary: 'Show what the cache takes up, and what it saves', load: async () => ({ command: (await import('./commands/cache')).usage }) },

@@ -55,7 +55,8 @@ export function readIsolationFlag(text = 'auto'): Isolation | undefined {
 
 /** Deletes layers and blobs that neither an image nor a container nor the build cache needs. */
 export async function collectGarbage(services: Engine): Promise<Collected> {
-  const { removeUnused } = await import('../images/gc');
+  const [{ removeUnused }, { collectExplanations }] = await Promise.all([import('../images/gc'), import('../history/collect')]);
+  collectExplanations(services.root, services.cache);
   return removeUnused(services, await garbageRoots(services));
 }
 

@@ -37,7 +37,7 @@ export interface Explanation {
 }
 
 /** How many earlier builds of the project, and of others, are looked at. */
-const LOOKED_AT = 10;
+export const LOOKED_AT = 10;
 const LOOKED_AT_ELSEWHERE = 20;
 
 /** An earlier step that can be compared with. */

@@ -5,7 +5,13 @@ import type { ReportFile, ReportLayer } from './layers';
 import { html, page, type Html } from './page';
 
 /** Files of a layer that are listed; the largest of more. */
-const MOST_FILES = 300;
+const MOST_FILES = 500;
+
+/** A directory of a layer, with what of it is listed. */
+interface Folder {
+  readonly folders: Map<string, Folder>;
+  readonly files: ReportFile[];
+}
 
 /** A build as a page of HTML: what its time went into, why steps were not in the cache, and what its layers hold. */
 export function buildReport(record: BuildRecord, layers: readonly ReportLayer[]): string {
@@ -68,12 +74,45 @@ function layerDetails(layer: ReportLayer, index: number): Html {
   const shown = files.length <= MOST_FILES ? files : [...files].sort((a, b) => b.bytes - a.bytes).slice(0, MOST_FILES);
   const line = layer.line === undefined ? '' : ` (line ${layer.line})`;
   return html`<details><summary><b>${humanSize(layer.bytes, 3)}</b> layer ${index + 1}: <code>${layer.title}</code>${line}, ${files.length} files${layer.wasted === 0 ? '' : html`, <span class="bad">${humanSize(layer.wasted, 3)} wasted</span>`}</summary>
-<div class="wide"><table><thead><tr><th>File</th><th class="number">Size</th><th>Later</th></tr></thead><tbody>${shown.map(fileRow)}</tbody></table></div>
+${tree(shown)}
 ${shown.length < files.length ? html`<p class="soft">The ${MOST_FILES} largest of ${files.length} files.</p>` : ''}<p class="soft mono">${layer.diffId}</p></details>`;
 }
 
-function fileRow({ path, bytes, kind, lost }: ReportFile): Html {
-  return html`<tr><td class="mono">${path}</td><td class="number">${kind === 'deleted' ? 'deleted' : humanSize(bytes, 3)}</td><td>${lost === undefined ? '' : `${lost.how} in layer ${lost.layer + 1}`}</td></tr>`;
+/** Files by their directories; a directory with a single one in it is shown together with that. */
+function tree(files: readonly ReportFile[]): Html {
+  const root: Folder = { folders: new Map(), files: [] };
+  for (const file of files) {
+    let at = root;
+    for (const name of file.path.split('/').slice(1, -1)) {
+      const next = at.folders.get(name) ?? { folders: new Map(), files: [] };
+      at.folders.set(name, next);
+      at = next;
+    }
+    at.files.push(file);
+  }
+  return folderItems(root);
+}
+
+function folderItems(folder: Folder): Html {
+  return html`<ul class="tree">${[...folder.folders].map(([name, inner]) => folderItem(name, inner))}${folder.files.map(fileItem)}</ul>`;
+}
+
+function folderItem(name: string, folder: Folder): Html {
+  const [only] = folder.folders;
+  if (only !== undefined && folder.folders.size === 1 && folder.files.length === 0) return folderItem(`${name}/${only[0]}`, only[1]);
+  const { bytes, count } = sizeOf(folder);
+  return html`<li><details><summary><code>${name}/</code> <span class="soft">${humanSize(bytes, 3)}, ${count} file${count === 1 ? '' : 's'}</span></summary>${folderItems(folder)}</details></li>`;
+}
+
+function sizeOf({ folders, files }: Folder): { readonly bytes: number; readonly count: number } {
+  return [...folders.values()].map(sizeOf).reduce((sum, inner) => ({ bytes: sum.bytes + inner.bytes, count: sum.count + inner.count }), {
+    bytes: files.reduce((sum, file) => sum + file.bytes, 0), count: files.length,
+  });
+}
+
+function fileItem({ path, bytes, kind, lost }: ReportFile): Html {
+  const later = lost === undefined ? '' : html` <span class="bad">${lost.how} in layer ${lost.layer + 1}</span>`;
+  return html`<li><code>${path.slice(path.lastIndexOf('/') + 1)}</code> <span class="soft">${kind === 'deleted' ? 'deleted' : humanSize(bytes, 3)}</span>${later}</li>`;
 }
 
 /** By instruction: what of its files no container will see. */

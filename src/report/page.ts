@@ -47,6 +47,7 @@ code, .mono { font-family: ui-monospace, monospace; font-size: .87em; overflow-w
 details { border-top: 1px solid var(--line); padding: .35rem 0; } summary { cursor: pointer; } summary:focus-visible { outline: 2px solid var(--run); outline-offset: 2px; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-top: 1px solid var(--line); vertical-align: top; } th { color: var(--soft); font-weight: 600; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+ul.tree { list-style: none; margin: 0; padding-left: 1rem; } ul.tree li { border-top: 1px solid var(--line); padding: .1rem 0; } ul.tree details { border: 0; padding: 0; }
 svg { width: 100%; height: auto; display: block; } svg text { fill: var(--soft); font: 11px system-ui, sans-serif; } .axis { stroke: var(--line); } .curve { fill: none; stroke-width: 2; }
 @media (max-width: 40rem) { .row { grid-template-columns: minmax(0, 1fr) 4.5rem; } .row .track { grid-column: 1 / -1; grid-row: 2; } main { padding: .75rem; } .numbers li { flex: 1 1 40%; min-width: 0; } }
 @media print { :root { --text: #000; --soft: #444; --line: #bbb; --back: #fff; --card: #eee; } body { font-size: 10pt; } main { max-width: none; padding: 0; } .track, .bar, .legend i { print-color-adjust: exact; -webkit-print-color-adjust: exact; } .row, tr, details { break-inside: avoid; } }

@@ -21,7 +21,7 @@ const SHARED = {
 
 export const replay = defineCommand({
   name: 'bench replay',
-  summary: "Tell what each commit of a history would have found in the cache, without building",
+  summary: 'Tell what each commit of a history would have found in the cache',
   usage: ['[OPTIONS] --git RANGE [PATH]'],
   positionals: { min: 0, max: 1 },
   flags: {

@@ -23,7 +23,7 @@ const FORMAT = { kind: 'string', value: 'FORMAT', help: "'table', 'table TEMPLAT
 
 export const list = defineCommand({
   name: 'cache ls',
-  summary: 'List the results of steps that are kept, the oldest first',
+  summary: 'List the results of steps that are kept',
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: { format: FORMAT },

@@ -9,7 +9,7 @@ import { readInputs } from './build';
 
 export const command = defineCommand({
   name: 'plan',
-  summary: 'Tell what a build would take from the cache, run and pull, and how long it would take',
+  summary: 'Tell what a build would take from the cache, run and pull',
   usage: ['[OPTIONS] PATH | URL | -'],
   positionals: { min: 1, max: 1 },
   flags: { ...BUILD_FLAGS, format: { kind: 'string', value: 'FORMAT', choices: ['text', 'json'], fallback: 'text', help: "'text' or 'json'" } },
