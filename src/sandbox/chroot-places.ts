@@ -1,9 +1,9 @@
-import { chmodSync, chownSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, mkdtempSync, renameSync, rmSync, rmdirSync, symlinkSync, writeFileSync, type Stats } from 'node:fs';
+import { chmodSync, chownSync, lchownSync, linkSync, lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeNode } from '../linux/mknod';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
-import { pathWithoutLinks } from './namespaces';
+import { BorrowedTree, pathWithoutLinks } from './borrowed-tree';
 import type { Mount, ProcessSpec } from './sandbox';
 
 /** Something that stands in the tree for the time of a command. */
@@ -13,13 +13,6 @@ interface Placed {
   readonly original?: RawPath | undefined;
   /** A directory that was moved in and goes back. */
   readonly source?: RawPath | undefined;
-}
-
-/** A directory that something was put into: its times as they were, and as that left them. */
-interface Touched {
-  readonly path: RawPath;
-  readonly before: Stats;
-  after?: Stats | undefined;
 }
 
 const DEVICES: readonly (readonly [name: string, major: number, minor: number])[] = [
@@ -34,43 +27,25 @@ const DEVICES: readonly (readonly [name: string, major: number, minor: number])[
 export class Placements {
   readonly #aside: RawPath;
   readonly #placed: Placed[] = [];
-  readonly #made: RawPath[] = [];
-  readonly #touched = new Map<RawPath, Touched>();
+  readonly #tree: BorrowedTree;
 
   /** @param state a directory on the tree's file system. */
   constructor(private readonly root: RawPath, state: string) {
+    this.#tree = new BorrowedTree(root);
     this.#aside = toRaw(mkdtempSync(path.join(state, 'aside-')));
   }
 
   put({ mounts, mountPoints }: Pick<ProcessSpec, 'mounts' | 'mountPoints'>): void {
     this.#devices();
-    for (const point of mountPoints) {
-      const host = `${this.root}${point.path}`;
-      if (point.kind !== 'directory' || lstatSync(fsPath(host), { throwIfNoEntry: false }) !== undefined) continue;
-      this.#touch(point.path);
-      mkdirSync(fsPath(host), { mode: 0o755 });
-      this.#made.push(point.path);
-    }
+    this.#tree.make(mountPoints.filter(({ kind }) => kind === 'directory'));
     for (const mount of mounts) this.#mount(mount);
-    for (const touched of this.#touched.values()) touched.after = lstatSync(fsPath(this.#host(touched.path)));
+    this.#tree.ready();
   }
 
   undo(): void {
-    // Before anything is moved: a directory whose times are as we left them was not changed by the command.
-    const untouched = [...this.#touched.values()].filter(({ path: dir, before, after }) => {
-      const host = pathWithoutLinks(this.root, dir);
-      const now = host === undefined ? undefined : lstatSync(fsPath(host));
-      return now !== undefined && now.ino === before.ino && (after === undefined || now.mtimeMs === after.mtimeMs);
+    this.#tree.restore(() => {
+      for (const placed of this.#placed.splice(0).reverse()) this.#takeBack(placed);
     });
-    for (const placed of this.#placed.splice(0).reverse()) this.#takeBack(placed);
-    for (const made of this.#made.splice(0).reverse()) {
-      const host = pathWithoutLinks(this.root, made);
-      if (host !== undefined && lstatSync(fsPath(host)).isDirectory()) removeIfEmpty(host);
-    }
-    for (const { path: dir, before } of untouched) {
-      const host = pathWithoutLinks(this.root, dir);
-      if (host !== undefined) lutimesSync(fsPath(host), before.atimeMs / 1000, before.mtimeMs / 1000);
-    }
     rmSync(fsPath(this.#aside), { recursive: true, force: true });
   }
 
@@ -138,7 +113,7 @@ export class Placements {
   /** Makes room at a target; returns its path on the host. */
   #clear(placed: Placed): RawPath {
     const host = `${this.root}${placed.target}`;
-    this.#touch(placed.target);
+    this.#tree.touch(placed.target);
     const isThere = lstatSync(fsPath(host), { throwIfNoEntry: false }) !== undefined;
     const original = isThere ? `${this.#aside}/${this.#placed.length}` : undefined;
     if (original !== undefined) renameSync(fsPath(host), fsPath(original));
@@ -158,22 +133,5 @@ export class Placements {
       rmSync(fsPath(host), { recursive: true, force: true });
     }
     if (original !== undefined && host !== undefined) renameSync(fsPath(original), fsPath(host));
-  }
-
-  #touch(target: RawPath): void {
-    const dir = path.posix.dirname(target);
-    if (!this.#touched.has(dir)) this.#touched.set(dir, { path: dir, before: lstatSync(fsPath(this.#host(dir))) });
-  }
-
-  #host(dir: RawPath): RawPath {
-    return dir === '/' ? this.root : `${this.root}${dir}`;
-  }
-}
-
-function removeIfEmpty(host: RawPath): void {
-  try {
-    rmdirSync(fsPath(host));
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOTEMPTY') throw error;
   }
 }

@@ -1,8 +1,8 @@
-import { existsSync, lstatSync, mkdirSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { MbuildError, errnoOf } from '../diagnostics/error';
-import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
+import { fsPath, toRaw, type RawPath } from '../linux/paths';
 import type { BuildScope } from '../progress/events';
+import { BorrowedTree, removePoint } from './borrowed-tree';
 import { capabilityMask, heldCapabilities, type Capability } from './capabilities';
 import { InitProcess, programIo } from './init-process';
 import { enterProgram, namespaceProgram, type SandboxPlaces } from './namespace-program';
@@ -33,10 +33,14 @@ export class NamespaceSandbox implements ContainerSandbox {
     const spec = this.#granted(wanted);
     this.#makePlaces();
     const stubs = this.#stubsFor(spec);
+    const borrowed = spec.rootfs.kind === 'directory' ? new BorrowedTree(toRaw(spec.rootfs.path)) : undefined;
     try {
+      borrowed?.make([...SYSTEM_POINTS, ...spec.mountPoints]);
+      borrowed?.ready();
       return await this.#init.execute(namespaceProgram(spec, { ...this.#places, stubs }, { ...programIo(io), filter: spec.confined ? this.#filter(spec) : undefined }), spec, io, scope);
     } finally {
-      removeMountPoints(spec);
+      borrowed?.restore();
+      if (spec.rootfs.kind === 'overlay') removeMountPoints(toRaw(spec.rootfs.upper), spec.mountPoints);
       if (stubs !== this.#places.stubs) rmSync(stubs, { recursive: true, force: true });
     }
   }
@@ -106,33 +110,6 @@ function makeStubs(dir: string, points: readonly MountPoint[]): void {
  * Takes what was made for mounting out of the upper directory again. It is this step's alone and nothing runs in it
  * any more; each part of a path is looked at without following links.
  */
-function removeMountPoints(spec: ProcessSpec): void {
-  const dir = toRaw(spec.rootfs.kind === 'overlay' ? spec.rootfs.upper : spec.rootfs.path);
-  const system = spec.rootfs.kind === 'overlay' ? SYSTEM_POINTS : [];
-  for (const point of [...system, ...spec.mountPoints].reverse()) {
-    const host = pathWithoutLinks(dir, point.path);
-    if (host === undefined) continue;
-    const stats = lstatSync(fsPath(host));
-    if (point.kind === 'directory' && stats.isDirectory()) removeIfEmpty(host);
-    if (point.kind === 'file' && stats.isFile() && stats.size === 0) rmSync(fsPath(host));
-  }
-}
-
-/** The host path of a path in a directory, `undefined` when it is not there or leads through a symlink. */
-export function pathWithoutLinks(dir: string, target: RawPath): RawPath | undefined {
-  let at: RawPath = dir;
-  for (const part of target.split('/').filter(Boolean)) {
-    if (!lstatSync(fsPath(at)).isDirectory()) return undefined;
-    at = `${at}/${part}`;
-    if (lstatSync(fsPath(at), { throwIfNoEntry: false }) === undefined) return undefined;
-  }
-  return at;
-}
-
-function removeIfEmpty(host: RawPath): void {
-  try {
-    rmdirSync(fsPath(host));
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOTEMPTY') throw new MbuildError('SANDBOX_FAILED', `the mount point ${toText(host)} could not be removed`, { cause: error });
-  }
+function removeMountPoints(upper: RawPath, points: readonly MountPoint[]): void {
+  for (const point of [...SYSTEM_POINTS, ...points].reverse()) removePoint(upper, point);
 }
