@@ -52,7 +52,7 @@ describeWith('the first build', { root: true }, () => {
     expect(lines[0]).toMatch(/^IMAGE +CREATED +CREATED BY +SIZE +COMMENT$/);
     expect(lines[1]).toContain(first);
     expect(lines.slice(1).map((line) => /(CMD|COPY|ENV|LABEL) .*?(?=  |$)/.exec(line)?.[0] ?? '')).toEqual([
-      'CMD ["/bin/sh" "-c" "cat \\"$RESULT\\""]',
+      'CMD ["sh" "-c" "cat \\"$RESULT\\""]',
       'COPY /src/result.txt /usr/share/hello/result.txt # buildkit',
       'ENV RESULT=/usr/share/hello/result.txt',
       'LABEL org.opencontainers.image.title=hello',
