@@ -13,6 +13,7 @@ import type { Operation } from '../graph/operation';
 import { planGraph } from '../graph/plan';
 import { instructionText } from '../history/instruction-text';
 import { Lease } from '../images/lease';
+import { toText } from '../linux/paths';
 import { chainIds, digestOf } from '../oci/digest';
 import { hostPlatform, type Platform } from '../oci/platform';
 import { planStep } from '../solver/step';
@@ -88,7 +89,9 @@ export class KeyReader {
       const root = this.#folder(commit.tree);
       const found = await this.#dockerfile(root, variant);
       dockerfile = parseDockerfile(found);
-      const context = new GitTree(this.git, root, await this.#ignoreRules(root, variant));
+      const context = new GitTree(this.git, root, await this.#ignoreRules(root, variant), (path) => {
+        this.notes.add(`${toText(path.slice(1))} is a submodule: its files are in another repository, and it is taken as an empty folder`);
+      });
       const graph = await this.#plan(dockerfile, commit);
       await this.#keys(graph, context, steps);
       return { commit, dockerfile, steps };

@@ -31,7 +31,8 @@ export class GitTree implements SourceTree, TreeLookup<Directory> {
   /** Objects of files and symlinks that were seen, by host path. */
   readonly #objects = new Map<RawPath, GitEntry>();
 
-  constructor(private readonly git: GitObjects, tree: string, private readonly rules: IgnoreRules | undefined) {
+  /** @param onSubmodule is told of every submodule that shows in the context. */
+  constructor(private readonly git: GitObjects, tree: string, private readonly rules: IgnoreRules | undefined, private readonly onSubmodule: (path: RawPath) => void) {
     this.root = { entry: { path: '/', hostPath: '', stats: STATS.directory }, tree, state: rules === undefined ? undefined : [], children: new Map() };
   }
 
@@ -96,6 +97,7 @@ export class GitTree implements SourceTree, TreeLookup<Directory> {
     }
     // A submodule's files are in another repository: a checkout without it has an empty directory.
     const tree = object.kind === 'submodule' ? '' : object.id;
+    if (object.kind === 'submodule' && verdict?.ignored !== true) this.onSubmodule(path);
     const directory: Directory = { entry, tree, state: verdict?.state, children: new Map() };
     if (verdict?.ignored === true && !(this.rules?.mayDescend(path.slice(1)) === true && this.#list(directory).length > 0)) return undefined;
     return { entry, object, directory };

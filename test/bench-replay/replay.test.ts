@@ -122,6 +122,14 @@ describeWith('bench replay', { root: true, programs: ['git'] }, () => {
     expect(rows.length).toBeGreaterThan(20);
   }, 60_000);
 
+  it('names submodules, which it cannot look into', async () => {
+    const other = new History(temp.dir('other'));
+    other.git('-c', 'protocol.file.allow=always', 'submodule', '--quiet', 'add', history.dir, 'vendor/library');
+    other.commit('a submodule');
+    const notes = (JSON.parse(await mbuild.ok(['bench', 'replay', '--git', 'HEAD~1..', '--format', 'json', other.dir])) as ReplayReport).notes;
+    expect(notes).toContain('vendor/library is a submodule: its files are in another repository, and it is taken as an empty folder');
+  }, 60_000);
+
   it.each([
     ['a range that git does not know', ['--git', 'no-such-branch..'], 1, 'no-such-branch'],
     ['no range', [], 125, 'nothing says which commits'],
