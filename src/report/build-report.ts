@@ -73,7 +73,8 @@ function layerDetails(layer: ReportLayer, index: number): Html {
   const files = layer.files.filter((file) => file.kind !== 'directory');
   const shown = files.length <= MOST_FILES ? files : [...files].sort((a, b) => b.bytes - a.bytes).slice(0, MOST_FILES);
   const line = layer.line === undefined ? '' : ` (line ${layer.line})`;
-  return html`<details><summary><b>${humanSize(layer.bytes, 3)}</b> layer ${index + 1}: <code>${layer.title}</code>${line}, ${files.length} files${layer.wasted === 0 ? '' : html`, <span class="bad">${humanSize(layer.wasted, 3)} wasted</span>`}</summary>
+  const counted = `${files.length} file${files.length === 1 ? '' : 's'}`;
+  return html`<details><summary><b>${humanSize(layer.bytes, 3)}</b> layer ${index + 1}: <code>${layer.title}</code>${line}, ${counted}${layer.wasted === 0 ? '' : html`, <span class="bad">${humanSize(layer.wasted, 3)} wasted</span>`}</summary>
 ${tree(shown)}
 ${shown.length < files.length ? html`<p class="soft">The ${MOST_FILES} largest of ${files.length} files.</p>` : ''}<p class="soft mono">${layer.diffId}</p></details>`;
 }
