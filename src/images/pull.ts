@@ -1,5 +1,6 @@
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
+import type { Digest } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
 import { isIndexType } from '../oci/media-types';
 import { hostPlatform, type Platform } from '../oci/platform';
@@ -57,10 +58,17 @@ export async function pullImage(request: PullRequest, services: ImageServices, r
     const digestName = formatReference({ registry: ref.registry, repository: ref.repository, digest: top.descriptor.digest });
     const before = services.images.find(manifest.config.digest);
     const known = ref.digest === undefined ? before?.names.includes(nameOf(ref)) === true : before?.repoDigests.includes(digestName) === true;
+    // An image may have the same layer twice.
+    const fetching = new Map<Digest, Promise<void>>();
     const stack = await unpackLayers(manifest.layers.map((blob, i) => ({
       blob,
+      coming: () => (fetching.has(blob.digest) ? undefined : services.content.partial(blob.digest).path),
       diffId: diffIdAt(config.rootfs.diff_ids, i),
-      fetch: (inner, report) => downloadBlob(registry, services.content, ref, blob, inner.signal, (bytes, retrying) => report(retrying === true ? 'retrying' : 'downloading', bytes)),
+      fetch: (inner, report) => {
+        const started = fetching.get(blob.digest) ?? downloadBlob(registry, services.content, ref, blob, inner.signal, (bytes, retrying) => report(retrying === true ? 'retrying' : 'downloading', bytes));
+        fetching.set(blob.digest, started);
+        return started.finally(() => fetching.delete(blob.digest));
+      },
     })), services, lease, vertex, scope);
 
     services.content.write(chosen.bytes);

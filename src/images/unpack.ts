@@ -1,6 +1,8 @@
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { storing } from '../content/files';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 import { completeApplied } from '../layer/apply';
-import { LAYER_LIMITS, type Applied } from '../layer/layer';
+import { LAYER_LIMITS, type Applied, type ApplySource } from '../layer/layer';
 import type { layerTasks } from '../layer/tasks';
 import { bootId } from '../linux/process';
 import { chainIds, type ChainID, type DiffID } from '../oci/digest';
@@ -17,7 +19,9 @@ import { PARALLEL_TRANSFERS, checkCanceled, limiter, together, transferReporter 
 export interface LayerToUnpack {
   readonly diffId: DiffID;
   readonly blob: Descriptor;
-  /** Called at most once, and not for a layer that is unpacked already. */
+  /** A file that the blob is written to while it is fetched, from its beginning: it is then unpacked as it comes. */
+  readonly coming?: (() => string | undefined) | undefined;
+  /** Not called for a layer that is unpacked already; again when the blob turns out to be damaged. */
   fetch(scope: BuildScope, progress: (state: 'downloading' | 'retrying', bytes: number) => void): Promise<void>;
 }
 
@@ -91,22 +95,38 @@ async function unpackAlone(layer: LayerToUnpack, isFirst: boolean, services: Ima
   const report = transferReporter(scope, vertex, blob.digest, blob.size);
   checkCanceled(scope.signal);
   const wasThere = services.content.size(blob.digest) !== undefined;
-  await layer.fetch(scope, report);
-  checkCanceled(scope.signal);
-  report('extracting', blob.size);
   const active = services.snapshots.prepare([]);
   open.add(active);
+  const again = (): Promise<Unpacked> => {
+    services.snapshots.discard(active);
+    open.delete(active);
+    return unpackAlone(layer, isFirst, services, vertex, scope, open);
+  };
+  const coming = wasThere ? undefined : startComing(active, layer, services, isFirst ? [] : undefined);
   try {
-    const applied = await applyTo(active, layer, services, isFirst ? [] : undefined);
+    await layer.fetch(scope, report);
+    checkCanceled(scope.signal);
+    // Another process may have brought the blob meanwhile.
+    if (coming?.isWhole() === false) {
+      await coming.stop();
+      return await again();
+    }
+  } catch (error) {
+    await coming?.stop();
+    throw error;
+  } finally {
+    coming?.close();
+  }
+  try {
+    report('extracting', blob.size);
+    const applied = await (coming?.applied ?? applyTo(active, layer, services, isFirst ? [] : undefined));
     report('done', blob.size);
     return { active, applied };
   } catch (error) {
     if (wasThere && !(await isBlobIntact(blob.digest, services))) {
       // Left by an earlier process, and damaged since: it is fetched once more.
       services.content.delete(blob.digest);
-      services.snapshots.discard(active);
-      open.delete(active);
-      return await unpackAlone(layer, isFirst, services, vertex, scope, open);
+      return await again();
     }
     // A name that leads through a symlink may be a sound one in the merged tree.
     if (isFirst || !isMbuildError(error, 'ARCHIVE_UNSAFE')) throw error;
@@ -147,12 +167,44 @@ async function commitOn(
   return [...below, record.id];
 }
 
+/** A layer that is unpacked while its blob comes. */
+interface Coming {
+  readonly applied: Promise<Applied>;
+  /** Whether all of the blob went through the file. */
+  isWhole(): boolean;
+  /** Ends the unpacking; resolves when nothing is written any more. */
+  stop(): Promise<void>;
+  /** Lets go of the file once the unpacking has ended. */
+  close(): void;
+}
+
+/** Begins to unpack a layer whose blob is only about to come; `undefined` for one that comes as a whole. */
+function startComing(active: ActiveSnapshot, layer: LayerToUnpack, services: ImageServices, parents?: readonly string[]): Coming | undefined {
+  const path = layer.coming?.();
+  if (path === undefined) return undefined;
+  const growing = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  const fd = storing(path, () => openSync(path, 'a', 0o600));
+  // By its descriptor, for it may have come, and have been renamed, before a worker opens it.
+  const applied = applyTo(active, layer, services, parents, { path: `/proc/self/fd/${fd}`, growing, length: layer.blob.size });
+  // The fetch is awaited first, for its error says more about a blob that is not what it should be.
+  applied.catch(() => undefined);
+  return {
+    applied,
+    isWhole: () => fstatSync(fd).size >= layer.blob.size,
+    stop: async () => {
+      Atomics.store(growing, 0, 1);
+      await applied.catch(() => undefined);
+    },
+    close: () => void applied.catch(() => undefined).finally(() => closeSync(fd)),
+  };
+}
+
 /** @param parents directories of the layers below, the top first. */
-async function applyTo(active: ActiveSnapshot, layer: LayerToUnpack, services: ImageServices, parents?: readonly string[]): Promise<Applied> {
+async function applyTo(active: ActiveSnapshot, layer: LayerToUnpack, services: ImageServices, parents?: readonly string[], source?: Pick<ApplySource, 'path' | 'growing' | 'length'>): Promise<Applied> {
   const compression = layerCompression(layer.blob.mediaType);
   if (compression === undefined) throw new MbuildError('IMAGE_INVALID', `${layer.blob.mediaType} is no layer of a file system`);
   return services.threads.remote<typeof layerTasks>('layer').applyLayer(
-    { path: services.content.path(layer.blob.digest), compression, digest: layer.blob.digest, diffId: layer.diffId },
+    { path: services.content.path(layer.blob.digest), compression, digest: layer.blob.digest, diffId: layer.diffId, ...source },
     active.dir,
     { xattrs: services.xattrs, limits: LAYER_LIMITS, ...(parents === undefined ? {} : { parents }) },
   );

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs';
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MbuildError } from '../diagnostics/error';
 import { fsPath, type RawPath } from '../linux/paths';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
@@ -14,6 +15,8 @@ import { Unpacker, type ApplyOptions } from './unpack';
 export type { ApplyOptions } from './unpack';
 
 const READ_SIZE = 1024 * 1024;
+/** Milliseconds until a file that is being written is looked at again. */
+const WAIT = 5;
 /** Before this much came out, a ratio says nothing: a layer of zeros is no bomb yet. */
 const RATIO_FROM = 64 * 1024 * 1024;
 
@@ -35,7 +38,7 @@ export async function applyLayer(source: ApplySource, dir: RawPath, options: App
       checkLimits(reader.offset + chunk.length, input.size, options.limits);
       reader.push(chunk);
     };
-    if (source.compression === 'none') input.readAll(take);
+    if (source.compression === 'none' && source.growing === undefined) input.readAll(take);
     else for await (const chunk of decompressStream(input.stream(), source.compression)) take(chunk);
     reader.finish();
     const stored = input.finish();
@@ -99,6 +102,7 @@ class Input {
   readonly size: number;
   readonly #hash: Hash = createHash('sha256');
   readonly #fd: number;
+  readonly #growing: ApplySource['growing'];
   #position: number;
   #left: number;
 
@@ -107,6 +111,7 @@ class Input {
     this.#position = source.start ?? 0;
     this.size = source.length ?? Math.max(0, fstatSync(this.#fd).size - this.#position);
     this.#left = this.size;
+    this.#growing = source.growing;
   }
 
   /** Reads all of it with synchronous calls; a chunk is valid during the call alone. */
@@ -117,7 +122,7 @@ class Input {
 
   /** All of it as a stream, for what cannot work with synchronous calls. */
   stream(): Readable {
-    return Readable.from(this.#chunks(), { objectMode: false, highWaterMark: READ_SIZE });
+    return Readable.from(this.#growing === undefined ? this.#chunks() : this.#comingChunks(this.#growing), { objectMode: false, highWaterMark: READ_SIZE });
   }
 
   /** The digest of all bytes, those included that a decompressor left behind the end of its data. */
@@ -132,6 +137,16 @@ class Input {
 
   *#chunks(): Generator<Buffer, void> {
     for (let chunk = this.#read(Buffer.allocUnsafe(READ_SIZE)); chunk.length > 0; chunk = this.#read(Buffer.allocUnsafe(READ_SIZE))) yield chunk;
+  }
+
+  /** The same of a file that another thread writes, as far as it has come. */
+  async *#comingChunks(growing: NonNullable<ApplySource['growing']>): AsyncGenerator<Buffer, void> {
+    while (this.#left > 0) {
+      const there = fstatSync(this.#fd).size - this.#position;
+      if (Atomics.load(growing, 0) !== 0) throw new MbuildError('CANCELED', 'the layer did not come');
+      if (there <= 0) await sleep(WAIT);
+      else yield this.#read(Buffer.allocUnsafe(Math.min(READ_SIZE, there)));
+    }
   }
 
   #read(buffer: Buffer): Buffer {

@@ -28,6 +28,8 @@ export interface ApplySource {
   readonly start?: number | undefined;
   readonly length?: number | undefined;
   readonly compression: Compression;
+  /** The file is still being written: `length` bytes will come. A cell that is not 0 any more means that they will not. */
+  readonly growing?: Int32Array | undefined;
   /** Checked while reading; a mismatch throws DIGEST_MISMATCH. The stored bytes' digest and the tar's. */
   readonly digest?: Digest | undefined;
   readonly diffId?: DiffID | undefined;

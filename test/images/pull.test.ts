@@ -64,6 +64,30 @@ describeWith('pulling', { root: true, programs: ['tar'] }, () => {
     expect(states).toEqual(['waiting', 'downloading', 'extracting', 'done']);
   });
 
+  it('fetches a layer that the image has twice once', async () => {
+    serveImage(server, '1', [bottom, bottom, top, bottom]);
+    const { image } = await pull();
+    expect(image.stack).toHaveLength(4);
+    expect(server.seen.filter(({ method, url }) => method === 'GET' && url.includes(digestOf(bottom.blob)))).toHaveLength(1);
+  });
+
+  it('unpacks a layer while it comes, in pieces and over a break', async () => {
+    let broken = false;
+    server.fault = (request, response) => {
+      if (!request.url?.includes(digestOf(bottom.blob)) || broken) return false;
+      broken = true;
+      response.writeHead(200, { 'content-length': bottom.blob.length });
+      response.write(bottom.blob.subarray(0, 20));
+      setTimeout(() => response.write(bottom.blob.subarray(20, 50)), 30);
+      setTimeout(() => request.socket.destroy(), 60);
+      return true;
+    };
+    serveImage(server, '1', [bottom, top]);
+    const { image } = await pull();
+    expect(image.stack).toHaveLength(2);
+    expect(server.seen.map(({ range }) => range)).toContain('bytes=50-');
+  });
+
   it('fetches no layer that is there already', async () => {
     serveImage(server, '1', [bottom]);
     await pull();
