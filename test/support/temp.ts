@@ -18,8 +18,8 @@ export function useTemp(): TempDirs {
   });
   return {
     dir(name = 'test') {
-      // Lower case, for some programs make image names out of paths.
-      const dir = join(tmpdir(), `mbuild-${name}-${randomBytes(6).toString('hex')}`);
+      // Lower case, for some programs make image names out of paths; short, for podman takes no long ones.
+      const dir = join(tmpdir(), `mb-${name}-${randomBytes(4).toString('hex')}`);
       mkdirSync(dir, { mode: 0o700 });
       made.push(dir);
       return dir;

@@ -13,7 +13,7 @@ sh test/support/packages.sh skopeo:skopeo umoci:umoci podman:podman docker-regis
   busybox:busybox-static zstd:zstd xz:xz-utils bzip2:bzip2 python3:python3 git:git openssl:openssl unshare:util-linux setpriv:util-linux \
   getcap:libcap2-bin
 
-tmp=$(sh test/support/scratch.sh mbuild-tests)
+tmp=$(sh test/support/scratch.sh mbuild)
 
 # Ends what tests left running (known by its TMPDIR), unmounts what they left mounted, and deletes their files.
 left_processes() {

@@ -61,6 +61,6 @@ export function unpackWithPodman(layout: string, tag: string, work: string): str
 
 /** Runs podman with storage, run folder and configuration of its own under `work`; returns its standard output. */
 export function podman(work: string, args: readonly string[]): string {
-  const own = ['--root', join(work, 'podman'), '--runroot', join(work, 'podman-run'), '--tmpdir', join(work, 'podman-tmp'), '--events-backend', 'none', '--cgroup-manager', 'cgroupfs'];
+  const own = ['--root', join(work, 'podman'), '--runroot', join(work, 'run'), '--tmpdir', join(work, 'tmp'), '--events-backend', 'none', '--cgroup-manager', 'cgroupfs'];
   return execFileSync('podman', [...own, ...args], { env: cleanEnv({ HOME: work }), stdio: ['ignore', 'pipe', 'pipe'] }).toString();
 }
