@@ -72,7 +72,7 @@ describe('the command line', () => {
     expect(parsed.slice(0, 4).map(({ args }) => args)).toEqual([['A=1'], ['debian:12', 'AS', 'x'], ['a', 'b'], ['a   b']]);
     expect(parsed[1]?.flags).toEqual(['--platform=linux/amd64']);
     expect([parsed[4]?.pairs, parsed[5]?.pairs]).toEqual([[['A', 'b', '='], ['"C"', 'd', '=']], [['old', 'way', '']]]);
-    expect(parsed[6]).toMatchObject({ flags: ['--interval=5s'], args: ['CMD-SHELL', 'true'] });
+    expect(parsed[6]).toMatchObject({ flags: ['--interval=5s'], args: ['CMD', 'true'] });
     expect(parsed[7]?.child).toMatchObject({ instruction: 'RUN', args: ['x'] });
     expect(parsed[8]?.heredocs).toEqual([{ name: 'E', content: 'hi\n', expand: true, chomp: false, fd: 0 }]);
   });

@@ -8,7 +8,7 @@ import { cleanEnv } from '../support/command';
 import { Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
-import { podman } from '../support/unpack';
+import { podman, podmanFlags } from '../support/unpack';
 
 describeWith('build --load', { root: true, programs: ['podman'] }, () => {
   const temp = useTemp();
@@ -24,8 +24,7 @@ describeWith('build --load', { root: true, programs: ['podman'] }, () => {
     context = writeFiles(temp.dir('context'), { Dockerfile: 'FROM small-base\nRUN echo loaded > /f\n' });
     work = temp.dir('podman');
     socket = join(work, 'podman.sock');
-    const own = ['--root', join(work, 'podman'), '--runroot', join(work, 'podman-run'), '--tmpdir', join(work, 'podman-tmp'), '--events-backend', 'none', '--cgroup-manager', 'cgroupfs'];
-    service = spawn('podman', [...own, 'system', 'service', '--time', '0', `unix://${socket}`], { env: cleanEnv({ HOME: work }), stdio: 'ignore' });
+    service = spawn('podman', [...podmanFlags(work), 'system', 'service', '--time', '0', `unix://${socket}`], { env: cleanEnv({ HOME: work }), stdio: 'ignore' });
     while (!existsSync(socket) && service.exitCode === null) await new Promise((resolve) => { setTimeout(resolve, 50); });
   });
   afterAll(async () => {

@@ -59,8 +59,12 @@ export function unpackWithPodman(layout: string, tag: string, work: string): str
   return podman(work, ['image', 'mount', id]).trim();
 }
 
-/** Runs podman with storage, run folder and configuration of its own under `work`; returns its standard output. */
+/** Flags that give podman storage, run folder and configuration of its own under `work`. */
+export function podmanFlags(work: string): string[] {
+  return ['--root', join(work, 'podman'), '--runroot', join(work, 'run'), '--tmpdir', join(work, 'tmp'), '--events-backend', 'none', '--cgroup-manager', 'cgroupfs'];
+}
+
+/** Runs podman with them; returns its standard output. */
 export function podman(work: string, args: readonly string[]): string {
-  const own = ['--root', join(work, 'podman'), '--runroot', join(work, 'run'), '--tmpdir', join(work, 'tmp'), '--events-backend', 'none', '--cgroup-manager', 'cgroupfs'];
-  return execFileSync('podman', [...own, ...args], { env: cleanEnv({ HOME: work }), stdio: ['ignore', 'pipe', 'pipe'] }).toString();
+  return execFileSync('podman', [...podmanFlags(work), ...args], { env: cleanEnv({ HOME: work }), stdio: ['ignore', 'pipe', 'pipe'] }).toString();
 }
