@@ -18,8 +18,8 @@ export interface ApplyOptions {
   readonly xattrs: OverlayXattrs;
   readonly limits: ApplyLimits;
   /**
-   * The directories of the layers below, top first (`[]` for a first layer). With them, names lead through symlinks as in
-   * the merged tree, inside its root; without them, a name that crosses a symlink of its own layer is refused.
+   * The directories of the layers below, top first (`[]` for a first layer). Names lead through their symlinks as in the
+   * merged tree, inside its root; a name that crosses a symlink of its own layer is refused in any case.
    */
   readonly parents?: readonly string[] | undefined;
 }
@@ -268,8 +268,8 @@ export class Unpacker implements TarSink {
   }
 
   /**
-   * The directory that a path's leading parts name, made where it is missing. Symlinks are followed inside the root when
-   * the layers below are known, refused otherwise.
+   * The directory that a path's leading parts name, made where it is missing. Symlinks of the layers below are followed
+   * inside the root, those of this layer refused.
    * @param make false to leave missing directories unmade: the result is then where they would be.
    */
   #directory(parts: readonly string[], entry: TarEntry, make = true): RawPath {
@@ -295,8 +295,8 @@ export class Unpacker implements TarSink {
       const made = this.#made.get(next);
       if (made?.kind === 'directory') path = next;
       else if (made?.kind === 'symlink') {
-        if (this.#parents === undefined) throw unsafe(entry, `it leads through the symbolic link ${toText(next)} of the same layer`);
-        follow(made.target);
+        // No file system gives such a tar: what lies behind a link is stored under its own name.
+        throw unsafe(entry, `it leads through the symbolic link ${toText(next)} of the same layer`);
       } else if (made === undefined || made.kind === 'whiteout') {
         const below = made === undefined ? this.#below(path, next) : undefined;
         if (below?.stats.isSymbolicLink() === true) follow(this.#parents?.readlink(below) ?? '');
@@ -418,8 +418,9 @@ export class Unpacker implements TarSink {
   }
 }
 
-/** The parts of a name in the archive. An absolute one is taken from the root of the tree; none may go up. */
+/** The parts of a name in the archive: none is absolute or goes up. Targets of hard links may be absolute, and count from the root of the tree. */
 function partsOf(name: RawPath, entry: TarEntry): string[] {
+  if (name === entry.path && name.startsWith('/')) throw unsafe(entry, 'its name is absolute');
   const parts = name.split('/').filter((part) => part !== '' && part !== '.');
   if (parts.includes('..')) throw unsafe(entry, name === entry.path ? 'its name holds ..' : `its target ${toText(name)} holds ..`);
   return parts;

@@ -69,20 +69,17 @@ describeWith('bad input', { root: true }, () => {
     expect(await other.ok(['images', '-q'])).toBe('');
   });
 
-  it.each(['parent-name', 'parent-in-the-middle', 'hard-link-outside'] as const)('a root file system with a hostile name is refused: %s', async (kind) => {
-    const tar = hostileFile(kind, '');
-    expectError(await mbuild.run(['import', tar, 'hostile']), `tar-${kind}`);
-    expect(existsSync('/mbuild-hostile')).toBe(false);
-  });
-
-  // A symlink to an absolute path is common in root file systems; what is written through it stays inside.
-  it.each(['absolute-name', 'through-a-symlink', 'through-an-absolute-symlink'] as const)('a root file system with a hostile name does not reach the host: %s', async (kind) => {
-    const outside = temp.dir('outside');
-    const result = await mbuild.run(['import', hostileFile(kind, outside), 'hostile']);
-    if (result.code !== 0) expect(result.stderr).toMatch(/^error: .*\n\[ARCHIVE_/);
-    expect(execFileSync('find', [outside, '-mindepth', '1']).toString()).toBe('');
-    expect(existsSync('/mbuild-hostile')).toBe(false);
-  });
+  it.each(['parent-name', 'parent-in-the-middle', 'hard-link-outside', 'absolute-name', 'through-a-symlink', 'through-an-absolute-symlink'] as const)(
+    'a root file system with a hostile name is refused: %s',
+    async (kind) => {
+      const outside = temp.dir('outside');
+      const result = await mbuild.run(['import', hostileFile(kind, outside), 'hostile']);
+      expect(result.code).toBe(1);
+      expect(result.stderr).toMatch(/^error: the layer's entry .+ is refused: .+\n\[ARCHIVE_UNSAFE\]/);
+      expect(execFileSync('find', [outside, '-mindepth', '1']).toString()).toBe('');
+      expect(existsSync('/mbuild-hostile')).toBe(false);
+    },
+  );
 
   it.each(['parent-name', 'parent-in-the-middle', 'hard-link-outside', 'absolute-name', 'through-a-symlink', 'through-an-absolute-symlink'] as const)(
     'an archive with a hostile name does not reach the host through ADD: %s',

@@ -37,9 +37,9 @@ describe('unpacking a layer', () => {
     expect(statSync(`${dir()}/out`)).toMatchObject({ mode: 0o41770, mtimeMs: 7000 });
   });
 
-  it('takes absolute names from the root of the tree', async () => {
-    await apply(tarOf({ path: '/a', content: '1' }, { path: '//b/./c', content: '2' }, { path: './d', type: 'link', linkPath: '/a' }));
-    expect(names()).toEqual(['a', 'b', 'd']);
+  it('takes the target of a hard link from the root of the tree', async () => {
+    await apply(tarOf({ path: 'a', content: '1' }, { path: './d', type: 'link', linkPath: '/a' }));
+    expect(names()).toEqual(['a', 'd']);
     expect(lstatSync(`${dir()}/out/d`).ino).toBe(lstatSync(`${dir()}/out/a`).ino);
   });
 
@@ -122,10 +122,9 @@ describe('over its parents', () => {
     expect(applied.implied).toEqual(['', 'usr', 'usr/lib']);
   });
 
-  it('a name leads through a symlink of its own layer, inside the root', async () => {
-    await apply(tarOf({ path: 'x', type: 'symlink', linkPath: '../../../etc' }, { path: 'x/passwd', content: 'mine' }), { parents: [] });
-    expect(readFileSync(`${dir()}/out/etc/passwd`, 'utf8')).toBe('mine');
-    expect(readlinkSync(`${dir()}/out/x`)).toBe('../../../etc');
+  it('a name that crosses a symlink of its own layer is refused', async () => {
+    const members = [{ path: 'x', type: 'symlink', linkPath: '../../../etc' }, { path: 'x/passwd', content: 'mine' }] as const;
+    await expect(apply(tarOf(...members), { parents: [] })).rejects.toMatchObject({ code: 'ARCHIVE_UNSAFE' });
   });
 
   it('a directory takes the place of their symlink when it has an entry', async () => {
@@ -145,7 +144,10 @@ describe('over its parents', () => {
   });
 
   it('links that go in circles are refused', async () => {
-    await expect(apply(tarOf({ path: 'a', type: 'symlink', linkPath: 'b' }, { path: 'b', type: 'symlink', linkPath: 'a' }, { path: 'a/f' }), { parents: [] }))
+    mkdirSync(parent('p'), { recursive: true });
+    symlinkSync('b', `${parent('p')}/a`);
+    symlinkSync('a', `${parent('p')}/b`);
+    await expect(apply(tarOf({ path: 'a/f' }), { parents: [parent('p')] }))
       .rejects.toMatchObject({ code: 'ARCHIVE_INVALID', message: expect.stringContaining('too many symbolic links') });
   });
 
@@ -182,6 +184,7 @@ describe('a hostile layer', () => {
   const attacks: readonly (readonly [string, readonly Member[]])[] = [
     ['a name that goes up', [{ path: '../escaped', content: 'x' }]],
     ['a name that goes up further in', [{ path: 'a/b/../../../escaped', content: 'x' }]],
+    ['an absolute name', [{ path: '/escaped', content: 'x' }]],
     ['an absolute name that goes up', [{ path: '/../escaped', content: 'x' }]],
     ['a directory above', [{ path: '..', ...DIR }]],
     ['a deletion above', [{ path: '../.wh.victim' }]],
