@@ -56,7 +56,7 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
     for (const diagnostic of buildWarnings(dockerfile, graph, options, context)) watched.events({ kind: 'warning', diagnostic });
     journal.begin(graph, dockerfile);
     const solution = await solve(graph, servicesOf(engine, lease), solveOptions(options, { context, contexts, remote }, journal), newVertex, watched);
-    const made = await recordImages(graph, solution, options, wanted, engine, newVertex, watched);
+    const made = await recordImages(graph, solution, options, wanted, engine, lease, newVertex, watched);
     const descriptors = await exportImages(made, options, engine, newVertex, watched);
     const images = made.map(({ image, ...rest }, i): BuiltImage => ({ target: rest.target, platform: rest.platform, imageId: image.id, descriptor: descriptors[i] ?? image.descriptor, names: rest.names }));
     const [first] = images;
@@ -118,14 +118,14 @@ async function plan(dockerfile: Dockerfile, options: BuildOptions, wanted: reado
 }
 
 /** The images of the targets, recorded in the store; they have their names there if the store is where they were asked for. */
-async function recordImages(graph: Graph, solution: Solution, options: BuildOptions, wanted: readonly WantedImage[], engine: Engine, newVertex: () => VertexId, scope: BuildScope): Promise<MadeImage[]> {
+async function recordImages(graph: Graph, solution: Solution, options: BuildOptions, wanted: readonly WantedImage[], engine: Engine, lease: Lease, newVertex: () => VertexId, scope: BuildScope): Promise<MadeImage[]> {
   return withRow('exporting to image', newVertex(), scope, async (id) => {
     const made: MadeImage[] = [];
     for (const [i, { target, platform, names, group }] of wanted.entries()) {
       const stage = graph.targets[i];
       if (stage === undefined) throw new MbuildError('INTERNAL', 'a target was not planned');
       const config = await imageConfig(stage, solution, options.sourceDateEpoch);
-      const image = assembleImage({ config, names: wantsStore(options) ? names : [], annotations: options.annotations, format: options.format }, engine);
+      const image = assembleImage({ config, names: wantsStore(options) ? names : [], annotations: options.annotations, format: options.format }, engine, lease);
       scope.events({ kind: 'note', id, text: `writing image ${image.id} done` });
       if (wantsStore(options)) for (const name of names) scope.events({ kind: 'note', id, text: `naming to ${name} done` });
       made.push({ image, names, target, platform: formatPlatform(platform), group });

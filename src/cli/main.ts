@@ -21,7 +21,11 @@ async function main(): Promise<void> {
     env: process.env,
     out: new FdOutput(1, () => watch.abort('the reader of the output is gone', READER_GONE)),
     err: new FdOutput(2),
-    stdin: () => process.stdin,
+    stdin: () => {
+      // Who waits for input waits no more.
+      watch.signal.addEventListener('abort', () => process.stdin.destroy(), { once: true });
+      return process.stdin;
+    },
     stdout: () => process.stdout,
     signal: watch.signal,
     takeSignals: watch.take,

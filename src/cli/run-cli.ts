@@ -37,7 +37,8 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
         return await runCommand(request.entry, request.argv, host);
     }
   } catch (error) {
-    await showError(error, host);
+    // What breaks off after a signal breaks off because of it.
+    await showError(host.signal.aborted && !isMbuildError(error, 'CANCELED') ? host.signal.reason : error, host);
     return isMbuildError(error, 'USAGE') ? USAGE_CODE : FAILURE_CODE;
   }
 }

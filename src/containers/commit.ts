@@ -55,7 +55,7 @@ export async function commitContainer(container: Container, request: CommitReque
         ...(request.message === undefined ? {} : { comment: request.message }), ...(layer === undefined ? { empty_layer: true } : {}),
       }],
     };
-    return assembleImage({ config: image, names: request.names }, services);
+    return assembleImage({ config: image, names: request.names }, services, lease);
   } finally {
     lease.release();
   }

@@ -62,11 +62,12 @@ export class LocalContentStore implements ContentStore {
     return bytes;
   }
 
-  async ingest(source: AsyncIterable<Uint8Array>, expected?: Expected): Promise<{ readonly digest: Digest; readonly size: number }> {
+  async ingest(source: AsyncIterable<Uint8Array>, expected?: Expected, hold?: (digest: Digest) => void): Promise<{ readonly digest: Digest; readonly size: number }> {
     const temp = tempName(this.root, 'blob');
     try {
       const written = await writeHashed(temp, source, expected?.size);
       check(written, expected);
+      hold?.(written.digest);
       renameSync(temp, this.path(written.digest));
       return written;
     } catch (error) {

@@ -18,9 +18,10 @@ export interface ContentStore {
   read(digest: Digest): Buffer;
   /**
    * Writes a stream to a temporary name, verifies it and renames it. Nothing is there before it is whole.
+   * `hold` is told the digest before the blob is there, so that no collection of garbage can come between.
    * @throws MbuildError DIGEST_MISMATCH, SIZE_MISMATCH, NO_SPACE.
    */
-  ingest(source: AsyncIterable<Uint8Array>, expected?: Expected): Promise<{ readonly digest: Digest; readonly size: number }>;
+  ingest(source: AsyncIterable<Uint8Array>, expected?: Expected, hold?: (digest: Digest) => void): Promise<{ readonly digest: Digest; readonly size: number }>;
   /** The same for bytes in memory. */
   write(bytes: Uint8Array): Digest;
   /**

@@ -1,10 +1,11 @@
 import { MbuildError } from '../diagnostics/error';
-import { chainIds } from '../oci/digest';
+import { chainIds, digestOf, type Digest } from '../oci/digest';
 import type { Descriptor, ImageConfig, Manifest } from '../oci/image';
 import { MediaType, layerCompression } from '../oci/media-types';
 import type { Image } from './image-store';
 import type { LayerRecord } from './layer-index';
 import { storedBlob } from './layer-blobs';
+import type { Lease } from './lease';
 import type { ImageServices } from './services';
 
 /** An image to be made out of layers that the store has. */
@@ -19,24 +20,28 @@ export interface ImageDraft {
 }
 
 /**
- * Writes config and manifest, records and names the image. Layers that were pulled stay the blobs that they are; built ones
+ * Writes config and manifest (held by `lease`, as its layers are), records and names the image. Layers that were pulled stay the blobs that they are; built ones
  * stand in the manifest as uncompressed tars, which are written from their directories when they are asked for.
  * The same config gives the same image id. @throws MbuildError STORE_CORRUPT when a layer is not in the store.
  */
-export function assembleImage(draft: ImageDraft, services: Pick<ImageServices, 'content' | 'images' | 'layers' | 'snapshots' | 'xattrs'>): Image {
+export function assembleImage(draft: ImageDraft, services: Pick<ImageServices, 'content' | 'images' | 'layers' | 'snapshots' | 'xattrs'>, lease: Lease): Image {
   const { config } = draft;
   const records = layerRecords(config, services);
   const docker = draft.format === 'docker';
+  const write = (bytes: Buffer): Digest => {
+    lease.hold({ blobs: [digestOf(bytes)] });
+    return services.content.write(bytes);
+  };
   const configBytes = Buffer.from(JSON.stringify(config));
   const manifest: Manifest = {
     schemaVersion: 2,
     mediaType: docker ? MediaType.dockerManifest : MediaType.ociManifest,
-    config: { mediaType: docker ? MediaType.dockerConfig : MediaType.ociConfig, digest: services.content.write(configBytes), size: configBytes.length },
+    config: { mediaType: docker ? MediaType.dockerConfig : MediaType.ociConfig, digest: write(configBytes), size: configBytes.length },
     layers: records.map((record) => asFormat(storedBlob(record, services) ?? tarBlob(record), docker ? 'docker' : 'oci')),
     ...(draft.annotations === undefined || Object.keys(draft.annotations).length === 0 || docker ? {} : { annotations: draft.annotations }),
   };
   const bytes = Buffer.from(JSON.stringify(manifest));
-  const descriptor: Descriptor = { mediaType: manifest.mediaType, digest: services.content.write(bytes), size: bytes.length };
+  const descriptor: Descriptor = { mediaType: manifest.mediaType, digest: write(bytes), size: bytes.length };
   return services.images.put({ config, manifest, descriptor, stack: records.map((record) => record.id) }, draft.names);
 }
 

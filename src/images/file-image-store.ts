@@ -61,6 +61,8 @@ export class FileImageStore implements ImageStore {
     const record = JSON.stringify({ id, descriptor: image.descriptor } satisfies ImageRecord);
     if (!createFile(this.root, this.#imageFile(id), record) && this.manifestOf(id) === undefined) replaceFile(this.root, this.#imageFile(id), record);
     for (const name of [...names, ...repoDigests]) this.#name(id, name, image.config);
+    // Who removed the image meanwhile may have missed the names.
+    createFile(this.root, this.#imageFile(id), record);
     this.#refreshIndex(image.manifest, names);
     return withNames({ ...image, id }, () => this.#nameRecords());
   }
@@ -69,7 +71,9 @@ export class FileImageStore implements ImageStore {
     const image = this.#load(id, () => []);
     if (image === undefined) return;
     const platform = platformSlug(image.config);
-    this.#name(id, name, image.config);
+    const record = this.#name(id, name, image.config);
+    // Removed meanwhile, by somebody who may have missed the name.
+    if (this.manifestOf(id) === undefined) return this.#forgetName(record);
     for (const other of namesIn(this.#nameFolder(name))) {
       if (other !== `${platform}.json`) removeFile(path.join(this.#nameFolder(name), other));
     }
@@ -186,9 +190,10 @@ export class FileImageStore implements ImageStore {
     }
   }
 
-  #name(id: Digest, name: string, config: Platform): void {
+  #name(id: Digest, name: string, config: Platform): NameRecord {
     const record: NameRecord = { name, id, platform: formatPlatform(config), updated: Date.now() };
     replaceFile(this.root, path.join(this.#nameFolder(name), `${platformSlug(config)}.json`), JSON.stringify(record));
+    return record;
   }
 
   /** Takes a name from an image; when it was moved to another image meanwhile it stays. */

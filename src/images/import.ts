@@ -37,8 +37,7 @@ export interface ImportRequest {
 export async function importImage(request: ImportRequest, services: ImageServices, vertex: VertexId, scope: BuildScope): Promise<Image> {
   const lease = new Lease(services.root);
   try {
-    const { digest, size } = await services.content.ingest(stoppable(await decompressed(bytesOf(request)), scope.signal));
-    lease.hold({ blobs: [digest] });
+    const { digest, size } = await services.content.ingest(stoppable(await decompressed(bytesOf(request)), scope.signal), undefined, (blob) => lease.hold({ blobs: [blob] }));
     const diffId = digest as string as DiffID;
     await unpackLayers([{ diffId, blob: { mediaType: MediaType.ociLayerTar, digest, size }, fetch: () => Promise.resolve() }], services, lease, vertex, scope);
     const created = request.created ?? new Date().toISOString();
@@ -49,7 +48,7 @@ export async function importImage(request: ImportRequest, services: ImageService
       rootfs: { type: 'layers', diff_ids: [diffId] },
       history: [{ created, comment: request.message ?? `Imported from ${request.label}` }],
     };
-    return assembleImage({ config, names: request.name === undefined ? [] : [request.name] }, services);
+    return assembleImage({ config, names: request.name === undefined ? [] : [request.name] }, services, lease);
   } finally {
     lease.release();
   }
@@ -70,8 +69,13 @@ async function* bytesOf(request: ImportRequest): AsyncGenerator<Uint8Array> {
 }
 
 async function* stoppable(source: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  for await (const chunk of source) {
+  try {
+    for await (const chunk of source) {
+      checkCanceled(signal);
+      yield chunk;
+    }
+  } catch (error) {
     checkCanceled(signal);
-    yield chunk;
+    throw error;
   }
 }

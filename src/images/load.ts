@@ -305,8 +305,7 @@ async function archiveFiles(source: AsyncIterable<Uint8Array>, content: ContentS
     else if (entry.type === 'file') {
       const digest = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(name)?.[1];
       const named = digest === undefined ? undefined : `sha256:${digest}`;
-      const blob = await content.ingest(body, named !== undefined && isDigest(named) ? { digest: named, size: entry.size } : undefined);
-      lease.hold({ blobs: [blob.digest] });
+      const blob = await content.ingest(body, named !== undefined && isDigest(named) ? { digest: named, size: entry.size } : undefined, (made) => lease.hold({ blobs: [made] }));
       found.set(name, blob);
     }
   }

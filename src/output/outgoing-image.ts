@@ -1,5 +1,6 @@
 import { asFormat, layerRecords, tarBlob } from '../images/assemble';
 import { openLayerBlob, openLayerTar, storedBlob } from '../images/layer-blobs';
+import { Lease } from '../images/lease';
 import type { LayerRecord } from '../images/layer-index';
 import { limiter, together, transferReporter } from '../images/transfer';
 import { MbuildError } from '../diagnostics/error';
@@ -92,11 +93,16 @@ async function compress(record: LayerRecord, policy: LayerPolicy, services: Expo
   report('preparing');
   const level = policy.compression?.level;
   const tar = counted(openLayerTar(record, services), scope.signal, (bytes) => report('preparing', bytes));
-  const { digest, size } = await services.content.ingest(compressTar(tar, { type, level }));
-  const blob: Descriptor = { mediaType: type === 'gzip' ? MediaType.ociLayerGzip : MediaType.ociLayerZstd, digest, size };
-  services.layers.addBlob(record.chainId, blob);
-  report('waiting', record.size);
-  return blob;
+  const lease = new Lease(services.root);
+  try {
+    const { digest, size } = await services.content.ingest(compressTar(tar, { type, level }), undefined, (made) => lease.hold({ blobs: [made] }));
+    const blob: Descriptor = { mediaType: type === 'gzip' ? MediaType.ociLayerGzip : MediaType.ociLayerZstd, digest, size };
+    services.layers.addBlob(record.chainId, blob);
+    report('waiting', record.size);
+    return blob;
+  } finally {
+    lease.release();
+  }
 }
 
 async function* counted(source: AsyncIterable<Buffer>, signal: AbortSignal, count: (bytes: number) => void): AsyncGenerator<Buffer> {

@@ -6,6 +6,7 @@ import { assembleImage } from '../../src/images/assemble';
 import { FileImageStore } from '../../src/images/file-image-store';
 import { FileLayerIndex } from '../../src/images/file-layer-index';
 import type { Image } from '../../src/images/image-store';
+import { Lease } from '../../src/images/lease';
 import type { LayerRecord } from '../../src/images/layer-index';
 import type { ImageServices } from '../../src/images/services';
 import { hashTree } from '../../src/layer/diff';
@@ -59,5 +60,10 @@ export function addLayer(store: TestStore, below: readonly LayerRecord[], write:
 /** An image of built layers. */
 export function addImage(store: TestStore, layers: readonly LayerRecord[], names: readonly string[], config: ContainerConfig = {}, platform: Platform = hostPlatform()): Image {
   const diffIds: DiffID[] = layers.map((layer) => layer.diffId);
-  return assembleImage({ names, config: { ...platform, created: '2024-01-02T03:04:05Z', config, rootfs: { type: 'layers', diff_ids: diffIds }, history: [] } }, store);
+  const lease = new Lease(store.root);
+  try {
+    return assembleImage({ names, config: { ...platform, created: '2024-01-02T03:04:05Z', config, rootfs: { type: 'layers', diff_ids: diffIds }, history: [] } }, store, lease);
+  } finally {
+    lease.release();
+  }
 }

@@ -1,4 +1,5 @@
 import { MbuildError } from '../../diagnostics/error';
+import { Lease } from '../../images/lease';
 import type { Destination } from '../../output/destination';
 import { dockerExporter } from '../../output/docker';
 import type { Outgoing } from '../../output/exporter';
@@ -23,9 +24,15 @@ export const command = defineCommand({
     const destination = destinationOf(flags.output, host);
     const images = outgoing(positionals.map((text) => ({ image: findImage(services, text), text })));
     const exporter = flags.format === 'oci' ? ociExporter({ destination }, services) : dockerExporter({ destination }, services);
-    await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) =>
-      withRow(`saving ${positionals.join(', ')}`, 1, scope, (id) => exporter.export(images, id, scope)));
-    return 0;
+    const lease = new Lease(services.root);
+    try {
+      for (const { image } of images) lease.hold({ layers: image.stack, blobs: [image.id, image.descriptor.digest, ...image.manifest.layers.map((layer) => layer.digest)] });
+      await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) =>
+        withRow(`saving ${positionals.join(', ')}`, 1, scope, (id) => exporter.export(images, id, scope)));
+      return 0;
+    } finally {
+      lease.release();
+    }
   }),
 });
 

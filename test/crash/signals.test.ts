@@ -1,0 +1,121 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { smallBase } from '../support/bases';
+import { cleanEnv } from '../support/command';
+import { MBUILD, Mbuild } from '../support/mbuild';
+import { describeWith } from '../support/needs';
+import { mountsLeft, useTemp, writeFiles } from '../support/temp';
+
+/** Starts a program on a new terminal, closes that when a line comes in, and prints how the program ended. */
+const ON_A_TERMINAL = `
+import os, pty, sys, threading
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+def drain():
+    try:
+        while os.read(fd, 4096): pass
+    except OSError: pass
+thread = threading.Thread(target=drain, daemon=True)
+thread.start()
+sys.stdin.readline()
+os.close(os.dup2(os.open('/dev/null', os.O_RDWR), fd))
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+`;
+
+describeWith('a program that is told to end', { root: true, programs: ['python3'] }, () => {
+  const temp = useTemp();
+  let mbuild: Mbuild;
+  let context: string;
+
+  beforeAll(async () => {
+    mbuild = new Mbuild(temp.dir('store'));
+    await smallBase(mbuild);
+    context = writeFiles(temp.dir('context'), {
+      // The step and its children do not end by themselves, whatever they are sent.
+      Dockerfile: `FROM small-base\nRUN trap '' INT TERM HUP; (trap '' INT TERM HUP; sleep 4242; sleep 4242) & sleep 4242; sleep 4242\n`,
+      'big.Dockerfile': 'FROM small-base\nRUN dd if=/dev/zero of=/big bs=1M count=20\n',
+      'talk.Dockerfile': 'FROM small-base\nARG AT\nRUN for i in $(seq 2000); do echo line $i; done; echo done > /done\n',
+    });
+  });
+
+  /** Everything that could be left of it. */
+  function left(): string[] {
+    const files = ['tmp', 'active', 'leases', 'locks'].flatMap((folder) => namesIn(join(mbuild.root, folder)).map((name) => `${folder}/${name}`));
+    return [...files, ...steps(), ...mountsLeft(mbuild.root)];
+  }
+
+  const start = (args: readonly string[]): ChildProcess => spawn(MBUILD, args, { env: cleanEnv({ MBUILD_ROOT: mbuild.root }), stdio: ['pipe', 'pipe', 'pipe'] });
+
+  async function exitCode(child: ChildProcess): Promise<number | null> {
+    return child.exitCode ?? new Promise((resolve) => { child.once('exit', (code) => resolve(code)); });
+  }
+
+  it.each([['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const)('by %s during a step ends with code %d, and takes the step and its children along', async (signal, code) => {
+    const child = start(['build', context]);
+    await until(() => steps().length >= 2);
+    child.kill(signal);
+    expect({ code: await exitCode(child), left: left() }).toEqual({ code, left: [] });
+  });
+
+  it('by a terminal that closes ends with code 129, and leaves nothing', async () => {
+    const child = spawn('python3', ['-c', ON_A_TERMINAL, MBUILD, 'build', context], { env: cleanEnv({ MBUILD_ROOT: mbuild.root }), stdio: ['pipe', 'pipe', 'inherit'] });
+    let printed = '';
+    child.stdout.on('data', (data: Buffer) => { printed += data.toString(); });
+    await until(() => steps().length >= 2);
+    child.stdin.write('\n');
+    await exitCode(child);
+    expect({ printed, left: left() }).toEqual({ printed: '129\n', left: [] });
+  });
+
+  it.each([['SIGINT', 130], ['SIGTERM', 143]] as const)('by %s while it reads an archive ends with code %d, and leaves nothing of it', async (signal, code) => {
+    const child = start(['import', '-', 'half']);
+    child.stdin?.on('error', () => undefined); // it is not read to its end
+    child.stdin?.write(Buffer.alloc(1 << 20));
+    await until(() => namesIn(join(mbuild.root, 'tmp')).length > 0);
+    child.kill(signal);
+    expect({ code: await exitCode(child), left: left() }).toEqual({ code, left: [] });
+  });
+
+  it.each([
+    ['build', '-f', 'big.Dockerfile', '-o', '-', '.'],
+    ['save', 'small-base'],
+  ])('by a reader of its output that goes away fails, and leaves nothing: mbuild %s', async (...args) => {
+    const child = spawn(MBUILD, args, { cwd: context, env: cleanEnv({ MBUILD_ROOT: mbuild.root }), stdio: ['ignore', 'pipe', 'ignore'] });
+    child.stdout.once('data', () => child.stdout.destroy());
+    expect({ code: await exitCode(child), left: left() }).toEqual({ code: 1, left: [] });
+  });
+
+  it('builds to the end when only those who read its progress go away', async () => {
+    const child = spawn(MBUILD, ['build', '--progress=plain', '-f', 'talk.Dockerfile', '--build-arg', 'AT=1', '-t', 'talked', '.'], { cwd: context, env: cleanEnv({ MBUILD_ROOT: mbuild.root }), stdio: ['ignore', 'ignore', 'pipe'] });
+    child.stderr.once('data', () => child.stderr.destroy());
+    expect({ code: await exitCode(child), left: left() }).toEqual({ code: 0, left: [] });
+    expect(await mbuild.ok(['images', '-q', 'talked'])).toMatch(/^[0-9a-f]{12}$/);
+  });
+});
+
+/** Processes of the steps. */
+function steps(): string[] {
+  return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
+    const words = readText(`/proc/${pid}/cmdline`).split('\0');
+    return words.includes('4242') ? [`process ${pid}: ${words.join(' ')}`] : [];
+  });
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'latin1');
+  } catch {
+    return ''; // it has ended meanwhile
+  }
+}
+
+function namesIn(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder) : [];
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await sleep(20);
+}
