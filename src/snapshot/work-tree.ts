@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, constants, copyFileSync, fchmodSync, fchownSync, futimesSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readSync, readdirSync, readlinkSync, rmSync, symlinkSync, unlinkSync, writeSync, type Stats } from 'node:fs';
+import { chmodSync, closeSync, constants, copyFileSync, fchmodSync, fchownSync, fstatSync, futimesSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readSync, readdirSync, readlinkSync, rmSync, symlinkSync, unlinkSync, writeSync, type Stats } from 'node:fs';
 import { decodeDevice, makeNode } from '../linux/mknod';
 import { fsPath, type RawPath } from '../linux/paths';
 import { listXattrs, readXattrs, setXattr, type Xattrs } from '../linux/xattr';
@@ -183,7 +183,8 @@ function copyFile(source: RawPath, stats: Stats, target: RawPath, buffer: Buffer
         closeSync(from);
       }
     }
-    fchownSync(to, stats.uid, stats.gid);
+    const made = fstatSync(to);
+    if (made.uid !== stats.uid || made.gid !== stats.gid) fchownSync(to, stats.uid, stats.gid);
     fchmodSync(to, stats.mode & 0o7777);
     copyXattrs(source, target);
     futimesSync(to, stats.atimeMs / 1000, stats.mtimeMs / 1000);
