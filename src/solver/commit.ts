@@ -100,9 +100,8 @@ export class Committer {
     }
     const result = this.#isKnown(executed.key) ? divergedResult(executed.key, (await hashed).diffId) : (executed.key as string as ResultId);
     const recorded = this.#track(this.#record(active.id, parent, executed, result, hashed, created, durationMs));
-    const layers = recorded.then(({ layers: made }) => made);
-    layers.catch(() => undefined); // reported by settled()
-    return { tree: { result, stack, layers }, record: recorded.then(({ record }) => record), kept: false };
+    const layers = reportedElsewhere(recorded.then(({ layers: made }) => made));
+    return { tree: { result, stack, layers }, record: reportedElsewhere(recorded.then(({ record }) => record)), kept: false };
   }
 
   #commitNothing(id: LayerId, parent: Tree, executed: Executed, created: string, durationMs: number): Made {
@@ -185,6 +184,12 @@ export class Committer {
   #options(): { xattrs: SolverServices['xattrs']; clampMtime?: number | undefined } {
     return { xattrs: this.services.xattrs, clampMtime: this.sourceDateEpoch };
   }
+}
+
+/** A promise whose failure {@link Committer.settled} tells of as well, so that it need not be looked at. */
+export function reportedElsewhere<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
 }
 
 /** The layers of a tree with one more on top. */

@@ -16,7 +16,7 @@ import { chainIds } from '../oci/digest';
 import type { BuildScope, VertexId } from '../progress/events';
 import type { Sandbox } from '../sandbox/sandbox';
 import type { Snapshotter } from '../snapshot/snapshotter';
-import { Committer } from './commit';
+import { Committer, reportedElsewhere } from './commit';
 import { planStep, type PlannedStep } from './step';
 import type { Tree, TreeLayer } from './tree';
 import { singleFlight } from './single-flight';
@@ -227,7 +227,7 @@ class Solver {
         const durationMs = Date.now() - started;
         const earlierKey = (await missed)?.earlierKey;
         const made = await this.#committer.commit(active, parent, { key: planned.key, input: planned.input, earlierKey, build: this.options.journal?.id }, durationMs);
-        this.#solved({ step, key: planned.key, cached: false, kept: made.kept, durationMs, created: made.record.then((record) => record.created), layer: made.record.then((record) => record.layer) }, planned);
+        this.#solved({ step, key: planned.key, cached: false, kept: made.kept, durationMs, created: reportedElsewhere(made.record.then((record) => record.created)), layer: reportedElsewhere(made.record.then((record) => record.layer)) }, planned);
         if (made.kept) this.scope.events({ kind: 'note', id, text: 'same result as before, kept' });
         this.scope.events({ kind: 'done', id, time: Date.now(), cached: false });
         return made.tree;
