@@ -38,6 +38,7 @@ const RET = { KILL_PROCESS: 0x80000000, ERRNO: 0x00050000, ALLOW: 0x7fff0000 } a
 const OFFSET = { NR: 0, ARCH: 4, ARGS: 16 } as const;
 const EPERM = 1;
 const LONGEST_JUMP = 255;
+const LAST_NUMBER = 0xffffffff;
 
 /**
  * Compiles a filter to the program that seccomp(2) takes: the ABI is checked first, then the number is found by bisection,
@@ -71,7 +72,7 @@ function intervalsOf({ calls, beyond }: AbiRules, otherwise: Verdict): Interval[
   add(0, otherwise);
   for (const number of [...calls.keys()].sort((a, b) => a - b)) {
     add(number, calls.get(number) ?? otherwise);
-    add(number + 1, otherwise);
+    if (number < LAST_NUMBER) add(number + 1, otherwise);
   }
   if (beyond !== undefined) add(beyond.from, beyond.verdict);
   return intervals;
