@@ -33,9 +33,9 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
   let expected: string;
 
   /** Builds on a store of its own, and returns the image's id. */
-  function build(name: string, { prefix = [], flags = [], root = join(temp.dir(name), 'store') }: { prefix?: readonly string[]; flags?: readonly string[]; root?: string } = {}): string {
+  function build(name: string, { prefix = [], flags = [], root = join(temp.dir(name), 'store'), env = {} }: { prefix?: readonly string[]; flags?: readonly string[]; root?: string; env?: Record<string, string> } = {}): string {
     const args = [...prefix, BIN, '--root', root, ...flags, 'build', '-q', '--source-date-epoch', '1700000000', '--secret', 'id=token,env=TOKEN', context];
-    const { status, stdout, stderr } = spawnSync(args[0] ?? '', args.slice(1), { encoding: 'utf8', env: { ...cleanEnv(), TOKEN: 's3cret' } });
+    const { status, stdout, stderr } = spawnSync(args[0] ?? '', args.slice(1), { encoding: 'utf8', env: { ...cleanEnv(), ...env, TOKEN: 's3cret' } });
     expect(stderr).toBe('');
     expect(status).toBe(0);
     return stdout.trim();
@@ -74,7 +74,7 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
       execFileSync('chown', [user, join(folder, 'own')]);
       const id = execFileSync('id', ['-u', user]).toString().trim();
       const prefix = ['setpriv', '--reuid', id, '--regid', id, '--clear-groups'];
-      expect(build('user', { prefix, root: join(folder, 'own', 'store') })).toBe(expected);
+      expect(build('user', { prefix, root: join(folder, 'own', 'store'), env: { TMPDIR: join(folder, 'own'), HOME: join(folder, 'own') } })).toBe(expected);
       // Only the namespace's root may delete what its users own.
       execFileSync('rm', ['-rf', join(folder, 'own')]);
     } finally {

@@ -5,7 +5,7 @@ import { expandHeredoc, expandWord, expandWords, unquote } from '../../src/docke
 const VARIABLES: Readonly<Record<string, string>> = {
   x: 'value', empty: '', path: '/usr/local/lib/libfoo.so', star: 'a*b/c}d', spaces: ' one  two ', 'é': 'accent', lines: 'a\nb', digits: 'foobarfoobar',
 };
-const env = (name: string): string | undefined => VARIABLES[name];
+const env = (name: string): string | undefined => (Object.hasOwn(VARIABLES, name) ? VARIABLES[name] : undefined);
 
 describe('expansion of a word', () => {
   it.each([
