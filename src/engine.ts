@@ -24,6 +24,8 @@ export interface EngineOptions {
   /** The store's folder; made when it is not there, for its owner alone. */
   readonly root: string;
   readonly registry?: RegistryOptions | undefined;
+  /** Nothing is asked of the network: what is not in the store is an error. RUN has the network that it is given. */
+  readonly offline?: boolean | undefined;
   /** How RUN is isolated and how trees are kept; chosen by what is possible here when absent. */
   readonly isolation?: Isolation | undefined;
   readonly snapshotter?: 'overlay' | 'copy' | undefined;
@@ -41,6 +43,8 @@ export interface Engine extends ImageServices {
   readonly registry: Registry;
   /** Fetches files over http. */
   readonly files: FileSource;
+  /** True when git may not ask the network either. */
+  readonly offline: boolean;
   /** Ends worker threads and closes connections. */
   close(): Promise<void>;
 }
@@ -55,12 +59,13 @@ export function openEngine(options: EngineOptions): Engine {
   const content = new LocalContentStore(root);
   const layers = new FileLayerIndex(root);
   const threads = new Threads();
+  const offline = options.offline === true;
   // A build that finds everything in its cache needs none of these.
-  const registry = later<Registry>(async () => new (await import('./registry/client')).RegistryClient(options.registry));
-  const files = later<FileSource & Pick<FileClient, 'close'>>(async () => new (await import('./registry/download-file')).FileClient(options.registry));
+  const registry = later<Registry>(async () => (offline ? new (await import('./registry/offline')).OfflineRegistry() : new (await import('./registry/client')).RegistryClient(options.registry)));
+  const files = later<FileSource & Pick<FileClient, 'close'>>(async () => (offline ? new (await import('./registry/offline')).OfflineFiles() : new (await import('./registry/download-file')).FileClient(options.registry)));
   const sandbox = later<ContainerSandbox>(async () => makeSandbox(isolation, path.join(root, 'sandbox')));
   return {
-    root, content, layers, threads,
+    root, content, layers, threads, offline,
     xattrs: ground.marks,
     images: new FileImageStore(root, content, layers),
     snapshots,

@@ -11,7 +11,7 @@ export function buildRemote(options: BuildOptions, engine: Engine, lease: Lease)
   const secrets = secretReaders(options);
   const agents = sshAgents(options);
   return remoteSources({
-    root: engine.root, content: engine.content, files: engine.files, hold: (digest) => lease.hold({ blobs: [digest] }),
+    root: engine.root, offline: engine.offline, content: engine.content, files: engine.files, hold: (digest) => lease.hold({ blobs: [digest] }),
     secret: (id) => secrets.get(id)?.(), sshAgent: agents.get('default'),
   });
 }

@@ -20,6 +20,7 @@ const USAGE_CODE = 125;
 const FAILURE_CODE = 1;
 /** Global flags that take a value. */
 const GLOBAL_VALUES = ['--root', '--authfile', '--insecure-registry', '--isolation', '--snapshotter'];
+const GLOBAL_SWITCHES = ['--offline', '--debug', '-D'];
 
 /** Runs one command line and returns its exit code. Errors are shown, never thrown. */
 export async function runCli(argv: readonly string[], host: Host): Promise<number> {
@@ -76,7 +77,7 @@ function splitGlobals(argv: readonly string[]): { readonly globals: readonly str
   let at = 0;
   for (let word = argv[at]; word !== undefined; word = argv[at]) {
     if (GLOBAL_VALUES.includes(word)) at += 2;
-    else if (GLOBAL_VALUES.some((flag) => word?.startsWith(`${flag}=`)) || word === '--debug' || word === '-D') at += 1;
+    else if (GLOBAL_VALUES.some((flag) => word?.startsWith(`${flag}=`)) || GLOBAL_SWITCHES.includes(word)) at += 1;
     else break;
   }
   return { globals: argv.slice(0, at), rest: argv.slice(at) };

@@ -18,6 +18,7 @@ export interface StoreFlags {
   readonly root: string | undefined;
   readonly authfile: string | undefined;
   readonly 'insecure-registry': readonly string[];
+  readonly offline: boolean;
   readonly isolation: string | undefined;
   readonly snapshotter: string | undefined;
 }
@@ -37,6 +38,7 @@ export async function withServices<T>(host: Host, flags: StoreFlags, use: (servi
     isolation: readIsolationFlag(flags.isolation),
     snapshotter: flags.snapshotter === 'overlay' || flags.snapshotter === 'copy' ? flags.snapshotter : undefined,
     registry: { env: host.env, authFile: flags.authfile, insecure: flags['insecure-registry'] },
+    offline: flags.offline,
     onCorruptRecord: (file) => note(host, `the cache record ${file} cannot be read and counts as missing`),
   });
   try {

@@ -5,6 +5,7 @@ import { tempName } from '../content/files';
 import { MbuildError } from '../diagnostics/error';
 import { lock } from '../linux/flock';
 import { toRaw, toText } from '../linux/paths';
+import { offlineError } from '../registry/offline';
 import { runCommand } from '../sandbox/command';
 import { isCommit, type GitAddress } from './git-url';
 import { LocalContext } from './local';
@@ -15,6 +16,8 @@ export interface GitServices {
   readonly root: string;
   /** Secrets of the build: `GIT_AUTH_TOKEN` and `GIT_AUTH_HEADER`, also with `.HOST` behind them. */
   readonly secret: (id: string) => Buffer | undefined;
+  /** Only repositories of this machine, and commits that were fetched before. */
+  readonly offline?: boolean | undefined;
   /** Socket of the SSH agent of the build; the user's when absent. */
   readonly sshAgent?: string | undefined;
 }
@@ -228,6 +231,7 @@ function hintFor(said: string, address: GitAddress | undefined): string | undefi
  * Files come out with umask 022.
  */
 async function tryGit(args: readonly string[], { cwd, from, env, signal }: GitCall, services: GitServices): ReturnType<typeof runCommand> {
+  if (services.offline === true && from !== undefined && from.protocol !== 'file') throw offlineError(`the git repository ${from.display}`);
   const config = [...HARDENED, ...protocols(from), ...certificates()].flatMap((setting) => ['-c', setting]);
   const options = { cwd, signal, env: { ...environment(services), ...authorization(from, services), ...env } };
   const result = await runCommand('sh', ['-c', 'umask 022; exec git "$@"', 'git', ...config, ...args], options);

@@ -18,6 +18,7 @@ export const command = defineCommand({
   },
   run: async ({ flags, positionals: [server] }, host) => {
     const registry = registryOf(server);
+    if (flags.offline) await new (await import('../../registry/offline')).OfflineRegistry().check(registry);
     if (flags['password-stdin'] && flags.password !== undefined) throw new MbuildError('USAGE', 'conflicting options: --password and --password-stdin');
     if (flags['password-stdin'] && flags.username === undefined) throw new MbuildError('USAGE', 'the --password-stdin option requires --username option');
     if (flags.password !== undefined) note(host, 'a password on the command line can be seen by others; use --password-stdin');

@@ -138,7 +138,7 @@ async function resolve(ref: Reference, services: Engine, signal: AbortSignal): P
   } catch (error) {
     const name = formatReference(ref);
     const images = services.images.list().filter(({ names }) => names.includes(name));
-    const isElsewhere = ['IMAGE_NOT_FOUND', 'REGISTRY_UNREACHABLE', 'REGISTRY_DENIED', 'TLS_FAILED'].some((code) => isMbuildError(error) && error.code === code);
+    const isElsewhere = ['IMAGE_NOT_FOUND', 'REGISTRY_UNREACHABLE', 'REGISTRY_DENIED', 'TLS_FAILED', 'NOT_ALLOWED'].some((code) => isMbuildError(error) && error.code === code);
     if (images.length === 0 || !isElsewhere) throw error;
     return listedImages(images, name);
   }

@@ -1,0 +1,73 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import path from 'node:path';
+import { MbuildError, errnoOf } from '../diagnostics/error';
+import type { Digest } from '../oci/digest';
+import { runCommand } from '../sandbox/command';
+import type { Image } from './image-store';
+import type { ImageServices } from './services';
+
+/** An image whose tree can be seen in a directory of the host. */
+export interface ImageMount {
+  readonly id: Digest;
+  /** Absolute. */
+  readonly directory: string;
+}
+
+/** What is mounted of a store: the mount table is the only record, as it is gone with the machine. */
+export function imageMounts(root: string): ImageMount[] {
+  const start = sourceOf(root, '');
+  return readFileSync('/proc/self/mountinfo', 'utf8').split('\n').flatMap((line) => {
+    const [before = '', after = ''] = line.split(' - ');
+    const source = after.split(' ')[1] ?? '';
+    const directory = before.split(' ')[4];
+    return directory === undefined || !source.startsWith(start) ? [] : [{ id: source.slice(start.length) as Digest, directory: unescape(directory) }];
+  });
+}
+
+/**
+ * Mounts the tree of an image read-only, in `directory` or the store's own place for it; returns where. Programs there gain no rights.
+ * @throws MbuildError UNSUPPORTED where this process cannot mount it for others to see, IO_FAILED.
+ */
+export async function mountImage(image: Image, directory: string | undefined, services: ImageServices, signal: AbortSignal): Promise<string> {
+  const { root, xattrs } = services;
+  if (xattrs === 'files' || !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'))) {
+    throw new MbuildError('UNSUPPORTED', 'an image can be mounted by root alone, and only where overlay can be had', { hint: '`mbuild build --output DIR` or `mbuild export` write the files out' });
+  }
+  const place = path.resolve(directory ?? path.join(root, 'mounts', image.id.replace(/^sha256:/, '')));
+  if (imageMounts(root).some((mount) => mount.directory === place && mount.id === image.id)) return place;
+  try {
+    mkdirSync(place, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new MbuildError('IO_FAILED', `${place} cannot be made (${errnoOf(cause)})`, { cause, hint: 'name a directory' });
+  }
+  // Relative names keep the options of many layers within a page; the empty directory is there as overlay wants two.
+  const lowers = [...[...image.stack].reverse(), '../empty'].join(':');
+  const options = ['ro', 'nosuid', 'nodev', `lowerdir=${lowers}`, ...(xattrs === 'user' ? ['userxattr'] : ['redirect_dir=off', 'metacopy=off']), 'index=off'].join(',');
+  const result = await runCommand('mount', ['-t', 'overlay', '-o', options, sourceOf(root, image.id), place], { cwd: path.join(root, 'layers'), signal });
+  if (result.exitCode === 0) return place;
+  removePlace(root, place);
+  throw new MbuildError('IO_FAILED', `${place} cannot be mounted on: ${result.stderr.trim()}`);
+}
+
+/** Ends what {@link mountImage} did. @throws MbuildError IO_FAILED while something there is in use. */
+export async function unmountImage({ directory }: ImageMount, root: string, signal: AbortSignal): Promise<void> {
+  const result = await runCommand('umount', ['--', directory], { signal });
+  if (result.exitCode !== 0) throw new MbuildError('IO_FAILED', `${directory} cannot be unmounted: ${result.stderr.trim()}`, { hint: 'end what uses files there' });
+  removePlace(root, directory);
+}
+
+/** The store's own places go with their mounts, a user's directory stays. */
+function removePlace(root: string, place: string): void {
+  if (path.dirname(place) === path.join(root, 'mounts') && existsSync(place)) rmdirSync(place);
+}
+
+/** By which a mount is known as this store's, and the image. */
+function sourceOf(root: string, id: string): string {
+  return `mbuild-${createHash('sha256').update(root).digest('hex').slice(0, 12)}-${id}`;
+}
+
+/** proc_pid_mountinfo(5): blanks and backslashes are octal. */
+function unescape(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
+}

@@ -1,0 +1,69 @@
+import { MbuildError } from '../diagnostics/error';
+import { familiarName, familiarRepository, type Reference } from '../oci/reference';
+import type { FileRequest, FileSource } from './download-file';
+import type { Registry, Repository } from './registry';
+
+const HINT = 'do without --offline (MBUILD_OFFLINE), or bring it into the store beforehand';
+
+/** What is said of something that only the network has. @param what e.g. `the image alpine:3`, without credentials. */
+export function offlineError(what: string, doing = 'fetched'): MbuildError {
+  return new MbuildError('NOT_ALLOWED', `${what} cannot be ${doing}: --offline forbids asking the network`, { hint: doing === 'fetched' ? HINT : 'do without --offline (MBUILD_OFFLINE)' });
+}
+
+/** The registries of `--offline`: every call ends at once with MbuildError NOT_ALLOWED, which names what was wanted. */
+export class OfflineRegistry implements Registry {
+  resolve(ref: Reference): Promise<never> {
+    return refuse(`the image ${familiarName(ref)}, which is not in the store,`);
+  }
+
+  manifest(ref: Reference): Promise<never> {
+    return this.resolve(ref);
+  }
+
+  blob(repository: Repository): Promise<never> {
+    return refuse(`a layer of ${familiarRepository(repository)}`);
+  }
+
+  pushBlob(repository: Repository): Promise<never> {
+    return refuse(`the image ${familiarRepository(repository)}`, 'pushed');
+  }
+
+  pushManifest(ref: Reference): Promise<never> {
+    return refuse(`the image ${familiarName(ref)}`, 'pushed');
+  }
+
+  tags(repository: Repository): Promise<never> {
+    return refuse(`the tags of ${familiarRepository(repository)}`);
+  }
+
+  repositories(registry: string): Promise<never> {
+    return refuse(`the catalog of ${registry}`);
+  }
+
+  search(registry: string): Promise<never> {
+    return refuse(`the registry ${registry}`, 'searched');
+  }
+
+  check(registry: string): Promise<never> {
+    return refuse(`the registry ${registry}`, 'logged in to');
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** The web of `--offline`. */
+export class OfflineFiles implements FileSource {
+  fetch({ url }: FileRequest): Promise<never> {
+    return refuse(`${url.protocol}//${url.host}${url.pathname}`);
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+function refuse(what: string, doing?: string): Promise<never> {
+  return Promise.reject(offlineError(what, doing));
+}
