@@ -62,10 +62,12 @@ export class LocalContentStore implements ContentStore {
     return bytes;
   }
 
-  async ingest(source: AsyncIterable<Uint8Array>, expected?: Expected, hold?: (digest: Digest) => void): Promise<{ readonly digest: Digest; readonly size: number }> {
+  async ingest(
+    source: AsyncIterable<Uint8Array>, expected?: Expected, hold?: (digest: Digest) => void, begun?: (file: string) => void,
+  ): Promise<{ readonly digest: Digest; readonly size: number }> {
     const temp = tempName(this.root, 'blob');
     try {
-      const written = await writeHashed(temp, source, expected?.size);
+      const written = await writeHashed(temp, source, expected?.size, begun);
       check(written, expected);
       hold?.(written.digest);
       renameSync(temp, this.path(written.digest));
@@ -153,12 +155,13 @@ function missing(digest: Digest): MbuildError {
   return new MbuildError('STORE_CORRUPT', `the blob ${digest} is not in the store`, { hint: 'pull or build the image again' });
 }
 
-async function writeHashed(file: string, source: AsyncIterable<Uint8Array>, limit = Infinity): Promise<{ digest: Digest; size: number }> {
+async function writeHashed(file: string, source: AsyncIterable<Uint8Array>, limit = Infinity, begun?: (file: string) => void): Promise<{ digest: Digest; size: number }> {
   const hash = createHash('sha256');
   let size = 0;
   const { open } = await import('node:fs/promises');
   const handle = await open(file, 'wx', 0o600);
   try {
+    begun?.(file);
     for await (const chunk of source) {
       size += chunk.length;
       if (size > limit) throw new MbuildError('SIZE_MISMATCH', `more than the ${limit} bytes that were announced`);

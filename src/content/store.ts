@@ -18,10 +18,11 @@ export interface ContentStore {
   read(digest: Digest): Buffer;
   /**
    * Writes a stream to a temporary name, verifies it and renames it. Nothing is there before it is whole.
-   * `hold` is told the digest before the blob is there, so that no collection of garbage can come between.
+   * `hold` is told the digest before the blob is there, so that no collection of garbage can come between; `begun` the file that
+   * is written, from its beginning, so that the bytes can be read while they come.
    * @throws MbuildError DIGEST_MISMATCH, SIZE_MISMATCH, NO_SPACE.
    */
-  ingest(source: AsyncIterable<Uint8Array>, expected?: Expected, hold?: (digest: Digest) => void): Promise<{ readonly digest: Digest; readonly size: number }>;
+  ingest(source: AsyncIterable<Uint8Array>, expected?: Expected, hold?: (digest: Digest) => void, begun?: (file: string) => void): Promise<{ readonly digest: Digest; readonly size: number }>;
   /** The same for bytes in memory. */
   write(bytes: Uint8Array): Digest;
   /**

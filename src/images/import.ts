@@ -1,17 +1,15 @@
 import { createReadStream } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
-import type { DiffID } from '../oci/digest';
 import type { ContainerConfig, ImageConfig } from '../oci/image';
-import { MediaType } from '../oci/media-types';
 import { hostPlatform, type Platform } from '../oci/platform';
-import type { BuildScope, VertexId } from '../progress/events';
+import type { BuildScope } from '../progress/events';
 import { decompressed } from './archive';
 import { assembleImage } from './assemble';
 import type { Image } from './image-store';
 import { Lease } from './lease';
 import type { ImageServices } from './services';
 import { checkCanceled } from './transfer';
-import { unpackLayers } from './unpack';
+import { unpackTar } from './unpack';
 
 /** A root file system to be made an image. */
 export interface ImportRequest {
@@ -34,12 +32,10 @@ export interface ImportRequest {
  * Makes an image of one layer out of a root file system. The tar is kept as it is, for its bytes are what the DiffID names.
  * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE, LIMIT_EXCEEDED, NO_SPACE, CANCELED.
  */
-export async function importImage(request: ImportRequest, services: ImageServices, vertex: VertexId, scope: BuildScope): Promise<Image> {
+export async function importImage(request: ImportRequest, services: ImageServices, scope: BuildScope): Promise<Image> {
   const lease = new Lease(services.root);
   try {
-    const { digest, size } = await services.content.ingest(stoppable(await decompressed(bytesOf(request)), scope.signal), undefined, (blob) => lease.hold({ blobs: [blob] }));
-    const diffId = digest as string as DiffID;
-    await unpackLayers([{ diffId, blob: { mediaType: MediaType.ociLayerTar, digest, size }, fetch: () => Promise.resolve() }], services, lease, vertex, scope);
+    const { diffId } = await unpackTar(stoppable(await decompressed(bytesOf(request)), scope.signal), services, lease);
     const created = request.created ?? new Date().toISOString();
     const config: ImageConfig = {
       ...(request.platform ?? hostPlatform()),

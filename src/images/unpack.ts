@@ -2,12 +2,12 @@ import { closeSync, fstatSync, openSync } from 'node:fs';
 import { storing } from '../content/files';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 import { completeApplied } from '../layer/apply';
-import { LAYER_LIMITS, type Applied, type ApplySource } from '../layer/layer';
+import { Growth, LAYER_LIMITS, type Applied, type ApplySource } from '../layer/layer';
 import type { layerTasks } from '../layer/tasks';
 import { bootId } from '../linux/process';
 import { chainIds, type ChainID, type DiffID } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
-import { layerCompression } from '../oci/media-types';
+import { MediaType, layerCompression } from '../oci/media-types';
 import type { BuildScope, VertexId } from '../progress/events';
 import type { ActiveSnapshot, LayerId, Stack } from '../snapshot/snapshotter';
 import type { Lease } from './lease';
@@ -15,10 +15,14 @@ import type { ImageServices } from './services';
 import { isBlobIntact, restoreLayer } from './trust';
 import { PARALLEL_TRANSFERS, checkCanceled, limiter, together, transferReporter } from './transfer';
 
-/** A layer to be unpacked, and how its blob comes into the content store if it has to. */
-export interface LayerToUnpack {
+/** A layer of an image: what it unpacks to, and where its bytes are. */
+export interface Layer {
   readonly diffId: DiffID;
   readonly blob: Descriptor;
+}
+
+/** A layer to be unpacked, and how its blob comes into the content store if it has to. */
+export interface LayerToUnpack extends Layer {
   /** A file that the blob is written to while it is fetched, from its beginning: it is then unpacked as it comes. */
   readonly coming?: (() => string | undefined) | undefined;
   /** Not called for a layer that is unpacked already; again when the blob turns out to be damaged. */
@@ -74,6 +78,32 @@ export async function unpackLayers(layers: readonly LayerToUnpack[], services: I
   }
 }
 
+/**
+ * Makes an uncompressed tar, stored as it is, the first layer of a stack, unpacking it while it comes: for one whose digest
+ * shows only then. `lease` keeps the result. @throws MbuildError as {@link unpackLayers} and storing blobs do.
+ */
+export async function unpackTar(tar: AsyncIterable<Uint8Array>, services: ImageServices, lease: Lease): Promise<Layer> {
+  const active = services.snapshots.prepare([]);
+  const open = new Set([active]);
+  const arriving: { coming?: Coming } = {};
+  const begun = (file: string): void => {
+    arriving.coming = unpackComing(file, undefined, (source) => applyTo(active, MediaType.ociLayerTar, { ...source, isHashedElsewhere: true }, services, []));
+  };
+  try {
+    const { digest, size } = await services.content.ingest(tar, undefined, (blob) => lease.hold({ blobs: [blob] }), begun);
+    await arriving.coming?.end(Growth.whole);
+    const layer: Layer = { diffId: digest as string as DiffID, blob: { mediaType: MediaType.ociLayerTar, digest, size } };
+    await commitOn([], { active, applied: await arriving.coming?.applied }, layer, chainIds([layer.diffId]), 0, services, lease, open);
+    return layer;
+  } catch (error) {
+    await arriving.coming?.end(Growth.stopped);
+    throw error;
+  } finally {
+    arriving.coming?.close();
+    for (const left of open) services.snapshots.discard(left);
+  }
+}
+
 /** The layers at the bottom that are unpacked already, held. */
 async function holdPresent(chains: readonly ChainID[], services: ImageServices, lease: Lease): Promise<Stack> {
   const stack: LayerId[] = [];
@@ -108,18 +138,18 @@ async function unpackAlone(layer: LayerToUnpack, isFirst: boolean, services: Ima
     checkCanceled(scope.signal);
     // Another process may have brought the blob meanwhile.
     if (coming?.isWhole() === false) {
-      await coming.stop();
+      await coming.end(Growth.stopped);
       return await again();
     }
   } catch (error) {
-    await coming?.stop();
+    await coming?.end(Growth.stopped);
     throw error;
   } finally {
     coming?.close();
   }
   try {
     report('extracting', blob.size);
-    const applied = await (coming?.applied ?? applyTo(active, layer, services, isFirst ? [] : undefined));
+    const applied = await (coming?.applied ?? applyTo(active, blob.mediaType, stored(layer, services), services, isFirst ? [] : undefined));
     report('done', blob.size);
     return { active, applied };
   } catch (error) {
@@ -135,7 +165,7 @@ async function unpackAlone(layer: LayerToUnpack, isFirst: boolean, services: Ima
 }
 
 async function commitOn(
-  below: Stack, unpacked: Unpacked, layer: LayerToUnpack, chains: readonly ChainID[], at: number,
+  below: Stack, unpacked: Unpacked, layer: Layer, chains: readonly ChainID[], at: number,
   services: ImageServices, lease: Lease, open: Set<ActiveSnapshot>,
 ): Promise<Stack> {
   let { active, applied } = unpacked;
@@ -146,7 +176,7 @@ async function commitOn(
     open.delete(active);
     active = snapshots.prepare(below);
     open.add(active);
-    applied = await applyTo(active, layer, services, parents);
+    applied = await applyTo(active, layer.blob.mediaType, stored(layer, services), services, parents);
   }
   const chainId = chains[at];
   const parent = chains[at - 1];
@@ -170,10 +200,10 @@ async function commitOn(
 /** A layer that is unpacked while its blob comes. */
 interface Coming {
   readonly applied: Promise<Applied>;
-  /** Whether all of the blob went through the file. */
+  /** Whether all of a blob of known size went through the file. */
   isWhole(): boolean;
-  /** Ends the unpacking; resolves when nothing is written any more. */
-  stop(): Promise<void>;
+  /** Says that all is there, or that no more comes; then it resolves when nothing is written any more. */
+  end(state: typeof Growth.whole | typeof Growth.stopped): Promise<void>;
   /** Lets go of the file once the unpacking has ended. */
   close(): void;
 }
@@ -182,30 +212,41 @@ interface Coming {
 function startComing(active: ActiveSnapshot, layer: LayerToUnpack, services: ImageServices, parents?: readonly string[]): Coming | undefined {
   const path = layer.coming?.();
   if (path === undefined) return undefined;
+  const { diffId, blob } = layer;
+  return unpackComing(path, blob.size, (source) => applyTo(active, blob.mediaType, { ...source, diffId }, services, parents));
+}
+
+function unpackComing(path: string, length: number | undefined, apply: (source: Pick<ApplySource, 'path' | 'growing' | 'length'>) => Promise<Applied>): Coming {
   const growing = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   const fd = storing(path, () => openSync(path, 'a', 0o600));
   // By its descriptor, for it may have come, and have been renamed, before a worker opens it.
-  const applied = applyTo(active, layer, services, parents, { path: `/proc/self/fd/${fd}`, growing, length: layer.blob.size });
+  const applied = apply({ path: `/proc/self/fd/${fd}`, growing, length });
   // The fetch is awaited first, for its error says more about a blob that is not what it should be.
   applied.catch(() => undefined);
   return {
     applied,
-    isWhole: () => fstatSync(fd).size >= layer.blob.size,
-    stop: async () => {
-      Atomics.store(growing, 0, 1);
-      await applied.catch(() => undefined);
+    isWhole: () => length !== undefined && fstatSync(fd).size >= length,
+    end: async (state) => {
+      Atomics.store(growing, 0, state);
+      if (state === Growth.stopped) await applied.catch(() => undefined);
     },
     close: () => void applied.catch(() => undefined).finally(() => closeSync(fd)),
   };
 }
 
 /** @param parents directories of the layers below, the top first. */
-async function applyTo(active: ActiveSnapshot, layer: LayerToUnpack, services: ImageServices, parents?: readonly string[], source?: Pick<ApplySource, 'path' | 'growing' | 'length'>): Promise<Applied> {
-  const compression = layerCompression(layer.blob.mediaType);
-  if (compression === undefined) throw new MbuildError('IMAGE_INVALID', `${layer.blob.mediaType} is no layer of a file system`);
+async function applyTo(
+  active: ActiveSnapshot, mediaType: string, source: Omit<ApplySource, 'compression'>, services: ImageServices, parents?: readonly string[],
+): Promise<Applied> {
+  const compression = layerCompression(mediaType);
+  if (compression === undefined) throw new MbuildError('IMAGE_INVALID', `${mediaType} is no layer of a file system`);
   return services.threads.remote<typeof layerTasks>('layer').applyLayer(
-    { path: services.content.path(layer.blob.digest), compression, digest: layer.blob.digest, diffId: layer.diffId, ...source },
+    { ...source, compression },
     active.dir,
     { xattrs: services.xattrs, limits: LAYER_LIMITS, ...(parents === undefined ? {} : { parents }) },
   );
+}
+
+function stored({ blob, diffId }: Layer, services: ImageServices): Omit<ApplySource, 'compression'> {
+  return { path: services.content.path(blob.digest), digest: blob.digest, diffId };
 }

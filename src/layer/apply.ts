@@ -6,7 +6,7 @@ import { MbuildError } from '../diagnostics/error';
 import { fsPath, type RawPath } from '../linux/paths';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
 import { decompressStream } from './decompress';
-import type { Applied, ApplyLimits, ApplySource, OverlayXattrs } from './layer';
+import { Growth, type Applied, type ApplyLimits, type ApplySource, type OverlayXattrs } from './layer';
 import { isOpaque, parentOf } from './marks';
 import { ParentTree, copyAttributes } from './parents';
 import { TarReader } from './tar/read';
@@ -29,7 +29,8 @@ const RATIO_FROM = 64 * 1024 * 1024;
 export async function applyLayer(source: ApplySource, dir: RawPath, options: ApplyOptions): Promise<Applied> {
   mkdirSync(fsPath(dir), { recursive: true });
   const unpacker = new Unpacker(dir, options, umask());
-  const reader = new TarReader(unpacker, { endRequired: source.digest === undefined && source.diffId === undefined });
+  const isKnown = source.isHashedElsewhere === true || source.digest !== undefined || source.diffId !== undefined;
+  const reader = new TarReader(unpacker, { endRequired: !isKnown });
   const input = new Input(source);
   const tarHash = source.compression === 'none' ? undefined : createHash('sha256');
   try {
@@ -38,13 +39,13 @@ export async function applyLayer(source: ApplySource, dir: RawPath, options: App
       checkLimits(reader.offset + chunk.length, input.size, options.limits);
       reader.push(chunk);
     };
-    if (source.compression === 'none' && source.growing === undefined) input.readAll(take);
+    if (source.compression === 'none') await input.readAll(take);
     else for await (const chunk of decompressStream(input.stream(), source.compression)) take(chunk);
     reader.finish();
-    const stored = input.finish();
-    const diffId = (tarHash === undefined ? stored : toDigest(tarHash)) as string as DiffID;
-    verify(source.digest, stored, 'digest');
-    verify(source.diffId, diffId, 'DiffID');
+    const stored = await input.finish();
+    const diffId = (tarHash === undefined ? stored : toDigest(tarHash)) as string | undefined as DiffID | undefined;
+    if (stored !== undefined) verify(source.digest, stored, 'digest');
+    if (diffId !== undefined) verify(source.diffId, diffId, 'DiffID');
     return { ...unpacker.finish(), diffId, size: reader.offset, entries: unpacker.entries, contentSize: unpacker.contentSize };
   } catch (error) {
     unpacker.abort();
@@ -97,37 +98,41 @@ function umask(): number {
   return octal === undefined ? 0o777 : parseInt(octal, 8);
 }
 
-/** The bytes of a blob, or of a part of a file, hashed as they are read. */
+/** The bytes of a blob, or of a part of a file, hashed as they are read unless their writer does that. */
 class Input {
+  /** Infinite for a file whose writer does not know yet. */
   readonly size: number;
-  readonly #hash: Hash = createHash('sha256');
+  readonly #hash: Hash | undefined;
   readonly #fd: number;
   readonly #growing: ApplySource['growing'];
   #position: number;
   #left: number;
 
   constructor(source: ApplySource) {
+    const isHashed = source.compression === 'none' ? source.isHashedElsewhere !== true : source.growing === undefined;
+    this.#hash = isHashed ? createHash('sha256') : undefined;
     this.#fd = openSync(source.path, 'r');
     this.#position = source.start ?? 0;
-    this.size = source.length ?? Math.max(0, fstatSync(this.#fd).size - this.#position);
-    this.#left = this.size;
     this.#growing = source.growing;
+    this.size = source.length ?? (source.growing === undefined ? Math.max(0, fstatSync(this.#fd).size - this.#position) : Infinity);
+    this.#left = this.size;
   }
 
-  /** Reads all of it with synchronous calls; a chunk is valid during the call alone. */
-  readAll(take: (chunk: Buffer) => void): void {
+  /** Hands over all of it; a chunk is valid during the call alone. */
+  async readAll(take: (chunk: Buffer) => void): Promise<void> {
     const buffer = Buffer.allocUnsafe(READ_SIZE);
-    for (let chunk = this.#read(buffer); chunk.length > 0; chunk = this.#read(buffer)) take(chunk);
+    for await (const chunk of this.#chunks(() => buffer)) take(chunk);
   }
 
-  /** All of it as a stream, for what cannot work with synchronous calls. */
+  /** All of it as a stream, for what does not take chunk after chunk. */
   stream(): Readable {
-    return Readable.from(this.#growing === undefined ? this.#chunks() : this.#comingChunks(this.#growing), { objectMode: false, highWaterMark: READ_SIZE });
+    return Readable.from(this.#chunks((size) => Buffer.allocUnsafe(size)), { objectMode: false, highWaterMark: READ_SIZE });
   }
 
-  /** The digest of all bytes, those included that a decompressor left behind the end of its data. */
-  finish(): Digest {
-    this.readAll(() => {});
+  /** The digest of all bytes, those included that a decompressor left behind the end of its data; `undefined` where they are not hashed here. */
+  async finish(): Promise<Digest | undefined> {
+    if (this.#hash === undefined) return undefined;
+    await this.readAll(() => {});
     return toDigest(this.#hash);
   }
 
@@ -135,27 +140,30 @@ class Input {
     closeSync(this.#fd);
   }
 
-  *#chunks(): Generator<Buffer, void> {
-    for (let chunk = this.#read(Buffer.allocUnsafe(READ_SIZE)); chunk.length > 0; chunk = this.#read(Buffer.allocUnsafe(READ_SIZE))) yield chunk;
-  }
-
-  /** The same of a file that another thread writes, as far as it has come. */
-  async *#comingChunks(growing: NonNullable<ApplySource['growing']>): AsyncGenerator<Buffer, void> {
+  async *#chunks(room: (size: number) => Buffer): AsyncGenerator<Buffer, void> {
     while (this.#left > 0) {
-      const there = fstatSync(this.#fd).size - this.#position;
-      if (Atomics.load(growing, 0) !== 0) throw new MbuildError('CANCELED', 'the layer did not come');
-      if (there <= 0) await sleep(WAIT);
-      else yield this.#read(Buffer.allocUnsafe(Math.min(READ_SIZE, there)));
+      const there = this.#growing === undefined ? this.#left : this.#come(this.#growing);
+      if (there === 0) await sleep(WAIT);
+      else if (there !== undefined) yield this.#read(room(Math.min(READ_SIZE, there)), there);
+      else this.#left = 0;
     }
   }
 
-  #read(buffer: Buffer): Buffer {
-    const read = this.#left === 0 ? 0 : readSync(this.#fd, buffer, 0, Math.min(buffer.length, this.#left), this.#position);
-    if (read === 0 && this.#left > 0) throw new MbuildError('ARCHIVE_INVALID', 'the layer is shorter than it should be');
+  /** How many bytes have come that were not read yet; `undefined` after the last. */
+  #come(growing: Int32Array): number | undefined {
+    const state = Atomics.load(growing, 0);
+    if (state === Growth.stopped) throw new MbuildError('CANCELED', 'the layer did not come');
+    const there = Math.min(this.#left, fstatSync(this.#fd).size - this.#position);
+    return there <= 0 && state === Growth.whole ? undefined : Math.max(0, there);
+  }
+
+  #read(buffer: Buffer, most: number): Buffer {
+    const read = readSync(this.#fd, buffer, 0, Math.min(buffer.length, most), this.#position);
+    if (read === 0) throw new MbuildError('ARCHIVE_INVALID', 'the layer is shorter than it should be');
     this.#position += read;
     this.#left -= read;
     const chunk = buffer.subarray(0, read);
-    this.#hash.update(chunk);
+    this.#hash?.update(chunk);
     return chunk;
   }
 }

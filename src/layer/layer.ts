@@ -23,17 +23,29 @@ export interface TarOptions {
 
 /** A layer's blob to unpack. */
 export interface ApplySource {
-  /** A file, read from `start`, `length` bytes (all when absent). */
+  /** A file, read from `start`, `length` bytes (all when absent, or when the file is whole before). */
   readonly path: string;
   readonly start?: number | undefined;
   readonly length?: number | undefined;
   readonly compression: Compression;
-  /** The file is still being written: `length` bytes will come. A cell that is not 0 any more means that they will not. */
+  /** The file is still being written, by somebody who hashes what is stored: one of {@link Growth}, in memory that is shared. */
   readonly growing?: Int32Array | undefined;
+  /** For a tar that is stored as it is: it is not hashed here either, for whoever writes the file vouches for it. */
+  readonly isHashedElsewhere?: boolean | undefined;
   /** Checked while reading; a mismatch throws DIGEST_MISMATCH. The stored bytes' digest and the tar's. */
   readonly digest?: Digest | undefined;
   readonly diffId?: DiffID | undefined;
 }
+
+/** How far a file is that is read while it is written. */
+export const Growth = {
+  /** More comes, up to `length` where that is known. */
+  growing: 0,
+  /** What is missing will not come. */
+  stopped: 1,
+  /** All is there. */
+  whole: 2,
+} as const;
 
 /** Caps on what a foreign layer may hold, so that a hostile one ends in LIMIT_EXCEEDED and not in a full disk. */
 export interface ApplyLimits {
@@ -48,7 +60,9 @@ export interface ApplyLimits {
 export const LAYER_LIMITS: ApplyLimits = { maxSize: 256 * 2 ** 30, maxEntries: 4_000_000, maxRatio: 1024 };
 
 /** What unpacking found. */
-export interface Applied extends TarSummary {
+export interface Applied extends Omit<TarSummary, 'diffId'> {
+  /** Absent where somebody else hashes the tar. */
+  readonly diffId?: DiffID | undefined;
   /**
    * Directories that the tar wrote into without an entry of their own; `''` is the root. Over parents they need the parents' attributes;
    * where a parent has a symlink at such a path the layer must be applied again with `parents` given.

@@ -186,7 +186,7 @@ describeWith('exporting', { root: true, programs: ['tar'] }, () => {
 
   it('import makes an image of one layer, whose tar stays as it was', async () => {
     await tarExporter({ path: at('rootfs.tar') }, store).export(outgoing(), 1, scopeOf());
-    const imported = await importImage({ source: { path: at('rootfs.tar') }, label: 'rootfs.tar', name: 'docker.io/library/base:new', config: { Cmd: ['sh'], Env: ['A=b'] }, message: 'hello' }, other, 1, scopeOf());
+    const imported = await importImage({ source: { path: at('rootfs.tar') }, label: 'rootfs.tar', name: 'docker.io/library/base:new', config: { Cmd: ['sh'], Env: ['A=b'] }, message: 'hello' }, other, scopeOf());
     expect(imported.config).toMatchObject({ config: { Cmd: ['sh'], Env: ['A=b'] }, rootfs: { diff_ids: [digestOf(readFileSync(at('rootfs.tar')))] }, history: [{ comment: 'hello' }] });
     expect(other.images.find('base:new')?.id).toBe(imported.id);
     await localExporter(at('tree'), other).export([{ image: imported, names: [] }], 1, scopeOf());

@@ -16,14 +16,14 @@ export const command = defineCommand({
     platform: { kind: 'string', value: 'OS/ARCH', help: 'Platform of the image' },
   },
   run: ({ flags, positionals: [file = '-', name] }, host) => withServices(host, flags, async (services) => {
-    const image = await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) => withRow(`importing ${file}`, 1, scope, async (id) => importImage({
+    const image = await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) => withRow(`importing ${file}`, 1, scope, async () => importImage({
       source: file === '-' ? { stream: host.stdin() } : { path: file },
       label: file,
       name: name === undefined ? undefined : fullName(name),
       config: await applyChanges({}, flags.change),
       message: flags.message,
       platform: readPlatformFlag(flags.platform),
-    }, services, id, scope)));
+    }, services, scope)));
     host.out.write(`${image.id}\n`);
     return 0;
   }),
