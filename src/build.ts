@@ -15,6 +15,7 @@ import type { BuildOptions, BuildResult, BuiltImage } from './build/options';
 import { findBase, solveOptions } from './build/inputs';
 import { NamedContexts } from './build/named-contexts';
 import { buildRemote, contextFetcher } from './build/remote';
+import { BuildSecrets } from './build/secrets';
 import { exportImages, wantsImage, wantsStore, type MadeImage } from './build/outputs';
 import { toText } from './linux/paths';
 import { formatPlatform, hostPlatform } from './oci/platform';
@@ -36,7 +37,8 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
   const newVertex = vertexIds();
   const warnings: Diagnostic[] = [];
   const lease = new Lease(engine.root);
-  const remote = buildRemote(options, engine, lease);
+  const secrets = new BuildSecrets(options.secrets ?? []);
+  const remote = buildRemote(options, secrets, engine, lease);
   const fetcher = contextFetcher(remote, options, newVertex, scope);
   const contexts = new NamedContexts(options.contexts ?? {}, engine.root, fetcher);
   const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher).catch((error: unknown) => {
@@ -55,7 +57,7 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
     const { buildWarnings } = await import('./build/warnings');
     for (const diagnostic of buildWarnings(dockerfile, graph, options, context)) watched.events({ kind: 'warning', diagnostic });
     journal.begin(graph, dockerfile);
-    const solution = await solve(graph, servicesOf(engine, lease), solveOptions(options, { context, contexts, remote }, journal), newVertex, watched);
+    const solution = await solve(graph, servicesOf(engine, lease), solveOptions(options, { context, contexts, remote, secrets }, journal), newVertex, watched);
     const made = await recordImages(graph, solution, options, wanted, engine, lease, newVertex, watched);
     const descriptors = await exportImages(made, options, engine, newVertex, watched);
     const images = made.map(({ image, ...rest }, i): BuiltImage => ({ target: rest.target, platform: rest.platform, imageId: image.id, descriptor: descriptors[i] ?? image.descriptor, names: rest.names }));

@@ -1,5 +1,6 @@
 import type { BuildOptions } from './options';
 import { buildRemote, contextFetcher } from './remote';
+import { BuildSecrets } from './secrets';
 import { openContext } from '../context/open';
 import { isMbuildError, type Diagnostic, type MbuildError } from '../diagnostics/error';
 import type { SourceFile } from '../diagnostics/range';
@@ -38,7 +39,7 @@ export type CallResult =
  */
 export async function check(options: BuildOptions, engine: Engine, signal: AbortSignal): Promise<CheckResult> {
   const lease = new Lease(engine.root);
-  const fetcher = contextFetcher(buildRemote(options, engine, lease), options, vertexIds(), { signal, events: () => undefined });
+  const fetcher = contextFetcher(buildRemote(options, new BuildSecrets(options.secrets ?? []), engine, lease), options, vertexIds(), { signal, events: () => undefined });
   const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher).finally(() => lease.release());
   try {
     const dockerfile = parseDockerfile(context.dockerfile);

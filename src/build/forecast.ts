@@ -23,6 +23,7 @@ import { isLayout, layoutImage, NamedContexts } from './named-contexts';
 import type { BuildOptions } from './options';
 import { peekImage } from './peek';
 import { buildRemote, contextFetcher } from './remote';
+import { BuildSecrets } from './secrets';
 
 /** What a build would do, found out without doing it. */
 export interface Forecast {
@@ -76,7 +77,8 @@ interface ForecastTree extends Tree {
 export async function forecast(options: BuildOptions, engine: Engine, scope: BuildScope): Promise<Forecast> {
   const newVertex = vertexIds();
   const lease = new Lease(engine.root);
-  const remote = buildRemote(options, engine, lease);
+  const secrets = new BuildSecrets(options.secrets ?? []);
+  const remote = buildRemote(options, secrets, engine, lease);
   const fetcher = contextFetcher(remote, options, newVertex, scope);
   const contexts = new NamedContexts(options.contexts ?? {}, engine.root, fetcher);
   const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher);
@@ -97,7 +99,7 @@ export async function forecast(options: BuildOptions, engine: Engine, scope: Bui
     const journal = new BuildJournal(engine.root, engine.cache, { context: options.context.kind === 'directory' ? toText(context.tree.path) : '-', dockerfile: context.dockerfile.name });
     journal.begin(graph, dockerfile);
     const { root, cache, content, layers, snapshots, sandbox, threads, xattrs } = engine;
-    const forecaster = new Forecaster({ root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease }, solveOptions(options, { context, contexts, remote }, journal), journal, scope);
+    const forecaster = new Forecaster({ root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease }, solveOptions(options, { context, contexts, remote, secrets }, journal), journal, scope);
     for (const stage of graph.stages) await forecaster.stage(stage);
     return forecaster.result(dockerfile.file.name, [...pulls.values()], graph.target);
   } finally {

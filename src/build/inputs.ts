@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { isLayout, layoutImage, type NamedContexts } from './named-contexts';
-import type { BuildOptions, SecretSource } from './options';
+import type { BuildOptions } from './options';
+import type { BuildSecrets } from './secrets';
 import type { OpenedContext } from '../context/open';
 import type { RemoteSources } from '../context/remote';
-import { MbuildError } from '../diagnostics/error';
 import type { Engine } from '../engine';
 import type { BaseImage } from '../graph/graph';
 import type { PlanOptions } from '../graph/plan';
@@ -26,6 +25,7 @@ export interface BuildSources {
   readonly context: OpenedContext;
   readonly contexts: Pick<NamedContexts, 'tree'>;
   readonly remote: RemoteSources;
+  readonly secrets: BuildSecrets;
 }
 
 /** How the steps are done, out of what the build was asked. */
@@ -35,31 +35,12 @@ export function solveOptions(options: BuildOptions, sources: BuildSources, journ
     journal, noCache: options.noCache ?? false, noCacheStages: options.noCacheFilter ?? [], jobs: options.jobs ?? Math.max(4, availableParallelism()),
     sourceDateEpoch: options.sourceDateEpoch, proxies: { ...options.proxies, ...Object.fromEntries(given) },
     extraHosts: options.extraHosts ?? [], ulimits: options.ulimits ?? [], shmSize: options.shmSize,
-    secrets: secretReaders(options), ssh: sshAgents(options), remote: sources.remote,
+    secrets: sources.secrets.readers, knownSecrets: () => sources.secrets.known(), ssh: sshAgents(options), remote: sources.remote,
     context: (name) => (name === undefined ? Promise.resolve(sources.context.tree) : sources.contexts.tree(name)),
   };
-}
-
-/** The secrets of a build by id; each is read when it is asked for. @throws (the readers) MbuildError SECRET_MISSING. */
-export function secretReaders(options: BuildOptions): ReadonlyMap<string, () => Buffer> {
-  return new Map((options.secrets ?? []).map((secret) => [secret.id, () => readSecret(secret)]));
 }
 
 /** The sockets of SSH agents by id. */
 export function sshAgents(options: BuildOptions): ReadonlyMap<string, string> {
   return new Map((options.ssh ?? []).map(({ id, socket }) => [id, socket]));
-}
-
-function readSecret(secret: SecretSource): Buffer {
-  if (secret.env !== undefined) {
-    const value = process.env[secret.env];
-    if (value === undefined) throw new MbuildError('SECRET_MISSING', `the secret ${secret.id} is to come from ${secret.env}, which is not set`);
-    return Buffer.from(value);
-  }
-  const file = secret.path ?? secret.id;
-  try {
-    return readFileSync(file);
-  } catch (cause) {
-    throw new MbuildError('SECRET_MISSING', `the secret ${secret.id} could not be read from ${file}`, { cause });
-  }
 }

@@ -1,5 +1,6 @@
-import { sshAgents, secretReaders } from './inputs';
+import { sshAgents } from './inputs';
 import type { BuildOptions } from './options';
+import type { BuildSecrets } from './secrets';
 import type { ContextFetcher } from '../context/open';
 import { remoteSources, type RemoteSources } from '../context/remote';
 import type { Engine } from '../engine';
@@ -7,12 +8,11 @@ import type { Lease } from '../images/lease';
 import { withRow, type BuildScope, type VertexId } from '../progress/events';
 
 /** What the build may fetch, with its secrets and its SSH agent. What was fetched is kept from collection by the lease. */
-export function buildRemote(options: BuildOptions, engine: Engine, lease: Lease): RemoteSources {
-  const secrets = secretReaders(options);
+export function buildRemote(options: BuildOptions, secrets: BuildSecrets, engine: Engine, lease: Lease): RemoteSources {
   const agents = sshAgents(options);
   return remoteSources({
     root: engine.root, offline: engine.offline, content: engine.content, files: engine.files, hold: (digest) => lease.hold({ blobs: [digest] }),
-    secret: (id) => secrets.get(id)?.(), sshAgent: agents.get('default'),
+    secret: (id) => secrets.readers.get(id)?.(), sshAgent: agents.get('default'),
   });
 }
 

@@ -1,5 +1,6 @@
 import { asForeseen, isMbuildError, type Diagnostic, type MbuildError } from './error';
 import type { SourceFile, SourceRange } from './range';
+import { visible, visibleLines } from './text';
 
 /** How errors are shown. */
 export interface RenderOptions {
@@ -7,7 +8,7 @@ export interface RenderOptions {
   readonly color?: boolean | undefined;
   /** Columns of the terminal; longer source lines are cut around the range. Unlimited when absent. */
   readonly width?: number | undefined;
-  /** Makes foreign text (output of commands) safe to show; the renderer itself only breaks it into lines. */
+  /** Makes a line of foreign text (output of commands, the Dockerfile) safe to show; control characters are shown as their pictures anyway. */
   readonly clean?: ((line: string) => string) | undefined;
   /** Stack traces of unforeseen errors. */
   readonly debug?: boolean | undefined;
@@ -83,11 +84,12 @@ function renderBlock(diagnostic: Diagnostic, details: readonly string[], options
   const place = file === undefined ? severity : `${file.name}${range === undefined ? '' : `:${range.start.line}`}`;
   const separator = file === undefined ? ': ' : severity === 'warning' ? ' — warning: ' : ' — ';
   const accent = severity === 'warning' ? paint.yellow : paint.red;
+  const safe = (text: string): string => visibleLines(text, options.clean);
   return [
-    `${paint.bold(accent(visible(place)))}${separator}${visibleLines(message)}`,
+    `${paint.bold(accent(safe(place)))}${separator}${safe(message)}`,
     ...(file === undefined || range === undefined ? [] : excerpt(file, range, options)),
     ...details,
-    `${paint.dim(`[${code}]`)}${hint === undefined ? '' : ` ${paint.cyan('hint:')} ${visibleLines(hint)}`}`,
+    `${paint.dim(`[${code}]`)}${hint === undefined ? '' : ` ${paint.cyan('hint:')} ${safe(hint)}`}`,
   ].join('\n');
 }
 
@@ -108,7 +110,7 @@ function excerpt(file: SourceFile, range: SourceRange, options: RenderOptions): 
       if (number === first + MAX_MARKED - 2) shown.push(`  ${'⋮'.padStart(digits)} │`);
       continue;
     }
-    const text = visible(lines[number - 1] ?? '');
+    const text = visibleLines(lines[number - 1] ?? '', options.clean);
     const room = options.width === undefined ? undefined : Math.max(20, options.width - digits - 5);
     const cut = room === undefined ? text : cutAround(text, number === first ? range.start.column : 1, room);
     const row = `${marked ? '>' : ' '} ${String(number).padStart(digits)} │ ${cut}`.trimEnd();
@@ -166,18 +168,6 @@ function messageOf(error: unknown): string {
 
 function pick({ message, file, range, hint }: MbuildError): Pick<Diagnostic, 'message' | 'file' | 'range' | 'hint'> {
   return { message, file, range, hint };
-}
-
-/** Tabs as spaces, other control characters as their pictures (U+2400…): a file cannot drive the terminal. */
-function visible(text: string): string {
-  return text.replace(/\t/g, '    ')
-    .replace(/[\x00-\x1f]/g, (character) => String.fromCharCode(0x2400 + character.charCodeAt(0)))
-    .replace(/[\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
-}
-
-/** The same for text whose line feeds are meant. */
-function visibleLines(text: string): string {
-  return text.split('\n').map(visible).join('\n');
 }
 
 type Paint = (text: string) => string;

@@ -7,6 +7,7 @@ import { listXattrs, readXattrs, type Xattrs } from '../linux/xattr';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
 import type { OverlayXattrs, TarOptions, TarSummary } from './layer';
 import { OPAQUE_MARK, WHITEOUT_PREFIX, isOpaque, joinRaw, layerXattrs } from './marks';
+import { NeedleSearch } from './needles';
 import { BLOCK, NO_DEVICE, NO_XATTRS, paddingOf, type TarEntry, type TarEntryType } from './tar/entry';
 import { END_OF_ARCHIVE, encodePax, writeHeader } from './tar/write';
 
@@ -14,6 +15,8 @@ import { END_OF_ARCHIVE, encodePax, writeHeader } from './tar/write';
 export interface TreeOptions extends TarOptions {
   /** Which of overlay's two sets of marks the directory carries. */
   readonly xattrs: OverlayXattrs;
+  /** Byte strings that are looked for on the way, each longer than a byte; `found` of the summary tells which are there. */
+  readonly needles?: readonly Uint8Array[] | undefined;
 }
 
 /** What `hashSmallTree` may spend. */
@@ -62,9 +65,44 @@ function hashWithin(dir: RawPath, options: TreeOptions, budget: TreeBudget | und
   const hash = createHash('sha256');
   const buffer = Buffer.allocUnsafe(budget === undefined ? CHUNK : Math.min(CHUNK, budget.bytes));
   const chunks = tarChunks(dir, options, { mtimes, budget, buffer: () => buffer });
+  const search = options.needles === undefined ? undefined : new NeedleSearch(options.needles);
   for (let step = chunks.next(); ; step = chunks.next()) {
-    if (step.done !== true) hash.update(step.value);
-    else return step.value === undefined ? undefined : { ...step.value, diffId: toDigest(hash) as string as DiffID };
+    if (step.done !== true) {
+      hash.update(step.value);
+      search?.push(step.value);
+      continue;
+    }
+    return step.value && { ...step.value, diffId: toDigest(hash) as string as DiffID, ...(search === undefined ? {} : { found: search.found }) };
+  }
+}
+
+/** Where a needle lies in a layer directory. */
+export interface NeedleFound {
+  readonly path: RawPath;
+  /** Its place in the list. */
+  readonly needle: number;
+}
+
+/** Which entries hold one of the needles, in their content, name, link target or attributes. Slow: for when a hash has found them. */
+export function findNeedles(dir: RawPath, options: TreeOptions, needles: readonly Uint8Array[]): NeedleFound[] {
+  const places: NeedleFound[] = [];
+  const buffer = Buffer.allocUnsafe(CHUNK);
+  for (const { entry, source } of walk(dir, options, true)) {
+    const search = new NeedleSearch(needles);
+    for (const text of [entry.path, entry.linkPath]) search.push(Buffer.from(`${text}\0`, 'latin1'));
+    for (const value of entry.xattrs.values()) search.push(Buffer.concat([value, Buffer.alloc(1)]));
+    if (entry.size > 0) for (const chunk of fileChunks(source, buffer)) search.push(chunk);
+    places.push(...search.found.map((needle) => ({ path: entry.path, needle })));
+  }
+  return places;
+}
+
+function* fileChunks(file: RawPath, buffer: Buffer): Generator<Buffer, void> {
+  const fd = openSync(fsPath(file), constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer)) yield buffer.subarray(0, read);
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -11,6 +11,8 @@ export interface TarSummary {
   readonly entries: number;
   /** Bytes of the files alone: what `docker images` and `history` count. */
   readonly contentSize: number;
+  /** Which of the needles that were looked for are in it; absent when none were. */
+  readonly found?: readonly number[] | undefined;
 }
 
 /** How a layer directory is written as a tar. */

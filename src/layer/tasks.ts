@@ -1,5 +1,5 @@
 import { applyLayer, completeApplied } from './apply';
-import { hashTree, treeDigest } from './diff';
+import { findNeedles, hashTree, treeDigest } from './diff';
 
 /** What of this folder runs in worker threads, under the name `layer`. */
-export const layerTasks = { hashTree, treeDigest, applyLayer, completeApplied };
+export const layerTasks = { findNeedles, hashTree, treeDigest, applyLayer, completeApplied };

@@ -3,7 +3,7 @@ import { familyOf } from '../cache/file-cache';
 import type { CacheRecord, RecordedLayer } from '../cache/record';
 import type { LayerRecord } from '../images/layer-index';
 import { restoreLayer } from '../images/trust';
-import { hashSmallTree } from '../layer/diff';
+import { hashSmallTree, type TreeOptions } from '../layer/diff';
 import type { TarSummary } from '../layer/layer';
 import type { layerTasks } from '../layer/tasks';
 import { toRaw } from '../linux/paths';
@@ -11,6 +11,7 @@ import { bootId } from '../linux/process';
 import { chainIds, type Digest } from '../oci/digest';
 import type { ActiveSnapshot, LayerId } from '../snapshot/snapshotter';
 import type { SolverServices } from './solver';
+import type { LeakWatch } from './leaks';
 import type { Tree, TreeLayer } from './tree';
 
 /** A step that was run, about to be committed. */
@@ -21,6 +22,8 @@ export interface Executed {
   readonly earlierKey?: CacheKey | undefined;
   /** The build that ran it. */
   readonly build?: string | undefined;
+  /** What must not be in the layer, and whom to tell when it is. */
+  readonly leaks?: LeakWatch | undefined;
 }
 
 /** A committed step. */
@@ -86,10 +89,13 @@ export class Committer {
     const created = new Date(this.sourceDateEpoch === undefined ? Date.now() : this.sourceDateEpoch * 1000).toISOString();
     this.services.lease.hold({ layers: [active.id] });
     const stack = this.services.snapshots.commit(active);
-    const small = hashSmallTree(this.#dir(active.id), this.#options());
+    const small = hashSmallTree(this.#dir(active.id), this.#options(executed.leaks));
     if (small?.entries === 0) return this.#commitNothing(active.id, parent, executed, created, durationMs);
 
-    const hashed = small === undefined ? this.#track(this.#hash(active.id)) : Promise.resolve(small);
+    const hashed = this.#track((small === undefined ? this.#hash(active.id, executed.leaks) : Promise.resolve(small)).then(async (summary) => {
+      if (executed.leaks !== undefined && summary.found?.length !== 0) await this.#tellOfLeaks(active.id, executed.leaks);
+      return summary;
+    }));
     const earlier = this.#earlierResults(executed);
     const twin = earlier.length === 0 ? undefined : await this.#twin(active.id, parent, earlier, await hashed);
     if (twin !== undefined) {
@@ -167,8 +173,13 @@ export class Committer {
     return { record, layers };
   }
 
-  #hash(id: LayerId): Promise<TarSummary> {
-    return this.#remote.hashTree(this.#dir(id), this.#options());
+  #hash(id: LayerId, leaks: LeakWatch | undefined): Promise<TarSummary> {
+    return this.#remote.hashTree(this.#dir(id), this.#options(leaks));
+  }
+
+  async #tellOfLeaks(id: LayerId, leaks: LeakWatch): Promise<void> {
+    const places = await this.#remote.findNeedles(this.#dir(id), this.#options(), leaks.secrets.map(({ value }) => value));
+    for (const { path, needle } of places) leaks.found(path, leaks.secrets[needle]?.id ?? '');
   }
 
   #track<T>(work: Promise<T>): Promise<T> {
@@ -181,8 +192,8 @@ export class Committer {
     return toRaw(this.services.snapshots.layerDir(id));
   }
 
-  #options(): { xattrs: SolverServices['xattrs']; clampMtime?: number | undefined } {
-    return { xattrs: this.services.xattrs, clampMtime: this.sourceDateEpoch };
+  #options(leaks?: LeakWatch): TreeOptions {
+    return { xattrs: this.services.xattrs, clampMtime: this.sourceDateEpoch, needles: leaks?.secrets.map(({ value }) => value) };
   }
 }
 

@@ -1,6 +1,7 @@
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from '../sandbox/capabilities';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 import type { RunOperation } from '../graph/operation';
+import { maskStream, maskedParts } from '../progress/mask';
 import type { ExitStatus } from '../sandbox/sandbox';
 import { toRaw } from '../linux/paths';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
@@ -51,6 +52,13 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
   const user = resolveUser(view, operation.user);
   const files = networkFiles(view, services.options.extraHosts);
   const tail = new OutputTail();
+  const parts = maskedParts(services.options.knownSecrets());
+  const masked = { stdout: maskStream(parts), stderr: maskStream(parts) };
+  const show = (stream: 'stdout' | 'stderr', data: Uint8Array): void => {
+    if (data.length === 0) return;
+    tail.add(data);
+    scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
+  };
   const status = await services.sandbox.run({
     args: operation.args,
     env: [...stepEnvironment(operation.env, user.home, services.options.proxies), ...prepared.flatMap((mount) => mount.env)],
@@ -63,13 +71,12 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
     capabilities: operation.insecure ? ALL_CAPABILITIES : DEFAULT_CAPABILITIES, confined: !operation.insecure,
     ulimits: services.options.ulimits, shmSize: services.options.shmSize,
   }, {
-    output: (stream, data) => {
-      tail.add(data);
-      scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
-    },
+    output: (stream, data) => show(stream, masked[stream].push(data)),
   }, scope).catch((error: unknown) => {
     // Where registrations cannot be seen, the attempt has to tell.
     throw foreign !== undefined && isMbuildError(error, 'EXEC_FAILED') && error.exitCode === 126 ? cannotRun(foreign) : error;
+  }).finally(() => {
+    for (const stream of ['stdout', 'stderr'] as const) show(stream, masked[stream].end());
   });
   if (status.code !== 0) throw commandFailed(status, tail.text());
   services.snapshots.collect(active);

@@ -17,6 +17,7 @@ import type { BuildScope, VertexId } from '../progress/events';
 import type { Sandbox } from '../sandbox/sandbox';
 import type { Snapshotter } from '../snapshot/snapshotter';
 import { Committer, reportedElsewhere } from './commit';
+import { leakWatch } from './leaks';
 import { planStep, type PlannedStep } from './step';
 import type { Tree, TreeLayer } from './tree';
 import { singleFlight } from './single-flight';
@@ -50,6 +51,8 @@ export interface SolveOptions {
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
   readonly shmSize?: number | undefined;
   readonly secrets: ReadonlyMap<string, () => Buffer>;
+  /** The values that must not be shown: those of `secrets` that can be had now. */
+  readonly knownSecrets: () => readonly Buffer[];
   /** Sockets of SSH agents, by id. */
   readonly ssh: ReadonlyMap<string, string>;
   /** Keeps account of what was taken from the cache, and of why the rest was not. */
@@ -226,7 +229,7 @@ class Solver {
         }
         const durationMs = Date.now() - started;
         const earlierKey = (await missed)?.earlierKey;
-        const made = await this.#committer.commit(active, parent, { key: planned.key, input: planned.input, earlierKey, build: this.options.journal?.id }, durationMs);
+        const made = await this.#committer.commit(active, parent, { key: planned.key, input: planned.input, earlierKey, build: this.options.journal?.id, leaks: leakWatch(step, this.options.secrets, this.#services.warn) }, durationMs);
         this.#solved({ step, key: planned.key, cached: false, kept: made.kept, durationMs, created: reportedElsewhere(made.record.then((record) => record.created)), layer: reportedElsewhere(made.record.then((record) => record.layer)) }, planned);
         if (made.kept) this.scope.events({ kind: 'note', id, text: 'same result as before, kept' });
         this.scope.events({ kind: 'done', id, time: Date.now(), cached: false });

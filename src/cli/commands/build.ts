@@ -3,8 +3,9 @@ import { build, type BuildResult } from '../../build';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
 import { errorToJson } from '../../diagnostics/render';
 import { summaryLine } from '../../history/build-record';
-import type { ProgressMode } from '../../progress/choose';
+import { isGithub, type ProgressMode } from '../../progress/choose';
 import { rawLine } from '../../progress/rawjson';
+import { cleanLine } from '../../progress/sanitize';
 import { BUILD_FLAGS } from '../build-flags';
 import { buildOptions, readContext, type BuildFlags, type BuildInputs } from '../build-options';
 import { readCall, runCall } from '../call';
@@ -75,7 +76,7 @@ function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host
   if (mode === 'rawjson') {
     host.err.write(rawLine({ kind: 'result', imageId: result.imageId, digest: result.descriptor.digest, names: result.names }));
   } else if (!flags.quiet) {
-    host.err.write(warningSummary(result.warnings));
+    host.err.write(warningSummary(result.warnings, (line) => cleanLine(line, { github: isGithub(host.env) })));
     if (mode !== 'none' && mode !== 'quiet') host.err.write(`\n${summaryLine(result.buildId, result.cache)}\n`);
   }
   if (flags.quiet && ids !== '') host.out.write(`${ids}\n`);

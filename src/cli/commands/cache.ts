@@ -2,6 +2,7 @@ import type { CacheRecord } from '../../cache/record';
 import type { CacheKey } from '../../cache/key';
 import { loadManifest } from '../../cache/manifest';
 import { MbuildError } from '../../diagnostics/error';
+import { visibleLines } from '../../diagnostics/text';
 import type { Engine } from '../../engine';
 import type { BuildRecord, StepRecord } from '../../history/build-record';
 import { causeText, type Cause } from '../../history/cause';
@@ -100,7 +101,7 @@ export const diff = defineCommand({
     const [before, after] = [history.find(one), history.find(two)];
     const steps = await compareBuilds(before, after, services);
     if (flags.format === 'json') host.out.write(`${JSON.stringify({ before: before.id, after: after.id, steps: steps.map((step) => ({ ...step, causes: step.causes.map((cause) => ({ ...cause, text: causeText(cause) })) })) }, undefined, 2)}\n`);
-    else host.out.write(steps.map((step) => `${MARKS[step.state]} ${step.name}\n${step.causes.map((cause) => `    ${causeText(cause)}\n`).join('')}`).join(''));
+    else host.out.write(visibleLines(steps.map((step) => `${MARKS[step.state]} ${step.name}\n${step.causes.map((cause) => `    ${causeText(cause)}\n`).join('')}`).join('')));
     return 0;
   }),
 });

@@ -1,3 +1,4 @@
+import { visibleLines } from '../../diagnostics/text';
 import { BuildHistory } from '../../history/file-history';
 import { defineCommand } from '../command';
 import { explainBuild, explainJson, stepsOf } from '../format/builds';
@@ -18,7 +19,7 @@ export const command = defineCommand({
   run: ({ flags, positionals: [build, step] }, host) => {
     const record = new BuildHistory(storeRoot(flags.root, host)).find(build);
     const steps = stepsOf(record, step);
-    host.out.write(flags.format === 'json' ? `${JSON.stringify(explainJson(record, steps), undefined, 2)}\n` : explainBuild(record, steps, host.now()));
+    host.out.write(flags.format === 'json' ? `${JSON.stringify(explainJson(record, steps), undefined, 2)}\n` : visibleLines(explainBuild(record, steps, host.now())));
     return Promise.resolve(0);
   },
 });

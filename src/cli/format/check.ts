@@ -1,6 +1,7 @@
 import type { CheckResult } from '../../build/check';
 import type { Diagnostic } from '../../diagnostics/error';
 import type { SourceFile, SourceRange } from '../../diagnostics/range';
+import { visible, visibleLines } from '../../diagnostics/text';
 import { findRule, RULES } from '../../lint/rules';
 import { ruleUrl } from '../../lint/rule';
 
@@ -10,14 +11,14 @@ const RULER = '-'.repeat(20);
 export function checkText({ file, warnings }: CheckResult): string {
   if (warnings.length === 0) return 'Check complete, no warnings found.\n';
   const count = warnings.length === 1 ? '1 warning has' : `${warnings.length} warnings have`;
-  const blocks = warnings.map(({ code, message, url, range }) => `\nWARNING: ${code} - ${url ?? ''}\n${message}\n${place(file, range)}`);
+  const blocks = warnings.map(({ code, message, url, range }) => `\nWARNING: ${code} - ${url ?? ''}\n${visibleLines(message)}\n${place(file, range)}`);
   return `Check complete, ${count} been found!\n${blocks.join('')}`;
 }
 
 /** The last lines of a build that was warned: ` 2 warnings found:` and one line each. Ends with a line feed; empty without warnings. */
-export function warningSummary(warnings: readonly Diagnostic[]): string {
+export function warningSummary(warnings: readonly Diagnostic[], clean?: (line: string) => string): string {
   if (warnings.length === 0) return '';
-  const lines = warnings.map(({ code, message, range }) => ` - ${code}: ${message}${range === undefined ? '' : ` (line ${range.start.line})`}\n`);
+  const lines = warnings.map(({ code, message, range }) => ` - ${code}: ${visibleLines(message, clean)}${range === undefined ? '' : ` (line ${range.start.line})`}\n`);
   return `\n ${warnings.length} warning${warnings.length === 1 ? '' : 's'} found:\n${lines.join('')}`;
 }
 
@@ -77,7 +78,7 @@ function place(file: SourceFile, range: SourceRange | undefined): string {
   const shown = lines.slice(from - 1, to).map((text, i) => {
     const line = from + i;
     const mark = line >= range.start.line && line <= range.end.line ? '>>>' : '   ';
-    return `${String(line).padStart(4)} | ${mark} ${visible(text)}\n`;
+    return `${String(line).padStart(4)} | ${mark} ${visible(text.replace(/\r$/, ''))}\n`;
   });
   return `${visible(file.name)}:${range.start.line}\n${RULER}\n${shown.join('')}${RULER}\n`;
 }
@@ -86,11 +87,6 @@ function place(file: SourceFile, range: SourceRange | undefined): string {
 function around({ start, end }: SourceRange, count: number): [from: number, to: number] {
   const margin = start.line === end.line ? 2 : 1;
   return [Math.max(1, start.line - margin), Math.min(count, end.line + margin)];
-}
-
-/** Control characters as their pictures: a file cannot drive the terminal. */
-function visible(text: string): string {
-  return text.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, (character) => (character === '\r' ? '' : String.fromCharCode(0x2400 + (character.charCodeAt(0) & 0x3f))));
 }
 
 /** A line end belongs to the line: a region of SARIF ends before it. */
