@@ -1,5 +1,6 @@
 import { fstatSync, write } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
+import { decodeDevice } from '../linux/mknod';
 
 /** One of the standard streams, written without ever waiting for its reader. */
 export interface Output {
@@ -14,6 +15,8 @@ export interface Output {
 
 /** Milliseconds until a descriptor that would block is tried again. */
 const RETRY = 5;
+/** The major number of /dev/null and its like: Documentation/admin-guide/devices.txt of the kernel. */
+const MEMORY_DEVICES = 1;
 
 /**
  * Writes to a file descriptor in order, several texts at a time. `onClosed` is called once when the reader is gone (EPIPE).
@@ -74,7 +77,8 @@ export class FdOutput implements Output {
 // `node:tty` brings the network stack along: it is only asked about what can be a terminal at all.
 function isTerminal(fd: 1 | 2): boolean {
   try {
-    return fstatSync(fd).isCharacterDevice() && (fd === 1 ? process.stdout : process.stderr).isTTY;
+    const stats = fstatSync(fd);
+    return stats.isCharacterDevice() && decodeDevice(stats.rdev).major !== MEMORY_DEVICES && (fd === 1 ? process.stdout : process.stderr).isTTY;
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     return false;

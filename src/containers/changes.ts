@@ -1,6 +1,7 @@
 import { lstatSync, readdirSync } from 'node:fs';
 import { fsPath, toRaw, type RawPath } from '../linux/paths';
-import { childPath, isOpaque, isWhiteout, lstatOf, type OverlayXattrs } from '../snapshot/marks';
+import { lstatOf } from '../linux/stat';
+import { childPath, isOpaque, isWhiteout, type OverlayXattrs } from '../snapshot/marks';
 import type { MergedView } from '../snapshot/view';
 
 /** One path that differs from the image: added, changed or deleted. */

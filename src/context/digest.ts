@@ -1,7 +1,8 @@
-import { readlinkSync, type Stats } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { decodeDevice } from '../linux/mknod';
 import { fsPath, type RawPath } from '../linux/paths';
 import type { Threads } from '../linux/threads';
+import type { FileStats } from '../linux/stat';
 import { digestOf, type Digest } from '../oci/digest';
 import { hashFiles, type FileContent, type FileToHash, type HashedFile } from './hash-files';
 import type { SelectedEntry, Selection } from './selection';
@@ -97,12 +98,12 @@ function recordOf(entry: SelectedEntry, source: number, ownership: SourceTree['o
   };
 }
 
-function deviceOf(stats: Stats): string {
+function deviceOf(stats: FileStats): string {
   const { major, minor } = decodeDevice(stats.rdev);
   return `${major}:${minor}`;
 }
 
-function typeOf(stats: Stats): Exclude<EntryRecord['type'], 'link'> {
+function typeOf(stats: FileStats): Exclude<EntryRecord['type'], 'link'> {
   if (stats.isFile()) return 'file';
   if (stats.isDirectory()) return 'directory';
   if (stats.isSymbolicLink()) return 'symlink';

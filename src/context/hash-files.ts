@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { getXattr } from '../linux/xattr';
+import type { FileStats } from '../linux/stat';
 
 /** A file to hash, with the facts of it that were seen before. */
 export interface FileToHash {
@@ -64,7 +65,7 @@ export function openForReading(hostPath: RawPath): number {
 }
 
 /** True when a file is still the one that was seen. */
-export function isSame(stats: Stats, seen: Omit<FileToHash, 'hostPath'>): boolean {
+export function isSame(stats: FileStats, seen: Omit<FileToHash, 'hostPath'>): boolean {
   return stats.ino === seen.ino && stats.size === seen.size && stats.mtimeMs === seen.mtimeMs && stats.ctimeMs === seen.ctimeMs;
 }
 

@@ -1,7 +1,8 @@
-import { readdirSync, type Stats } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
 import { fsPath, type RawPath } from '../linux/paths';
-import { childPath, lstatOf } from '../snapshot/marks';
+import { lstatOf, type FileStats } from '../linux/stat';
+import { childPath } from '../snapshot/marks';
 import type { IgnoreFile, LocalContext } from './local';
 import type { IgnoreState } from './ignore';
 import type { HidingRule } from './source-tree';
@@ -83,6 +84,6 @@ function namesIn(folder: RawPath): RawPath[] {
   }
 }
 
-function typeOf(stats: Stats): ContextEntry['type'] {
+function typeOf(stats: FileStats): ContextEntry['type'] {
   return stats.isFile() ? 'file' : stats.isSymbolicLink() ? 'symlink' : 'other';
 }

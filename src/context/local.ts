@@ -1,7 +1,8 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
-import { childPath, lstatOf } from '../snapshot/marks';
+import { lstatOf } from '../linux/stat';
+import { childPath } from '../snapshot/marks';
 import { resolvePath, type Found, type TreeLookup } from '../snapshot/resolve';
 import type { ViewEntry } from '../snapshot/view';
 import { parseIgnoreFile, type IgnoreRules, type IgnoreState } from './ignore';
@@ -24,18 +25,16 @@ export interface ContextOptions {
 }
 
 /** A directory of the context that was looked into. */
-interface ContextDirectory {
-  readonly entry: ViewEntry;
+interface ContextDirectory extends ViewEntry {
   /** Absent without rules; see `IgnoreRules.match`. */
   readonly state: IgnoreState | undefined;
+  /** What was looked up by name, and what there is to go on into. */
   readonly children: Map<RawPath, Child | undefined>;
-  list?: readonly ViewEntry[];
+  list?: readonly Child[];
 }
 
-interface Child {
-  readonly entry: ViewEntry;
-  readonly directory: ContextDirectory | undefined;
-}
+/** An entry that the ignore file lets be. Of a large context there are many: a file is no more than its facts. */
+type Child = ViewEntry | ContextDirectory;
 
 const MAX_IGNORE_FILE = 4 * 1024 * 1024;
 
@@ -51,15 +50,17 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
   /** Absolute, without symlinks. */
   readonly path: RawPath;
   readonly root: ContextDirectory;
+  readonly #rules: IgnoreRules | undefined;
 
   /** @throws MbuildError CONTEXT_NOT_FOUND when `directory` is none. */
   constructor(directory: string, readonly ignore?: IgnoreFile | undefined, options: ContextOptions = {}) {
     this.path = contextRoot(directory);
+    this.#rules = ignore?.rules.isEmpty === false ? ignore.rules : undefined;
     this.title = options.title ?? 'the build context';
     this.known = options.statCaches === undefined ? undefined : knownContents(options.statCaches, this.path);
     const stats = lstatOf(this.path);
     if (stats === undefined || !stats.isDirectory()) throw notADirectory(directory);
-    this.root = { entry: { path: '/', hostPath: this.path, stats }, state: this.#rules === undefined ? undefined : [], children: new Map() };
+    this.root = { path: '/', hostPath: this.path, stats, state: this.#rules === undefined ? undefined : [], children: new Map() };
   }
 
   lstat(path: RawPath): ViewEntry | undefined {
@@ -70,9 +71,9 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
     return this.#entry(this, path, true);
   }
 
-  children(dir: RawPath): ViewEntry[] {
+  children(dir: RawPath): readonly ViewEntry[] {
     const { directory, rest } = resolvePath<ContextDirectory>(this, dir, true);
-    return rest.length > 0 ? [] : [...this.#list(directory)];
+    return rest.length > 0 ? [] : this.#list(directory);
   }
 
   hiddenBy(path: RawPath): HidingRule | undefined {
@@ -87,33 +88,36 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
   child(dir: ContextDirectory, name: RawPath): Found<ContextDirectory> | undefined {
     const child = this.#child(dir, name);
     if (child === undefined) return undefined;
-    if (child.directory !== undefined) return { kind: 'directory', directory: child.directory };
-    if (!child.entry.stats.isSymbolicLink()) return { kind: 'other' };
-    return { kind: 'symlink', target: readlinkSync(fsPath(child.entry.hostPath), 'latin1') };
-  }
-
-  get #rules(): IgnoreRules | undefined {
-    return this.ignore?.rules.isEmpty === false ? this.ignore.rules : undefined;
+    if ('children' in child) return { kind: 'directory', directory: child };
+    if (!child.stats.isSymbolicLink()) return { kind: 'other' };
+    return { kind: 'symlink', target: readlinkSync(fsPath(child.hostPath), 'latin1') };
   }
 
   #entry(lookup: TreeLookup<ContextDirectory>, path: RawPath, follow: boolean): ViewEntry | undefined {
     const { directory, rest } = resolvePath(lookup, path, follow);
     const [name, ...more] = rest;
-    if (name === undefined) return directory.entry;
-    return more.length > 0 ? undefined : this.#child(directory, name)?.entry;
+    if (name === undefined) return directory;
+    return more.length > 0 ? undefined : this.#child(directory, name);
   }
 
-  #list(directory: ContextDirectory): readonly ViewEntry[] {
-    directory.list ??= this.#names(directory).flatMap((name) => this.#child(directory, name)?.entry ?? []);
-    return directory.list;
+  #list(directory: ContextDirectory): readonly Child[] {
+    if (directory.list !== undefined) return directory.list;
+    const list: Child[] = [];
+    for (const name of this.#names(directory)) {
+      const child = directory.children.has(name) ? directory.children.get(name) : this.#lookUp(directory, name);
+      if (child === undefined) continue;
+      list.push(child);
+      if ('children' in child) directory.children.set(name, child);
+    }
+    return (directory.list = list);
   }
 
   #names(directory: ContextDirectory): RawPath[] {
     try {
-      return readdirSync(fsPath(directory.entry.hostPath), { encoding: 'latin1' }).sort();
+      return readdirSync(fsPath(directory.hostPath), { encoding: 'latin1' }).sort();
     } catch (error) {
       if (errnoOf(error) !== 'EACCES') throw error;
-      throw new MbuildError('PERMISSION_DENIED', `may not read ${toText(directory.entry.hostPath)} of the build context`, {
+      throw new MbuildError('PERMISSION_DENIED', `may not read ${toText(directory.hostPath)} of the build context`, {
         cause: error,
         hint: 'exclude it in .dockerignore, or make it readable',
       });
@@ -123,23 +127,23 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
   #child(dir: ContextDirectory, name: RawPath): Child | undefined {
     const known = dir.children.get(name);
     if (known !== undefined || dir.children.has(name)) return known;
-    const child = this.#lookUp(dir, name);
+    const child = dir.list === undefined ? this.#lookUp(dir, name) : dir.list.find(({ path }) => path === childPath(dir.path, name));
     dir.children.set(name, child);
     return child;
   }
 
   #lookUp(dir: ContextDirectory, name: RawPath): Child | undefined {
-    const hostPath = childPath(dir.entry.hostPath, name);
+    const hostPath = childPath(dir.hostPath, name);
     const stats = lstatOf(hostPath);
     if (stats === undefined) return undefined;
-    const path = childPath(dir.entry.path, name);
-    const verdict = this.#rules?.match(path.slice(1), stats.isDirectory(), dir.state);
-    const entry: ViewEntry = { path, hostPath, stats };
-    if (!stats.isDirectory()) return verdict?.ignored === true ? undefined : { entry, directory: undefined };
-    const directory: ContextDirectory = { entry, state: verdict?.state, children: new Map() };
+    const path = childPath(dir.path, name);
+    const isDirectory = stats.isDirectory();
+    const verdict = this.#rules?.match(path.slice(1), isDirectory, dir.state);
+    if (!isDirectory) return verdict?.ignored === true ? undefined : { path, hostPath, stats };
+    const directory: ContextDirectory = { path, hostPath, stats, state: verdict?.state, children: new Map() };
     // An excluded directory is there after all when an exception brings back something in it.
     if (verdict?.ignored === true && !(this.#rules?.mayDescend(path.slice(1)) === true && this.#list(directory).length > 0)) return undefined;
-    return { entry, directory };
+    return directory;
   }
 }
 

@@ -1,7 +1,7 @@
-import type { Stats } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import { toRaw, toText, type RawPath } from '../linux/paths';
+import type { FileStats } from '../linux/stat';
 import { childPath } from '../snapshot/marks';
 import { cleanPath, partsOf, splitPath } from '../snapshot/resolve';
 import type { ViewEntry } from '../snapshot/view';
@@ -27,7 +27,7 @@ export interface SelectedEntry {
   /** Below the destination, without leading slash. Directories come before what is in them. */
   readonly path: RawPath;
   readonly hostPath: RawPath;
-  readonly stats: Stats;
+  readonly stats: FileStats;
   /** `path` of an earlier entry of the same source that is the same file. */
   readonly linkTo?: RawPath | undefined;
   /** True for a directory that is only there because something in it was selected: where it exists it is left as it is. */
@@ -124,7 +124,7 @@ class Walk {
       const excluded = verdict?.ignored === true;
       const included = include === undefined || include.matches(path);
       if (!isDirectory) {
-        if (!excluded && included) this.#entries.push({ path, hostPath, stats, ...this.#link(path, stats) });
+        if (!excluded && included) this.#entries.push({ path, hostPath, stats, linkTo: this.#link(path, stats) });
         continue;
       }
       const mayHold = !excluded || this.exclude?.mayDescend(path) === true;
@@ -137,12 +137,12 @@ class Walk {
     }
   }
 
-  #link(path: RawPath, stats: Stats): { readonly linkTo: RawPath } | undefined {
+  #link(path: RawPath, stats: FileStats): RawPath | undefined {
     if (stats.nlink < 2 || !stats.isFile()) return undefined;
     const inode = `${stats.dev}:${stats.ino}`;
     const linkTo = this.#inodes.get(inode);
     if (linkTo === undefined) this.#inodes.set(inode, path);
-    return linkTo === undefined ? undefined : { linkTo };
+    return linkTo;
   }
 }
 

@@ -18,7 +18,7 @@ export interface SourceTree {
   /** The entry at a path, every symlink followed. @throws MbuildError COPY_FAILED on a loop. */
   stat(path: RawPath): ViewEntry | undefined;
   /** What is in a directory (given without symlinks), sorted by byte. */
-  children(dir: RawPath): ViewEntry[];
+  children(dir: RawPath): readonly ViewEntry[];
   /** Of a tree whose files are not on this machine's disk: what is else read from it, in the order of the entries. */
   describe?(entries: readonly SelectedEntry[]): Promise<readonly (DescribedFile | undefined)[]>;
   /** The line that hides a path, when it exists but was excluded. */

@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync, type Stats } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { formatOwner } from '../content/owner';
 import { errnoOf } from '../diagnostics/error';
 import { ownIdentity } from '../linux/process';
 import type { RawPath } from '../linux/paths';
+import type { FileStats } from '../linux/stat';
 import type { FileContent } from './hash-files';
 
 /** What `lstat` shows of a file, and what was in it then. */
@@ -70,7 +71,7 @@ export class StatCache {
   }
 
   /** The content of a file that is as it was; `undefined` when that is not known. */
-  get(name: RawPath, stats: Stats): FileContent | undefined {
+  get(name: RawPath, stats: FileStats): FileContent | undefined {
     this.#used.add(name);
     const known = this.#files.get(name);
     if (known === undefined) return undefined;
@@ -79,7 +80,7 @@ export class StatCache {
   }
 
   /** Remembers a file's content. @param hashedAt when its reading began (ms since the epoch), before `stats` were confirmed. */
-  put(name: RawPath, stats: Stats, content: FileContent, hashedAt: number): void {
+  put(name: RawPath, stats: FileStats, content: FileContent, hashedAt: number): void {
     this.#used.add(name);
     if (isSettled(stats, hashedAt)) {
       const { hash, capability } = content;
@@ -146,18 +147,18 @@ export function cacheFile(folder: string, root: RawPath): string {
 }
 
 /** True when a change of the file after `hashedAt` cannot leave it with the same times. */
-export function isSettled(stats: Stats, hashedAt: number): boolean {
+export function isSettled(stats: FileStats, hashedAt: number): boolean {
   const coarse = stats.ctimeMs % 1000 === 0;
   const latest = hashedAt - (coarse ? COARSE_TICK_MS : FINE_TICK_MS);
   // Also false for times in the future: the clock was set back since.
   return stats.ctimeMs < latest && stats.mtimeMs < latest;
 }
 
-function factsOf({ dev, ino, size, mtimeMs, ctimeMs, mode }: Stats): readonly number[] {
+function factsOf({ dev, ino, size, mtimeMs, ctimeMs, mode }: FileStats): readonly number[] {
   return [dev, ino, size, mtimeMs, ctimeMs, mode];
 }
 
-function sameFacts(facts: ArrayLike<number>, at: number, stats: Stats): boolean {
+function sameFacts(facts: ArrayLike<number>, at: number, stats: FileStats): boolean {
   return facts[at] === stats.dev && facts[at + 1] === stats.ino && facts[at + 2] === stats.size
     && facts[at + 3] === stats.mtimeMs && facts[at + 4] === stats.ctimeMs && facts[at + 5] === stats.mode;
 }

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { closeSync, constants, lstatSync, openSync, readSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
+import { closeSync, constants, lstatSync, openSync, readSync, readdirSync, readlinkSync } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { decodeDevice, isWhiteout } from '../linux/mknod';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { listXattrs, readXattrs, type Xattrs } from '../linux/xattr';
+import type { FileStats } from '../linux/stat';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
 import type { OverlayXattrs, TarOptions, TarSummary } from './layer';
 import { OPAQUE_MARK, WHITEOUT_PREFIX, isOpaque, joinRaw, layerXattrs } from './marks';
@@ -190,7 +191,7 @@ function* walk(dir: RawPath, options: TreeOptions, mtimes: boolean): Generator<F
   const omit = new Set(options.omit);
   const firstNames = new Map<string, RawPath>();
   const open: OpenDirectory[] = [openDirectory(dir, '')];
-  const makeEntry = (path: RawPath, type: TarEntryType, stats: Stats, facts: Partial<TarEntry> = {}): TarEntry => ({
+  const makeEntry = (path: RawPath, type: TarEntryType, stats: FileStats, facts: Partial<TarEntry> = {}): TarEntry => ({
     type, path,
     mode: type === 'symlink' ? 0o777 : stats.mode & 0o7777,
     uid: stats.uid, gid: stats.gid,
@@ -243,7 +244,7 @@ function makeMark(path: RawPath): TarEntry {
   return { type: 'file', path, mode: 0, uid: 0, gid: 0, mtime: 0, size: 0, linkPath: '', device: NO_DEVICE, xattrs: NO_XATTRS };
 }
 
-function typeOf(stats: Stats): TarEntryType {
+function typeOf(stats: FileStats): TarEntryType {
   if (stats.isFile()) return 'file';
   if (stats.isSymbolicLink()) return 'symlink';
   if (stats.isCharacterDevice()) return 'char';
@@ -251,7 +252,7 @@ function typeOf(stats: Stats): TarEntryType {
 }
 
 /** What an entry has besides the attributes that all have. */
-function contentOf(source: RawPath, stats: Stats): Partial<TarEntry> {
+function contentOf(source: RawPath, stats: FileStats): Partial<TarEntry> {
   const xattrs = xattrsOf(source);
   if (stats.isFile()) return { size: stats.size, xattrs };
   if (stats.isSymbolicLink()) return { linkPath: readlinkSync(fsPath(source), { encoding: 'latin1' }), xattrs };

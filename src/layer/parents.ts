@@ -1,8 +1,8 @@
-import { chmodSync, closeSync, constants, copyFileSync, lchownSync, lstatSync, lutimesSync, openSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
-import { errnoOf } from '../diagnostics/error';
+import { chmodSync, closeSync, constants, copyFileSync, lchownSync, lstatSync, lutimesSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { isWhiteout } from '../linux/mknod';
 import { fsPath, type RawPath } from '../linux/paths';
 import { readXattrs, setXattr } from '../linux/xattr';
+import { lstatOf, type FileStats } from '../linux/stat';
 import type { OverlayXattrs } from './layer';
 import { isOpaque, isOverlayXattr, joinRaw, parentOf } from './marks';
 
@@ -10,7 +10,7 @@ import { isOpaque, isOverlayXattr, joinRaw, parentOf } from './marks';
 export interface ParentEntry {
   /** On the host, in the topmost layer that has it. */
   readonly hostPath: RawPath;
-  readonly stats: Stats;
+  readonly stats: FileStats;
 }
 
 /** The layers below one that is being unpacked, seen as one tree. Paths have no leading slash; the root is empty. */
@@ -79,15 +79,5 @@ export function copyUp(from: ParentEntry, target: RawPath): void {
   closeSync(openSync(fsPath(target), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600));
   copyFileSync(fsPath(from.hostPath), fsPath(target), constants.COPYFILE_FICLONE);
   copyAttributes(from, target);
-}
-
-/** The stats of the file itself; `undefined` when it is not there. */
-export function lstatOf(hostPath: RawPath): Stats | undefined {
-  try {
-    return lstatSync(fsPath(hostPath), { throwIfNoEntry: false });
-  } catch (error) {
-    if (errnoOf(error) === 'ENOTDIR') return undefined;
-    throw error;
-  }
 }
 

@@ -1,7 +1,7 @@
 import { getSystemErrorMap } from 'node:util';
 
-/** What a C function takes here: integers, bytes (passed as a pointer), or a NULL pointer. */
-export type CValue = number | bigint | Uint8Array | null;
+/** What a C function takes here: integers, bytes (passed as a pointer), text (as UTF-8, with a NUL), or a NULL pointer. */
+export type CValue = number | bigint | Uint8Array | string | null;
 
 /** A C function; returns what it returned, which is negative when it failed (see {@link Libc.error}). */
 export type CFunction = (...args: CValue[]) => number;
@@ -12,6 +12,8 @@ export interface Libc {
   func(prototype: string): CFunction;
   /** The same, or `undefined` when the library has no such function. */
   find(prototype: string): CFunction | undefined;
+  /** The number of the error of the call that just failed, as in `os.constants.errno`. */
+  errno(): number;
   /** The error of the call that just failed, shaped like those of `node:fs`: `code`, `errno`, `syscall`, `path`. */
   error(syscall: string, path?: string): NodeJS.ErrnoException;
 }
@@ -28,8 +30,22 @@ export function once<T>(compute: () => T): () => T {
   return () => (made ??= { value: compute() }).value;
 }
 
+type Koffi = typeof import('koffi');
+
+/**
+ * koffi without its JavaScript, which finds out which of the prebuilt libraries fits: that takes four milliseconds of each start. Where the
+ * most likely one is not (an installation that keeps packages apart, musl), koffi is asked after all.
+ */
+function loadKoffi(): Koffi {
+  try {
+    return require(`@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`) as Koffi;
+  } catch {
+    return require('koffi') as Koffi;
+  }
+}
+
 function loadLibc(): Libc {
-  const koffi = require('koffi') as typeof import('koffi');
+  const koffi = loadKoffi();
   const library = koffi.load(null);
   const names = getSystemErrorMap();
 
@@ -43,6 +59,7 @@ function loadLibc(): Libc {
         return undefined;
       }
     },
+    errno: () => koffi.errno(),
     error(syscall, path) {
       const errno = koffi.errno();
       const [code, text] = names.get(-errno) ?? [`E${errno}`, 'unknown error'];

@@ -1,7 +1,7 @@
-import type { Stats } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
 import { libc, once } from './libc';
 import { toText, type RawPath } from './paths';
+import type { FileStats } from './stat';
 
 /** A device number in its two parts. */
 export interface DeviceNumber {
@@ -19,7 +19,7 @@ const TYPE: Readonly<Record<NodeKind, number>> = { char: 0o020000, block: 0o0600
  * @throws an error with `code`: EEXIST, EPERM (no CAP_MKNOD), …
  */
 export function makeNode(path: RawPath, kind: NodeKind, mode: number, device: DeviceNumber = { major: 0, minor: 0 }): void {
-  if (mknod()(Buffer.from(`${path}\0`, 'latin1'), TYPE[kind] | (mode & 0o7777), encodeDevice(device)) < 0) {
+  if (mknod()(Buffer.from(`${path}\0`, 'latin1'), TYPE[kind] | (mode & 0o7777), BigInt(encodeDevice(device.major, device.minor))) < 0) {
     throw libc().error('mknod', toText(path));
   }
 }
@@ -38,7 +38,7 @@ export function makeWhiteout(path: RawPath): void {
 }
 
 /** True for what {@link makeWhiteout} makes (kernel, filesystems/overlayfs.rst). Sockets of others have a mode, and no layer holds them. */
-export function isWhiteout(stats: Stats): boolean {
+export function isWhiteout(stats: FileStats): boolean {
   return (stats.isCharacterDevice() && stats.rdev === 0) || (stats.isSocket() && (stats.mode & 0o7777) === 0);
 }
 
@@ -49,9 +49,9 @@ export function decodeDevice(rdev: number): DeviceNumber {
   return { major: ((high & 0xfffff000) | ((low >>> 8) & 0xfff)) >>> 0, minor: (((low >>> 12) & 0xffffff00) | (low & 0xff)) >>> 0 };
 }
 
-function encodeDevice({ major, minor }: DeviceNumber): bigint {
-  const [high, low] = [BigInt(major), BigInt(minor)];
-  return ((high & 0xfffff000n) << 32n) | ((high & 0xfffn) << 8n) | ((low & 0xffffff00n) << 12n) | (low & 0xffn);
+/** Major and minor number in one, as the C library packs them (gnu_dev_makedev). */
+export function encodeDevice(major: number, minor: number): number {
+  return (minor & 0xff) + (major & 0xfff) * 2 ** 8 + Math.floor(minor / 2 ** 8) * 2 ** 20 + Math.floor(major / 2 ** 12) * 2 ** 44;
 }
 
 /** `mknod` with the device by value. glibc before 2.33 has the function under another name, with the device by pointer. */

@@ -3,8 +3,9 @@ import type { Engine } from '../engine';
 import { errnoOf } from '../diagnostics/error';
 import { isWhiteout } from '../linux/mknod';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
+import { lstatOf } from '../linux/stat';
 import { chainIds } from '../oci/digest';
-import { childPath, isOpaque, lstatOf } from '../snapshot/marks';
+import { childPath, isOpaque } from '../snapshot/marks';
 import type { BuildRecord } from '../history/build-record';
 
 /** A layer of an image with its files. */

@@ -1,14 +1,15 @@
-import { lstatSync, lutimesSync, mkdirSync, rmSync, rmdirSync, writeFileSync, type Stats } from 'node:fs';
+import { lstatSync, lutimesSync, mkdirSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../diagnostics/error';
 import { fsPath, type RawPath } from '../linux/paths';
+import type { FileStats } from '../linux/stat';
 import type { MountPoint } from './sandbox';
 
 /** A directory that something was put into: its attributes as they were, and as that left them. */
 interface Touched {
   readonly path: RawPath;
-  readonly before: Stats;
-  after?: Stats | undefined;
+  readonly before: FileStats;
+  after?: FileStats | undefined;
 }
 
 /**

@@ -1,6 +1,7 @@
-import { chmodSync, closeSync, constants, copyFileSync, fchmodSync, fchownSync, fstatSync, futimesSync, openSync, readSync, writeSync, type Stats } from 'node:fs';
+import { chmodSync, closeSync, constants, copyFileSync, fchmodSync, fchownSync, fstatSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
 import { fsPath, type RawPath } from '../linux/paths';
 import { getXattr, setXattr } from '../linux/xattr';
+import type { FileStats } from '../linux/stat';
 
 /** A regular file to copy to a path where nothing is. */
 export interface FileCopy {
@@ -12,7 +13,7 @@ export interface FileCopy {
   /** Seconds since the epoch. */
   readonly mtime: number;
   /** The source as it was seen. */
-  readonly seen: Pick<Stats, 'ino' | 'size' | 'mtimeMs' | 'ctimeMs'>;
+  readonly seen: Pick<FileStats, 'ino' | 'size' | 'mtimeMs' | 'ctimeMs'>;
 }
 
 // A file up to this size is read and written through one buffer: fewer system calls than copyFileSync makes.

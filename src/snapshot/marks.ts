@@ -1,6 +1,6 @@
-import { lstatSync, type Stats } from 'node:fs';
 import { makeWhiteout } from '../linux/mknod';
-import { fsPath, type RawPath } from '../linux/paths';
+import type { RawPath } from '../linux/paths';
+import { lstatOf } from '../linux/stat';
 import { getXattr, setXattr } from '../linux/xattr';
 
 export { isWhiteout } from '../linux/mknod';
@@ -31,11 +31,6 @@ export function markOpaque(dir: RawPath, xattrs: OverlayXattrs): void {
 /** True for an attribute that overlay keeps for itself: it says something about a layer, never about the tree. */
 export function isOverlayXattr(name: string): boolean {
   return OVERLAY_XATTR.test(name);
-}
-
-/** What is at a path of the host, a symlink itself included; `undefined` when nothing is. */
-export function lstatOf(path: RawPath): Stats | undefined {
-  return lstatSync(fsPath(path), { throwIfNoEntry: false });
 }
 
 /** The path of a name in a directory of a tree. */

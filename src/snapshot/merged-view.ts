@@ -1,6 +1,7 @@
-import { readdirSync, readlinkSync, type Stats } from 'node:fs';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { fsPath, type RawPath } from '../linux/paths';
-import { childPath, isOpaque, isWhiteout, lstatOf, type OverlayXattrs } from './marks';
+import { lstatOf, type FileStats } from '../linux/stat';
+import { childPath, isOpaque, isWhiteout, type OverlayXattrs } from './marks';
 import { cleanPath, resolvePath, type Found, type TreeLookup } from './resolve';
 import type { MergedView, ViewEntry } from './view';
 
@@ -79,7 +80,7 @@ export class LayeredView implements MergedView, TreeLookup<MergedDirectory> {
 
   /** What overlay's lookup finds: the topmost entry; below a directory only directories, until one is opaque. */
   #lookUp(dir: MergedDirectory, name: RawPath): Child | undefined {
-    let top: { readonly hostPath: RawPath; readonly stats: Stats } | undefined;
+    let top: { readonly hostPath: RawPath; readonly stats: FileStats } | undefined;
     const layers: RawPath[] = [];
     for (const layer of dir.layers) {
       const hostPath = `${layer}/${name}`;

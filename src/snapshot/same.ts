@@ -1,12 +1,13 @@
-import { closeSync, constants, openSync, readSync, readlinkSync, type Stats } from 'node:fs';
+import { closeSync, constants, openSync, readSync, readlinkSync } from 'node:fs';
 import { fsPath, type RawPath } from '../linux/paths';
 import { readXattrs } from '../linux/xattr';
+import type { FileStats } from '../linux/stat';
 import { isOverlayXattr } from './marks';
 
 /** A file, and what lstat says of it. */
 export interface Entry {
   readonly hostPath: RawPath;
-  readonly stats: Stats;
+  readonly stats: FileStats;
 }
 
 const CHUNK = 256 * 1024;

@@ -1,9 +1,10 @@
-import { chmodSync, closeSync, constants, copyFileSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readlinkSync, rmSync, symlinkSync, unlinkSync, writeSync, type Stats } from 'node:fs';
+import { chmodSync, closeSync, constants, copyFileSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readlinkSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeNode, makeWhiteout, type DeviceNumber, type NodeKind } from '../linux/mknod';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { readXattrs, setXattr, type Xattrs } from '../linux/xattr';
-import { childPath, isOpaque, isOverlayXattr, isWhiteout, lstatOf, markOpaque, type OverlayXattrs } from './marks';
+import { lstatOf, type FileStats } from '../linux/stat';
+import { childPath, isOpaque, isOverlayXattr, isWhiteout, markOpaque, type OverlayXattrs } from './marks';
 import { resolvePath, splitPath, type Found, type TreeLookup } from './resolve';
 import type { MergedView } from './view';
 
@@ -21,7 +22,7 @@ export interface Attributes {
 /** Something in the tree as it is now: the parent's, or written already. A directory's stats may lack what `finish` gives it. */
 export interface TreeEntry {
   readonly hostPath: RawPath;
-  readonly stats: Stats;
+  readonly stats: FileStats;
 }
 
 /** A directory of the tree being written. Handles stay valid until the directory is removed. */
@@ -352,7 +353,7 @@ export class TreeWriter implements TreeLookup<Directory> {
 }
 
 /** The attributes of something that is there, without its extended ones. */
-export function attributesOf(stats: Stats): Attributes {
+export function attributesOf(stats: FileStats): Attributes {
   return { mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid, mtime: stats.mtimeMs / 1000 };
 }
 

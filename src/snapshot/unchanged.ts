@@ -1,6 +1,7 @@
 import { lutimesSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { fsPath, type RawPath } from '../linux/paths';
-import { childPath, isOpaque, isWhiteout, lstatOf, type OverlayXattrs } from './marks';
+import { lstatOf } from '../linux/stat';
+import { childPath, isOpaque, isWhiteout, type OverlayXattrs } from './marks';
 import { isSameEntry } from './same';
 import type { MergedView } from './view';
 

@@ -1,5 +1,5 @@
-import type { Stats } from 'node:fs';
 import type { RawPath } from '../linux/paths';
+import type { FileStats } from '../linux/stat';
 
 /** Something found in a view. */
 export interface ViewEntry {
@@ -7,7 +7,7 @@ export interface ViewEntry {
   readonly path: RawPath;
   /** Path on the host: the topmost layer's file. */
   readonly hostPath: RawPath;
-  readonly stats: Stats;
+  readonly stats: FileStats;
 }
 
 /**

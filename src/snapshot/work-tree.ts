@@ -1,15 +1,16 @@
-import { chmodSync, closeSync, constants, copyFileSync, fchmodSync, fchownSync, fstatSync, futimesSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readSync, readdirSync, readlinkSync, rmSync, symlinkSync, unlinkSync, writeSync, type Stats } from 'node:fs';
+import { chmodSync, closeSync, constants, copyFileSync, fchmodSync, fchownSync, fstatSync, futimesSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readSync, readdirSync, readlinkSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
 import { decodeDevice, makeNode } from '../linux/mknod';
 import { fsPath, type RawPath } from '../linux/paths';
 import { listXattrs, readXattrs, setXattr, type Xattrs } from '../linux/xattr';
-import { childPath, isOpaque, isOverlayXattr, isWhiteout, lstatOf, OPAQUE_FILE, type OverlayXattrs } from './marks';
+import { lstatOf, type FileStats } from '../linux/stat';
+import { childPath, isOpaque, isOverlayXattr, isWhiteout, OPAQUE_FILE, type OverlayXattrs } from './marks';
 import { isSameEntry } from './same';
 import { TreeWriter, attributesOf, type TreeDirectory } from './tree-writer';
 import type { MergedView } from './view';
 
 /** What a directory held at one moment, by name. */
 export interface Stock {
-  readonly stats: Stats;
+  readonly stats: FileStats;
   /** For directories. */
   readonly children?: ReadonlyMap<RawPath, Stock> | undefined;
 }
@@ -108,7 +109,7 @@ class Collector {
     return true;
   }
 
-  #subdirectory(path: RawPath, name: RawPath, stats: Stats, before: Stock | undefined, handle: () => TreeDirectory): boolean {
+  #subdirectory(path: RawPath, name: RawPath, stats: FileStats, before: Stock | undefined, handle: () => TreeDirectory): boolean {
     // Inode numbers are given again, so the time of birth has to be the same too.
     const lives = before?.stats.isDirectory() === true && before.stats.ino === stats.ino && before.stats.birthtimeMs === stats.birthtimeMs;
     let made: TreeDirectory | undefined;
@@ -121,7 +122,7 @@ class Collector {
     return made !== undefined;
   }
 
-  #write(path: RawPath, name: RawPath, stats: Stats, to: TreeDirectory): void {
+  #write(path: RawPath, name: RawPath, stats: FileStats, to: TreeDirectory): void {
     const host = this.#host(path);
     const first = stats.nlink > 1 ? this.#links.get(stats.ino) : undefined;
     if (first !== undefined) {
@@ -132,7 +133,7 @@ class Collector {
     this.#links.set(stats.ino, path);
   }
 
-  #isChanged(path: RawPath, stats: Stats, before: Stats | undefined): boolean {
+  #isChanged(path: RawPath, stats: FileStats, before: FileStats | undefined): boolean {
     if (before === undefined) return true;
     if (isUntouched(stats, before)) return false;
     const below = this.parent.lstat(path);
@@ -145,12 +146,12 @@ class Collector {
 }
 
 /** Nothing can be done to a file that leaves all of these. */
-function isUntouched(now: Stats, before: Stats): boolean {
+function isUntouched(now: FileStats, before: FileStats): boolean {
   return now.ino === before.ino && now.ctimeMs === before.ctimeMs && now.mtimeMs === before.mtimeMs && now.size === before.size && now.mode === before.mode;
 }
 
 /** Copies anything but a directory to a path where nothing is. */
-function copyEntry(source: RawPath, stats: Stats, target: RawPath, links: Map<number, RawPath>, buffer: Buffer): void {
+function copyEntry(source: RawPath, stats: FileStats, target: RawPath, links: Map<number, RawPath>, buffer: Buffer): void {
   const first = stats.nlink > 1 ? links.get(stats.ino) : undefined;
   if (first !== undefined) {
     linkSync(fsPath(first), fsPath(target));
@@ -167,7 +168,7 @@ function copyEntry(source: RawPath, stats: Stats, target: RawPath, links: Map<nu
 }
 
 /** Small files pass through one buffer: fewer system calls than copyFileSync makes. */
-function copyFile(source: RawPath, stats: Stats, target: RawPath, buffer: Buffer): void {
+function copyFile(source: RawPath, stats: FileStats, target: RawPath, buffer: Buffer): void {
   if (stats.size > buffer.length) {
     copyFileSync(fsPath(source), fsPath(target), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
     setAttributes(source, stats, target);
@@ -194,7 +195,7 @@ function copyFile(source: RawPath, stats: Stats, target: RawPath, buffer: Buffer
 }
 
 /** Owner before mode and attributes, for a change of owner takes setuid and capabilities away. */
-function setAttributes(source: RawPath, stats: Stats, target: RawPath): void {
+function setAttributes(source: RawPath, stats: FileStats, target: RawPath): void {
   lchownSync(fsPath(target), stats.uid, stats.gid);
   if (!stats.isSymbolicLink()) chmodSync(fsPath(target), stats.mode & 0o7777);
   copyXattrs(source, target);
@@ -210,7 +211,7 @@ function treeXattrs(path: RawPath): Xattrs {
   return new Map([...readXattrs(path)].filter(([name]) => !isOverlayXattr(name)));
 }
 
-function remove(path: RawPath, stats: Stats): void {
+function remove(path: RawPath, stats: FileStats): void {
   if (stats.isDirectory()) rmSync(fsPath(path), { recursive: true });
   else unlinkSync(fsPath(path));
 }

@@ -1,10 +1,11 @@
-import { readlinkSync, lstatSync, type Stats } from 'node:fs';
+import { readlinkSync, lstatSync } from 'node:fs';
 import { extractFile, isArchive } from '../context/extract';
 import type { SelectedEntry, SelectedSource } from '../context/selection';
 import type { contextTasks } from '../context/tasks';
 import { MbuildError } from '../diagnostics/error';
 import { decodeDevice } from '../linux/mknod';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
+import type { FileStats } from '../linux/stat';
 import type { Threads } from '../linux/threads';
 import { copyFiles, type FileCopy } from '../snapshot/copy-files';
 import { splitPath } from '../snapshot/resolve';
@@ -172,14 +173,14 @@ class Copier {
     for (const [directory, attributes] of made) this.writer.setAttributes(directory, attributes);
   }
 
-  #special(directory: TreeDirectory, name: RawPath, hostPath: RawPath, stats: Stats, attributes: Attributes): void {
+  #special(directory: TreeDirectory, name: RawPath, hostPath: RawPath, stats: FileStats, attributes: Attributes): void {
     if (stats.isSymbolicLink()) return this.writer.symlink(directory, name, readlinkSync(fsPath(hostPath), 'latin1'), attributes);
     const kind = stats.isFIFO() ? 'fifo' : stats.isBlockDevice() ? 'block' : stats.isCharacterDevice() ? 'char' : undefined;
     // Sockets are somebody's while he runs, and nothing in an image.
     if (kind !== undefined) this.writer.node(directory, name, kind, decodeDevice(stats.rdev), attributes);
   }
 
-  #entryAttributes(stats: Stats, { ownership }: SelectionInput): Attributes {
+  #entryAttributes(stats: FileStats, { ownership }: SelectionInput): Attributes {
     const owner = ownership === 'root' ? { uid: 0, gid: 0 } : { uid: stats.uid, gid: stats.gid };
     const mode = applyChmod(this.op.chmod, stats.mode & 0o7777, stats.isDirectory());
     return { mode, ...owner, ...this.op.owner, mtime: stats.mtimeMs / 1000 };
