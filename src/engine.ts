@@ -8,7 +8,7 @@ import { FileImageStore } from './images/file-image-store';
 import { FileLayerIndex } from './images/file-layer-index';
 import type { ImageServices } from './images/services';
 import { Threads } from './linux/threads';
-import type { Registry } from './registry/registry';
+import { PATIENCE, type Registry } from './registry/registry';
 import type { RegistryOptions } from './registry/client';
 import type { FileClient, FileSource } from './registry/download-file';
 import type { ContainerSandbox } from './sandbox/sandbox';
@@ -66,6 +66,7 @@ export function openEngine(options: EngineOptions): Engine {
   const sandbox = later<ContainerSandbox>(async () => makeSandbox(isolation, path.join(root, 'sandbox')));
   return {
     root, content, layers, threads, offline,
+    patience: { attempts: options.registry?.attempts ?? PATIENCE.attempts, pauseMs: options.registry?.pauseMs ?? PATIENCE.pauseMs },
     xattrs: ground.marks,
     images: new FileImageStore(root, content, layers),
     snapshots,

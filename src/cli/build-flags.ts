@@ -1,5 +1,6 @@
 import { PROGRESS_MODES } from '../progress/choose';
 import type { FlagTable } from './args';
+import { RETRY_FLAGS } from './command';
 
 const LATER = 'it comes with a later version';
 
@@ -43,8 +44,7 @@ export const BUILD_FLAGS = {
   quiet: { kind: 'boolean', short: 'q', help: 'Print nothing but the image ID' },
   report: { kind: 'string', value: 'FILE', help: 'Write what came of the build to a page of HTML' },
   resource: { kind: 'list', value: 'LIMIT', unsupported: LATER, help: 'Limits of RUN' },
-  retry: { kind: 'number', value: 'N', unsupported: LATER, help: 'Tries at a registry' },
-  'retry-delay': { kind: 'string', value: 'TIME', unsupported: LATER, help: 'Pause between tries' },
+  ...RETRY_FLAGS,
   rm: { kind: 'boolean', ignored: 'there are no intermediate containers', help: 'Remove intermediate containers' },
   sbom: { kind: 'optional', value: 'KIND', implied: 'true', help: "SBOM attestation; 'false' is the only kind yet" },
   secret: { kind: 'list', value: 'SECRET', help: 'A secret for RUN --mount=type=secret: id=NAME[,src=FILE|,env=VARIABLE]' },

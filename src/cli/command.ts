@@ -34,6 +34,12 @@ export const GLOBAL_FLAGS = {
   debug: { kind: 'boolean', short: 'D', global: true, help: 'Show where errors come from' },
 } as const satisfies FlagTable;
 
+/** Flags of the commands that fetch and send images. */
+export const RETRY_FLAGS = {
+  retry: { kind: 'number', value: 'N', help: 'How often a transfer that fails for the moment is tried again (default: 4)' },
+  'retry-delay': { kind: 'string', value: 'TIME', help: 'First pause before that, such as 500ms or 2s; it doubles every time (default: 250ms)' },
+} as const satisfies FlagTable;
+
 /** A command whose `run` is given its flags by their types. */
 export function defineCommand<const T extends FlagTable>(command: CommandOf<T>): Command {
   return { ...command, run: (args, host) => command.run(args as unknown as ParsedArgs<T & typeof GLOBAL_FLAGS>, host) };

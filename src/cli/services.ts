@@ -2,6 +2,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
+import { parseDuration } from '../dockerfile/duration';
 import type { Engine } from '../engine';
 import type { Image } from '../images/image-store';
 import type { CacheKey } from '../cache/key';
@@ -21,6 +22,8 @@ export interface StoreFlags {
   readonly offline: boolean;
   readonly isolation: string | undefined;
   readonly snapshotter: string | undefined;
+  readonly retry?: number | undefined;
+  readonly 'retry-delay'?: string | undefined;
 }
 
 /** The store's folder: `--root` (or MBUILD_ROOT), else /var/lib/mbuild for root and the XDG data folder for others. */
@@ -37,7 +40,7 @@ export async function withServices<T>(host: Host, flags: StoreFlags, use: (servi
     root: storeRoot(flags.root, host),
     isolation: readIsolationFlag(flags.isolation),
     snapshotter: flags.snapshotter === 'overlay' || flags.snapshotter === 'copy' ? flags.snapshotter : undefined,
-    registry: { env: host.env, authFile: flags.authfile, insecure: flags['insecure-registry'] },
+    registry: { env: host.env, authFile: flags.authfile, insecure: flags['insecure-registry'], ...readPatience(flags) },
     offline: flags.offline,
     onCorruptRecord: (file) => note(host, `the cache record ${file} cannot be read and counts as missing`),
   });
@@ -46,6 +49,13 @@ export async function withServices<T>(host: Host, flags: StoreFlags, use: (servi
   } finally {
     await services.close();
   }
+}
+
+/** `--retry` and `--retry-delay`. @throws MbuildError USAGE. */
+function readPatience({ retry, 'retry-delay': delay }: Pick<StoreFlags, 'retry' | 'retry-delay'>): { readonly attempts?: number; readonly pauseMs?: number } {
+  const nanoseconds = delay === undefined ? undefined : parseDuration(/^\d+$/.test(delay) ? `${delay}s` : delay);
+  if (delay !== undefined && (nanoseconds === undefined || nanoseconds < 0)) throw new MbuildError('USAGE', `invalid time ${JSON.stringify(delay)} in --retry-delay`, { hint: 'a time is a number with a unit: 500ms, 2s, 1m' });
+  return { ...(retry === undefined ? {} : { attempts: retry + 1 }), ...(nanoseconds === undefined ? {} : { pauseMs: nanoseconds / 1e6 }) };
 }
 
 /** The value of `--isolation`; `undefined` for auto. @throws MbuildError USAGE. */
@@ -75,12 +85,13 @@ export async function previewGarbage(services: Engine, gone: Gone): Promise<Coll
   return findUnused({ ...services, images: { needs: () => services.images.needs(gone.images) } }, await garbageRoots(services, gone));
 }
 
-/** The layers of containers and of the build cache, as they are each time that they are asked for. */
+/** The layers of containers, of mounted images and of the build cache, as they are each time that they are asked for. */
 export async function garbageRoots({ root, cache, layers }: Engine, gone: Gone = {}): Promise<Roots> {
-  const { ContainerStore } = await import('../containers/store');
+  const [{ ContainerStore }, { imageMounts }] = await Promise.all([import('../containers/store'), import('../images/mounts')]);
   const containers = new ContainerStore(root);
   function* needed(): Generator<LayerId> {
     for (const { record } of containers.list()) if (gone.containers?.has(record.id) !== true) yield* record.image.stack;
+    for (const mount of imageMounts(root)) yield* mount.layers;
     for (const { key, layer } of cache.list()) {
       const id = layer === undefined || gone.cache?.has(key) === true ? undefined : layers.get(layer.chainId)?.id;
       if (id !== undefined) yield id;

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, realpathSync, rmdirSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import type { Digest } from '../oci/digest';
 import { runCommand } from '../sandbox/command';
+import type { LayerId } from '../snapshot/snapshotter';
 import type { Image } from './image-store';
+import { Lease } from './lease';
 import type { ImageServices } from './services';
 
 /** An image whose tree can be seen in a directory of the host. */
@@ -12,6 +14,8 @@ export interface ImageMount {
   readonly id: Digest;
   /** Absolute. */
   readonly directory: string;
+  /** What it shows: must stay as long as it is mounted. */
+  readonly layers: readonly LayerId[];
 }
 
 /** What is mounted of a store: the mount table is the only record, as it is gone with the machine. */
@@ -19,18 +23,32 @@ export function imageMounts(root: string): ImageMount[] {
   const start = sourceOf(root, '');
   return readFileSync('/proc/self/mountinfo', 'utf8').split('\n').flatMap((line) => {
     const [before = '', after = ''] = line.split(' - ');
-    const source = after.split(' ')[1] ?? '';
+    const [, source = '', options = ''] = after.split(' ');
     const directory = before.split(' ')[4];
-    return directory === undefined || !source.startsWith(start) ? [] : [{ id: source.slice(start.length) as Digest, directory: unescape(directory) }];
+    if (directory === undefined || !source.startsWith(start)) return [];
+    const lowers = [...options.matchAll(/(?:^|,)lowerdir\+?=([^,]*)/g)].flatMap(([, names = '']) => names.split(':'));
+    return [{ id: source.slice(start.length) as Digest, directory: unescape(directory), layers: lowers.map((name) => path.basename(name) as LayerId) }];
   });
 }
 
 /**
  * Mounts the tree of an image read-only, in `directory` or the store's own place for it; returns where. Programs there gain no rights.
- * @throws MbuildError UNSUPPORTED where this process cannot mount it for others to see, IO_FAILED.
+ * @throws MbuildError UNSUPPORTED where this process cannot mount it for others to see, IMAGE_NOT_FOUND, IO_FAILED.
  */
 export async function mountImage(image: Image, directory: string | undefined, services: ImageServices, signal: AbortSignal): Promise<string> {
-  const { root, xattrs } = services;
+  // Once it is mounted, the mount keeps the layers from being collected.
+  const lease = new Lease(services.root);
+  lease.hold({ layers: image.stack });
+  try {
+    if (services.images.find(image.id) === undefined) throw new MbuildError('IMAGE_NOT_FOUND', `the image ${image.id} was removed meanwhile`);
+    return await mountHeld(image, directory, services, signal);
+  } finally {
+    lease.release();
+  }
+}
+
+async function mountHeld(image: Image, directory: string | undefined, { root: given, xattrs }: ImageServices, signal: AbortSignal): Promise<string> {
+  const root = realpathSync(given);
   if (xattrs === 'files' || !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'))) {
     throw new MbuildError('UNSUPPORTED', 'an image can be mounted by root alone, and only where overlay can be had', { hint: '`mbuild build --output DIR` or `mbuild export` write the files out' });
   }
@@ -59,12 +77,12 @@ export async function unmountImage({ directory }: ImageMount, root: string, sign
 
 /** The store's own places go with their mounts, a user's directory stays. */
 function removePlace(root: string, place: string): void {
-  if (path.dirname(place) === path.join(root, 'mounts') && existsSync(place)) rmdirSync(place);
+  if (path.dirname(place) === path.join(realpathSync(root), 'mounts') && existsSync(place)) rmdirSync(place);
 }
 
-/** By which a mount is known as this store's, and the image. */
+/** By which a mount is known as this store's, whatever links lead to it, and the image. */
 function sourceOf(root: string, id: string): string {
-  return `mbuild-${createHash('sha256').update(root).digest('hex').slice(0, 12)}-${id}`;
+  return `mbuild-${createHash('sha256').update(realpathSync(root)).digest('hex').slice(0, 12)}-${id}`;
 }
 
 /** proc_pid_mountinfo(5): blanks and backslashes are octal. */

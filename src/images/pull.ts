@@ -45,14 +45,14 @@ export async function pullImage(request: PullRequest, services: ImageServices, r
   const lease = new Lease(services.root);
   try {
     const top = await registry.manifest(ref, scope.signal).catch(async (error: unknown) => {
-      throw await withCloseTags(error, ref, registry, scope);
+      throw heldBack(error, ref, services) ?? (await withCloseTags(error, ref, registry, scope));
     });
     const chosen = await choose(top, ref, platform, registry, scope, 0);
     const manifest = parseManifest(chosen.bytes, name);
     const blobs = [chosen.descriptor.digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)];
     lease.hold({ blobs });
 
-    await downloadBlob(registry, services.content, ref, manifest.config, scope.signal);
+    await downloadBlob(registry, services.content, ref, manifest.config, scope.signal, undefined, services.patience);
     const config = parseConfig(services.content.read(manifest.config.digest), manifest.layers.length, name);
     if (!suits(config, platform)) throw platformNotFound(name, platform, [config]);
     const digestName = formatReference({ registry: ref.registry, repository: ref.repository, digest: top.descriptor.digest });
@@ -65,7 +65,7 @@ export async function pullImage(request: PullRequest, services: ImageServices, r
       coming: () => (fetching.has(blob.digest) ? undefined : services.content.partial(blob.digest).path),
       diffId: diffIdAt(config.rootfs.diff_ids, i),
       fetch: (inner, report) => {
-        const started = fetching.get(blob.digest) ?? downloadBlob(registry, services.content, ref, blob, inner.signal, (bytes, retrying) => report(retrying === true ? 'retrying' : 'downloading', bytes));
+        const started = fetching.get(blob.digest) ?? downloadBlob(registry, services.content, ref, blob, inner.signal, (bytes, retrying) => report(retrying === true ? 'retrying' : 'downloading', bytes), services.patience);
         fetching.set(blob.digest, started);
         return started.finally(() => fetching.delete(blob.digest));
       },
@@ -89,6 +89,12 @@ async function choose(from: RawManifest, ref: Reference, platform: Platform, reg
   if (next.bytes.length !== entry.size) throw new MbuildError('SIZE_MISMATCH', `the manifest ${entry.digest} of ${name} has ${next.bytes.length} bytes where its index says ${entry.size}`);
   if (isIndexType(next.descriptor.mediaType) !== isIndexType(entry.mediaType)) throw new MbuildError('IMAGE_INVALID', `the index of ${name} lists ${entry.digest} as ${entry.mediaType}, which it is not`);
   return choose(next, ref, platform, registry, scope, depth + 1);
+}
+
+/** What `--offline` forbids to fetch again, of an image that is here. */
+function heldBack(error: unknown, ref: Reference, { images }: ImageServices): MbuildError | undefined {
+  if (!isMbuildError(error, 'NOT_ALLOWED') || images.find(formatReference(ref)) === undefined) return undefined;
+  return new MbuildError('NOT_ALLOWED', error.message, { cause: error, hint: 'the store has an image of that name: do without pulling it, or without --offline (MBUILD_OFFLINE)' });
 }
 
 /** Names tags that are nearly what was asked for; whether the registry lists tags at all makes no difference to the error. */

@@ -1,6 +1,7 @@
 import type { ContentStore } from '../content/store';
 import type { OverlayXattrs } from '../layer/layer';
 import type { Threads } from '../linux/threads';
+import type { Patience } from '../registry/registry';
 import type { Snapshotter } from '../snapshot/snapshotter';
 import type { ImageStore } from './image-store';
 import type { LayerIndex } from './layer-index';
@@ -16,4 +17,6 @@ export interface ImageServices {
   readonly threads: Pick<Threads, 'remote'>;
   /** Which of overlay's marks layer directories carry. */
   readonly xattrs: OverlayXattrs;
+  /** How long downloads that break off are pursued; has a default. */
+  readonly patience?: Patience | undefined;
 }

@@ -4,18 +4,8 @@ import type { ContentStore } from '../content/store';
 import { storeError } from '../content/files';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 import type { Descriptor } from '../oci/image';
-import type { ImageSource, Repository } from './registry';
+import { PATIENCE, type ImageSource, type Patience, type Repository } from './registry';
 import { isTransient } from './transport';
-
-/** How long a download that breaks off is pursued. */
-export interface Patience {
-  /** Breaks in a row without a single new byte. */
-  readonly attempts: number;
-  /** The first pause in milliseconds; it doubles every time. */
-  readonly pauseMs: number;
-}
-
-const PATIENCE: Patience = { attempts: 5, pauseMs: 250 };
 
 /**
  * Brings a blob into the store, where a part of it may lie already: a break in the middle is resumed, not restarted,

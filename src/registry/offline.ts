@@ -13,7 +13,7 @@ export function offlineError(what: string, doing = 'fetched'): MbuildError {
 /** The registries of `--offline`: every call ends at once with MbuildError NOT_ALLOWED, which names what was wanted. */
 export class OfflineRegistry implements Registry {
   resolve(ref: Reference): Promise<never> {
-    return refuse(`the image ${familiarName(ref)}, which is not in the store,`);
+    return refuse(`the image ${familiarName(ref)}`);
   }
 
   manifest(ref: Reference): Promise<never> {

@@ -18,6 +18,17 @@ export interface BlobBody {
   readonly bytes: AsyncIterable<Uint8Array>;
 }
 
+/** How long a download that breaks off is pursued. */
+export interface Patience {
+  /** Breaks in a row without a single new byte. */
+  readonly attempts: number;
+  /** The first pause in milliseconds; it doubles every time. */
+  readonly pauseMs: number;
+}
+
+/** The patience of those who were not told otherwise. */
+export const PATIENCE: Patience = { attempts: 5, pauseMs: 250 };
+
 /** A blob to be sent. */
 export interface BlobSource {
   readonly descriptor: Descriptor;

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { smallBase } from '../support/bases';
 import { Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
-import { useTemp, writeFiles } from '../support/temp';
+import { mountsLeft, useTemp, writeFiles } from '../support/temp';
 
 describeWith('image mount', { root: true, programs: ['mount', 'umount'] }, () => {
   const temp = useTemp();
@@ -27,5 +28,41 @@ describeWith('image mount', { root: true, programs: ['mount', 'umount'] }, () =>
     } finally {
       await mbuild.run(['image', 'umount', 'app', given]);
     }
+  });
+
+  it('keeps what it shows from rmi and prune, until umount', async () => {
+    const mbuild = new Mbuild(temp.dir('store'));
+    await smallBase(mbuild);
+    await mbuild.ok(['build', '-t', 'app', writeFiles(temp.dir('context'), { Dockerfile: 'FROM small-base\nRUN echo 1 > /one\nRUN echo 2 > /two\n' })]);
+    const layers = (): number => readdirSync(join(mbuild.root, 'layers')).length;
+    const place = await mbuild.ok(['image', 'mount', 'app']);
+    try {
+      await mbuild.ok(['rmi', '-f', 'app', 'small-base']);
+      await mbuild.ok(['prune', '-a', '-f']);
+      await mbuild.ok(['system', 'check', '--repair']);
+      expect(layers()).toBe(3);
+      expect(execFileSync('sh', ['-c', 'echo 2 > /proc/sys/vm/drop_caches 2>/dev/null; cat one two; ls bin | wc -l'], { cwd: place }).toString()).toMatch(/^1\n2\n[1-9]/);
+    } finally {
+      await mbuild.ok(['image', 'umount', place]);
+    }
+    await mbuild.ok(['prune', '-a', '-f']);
+    expect(layers()).toBe(0);
+  });
+
+  it('is one mount, however the store is named', async () => {
+    const mbuild = new Mbuild(temp.dir('store'));
+    await smallBase(mbuild);
+    const link = join(temp.dir('links'), 'store');
+    symlinkSync(mbuild.root, link);
+    const linked = new Mbuild(link);
+    const place = await linked.ok(['image', 'mount', 'small-base']);
+    try {
+      expect(await linked.ok(['image', 'mount', 'small-base'])).toBe(place);
+      expect(await mbuild.ok(['image', 'mount', 'small-base'])).toBe(place);
+      expect(mountsLeft(mbuild.root)).toEqual([place]);
+    } finally {
+      await linked.ok(['image', 'umount', 'small-base']);
+    }
+    expect([mountsLeft(mbuild.root), existsSync(place)]).toEqual([[], false]);
   });
 });

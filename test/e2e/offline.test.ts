@@ -44,6 +44,15 @@ describeWith('--offline', { root: true, programs: ['git'] }, () => {
     expect(server.log).toEqual([]);
   });
 
+  it('says of an image that is there that it is not asked for again', async () => {
+    for (const args of [['pull', 'small-base'], build('FROM small-base\nRUN echo 1\n', '--pull')]) {
+      const { code, stderr } = await mbuild.run(['--offline', ...args]);
+      expect([args, code]).toEqual([args, 1]);
+      expect(stderr).toMatch(/small-base.* cannot be fetched: --offline forbids.*the store has an image of that name/s);
+      expect(stderr).not.toContain('not in the store');
+    }
+  });
+
   it('builds from what the store has, also by the variable', async () => {
     await mbuild.ok(build('FROM small-base\nRUN echo 1 > /1\n', '-t', 'app'), { env: { MBUILD_OFFLINE: '1' } });
     expect((await mbuild.inspect('app')).RepoTags).toEqual(['app:latest']);

@@ -4,7 +4,8 @@ import { smallBase } from '../support/bases';
 import { Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { noRegistry, startRegistry, type TestRegistry } from '../support/registry';
-import { useTemp } from '../support/temp';
+import { useTemp, writeFiles } from '../support/temp';
+import { startFaultServer } from '../registry/fault-server';
 
 describeWith('pull, push and search', { root: true, also: noRegistry }, () => {
   const temp = useTemp();
@@ -66,6 +67,28 @@ describeWith('pull, push and search', { root: true, also: noRegistry }, () => {
     expect(await other.ok(['pull', '-a', name('team/app')])).toMatch(new RegExp(`1: Pulling from team/app\n.*2: Pulling from team/app\n.*Downloaded newer image for ${name('team/app')}\n${name('team/app')}$`, 's'));
     expect((await other.ok(['images', '--format', '{{.Tag}}'])).split('\n').sort()).toEqual(['1', '2']);
     expect((await other.run(['pull', '-a', name('team/ap')])).stderr).toContain('did you mean "team/app"?');
+  });
+
+  it('pull, push and build try again as often as they are told', async () => {
+    const server = await startFaultServer();
+    try {
+      const tries = async (...args: readonly string[]): Promise<number> => {
+        server.seen.length = 0;
+        const { code, stderr } = await mbuild.run(args);
+        expect([args, code, stderr]).toEqual([args, 1, expect.stringContaining('503')]);
+        return server.seen.filter(({ url }) => url !== '/v2/').length;
+      };
+      server.fault = ({ url }, response) => (url === '/v2/' ? false : response.writeHead(503).end() !== undefined);
+      await mbuild.ok(['tag', name('team/app:1'), `${server.host}/me/app`]);
+      expect(await tries('pull', '--retry', '0', `${server.host}/me/app:2`)).toBe(1);
+      expect(await tries('pull', '--retry=2', '--retry-delay=1ms', `${server.host}/me/app:2`)).toBe(3);
+      expect(await tries('build', '--retry', '0', writeFiles(temp.dir('context'), { Dockerfile: `FROM ${server.host}/me/app:2\n` }))).toBe(1);
+      const pushed = await tries('push', '--retry', '0', `${server.host}/me/app`);
+      expect(await tries('push', '--retry', '1', '--retry-delay', '1ms', `${server.host}/me/app`)).toBe(2 * pushed);
+      expect(await mbuild.run(['pull', '--retry-delay', 'soon', 'x'])).toMatchObject({ code: 125, stderr: expect.stringContaining('invalid time "soon"') });
+    } finally {
+      await server.close();
+    }
   });
 
   it('search without a search looks through the catalog, and says so', async () => {

@@ -36,7 +36,7 @@ function mountsOf(name: string, services: Engine): ImageMount[] {
   const place = realPath(name);
   const id = lookUp(services, name)?.id;
   const there = mounts.filter(({ directory }) => directory === place);
-  const found = there.length > 0 ? there : mounts.filter((candidate) => candidate.id === id);
+  const found = there.length > 0 ? there : mounts.filter((candidate) => candidate.id === (id ?? name));
   if (found.length > 0) return found;
   throw new MbuildError('IMAGE_NOT_FOUND', `no image is mounted as ${name}`, {
     hint: mounts.length === 0 ? undefined : `mounted are: ${mounts.map(({ directory }) => directory).join(', ')}`,

@@ -3,7 +3,7 @@ import { didYouMean } from '../../diagnostics/suggest';
 import { pullImage, type Pulled } from '../../images/pull';
 import { familiarName, familiarRepository, formatReference, parseReference, type Reference } from '../../oci/reference';
 import type { Registry } from '../../registry/registry';
-import { defineCommand } from '../command';
+import { RETRY_FLAGS, defineCommand } from '../command';
 import { note, type Host } from '../host';
 import { withTransfer } from '../progress';
 import { readPlatformFlag, withServices, fullName } from '../services';
@@ -18,6 +18,7 @@ export const command = defineCommand({
     'disable-content-trust': { kind: 'boolean', ignored: 'it means Notary, which is gone', hidden: true, help: 'Skip verification' },
     platform: { kind: 'string', value: 'OS/ARCH', env: ['DOCKER_DEFAULT_PLATFORM'], help: 'Platform of the image' },
     quiet: { kind: 'boolean', short: 'q', help: 'Show no progress' },
+    ...RETRY_FLAGS,
   },
   run: ({ flags, positionals: [text = ''] }, host) => withServices(host, flags, async (services) => {
     const reference = readReference(text);

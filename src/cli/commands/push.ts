@@ -2,7 +2,7 @@ import { MbuildError } from '../../diagnostics/error';
 import { mountSources } from '../../images/mount-sources';
 import { pushExporter } from '../../output/push';
 import { familiarRepository, formatReference, parseReference, type Reference } from '../../oci/reference';
-import { defineCommand } from '../command';
+import { RETRY_FLAGS, defineCommand } from '../command';
 import { withTransfer } from '../progress';
 import { fullName, withServices } from '../services';
 
@@ -15,6 +15,7 @@ export const command = defineCommand({
     'all-tags': { kind: 'boolean', short: 'a', help: 'Upload all tags of the repository' },
     'disable-content-trust': { kind: 'boolean', ignored: 'it means Notary, which is gone', hidden: true, help: 'Skip signing' },
     quiet: { kind: 'boolean', short: 'q', help: 'Show no progress' },
+    ...RETRY_FLAGS,
   },
   run: ({ flags, positionals: [text = ''] }, host) => withServices(host, flags, async (services) => {
     const wanted = readReference(text);
