@@ -9,7 +9,8 @@ const { dirname, join } = require('node:path');
 const { Script } = require('node:vm');
 
 const bundle = join(dirname(__dirname), 'dist', 'main.cjs');
-const cacheFile = `${bundle}.code`;
+// What a run compiled is what the next one finds: a build gets little out of what `mbuild version` needed.
+const cacheFile = `${bundle}.${isBuild(process.argv.slice(2)) ? 'build' : 'other'}.code`;
 const bytes = readFileSync(bundle);
 // ASCII is read much faster as what it is than as UTF-8.
 const source = bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8');
@@ -28,6 +29,11 @@ function run() {
   }
   const program = { exports: {} };
   script.runInThisContext()(program.exports, createRequire(bundle), program, bundle, dirname(bundle));
+}
+
+// As good as it gets without reading the command line: a wrong answer costs time, nothing else.
+function isBuild([first = '', ...rest]) {
+  return first === 'build' || /^[./]/.test(first) || (first.startsWith('-') && rest.length > 0);
 }
 
 function readCache(stamp) {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -48,16 +48,22 @@ describe('the launcher', () => {
   test('runs new code after a change, although compiled code of the old one is there', () => {
     bundle("process.stdout.write('old');");
     expect([run().stdout, run().stdout]).toEqual(['old', 'old']);
-    expect(existsSync(join(home, 'dist/main.cjs.code'))).toBe(true);
+    expect(existsSync(join(home, 'dist/main.cjs.other.code'))).toBe(true);
     bundle("process.stdout.write('new');");
     utimesSync(join(home, 'dist/main.cjs'), 1, 1);
     expect(run().stdout).toBe('new');
   });
 
+  test.each([[['build', '.'], 'build'], [['.'], 'build'], [['-f', 'Dockerfile', '.'], 'build'], [['--version'], 'other'], [['images'], 'other'], [[], 'other']])('keeps what a build compiled apart: %j', (args, kind) => {
+    bundle('');
+    run(undefined, args);
+    expect(readdirSync(join(home, 'dist'))).toEqual(['main.cjs', `main.cjs.${kind}.code`]);
+  });
+
   test('compiled code that is damaged does no harm', () => {
     bundle("process.stdout.write('fine');");
     run();
-    writeFileSync(join(home, 'dist/main.cjs.code'), 'rubbish');
+    writeFileSync(join(home, 'dist/main.cjs.other.code'), 'rubbish');
     expect(run()).toEqual({ status: 0, stdout: 'fine', stderr: '' });
   });
 
