@@ -12,7 +12,7 @@ import { assembleImage } from './images/assemble';
 import { Lease } from './images/lease';
 import { imageConfig } from './build/image';
 import type { BuildOptions, BuildResult, BuiltImage } from './build/options';
-import { findBase, solveOptions } from './build/inputs';
+import { findBase, runSettings, solveOptions } from './build/inputs';
 import { NamedContexts } from './build/named-contexts';
 import { buildRemote, contextFetcher } from './build/remote';
 import { BuildSecrets } from './build/secrets';
@@ -113,7 +113,7 @@ function wantedImages(options: BuildOptions, names: readonly string[]): WantedIm
 async function plan(dockerfile: Dockerfile, options: BuildOptions, wanted: readonly WantedImage[], contexts: NamedContexts, findImage: PlanOptions['findImage'], scope: BuildScope): Promise<Graph> {
   return planTargets(dockerfile, {
     buildPlatform: hostPlatform(), buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
-    network: options.network === 'none' ? 'none' : 'host', allowInsecure: options.allow?.includes('security.insecure') === true,
+    network: options.network === 'none' ? 'none' : 'host', allowInsecure: options.allow?.includes('security.insecure') === true, run: runSettings(options),
     contexts: Object.keys(options.contexts ?? {}), namedContext: (name, wanted) => contexts.plan(name, wanted, findImage), findImage,
     warn: (diagnostic) => scope.events({ kind: 'warning', diagnostic }),
   }, wanted);
@@ -137,7 +137,7 @@ async function recordImages(graph: Graph, solution: Solution, options: BuildOpti
 }
 
 async function stepResults(graph: Graph, solution: Solution, record: BuildRecord): Promise<BuildResult['steps']> {
-  const causes = new Map(record.steps.map((step) => [step.name, step.causes]));
+  const records = new Map(record.steps.map((step) => [step.name, step]));
   const steps = graph.stages.flatMap((stage) => stage.steps);
   return Promise.all(steps.flatMap((step) => {
     const outcome = solution.outcomes.get(step.id);
@@ -145,7 +145,7 @@ async function stepResults(graph: Graph, solution: Solution, record: BuildRecord
     const { key, cached, kept, durationMs } = outcome;
     return [outcome.layer.then((layer) => ({
       name: step.name, stage: step.stage, line: step.range.start.line, key, cached, kept, durationMs,
-      missed: causes.get(step.name)?.map(causeText),
+      missed: records.get(step.name)?.causes?.map(causeText), usage: records.get(step.name)?.usage,
       layer: layer === undefined ? undefined : { diffId: layer.diffId, size: layer.contentSize },
     }))];
   }));

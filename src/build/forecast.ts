@@ -18,7 +18,7 @@ import { Committer } from '../solver/commit';
 import { planStep } from '../solver/step';
 import type { SolverServices, StepServices } from '../solver/solver';
 import type { Tree } from '../solver/tree';
-import { solveOptions } from './inputs';
+import { runSettings, solveOptions } from './inputs';
 import { isLayout, layoutImage, NamedContexts } from './named-contexts';
 import type { BuildOptions } from './options';
 import { peekImage } from './peek';
@@ -93,7 +93,7 @@ export async function forecast(options: BuildOptions, engine: Engine, scope: Bui
     };
     const graph = await planGraph(dockerfile, {
       target: options.target, platform, buildPlatform: hostPlatform(), buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
-      network: options.network === 'none' ? 'none' : 'host', allowInsecure: true, contexts: Object.keys(options.contexts ?? {}),
+      network: options.network === 'none' ? 'none' : 'host', allowInsecure: true, run: runSettings(options), contexts: Object.keys(options.contexts ?? {}),
       namedContext: (name, wanted) => contexts.plan(name, wanted, findImage), findImage, warn: () => undefined,
     });
     const journal = new BuildJournal(engine.root, engine.cache, { context: options.context.kind === 'directory' ? toText(context.tree.path) : '-', dockerfile: context.dockerfile.name });

@@ -9,6 +9,7 @@ import type { BaseImage } from '../graph/graph';
 import type { PlanOptions } from '../graph/plan';
 import { resolveImage } from '../images/resolve';
 import { withRow, type BuildScope, type VertexId } from '../progress/events';
+import type { RunSettings } from '../graph/operation';
 import { PROXY_VARIABLES } from '../solver/run-environment';
 import type { SolveOptions } from '../solver/solver';
 
@@ -34,10 +35,15 @@ export function solveOptions(options: BuildOptions, sources: BuildSources, journ
   return {
     journal, noCache: options.noCache ?? false, noCacheStages: options.noCacheFilter ?? [], jobs: options.jobs ?? Math.max(4, availableParallelism()),
     sourceDateEpoch: options.sourceDateEpoch, proxies: { ...options.proxies, ...Object.fromEntries(given) },
-    extraHosts: options.extraHosts ?? [], ulimits: options.ulimits ?? [], shmSize: options.shmSize,
+    extraHosts: options.extraHosts ?? [], ulimits: options.ulimits ?? [], shmSize: options.shmSize, limits: options.limits ?? {}, stepTimeout: options.stepTimeout,
     secrets: sources.secrets.readers, knownSecrets: () => sources.secrets.known(), ssh: sshAgents(options), remote: sources.remote,
     context: (name) => (name === undefined ? Promise.resolve(sources.context.tree) : sources.contexts.tree(name)),
   };
+}
+
+/** What every RUN of the build is given. BuildKit's argument names the host, if no flag does. */
+export function runSettings({ capabilities, noNewPrivileges, hostname, buildArgs }: BuildOptions): RunSettings {
+  return { capabilities, noNewPrivileges, hostname: hostname ?? (buildArgs?.['BUILDKIT_SANDBOX_HOSTNAME'] || undefined) };
 }
 
 /** The sockets of SSH agents by id. */

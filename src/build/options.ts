@@ -5,6 +5,9 @@ import type { Digest } from '../oci/digest';
 import type { CacheSummary } from '../history/build-record';
 import type { Platform } from '../oci/platform';
 import type { CompressionSpec } from '../output/exporter';
+import type { RunSettings } from '../graph/operation';
+import type { CgroupLimits } from '../sandbox/cgroup';
+import type { ResourceUsage } from '../progress/events';
 
 /** One `--output`. */
 export type OutputSpec =
@@ -15,7 +18,7 @@ export type OutputSpec =
   | { readonly type: 'daemon'; readonly names: readonly string[] };
 
 /** Everything a build is asked to do. */
-export interface BuildOptions {
+export interface BuildOptions extends RunSettings {
   readonly context: ContextSource;
   /** Named contexts: `--build-context name=value`. */
   readonly contexts?: Readonly<Record<string, string>> | undefined;
@@ -42,6 +45,10 @@ export interface BuildOptions {
   readonly extraHosts?: readonly { readonly name: string; readonly ip: string }[] | undefined;
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[] | undefined;
   readonly shmSize?: number | undefined;
+  /** How much of the machine each RUN may use. What cannot be set here is warned of. */
+  readonly limits?: CgroupLimits | undefined;
+  /** Milliseconds after which a RUN is killed. */
+  readonly stepTimeout?: number | undefined;
   readonly secrets?: readonly SecretSource[] | undefined;
   readonly ssh?: readonly { readonly id: string; readonly socket: string }[] | undefined;
   readonly allow?: readonly string[] | undefined;
@@ -75,6 +82,8 @@ export interface StepResult {
   readonly key: string;
   /** Why it was not taken from the cache, in words. */
   readonly missed?: readonly string[] | undefined;
+  /** What a RUN took of the machine, if it ran now. */
+  readonly usage?: ResourceUsage | undefined;
   /** The layer that it added, with the bytes of its files. */
   readonly layer?: { readonly diffId: string; readonly size: number } | undefined;
 }

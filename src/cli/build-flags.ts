@@ -1,11 +1,13 @@
 import { PROGRESS_MODES } from '../progress/choose';
 import type { FlagTable } from './args';
 import { RETRY_FLAGS } from './command';
+import { LIMIT_FLAGS } from './limit-options';
 
 const LATER = 'it comes with a later version';
 
 /** The flags of a build: docker's and buildx's spelling, with buildah's where it has more. */
 export const BUILD_FLAGS = {
+  ...LIMIT_FLAGS,
   'add-host': { kind: 'list', value: 'HOST:IP', help: 'Add a line to /etc/hosts of RUN' },
   allow: { kind: 'list', value: 'ENTITLEMENT', help: 'Allow network.host or security.insecure' },
   annotation: { kind: 'list', value: 'KEY=VALUE', help: 'Add an annotation to the manifest' },
@@ -20,7 +22,6 @@ export const BUILD_FLAGS = {
   check: { kind: 'boolean', help: 'Check the Dockerfile, and build nothing (--call check)' },
   'cgroup-parent': { kind: 'string', value: 'NAME', unsupported: LATER, help: 'Parent cgroup of RUN' },
   compress: { kind: 'boolean', ignored: 'the context is read in place', help: 'Compress the context' },
-  'cpuset-cpus': { kind: 'string', value: 'CPUS', unsupported: LATER, help: 'CPUs of RUN' },
   'disable-content-trust': { kind: 'boolean', ignored: 'it means Notary, which is gone', help: 'Skip verification' },
   file: { kind: 'string', short: 'f', value: 'PATH', help: "The Dockerfile, '-' for standard input (default: PATH/Dockerfile)" },
   'force-rm': { kind: 'boolean', ignored: 'there are no intermediate containers', help: 'Remove intermediate containers' },
@@ -30,7 +31,6 @@ export const BUILD_FLAGS = {
   jobs: { kind: 'number', value: 'N', help: 'Most steps that run at once' },
   label: { kind: 'list', value: 'KEY=VALUE', help: 'Set a label of the image' },
   load: { kind: 'boolean', help: 'Keep the image in the store, and hand it to docker or podman where one is' },
-  memory: { kind: 'string', short: 'm', value: 'BYTES', unsupported: LATER, help: 'Memory of RUN' },
   'metadata-file': { kind: 'string', value: 'FILE', help: 'Write what came of the build to a file, as JSON' },
   network: { kind: 'string', value: 'MODE', choices: ['default', 'none', 'host'], fallback: 'default', help: 'Network of RUN' },
   'no-cache': { kind: 'boolean', help: 'Take nothing from the cache' },
@@ -43,7 +43,7 @@ export const BUILD_FLAGS = {
   push: { kind: 'boolean', help: 'Push the image under its names' },
   quiet: { kind: 'boolean', short: 'q', help: 'Print nothing but the image ID' },
   report: { kind: 'string', value: 'FILE', help: 'Write what came of the build to a page of HTML' },
-  resource: { kind: 'list', value: 'LIMIT', unsupported: LATER, help: 'Limits of RUN' },
+  resource: { kind: 'list', value: 'NAME=VALUE', help: 'A limit of RUN as buildx has it: memory=2g is --memory 2g' },
   ...RETRY_FLAGS,
   rm: { kind: 'boolean', ignored: 'there are no intermediate containers', help: 'Remove intermediate containers' },
   sbom: { kind: 'optional', value: 'KIND', implied: 'true', help: "SBOM attestation; 'false' is the only kind yet" },
@@ -52,6 +52,7 @@ export const BUILD_FLAGS = {
   'source-date-epoch': { kind: 'number', value: 'SECONDS', env: ['SOURCE_DATE_EPOCH'], aliases: ['timestamp'], help: 'Time of the image and of its files' },
   squash: { kind: 'boolean', unsupported: LATER, help: 'Make one layer' },
   ssh: { kind: 'list', value: 'AGENT', help: 'An SSH agent for RUN --mount=type=ssh: default|ID[=SOCKET]' },
+  'step-timeout': { kind: 'string', value: 'TIME', help: 'Kill a RUN that takes longer: 90s, 1h30m; what came before it is kept' },
   tag: { kind: 'list', short: 't', value: 'NAME', help: 'A name for the image: [registry/]repository[:tag]' },
   target: { kind: 'list', value: 'STAGE', help: 'The stage to build; several are built in one run' },
   ulimit: { kind: 'list', value: 'NAME=SOFT[:HARD]', help: 'A limit of RUN' },

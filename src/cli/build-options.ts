@@ -8,6 +8,7 @@ import { parsePlatform, type Platform } from '../oci/platform';
 import type { FlagValues } from './args';
 import type { BUILD_FLAGS } from './build-flags';
 import { csvFields, splitCsv } from './csv';
+import { readBytes, readCapabilities, readHostname, readLimits, readResources, readTimeout } from './limit-options';
 
 export type BuildFlags = FlagValues<typeof BUILD_FLAGS>;
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -44,6 +45,11 @@ export function buildOptions(flags: BuildFlags, inputs: BuildInputs, env: Enviro
     extraHosts: flags['add-host'].map(readHost),
     ulimits: flags.ulimit.map(readUlimit),
     shmSize: flags['shm-size'] === undefined ? undefined : readBytes('shm-size', flags['shm-size']),
+    limits: readLimits(readResources(flags.resource, flags)),
+    stepTimeout: readTimeout('step-timeout', flags['step-timeout']),
+    capabilities: readCapabilities(flags),
+    noNewPrivileges: flags['no-new-privileges'] || undefined,
+    hostname: readHostname(flags.hostname),
     secrets: flags.secret.map((text) => readSecret(text, env)),
     ssh: flags.ssh.map((text) => readSsh(text, env)),
     allow: flags.allow.flatMap(splitCsv),
@@ -197,13 +203,6 @@ export function readUlimit(text: string): { readonly name: string; readonly soft
   const hard = match[3] === undefined ? soft : limit(match[3]);
   if (hard !== -1 && (soft === -1 || soft > hard)) throw usage(`invalid --ulimit ${JSON.stringify(text)}: the soft limit is above the hard one`);
   return { name: match[1] ?? '', soft, hard };
-}
-
-/** Bytes with docker's binary units: `64m` is 64 MiB. go-units, size.go, `RAMInBytes`. */
-export function readBytes(flag: string, text: string): number {
-  const match = /^(\d+(?:\.\d+)?) ?(?:([kmgt])(?:i?b)?|b)?$/i.exec(text.trim());
-  if (match === null) throw usage(`invalid size ${JSON.stringify(text)} for --${flag}`, 'a size is a number with b, k, m or g behind it');
-  return Math.floor(Number(match[1]) * 1024 ** ('kmgt'.indexOf((match[2] ?? '').toLowerCase() || '-') + 1));
 }
 
 /** `id=NAME[,src=FILE|,env=VARIABLE]`; with an id alone the variable of that name, else the file. */

@@ -1,21 +1,17 @@
 import type { FlagTable } from './args';
+import { LIMIT_FLAGS } from './limit-options';
 
 /** What `run` and `create` take. */
 export const CREATE_FLAGS = {
+  ...LIMIT_FLAGS,
   'add-host': { kind: 'list', value: 'NAME:IP', help: 'A line of /etc/hosts' },
-  'cap-add': { kind: 'list', value: 'CAPABILITY', help: 'A right that the container has besides the usual ones; ALL is every one' },
-  'cap-drop': { kind: 'list', value: 'CAPABILITY', help: 'A right that the container does not have; ALL is every one' },
-  cpus: { kind: 'string', value: 'NUMBER', help: 'How many CPUs it may use, also parts of one' },
   entrypoint: { kind: 'string', value: 'PROGRAM', help: "Replaces the image's entrypoint and its command" },
   env: { kind: 'list', short: 'e', value: 'NAME[=VALUE]', help: 'A variable; without a value its own value is taken' },
   'env-file': { kind: 'list', value: 'FILE', help: 'Variables, one a line' },
-  hostname: { kind: 'string', value: 'NAME', help: 'Host name (default: the beginning of the id)' },
   interactive: { kind: 'boolean', short: 'i', help: 'Pass standard input on' },
   label: { kind: 'list', short: 'l', value: 'KEY=VALUE', help: 'Metadata of the container' },
-  memory: { kind: 'string', short: 'm', value: 'BYTES', help: 'How much memory it may use' },
   name: { kind: 'string', value: 'NAME', help: 'Name of the container' },
   network: { kind: 'string', value: 'MODE', choices: ['host', 'none', 'private'], aliases: ['net'], help: "'host' (the default), 'none', or 'private': behind pasta or slirp4netns" },
-  'pids-limit': { kind: 'number', value: 'NUMBER', help: 'How many processes it may have' },
   platform: { kind: 'string', value: 'OS/ARCH', env: ['DOCKER_DEFAULT_PLATFORM'], help: 'Platform of the image' },
   publish: { kind: 'list', short: 'p', value: '[[IP:]PORT:]PORT', help: 'A port of the host that leads to one of the container, whose network is private then' },
   'publish-all': { kind: 'boolean', short: 'P', help: 'Publish all ports that the image exposes on free ports' },

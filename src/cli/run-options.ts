@@ -5,9 +5,10 @@ import { parseSignal } from '../containers/signals';
 import type { VolumeRequest } from '../containers/volumes';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import type { Image } from '../images/image-store';
-import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES, parseCapability, type Capability } from '../sandbox/capabilities';
+import { DEFAULT_CAPABILITIES } from '../sandbox/capabilities';
 import type { FlagValues } from './args';
-import { pairsOf, readBytes, readHost, readUlimit } from './build-options';
+import { pairsOf, readHost, readUlimit } from './build-options';
+import { readBytes, readCapabilities, readHostname, readLimits } from './limit-options';
 import type { CREATE_FLAGS } from './run-flags';
 
 type CreateFlags = FlagValues<typeof CREATE_FLAGS>;
@@ -29,14 +30,10 @@ export function createRequest(flags: CreateFlags, image: Image, imageName: strin
     name: flags.name, env: readEnvironment(flags, env), cwd: flags.workdir, user: flags.user, hostname: readHostname(flags.hostname),
     network: (flags.network as CreateRequest['network'] | undefined) ?? (ports.length > 0 ? 'private' : 'host'),
     ports, extraHosts: flags['add-host'].map(readHost), volumes: flags.volume.map(readVolume), tmpfs: flags.tmpfs.map(readTmpfs),
-    capabilities: readCapabilities(flags), readonlyRoot: flags['read-only'],
+    capabilities: readCapabilities(flags) ?? DEFAULT_CAPABILITIES, noNewPrivileges: flags['no-new-privileges'], readonlyRoot: flags['read-only'],
     shmSize: flags['shm-size'] === undefined ? undefined : readBytes('shm-size', flags['shm-size']),
     ulimits: flags.ulimit.map(readUlimit),
-    limits: {
-      memory: flags.memory === undefined ? undefined : readBytes('memory', flags.memory),
-      cpus: flags.cpus === undefined ? undefined : readCpus(flags.cpus),
-      pids: flags['pids-limit'],
-    },
+    limits: readLimits(flags),
     terminal: flags.tty, labels: pairsOf('label', flags.label, true), stopSignal: flags['stop-signal'], stopTimeout: flags['stop-timeout'], autoRemove: flags.rm,
   };
 }
@@ -112,29 +109,6 @@ function readPublish(text: string): PortRequest[] {
 
 function exposedPorts(image: Image): PortRequest[] {
   return Object.keys(image.config.config?.ExposedPorts ?? {}).flatMap((port) => readPublish(port));
-}
-
-function readCapabilities(flags: Pick<CreateFlags, 'cap-add' | 'cap-drop'>): Capability[] {
-  const read = (flag: string) => (text: string): readonly Capability[] => {
-    const found = parseCapability(text);
-    if (found === undefined) throw usage(`invalid --${flag} ${JSON.stringify(text)}: there is no such capability`, 'see capabilities(7), or write ALL');
-    return found;
-  };
-  const dropped = new Set(flags['cap-drop'].flatMap(read('cap-drop')));
-  const dropsAll = flags['cap-drop'].some((text) => text.toUpperCase() === 'ALL');
-  const added = new Set(flags['cap-add'].flatMap(read('cap-add')));
-  // With one of the two ALL, the other one says what is different.
-  return ALL_CAPABILITIES.filter((name) => (dropsAll ? added.has(name) : (added.has(name) || DEFAULT_CAPABILITIES.includes(name)) && !dropped.has(name)));
-}
-
-function readCpus(text: string): number {
-  if (!/^\d+(?:\.\d+)?$/.test(text) || Number(text) <= 0) throw usage(`invalid --cpus ${JSON.stringify(text)}`, 'it is a number, e.g. 1.5');
-  return Number(text);
-}
-
-function readHostname(text: string | undefined): string | undefined {
-  if (text !== undefined && !/^[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?$/.test(text)) throw usage(`invalid --hostname ${JSON.stringify(text)}`);
-  return text;
 }
 
 function usage(message: string, hint?: string): MbuildError {

@@ -35,7 +35,7 @@ export async function applyChanges(config: ContainerConfig, changes: readonly st
 /** What instructions see where there is no stage around them. */
 function scopeOf(file: SourceFile): StageScopeReader {
   return {
-    file, escape: '\\', stageName: '', platform: hostPlatform(), network: 'none', allowInsecure: false,
+    file, escape: '\\', stageName: '', platform: hostPlatform(), network: 'none', allowInsecure: false, run: {},
     buildArgs: new Map(), globalArgs: new Map(), platformArgs: new Map(),
     findTree: (name) => Promise.reject(new MbuildError('INTERNAL', `a --change that copies from ${name}`)),
     makeStep: (operation, name, range) => ({ id: 0, name, stage: '', file, range, operation }),

@@ -2,6 +2,7 @@ import type { ProcessIdentity } from '../linux/process';
 import type { Digest } from '../oci/digest';
 import type { ContainerConfig, ImageConfig } from '../oci/image';
 import type { Capability } from '../sandbox/capabilities';
+import type { CgroupLimits } from '../sandbox/cgroup';
 import type { Stack } from '../snapshot/snapshotter';
 
 /** 64 hex characters. */
@@ -46,15 +47,6 @@ export interface PortMapping {
   readonly protocol: 'tcp' | 'udp';
 }
 
-/** How much of the machine the container may use. */
-export interface ResourceLimits {
-  /** Bytes. */
-  readonly memory?: number | undefined;
-  /** CPUs, also parts of one. */
-  readonly cpus?: number | undefined;
-  readonly pids?: number | undefined;
-}
-
 /** `host` shares the host's network, `none` has a loopback alone, `private` is behind pasta or slirp4netns. */
 export type ContainerNetwork = 'host' | 'none' | 'private';
 
@@ -84,7 +76,8 @@ export interface ContainerRecord {
   readonly readonlyRoot: boolean;
   readonly shmSize?: number | undefined;
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
-  readonly limits: ResourceLimits;
+  readonly limits: CgroupLimits;
+  readonly noNewPrivileges?: boolean | undefined;
   /** Whether the process has a terminal instead of three streams. */
   readonly terminal: boolean;
   readonly labels: Readonly<Record<string, string>>;

@@ -15,7 +15,7 @@ import { prepareVolumes, type VolumeRequest } from './volumes';
 
 /** What the caller asks for; what is absent comes from the image. */
 export interface CreateRequest extends Pick<ContainerRecord,
-  'network' | 'ports' | 'extraHosts' | 'tmpfs' | 'capabilities' | 'readonlyRoot' | 'shmSize' | 'ulimits' | 'limits' | 'terminal' | 'autoRemove'> {
+  'network' | 'ports' | 'extraHosts' | 'tmpfs' | 'capabilities' | 'readonlyRoot' | 'shmSize' | 'ulimits' | 'limits' | 'noNewPrivileges' | 'terminal' | 'autoRemove'> {
   readonly image: Image;
   /** As the user wrote it. */
   readonly imageName: string;
@@ -64,7 +64,7 @@ export function createContainer(request: CreateRequest, store: ContainerStore, s
 }
 
 function recordOf(request: CreateRequest, id: ContainerId, name: string): ContainerRecord {
-  const { image, network, ports, extraHosts, tmpfs, capabilities, readonlyRoot, shmSize, ulimits, limits, terminal, autoRemove } = request;
+  const { image, network, ports, extraHosts, tmpfs, capabilities, readonlyRoot, shmSize, ulimits, limits, noNewPrivileges, terminal, autoRemove } = request;
   const config = configOf(request, image.config.config ?? {});
   const args = [...config.Entrypoint ?? [], ...config.Cmd ?? []];
   if (args.length === 0) {
@@ -74,7 +74,7 @@ function recordOf(request: CreateRequest, id: ContainerId, name: string): Contai
     id, name, created: new Date().toISOString(),
     image: { id: image.id, name: request.imageName, config: image.config, stack: image.stack },
     config, args, env: config.Env ?? [], cwd: config.WorkingDir ?? '/', user: config.User ?? '', hostname: request.hostname ?? shortContainerId(id),
-    network, ports, extraHosts, volumes: [], tmpfs, capabilities, readonlyRoot, shmSize, ulimits, limits, terminal,
+    network, ports, extraHosts, volumes: [], tmpfs, capabilities, readonlyRoot, shmSize, ulimits, limits, noNewPrivileges, terminal,
     labels: config.Labels ?? {}, stopSignal: config.StopSignal ?? DEFAULT_STOP_SIGNAL, stopTimeout: config.StopTimeout ?? DEFAULT_STOP_TIMEOUT, autoRemove,
   };
 }

@@ -27,7 +27,7 @@ export function processSpec(record: ContainerRecord, store: ContainerStore, serv
     rootfs: services.snapshots.rootfs(store.writableLayer(record)),
     mounts: mounts.map(({ mount }) => mount), mountPoints: mounts.flatMap(({ points }) => points),
     network: record.network, hostname: record.hostname, capabilities: record.capabilities, confined: true,
-    readonlyRoot: record.readonlyRoot, shmSize: record.shmSize, ulimits: record.ulimits,
+    readonlyRoot: record.readonlyRoot, shmSize: record.shmSize, ulimits: record.ulimits, noNewPrivileges: record.noNewPrivileges,
   };
 }
 

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { Lease } from '../images/lease';
 import { bootId, ownIdentity, startTimeOf } from '../linux/process';
-import { findCgroup, makeCgroup } from '../sandbox/cgroup';
+import { findCgroup, makeCgroup, refusalText } from '../sandbox/cgroup';
 import type { ExitStatus, PreparedProcess, ProcessIo, TerminalSize } from '../sandbox/sandbox';
 import type { ContainerId, ContainerRecord } from './container';
 import { LogWriter } from './log';
@@ -88,8 +88,10 @@ function begin(record: ContainerRecord, store: ContainerStore): LogWriter {
 /** Limits are a safety net: where the machine gives no right to set any, the container runs without. */
 function limit({ id, limits }: ContainerRecord, pid: number, io: AttachedIo): void {
   if (!hasLimits({ limits })) return;
+  const group = makeCgroup(id, limits);
   try {
-    makeCgroup(id, limits).add(pid);
+    group.add(pid);
+    if (group.refused.length > 0) io.note?.(refusalText('the container', group.refused));
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     io.note?.(`the limits of the container cannot be set on this machine: ${(error as Error).message}`);
@@ -97,8 +99,8 @@ function limit({ id, limits }: ContainerRecord, pid: number, io: AttachedIo): vo
 }
 
 /** Whether the container may not use all of the machine. */
-export function hasLimits({ limits: { memory, cpus, pids } }: Pick<ContainerRecord, 'limits'>): boolean {
-  return (memory ?? cpus ?? pids) !== undefined;
+export function hasLimits({ limits }: Pick<ContainerRecord, 'limits'>): boolean {
+  return Object.values(limits).some((value) => value !== undefined);
 }
 
 function markRunning(id: ContainerId, { pid }: PreparedProcess, store: ContainerStore): void {

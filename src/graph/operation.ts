@@ -1,3 +1,4 @@
+import type { Capability } from '../sandbox/capabilities';
 import type { NetworkMode } from '../sandbox/sandbox';
 import type { BaseImage, StagePlan } from './graph';
 
@@ -58,8 +59,16 @@ export type RunMount =
   /** A script of a heredoc, where it has an interpreter line. */
   | { readonly kind: 'script'; readonly target: string; readonly content: string };
 
+/** What the command line says of every RUN, and what may change what comes out; absent is the default. */
+export interface RunSettings {
+  /** What the step may do as root. */
+  readonly capabilities?: readonly Capability[] | undefined;
+  readonly noNewPrivileges?: boolean | undefined;
+  readonly hostname?: string | undefined;
+}
+
 /** `RUN`. */
-export interface RunOperation {
+export interface RunOperation extends RunSettings {
   readonly kind: 'run';
   readonly args: readonly string[];
   /** ENV and ARG in scope, `NAME=value`. */

@@ -16,7 +16,7 @@ import { planInstruction } from './instructions';
 import { namedStage, reachableStages, stageBaseName } from './stages';
 import { placed, withStep, type StageScopeReader, type StageState } from './state';
 import { stepDisplay } from './display';
-import type { CopyOperation, TreeSource } from './operation';
+import type { CopyOperation, RunSettings, TreeSource } from './operation';
 
 /** What a Dockerfile is planned with. */
 export interface PlanOptions {
@@ -29,6 +29,7 @@ export interface PlanOptions {
   readonly labels: Readonly<Record<string, string>>;
   readonly network: NetworkMode;
   readonly allowInsecure: boolean;
+  readonly run?: RunSettings | undefined;
   /** Names of `--build-context`: they go before images of that name, and replace stages of that name with all their instructions. */
   readonly contexts: readonly string[];
   /** What one of them stands for; files when absent. */
@@ -204,7 +205,7 @@ class Planner {
     const { file } = this.dockerfile;
     return {
       file, escape: this.dockerfile.directives.escape, stageName: stage.name ?? `stage-${stage.index}`, platform,
-      network: this.options.network, allowInsecure: this.options.allowInsecure,
+      network: this.options.network, allowInsecure: this.options.allowInsecure, run: this.options.run ?? {},
       buildArgs: new Map(Object.entries(this.options.buildArgs)), globalArgs: this.#globalArgs, platformArgs: this.#platformArgs,
       findTree: (name, range) => this.#tree(name, stage, range),
       makeStep: (operation, display, range): Step => ({

@@ -6,7 +6,7 @@ import type { Instruction } from '../dockerfile/instruction';
 import type { ContainerConfig } from '../oci/image';
 import type { Platform } from '../oci/platform';
 import type { HistoryItem, Step } from './graph';
-import type { Operation, TreeSource } from './operation';
+import type { Operation, TreeSource, RunSettings } from './operation';
 import type { NetworkMode } from '../sandbox/sandbox';
 
 /** A stage half-way through its instructions. Instructions return a new one. */
@@ -31,6 +31,7 @@ export interface StageScopeReader {
   readonly platform: Platform;
   readonly network: NetworkMode;
   readonly allowInsecure: boolean;
+  readonly run: RunSettings;
   /** Arguments of the command line, and the predefined ones. */
   readonly buildArgs: ReadonlyMap<string, string>;
   /** ARGs before the first FROM, expanded. */

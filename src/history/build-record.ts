@@ -1,6 +1,7 @@
 import type { KeyInput } from '../cache/key';
 import type { ErrorCode } from '../diagnostics/error';
 import { humanSize, seconds } from '../progress/units';
+import type { ResourceUsage } from '../progress/events';
 import type { Cause } from './cause';
 
 /** What is remembered of a build, so that it can be listed, explained, compared and shown. Times are milliseconds. */
@@ -60,6 +61,8 @@ export interface StepRecord {
   readonly earlier?: EarlierStep | undefined;
   /** How long it ran: now, or when the result in the cache was made. */
   readonly durationMs: number;
+  /** What a RUN took of the machine. */
+  readonly usage?: ResourceUsage | undefined;
   /** The layer that it added, with the bytes of its files. */
   readonly layer?: { readonly diffId: string; readonly size: number } | undefined;
   /** Number of its row, which names its log. */
@@ -114,6 +117,11 @@ export function summaryOf(steps: readonly Pick<StepRecord, 'cached' | 'durationM
 export function stepNumber(name: string): string {
   const [, stage, number] = /^\[(?:(\S+) )?\s*(\d+)\/\d+\]/.exec(name) ?? [];
   return number === undefined ? name : stage === undefined ? number : `${stage} ${number}`;
+}
+
+/** What a RUN took of the machine, in words. */
+export function usageText({ userMs, systemMs, peakMemory }: ResourceUsage): string {
+  return `${seconds(userMs + systemMs)} of CPU, largest process ${humanSize(peakMemory)}`;
 }
 
 /** What the cache was good for in one line, for the end of a build's output. */

@@ -8,7 +8,7 @@ import { formatOwner } from '../content/owner';
 import { asForeseen, errnoOf, isMbuildError } from '../diagnostics/error';
 import type { Graph, StagePlan, Step } from '../graph/graph';
 import { ownIdentity } from '../linux/process';
-import type { BuildEvent, VertexId } from '../progress/events';
+import type { BuildEvent, ResourceUsage, VertexId } from '../progress/events';
 import { summaryOf, type BaseRecord, type BuildRecord, type RowRecord, type StepRecord } from './build-record';
 import { causesLine, type Cause } from './cause';
 import type { Explainer, Explanation, MissedStep } from './explain';
@@ -62,6 +62,7 @@ interface Row {
   ended?: number;
   state: RowRecord['state'];
   readonly notes: string[];
+  usage?: ResourceUsage;
   log: Uint8Array[];
   logBytes: number;
   /** Of `log`, which is not written yet. */
@@ -119,6 +120,7 @@ export class BuildJournal {
     switch (event.kind) {
       case 'started': row.started ??= event.time; break;
       case 'note': row.notes.push(event.text); break;
+      case 'usage': row.usage = event.usage; break;
       case 'log': this.#log(row, event.data); break;
       case 'done':
         row.ended = event.time;
@@ -244,7 +246,7 @@ export class BuildJournal {
       return [{
         name: step.name, stage: step.stage, index: this.#places.get(step.id)?.index ?? 0, line: step.range.start.line, text: instructionText(step), key: planned.key, cached,
         ...(solved ? {} : { failed: true }), ...(facts?.kept === true ? { kept: true } : {}), ...(cached ? {} : { input: planned.input }),
-        ...explained, durationMs: facts?.durationMs ?? 0,
+        ...explained, durationMs: facts?.durationMs ?? 0, ...(row?.usage === undefined ? {} : { usage: row.usage }),
         ...(layer === undefined ? {} : { layer: { diffId: layer.diffId, size: layer.contentSize } }), row: row?.id ?? 0,
         ...(facts?.madeBy === undefined ? {} : { madeBy: facts.madeBy }),
       }];

@@ -17,9 +17,22 @@ export type BuildEvent =
   | { readonly kind: 'status'; readonly id: VertexId; readonly time: number; readonly item: string; readonly state: TransferState; readonly current: number; readonly total?: number | undefined }
   /** One line about a row, such as why its cache was missed. */
   | { readonly kind: 'note'; readonly id: VertexId; readonly text: string }
+  | { readonly kind: 'usage'; readonly id: VertexId; readonly usage: ResourceUsage }
   | { readonly kind: 'done'; readonly id: VertexId; readonly time: number; readonly cached: boolean }
   | { readonly kind: 'failed'; readonly id: VertexId; readonly time: number; readonly error: string; readonly canceled?: boolean | undefined }
   | { readonly kind: 'warning'; readonly diagnostic: Diagnostic };
+
+/** What a process and the descendants that it waited for took of the machine. getrusage(2). */
+export interface ResourceUsage {
+  /** Milliseconds of CPU, of the program and of the system on its behalf. */
+  readonly userMs: number;
+  readonly systemMs: number;
+  /** Bytes: the most memory that one of the processes had at a time. */
+  readonly peakMemory: number;
+  /** Bytes from and to disks. */
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+}
 
 /** Where one part of a transfer stands. */
 export type TransferState = 'waiting' | 'downloading' | 'verifying' | 'extracting' | 'preparing' | 'uploading' | 'exists' | 'mounted' | 'done' | 'retrying';

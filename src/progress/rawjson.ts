@@ -1,5 +1,5 @@
 import { diagnosticToJson, type ErrorJson } from '../diagnostics/render';
-import type { BuildEvent, TransferState } from './events';
+import type { BuildEvent, ResourceUsage, TransferState } from './events';
 import type { Renderer, Write } from './renderer';
 
 /** Raised when a line's meaning changes; new kinds of lines and new members do not raise it. */
@@ -18,6 +18,8 @@ export type RawLine = { readonly version: typeof RAWJSON_VERSION } & (
   /** Bytes done and to do of a part of a transfer. */
   | { readonly kind: 'status'; readonly id: number; readonly time: string; readonly item: string; readonly state: TransferState; readonly current: number; readonly total?: number | undefined }
   | { readonly kind: 'note'; readonly id: number; readonly text: string }
+  /** What the process of a row took of the machine. */
+  | { readonly kind: 'usage'; readonly id: number; readonly usage: ResourceUsage }
   | { readonly kind: 'done'; readonly id: number; readonly time: string; readonly cached: boolean }
   | { readonly kind: 'failed'; readonly id: number; readonly time: string; readonly error: string; readonly canceled?: boolean | undefined }
   | { readonly kind: 'warning'; readonly diagnostic: ErrorJson }
@@ -54,6 +56,7 @@ function toLine(event: BuildEvent): Without<RawLine, 'version'> {
       return { kind: event.kind, diagnostic: diagnosticToJson(event.diagnostic) };
     case 'vertex':
     case 'note':
+    case 'usage':
       return event;
     default:
       return { ...event, time: rfc3339(event.time) };

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
+import { makeCgroup, refusalText, stepGroupName } from './cgroup';
 import { bestIsolation } from './ladder';
 import { holds, probeChroot, probeNamespaces, probeUserNamespace, type Obstacle } from './probe';
 import { hasSeccomp } from './seccomp/profile';
@@ -21,6 +22,8 @@ export interface Examination {
   /** The one that is taken when none is asked for; `undefined` when RUN cannot be isolated at all. */
   readonly chosen: Rung['name'] | undefined;
   readonly seccomp: string;
+  /** Which limits of RUN can be set. */
+  readonly limits: string;
 }
 
 /**
@@ -31,7 +34,7 @@ export function examineIsolation(scratch: string, uid: number): Examination {
   const namespaces = examineNamespaces(scratch, uid);
   const rungs = [namespaces, examineUserNamespace(scratch, uid), examineChroot(scratch, uid)];
   const asUser = rungs.find((rung) => rung.name === 'user-namespace' && rung.works);
-  return { rungs, chosen: uid === 0 ? bestIsolation(namespaces.works) : asUser?.name, seccomp: seccompFact(rungs) };
+  return { rungs, chosen: uid === 0 ? bestIsolation(namespaces.works) : asUser?.name, seccomp: seccompFact(rungs), limits: limitsFact() };
 }
 
 function examineNamespaces(scratch: string, uid: number): Rung {
@@ -76,8 +79,15 @@ function seccompFact(rungs: readonly Rung[]): string {
   if (!hasSeccomp()) return 'this kernel has no filters for system calls';
   const mounts = rungs.some((rung) => rung.works && rung.name !== 'chroot');
   const outer = /^Seccomp:\s*2$/m.test(readFileSync('/proc/self/status', 'latin1'));
-  if (mounts) return "RUN is limited to moby's default list of system calls";
+  if (mounts) return "RUN is limited to moby's default list of system calls; mbuild loads the filter itself";
   return outer ? 'RUN is under the filter that mbuild itself runs under' : 'RUN is not filtered: loading a filter needs CAP_SYS_ADMIN';
+}
+
+/** Tries out one limit of each kind. */
+function limitsFact(): string {
+  const group = makeCgroup(stepGroupName(), { memory: 64 << 20, cpus: 1, cpusetCpus: '0', pids: 1000 });
+  group.remove();
+  return group.refused.length === 0 ? 'memory, CPUs and processes of RUN can be limited' : refusalText('RUN', group.refused);
 }
 
 function setting(file: string): string | undefined {

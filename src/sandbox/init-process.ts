@@ -7,10 +7,11 @@ import { getSystemErrorName } from 'node:util';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { sealedFile } from '../linux/sealed-file';
 import { takeDescriptor } from '../linux/terminal';
-import type { BuildScope } from '../progress/events';
+import type { BuildScope, ResourceUsage } from '../progress/events';
+import { makeCgroup, stepGroupName } from './cgroup';
 import { BASE, interpreterFile, type Arch } from './init/interpreter';
 import { assemble, type Op, type Program } from './init/program';
-import { READY, REPORT_FD, SYNC_FD, TERMINAL_FD, type ProgramIo } from './namespace-program';
+import { READY, REPORT_FD, RUSAGE, SYNC_FD, TERMINAL_FD, joinOps, type ProgramIo } from './namespace-program';
 import type { ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
 import { Terminal, openStreams } from './streams';
 
@@ -22,7 +23,11 @@ interface Report {
   readonly failure?: { readonly op: Op; readonly errno: string } | undefined;
   /** As wait(2) gives it. */
   readonly status?: number | undefined;
+  readonly usage?: ResourceUsage | undefined;
 }
+
+/** What is known of a command before it runs, and of how long it may. */
+type ExecuteSpec = Pick<ProcessSpec, 'args' | 'cwd' | 'limits' | 'timeout'>;
 
 /** Starts init with programs, connects the command's streams, and waits for its end. */
 export class InitProcess {
@@ -45,10 +50,23 @@ export class InitProcess {
   /**
    * Runs a program that ends in the command.
    * @param ended told init's pid when the command has ended; what it left behind may still run.
-   * @throws MbuildError EXEC_NOT_FOUND, EXEC_FAILED, SANDBOX_FAILED, SANDBOX_UNAVAILABLE, CANCELED.
+   * @throws MbuildError EXEC_NOT_FOUND, EXEC_FAILED, STEP_TIMEOUT, SANDBOX_FAILED, SANDBOX_UNAVAILABLE, CANCELED.
    */
-  async execute(ops: readonly Op[], spec: Pick<ProcessSpec, 'args' | 'cwd'>, io: ProcessIo, scope: BuildScope, ended?: (init: number) => void): Promise<ExitStatus> {
+  async execute(ops: readonly Op[], spec: ExecuteSpec, io: ProcessIo, scope: BuildScope, ended?: (init: number) => void): Promise<ExitStatus> {
+    const group = spec.limits === undefined ? undefined : makeCgroup(stepGroupName(), spec.limits);
+    try {
+      if (group !== undefined && group.refused.length > 0) io.refused?.(group.refused);
+      const status = await this.#execute([...joinOps(group?.doors ?? []), ...ops], spec, io, scope, ended);
+      return group !== undefined && group.outOfMemory() > 0 ? { ...status, outOfMemory: true } : status;
+    } finally {
+      group?.remove();
+    }
+  }
+
+  async #execute(ops: readonly Op[], spec: ExecuteSpec, io: ProcessIo, scope: BuildScope, ended?: (init: number) => void): Promise<ExitStatus> {
     const program = programOf(ops, this.arch);
+    const deadline = spec.timeout === undefined ? undefined : AbortSignal.timeout(spec.timeout);
+    const limited = deadline === undefined ? scope : { ...scope, signal: AbortSignal.any([scope.signal, deadline]) };
     const programFd = this.#programFile(program);
     const streams = io.terminal === undefined ? openStreams(io) : undefined;
     let child: ChildProcess;
@@ -64,7 +82,7 @@ export class InitProcess {
     const outputs = streams?.connect(io) ?? [];
     let report: Report;
     try {
-      report = await this.#supervise(child, program, scope, async (pid) => {
+      report = await this.#supervise(child, program, limited, async (pid) => {
         const terminal = io.terminal === undefined ? undefined : new Terminal(takeDescriptor(pid, TERMINAL_FD), io);
         if (terminal !== undefined) terminals.push(terminal);
         await io.prepare?.({ pid, resize: (size) => terminal?.resize(size) });
@@ -74,6 +92,7 @@ export class InitProcess {
       streams?.disconnect(io);
     }
     if (scope.signal.aborted) throw new MbuildError('CANCELED', 'the build was canceled', { cause: scope.signal.reason });
+    if (deadline?.aborted === true && spec.timeout !== undefined) throw new MbuildError('STEP_TIMEOUT', `the command did not end within ${spec.timeout / 1000} seconds and was killed`);
     return exitStatus(report, spec);
   }
 
@@ -162,10 +181,14 @@ function readReport(bytes: Buffer, program: Program): Report {
   let pid: number | undefined;
   let status: number | undefined;
   let failure: Report['failure'];
+  let usage: ResourceUsage | undefined;
   let isReady = false;
   for (let at = 0; at + 8 <= bytes.length; at += 8) {
     const word = bytes.readBigUInt64LE(at);
-    if (word >= BigInt(BASE)) {
+    if (status !== undefined) {
+      if (at + RUSAGE <= bytes.length) usage = readUsage(bytes.subarray(at, at + RUSAGE));
+      break;
+    } else if (word >= BigInt(BASE)) {
       if (at + 16 > bytes.length) break;
       const op = program.opAt(word);
       at += 8;
@@ -178,7 +201,14 @@ function readReport(bytes: Buffer, program: Program): Report {
       status = Number(word);
     }
   }
-  return { pid, isReady, failure, status };
+  return { pid, isReady, failure, status, usage };
+}
+
+/** getrusage(2): two times of seconds and microseconds, kilobytes, and blocks of 512 bytes. */
+function readUsage(bytes: Buffer): ResourceUsage {
+  const word = (index: number): number => Number(bytes.readBigInt64LE(index * 8));
+  const time = (index: number): number => word(index) * 1000 + Math.round(word(index + 1) / 1000);
+  return { userMs: time(0), systemMs: time(2), peakMemory: word(4) * 1024, readBytes: word(11) * 512, writtenBytes: word(12) * 512 };
 }
 
 /** @throws MbuildError when the command was never executed. */
@@ -186,9 +216,9 @@ function exitStatus(report: Report, spec: Pick<ProcessSpec, 'args' | 'cwd'>): Ex
   if (report.failure !== undefined) throw failureError(report.failure.op, report.failure.errno, spec);
   if (report.status === undefined) throw new MbuildError('SANDBOX_FAILED', 'the sandbox ended without a report', { hint: 'something outside of mbuild killed it, perhaps for want of memory' });
   const signal = report.status & 0x7f;
-  if (signal === 0) return { code: (report.status >> 8) & 0xff };
+  if (signal === 0) return { code: (report.status >> 8) & 0xff, usage: report.usage };
   const name = Object.entries(constants.signals).find(([, number]) => number === signal)?.[0];
-  return { code: 128 + signal, signal: name ?? `signal ${signal}` };
+  return { code: 128 + signal, signal: name ?? `signal ${signal}`, usage: report.usage };
 }
 
 function failureError(op: Op, errno: string, spec: Pick<ProcessSpec, 'args' | 'cwd'>): MbuildError {

@@ -30,7 +30,7 @@ export interface ProgramIo {
   readonly waits: boolean;
 }
 
-/** File descriptor for reports: the pid, {@link READY} if the command waits, a failure if there is one, then the wait status. */
+/** File descriptor for reports: the pid, {@link READY} if the command waits, a failure if there is one, then the wait status and a struct rusage. */
 export const REPORT_FD = 4;
 
 /** File descriptor on which the command waits for a byte, if it is to wait. */
@@ -38,6 +38,9 @@ export const SYNC_FD = 5;
 
 /** File descriptor at which the waiting process has the terminal's other end. */
 export const TERMINAL_FD = 90;
+
+/** Bytes of a struct rusage: getrusage(2). */
+export const RUSAGE = 144;
 
 /** In a user namespace, the surroundings' /sys and then its devices are kept from this file descriptor on. */
 const SYS_FD = 80;
@@ -116,8 +119,9 @@ export function parentOps(flags: number, reaps = false): Op[] {
     // When the command is executed no one has the descriptor any more, which mbuild sees.
     { what: 'leave the turn to the command', call: 'close', args: [SYNC_FD], onError: 'next' },
     { what: 'report the pid', call: 'write', args: [REPORT_FD, { addressOf: 'child' }, 8] },
-    { what: 'wait for the command', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, NULL] },
+    { what: 'wait for the command', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, { buffer: 'usage', size: RUSAGE }] },
     { what: 'report the status', call: 'write', args: [REPORT_FD, { buffer: 'status', size: 8 }, 8] },
+    { what: 'report the usage', call: 'write', args: [REPORT_FD, { buffer: 'usage', size: RUSAGE }, RUSAGE] },
     ...(reaps ? [{ what: 'wait for what the command left', label: 'reap', call: 'wait4', args: [-1, NULL, 0, NULL], onPositive: { to: 'reap' }, onError: 'next' } as const] : []),
     { what: 'exit', call: 'exit_group', args: [0] },
     { what: 'report a failure', label: 'fail', call: 'write', args: [REPORT_FD, 0x10000000, 16], onError: 'next' },
@@ -126,6 +130,15 @@ export function parentOps(flags: number, reaps = false): Op[] {
     { what: 'make a session', call: 'setsid', args: [] },
     { what: 'make a session keyring', call: 'keyctl', args: [KEYCTL_JOIN_SESSION_KEYRING, NULL], onError: 'next' },
   ];
+}
+
+/** Puts init, and all that it will start, into control groups; whether that is allowed was found out before. */
+export function joinOps(doors: readonly string[]): Op[] {
+  return doors.flatMap((door, i): Op[] => [
+    { what: `open ${door}`, call: 'openat', args: [AT_FDCWD, { text: door }, O.WRONLY | O.CLOEXEC], save: `door${i}`, onError: { to: `behind door ${i}` } },
+    { what: `enter ${path.dirname(door)}`, call: 'write', args: [{ saved: `door${i}` }, { bytes: Buffer.from('0') }, 1], onError: 'next' },
+    { what: 'go on', label: `behind door ${i}`, call: 'umask', args: [0o22] },
+  ]);
 }
 
 /** From a root that is set up to the command: its streams, the wait, its rights, its working directory. */
@@ -184,7 +197,7 @@ function waitOps(): Op[] {
 
 function namespaceFlags(spec: ProcessSpec): number {
   const network = spec.network === 'host' ? 0 : CLONE.NEWNET;
-  return CLONE.NEWNS | CLONE.NEWPID | CLONE.NEWIPC | CLONE.NEWUTS | network;
+  return CLONE.NEWNS | CLONE.NEWPID | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP | network;
 }
 
 function mountOp(what: string, source: string | 0, target: string, type: string | 0, flags: number, data: string | 0): Op {
@@ -359,7 +372,7 @@ function filterOp(filter: Uint8Array): Op {
 }
 
 /** Limits, then identity, then capabilities: each step still has the right to make the next. */
-function privilegeOps(spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits'>): Op[] {
+function privilegeOps(spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits' | 'noNewPrivileges'>): Op[] {
   const mask = capabilityMask(spec.capabilities);
   const kept = spec.user.uid === 0 ? mask : 0n;
   const header = Buffer.alloc(8);
@@ -382,6 +395,7 @@ function privilegeOps(spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits
     { what: `become group ${spec.user.gid}`, call: 'setresgid', args: [spec.user.gid, spec.user.gid, spec.user.gid] },
     { what: `become user ${spec.user.uid}`, call: 'setresuid', args: [spec.user.uid, spec.user.uid, spec.user.uid] },
     { what: 'set capabilities', call: 'capset', args: [{ bytes: header }, { bytes: sets }] },
+    ...(spec.noNewPrivileges === true ? [{ what: 'renounce new privileges', call: 'prctl', args: [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0] } as const] : []),
     // A change of identity clears the parent-death signal.
     { what: 'tie the command to init', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
     { what: 'set the umask', call: 'umask', args: [0o022] },

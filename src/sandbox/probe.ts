@@ -14,7 +14,7 @@ export type Obstacle = { readonly what: string; readonly errno: string } | undef
 
 /** Makes the namespaces of a step and mounts in them, as this process is. */
 export function probeNamespaces(state: string): Obstacle {
-  return probeIn(state, (dir) => inChild(CLONE.NEWNS | CLONE.NEWPID | CLONE.NEWIPC | CLONE.NEWUTS, [
+  return probeIn(state, (dir) => inChild(CLONE.NEWNS | CLONE.NEWPID | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP, [
     { what: 'make mounts private', call: 'mount', args: [{ text: 'none' }, { text: '/' }, 0, MS.REC | MS.PRIVATE, 0] },
     { what: 'mount proc', call: 'mount', args: [{ text: 'proc' }, { path: dir }, { text: 'proc' }, MS.NOSUID | MS.NODEV | MS.NOEXEC, 0] },
     { what: 'mount tmpfs', call: 'mount', args: [{ text: 'tmpfs' }, { path: dir }, { text: 'tmpfs' }, MS.NOSUID | MS.NODEV, 0] },

@@ -1,6 +1,7 @@
 import type { Capability } from './capabilities';
+import type { CgroupLimits, RefusedLimit } from './cgroup';
 import type { RawPath } from '../linux/paths';
-import type { BuildScope } from '../progress/events';
+import type { BuildScope, ResourceUsage } from '../progress/events';
 
 /** The root file system that a process is given. */
 export type Rootfs =
@@ -65,10 +66,16 @@ export interface ProcessSpec {
   /** Bytes of /dev/shm. */
   readonly shmSize?: number | undefined;
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[] | undefined;
+  /** Nothing that it executes gives it rights: neither setuid programs nor capabilities of files. */
+  readonly noNewPrivileges?: boolean | undefined;
+  /** How much of the machine the process and its descendants may use, as far as that can be set here: see {@link ProcessIo.refused}. */
+  readonly limits?: CgroupLimits | undefined;
+  /** Milliseconds, after which all of it is killed. */
+  readonly timeout?: number | undefined;
 }
 
 /** A process of a running container, whose namespaces another process enters. */
-export interface EnterSpec extends Pick<ProcessSpec, 'args' | 'env' | 'cwd' | 'user' | 'capabilities' | 'ulimits'> {
+export interface EnterSpec extends Pick<ProcessSpec, 'args' | 'env' | 'cwd' | 'user' | 'capabilities' | 'ulimits' | 'noNewPrivileges'> {
   /** Its id on the host. */
   readonly pid: number;
 }
@@ -98,12 +105,17 @@ export interface ProcessIo {
   readonly prepare?: ((process: PreparedProcess) => void | Promise<void>) | undefined;
   /** Told that the command was executed, where it had to wait for `prepare`. */
   readonly executed?: (() => void) | undefined;
+  /** Told which limits cannot be set on this machine. */
+  readonly refused?: ((limits: readonly RefusedLimit[]) => void) | undefined;
 }
 
 /** How a process ended: `code` as the shell would show it (128 + signal when one killed it). */
 export interface ExitStatus {
   readonly code: number;
   readonly signal?: string | undefined;
+  readonly usage?: ResourceUsage | undefined;
+  /** True when a process of it was killed because the memory that `limits` give was used up. */
+  readonly outOfMemory?: boolean | undefined;
 }
 
 /**
@@ -113,7 +125,7 @@ export interface ExitStatus {
 export interface Sandbox {
   /**
    * Resolves with how the command ended; a non-zero exit is not an error here.
-   * @throws MbuildError EXEC_NOT_FOUND, SANDBOX_FAILED, SANDBOX_UNAVAILABLE, CANCELED (when `scope.signal` is aborted).
+   * @throws MbuildError EXEC_NOT_FOUND, EXEC_FAILED, STEP_TIMEOUT, SANDBOX_FAILED, SANDBOX_UNAVAILABLE, CANCELED (when `scope.signal` is aborted).
    */
   run(spec: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus>;
 }

@@ -25,8 +25,8 @@ export function stepEnvironment(env: readonly string[], home: string, proxies: R
 }
 
 /** /etc/hosts and /etc/resolv.conf, which every step has and no layer holds. */
-export function networkFiles(view: MergedView, extraHosts: readonly { readonly name: string; readonly ip: string }[]): { mounts: Mount[]; mountPoints: MountPoint[] } {
-  const hosts = [`127.0.0.1\tlocalhost ${SANDBOX_HOSTNAME}`, '::1\tlocalhost ip6-localhost ip6-loopback', ...extraHosts.map(({ name, ip }) => `${ip}\t${name}`), ''].join('\n');
+export function networkFiles(view: MergedView, hostname: string, extraHosts: readonly { readonly name: string; readonly ip: string }[]): { mounts: Mount[]; mountPoints: MountPoint[] } {
+  const hosts = [`127.0.0.1\tlocalhost ${hostname}`, '::1\tlocalhost ip6-localhost ip6-loopback', ...extraHosts.map(({ name, ip }) => `${ip}\t${name}`), ''].join('\n');
   const files: [RawPath, Buffer][] = [['/etc/hosts', Buffer.from(hosts)], ['/etc/resolv.conf', readHostFile('/etc/resolv.conf')]];
   const targets = files.map(([file, content]) => ({ ...mountTarget(view, file, 'file'), content }));
   return {

@@ -1,7 +1,9 @@
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from '../sandbox/capabilities';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
+import type { KeyValue } from '../cache/key';
 import type { RunOperation } from '../graph/operation';
 import { maskStream, maskedParts } from '../progress/mask';
+import { refusalText } from '../sandbox/cgroup';
 import type { ExitStatus } from '../sandbox/sandbox';
 import { toRaw } from '../linux/paths';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
@@ -13,13 +15,16 @@ import { networkFiles, SANDBOX_HOSTNAME, stepEnvironment } from './run-environme
 import { planMounts, type PreparedMounts } from './run-mounts';
 import type { PlannedOperation, StepContext } from './step';
 
+/** Processes and threads that a step may have where nobody says otherwise: enough for a big build, and the end of a fork bomb. */
+const USUAL_PIDS = 4096;
+
 /** A command: keyed by itself, its variables, its place and what is mounted; never by the values of secrets. */
 export async function planRunStep(operation: RunOperation, context: StepContext): Promise<PlannedOperation> {
   const mounts = await planMounts(operation.mounts, context);
   return {
     inputs: {
       args: operation.args, env: [...operation.env].sort(), cwd: operation.cwd, user: operation.user,
-      network: operation.network, insecure: operation.insecure, mounts: mounts.map((mount) => mount.input),
+      network: operation.network, insecure: operation.insecure, ...keyed(operation), mounts: mounts.map((mount) => mount.input),
     },
     manifests: mounts.flatMap((mount) => (mount.manifest === undefined ? [] : [mount.manifest])),
     execute: async (active) => {
@@ -33,6 +38,11 @@ export async function planRunStep(operation: RunOperation, context: StepContext)
       }
     },
   };
+}
+
+/** Settings of the command line that may change what a step leaves; limits are none. */
+function keyed({ capabilities, noNewPrivileges, hostname }: RunOperation): Readonly<Record<string, KeyValue>> {
+  return { ...(capabilities === undefined ? {} : { capabilities }), ...(noNewPrivileges === undefined ? {} : { noNewPrivileges }), ...(hostname === undefined ? {} : { hostname }) };
 }
 
 /** A working directory that an earlier step took away comes back, as container runtimes make it. */
@@ -50,7 +60,8 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
   const foreign = foreignProgram(view, operation.args[0]);
   if (foreign?.emulator === 'missing') throw cannotRun(foreign);
   const user = resolveUser(view, operation.user);
-  const files = networkFiles(view, services.options.extraHosts);
+  const hostname = operation.hostname ?? SANDBOX_HOSTNAME;
+  const files = networkFiles(view, hostname, services.options.extraHosts);
   const tail = new OutputTail();
   const parts = maskedParts(services.options.knownSecrets());
   const masked = { stdout: maskStream(parts), stderr: maskStream(parts) };
@@ -59,6 +70,7 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
     tail.add(data);
     scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
   };
+  const { limits } = services.options;
   const status = await services.sandbox.run({
     args: operation.args,
     env: [...stepEnvironment(operation.env, user.home, services.options.proxies), ...prepared.flatMap((mount) => mount.env)],
@@ -67,19 +79,31 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
     rootfs: services.snapshots.rootfs(active),
     mounts: [...files.mounts, ...prepared.flatMap((mount) => mount.mounts)],
     mountPoints: [...files.mountPoints, ...prepared.flatMap((mount) => mount.mountPoints)],
-    network: operation.network, hostname: SANDBOX_HOSTNAME,
-    capabilities: operation.insecure ? ALL_CAPABILITIES : DEFAULT_CAPABILITIES, confined: !operation.insecure,
-    ulimits: services.options.ulimits, shmSize: services.options.shmSize,
+    network: operation.network, hostname,
+    capabilities: operation.insecure ? ALL_CAPABILITIES : operation.capabilities ?? DEFAULT_CAPABILITIES, confined: !operation.insecure, noNewPrivileges: operation.noNewPrivileges,
+    ulimits: services.options.ulimits, shmSize: services.options.shmSize, limits: { ...limits, pids: limits.pids ?? USUAL_PIDS }, timeout: services.options.stepTimeout,
   }, {
     output: (stream, data) => show(stream, masked[stream].push(data)),
-  }, scope).catch((error: unknown) => {
+    refused: (refused) => {
+      const asked = refused.filter(({ limit }) => limits[limit] !== undefined);
+      if (asked.length > 0) services.warn({ severity: 'warning', code: 'LimitNotSet', message: refusalText('RUN', asked) });
+    },
+  }, scope).finally(() => {
+    for (const stream of ['stdout', 'stderr'] as const) show(stream, masked[stream].end());
+  }).catch((error: unknown) => {
+    if (isMbuildError(error, 'STEP_TIMEOUT')) throw tooSlow(services.options.stepTimeout, tail.text());
     // Where registrations cannot be seen, the attempt has to tell.
     throw foreign !== undefined && isMbuildError(error, 'EXEC_FAILED') && error.exitCode === 126 ? cannotRun(foreign) : error;
-  }).finally(() => {
-    for (const stream of ['stdout', 'stderr'] as const) show(stream, masked[stream].end());
   });
+  if (status.usage !== undefined) scope.events({ kind: 'usage', id: vertex, usage: status.usage });
   if (status.code !== 0) throw commandFailed(status, tail.text());
   services.snapshots.collect(active);
+}
+
+function tooSlow(timeout: number | undefined, output: string): MbuildError {
+  return new MbuildError('STEP_TIMEOUT', `RUN took longer than the ${(timeout ?? 0) / 1000} seconds of --step-timeout and was killed`, {
+    output, hint: 'what came before it is kept: the next build goes on from there, with more time if you give it',
+  });
 }
 
 function commandFailed(status: ExitStatus, output: string): MbuildError {
@@ -88,6 +112,7 @@ function commandFailed(status: ExitStatus, output: string): MbuildError {
 }
 
 function hintFor(status: ExitStatus): string | undefined {
+  if (status.outOfMemory === true) return 'a process was killed because it needed more memory than --memory allows';
   if (status.signal === 'SIGKILL') return 'SIGKILL often means that memory ran out';
   if (status.code === 127) return '127 means the shell found no such command; install it in an earlier RUN';
   if (status.code === 126) return '126 means that the file was found and cannot be executed: look at its mode and its architecture';

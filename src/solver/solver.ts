@@ -14,6 +14,7 @@ import type { OverlayXattrs } from '../layer/layer';
 import type { Threads } from '../linux/threads';
 import { chainIds } from '../oci/digest';
 import type { BuildScope, VertexId } from '../progress/events';
+import type { CgroupLimits } from '../sandbox/cgroup';
 import type { Sandbox } from '../sandbox/sandbox';
 import type { Snapshotter } from '../snapshot/snapshotter';
 import { Committer, reportedElsewhere } from './commit';
@@ -50,6 +51,10 @@ export interface SolveOptions {
   readonly extraHosts: readonly { readonly name: string; readonly ip: string }[];
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
   readonly shmSize?: number | undefined;
+  /** How much of the machine each RUN may use. */
+  readonly limits: CgroupLimits;
+  /** Milliseconds after which a RUN is killed. */
+  readonly stepTimeout?: number | undefined;
   readonly secrets: ReadonlyMap<string, () => Buffer>;
   /** The values that must not be shown: those of `secrets` that can be had now. */
   readonly knownSecrets: () => readonly Buffer[];
@@ -122,6 +127,8 @@ class Solver {
   /** Steps that were begun, by key. */
   readonly #underway = new Map<string, Promise<{ readonly tree: Tree; readonly stepId: number }>>();
   readonly #vertices = new Map<string, VertexId>();
+  /** What was warned of already. */
+  readonly #warned = new Set<string>();
   readonly #committer: Committer;
   readonly #limit: ReturnType<typeof pLimit>;
   readonly #services: StepServices;
@@ -131,7 +138,11 @@ class Solver {
     this.#limit = pLimit(options.jobs);
     this.#services = {
       ...services, options, tree: (source) => this.#treeOf(source),
-      warn: (diagnostic) => scope.events({ kind: 'warning', diagnostic }),
+      warn: (diagnostic) => {
+        const key = `${diagnostic.code} ${diagnostic.range?.start.line ?? ''} ${diagnostic.message}`;
+        if (!this.#warned.has(key)) scope.events({ kind: 'warning', diagnostic });
+        this.#warned.add(key);
+      },
     };
   }
 

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from '../../src/cli/args';
 import { BUILD_FLAGS } from '../../src/cli/build-flags';
-import { buildOptions, readBytes, readContext, readOutput } from '../../src/cli/build-options';
+import { buildOptions, readContext, readOutput } from '../../src/cli/build-options';
 import { splitCsv } from '../../src/cli/csv';
+import { readBytes } from '../../src/cli/limit-options';
 
 function options(argv: string[], env: Record<string, string> = {}) {
   return buildOptions(parseArgs(argv, BUILD_FLAGS, { command: 'mbuild build', env }).flags, { context: { kind: 'directory', path: '.' } }, env);

@@ -55,11 +55,12 @@ function examineStore(root: string, { chosen }: Examination): StoreFacts {
   return { ...facts, snapshotter: 'copy', why: ground.reason, fix };
 }
 
-function printText({ rungs, chosen, seccomp }: Examination, store: StoreFacts, { out }: Host): void {
+function printText({ rungs, chosen, seccomp, limits }: Examination, store: StoreFacts, { out }: Host): void {
   out.write(`Isolation: ${chosen ?? 'none: RUN cannot be isolated here'}\n`);
   out.write(layOutTable(rungs.map(({ name, works, why }) => ['', name, works ? 'works' : 'no', why])));
   for (const { name, fix } of rungs) if (fix !== undefined) out.write(`   to have ${name}: ${fix}\n`);
   out.write(`System calls: ${seccomp}\n`);
+  out.write(`Limits: ${limits}\n`);
   out.write(`Store: ${store.root} on ${store.fileSystem}, trees by ${store.snapshotter}${store.why === undefined ? '' : ` (${store.why})`}\n`);
   if (store.fix !== undefined) out.write(`   to have overlays: ${store.fix}\n`);
 }

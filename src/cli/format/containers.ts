@@ -2,6 +2,7 @@ import type { Container, PortMapping } from '../../containers/container';
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import { humanSize } from '../../progress/units';
+import { DEFAULT_CAPABILITIES, type Capability } from '../../sandbox/capabilities';
 import { configView } from './inspect';
 import type { ListRow, ListShape } from './list';
 import { goTime, humanDuration, humanSince, parseTime } from './time';
@@ -97,6 +98,11 @@ function nameTest(value: string): (container: Container) => boolean {
   return ({ record: { name } }) => (isStart && isEnd ? name === text : isStart ? name.startsWith(text) : isEnd ? name.endsWith(text) : name.includes(text));
 }
 
+/** The capabilities of one set that the other lacks, with their full names. */
+function capabilitiesBeyond(set: readonly Capability[], other: readonly Capability[]): string[] {
+  return set.filter((name) => !other.includes(name)).map((name) => `CAP_${name}`);
+}
+
 function isIdPrefix(text: string, id: string): boolean {
   const hex = text.replace('sha256:', '');
   return /^[0-9a-f]{4,64}$/.test(hex) && id.replace('sha256:', '').startsWith(hex);
@@ -133,7 +139,9 @@ export function inspectContainer({ record, state }: Container, logFile: string):
     Image: record.image.id, LogPath: logFile, Name: `/${record.name}`, RestartCount: 0, Driver: 'mbuild', Platform: record.image.config.os,
     HostConfig: {
       NetworkMode: record.network, PortBindings: ports, AutoRemove: record.autoRemove, ReadonlyRootfs: record.readonlyRoot, Privileged: false,
-      Memory: record.limits.memory ?? 0, NanoCpus: Math.round((record.limits.cpus ?? 0) * 1e9), PidsLimit: record.limits.pids ?? 0,
+      CapAdd: capabilitiesBeyond(record.capabilities, DEFAULT_CAPABILITIES), CapDrop: capabilitiesBeyond(DEFAULT_CAPABILITIES, record.capabilities), SecurityOpt: record.noNewPrivileges === true ? ['no-new-privileges'] : [],
+      Memory: record.limits.memory ?? 0, MemorySwap: record.limits.memorySwap ?? 0, CpuShares: record.limits.cpuShares ?? 0, CpuPeriod: record.limits.cpuPeriod ?? 0, CpuQuota: record.limits.cpuQuota ?? 0,
+      CpusetCpus: record.limits.cpusetCpus ?? '', CpusetMems: record.limits.cpusetMems ?? '', NanoCpus: Math.round((record.limits.cpus ?? 0) * 1e9), PidsLimit: record.limits.pids ?? 0,
       Binds: record.volumes.filter(({ anonymous }) => anonymous !== true).map(({ source, volume, target, readonly }) => `${volume ?? source}:${target}${readonly ? ':ro' : ''}`),
     },
     Mounts: record.volumes.map(({ source, volume, target, readonly }) => ({

@@ -26,6 +26,7 @@ export async function planRun(instruction: Run, state: StageState, scope: StageS
   const operation: RunOperation = {
     kind: 'run', args, env: [...withAgent(state.env, mounts)].map(([name, value]) => `${name}=${value}`), cwd: state.config.WorkingDir || '/', user: state.config.User ?? '',
     mounts: script === undefined ? mounts : [...mounts, script], network: options.network, insecure: options.insecure,
+    ...scope.run,
   };
   const step = scope.makeStep(operation, `${displayOf(instruction, state, scope)}${summary(instruction.heredocs)}`, instruction.range);
   return withStep(state, step, `RUN ${[...argPrefix(state), ...args].join(' ')} # buildkit`);
