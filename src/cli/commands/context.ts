@@ -1,35 +1,79 @@
-import { existsSync } from 'node:fs';
+import { createWriteStream, existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { listContext, type ContextEntry } from '../../context/list';
 import { LocalContext, loadIgnoreFile } from '../../context/local';
 import { MbuildError } from '../../diagnostics/error';
-import { toText } from '../../linux/paths';
+import { toRaw, toText, type RawPath } from '../../linux/paths';
 import { humanSize } from '../../progress/units';
 import { readContext } from '../build-options';
 import { defineCommand } from '../command';
 import { layOutTable } from '../format/table';
 
-export const command = defineCommand({
+const SELECTION = {
+  file: { kind: 'string', short: 'f', value: 'PATH', help: 'The Dockerfile, whose own ignore file counts (default: PATH/Dockerfile)' },
+  ignorefile: { kind: 'string', value: 'PATH', help: 'The ignore file (default: DOCKERFILE.dockerignore, else .dockerignore)' },
+} as const;
+
+export const ls = defineCommand({
   name: 'context ls',
   summary: 'List what a build is given of its directory, and what stays out',
   usage: ['[OPTIONS] [PATH]'],
   positionals: { min: 0, max: 1 },
   flags: {
-    file: { kind: 'string', short: 'f', value: 'PATH', help: 'The Dockerfile, whose own ignore file counts (default: PATH/Dockerfile)' },
-    ignorefile: { kind: 'string', value: 'PATH', help: 'The ignore file (default: DOCKERFILE.dockerignore, else .dockerignore)' },
+    ...SELECTION,
     sizes: { kind: 'boolean', help: 'Show sizes, big things first' },
     why: { kind: 'boolean', help: 'Show the line of the ignore file that decided' },
     format: { kind: 'string', value: 'FORMAT', choices: ['table', 'json'], fallback: 'table', help: 'Form of the output' },
   },
   run: async ({ flags, positionals: [directory = '.'] }, host) => {
-    if (readContext(directory).kind !== 'directory') throw new MbuildError('UNSUPPORTED', `${directory} is no directory`, { hint: 'only the files of a directory are listed' });
-    const ignore = loadIgnoreFile(directory, dockerfilePath(directory, flags.file), flags.ignorefile);
-    const entries = listContext(new LocalContext(directory, ignore));
+    const entries = listContext(contextOf(directory, flags));
     const sorted = flags.sizes ? entries.toSorted((a, b) => b.size - a.size) : entries;
     host.out.write(flags.format === 'json' ? toJson(sorted) : `${table(sorted, flags)}${totals(entries)}\n`);
     return 0;
   },
 });
+
+export const exportContext = defineCommand({
+  name: 'context export',
+  summary: 'Write what a build is given of its directory as a tar, which any builder takes for a context',
+  usage: ['[OPTIONS] [PATH]'],
+  positionals: { min: 0, max: 1 },
+  flags: { ...SELECTION, output: { kind: 'string', short: 'o', value: 'FILE', help: 'Write to a file instead of standard output' } },
+  run: async ({ flags, positionals: [directory = '.'] }, host) => {
+    const context = contextOf(directory, flags);
+    if (flags.output === undefined && host.out.isTTY) throw new MbuildError('USAGE', 'refusing to write an archive to a terminal', { hint: 'redirect standard output, or use --output FILE' });
+    const { packContext } = await import('../../context/pack');
+    const tar = packContext(context, placeIn(context, dockerfilePath(directory, flags.file)));
+    if (flags.output === undefined) {
+      await pipeline(tar, host.stdout(), { signal: host.signal, end: false });
+      return 0;
+    }
+    try {
+      await pipeline(tar, createWriteStream(flags.output), { signal: host.signal });
+    } catch (error) {
+      rmSync(flags.output, { force: true });
+      throw error;
+    }
+    return 0;
+  },
+});
+
+interface SelectionFlags {
+  readonly file: string | undefined;
+  readonly ignorefile: string | undefined;
+}
+
+function contextOf(directory: string, { file, ignorefile }: SelectionFlags): LocalContext {
+  if (readContext(directory).kind !== 'directory') throw new MbuildError('UNSUPPORTED', `${directory} is no directory`, { hint: 'give the directory that a build is given' });
+  return new LocalContext(directory, loadIgnoreFile(directory, dockerfilePath(directory, file), ignorefile));
+}
+
+/** A file's path in the context; `undefined` when it lies elsewhere or is not there. */
+function placeIn(context: LocalContext, file: string): RawPath | undefined {
+  const place = path.relative(toText(context.path), path.resolve(file));
+  return place.startsWith('..') || !existsSync(file) ? undefined : toRaw(place);
+}
 
 /** A given path counts from the working directory, else from the context. */
 function dockerfilePath(directory: string, given: string | undefined): string {
