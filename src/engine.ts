@@ -28,6 +28,8 @@ export interface EngineOptions {
   readonly offline?: boolean | undefined;
   /** How RUN is isolated and how trees are kept; chosen by what is possible here when absent. */
   readonly isolation?: Isolation | undefined;
+  /** Name or path of the runtime for `oci`; crun, else runc, when absent. */
+  readonly runtime?: string | undefined;
   readonly snapshotter?: 'overlay' | 'copy' | undefined;
   /** Told of a cache record that cannot be read; it counts as missing. */
   readonly onCorruptRecord?: ((file: string) => void) | undefined;
@@ -63,7 +65,7 @@ export function openEngine(options: EngineOptions): Engine {
   // A build that finds everything in its cache needs none of these.
   const registry = later<Registry>(async () => (offline ? new (await import('./registry/offline')).OfflineRegistry() : new (await import('./registry/client')).RegistryClient(options.registry)));
   const files = later<FileSource & Pick<FileClient, 'close'>>(async () => (offline ? new (await import('./registry/offline')).OfflineFiles() : new (await import('./registry/download-file')).FileClient(options.registry)));
-  const sandbox = later<ContainerSandbox>(async () => makeSandbox(isolation, path.join(root, 'sandbox')));
+  const sandbox = later<ContainerSandbox>(async () => makeSandbox(isolation, path.join(root, 'sandbox'), options.runtime));
   return {
     root, content, layers, threads, offline,
     patience: { attempts: options.registry?.attempts ?? PATIENCE.attempts, pauseMs: options.registry?.pauseMs ?? PATIENCE.pauseMs },
@@ -91,8 +93,9 @@ function makeStore(root: string): void {
   }
 }
 
-async function makeSandbox(isolation: Isolation | undefined, state: string): Promise<ContainerSandbox> {
+async function makeSandbox(isolation: Isolation | undefined, state: string, runtime: string | undefined): Promise<ContainerSandbox> {
   switch (isolation) {
+    case 'oci': return ociSandbox(state, runtime);
     case 'namespaces': return new (await import('./sandbox/namespaces')).NamespaceSandbox(state);
     case 'chroot': return new (await import('./sandbox/chroot')).ChrootSandbox(state);
     case undefined: throw new MbuildError('SANDBOX_UNAVAILABLE', 'RUN needs more rights than this process has: neither can it make namespaces nor change its root', {
@@ -101,9 +104,18 @@ async function makeSandbox(isolation: Isolation | undefined, state: string): Pro
   }
 }
 
+async function ociSandbox(state: string, wanted: string | undefined): Promise<ContainerSandbox> {
+  const [{ OciSandbox, findRuntime }, { NamespaceSandbox }] = await Promise.all([import('./sandbox/oci-runtime'), import('./sandbox/namespaces')]);
+  const runtime = findRuntime(wanted);
+  if (runtime !== undefined) return new OciSandbox(state, runtime, new NamespaceSandbox(state));
+  throw new MbuildError('SANDBOX_UNAVAILABLE', wanted === undefined ? '--isolation=oci needs crun or runc, and neither is installed' : `the runtime ${wanted} is not there`, {
+    hint: 'apt-get install crun, or leave --isolation away: mbuild needs no runtime',
+  });
+}
+
 /** @throws MbuildError STORE_UNUSABLE for a store whose layers cannot be used that way. */
 function makeSnapshotter(root: string, { marks, reason }: Ground, isolation: Isolation | undefined, pinned: EngineOptions['snapshotter']): DirectorySnapshotter {
-  const kind = pinned ?? (isolation === 'namespaces' && marks !== 'files' ? 'overlay' : 'copy');
+  const kind = pinned ?? ((isolation === 'namespaces' || isolation === 'oci') && marks !== 'files' ? 'overlay' : 'copy');
   const hint = 'choose another folder with --root or MBUILD_ROOT';
   if (kind === 'overlay' && isolation === 'chroot') throw new MbuildError('USAGE', '--snapshotter=overlay cannot be had with --isolation=chroot: nothing is mounted then', { hint: 'use --snapshotter=copy' });
   if (marks === 'trusted' && !heldCapabilities().includes('SYS_ADMIN')) {

@@ -19,7 +19,7 @@ const WITHOUT_STORE = ['version', 'parse', 'login', 'logout', 'doctor', 'complet
 const USAGE_CODE = 125;
 const FAILURE_CODE = 1;
 /** Global flags that take a value. */
-const GLOBAL_VALUES = ['--root', '--authfile', '--insecure-registry', '--isolation', '--snapshotter'];
+const GLOBAL_VALUES = ['--root', '--authfile', '--insecure-registry', '--isolation', '--runtime', '--snapshotter'];
 const GLOBAL_SWITCHES = ['--offline', '--debug', '-D'];
 
 /** Runs one command line and returns its exit code. Errors are shown, never thrown. */

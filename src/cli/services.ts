@@ -21,6 +21,7 @@ export interface StoreFlags {
   readonly 'insecure-registry': readonly string[];
   readonly offline: boolean;
   readonly isolation: string | undefined;
+  readonly runtime: string | undefined;
   readonly snapshotter: string | undefined;
   readonly retry?: number | undefined;
   readonly 'retry-delay'?: string | undefined;
@@ -39,6 +40,7 @@ export async function withServices<T>(host: Host, flags: StoreFlags, use: (servi
   const services = openEngine({
     root: storeRoot(flags.root, host),
     isolation: readIsolationFlag(flags.isolation),
+    runtime: flags.runtime,
     snapshotter: flags.snapshotter === 'overlay' || flags.snapshotter === 'copy' ? flags.snapshotter : undefined,
     registry: { env: host.env, authFile: flags.authfile, insecure: flags['insecure-registry'], ...readPatience(flags) },
     offline: flags.offline,

@@ -2,13 +2,14 @@ import { readFileSync } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
 import { makeCgroup, refusalText, stepGroupName } from './cgroup';
 import { bestIsolation } from './ladder';
+import { findRuntime } from './oci-runtime';
 import { holds, probeChroot, probeNamespaces, probeUserNamespace, type Obstacle } from './probe';
 import { hasSeccomp } from './seccomp/profile';
 import { findMaps } from './user-namespace';
 
 /** One way to isolate RUN, from the best to the least. */
 export interface Rung {
-  readonly name: 'namespaces' | 'user-namespace' | 'chroot';
+  readonly name: 'namespaces' | 'user-namespace' | 'oci' | 'chroot';
   readonly works: boolean;
   /** What it gives, where it works; what is in the way, where it does not. */
   readonly why: string;
@@ -32,7 +33,8 @@ export interface Examination {
  */
 export function examineIsolation(scratch: string, uid: number): Examination {
   const namespaces = examineNamespaces(scratch, uid);
-  const rungs = [namespaces, examineUserNamespace(scratch, uid), examineChroot(scratch, uid)];
+  const inUserNamespace = examineUserNamespace(scratch, uid);
+  const rungs = [namespaces, inUserNamespace, examineRuntime(namespaces.works || inUserNamespace.works), examineChroot(scratch, uid)];
   const asUser = rungs.find((rung) => rung.name === 'user-namespace' && rung.works);
   return { rungs, chosen: uid === 0 ? bestIsolation(namespaces.works) : asUser?.name, seccomp: seccompFact(rungs), limits: limitsFact() };
 }
@@ -57,6 +59,14 @@ function examineUserNamespace(scratch: string, uid: number): Rung {
   if (!('missing' in maps)) return { name, works: true, why: 'the same as for root, with ids of /etc/subuid and /etc/subgid' };
   const fix = maps.missing.startsWith('the program') ? 'as root: apt-get install uidmap (dnf install shadow-utils)' : 'as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER';
   return { name, works: false, why: `${maps.missing} is missing`, fix };
+}
+
+/** Never chosen by itself. */
+function examineRuntime(canMount: boolean): Rung {
+  const name = 'oci';
+  const runtime = findRuntime();
+  if (runtime === undefined) return { name, works: false, why: 'neither crun nor runc is installed; nothing needs them' };
+  return canMount ? { name, works: true, why: `RUN by ${runtime.path}, when --isolation=oci asks for it` } : { name, works: false, why: `${runtime.path} needs what namespaces need` };
 }
 
 function examineChroot(scratch: string, uid: number): Rung {

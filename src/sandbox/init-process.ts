@@ -221,7 +221,8 @@ function exitStatus(report: Report, spec: Pick<ProcessSpec, 'args' | 'cwd'>): Ex
   return { code: 128 + signal, signal: name ?? `signal ${signal}`, usage: report.usage };
 }
 
-function failureError(op: Op, errno: string, spec: Pick<ProcessSpec, 'args' | 'cwd'>): MbuildError {
+/** Why a command was not executed, in words. */
+export function failureError(op: Pick<Op, 'what' | 'call'>, errno: string, spec: Pick<ProcessSpec, 'args' | 'cwd'>): MbuildError {
   const command = spec.args[0] ?? '';
   if (op.call === 'execve') {
     if (errno === 'ENOENT') {

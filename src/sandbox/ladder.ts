@@ -1,7 +1,7 @@
 import { heldCapabilities } from './capabilities';
 
 /** How RUN is kept apart from its surroundings. */
-export const ISOLATIONS = ['namespaces', 'chroot'] as const;
+export const ISOLATIONS = ['namespaces', 'oci', 'chroot'] as const;
 export type Isolation = (typeof ISOLATIONS)[number];
 
 /** Words of other builders for one of ours. */

@@ -30,6 +30,11 @@ export class NamespaceSandbox implements ContainerSandbox {
 
   async run(wanted: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
     scope.signal.throwIfAborted();
+    return this.around(wanted, (spec, places) => this.#init.execute(namespaceProgram(spec, places, { ...programIo(io), filter: spec.confined ? this.#filter(spec) : undefined }), spec, io, scope));
+  }
+
+  /** Lends places to who runs a command in them, and takes out of the tree what was put there for that time. */
+  async around<T>(wanted: ProcessSpec, use: (spec: ProcessSpec, places: SandboxPlaces) => Promise<T>): Promise<T> {
     const spec = this.#granted(wanted);
     this.#makePlaces();
     const stubs = this.#stubsFor(spec);
@@ -37,7 +42,7 @@ export class NamespaceSandbox implements ContainerSandbox {
     try {
       borrowed?.make([...SYSTEM_POINTS, ...spec.mountPoints]);
       borrowed?.ready();
-      return await this.#init.execute(namespaceProgram(spec, { ...this.#places, stubs }, { ...programIo(io), filter: spec.confined ? this.#filter(spec) : undefined }), spec, io, scope);
+      return await use(spec, { ...this.#places, stubs });
     } finally {
       borrowed?.restore();
       if (spec.rootfs.kind === 'overlay') removeMountPoints(toRaw(spec.rootfs.upper), spec.mountPoints);

@@ -21,7 +21,7 @@ const X32 = { from: 0x40000000, verdict: { kind: 'errno', errno: ENOSYS } } as c
 const NAMESPACE_FLAGS = 0x7e020000;
 
 /** Calls that who lacks SYS_ADMIN may make with some arguments, or not at all but with another errno than others. */
-const VERDICTS: Readonly<Record<string, Verdict>> = {
+export const VERDICTS: Readonly<Record<string, Verdict>> = {
   // Address families; what is missing are DECnet, RDS's neighbours that nobody uses, the kernel's crypto (38) and vsock (40).
   socket: judged(0, { kind: 'in', ranges: [[0, 11], [13, 18], [21, 22], [24, 24], [26, 33], [35, 36], [39, 39], [41, 45]] }),
   // PER_LINUX, PER_LINUX32, UNAME26, both, and asking.
