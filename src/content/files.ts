@@ -1,9 +1,34 @@
 import { randomBytes } from 'node:crypto';
-import { linkSync, mkdirSync, readFileSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, linkSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { isAlive, ownIdentity } from '../linux/process';
 import { formatOwner, parseOwner } from './owner';
+
+/** Milliseconds until a file that is being written is looked at again. */
+const WAIT = 10;
+const CHUNK = 1 << 20;
+
+/** The bytes of a file from its beginning while somebody writes it, and to its end once `isWhole`. Once it is open, it may be renamed. */
+export async function* followFile(file: string, isWhole: () => boolean, signal: AbortSignal): AsyncGenerator<Buffer, void> {
+  const fd = openSync(file, 'r');
+  try {
+    for (let position = 0; ; ) {
+      signal.throwIfAborted();
+      const wasWhole = isWhole();
+      const there = fstatSync(fd).size - position;
+      if (there > 0) {
+        const chunk = Buffer.allocUnsafe(Math.min(CHUNK, there));
+        position += readSync(fd, chunk);
+        yield chunk;
+      } else if (wasWhole) return;
+      else await sleep(WAIT);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
 
 /** A fresh name in the store's `tmp`; it says whose it is, so that what a dead process left can be collected. */
 export function tempName(root: string, what: string): string {

@@ -1,3 +1,4 @@
+import { followFile } from '../content/files';
 import { asFormat, layerRecords, tarBlob } from '../images/assemble';
 import { openLayerBlob, openLayerTar, storedBlob } from '../images/layer-blobs';
 import { Lease } from '../images/lease';
@@ -33,9 +34,13 @@ export interface OutgoingImage {
 export interface LayerPolicy {
   readonly otherwise: 'none' | 'gzip';
   readonly compression?: CompressionSpec | undefined;
+  /** Told of each larger layer that is being compressed; `open` reads its bytes while they come, until the signal ends it. */
+  readonly begun?: ((diffId: DiffID, open: (signal: AbortSignal) => AsyncIterable<Uint8Array>) => void) | undefined;
 }
 
 const PARALLEL_LAYERS = 2;
+/** Bytes of a tar that takes longer to be compressed than a registry to answer. */
+const WORTH_FOLLOWING = 8 * 1024 * 1024;
 
 /**
  * Prepares images to leave: layers that have no fitting blob are compressed into the store, and remembered, so that the next
@@ -94,8 +99,13 @@ async function compress(record: LayerRecord, policy: LayerPolicy, services: Expo
   const level = policy.compression?.level;
   const tar = counted(openLayerTar(record, services), scope.signal, (bytes) => report('preparing', bytes));
   const lease = new Lease(services.root);
+  let isWhole = false;
+  const begun = (file: string): void => {
+    if (record.size >= WORTH_FOLLOWING) policy.begun?.(record.diffId, (signal) => followFile(file, () => isWhole, signal));
+  };
   try {
-    const { digest, size } = await services.content.ingest(compressTar(tar, { type, level }), undefined, (made) => lease.hold({ blobs: [made] }));
+    const { digest, size } = await services.content.ingest(compressTar(tar, { type, level }), undefined, (made) => lease.hold({ blobs: [made] }), begun);
+    isWhole = true;
     const blob: Descriptor = { mediaType: type === 'gzip' ? MediaType.ociLayerGzip : MediaType.ociLayerZstd, digest, size };
     services.layers.addBlob(record.chainId, blob);
     report('waiting', record.size);

@@ -1,13 +1,13 @@
-import { Readable } from 'node:stream';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 import { digestOf, isDigest, type Digest } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
 import { MediaType, isIndexType, isManifestType } from '../oci/media-types';
 import { DEFAULT_REGISTRY, familiarName, familiarRepository, type Reference } from '../oci/reference';
-import type { BlobBody, BlobSource, RawManifest, Registry, Repository, SearchAnswer, SearchHit, Sent } from './registry';
+import type { BlobBody, BlobSource, EarlyUpload, RawManifest, Registry, Repository, SearchAnswer, SearchHit, Sent } from './registry';
 import { placesOf, type RegistrySettings } from './settings';
-import { PassingStatus, RegistrySession, failure, isPassing, lostConnection, type SessionOptions } from './session';
-import { dismiss, isTransient, networkError, type HttpResponse } from './transport';
+import { RegistrySession, failure, type SessionOptions } from './session';
+import { dismiss, networkError, type HttpResponse } from './transport';
+import { Uploads, pushScope } from './upload';
 
 /** How a client behaves; everything has a default. */
 export interface RegistryOptions extends SessionOptions {
@@ -18,18 +18,18 @@ export interface RegistryOptions extends SessionOptions {
 /** A manifest is refused beyond this: distribution-spec, "Pushing Manifests", has registries take at least 4 MiB. */
 const MAX_MANIFEST = 4 << 20;
 const MAX_LISTING = 32 << 20;
-/** Blobs up to this size are sent in a single request. */
-const MONOLITHIC = 1 << 20;
 const MANIFEST_TYPES = [MediaType.ociIndex, MediaType.ociManifest, MediaType.dockerIndex, MediaType.dockerManifest].join(', ');
 
 /** Speaks to any number of registries: distribution-spec 1.1. */
 export class RegistryClient implements Registry {
   readonly #session: RegistrySession;
+  readonly #uploads: Uploads;
   /** Mirrors that could not be reached. */
   readonly #down = new Set<string>();
 
-  constructor(private readonly options: RegistryOptions = {}) {
+  constructor(options: RegistryOptions = {}) {
     this.#session = new RegistrySession(options);
+    this.#uploads = new Uploads(this.#session, options.chunkSize);
   }
 
   resolve(ref: Reference, signal: AbortSignal): Promise<Descriptor | undefined> {
@@ -106,30 +106,12 @@ export class RegistryClient implements Registry {
     return fetch(origin(repository, this.#session.settings));
   }
 
-  async pushBlob(named: Repository, blob: BlobSource, signal: AbortSignal, sent: (bytes: number) => void = () => undefined): Promise<Sent> {
-    const repository = origin(named, this.#session.settings);
-    const { digest, size } = blob.descriptor;
-    const scopes = pushScope(repository);
-    const uploads = `${repository.repository}/blobs/uploads/`;
-    const head = await this.#session.call(repository, { method: 'HEAD', target: `${repository.repository}/blobs/${digest}`, scopes }, signal);
-    await dismiss(head);
-    if (head.status === 200) return 'exists';
-    if (head.status !== 404) throw await failure(head, `asking for ${digest}`);
-    let start: HttpResponse | undefined;
-    if (blob.from !== undefined && blob.from !== repository.repository) {
-      const target = `${uploads}?mount=${encodeURIComponent(digest)}&from=${encodeURIComponent(blob.from)}`;
-      start = await this.#session.call(repository, { method: 'POST', target, scopes: [...scopes, `repository:${blob.from}:pull`] }, signal);
-      await dismiss(start);
-      if (start.status === 201) return 'mounted';
-    }
-    if (start?.status !== 202) {
-      start = await this.#session.call(repository, { method: 'POST', target: uploads, scopes }, signal);
-      if (start.status !== 202) throw await failure(start, `starting an upload to ${familiarRepository(repository)}`);
-      await dismiss(start);
-    }
-    await this.#upload(repository, blob, location(start), signal, sent);
-    sent(size);
-    return 'uploaded';
+  pushBlob(named: Repository, blob: BlobSource, signal: AbortSignal, sent: (bytes: number) => void = () => undefined): Promise<Sent> {
+    return this.#uploads.push(origin(named, this.#session.settings), blob, signal, sent);
+  }
+
+  async beginBlob(named: Repository, open: (signal: AbortSignal) => AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<EarlyUpload> {
+    return this.#uploads.begin(origin(named, this.#session.settings), open, signal);
   }
 
   async pushManifest(named: Reference, manifest: RawManifest, signal: AbortSignal): Promise<Digest> {
@@ -194,50 +176,6 @@ export class RegistryClient implements Registry {
     return found;
   }
 
-  /** A small blob in one PUT; others by PATCHes from where the registry says that it is, and a closing PUT. */
-  async #upload(repository: Repository, blob: BlobSource, address: URL, signal: AbortSignal, sent: (bytes: number) => void): Promise<void> {
-    const { digest, size } = blob.descriptor;
-    const scopes = pushScope(repository);
-    const type = { 'content-type': 'application/octet-stream' };
-    let target = address;
-    let body: Buffer | undefined;
-    if (size <= MONOLITHIC) {
-      body = await collect(blob.open(0));
-    } else {
-      let offset = 0;
-      for (let failures = 0; offset < size; ) {
-        const length = Math.min(this.options.chunkSize ?? size, size - offset);
-        const from = offset;
-        try {
-          const stream = Readable.from(counted(slice(blob.open(from), length), (done) => sent(from + done)), { objectMode: false });
-          const headers = { ...type, 'content-length': String(length), 'content-range': `${from}-${from + length - 1}` };
-          const response = await this.#session.call(repository, { method: 'PATCH', target, headers, body: stream, scopes, repeatable: false }, signal);
-          if (isPassing(response.status)) {
-            await dismiss(response);
-            throw new PassingStatus(response);
-          }
-          if (response.status !== 202 && response.status !== 204) throw await failure(response, `uploading ${digest}`);
-          await dismiss(response);
-          target = location(response, target);
-          offset = from + length;
-        } catch (error) {
-          if (!isTransient(error) && !(error instanceof PassingStatus)) throw error;
-          if (++failures >= this.#session.attempts()) throw lostConnection(error, target);
-          await this.#session.pause(failures, error instanceof PassingStatus ? error.response : undefined, signal);
-          const status = await this.#session.call(repository, { method: 'GET', target, scopes }, signal);
-          await dismiss(status);
-          if (status.status !== 204) throw await failure(status, `resuming the upload of ${digest}`);
-          target = location(status, target);
-          offset = rangeEnd(status.headers.range);
-        }
-      }
-    }
-    const closing = new URL(target);
-    closing.searchParams.set('digest', digest);
-    const response = await this.#session.call(repository, { method: 'PUT', target: closing, headers: { ...type, 'content-length': String(body?.length ?? 0) }, body, scopes }, signal);
-    if (response.status !== 201 && response.status !== 204) throw await failure(response, `uploading ${digest}`);
-    await dismiss(response);
-  }
 }
 
 /** One result of the search API; anything else is none. */
@@ -260,10 +198,6 @@ function manifestPath(ref: Reference): string {
 
 function pullScope(repository: Repository): string[] {
   return [`repository:${repository.repository}:pull`];
-}
-
-function pushScope(repository: Repository): string[] {
-  return [`repository:${repository.repository}:pull,push`];
 }
 
 function mediaTypeOf(response: HttpResponse): string {
@@ -307,22 +241,10 @@ function wrongDigest(ref: Reference, found: Digest, expected = ref.digest): Mbui
   return new MbuildError('DIGEST_MISMATCH', `${ref.registry} answered for ${familiarName(ref)} with ${found} instead of ${expected}`, { hint: 'the registry is broken or tampered with; nothing was stored' });
 }
 
-function location(response: HttpResponse, base = response.url): URL {
-  const header = response.headers.location;
-  if (header === undefined || !URL.canParse(header, base.href)) throw new MbuildError('REGISTRY_FAILED', `${response.url.host} did not say where the upload goes on`);
-  return new URL(header, base);
-}
-
 function rangeStart(header: string | undefined): number {
   const start = /^bytes (\d+)-/.exec(header ?? '')?.[1];
   if (start === undefined) throw new MbuildError('REGISTRY_FAILED', 'the registry answered with a part of a blob without saying which');
   return Number(start);
-}
-
-/** Bytes that an upload has: `Range: 0-99` says 100, and registries write `0-0` for none. Distribution-spec, "Pushing a blob in chunks". */
-function rangeEnd(header: string | undefined): number {
-  const end = Number(/^(?:bytes=)?0-(\d+)$/.exec(header ?? '')?.[1] ?? 0);
-  return end === 0 ? 0 : end + 1;
 }
 
 async function* bodyOf(response: HttpResponse, signal: AbortSignal): AsyncGenerator<Buffer> {
@@ -333,30 +255,4 @@ async function* bodyOf(response: HttpResponse, signal: AbortSignal): AsyncGenera
   } finally {
     response.body.destroy();
   }
-}
-
-async function* slice(source: AsyncIterable<Uint8Array>, length: number): AsyncGenerator<Uint8Array> {
-  let left = length;
-  for await (const chunk of source) {
-    if (chunk.length >= left) {
-      yield chunk.subarray(0, left);
-      return;
-    }
-    left -= chunk.length;
-    yield chunk;
-  }
-}
-
-async function* counted(source: AsyncIterable<Uint8Array>, count: (bytes: number) => void): AsyncGenerator<Uint8Array> {
-  let bytes = 0;
-  for await (const chunk of source) {
-    yield chunk;
-    count(bytes += chunk.length);
-  }
-}
-
-async function collect(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of source) chunks.push(chunk);
-  return Buffer.concat(chunks);
 }

@@ -28,6 +28,10 @@ export class OfflineRegistry implements Registry {
     return refuse(`the image ${familiarRepository(repository)}`, 'pushed');
   }
 
+  beginBlob(repository: Repository): Promise<never> {
+    return this.pushBlob(repository);
+  }
+
   pushManifest(ref: Reference): Promise<never> {
     return refuse(`the image ${familiarName(ref)}`, 'pushed');
   }

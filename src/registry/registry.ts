@@ -36,6 +36,16 @@ export interface BlobSource {
   open(start: number): AsyncIterable<Uint8Array>;
   /** A repository of the same registry that may have it: mounted from there rather than sent. */
   readonly from?: string | undefined;
+  /** The same bytes on their way already. */
+  readonly early?: EarlyUpload | undefined;
+}
+
+/** A blob that is sent before its digest is known. */
+export interface EarlyUpload {
+  /** Waits until all is there and names it. Rejects when it must be sent in the usual way after all. */
+  finish(digest: Digest, sent?: (bytes: number) => void): Promise<void>;
+  /** Sends no more; nothing is left to do with it. */
+  abort(): void;
 }
 
 /** How a blob came to be in the registry. */
@@ -58,6 +68,8 @@ export interface ImageSource {
 export interface ImageTarget {
   /** Sends a blob unless it is there; `sent` is called with the bytes that were accepted so far. */
   pushBlob(repository: Repository, blob: BlobSource, signal: AbortSignal, sent?: (bytes: number) => void): Promise<Sent>;
+  /** Begins to send bytes that are only being made; `pushBlob` then gets it with the blob that they turned out to be. `open` is given the signal that ends it. */
+  beginBlob(repository: Repository, open: (signal: AbortSignal) => AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<EarlyUpload>;
   /** Stores a manifest under the reference's tag, or under its digest when it has no tag. Its blobs must be there. */
   pushManifest(ref: Reference, manifest: RawManifest, signal: AbortSignal): Promise<Digest>;
 }

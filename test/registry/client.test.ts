@@ -327,7 +327,55 @@ describe('an upload', () => {
     expect(taken.ranges).toEqual(['0-999999', '1000000-1999999', '2000000-2999999']);
     expect(server.seen.at(-1)).toMatchObject({ method: 'PUT', url: expect.stringContaining(`digest=${encodeURIComponent(descriptor.digest)}`) });
   });
+
+  it('that began before its digest was known is only closed', async () => {
+    const taken = takeUploads(0);
+    const pushing = client();
+    const early = await pushing.beginBlob(ref(), () => source.open(0), signal);
+    const sent: number[] = [];
+    await expect(pushing.pushBlob(ref(), { ...source, early }, signal, (count) => sent.push(count))).resolves.toBe('uploaded');
+    expect(taken.received().equals(bytes)).toBe(true);
+    expect(taken.ranges).toEqual([undefined]);
+    expect(sent.at(-1)).toBe(bytes.length);
+  });
+
+  it('that began early and broke is sent in the usual way', async () => {
+    const taken = takeUploads(1_000_000);
+    const pushing = client();
+    const early = await pushing.beginBlob(ref(), () => source.open(0), signal);
+    await expect(early.finish(descriptor.digest)).rejects.toThrow();
+    await expect(pushing.pushBlob(ref(), { ...source, early }, signal)).resolves.toBe('uploaded');
+    expect(taken.ranges.at(-1)).toMatch(/-2999999$/);
+  });
+
+  it('that began early ends when the registry turns out to have the blob', async () => {
+    takeUploads(0);
+    const takes = server.fault;
+    server.fault = (request, response, seen) => {
+      if (request.method !== 'HEAD') return takes?.(request, response, seen) ?? false;
+      response.writeHead(200).end();
+      return true;
+    };
+    const pushing = client();
+    const { promise: begun, resolve: begin } = promiseWith();
+    const { promise: ended, resolve: end } = promiseWith();
+    const early = await pushing.beginBlob(ref(), async function* open(stop) {
+      yield bytes.subarray(0, 10);
+      stop.addEventListener('abort', end);
+      begin();
+      await ended;
+    }, signal);
+    await begun;
+    await expect(pushing.pushBlob(ref(), { ...source, early }, signal)).resolves.toBe('exists');
+    await ended;
+  });
 });
+
+function promiseWith(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve = (): void => undefined;
+  const promise = new Promise<void>((done) => (resolve = done));
+  return { promise, resolve };
+}
 
 describe('a stored blob', () => {
   it('that lost its end with the machine\'s power is fetched again', async () => {
