@@ -1,4 +1,4 @@
-import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, statSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { namesIn, readJson, replaceFile, tempName } from '../content/files';
@@ -6,6 +6,8 @@ import { MbuildError } from '../diagnostics/error';
 import { tarTree } from '../layer/diff';
 import { tryLock } from '../linux/flock';
 import { toRaw } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
+import { treeSize } from '../linux/tree-size';
 import { hashValue } from './key';
 
 /** A directory that outlives builds: `RUN --mount=type=cache`. */
@@ -60,7 +62,7 @@ export function listMounts(root: string): KeptMount[] {
     const used = statSync(path.join(place, 'about.json'), { throwIfNoEntry: false })?.mtime ?? statSync(dir).mtime;
     return [{
       id, copy: Number(/-(\d+)$/.exec(name)?.[1] ?? 0), seeded: seed !== undefined, created: about?.created ?? used.toISOString(), used: used.toISOString(),
-      ...usage(dir), inUse: !withLock(place, () => undefined), folder: place,
+      ...treeSize(dir), inUse: !withLock(place, () => undefined), folder: place,
     }];
   }).sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : a.copy - b.copy));
 }
@@ -87,13 +89,13 @@ export async function importMount(root: string, id: string, tar: Readable): Prom
     writer.finish();
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const done = withLock(folder, () => {
-      rmSync(path.join(folder, 'fs'), { recursive: true, force: true });
+      removeTree(path.join(folder, 'fs'));
       renameSync(temp, path.join(folder, 'fs'));
     });
     if (!done) throw inUse(id);
     noteMountUse(root, folder, id);
   } finally {
-    rmSync(temp, { recursive: true, force: true });
+    removeTree(temp);
   }
 }
 
@@ -101,7 +103,7 @@ export async function importMount(root: string, id: string, tar: Readable): Prom
 export function removeMount(mount: Pick<KeptMount, 'id' | 'folder'>): void {
   // The lock's file stays: a step that waits for it would else hold the lock of a file that nobody sees any more.
   const done = withLock(mount.folder, () => {
-    for (const name of readdirSync(mount.folder)) if (name !== 'lock') rmSync(path.join(mount.folder, name), { recursive: true, force: true });
+    for (const name of readdirSync(mount.folder)) if (name !== 'lock') removeTree(path.join(mount.folder, name));
   });
   if (!done) throw inUse(mount.id);
 }
@@ -120,22 +122,6 @@ function withLock(folder: string, work: () => void): boolean {
   } finally {
     closeSync(fd);
   }
-}
-
-function usage(dir: string): { readonly bytes: number; readonly files: number } {
-  let [bytes, files] = [0, 0];
-  for (const entry of readdirSync(dir, { withFileTypes: true })) {
-    const place = path.join(dir, entry.name);
-    if (entry.isDirectory()) {
-      const below = usage(place);
-      bytes += below.bytes;
-      files += below.files;
-    } else {
-      bytes += lstatSync(place, { throwIfNoEntry: false })?.size ?? 0;
-      files++;
-    }
-  }
-  return { bytes, files };
 }
 
 function noMount(id: string): MbuildError {

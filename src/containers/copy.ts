@@ -1,10 +1,11 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { tempName } from '../content/files';
 import { extractArchive } from '../context/extract';
 import { MbuildError } from '../diagnostics/error';
 import { toRaw, toText, type RawPath } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import { writeTo } from '../output/destination';
 import { treeTar } from '../output/tar';
 import { EMPTY_VIEW, LayeredView } from '../snapshot/merged-view';
@@ -56,7 +57,7 @@ export async function copyFromContainer(
       writer.finish();
       await writeTo({ stream: to.stream }, treeTar(new LayeredView([toRaw(folder)])), signal);
     } finally {
-      rmSync(folder, { recursive: true, force: true });
+      removeTree(folder);
     }
   });
 }

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { createFile, namesIn, readJson, removeFile, replaceFile, storing, tempName } from '../content/files';
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import { isAlive, ownIdentity, type ProcessIdentity } from '../linux/process';
+import { removeTree } from '../linux/remove-tree';
 import type { ActiveSnapshot, LayerId } from '../snapshot/snapshotter';
 import type { Container, ContainerId, ContainerRecord, ContainerState } from './container';
 import { isContainerName, randomName } from './names';
@@ -113,7 +114,7 @@ export class ContainerStore {
       if (existsSync(this.folder(id))) renameSync(this.folder(id), aside);
     });
     if (readJson<NameRecord>(this.#nameFile(name))?.id === id) this.releaseName(name);
-    rmSync(aside, { recursive: true, force: true });
+    removeTree(aside);
   }
 
   folder(id: ContainerId): string {

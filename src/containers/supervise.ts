@@ -3,6 +3,7 @@ import path from 'node:path';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { Lease } from '../images/lease';
 import { bootId, ownIdentity, startTimeOf } from '../linux/process';
+import { removeTree } from '../linux/remove-tree';
 import { findCgroup, makeCgroup, refusalText } from '../sandbox/cgroup';
 import type { ExitStatus, PreparedProcess, ProcessIo, TerminalSize } from '../sandbox/sandbox';
 import type { ContainerId, ContainerRecord } from './container';
@@ -79,7 +80,7 @@ export function withoutBuildHint(error: unknown): unknown {
 function begin(record: ContainerRecord, store: ContainerStore): LogWriter {
   if (store.state(record.id)?.status === 'running') throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is running already`);
   const work = path.join(path.dirname(store.writableLayer(record).dir), 'work');
-  rmSync(work, { recursive: true, force: true });
+  removeTree(work);
   mkdirSync(work, { mode: 0o700 });
   rmSync(substituteFile(record.id, store), { force: true });
   return new LogWriter(store.logFile(record.id));

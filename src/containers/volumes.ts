@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { toRaw } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import { EMPTY_VIEW } from '../snapshot/merged-view';
 import { TreeWriter } from '../snapshot/tree-writer';
 import type { MergedView } from '../snapshot/view';
@@ -70,7 +71,7 @@ function fillVolume(folder: string, target: string, view: MergedView): void {
 /** Deletes the volumes that were made for a container alone. */
 export function removeAnonymousVolumes(record: ContainerRecord, root: string): void {
   for (const { volume, anonymous } of record.volumes) {
-    if (anonymous === true && volume !== undefined) rmSync(path.join(volumesFolder(root), volume), { recursive: true, force: true });
+    if (anonymous === true && volume !== undefined) removeTree(path.join(volumesFolder(root), volume));
   }
 }
 

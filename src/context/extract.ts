@@ -1,9 +1,11 @@
 import { closeSync, constants, createReadStream, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import zlib from 'node:zlib';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
-import { decompressStream, detectCompression } from '../layer/decompress';
+import { decompressed, detectCompression } from '../layer/decompress';
+import { LAYER_LIMITS, checkLimits } from '../layer/layer';
 import { BLOCK, type TarEntry } from '../layer/tar/entry';
+import { explained } from '../layer/tar/explain';
 import { TarReader, type TarSink } from '../layer/tar/read';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { cleanPath, partsOf, splitPath } from '../snapshot/resolve';
@@ -19,6 +21,7 @@ export interface ExtractOptions {
 interface OpenFile {
   readonly fd: number;
   readonly hostPath: RawPath;
+  readonly entry: TarEntry;
   readonly attributes: Attributes;
   position: number;
 }
@@ -30,13 +33,13 @@ const SAMPLE = 64 * 1024;
  * Unpacks a tar archive (plain, gzip, bzip2, xz or zstd, by content) into a directory of a tree, as ADD does: directories
  * merge, anything else replaces what is there, a directory included. The destination is the archive's root: no `..`, absolute name or
  * symlink leads out of it. Of extended attributes capabilities are kept.
- * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE (an entry that leaves the destination), UNSUPPORTED (a missing program).
+ * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE (an entry that leaves the destination), LIMIT_EXCEEDED, NO_SPACE, UNSUPPORTED (a missing program).
  */
 export async function extractArchive(source: Readable, writer: TreeWriter, destination: TreeDirectory, options: ExtractOptions = {}): Promise<void> {
   const extraction = new Extraction(writer, destination, options);
   const reader = new TarReader(extraction);
   try {
-    for await (const chunk of await decompressed(source)) reader.push(chunk);
+    for await (const chunk of decompressed(source)) reader.push(chunk);
     reader.finish();
     extraction.finish();
   } finally {
@@ -92,7 +95,7 @@ async function firstBytes(hostPath: RawPath): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   try {
-    for await (const chunk of await decompressed(createReadStream('', { fd: openForReading(hostPath) }))) {
+    for await (const chunk of decompressed(createReadStream('', { fd: openForReading(hostPath) }))) {
       chunks.push(chunk);
       length += chunk.length;
       if (length >= BLOCK) break;
@@ -103,36 +106,22 @@ async function firstBytes(hostPath: RawPath): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** The bytes of an archive, whatever its compression. */
-async function decompressed(source: Readable): Promise<AsyncIterable<Buffer>> {
-  const chunks = source[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  let head = Buffer.alloc(0);
-  // As many bytes as tell compressions apart.
-  while (head.length < 6) {
-    const { value, done } = await chunks.next();
-    if (done === true) break;
-    head = Buffer.concat([head, value]);
-  }
-  return decompressStream(Readable.from(joined(head, chunks), { objectMode: false }), detectCompression(head));
-}
-
-async function* joined(head: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
-  try {
-    if (head.length > 0) yield head;
-    for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
-  } finally {
-    await rest.return?.();
-  }
-}
-
 /** Writes an archive's entries through a tree writer. */
 class Extraction implements TarSink {
   readonly #mtimes: (readonly [TreeDirectory, number])[] = [];
   #file: OpenFile | undefined;
+  #entries = 0;
+  #holes = 0;
 
   constructor(private readonly writer: TreeWriter, private readonly destination: TreeDirectory, private readonly options: ExtractOptions) {}
 
   entry(entry: TarEntry): void {
+    this.#entries++;
+    if (this.#entries > LAYER_LIMITS.maxEntries) throw new MbuildError('LIMIT_EXCEEDED', `the archive has more than ${LAYER_LIMITS.maxEntries} entries`);
+    explained(entry, () => this.#make(entry));
+  }
+
+  #make(entry: TarEntry): void {
     if (entry.path.split('/').includes('..')) throw unsafe(entry.path);
     const path = cleanPath(entry.path);
     const { dir, name } = splitPath(path);
@@ -149,7 +138,7 @@ class Extraction implements TarSink {
       case 'file': {
         const hostPath = this.writer.place(parent, name);
         const fd = openSync(fsPath(hostPath), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
-        this.#file = { fd, hostPath, attributes, position: 0 };
+        this.#file = { fd, hostPath, entry, attributes, position: 0 };
         break;
       }
       case 'symlink': this.writer.symlink(parent, name, entry.linkPath, attributes); break;
@@ -164,23 +153,29 @@ class Extraction implements TarSink {
   data(bytes: Buffer): void {
     const file = this.#file;
     if (file === undefined) return;
-    for (let at = 0; at < bytes.length;) {
-      const written = writeSync(file.fd, bytes, at, bytes.length - at, file.position);
-      at += written;
-      file.position += written;
-    }
+    explained(file.entry, () => {
+      for (let at = 0; at < bytes.length;) {
+        const written = writeSync(file.fd, bytes, at, bytes.length - at, file.position);
+        at += written;
+        file.position += written;
+      }
+    });
   }
 
   hole(length: number): void {
+    this.#holes += length;
+    checkLimits('archive', this.#holes, this.#holes, LAYER_LIMITS);
     if (this.#file !== undefined) this.#file.position += length;
   }
 
   end(): void {
     const file = this.#file;
     if (file === undefined) return;
-    ftruncateSync(file.fd, file.position);
-    this.close();
-    this.writer.complete(file.hostPath, file.attributes);
+    explained(file.entry, () => {
+      ftruncateSync(file.fd, file.position);
+      this.close();
+      this.writer.complete(file.hostPath, file.attributes);
+    });
   }
 
   /** Directories get their times last: writing into them would change these. */

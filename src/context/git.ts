@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { tempName } from '../content/files';
 import { MbuildError } from '../diagnostics/error';
 import { lock } from '../linux/flock';
 import { toRaw, toText } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import { offlineError } from '../registry/offline';
 import { runCommand } from '../sandbox/command';
 import { isCommit, type GitAddress } from './git-url';
@@ -72,7 +73,7 @@ export async function resolveGit(address: GitAddress, services: GitServices, sig
 export async function checkoutGit(resolved: ResolvedGit, keepGitDir: boolean, services: GitServices, signal: AbortSignal): Promise<GitCheckout> {
   const { address } = resolved;
   const folder = tempName(services.root, 'git');
-  const close = (): void => rmSync(folder, { recursive: true, force: true });
+  const close = (): void => removeTree(folder);
   try {
     const work = path.join(folder, 'work');
     await withRepository(resolved, services, signal, async (repository) => {
@@ -121,7 +122,7 @@ async function withRepository(resolved: ResolvedGit, services: GitServices, sign
   try {
     await lock(fd, 'exclusive', signal);
     if (!existsSync(path.join(repository, 'HEAD'))) {
-      rmSync(repository, { recursive: true, force: true });
+      removeTree(repository);
       const call: GitCall = { cwd: repos, signal };
       await git(['init', '--quiet', '--bare', '--template=', `--object-format=${commit.length === 64 ? 'sha256' : 'sha1'}`, '--', repository], call, services);
     }
@@ -191,7 +192,7 @@ async function updateSubmodules(address: GitAddress, work: string, services: Git
 
 /** Git's directories, and the files by which submodules find theirs. What a commit holds never has that name. */
 function removeGitDirs(directory: string): void {
-  rmSync(Buffer.from(`${directory}/.git`, 'latin1'), { recursive: true, force: true });
+  removeTree(Buffer.from(`${directory}/.git`, 'latin1'));
   for (const entry of readdirSync(Buffer.from(directory, 'latin1'), { withFileTypes: true, encoding: 'latin1' })) {
     if (entry.isDirectory()) removeGitDirs(`${directory}/${entry.name}`);
   }

@@ -1,4 +1,4 @@
-import { existsSync, createReadStream, lstatSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, createReadStream, lstatSync, mkdtempSync, readFileSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
@@ -6,6 +6,7 @@ import { MbuildError, errnoOf } from '../diagnostics/error';
 import { decodeText } from '../diagnostics/text';
 import type { SourceFile } from '../diagnostics/range';
 import { fsPath, toRaw, toText } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import type { Download } from './download';
 import type { GitCheckout } from './git';
 import { LocalContext, loadIgnoreFile } from './local';
@@ -122,7 +123,7 @@ async function httpDirectory(url: string, fetcher: ContextFetcher): Promise<Cont
 
 async function temporaryDirectory(fill: (directory: string) => Promise<void>): Promise<ContextDirectory> {
   const directory = mkdtempSync(path.join(tmpdir(), 'mbuild-context-'));
-  const close = (): void => rmSync(directory, { recursive: true, force: true });
+  const close = (): void => removeTree(directory);
   try {
     await fill(directory);
     return { path: directory, isForeign: true, close };

@@ -107,6 +107,8 @@ export function asForeseen(error: unknown): unknown {
       return new MbuildError('IO_FAILED', message, { cause: error, hint: "allow more open files ('ulimit -n'), or build with fewer --jobs" });
     case 'EIO':
       return new MbuildError('IO_FAILED', message, { cause: error, hint: 'the disk fails: look at what the kernel says of it (dmesg)' });
+    case 'ENAMETOOLONG':
+      return new MbuildError('UNSUPPORTED', message.length > 200 ? `${message.slice(0, 200)}…` : message, { hint: 'paths may have 4,095 bytes in all, the place of the store included, and names 255' });
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':

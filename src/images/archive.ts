@@ -1,5 +1,5 @@
-import { Readable } from 'node:stream';
-import { decompressStream, detectCompression } from '../layer/decompress';
+import { decompressed } from '../layer/decompress';
+import { LAYER_LIMITS, checkLimits } from '../layer/layer';
 import { TarReader } from '../layer/tar/read';
 import type { TarEntry } from '../layer/tar/entry';
 
@@ -10,14 +10,14 @@ export interface ArchiveMember {
 }
 
 /** What is read from a tar, in order. */
-type Piece = { readonly entry: TarEntry } | { readonly data: Uint8Array } | 'end';
+type Piece = { readonly entry: TarEntry } | { readonly data: Uint8Array } | { readonly hole: number } | 'end';
 
 /**
  * The members of a tar, compressed or not (gzip, zstd, bzip2, xz by their first bytes), as they come.
- * @throws MbuildError ARCHIVE_INVALID for what is no tar or ends too early.
+ * @throws MbuildError ARCHIVE_INVALID for what is no tar or ends too early, LIMIT_EXCEEDED.
  */
 export async function* readArchive(source: AsyncIterable<Uint8Array>): AsyncGenerator<ArchiveMember> {
-  const pieces = readPieces(await decompressed(source));
+  const pieces = readPieces(decompressed(source));
   for (let next = await pieces.next(); next.done !== true; next = await pieces.next()) {
     if (next.value === 'end' || !('entry' in next.value)) continue; // the rest of a body that nobody read
     yield { entry: next.value.entry, body: bodyOf(pieces) };
@@ -27,16 +27,20 @@ export async function* readArchive(source: AsyncIterable<Uint8Array>): AsyncGene
 async function* bodyOf(pieces: AsyncGenerator<Piece>): AsyncGenerator<Uint8Array> {
   for (let next = await pieces.next(); next.done !== true && next.value !== 'end'; next = await pieces.next()) {
     if ('data' in next.value) yield next.value.data;
+    if ('hole' in next.value) for (let left = next.value.hole; left > 0; left -= ZEROS.length) yield ZEROS.subarray(0, Math.min(left, ZEROS.length));
   }
 }
 
 async function* readPieces(source: AsyncIterable<Uint8Array>): AsyncGenerator<Piece> {
   const pieces: Piece[] = [];
+  let holes = 0;
   const reader = new TarReader({
     entry: (entry) => pieces.push({ entry }),
     data: (data) => pieces.push({ data }),
     hole: (length) => {
-      for (let left = length; left > 0; left -= ZEROS.length) pieces.push({ data: ZEROS.subarray(0, Math.min(left, ZEROS.length)) });
+      holes += length;
+      checkLimits('archive', holes, holes, LAYER_LIMITS);
+      pieces.push({ hole: length });
     },
     end: () => pieces.push('end'),
   }, { endRequired: true });
@@ -49,23 +53,3 @@ async function* readPieces(source: AsyncIterable<Uint8Array>): AsyncGenerator<Pi
 }
 
 const ZEROS = Buffer.alloc(64 << 10);
-
-/** The same bytes, without the compression that they begin with. */
-export async function decompressed(source: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
-  const iterator = source[Symbol.asyncIterator]();
-  let head = Buffer.alloc(0);
-  let done = false;
-  while (head.length < 8 && !done) {
-    const next = await iterator.next();
-    done = next.done === true;
-    if (next.done !== true) head = Buffer.concat([head, next.value]);
-  }
-  const whole = resumed(head, done ? undefined : iterator);
-  const compression = detectCompression(head);
-  return compression === 'none' ? whole : decompressStream(Readable.from(whole, { objectMode: false }), compression);
-}
-
-async function* resumed(head: Buffer, rest: AsyncIterator<Uint8Array> | undefined): AsyncGenerator<Uint8Array> {
-  if (head.length > 0) yield head;
-  for (let next = await rest?.next(); next !== undefined && next.done !== true; next = await rest?.next()) yield next.value;
-}

@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { decompressed } from '../layer/decompress';
 import type { ContainerConfig, ImageConfig } from '../oci/image';
 import { hostPlatform, type Platform } from '../oci/platform';
 import type { BuildScope } from '../progress/events';
-import { decompressed } from './archive';
 import { assembleImage } from './assemble';
 import type { Image } from './image-store';
 import { Lease } from './lease';
@@ -35,7 +35,7 @@ export interface ImportRequest {
 export async function importImage(request: ImportRequest, services: ImageServices, scope: BuildScope): Promise<Image> {
   const lease = new Lease(services.root);
   try {
-    const { diffId } = await unpackTar(stoppable(await decompressed(bytesOf(request)), scope.signal), services, lease);
+    const { diffId } = await unpackTar(stoppable(decompressed(bytesOf(request)), scope.signal), services, lease);
     const created = request.created ?? new Date().toISOString();
     const config: ImageConfig = {
       ...(request.platform ?? hostPlatform()),

@@ -1,10 +1,11 @@
-import { closeSync, existsSync, fstatSync, lstatSync, openSync, readFileSync, readdirSync, rmSync, statSync, unlinkSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, lstatSync, openSync, readFileSync, readdirSync, statSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { isAbandoned, namesIn, removeFile } from '../content/files';
 import { parseOwner } from '../content/owner';
 import { errnoOf } from '../diagnostics/error';
 import { tryLock } from '../linux/flock';
 import { isAlive, startTimeOf } from '../linux/process';
+import { removeTree } from '../linux/remove-tree';
 import { isDeadLease, leaseFiles } from './lease';
 
 /** Folders of the store with files whose names end in the process that writes them. */
@@ -28,7 +29,7 @@ export function findLeftovers(root: string): string[] {
 export function removeLeftovers(root: string): void {
   for (const file of findLeftovers(root)) {
     if (path.dirname(file) === path.join(root, 'locks')) withFreeLock(file, () => unlinkSync(file));
-    else if (lstatSync(file, { throwIfNoEntry: false })?.isDirectory() === true) rmSync(file, { recursive: true, force: true });
+    else if (lstatSync(file, { throwIfNoEntry: false })?.isDirectory() === true) removeTree(file);
     else removeFile(file);
   }
 }

@@ -6,7 +6,7 @@ import { MbuildError } from '../diagnostics/error';
 import { fsPath, type RawPath } from '../linux/paths';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
 import { decompressStream } from './decompress';
-import { Growth, type Applied, type ApplyLimits, type ApplySource, type OverlayXattrs } from './layer';
+import { Growth, checkLimits, type Applied, type ApplySource, type OverlayXattrs } from './layer';
 import { isOpaque, parentOf } from './marks';
 import { ParentTree, copyAttributes } from './parents';
 import { TarReader } from './tar/read';
@@ -17,8 +17,6 @@ export type { ApplyOptions } from './unpack';
 const READ_SIZE = 1024 * 1024;
 /** Milliseconds until a file that is being written is looked at again. */
 const WAIT = 5;
-/** Before this much came out, a ratio says nothing: a layer of zeros is no bomb yet. */
-const RATIO_FROM = 64 * 1024 * 1024;
 
 /**
  * Unpacks a layer into an empty directory in overlay's form, verifying it on the way. The directory must be nobody else's;
@@ -36,7 +34,7 @@ export async function applyLayer(source: ApplySource, dir: RawPath, options: App
   try {
     const take = (chunk: Buffer): void => {
       tarHash?.update(chunk);
-      checkLimits(reader.offset + chunk.length, input.size, options.limits);
+      checkLimits('layer', reader.offset + chunk.length, input.size, options.limits);
       reader.push(chunk);
     };
     if (source.compression === 'none') await input.readAll(take);
@@ -78,13 +76,6 @@ export function completeApplied(applied: Applied, dir: RawPath, parents: readonl
 function isCut(dir: RawPath, path: RawPath, xattrs: OverlayXattrs): boolean {
   for (let parent = parentOf(path); parent !== ''; parent = parentOf(parent)) if (isOpaque(`${dir}/${parent}`, xattrs)) return true;
   return false;
-}
-
-function checkLimits(unpacked: number, stored: number, limits: ApplyLimits): void {
-  if (unpacked > limits.maxSize) throw new MbuildError('LIMIT_EXCEEDED', `the layer unpacks to more than ${limits.maxSize} bytes`);
-  if (unpacked > RATIO_FROM && unpacked > stored * limits.maxRatio) {
-    throw new MbuildError('LIMIT_EXCEEDED', `the layer unpacks to more than ${limits.maxRatio} times its stored ${stored} bytes`);
-  }
 }
 
 function verify(expected: Digest | DiffID | undefined, found: Digest | DiffID, what: string): void {

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { pipeline, type Readable, type Transform } from 'node:stream';
+import { Readable, pipeline, type Transform } from 'node:stream';
 import zlib from 'node:zlib';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import type { Compression } from '../oci/media-types';
+import { LAYER_LIMITS, checkLimits } from './layer';
 
 /** What archives that are added to an image come in; layers know the first three alone. */
 export type ArchiveCompression = Compression | 'bzip2' | 'xz';
@@ -14,6 +15,9 @@ const MAGIC: readonly (readonly [ArchiveCompression, readonly number[]])[] = [
   ['bzip2', [0x42, 0x5a, 0x68]],
   ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]],
 ];
+
+/** As many bytes as tell them apart. */
+const MAGIC_LENGTH = 6;
 
 const CHUNK = 256 * 1024;
 
@@ -47,6 +51,35 @@ export async function* decompressStream(source: Readable, compression: ArchiveCo
     else yield* throughProgram(source, PROGRAMS[compression]);
   } finally {
     source.destroy();
+  }
+}
+
+/**
+ * The bytes of an archive, without the compression that they begin with, whichever it is.
+ * @throws MbuildError as {@link decompressStream}, and LIMIT_EXCEEDED for what unpacks to too much.
+ */
+export async function* decompressed(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer, void> {
+  const chunks = source[Symbol.asyncIterator]();
+  let head: Buffer = Buffer.alloc(0);
+  for (let next; head.length < MAGIC_LENGTH && (next = await chunks.next()).done !== true;) head = Buffer.concat([head, next.value]);
+  const counts = { stored: 0, unpacked: 0 };
+  for await (const chunk of decompressStream(Readable.from(counted(head, chunks, counts), { objectMode: false }), detectCompression(head))) {
+    counts.unpacked += chunk.length;
+    checkLimits('archive', counts.unpacked, counts.stored, LAYER_LIMITS);
+    yield chunk;
+  }
+}
+
+async function* counted(head: Buffer, rest: AsyncIterator<Uint8Array>, counts: { stored: number }): AsyncGenerator<Uint8Array, void> {
+  try {
+    for (let chunk: Uint8Array | undefined = head; chunk !== undefined;) {
+      counts.stored += chunk.length;
+      yield chunk;
+      const next = await rest.next();
+      chunk = next.done === true ? undefined : next.value;
+    }
+  } finally {
+    await rest.return?.();
   }
 }
 

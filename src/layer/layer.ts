@@ -1,3 +1,4 @@
+import { MbuildError } from '../diagnostics/error';
 import type { DiffID, Digest } from '../oci/digest';
 import type { Compression } from '../oci/media-types';
 import type { RawPath } from '../linux/paths';
@@ -49,7 +50,7 @@ export const Growth = {
   whole: 2,
 } as const;
 
-/** Caps on what a foreign layer may hold, so that a hostile one ends in LIMIT_EXCEEDED and not in a full disk. */
+/** Caps on what a foreign layer or archive may hold, so that a hostile one ends in LIMIT_EXCEEDED and not in a full disk. */
 export interface ApplyLimits {
   /** Bytes of the unpacked tar. */
   readonly maxSize: number;
@@ -58,8 +59,19 @@ export interface ApplyLimits {
   readonly maxRatio: number;
 }
 
-/** The caps on the layers of strangers. */
+/** The caps on the layers and archives of strangers. */
 export const LAYER_LIMITS: ApplyLimits = { maxSize: 256 * 2 ** 30, maxEntries: 4_000_000, maxRatio: 1024 };
+
+/** Before this much came out, a ratio says nothing: a layer of zeros is no bomb yet. */
+const RATIO_FROM = 64 * 1024 * 1024;
+
+/** @param what e.g. `layer`. @param stored bytes of the archive as it came. @throws MbuildError LIMIT_EXCEEDED. */
+export function checkLimits(what: string, unpacked: number, stored: number, limits: ApplyLimits): void {
+  if (unpacked > limits.maxSize) throw new MbuildError('LIMIT_EXCEEDED', `the ${what} unpacks to more than ${limits.maxSize} bytes`);
+  if (unpacked > RATIO_FROM && unpacked > stored * limits.maxRatio) {
+    throw new MbuildError('LIMIT_EXCEEDED', `the ${what} unpacks to more than ${limits.maxRatio} times its stored ${stored} bytes`);
+  }
+}
 
 /** What unpacking found. */
 export interface Applied extends Omit<TarSummary, 'diffId'> {

@@ -1,15 +1,17 @@
 import {
   chmodSync, chownSync, closeSync, constants, fchmodSync, fchownSync, ftruncateSync, futimesSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync,
-  openSync, rmSync, symlinkSync, unlinkSync, utimesSync, writeSync,
+  openSync, symlinkSync, unlinkSync, utimesSync, writeSync,
 } from 'node:fs';
-import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
+import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeNode, makeWhiteout } from '../linux/mknod';
 import { fsPath, toText, type RawPath } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import { setXattr, type Xattrs } from '../linux/xattr';
 import type { ApplyLimits, OverlayXattrs } from './layer';
 import { AUFS_PREFIX, OPAQUE_MARK, WHITEOUT_PREFIX, isOverlayXattr, joinRaw, markOpaque, parentOf } from './marks';
 import { ParentTree, copyAttributes, copyUp } from './parents';
 import { NO_XATTRS, type TarEntry } from './tar/entry';
+import { explained } from './tar/explain';
 import type { TarSink } from './tar/read';
 
 /** How a layer is unpacked. */
@@ -77,7 +79,7 @@ export class Unpacker implements TarSink {
     if (this.entries > this.options.limits.maxEntries) throw new MbuildError('LIMIT_EXCEEDED', `the layer has more than ${this.options.limits.maxEntries} entries`);
     const parts = partsOf(entry.path, entry);
     const name = parts.pop();
-    this.#explain(entry, () => {
+    explained(entry, () => {
       if (name === undefined) this.#setRoot(entry);
       else if (parts.some((part) => part.startsWith(WHITEOUT_PREFIX)) || name.startsWith(WHITEOUT_PREFIX)) this.#mark(entry, parts, name);
       else this.#make(entry, joinRaw(this.#directory(parts, entry), name));
@@ -87,7 +89,7 @@ export class Unpacker implements TarSink {
   data(bytes: Buffer): void {
     const file = this.#file;
     if (file === undefined) return;
-    this.#explain(file.entry, () => {
+    explained(file.entry, () => {
       for (let at = 0; at < bytes.length;) {
         const written = writeSync(file.fd, bytes, at, bytes.length - at, file.position);
         at += written;
@@ -107,7 +109,7 @@ export class Unpacker implements TarSink {
     const file = this.#file;
     if (file === undefined) return;
     this.#file = undefined;
-    this.#explain(file.entry, () => {
+    explained(file.entry, () => {
       try {
         this.#finishFile(file);
       } finally {
@@ -329,7 +331,7 @@ export class Unpacker implements TarSink {
   #clear(path: RawPath): void {
     const made = this.#made.get(path);
     if (made === undefined) return;
-    if (made.kind === 'directory') rmSync(fsPath(this.#host(path)), { recursive: true });
+    if (made.kind === 'directory') removeTree(fsPath(this.#host(path)));
     else if (made.kind !== 'foreign') unlinkSync(fsPath(this.#host(path)));
     this.#forget(path, made);
   }
@@ -400,21 +402,6 @@ export class Unpacker implements TarSink {
 
   #host(path: RawPath): RawPath {
     return path === '' ? this.dir : `${this.dir}/${path}`;
-  }
-
-  /** Adds the entry's name to what the system says. */
-  #explain(entry: TarEntry, act: () => void): void {
-    try {
-      act();
-    } catch (error) {
-      if (isMbuildError(error)) throw error;
-      const code = errnoOf(error);
-      if (code === undefined) throw error;
-      const text = `${toText(entry.path)} could not be unpacked (${code})`;
-      if (code === 'ENOSPC' || code === 'EDQUOT') throw new MbuildError('NO_SPACE', text, { cause: error, hint: 'free space in the store: mbuild prune' });
-      if (code === 'EPERM' || code === 'EACCES') throw new MbuildError('PERMISSION_DENIED', text, { cause: error });
-      throw new MbuildError(code === 'ENAMETOOLONG' || code === 'EINVAL' ? 'ARCHIVE_INVALID' : 'IO_FAILED', text, { cause: error });
-    }
   }
 }
 

@@ -1,8 +1,9 @@
-import { chmodSync, chownSync, lchownSync, linkSync, lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, lchownSync, linkSync, lstatSync, mkdirSync, mkdtempSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeNode } from '../linux/mknod';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import { BorrowedTree, pathWithoutLinks } from './borrowed-tree';
 import type { Mount, ProcessSpec } from './sandbox';
 
@@ -46,7 +47,7 @@ export class Placements {
     this.#tree.restore(() => {
       for (const placed of this.#placed.splice(0).reverse()) this.#takeBack(placed);
     });
-    rmSync(fsPath(this.#aside), { recursive: true, force: true });
+    removeTree(fsPath(this.#aside));
   }
 
   #mount(mount: Mount): void {
@@ -130,7 +131,7 @@ export class Placements {
       if (host !== undefined && stats?.isDirectory() === true) renameSync(fsPath(host), fsPath(source));
       else if (lstatSync(fsPath(source), { throwIfNoEntry: false }) === undefined) mkdirSync(fsPath(source), { mode: 0o755 });
     } else if (host !== undefined && stats !== undefined) {
-      rmSync(fsPath(host), { recursive: true, force: true });
+      removeTree(fsPath(host));
     }
     if (original !== undefined && host !== undefined) renameSync(fsPath(original), fsPath(host));
   }

@@ -1,8 +1,9 @@
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { toRaw } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import type { Rootfs } from '../sandbox/sandbox';
-import { DirectorySnapshotter, removeTree } from './directory';
+import { DirectorySnapshotter } from './directory';
 import type { OverlayXattrs } from './marks';
 import type { ActiveSnapshot, Stack } from './snapshotter';
 import { applyLayerDirectory, collectChanges, takeStock, type Stock } from './work-tree';

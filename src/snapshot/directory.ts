@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, rmSync, utimesSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { formatOwner, parseOwner } from '../content/owner';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { isAlive, ownIdentity } from '../linux/process';
+import { removeTree } from '../linux/remove-tree';
 import { lstatOf } from '../linux/stat';
 import type { Rootfs } from '../sandbox/sandbox';
 import { type OverlayXattrs } from './marks';
@@ -117,9 +118,4 @@ export abstract class DirectorySnapshotter implements Snapshotter {
   #activeDir(id: string): string {
     return path.join(this.#active, `${id}.${this.#owner}`);
   }
-}
-
-/** Deletes a directory with all that is in it; nothing happens when it is not there. */
-export function removeTree(dir: string): void {
-  rmSync(dir, { recursive: true, force: true });
 }

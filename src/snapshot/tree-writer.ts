@@ -1,7 +1,8 @@
-import { chmodSync, closeSync, constants, copyFileSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readlinkSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
+import { chmodSync, closeSync, constants, copyFileSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readlinkSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeNode, makeWhiteout, type DeviceNumber, type NodeKind } from '../linux/mknod';
 import { fsPath, toText, type RawPath } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import { readXattrs, setXattr, type Xattrs } from '../linux/xattr';
 import { lstatOf, type FileStats } from '../linux/stat';
 import { childPath, isOpaque, isOverlayXattr, isWhiteout, markOpaque, type OverlayXattrs } from './marks';
@@ -46,6 +47,7 @@ interface Directory extends TreeDirectory {
   readonly made: boolean;
   /** Given at the end, so that writing into it neither needs its mode nor changes its times. */
   attributes: Attributes | undefined;
+  removed: boolean;
 }
 
 /**
@@ -65,7 +67,7 @@ export class TreeWriter implements TreeLookup<Directory> {
   constructor(private readonly parent: MergedView, dir: RawPath, options: { readonly now?: number | undefined; readonly xattrs?: OverlayXattrs | undefined } = {}) {
     this.now = options.now ?? Date.now() / 1000;
     this.#xattrs = options.xattrs ?? 'trusted';
-    this.root = { path: '/', hostPath: dir, parent: undefined, children: new Map(), upper: true, merged: true, own: new Set(), made: false, attributes: undefined };
+    this.root = { path: '/', hostPath: dir, parent: undefined, children: new Map(), upper: true, merged: true, own: new Set(), made: false, attributes: undefined, removed: false };
     this.#open.push(this.root);
   }
 
@@ -122,9 +124,10 @@ export class TreeWriter implements TreeLookup<Directory> {
     directory.attributes = { ...attributes, mtime: attributes.mtime ?? this.now };
   }
 
-  /** Gives a directory that is there another mtime (seconds). */
+  /** Gives a directory another mtime (seconds); nothing happens when it was removed since. */
   setMtime(dir: TreeDirectory, mtime: number): void {
     const directory = this.#own(dir);
+    if (directory.removed) return;
     this.#copyUp(directory);
     directory.attributes = { ...this.#attributesOf(directory), mtime };
   }
@@ -200,7 +203,7 @@ export class TreeWriter implements TreeLookup<Directory> {
     const hostPath = `${directory.hostPath}/${name}`;
     const inParent = directory.merged && this.parent.lstat(childPath(directory.path, name)) !== undefined;
     this.#touch(directory);
-    rmSync(fsPath(hostPath), { recursive: true, force: true });
+    removeTree(fsPath(hostPath));
     directory.own.delete(name);
     this.#forget(directory, name);
     if (!inParent) return;
@@ -255,7 +258,7 @@ export class TreeWriter implements TreeLookup<Directory> {
     const hostPath = `${dir.hostPath}/${name}`;
     const upper = found.hostPath === hostPath;
     const merged = dir.merged && (!upper || (this.parent.lstat(path)?.stats.isDirectory() === true && !isOpaque(hostPath, this.#xattrs)));
-    return this.#keep({ path, hostPath, parent: dir, children: new Map(), upper, merged, own: new Set(), made: false, attributes: undefined });
+    return this.#keep({ path, hostPath, parent: dir, children: new Map(), upper, merged, own: new Set(), made: false, attributes: undefined, removed: false });
   }
 
   #make(dir: Directory, name: RawPath, attributes: Attributes): Directory {
@@ -267,7 +270,7 @@ export class TreeWriter implements TreeLookup<Directory> {
     // Over anything of the parent the new directory must hide what would merge with it, now or under another stack.
     if (dir.merged && this.parent.lstat(path) !== undefined) markOpaque(hostPath, this.#xattrs);
     dir.own.add(name);
-    return this.#keep({ path, hostPath, parent: dir, children: new Map(), upper: true, merged: false, own: new Set(), made: true, attributes: { ...attributes, mtime: attributes.mtime ?? this.now } });
+    return this.#keep({ path, hostPath, parent: dir, children: new Map(), upper: true, merged: false, own: new Set(), made: true, attributes: { ...attributes, mtime: attributes.mtime ?? this.now }, removed: false });
   }
 
   #keep(directory: Directory): Directory {
@@ -282,6 +285,7 @@ export class TreeWriter implements TreeLookup<Directory> {
     if (gone === undefined) return;
     dir.children.delete(name);
     gone.upper = false;
+    gone.removed = true;
     gone.attributes = undefined;
     for (const below of [...gone.children.keys()]) this.#forget(gone, below);
   }

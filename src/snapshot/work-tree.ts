@@ -1,6 +1,8 @@
-import { chmodSync, closeSync, constants, copyFileSync, fchmodSync, fchownSync, fstatSync, futimesSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readSync, readdirSync, readlinkSync, rmSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
+import { chmodSync, closeSync, constants, copyFileSync, fchmodSync, fchownSync, fstatSync, futimesSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readSync, readdirSync, readlinkSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
+import { MbuildError } from '../diagnostics/error';
 import { decodeDevice, makeNode } from '../linux/mknod';
-import { fsPath, type RawPath } from '../linux/paths';
+import { fsPath, toText, type RawPath } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import { listXattrs, readXattrs, setXattr, type Xattrs } from '../linux/xattr';
 import { lstatOf, type FileStats } from '../linux/stat';
 import { childPath, isOpaque, isOverlayXattr, isWhiteout, OPAQUE_FILE, type OverlayXattrs } from './marks';
@@ -16,6 +18,8 @@ export interface Stock {
 }
 
 const SMALL = 256 * 1024;
+/** What a recursion takes; paths end at about twice that. */
+const MAX_DEPTH = 1000;
 
 /**
  * Brings a layer onto a plain copy of the tree below it: deletes, replaces and adds what the layer does. All that a layer can
@@ -68,6 +72,7 @@ export function collectChanges(tree: RawPath, before: Stock, parent: MergedView,
 class Collector {
   readonly #buffer = Buffer.allocUnsafe(SMALL);
   readonly #links = new Map<number, RawPath>();
+  #depth = 0;
 
   constructor(private readonly tree: RawPath, private readonly parent: MergedView, private readonly writer: TreeWriter) {}
 
@@ -79,6 +84,7 @@ class Collector {
     const host = this.#host(path);
     const stats = lstatOf(host);
     if (stats === undefined) return;
+    if (++this.#depth > MAX_DEPTH) throw new MbuildError('UNSUPPORTED', `directories are more than ${MAX_DEPTH} deep: ${toText(path.slice(0, 60))}…`, { hint: 'delete them in the step that makes them' });
     let wrote = isNew;
     const names = readdirSync(fsPath(host), { encoding: 'latin1' }).sort();
     for (const name of names) wrote = this.#entry(path, name, isNew ? undefined : before?.children?.get(name), handle, isNew) || wrote;
@@ -91,6 +97,7 @@ class Collector {
       }
     }
     if (wrote || this.#isChanged(path, stats, before?.stats)) this.writer.setAttributes(handle(), { ...attributesOf(stats), xattrs: treeXattrs(host) });
+    this.#depth--;
   }
 
   /** @returns true when something was written. */
@@ -212,6 +219,6 @@ function treeXattrs(path: RawPath): Xattrs {
 }
 
 function remove(path: RawPath, stats: FileStats): void {
-  if (stats.isDirectory()) rmSync(fsPath(path), { recursive: true });
+  if (stats.isDirectory()) removeTree(fsPath(path));
   else unlinkSync(fsPath(path));
 }

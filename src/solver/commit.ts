@@ -156,7 +156,11 @@ export class Committer {
   async #record(
     id: LayerId, parent: Tree, executed: Executed, result: ResultId, hashed: Promise<TarSummary>, created: string, durationMs: number,
   ): Promise<{ readonly record: CacheRecord; readonly layers: readonly TreeLayer[] }> {
-    const summary = await hashed;
+    const summary = await hashed.catch((error: unknown) => {
+      // What cannot be read makes no layer.
+      this.#surplus.add(id);
+      throw error;
+    });
     const below = await parent.layers;
     const layers = withLayer(below, summary.diffId);
     const top = layers.at(-1);

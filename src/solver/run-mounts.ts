@@ -1,9 +1,10 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { KeyValue } from '../cache/key';
 import { MbuildError } from '../diagnostics/error';
 import type { RunMount } from '../graph/operation';
 import { toRaw } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import type { Mount, MountPoint } from '../sandbox/sandbox';
 import { bindTree, type BoundTree } from './bound-tree';
 import { openCacheMount } from './cache-mounts';
@@ -86,7 +87,7 @@ async function overlayOnCache(mount: Extract<RunMount, { kind: 'cache' }>, initi
   const cache = await openCacheMount(services.root, { ...mount, id: `${mount.id}\0${JSON.stringify(initial.content)}`, sharing }, scope.signal);
   const folder = path.dirname(cache.dir);
   // The cache is ours alone now: what is there was left by a step that was killed.
-  for (const name of readdirSync(folder)) if (name.startsWith('work-')) rmSync(path.join(folder, name), { recursive: true, force: true });
+  for (const name of readdirSync(folder)) if (name.startsWith('work-')) removeTree(path.join(folder, name));
   const work = mkdtempSync(path.join(folder, 'work-'));
   const below = await initial.open();
   const { rootfs } = below;
@@ -101,7 +102,7 @@ async function overlayOnCache(mount: Extract<RunMount, { kind: 'cache' }>, initi
     ...prepared,
     release: () => {
       below.close();
-      rmSync(work, { recursive: true, force: true });
+      removeTree(work);
       cache.release();
     },
   };

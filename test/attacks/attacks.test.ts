@@ -202,6 +202,26 @@ describe.each(['namespaces', 'chroot'])('with RUN in %s', (isolation) => describ
     expect(execFileSync('ps', ['-eo', 'args']).toString()).not.toContain('sleep 98761234');
   });
 
+  it('attack 25: a tree that is deeper than a path can tell, in a layer, a cache and a container', async () => {
+    const down = 'd/'.repeat(40);
+    const dig = (at: string): string => `cd ${at}; mkdir a; n=0; while [ $n -lt 60 ]; do mv a b; mkdir -p a/${down}; mv b a/${down}; n=$((n+1)); done`;
+    const { code, stderr } = await attempt([`RUN mkdir /x; ${dig('/x')}`]);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/\[UNSUPPORTED\] hint: (paths may have 4,095 bytes|delete them)/)]);
+    await attempt([`RUN ${dig('/tmp')}; exit 1`]);
+    await mbuild.ok(['build', context([`RUN --mount=type=cache,id=deep,target=/c ${dig('/c')}`])]);
+    expect(await mbuild.ok(['cache-mount', 'ls'])).toMatch(/^deep /m);
+    await mbuild.ok(['cache-mount', 'rm', 'deep']);
+    if (isBest) {
+      await mbuild.ok(['run', '--name', 'digger', 'small-base', 'sh', '-c', dig('/tmp')]);
+      await mbuild.ok(['system', 'df', '-v']);
+      await mbuild.ok(['rm', 'digger']);
+    }
+    await mbuild.ok(['prune', '-f']);
+    const left = execFileSync('find', ['layers', 'active', 'tmp', 'cache', '-name', 'd', '-path', '*/d/d/*'], { cwd: mbuild.root, encoding: 'utf8' });
+    expect(left).toBe('');
+    expect(await mbuild.ok(['system', 'check'])).toContain('nothing is wrong');
+  });
+
   if (isBest) it('attack 26: a layer spoofs marks of overlay', async () => {
     const tree = temp.dir('tree');
     mkdirSync(join(tree, 'd'));

@@ -55,7 +55,7 @@ export function entryOf(facts: Partial<TarEntry> & { readonly path: string }): T
   return { type: 'file', mode: 0o644, uid: 0, gid: 0, mtime: 0, size: 0, linkPath: '', device: NO_DEVICE, xattrs: NO_XATTRS, ...facts };
 }
 
-export type Member = Partial<TarEntry> & { readonly path: string; readonly content?: string };
+export type Member = Partial<TarEntry> & { readonly path: string; readonly content?: string | Uint8Array };
 
 /** A tar of the given members, as our writer puts them. */
 export function tarOf(...members: readonly Member[]): Buffer {

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { spawnSync } from 'node:child_process';
+import { removeTree as deleteTree } from '../../src/linux/remove-tree';
 
 /** Directories of one test file; all are gone after its last test. */
 export interface TempDirs {
@@ -54,5 +55,5 @@ export function mountsLeft(dir: string): string[] {
 /** Unmounts what is mounted under a directory and deletes it. */
 export function removeTree(dir: string): void {
   for (const mount of mountsLeft(dir)) spawnSync('umount', ['-l', mount]);
-  rmSync(dir, { recursive: true, force: true });
+  deleteTree(dir);
 }

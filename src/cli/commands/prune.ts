@@ -181,10 +181,10 @@ function layersOf(image: Image, later: readonly Image[], layers: readonly LayerR
 async function removeAll({ containers, images, cache }: Victims, services: Engine): Promise<number> {
   let bytes = 0;
   if (containers.length > 0) {
-    const [{ ContainerStore }, { removeContainer }, { treeSize }] = await Promise.all([import('../../containers/store'), import('../../containers/remove'), import('../tree-size')]);
+    const [{ ContainerStore }, { removeContainer }, { treeSize }] = await Promise.all([import('../../containers/store'), import('../../containers/remove'), import('../../linux/tree-size')]);
     const store = new ContainerStore(services.root);
     for (const { record } of containers) {
-      bytes += treeSize(store.writableLayer(record).dir);
+      bytes += treeSize(store.writableLayer(record).dir).bytes;
       removeContainer(record, store, services.root, { volumes: false });
     }
   }

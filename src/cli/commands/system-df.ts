@@ -11,7 +11,7 @@ import { cacheRows, cacheShape, chainsOfImages, isShared } from '../format/cache
 import { imageRows, imageSize, latestFirst } from '../format/images';
 import { renderList, type ListRow, type ListShape } from '../format/list';
 import { humanSince } from '../format/time';
-import { treeSize } from '../tree-size';
+import { treeSize } from '../../linux/tree-size';
 import { withServices } from '../services';
 
 const SHAPE: ListShape = {
@@ -65,9 +65,9 @@ async function measure({ root, images }: Engine): Promise<Usage> {
   const folder = path.join(root, 'volumes');
   return {
     images: latestFirst(images.list()),
-    containers: containers.map((container) => ({ ...container, bytes: treeSize(store.writableLayer(container.record).dir) })),
+    containers: containers.map((container) => ({ ...container, bytes: treeSize(store.writableLayer(container.record).dir).bytes })),
     volumes: namesIn(folder).map((name) => ({
-      name, bytes: treeSize(path.join(folder, name)), links: containers.filter(({ record }) => record.volumes.some(({ volume }) => volume === name)).length,
+      name, bytes: treeSize(path.join(folder, name)).bytes, links: containers.filter(({ record }) => record.volumes.some(({ volume }) => volume === name)).length,
     })),
   };
 }
