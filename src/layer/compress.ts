@@ -29,7 +29,7 @@ interface ZlibWithZstd {
 }
 
 /**
- * Compresses a stream. gzip: in parallel, each MiB a member of its own (RFC 1952, 2.2: members concatenated are a gzip
+ * Compresses a stream, whose chunks must stay as they are. gzip: in parallel, each MiB a member of its own (RFC 1952, 2.2: members concatenated are a gzip
  * file). The same input gives the same bytes with the same zlib or zstd, whatever the parallelism.
  * @throws MbuildError UNSUPPORTED when zstd is asked for and neither Node nor a program has it.
  */
@@ -55,7 +55,7 @@ async function* gzipMembers(source: AsyncIterable<Buffer>, level: number, parall
   try {
     for await (const bytes of inPieces(source, MEMBER)) {
       members++;
-      underWay.push(gzip(bytes, { level, memLevel: GZIP_MEMORY, chunkSize: MEMBER }));
+      underWay.push(gzip(bytes, { level, memLevel: GZIP_MEMORY, chunkSize: MEMBER / 2 }));
       // Twice as many as can run, so that nobody waits while the consumer writes.
       if (underWay.length > 2 * parallelism) yield await next(underWay);
     }
@@ -71,11 +71,15 @@ function next(underWay: Promise<Buffer>[]): Promise<Buffer> {
   return first;
 }
 
-/** The same bytes in pieces of exactly `size`, but for the last. Pieces are not shared with the source. */
+/** The same bytes in pieces of exactly `size`, but for the last. A chunk of that size is handed on as it is. */
 async function* inPieces(source: AsyncIterable<Buffer>, size: number): AsyncGenerator<Buffer, void> {
   let piece = Buffer.allocUnsafe(size);
   let filled = 0;
   for await (const chunk of source) {
+    if (filled === 0 && chunk.length === size) {
+      yield chunk;
+      continue;
+    }
     for (let at = 0; at < chunk.length;) {
       const copied = chunk.copy(piece, filled, at);
       at += copied;
