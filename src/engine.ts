@@ -7,16 +7,20 @@ import { MbuildError } from './diagnostics/error';
 import { FileImageStore } from './images/file-image-store';
 import { FileLayerIndex } from './images/file-layer-index';
 import type { ImageServices } from './images/services';
+import { isInUserNamespace, mappedIds } from './linux/id-map';
+import { keepsOwners } from './linux/owners';
 import { Threads } from './linux/threads';
 import { PATIENCE, type Registry } from './registry/registry';
 import type { RegistryOptions } from './registry/client';
 import type { FileClient, FileSource } from './registry/download-file';
 import type { ContainerSandbox } from './sandbox/sandbox';
 import { heldCapabilities } from './sandbox/capabilities';
-import { bestIsolation, type Isolation } from './sandbox/ladder';
+import { findInPath } from './sandbox/find-program';
+import { outerUid } from './sandbox/outer-user';
+import { bestMeans, meansOf, type Isolation, type Means } from './sandbox/ladder';
 import { CopySnapshotter } from './snapshot/copy';
 import type { DirectorySnapshotter } from './snapshot/directory';
-import { openGround, type Ground } from './snapshot/ground';
+import { openGround, type Ground, type GroundProbes } from './snapshot/ground';
 import { OverlaySnapshotter } from './snapshot/overlay';
 
 /** How a store is opened. */
@@ -55,8 +59,9 @@ export interface Engine extends ImageServices {
 export function openEngine(options: EngineOptions): Engine {
   const root = path.resolve(options.root);
   makeStore(root);
-  const ground = openGround(root, () => heldCapabilities().includes('SYS_ADMIN') && (require('./sandbox/probe') as typeof import('./sandbox/probe')).probeNamespaces(root) === undefined);
-  const isolation = options.isolation ?? bestIsolation(ground.canMount);
+  const ground = openGround(root, groundProbes(root));
+  if (options.isolation !== undefined) checkIsolation(options.isolation, root);
+  const isolation = options.isolation === undefined ? bestMeans(ground.canMount) : meansOf(options.isolation);
   const snapshots = makeSnapshotter(root, ground, isolation, options.snapshotter);
   const content = new LocalContentStore(root);
   const layers = new FileLayerIndex(root);
@@ -93,11 +98,43 @@ function makeStore(root: string): void {
   }
 }
 
-async function makeSandbox(isolation: Isolation | undefined, state: string, runtime: string | undefined): Promise<ContainerSandbox> {
+function groundProbes(root: string): GroundProbes {
+  // Loaded when a store is made, and never again.
+  const probe = (): typeof import('./sandbox/probe') => require('./sandbox/probe') as typeof import('./sandbox/probe');
+  return {
+    canMount: () => heldCapabilities().includes('SYS_ADMIN') && probe().probeNamespaces(root) === undefined,
+    refusesOverlay: (marks) => {
+      const obstacle = marks === 'files' ? undefined : probe().probeOverlay(root, marks === 'user' ? 'userxattr' : '');
+      return obstacle === undefined ? undefined : `cannot ${obstacle.what} (${obstacle.errno})`;
+    },
+  };
+}
+
+/** @throws MbuildError SANDBOX_UNAVAILABLE, with the reason and the way out, for an isolation that this process cannot have. */
+function checkIsolation(isolation: Isolation, scratch: string): void {
+  if (isPossible(isolation)) return;
+  const { refuseIsolation } = require('./sandbox/examine') as typeof import('./sandbox/examine');
+  throw refuseIsolation(isolation, scratch, outerUid(process.env) ?? process.getuid?.() ?? -1);
+}
+
+function isPossible(isolation: Isolation): boolean {
+  switch (isolation) {
+    case 'namespaces': return heldCapabilities().includes('SYS_ADMIN');
+    case 'user-namespace': return isInUserNamespace() && mappedIds() > 1;
+    case 'single-id': return isInUserNamespace() && mappedIds() === 1;
+    case 'chroot': return heldCapabilities().includes('SYS_CHROOT');
+    case 'oci': return heldCapabilities().includes('SYS_ADMIN');
+    // Whoever has rights would give them to the steps.
+    case 'proot': return keepsOwners() && findInPath('proot') !== undefined;
+  }
+}
+
+async function makeSandbox(isolation: Means | undefined, state: string, runtime: string | undefined): Promise<ContainerSandbox> {
   switch (isolation) {
     case 'oci': return ociSandbox(state, runtime);
     case 'namespaces': return new (await import('./sandbox/namespaces')).NamespaceSandbox(state);
     case 'chroot': return new (await import('./sandbox/chroot')).ChrootSandbox(state);
+    case 'proot': return (await import('./sandbox/proot')).prootSandbox(state);
     case undefined: throw new MbuildError('SANDBOX_UNAVAILABLE', 'RUN needs more rights than this process has: neither can it make namespaces nor change its root', {
       hint: '`mbuild doctor` says what would help',
     });
@@ -114,15 +151,15 @@ async function ociSandbox(state: string, wanted: string | undefined): Promise<Co
 }
 
 /** @throws MbuildError STORE_UNUSABLE for a store whose layers cannot be used that way. */
-function makeSnapshotter(root: string, { marks, reason }: Ground, isolation: Isolation | undefined, pinned: EngineOptions['snapshotter']): DirectorySnapshotter {
-  const kind = pinned ?? ((isolation === 'namespaces' || isolation === 'oci') && marks !== 'files' ? 'overlay' : 'copy');
+function makeSnapshotter(root: string, { marks, reason }: Ground, isolation: Means | undefined, pinned: EngineOptions['snapshotter']): DirectorySnapshotter {
+  const kind = pinned ?? ((isolation === 'namespaces' || isolation === 'oci') && marks !== 'files' && reason === undefined ? 'overlay' : 'copy');
   const hint = 'choose another folder with --root or MBUILD_ROOT';
-  if (kind === 'overlay' && isolation === 'chroot') throw new MbuildError('USAGE', '--snapshotter=overlay cannot be had with --isolation=chroot: nothing is mounted then', { hint: 'use --snapshotter=copy' });
+  if (kind === 'overlay' && (isolation === 'chroot' || isolation === 'proot')) throw new MbuildError('USAGE', `--snapshotter=overlay cannot be had with --isolation=${isolation}: nothing is mounted then`, { hint: 'use --snapshotter=copy' });
   if (marks === 'trusted' && !heldCapabilities().includes('SYS_ADMIN')) {
     throw new MbuildError('STORE_UNUSABLE', `the store ${root} was made by a process with more rights than this one has: its layers carry attributes that need CAP_SYS_ADMIN`, { hint });
   }
   if (kind === 'copy') return new CopySnapshotter(root, marks);
-  if (marks === 'files') throw new MbuildError('STORE_UNUSABLE', `--snapshotter=overlay cannot be had: ${reason ?? 'the file system does not allow it'}`, { hint });
+  if (marks === 'files' || reason !== undefined) throw new MbuildError('STORE_UNUSABLE', `--snapshotter=overlay cannot be had: ${reason ?? 'the file system does not allow it'}`, { hint });
   return new OverlaySnapshotter(root, marks);
 }
 

@@ -1,3 +1,4 @@
+import type { Whereabouts } from './as-root';
 import type { Output } from './output';
 
 /** What a command sees of the process that it runs in. */
@@ -20,9 +21,9 @@ export interface Host {
   readonly uid: number;
   /**
    * Where this process's user has not the rights to keep layers, but may have them in a user namespace: does the whole command there
-   * and returns its exit code.
+   * and returns its exit code. `undefined`: there is no such namespace to be had, and the command is to be done here.
    */
-  readonly elsewhere?: ((argv: readonly string[]) => Promise<number>) | undefined;
+  readonly elsewhere?: ((argv: readonly string[], where: Whereabouts) => Promise<number | undefined>) | undefined;
 }
 
 /** One line for people, beside the results. */

@@ -31,7 +31,7 @@ async function main(): Promise<void> {
     takeSignals: watch.take,
     now: Date.now,
     uid: outerUid(process.env) ?? process.getuid?.() ?? -1,
-    elsewhere: needsUserNamespace() ? (argv) => runAsRoot(argv, watch) : undefined,
+    elsewhere: needsUserNamespace() ? (argv, where) => runAsRoot(argv, watch, where) : undefined,
   };
   const code = await runCli(process.argv.slice(2), host);
   await Promise.all([host.out.drain(), host.err.drain()]);

@@ -4,7 +4,10 @@ import { didYouMean } from '../diagnostics/suggest';
 import { parseArgs, usageError, type FlagTable, type ParsedArgs } from './args';
 import { GLOBAL_FLAGS, envPrefixOf, type Command } from './command';
 import { COMMANDS, commandsOfGroup, findCommand, firstWords, type CommandEntry } from './commands';
+import type { Whereabouts } from './as-root';
 import { note, type Host } from './host';
+import { storeRoot } from './services';
+import { readIsolation } from '../sandbox/ladder';
 import { showError } from './show-error';
 
 /** What a command line asks for. */
@@ -34,7 +37,10 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
         host.out.write((await import('./help')).overview(commandsOfGroup(request.name) ?? []));
         return 0;
       case 'command':
-        if (host.elsewhere !== undefined && !WITHOUT_STORE.includes(request.entry.name)) return await host.elsewhere(argv);
+        if (host.elsewhere !== undefined && !WITHOUT_STORE.includes(request.entry.name)) {
+          const code = await host.elsewhere(argv, whereabouts(argv, host));
+          if (code !== undefined) return code;
+        }
         return await runCommand(request.entry, request.argv, host);
     }
   } catch (error) {
@@ -81,6 +87,19 @@ function splitGlobals(argv: readonly string[]): { readonly globals: readonly str
     else break;
   }
   return { globals: argv.slice(0, at), rest: argv.slice(at) };
+}
+
+/** What a command line says of the store and of RUN, read before the command itself is known. */
+function whereabouts(argv: readonly string[], host: Host): Whereabouts {
+  const value = (flag: string, variables: readonly string[]): string | undefined => {
+    const at = argv.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
+    const said = argv[at] === flag ? argv[at + 1] : argv[at]?.slice(flag.length + 1);
+    return said ?? variables.map((name) => host.env[name]).find((text) => text !== undefined && text !== '');
+  };
+  return {
+    root: storeRoot(value('--root', ['MBUILD_ROOT']), host),
+    isolation: readIsolation(value('--isolation', ['MBUILD_ISOLATION', 'BUILDAH_ISOLATION']) ?? '').isolation,
+  };
 }
 
 /** A word that can only be meant as a context to build. */

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, realpathSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { own } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import { EMPTY_VIEW } from '../snapshot/merged-view';
@@ -64,7 +65,7 @@ function fillVolume(folder: string, target: string, view: MergedView): void {
   const writer = new TreeWriter(EMPTY_VIEW, toRaw(folder));
   copyContents(view, model.path, writer, writer.root);
   writer.finish();
-  chownSync(folder, model.stats.uid, model.stats.gid);
+  own(toRaw(folder), model.stats.uid, model.stats.gid);
   chmodSync(folder, model.stats.mode & 0o7777);
 }
 

@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { addAbortSignal, type Readable } from 'node:stream';
+import { bornOwner } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import { EMPTY_VIEW } from '../snapshot/merged-view';
 import { TreeWriter } from '../snapshot/tree-writer';
@@ -15,7 +16,6 @@ export async function unpackContext(stream: Readable, directory: string, signal?
   if (signal !== undefined) addAbortSignal(signal, stream);
   const dir = toRaw(directory);
   const writer = new TreeWriter(EMPTY_VIEW, dir);
-  const owner = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
-  await extractArchive(stream, writer, writer.root, { owner });
+  await extractArchive(stream, writer, writer.root, { owner: bornOwner() });
   writer.finish();
 }

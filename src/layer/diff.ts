@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { closeSync, constants, lstatSync, openSync, readSync, readdirSync, readlinkSync } from 'node:fs';
+import { closeSync, constants, openSync, readSync, readdirSync, readlinkSync } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { decodeDevice, isWhiteout } from '../linux/mknod';
+import { lstatOwned } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { listXattrs, readXattrs, type Xattrs } from '../linux/xattr';
 import type { FileStats } from '../linux/stat';
@@ -211,7 +212,8 @@ function* walk(dir: RawPath, options: TreeOptions, mtimes: boolean): Generator<F
     if (name === OPAQUE_MARK && options.xattrs === 'files') continue;
     if (name.startsWith(WHITEOUT_PREFIX)) throw unstorable(path);
     const source = `${dir}/${path}`;
-    const stats = lstatSync(fsPath(source));
+    const stats = lstatOwned(source);
+    if (stats === undefined) throw new MbuildError('STORE_CORRUPT', `${toText(source)} vanished while it was read`);
 
     if (isWhiteout(stats)) {
       yield { entry: makeMark(joinRaw(top.path, WHITEOUT_PREFIX + name)), source };

@@ -1,5 +1,6 @@
 import { lstatSync } from 'node:fs';
 import { makeWhiteout } from '../linux/mknod';
+import { isOwnerXattr } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
 import { getXattr, setXattr, type Xattrs } from '../linux/xattr';
 import type { OverlayXattrs } from './layer';
@@ -27,9 +28,9 @@ export function markOpaque(hostPath: RawPath, xattrs: OverlayXattrs): void {
   else setXattr(hostPath, `${xattrs}.overlay.opaque`, OPAQUE_VALUE);
 }
 
-/** True for overlay's own attributes in either form: they never leave a layer directory and never enter one. */
+/** True for overlay's own attributes in either form, and mbuild's: they never leave a layer directory and never enter one. */
 export function isOverlayXattr(name: string): boolean {
-  return name.startsWith('trusted.overlay.') || name.startsWith('user.overlay.');
+  return name.startsWith('trusted.overlay.') || name.startsWith('user.overlay.') || isOwnerXattr(name);
 }
 
 const CAPABILITY = 'security.capability';

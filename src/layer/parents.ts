@@ -1,8 +1,9 @@
-import { chmodSync, closeSync, constants, copyFileSync, lchownSync, lstatSync, lutimesSync, openSync, readdirSync, readlinkSync } from 'node:fs';
+import { closeSync, constants, copyFileSync, lutimesSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { isWhiteout } from '../linux/mknod';
+import { lstatOwned, own, setMode } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
 import { readXattrs, setXattr } from '../linux/xattr';
-import { lstatOf, type FileStats } from '../linux/stat';
+import type { FileStats } from '../linux/stat';
 import type { OverlayXattrs } from './layer';
 import { isOpaque, isOverlayXattr, joinRaw, parentOf } from './marks';
 
@@ -25,7 +26,7 @@ export class ParentTree {
     if (path === '') return this.#root();
     for (const layer of this.#layersOf(parentOf(path))) {
       const hostPath = `${layer}/${path}`;
-      const stats = lstatOf(hostPath);
+      const stats = lstatOwned(hostPath);
       if (stats !== undefined) return isWhiteout(stats) ? undefined : { hostPath, stats };
     }
     return undefined;
@@ -43,7 +44,8 @@ export class ParentTree {
 
   #root(): ParentEntry | undefined {
     const [top] = this.layers;
-    return top === undefined ? undefined : { hostPath: top, stats: lstatSync(fsPath(top)) };
+    const stats = top === undefined ? undefined : lstatOwned(top);
+    return top === undefined || stats === undefined ? undefined : { hostPath: top, stats };
   }
 
   /** The layers whose directories at this path make up the merged one, top first. */
@@ -53,7 +55,7 @@ export class ParentTree {
     if (known !== undefined) return known;
     const found: string[] = [];
     for (const layer of this.#layersOf(parentOf(path))) {
-      const stats = lstatOf(`${layer}/${path}`);
+      const stats = lstatOwned(`${layer}/${path}`);
       if (stats === undefined) continue;
       if (!stats.isDirectory()) break;
       found.push(layer);
@@ -67,8 +69,8 @@ export class ParentTree {
 /** Gives `target` the owner, mode, attributes and mtime of an entry below. */
 export function copyAttributes(from: ParentEntry, target: RawPath): void {
   const { stats } = from;
-  lchownSync(fsPath(target), stats.uid, stats.gid);
-  if (!stats.isSymbolicLink()) chmodSync(fsPath(target), stats.mode & 0o7777);
+  own(target, stats.uid, stats.gid);
+  if (!stats.isSymbolicLink()) setMode(target, stats.mode & 0o7777);
   for (const [name, value] of readXattrs(from.hostPath)) if (!isOverlayXattr(name)) setXattr(target, name, value);
   lutimesSync(fsPath(target), stats.mtimeMs / 1000, stats.mtimeMs / 1000);
 }
@@ -80,4 +82,3 @@ export function copyUp(from: ParentEntry, target: RawPath): void {
   copyFileSync(fsPath(from.hostPath), fsPath(target), constants.COPYFILE_FICLONE);
   copyAttributes(from, target);
 }
-

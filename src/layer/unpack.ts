@@ -1,9 +1,10 @@
 import {
-  chmodSync, chownSync, closeSync, constants, fchmodSync, fchownSync, ftruncateSync, futimesSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync,
+  chmodSync, closeSync, constants, ftruncateSync, futimesSync, lstatSync, lutimesSync, mkdirSync,
   openSync, symlinkSync, unlinkSync, utimesSync, writeSync,
 } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
-import { makeNode, makeWhiteout } from '../linux/mknod';
+import { makeWhiteout } from '../linux/mknod';
+import { bornOwner, keepsOwners, linkOwned, makeOwnedNode, own, ownOpen, setMode, setOpenMode } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import { setXattr, type Xattrs } from '../linux/xattr';
@@ -71,7 +72,7 @@ export class Unpacker implements TarSink {
     this.#umask = umask;
     // In a directory with the setgid bit, files are not born with this process's group.
     const inherits = (lstatSync(fsPath(dir)).mode & 0o2000) !== 0;
-    this.#owner = inherits ? undefined : { uid: process.geteuid?.() ?? -1, gid: process.getegid?.() ?? -1 };
+    this.#owner = inherits ? undefined : bornOwner();
   }
 
   entry(entry: TarEntry): void {
@@ -195,13 +196,14 @@ export class Unpacker implements TarSink {
         this.#clear(path);
         if (!this.#makeNode(entry, entry.type, host)) return;
         this.#note(path, OTHER);
-        if ((entry.mode & ~this.#umask) !== entry.mode) chmodSync(fsPath(host), entry.mode);
+        if ((entry.mode & ~this.#umask) !== entry.mode) setMode(host, entry.mode);
         break;
     }
-    if (this.#needsOwner(entry)) {
-      lchownSync(fsPath(host), entry.uid, entry.gid);
+    // What was here before may have had an owner that stands in the directory.
+    if (keepsOwners() || this.#needsOwner(entry)) {
+      own(host, entry.uid, entry.gid);
       // A change of owner takes setuid and setgid away.
-      if (entry.type !== 'symlink' && entry.mode > 0o777) chmodSync(fsPath(host), entry.mode);
+      if (entry.type !== 'symlink' && entry.mode > 0o777) setMode(host, entry.mode);
     }
     this.#setXattrs(host, entry.xattrs);
     lutimesSync(fsPath(host), entry.mtime, entry.mtime);
@@ -210,7 +212,7 @@ export class Unpacker implements TarSink {
   /** False where devices cannot be made: in a user namespace they are left out, as other builders do. */
   #makeNode(entry: TarEntry, kind: 'char' | 'block' | 'fifo', host: RawPath): boolean {
     try {
-      makeNode(host, kind, entry.mode, entry.device);
+      makeOwnedNode(host, kind, entry.mode, entry.device);
       return true;
     } catch (error) {
       if (errnoOf(error) === 'EPERM' && this.options.xattrs !== 'trusted') return false;
@@ -254,7 +256,7 @@ export class Unpacker implements TarSink {
     if (made === undefined) this.#copyUp(entry, parts, target);
     if (target === path) return;
     this.#clear(path);
-    linkSync(fsPath(this.#host(target)), fsPath(this.#host(path)));
+    linkOwned(this.#host(target), this.#host(path));
     this.#note(path, this.#made.get(target) ?? OTHER);
   }
 
@@ -345,8 +347,8 @@ export class Unpacker implements TarSink {
     // A hole at the end was skipped, not written.
     if (entry.size > 0 && position === entry.size && this.#holes > 0) ftruncateSync(fd, entry.size);
     const chown = this.#needsOwner(entry);
-    if (chown) fchownSync(fd, entry.uid, entry.gid);
-    if (entry.mode !== (entry.mode & 0o777 & ~this.#umask)) fchmodSync(fd, entry.mode);
+    if (chown) ownOpen(fd, this.#host(path), entry.uid, entry.gid);
+    if (keepsOwners() || entry.mode !== (entry.mode & 0o777 & ~this.#umask)) setOpenMode(fd, this.#host(path), entry.mode);
     // Writing and changing the owner drop capabilities, so they come after.
     if (entry.xattrs !== NO_XATTRS) this.#setXattrs(this.#host(path), entry.xattrs);
     futimesSync(fd, entry.mtime, entry.mtime);
@@ -376,8 +378,8 @@ export class Unpacker implements TarSink {
       }
       return;
     }
-    if (this.#needsOwner(attributes)) chownSync(fsPath(host), attributes.uid, attributes.gid);
-    chmodSync(fsPath(host), attributes.mode);
+    if (this.#needsOwner(attributes)) own(host, attributes.uid, attributes.gid);
+    setMode(host, attributes.mode);
     this.#setXattrs(host, attributes.xattrs);
     utimesSync(fsPath(host), attributes.mtime, attributes.mtime);
   }

@@ -1,7 +1,8 @@
-import { chmodSync, chownSync, lchownSync, linkSync, lstatSync, mkdirSync, mkdtempSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, lstatSync, mkdirSync, mkdtempSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeNode } from '../linux/mknod';
+import { own, setMode } from '../linux/owners';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import { BorrowedTree, pathWithoutLinks } from './borrowed-tree';
@@ -55,8 +56,8 @@ export class Placements {
       case 'file': {
         const host = this.#clear({ target: mount.target });
         writeFileSync(fsPath(host), mount.content, { mode: 0o600, flag: 'wx' });
-        chownSync(fsPath(host), mount.uid, mount.gid);
-        chmodSync(fsPath(host), mount.mode);
+        own(host, mount.uid, mount.gid);
+        setMode(host, mount.mode);
         return;
       }
       case 'tmpfs': {
@@ -107,7 +108,7 @@ export class Placements {
     chmodSync(fsPath(`${dev}/shm`), 0o1777);
     for (const [to, name] of [['/proc/self/fd', 'fd'], ['/proc/self/fd/0', 'stdin'], ['/proc/self/fd/1', 'stdout'], ['/proc/self/fd/2', 'stderr']] as const) {
       symlinkSync(to, fsPath(`${dev}/${name}`));
-      lchownSync(fsPath(`${dev}/${name}`), 0, 0);
+      own(`${dev}/${name}`, 0, 0);
     }
   }
 

@@ -1,10 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
-import { toRaw } from '../linux/paths';
+import { toRaw, type RawPath } from '../linux/paths';
 import type { BuildScope } from '../progress/events';
 import { heldCapabilities, type Capability } from './capabilities';
 import { Placements } from './chroot-places';
 import { InitProcess, programIo } from './init-process';
+import type { Arch } from './init/interpreter';
 import type { Op } from './init/program';
 import { commandOps, parentOps, type ProgramIo } from './namespace-program';
 import type { ContainerSandbox, ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
@@ -19,8 +20,11 @@ export class ChrootSandbox implements ContainerSandbox {
   readonly #held: readonly Capability[] = heldCapabilities();
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param state a directory of the store, on the file system of its trees. */
-  constructor(private readonly state: string) {
+  /**
+   * @param state a directory of the store, on the file system of its trees.
+   * @param program how the command gets to see the tree as its root.
+   */
+  constructor(private readonly state: string, private readonly program: (spec: ProcessSpec, root: RawPath, io: ProgramIo, arch: Arch) => Op[] = chrootProgram) {
     this.#init = new InitProcess(state);
   }
 
@@ -46,14 +50,14 @@ export class ChrootSandbox implements ContainerSandbox {
     const places = new Placements(root, this.state);
     try {
       places.put(spec);
-      return await this.#init.execute(chrootProgram(spec, root, programIo(io)), spec, io, scope, killOrphans);
+      return await this.#init.execute(this.program(spec, root, programIo(io), this.#init.arch), spec, io, scope, killOrphans);
     } finally {
       places.undo();
     }
   }
 }
 
-function chrootProgram(spec: ProcessSpec, root: string, io: ProgramIo): Op[] {
+function chrootProgram(spec: ProcessSpec, root: RawPath, io: ProgramIo): Op[] {
   return [
     ...parentOps(0, true),
     { what: 'enter the root', call: 'chdir', args: [{ path: root }] },

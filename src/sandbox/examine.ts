@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { errnoOf } from '../diagnostics/error';
+import { MbuildError, errnoOf } from '../diagnostics/error';
+import { keepsOwners } from '../linux/owners';
 import { makeCgroup, refusalText, stepGroupName } from './cgroup';
-import { bestIsolation } from './ladder';
+import { findInPath } from './find-program';
+import { bestMeans, meansOf, type Isolation } from './ladder';
 import { findRuntime } from './oci-runtime';
 import { holds, probeChroot, probeNamespaces, probeUserNamespace, type Obstacle } from './probe';
 import { hasSeccomp } from './seccomp/profile';
@@ -9,7 +11,7 @@ import { findMaps } from './user-namespace';
 
 /** One way to isolate RUN, from the best to the least. */
 export interface Rung {
-  readonly name: 'namespaces' | 'user-namespace' | 'oci' | 'chroot';
+  readonly name: Isolation;
   readonly works: boolean;
   /** What it gives, where it works; what is in the way, where it does not. */
   readonly why: string;
@@ -33,10 +35,23 @@ export interface Examination {
  */
 export function examineIsolation(scratch: string, uid: number): Examination {
   const namespaces = examineNamespaces(scratch, uid);
-  const inUserNamespace = examineUserNamespace(scratch, uid);
-  const rungs = [namespaces, inUserNamespace, examineRuntime(namespaces.works || inUserNamespace.works), examineChroot(scratch, uid)];
-  const asUser = rungs.find((rung) => rung.name === 'user-namespace' && rung.works);
-  return { rungs, chosen: uid === 0 ? bestIsolation(namespaces.works) : asUser?.name, seccomp: seccompFact(rungs), limits: limitsFact() };
+  const inUserNamespace = examineUserNamespaces(scratch, uid);
+  const rungs = [namespaces, ...inUserNamespace, examineRuntime([namespaces, ...inUserNamespace].some(({ works }) => works)), examineChroot(scratch, uid), examineProot(uid)];
+  const chosen = uid === 0 ? bestMeans(namespaces.works) : rungs.find((rung) => rung.works && rung.name !== 'oci')?.name;
+  return { rungs, chosen, seccomp: seccompFact(chosen), limits: limitsFact() };
+}
+
+/**
+ * What to say of an isolation that was asked for and cannot be had.
+ * @param scratch as for {@link examineIsolation}.
+ */
+export function refuseIsolation(isolation: Isolation, scratch: string, uid: number): MbuildError {
+  const { rungs, chosen } = examineIsolation(scratch, uid);
+  const rung = rungs.find(({ name }) => name === isolation);
+  const others = chosen === undefined ? 'nothing else can be had here' : `without --isolation it would be ${chosen}`;
+  return new MbuildError('SANDBOX_UNAVAILABLE', `--isolation=${isolation} cannot be had: ${rung?.works === true ? 'this process runs in another way already' : rung?.why ?? 'unknown'}`, {
+    hint: [rung?.fix, others].filter(Boolean).join('; '),
+  });
 }
 
 function examineNamespaces(scratch: string, uid: number): Rung {
@@ -50,15 +65,17 @@ function examineNamespaces(scratch: string, uid: number): Rung {
   return { name, works: false, why: describe(obstacle), fix: 'docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined …' };
 }
 
-function examineUserNamespace(scratch: string, uid: number): Rung {
-  const name = 'user-namespace';
-  if (uid === 0) return { name, works: false, why: 'for ordinary users; this is root' };
+/** With ids for other users, and without. */
+function examineUserNamespaces(scratch: string, uid: number): Rung[] {
+  const [many, one] = [{ name: 'user-namespace' }, { name: 'single-id' }] as const;
+  if (uid === 0) return [many, one].map((rung) => ({ ...rung, works: false, why: 'for ordinary users; this is root' }));
   const obstacle = probeUserNamespace(scratch);
-  if (obstacle !== undefined) return { name, works: false, why: describe(obstacle), fix: userNamespaceFix() };
+  if (obstacle !== undefined) return [many, one].map((rung) => ({ ...rung, works: false, why: describe(obstacle), fix: userNamespaceFix() }));
+  const single: Rung = { ...one, works: true, why: 'the same with one id: owners are kept beside the files, and in RUN all files are root\'s' };
   const maps = findMaps(uid);
-  if (!('missing' in maps)) return { name, works: true, why: 'the same as for root, with ids of /etc/subuid and /etc/subgid' };
+  if (!('missing' in maps)) return [{ ...many, works: true, why: 'the same as for root, with ids of /etc/subuid and /etc/subgid' }, single];
   const fix = maps.missing.startsWith('the program') ? 'as root: apt-get install uidmap (dnf install shadow-utils)' : 'as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER';
-  return { name, works: false, why: `${maps.missing} is missing`, fix };
+  return [{ ...many, works: false, why: `${maps.missing} is missing`, fix }, single];
 }
 
 /** Never chosen by itself. */
@@ -77,6 +94,13 @@ function examineChroot(scratch: string, uid: number): Rung {
   return { name, works: false, why: describe(obstacle), fix: 'docker run --cap-add SYS_CHROOT …' };
 }
 
+function examineProot(uid: number): Rung {
+  const name = 'proot';
+  if (uid === 0 && !keepsOwners()) return { name, works: false, why: 'for who has no rights; this is root, and steps would be too' };
+  if (findInPath(name) === undefined) return { name, works: false, why: 'the program proot is missing', fix: 'as root: apt-get install proot' };
+  return { name, works: true, why: 'every call of RUN is caught and redirected to a copy of the tree: slow, and no protection from what a step does on purpose' };
+}
+
 /** Which of the settings that forbid user namespaces is set. */
 function userNamespaceFix(): string {
   if (setting('/proc/sys/user/max_user_namespaces') === '0') return 'as root: sysctl -w user.max_user_namespaces=15000';
@@ -85,11 +109,10 @@ function userNamespaceFix(): string {
   return 'in a container: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …';
 }
 
-function seccompFact(rungs: readonly Rung[]): string {
+function seccompFact(chosen: Isolation | undefined): string {
   if (!hasSeccomp()) return 'this kernel has no filters for system calls';
-  const mounts = rungs.some((rung) => rung.works && rung.name !== 'chroot');
   const outer = /^Seccomp:\s*2$/m.test(readFileSync('/proc/self/status', 'latin1'));
-  if (mounts) return "RUN is limited to moby's default list of system calls; mbuild loads the filter itself";
+  if (chosen !== undefined && meansOf(chosen) === 'namespaces') return "RUN is limited to moby's default list of system calls; mbuild loads the filter itself";
   return outer ? 'RUN is under the filter that mbuild itself runs under' : 'RUN is not filtered: loading a filter needs CAP_SYS_ADMIN';
 }
 

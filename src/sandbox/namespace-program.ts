@@ -21,7 +21,7 @@ export interface SandboxPlaces {
 }
 
 /** How the process is connected to mbuild. */
-export interface ProgramIo {
+export interface ProgramIo extends Pick<SandboxPlaces, 'ids'> {
   /** A filter for system calls, as seccomp(2) takes it. */
   readonly filter?: Uint8Array | undefined;
   /** A terminal instead of three streams. */
@@ -180,10 +180,18 @@ export function joinOps(doors: readonly string[]): Op[] {
 /** From a root that is set up to the command: its streams, the wait, its rights, its working directory. */
 export function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
   return [
-    ...(io.terminal === undefined ? ownStreamOps(spec) : terminalOps(spec, io.terminal)),
+    ...(io.terminal === undefined ? ownStreamOps(spec) : terminalOps(spec, io.terminal, io.ids)),
+    ...(io.ids === 'one' ? onlyIdOps(spec) : []),
     ...(io.waits ? waitOps() : []),
     ...(io.filter === undefined ? [] : [filterOp(io.filter)]),
-    ...privilegeOps(spec),
+    ...privilegeOps(spec, io.ids),
+    ...executeOps(spec, io),
+  ];
+}
+
+/** The end of a program: nothing of mbuild's stays open, and the command takes over. */
+export function executeOps(spec: Pick<ProcessSpec, 'args' | 'env' | 'cwd'>, io: ProgramIo): Op[] {
+  return [
     { what: 'close files', call: 'close_range', args: [io.waits ? SYNC_FD + 1 : SYNC_FD, 0xffffffff, 0] },
     ...[REPORT_FD, ...(io.waits ? [SYNC_FD] : [])].map((fd): Op => ({ what: `close ${fd} on execution`, call: 'fcntl', args: [fd, F_SETFD, FD_CLOEXEC] })),
     { what: 'close the program', call: 'close', args: [3], onError: 'next' },
@@ -202,7 +210,7 @@ function ownStreamOps({ user }: Pick<ProcessSpec, 'user'>): Op[] {
  * Makes a terminal of the sandbox's own devpts the streams and the controlling terminal. Its user's end is taken from the
  * other one, not by a name that somebody in the sandbox could have changed.
  */
-function terminalOps({ user }: Pick<ProcessSpec, 'user'>, size: TerminalSize): Op[] {
+function terminalOps({ user }: Pick<ProcessSpec, 'user'>, size: TerminalSize, ids: SandboxPlaces['ids']): Op[] {
   const slave = TERMINAL_FD + 1;
   const window = Buffer.alloc(8); // struct winsize: rows, columns, two unused
   window.writeUInt16LE(size.rows, 0);
@@ -215,14 +223,14 @@ function terminalOps({ user }: Pick<ProcessSpec, 'user'>, size: TerminalSize): O
     ioctl('set the size of the terminal', TERMINAL_FD, TIO.CSWINSZ, { bytes: window }),
     { ...ioctl('open the terminal', TERMINAL_FD, TIO.CGPTPEER, O.RDWR | O.NOCTTY), save: 'slave' },
     { what: 'keep the terminal', call: 'dup3', args: [{ saved: 'slave' }, slave, O.CLOEXEC] },
-    { what: `give the terminal to user ${user.uid}`, call: 'fchownat', args: [slave, { text: '' }, user.uid, -1, AT_EMPTY_PATH] },
+    { what: `give the terminal to user ${user.uid}`, call: 'fchownat', args: [slave, { text: '' }, user.uid, -1, AT_EMPTY_PATH], onError: ids === 'one' ? 'next' : 'fail' },
     ...[0, 1, 2].map((fd): Op => ({ what: 'connect the terminal', call: 'dup3', args: [slave, fd, 0] })),
     ioctl('make the terminal the controlling one', 0, TIO.CSCTTY, 0),
   ];
 }
 
 /** Reports, and waits for a byte; when mbuild closes the descriptor instead, nothing is executed. */
-function waitOps(): Op[] {
+export function waitOps(): Op[] {
   const ready = Buffer.alloc(8);
   ready.writeUInt32LE(READY);
   return [
@@ -275,7 +283,7 @@ function sourceOps(mounts: readonly Mount[], places: SandboxPlaces): Op[] {
       ops.push(
         { what: `make ${mount.target}`, call: 'openat', args: [AT_FDCWD, { path: file }, O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, 0o600], save: `file${i}` },
         { what: `write ${mount.target}`, call: 'write', args: [{ saved: `file${i}` }, { bytes: mount.content }, mount.content.length] },
-        { what: `own ${mount.target}`, call: 'fchownat', args: [AT_FDCWD, { path: file }, mount.uid, mount.gid, 0] },
+        { what: `own ${mount.target}`, call: 'fchownat', args: [AT_FDCWD, { path: file }, mount.uid, mount.gid, 0], onError: places.ids === 'one' ? 'next' : 'fail' },
         { what: `set the mode of ${mount.target}`, call: 'fchmodat', args: [AT_FDCWD, { path: file }, mount.mode] },
         ...keepSource(places.files, String(i), i),
       );
@@ -402,13 +410,34 @@ function loopbackOps(): Op[] {
 }
 
 /** While there still is the right to filter: to load one without it, a process must give up sudo and su for good. */
-function filterOp(filter: Uint8Array): Op {
+export function filterOp(filter: Uint8Array): Op {
   const program: Arg = { words: [filter.length / 8, { bytes: filter }] }; // struct sock_fprog: number of instructions, their address
   return { what: 'filter system calls', call: 'seccomp', args: [SECCOMP.SET_MODE_FILTER, SECCOMP.FLAG_SPEC_ALLOW, program] };
 }
 
+/**
+ * Where there is one id, a command whose user is not root gets a user namespace of its own in which that id is its user's: it sees
+ * itself as who it is, and everything as its own.
+ */
+function onlyIdOps({ user }: Pick<ProcessSpec, 'user'>): Op[] {
+  if (user.uid === 0 && user.gid === 0) return [];
+  const write = (file: string, text: string, onError: 'next' | 'fail' = 'fail'): Op[] => [
+    { what: `open /proc/self/${file}`, call: 'openat', args: [AT_FDCWD, { text: `/proc/self/${file}` }, O.WRONLY | O.CLOEXEC], save: file, onError },
+    { what: `write /proc/self/${file}`, call: 'write', args: [{ saved: file }, { bytes: Buffer.from(text) }, text.length], onError },
+  ];
+  return [
+    { what: 'make a user namespace', call: 'unshare', args: [CLONE.NEWUSER] },
+    // Who is hidden may not open these files of its own.
+    { what: 'show the command', call: 'prctl', args: [PR.SET_DUMPABLE, 1] },
+    ...write('setgroups', 'deny', 'next'),
+    ...write('gid_map', `${user.gid} 0 1\n`),
+    ...write('uid_map', `${user.uid} 0 1\n`),
+    { what: 'hide the command', call: 'prctl', args: [PR.SET_DUMPABLE, 0] },
+  ];
+}
+
 /** Limits, then identity, then capabilities: each step still has the right to make the next. */
-function privilegeOps(spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits' | 'noNewPrivileges'>): Op[] {
+function privilegeOps(spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits' | 'noNewPrivileges'>, ids: SandboxPlaces['ids']): Op[] {
   const mask = capabilityMask(spec.capabilities);
   const kept = spec.user.uid === 0 ? mask : 0n;
   const header = Buffer.alloc(8);
@@ -422,12 +451,12 @@ function privilegeOps(spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits
   const groups = Buffer.alloc(Math.max(4, spec.user.groups.length * 4));
   spec.user.groups.forEach((gid, i) => groups.writeUInt32LE(gid, i * 4));
   return [
-    ...(spec.ulimits ?? []).map((limit): Op => ({ what: `set ulimit ${limit.name}`, call: 'prlimit64', args: [0, RLIMITS[limit.name] ?? -1, { bytes: pair(limit.soft, limit.hard) }, NULL] })),
+    ...limitOps(spec),
     { what: 'clear ambient capabilities', call: 'prctl', args: [PR.CAP_AMBIENT, PR.CAP_AMBIENT_CLEAR_ALL, 0, 0, 0], onError: 'next' },
     ...ALL_CAPABILITIES.flatMap((name, number): Op[] => (spec.capabilities.includes(name) ? [] : [
       { what: `drop ${name}`, call: 'prctl', args: [PR.CAPBSET_DROP, number, 0, 0, 0], onError: 'next' },
     ])),
-    { what: 'set the groups', call: 'setgroups', args: [spec.user.groups.length, { bytes: groups }] },
+    { what: 'set the groups', call: 'setgroups', args: [spec.user.groups.length, { bytes: groups }], onError: ids === 'one' ? 'next' : 'fail' },
     { what: `become group ${spec.user.gid}`, call: 'setresgid', args: [spec.user.gid, spec.user.gid, spec.user.gid] },
     { what: `become user ${spec.user.uid}`, call: 'setresuid', args: [spec.user.uid, spec.user.uid, spec.user.uid] },
     { what: 'set capabilities', call: 'capset', args: [{ bytes: header }, { bytes: sets }] },
@@ -436,6 +465,10 @@ function privilegeOps(spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits
     { what: 'tie the command to init', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
     { what: 'set the umask', call: 'umask', args: [0o022] },
   ];
+}
+
+export function limitOps({ ulimits = [] }: Pick<ProcessSpec, 'ulimits'>): Op[] {
+  return ulimits.map(({ name, soft, hard }) => ({ what: `set ulimit ${name}`, call: 'prlimit64', args: [0, RLIMITS[name] ?? -1, { bytes: pair(soft, hard) }, NULL] }));
 }
 
 function pair(soft: number, hard: number): Buffer {

@@ -7,8 +7,8 @@ import { capabilityMask, heldCapabilities, type Capability } from './capabilitie
 import { InitProcess, programIo } from './init-process';
 import { enterProgram, namespaceProgram, type SandboxPlaces } from './namespace-program';
 import type { ContainerSandbox, EnterSpec, ExitStatus, MountPoint, ProcessIo, ProcessSpec } from './sandbox';
-import { defaultFilter, hasSeccomp } from './seccomp/profile';
-import { isInUserNamespace, mappedIds } from './outer-user';
+import { OTHER_USERS, defaultFilter, hasSeccomp } from './seccomp/profile';
+import { isInUserNamespace, mappedIds } from '../linux/id-map';
 
 /**
  * The sandbox for root: mount, PID, IPC and UTS namespaces of its own (network too where the step has none),
@@ -19,18 +19,20 @@ export class NamespaceSandbox implements ContainerSandbox {
   readonly #state: string;
   readonly #init: InitProcess;
   readonly #held: readonly Capability[] = heldCapabilities();
-  readonly #filters = new Map<bigint, Uint8Array>();
+  readonly #filters = new Map<string, Uint8Array>();
+  /** In a user namespace, whether there are ids for others than root. */
+  readonly #ids: SandboxPlaces['ids'] = isInUserNamespace() ? (mappedIds() === 1 ? 'one' : 'ranges') : undefined;
 
   /** @param state a directory of the store for mount places. */
   constructor(state: string) {
     this.#init = new InitProcess(state);
     this.#state = state;
-    this.#places = { ids: isInUserNamespace() ? (mappedIds() === 1 ? 'one' : 'ranges') : undefined, root: path.join(state, 'root'), files: path.join(state, 'files'), aside: path.join(state, 'aside'), stubs: path.join(state, 'stubs') };
+    this.#places = { ids: this.#ids, root: path.join(state, 'root'), files: path.join(state, 'files'), aside: path.join(state, 'aside'), stubs: path.join(state, 'stubs') };
   }
 
   async run(wanted: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
     scope.signal.throwIfAborted();
-    return this.around(wanted, (spec, places) => this.#init.execute(namespaceProgram(spec, places, { ...programIo(io), filter: spec.confined ? this.#filter(spec) : undefined }), spec, io, scope));
+    return this.around(wanted, (spec, places) => this.#init.execute(namespaceProgram(spec, places, { ...programIo(io), ids: this.#ids, filter: spec.confined ? this.#filter(spec) : undefined }), spec, io, scope));
   }
 
   /** Lends places to who runs a command in them, and takes out of the tree what was put there for that time. */
@@ -54,7 +56,7 @@ export class NamespaceSandbox implements ContainerSandbox {
     scope.signal.throwIfAborted();
     const spec = this.#granted(wanted);
     this.#makePlaces();
-    return this.#init.execute(enterProgram(spec, { ...programIo(io), filter: this.#filter(spec) }), spec, io, scope);
+    return this.#init.execute(enterProgram(spec, { ...programIo(io), ids: this.#ids, filter: this.#filter(spec) }), spec, io, scope);
   }
 
   /** With the capabilities that mbuild has to give. */
@@ -63,11 +65,12 @@ export class NamespaceSandbox implements ContainerSandbox {
   }
 
   /** The filter for who has these capabilities; compiled once, for that takes two milliseconds. */
-  #filter({ capabilities }: Pick<ProcessSpec, 'capabilities'>): Uint8Array | undefined {
+  #filter({ capabilities, user }: Pick<ProcessSpec, 'capabilities' | 'user'>): Uint8Array | undefined {
     if (!hasSeccomp()) return undefined;
-    const mask = capabilityMask(capabilities);
-    const known = this.#filters.get(mask) ?? defaultFilter(this.#init.arch, capabilities);
-    this.#filters.set(mask, known);
+    const pretends = this.#ids === 'one' && user.uid === 0;
+    const key = `${capabilityMask(capabilities)} ${pretends}`;
+    const known = this.#filters.get(key) ?? defaultFilter(this.#init.arch, capabilities, pretends ? OTHER_USERS : {});
+    this.#filters.set(key, known);
     return known;
   }
 
@@ -106,8 +109,9 @@ function makeStubs(dir: string, points: readonly MountPoint[]): void {
   mkdirSync(dir, { recursive: true, mode: 0o755 });
   for (const point of points) {
     const host = fsPath(`${toRaw(dir)}${point.path}`);
-    if (point.kind === 'directory') mkdirSync(host, { recursive: true, mode: 0o755 });
-    else writeFileSync(host, '', { mode: 0o644 });
+    // Where the image has the directory, that is the one that is seen.
+    mkdirSync(fsPath(`${toRaw(dir)}${point.kind === 'directory' ? point.path : path.posix.dirname(point.path)}`), { recursive: true, mode: 0o755 });
+    if (point.kind === 'file') writeFileSync(host, '', { mode: 0o644 });
   }
 }
 

@@ -7,9 +7,9 @@ import { InitProcess, failureError } from './init-process';
 import { runtimeProgram } from './namespace-program';
 import type { NamespaceSandbox } from './namespaces';
 import { runtimeConfig } from './oci-config';
-import { isInUserNamespace } from './outer-user';
+import { isInUserNamespace } from '../linux/id-map';
 import type { ContainerSandbox, EnterSpec, ExitStatus, Mount, ProcessIo, ProcessSpec } from './sandbox';
-import { findInPath } from './user-namespace';
+import { findInPath } from './find-program';
 
 /** An OCI runtime of the host. */
 export interface Runtime {

@@ -36,9 +36,11 @@ export function probeOverlay(state: string, options: string): Obstacle {
   });
 }
 
-/** Makes a user namespace. */
+/** Makes a user namespace and changes mounts in it: some kernels let one be made, and nothing be done in it. */
 export function probeUserNamespace(state: string): Obstacle {
-  return probeIn(state, () => inChild(CLONE.NEWUSER, []));
+  return probeIn(state, () => inChild(CLONE.NEWUSER | CLONE.NEWNS, [
+    { what: 'mount in a user namespace', call: 'mount', args: [{ text: 'none' }, { text: '/' }, 0, MS.REC | MS.PRIVATE, 0] },
+  ]));
 }
 
 /** Changes the root. */

@@ -1,5 +1,5 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { accessSync, closeSync, constants, openSync, readFileSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { constants as os, tmpdir, userInfo } from 'node:os';
 import path from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
@@ -9,7 +9,9 @@ import { sealedFile } from '../linux/sealed-file';
 import { BASE, interpreterFile, type Arch } from './init/interpreter';
 import { assemble, type Op, type Program } from './init/program';
 import { CLONE, FD_CLOEXEC, F_SETFD, PR } from './init/syscalls';
+import { findInPath } from './find-program';
 import { OUTER_UID } from './outer-user';
+import { probeUserNamespace } from './probe';
 
 /** Ids of the machine that stand for ids inside. */
 export interface IdRange {
@@ -26,6 +28,15 @@ export interface UserMaps {
 const REPORT_FD = 4;
 const SYNC_FD = 5;
 const SIGTERM = 15;
+
+/** False where one can be made, but nothing be done in it: AppArmor's limit for programs that it does not know. */
+export function mayUseUserNamespaces(): boolean {
+  return !isRestricted() || probeUserNamespace(tmpdir()) === undefined;
+}
+
+function isRestricted(): boolean {
+  return readLines('/proc/sys/kernel/apparmor_restrict_unprivileged_userns')[0] === '1';
+}
 
 /** The ranges that /etc/subuid and /etc/subgid give to a user (subuid(5)), and why there are none of use otherwise. */
 export function findMaps(uid: number): UserMaps | { readonly missing: string } {
@@ -167,16 +178,4 @@ function userName(uid: number): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** The path of a program. */
-export function findInPath(program: string, folders: string = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`): string | undefined {
-  return folders.split(':').filter(Boolean).map((dir) => path.join(dir, program)).find((file) => {
-    try {
-      accessSync(file, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
 }

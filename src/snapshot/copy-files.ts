@@ -1,4 +1,5 @@
-import { chmodSync, closeSync, constants, copyFileSync, fchmodSync, fchownSync, fstatSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
+import { chmodSync, closeSync, constants, copyFileSync, fstatSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
+import { ownOpen, setOpenMode } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
 import { getXattr, setXattr } from '../linux/xattr';
 import type { FileStats } from '../linux/stat';
@@ -39,8 +40,8 @@ function copyFile(file: FileCopy, buffer: Buffer): boolean {
     if (target === undefined) return false;
     try {
       // Owner first, for that takes setuid and capabilities away.
-      fchownSync(target, file.uid, file.gid);
-      fchmodSync(target, file.mode);
+      ownOpen(target, file.to, file.uid, file.gid);
+      setOpenMode(target, file.to, file.mode);
       const capability = getXattr(file.from, CAPABILITY);
       if (capability !== undefined) setXattr(file.to, CAPABILITY, capability);
       futimesSync(target, file.mtime, file.mtime);

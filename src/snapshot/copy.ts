@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
+import type { Owner } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import type { Rootfs } from '../sandbox/sandbox';
@@ -35,10 +36,10 @@ export class CopySnapshotter extends DirectorySnapshotter {
     return { kind: 'directory', path: tree.dir };
   }
 
-  collect(active: ActiveSnapshot): void {
+  collect(active: ActiveSnapshot, user: Owner): void {
     const tree = this.#given.get(active.id);
     if (tree === undefined) return;
-    collectChanges(toRaw(tree.dir), tree.stock, this.view(active.parent), toRaw(active.dir), this.xattrs);
+    collectChanges(toRaw(tree.dir), tree.stock, this.view(active.parent), toRaw(active.dir), { xattrs: this.xattrs, user });
   }
 
   override commit(active: ActiveSnapshot): Stack {

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, utimesSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, renameSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { formatOwner, parseOwner } from '../content/owner';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { bornOwner, lstatOwned, own, setMode, type Owner } from '../linux/owners';
+import { toRaw } from '../linux/paths';
 import { isAlive, ownIdentity } from '../linux/process';
 import { removeTree } from '../linux/remove-tree';
-import { lstatOf } from '../linux/stat';
 import type { Rootfs } from '../sandbox/sandbox';
 import { type OverlayXattrs } from './marks';
 import { LayeredView } from './merged-view';
@@ -37,7 +38,7 @@ export abstract class DirectorySnapshotter implements Snapshotter {
   prepare(parent: Stack): ActiveSnapshot {
     const id = randomBytes(5).toString('hex') as LayerId;
     const top = parent.at(-1);
-    const model = top === undefined ? undefined : lstatOf(this.layerDir(top));
+    const model = top === undefined ? undefined : lstatOwned(this.layerDir(top));
     if (top !== undefined && model === undefined) throw new MbuildError('STORE_CORRUPT', `layer ${top} is not in the store`);
     const dir = path.join(this.#activeDir(id), 'fs');
     mkdirSync(this.#activeDir(id), { mode: 0o700 });
@@ -46,8 +47,9 @@ export abstract class DirectorySnapshotter implements Snapshotter {
     if (model === undefined) {
       chmodSync(dir, 0o755);
     } else {
-      if (model.uid !== process.getuid?.() || model.gid !== process.getgid?.()) chownSync(dir, model.uid, model.gid);
-      chmodSync(dir, model.mode & 0o7777);
+      const born = bornOwner();
+      if (model.uid !== born.uid || model.gid !== born.gid) own(toRaw(dir), model.uid, model.gid);
+      setMode(toRaw(dir), model.mode & 0o7777);
       utimesSync(dir, model.atimeMs / 1000, model.mtimeMs / 1000);
     }
     return { id, parent, dir };
@@ -55,7 +57,7 @@ export abstract class DirectorySnapshotter implements Snapshotter {
 
   abstract rootfs(active: ActiveSnapshot): Rootfs;
 
-  abstract collect(active: ActiveSnapshot): void;
+  abstract collect(active: ActiveSnapshot, user: Owner): void;
 
   commit(active: ActiveSnapshot): Stack {
     renameSync(active.dir, this.layerDir(active.id));

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync, writeFileSy
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeNode } from '../linux/mknod';
+import { keepsOwners, own } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import { setXattr } from '../linux/xattr';
 import type { OverlayXattrs } from './marks';
@@ -14,6 +15,15 @@ export interface Ground {
   readonly reason?: string | undefined;
   /** False when nothing could be mounted then. */
   readonly canMount: boolean;
+  /** Whose the files of layers are: as the kernel says, or as it stands beside them (see linux/owners.ts). */
+  readonly owners: 'kernel' | 'beside';
+}
+
+/** What is found out about a process that makes a store. */
+export interface GroundProbes {
+  readonly canMount: () => boolean;
+  /** Why no overlay can be mounted on layers with these marks. */
+  readonly refusesOverlay: (marks: OverlayXattrs) => string | undefined;
 }
 
 /** File systems by the number that statfs(2) gives; linux/magic.h. */
@@ -32,16 +42,49 @@ export function fileSystemOf(dir: string): string {
 
 /**
  * The ground of a store: as it was found when the store was made, else tried out now and written down.
- * @param canMount asked once, when the store is made.
- * @throws MbuildError STORE_UNUSABLE when the file can be read but not understood.
+ * @param probes asked once, when the store is made.
+ * @throws MbuildError STORE_UNUSABLE when the file can be read but not understood, or owners cannot be kept as the store does.
  */
-export function openGround(root: string, canMount: () => boolean): Ground {
+export function openGround(root: string, probes: GroundProbes): Ground {
   const known = readGround(root);
-  if (known !== undefined) return known;
+  if (known !== undefined) return checkOwners(root, known);
   // Stores from before there was a choice are overlays'.
-  const ground: Ground = hasLayers(root) ? { marks: 'trusted', canMount: true } : { ...probeMarks(root), canMount: canMount() };
+  const ground: Ground = hasLayers(root) ? { marks: 'trusted', canMount: true, owners: 'kernel' } : tryGround(root, probes);
   writeFileSync(path.join(root, FILE), `${JSON.stringify(ground)}\n`, { mode: 0o600 });
   return ground;
+}
+
+function tryGround(root: string, { canMount, refusesOverlay }: GroundProbes): Ground {
+  const owners = keepsOwners() ? 'beside' : 'kernel';
+  if (owners === 'beside') checkAttributes(root);
+  const found = probeMarks(root);
+  const mounts = canMount();
+  const reason = found.reason ?? (mounts ? refusesOverlay(found.marks) : undefined);
+  return { ...found, reason, canMount: mounts, owners };
+}
+
+/** @throws MbuildError STORE_UNUSABLE on a file system without user.* attributes, where owners cannot stand beside files. */
+function checkAttributes(root: string): void {
+  const dir = mkdtempSync(path.join(root, 'probe-'));
+  try {
+    own(toRaw(dir), 1, 1);
+  } catch (cause) {
+    if (errnoOf(cause) === undefined) throw cause;
+    throw new MbuildError('STORE_UNUSABLE', `the store's file system (${fileSystemOf(root)}) keeps no user.* attributes, in which a user without ids of others keeps owners`, {
+      cause, hint: 'put the store on another one with --root (ext4, xfs, btrfs), or get ids: as root: apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER',
+    });
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** @throws MbuildError STORE_UNUSABLE for a store that was made with other rights. */
+function checkOwners(root: string, ground: Ground): Ground {
+  if (ground.owners === (keepsOwners() ? 'beside' : 'kernel')) return ground;
+  const [message, hint] = ground.owners === 'beside'
+    ? [`the store ${root} was made by a user without ids of others, who keeps owners beside the files: no other user can read it`, 'use it as that user, or another folder with --root']
+    : [`the store ${root} was made with the ids of /etc/subuid (or by root), which are not to be had now`, '`mbuild doctor` says why; or take another folder with --root'];
+  throw new MbuildError('STORE_UNUSABLE', message, { hint });
 }
 
 /** Tries out what marks can be made in a folder. */
@@ -81,8 +124,8 @@ export function readGround(root: string): Ground | undefined {
     throw error;
   }
   try {
-    const { marks, reason, canMount } = JSON.parse(text) as Partial<Ground>;
-    if (marks === 'trusted' || marks === 'user' || marks === 'files') return { marks, reason, canMount: canMount !== false };
+    const { marks, reason, canMount, owners } = JSON.parse(text) as Partial<Ground>;
+    if (marks === 'trusted' || marks === 'user' || marks === 'files') return { marks, reason, canMount: canMount !== false, owners: owners === 'beside' ? 'beside' : 'kernel' };
   } catch {
     // Said below.
   }

@@ -1,4 +1,5 @@
 import { makeWhiteout } from '../linux/mknod';
+import { isOwnerXattr } from '../linux/owners';
 import type { RawPath } from '../linux/paths';
 import { lstatOf } from '../linux/stat';
 import { getXattr, setXattr } from '../linux/xattr';
@@ -28,9 +29,9 @@ export function markOpaque(dir: RawPath, xattrs: OverlayXattrs): void {
   else if (lstatOf(`${dir}/${OPAQUE_FILE}`) === undefined) makeWhiteout(`${dir}/${OPAQUE_FILE}`);
 }
 
-/** True for an attribute that overlay keeps for itself: it says something about a layer, never about the tree. */
+/** True for an attribute that overlay or mbuild keeps for itself: it says something about a layer, never about the tree. */
 export function isOverlayXattr(name: string): boolean {
-  return OVERLAY_XATTR.test(name);
+  return OVERLAY_XATTR.test(name) || isOwnerXattr(name);
 }
 
 /** The path of a name in a directory of a tree. */

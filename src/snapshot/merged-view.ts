@@ -1,6 +1,7 @@
 import { readdirSync, readlinkSync } from 'node:fs';
+import { lstatOwned } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
-import { lstatOf, type FileStats } from '../linux/stat';
+import type { FileStats } from '../linux/stat';
 import { childPath, isOpaque, isWhiteout, type OverlayXattrs } from './marks';
 import { cleanPath, resolvePath, type Found, type TreeLookup } from './resolve';
 import type { MergedView, ViewEntry } from './view';
@@ -29,7 +30,7 @@ export class LayeredView implements MergedView, TreeLookup<MergedDirectory> {
 
   /** @param layers absolute paths of the layer directories, top first; at least one. */
   constructor(layers: readonly [RawPath, ...RawPath[]], private readonly xattrs: OverlayXattrs = 'trusted') {
-    const stats = lstatOf(layers[0]);
+    const stats = lstatOwned(layers[0]);
     if (stats === undefined) throw new Error(`no layer directory ${layers[0]}`);
     this.root = { entry: { path: '/', hostPath: layers[0], stats }, layers, children: new Map() };
   }
@@ -84,7 +85,7 @@ export class LayeredView implements MergedView, TreeLookup<MergedDirectory> {
     const layers: RawPath[] = [];
     for (const layer of dir.layers) {
       const hostPath = `${layer}/${name}`;
-      const stats = lstatOf(hostPath);
+      const stats = lstatOwned(hostPath);
       if (stats === undefined) continue;
       if (isWhiteout(stats)) break;
       const above = layers.at(-1);
@@ -115,6 +116,6 @@ export class LayeredView implements MergedView, TreeLookup<MergedDirectory> {
 export const EMPTY_VIEW: MergedView = { lstat: () => undefined, stat: () => undefined, resolve: cleanPath, readdir: () => [] };
 
 function isWhiteoutAt(hostPath: RawPath): boolean {
-  const stats = lstatOf(hostPath);
+  const stats = lstatOwned(hostPath);
   return stats !== undefined && isWhiteout(stats);
 }

@@ -1,7 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
+import { keepsOwners, type Owner } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import type { Rootfs } from '../sandbox/sandbox';
+import { claimNew } from './claim';
 import { DirectorySnapshotter } from './directory';
 import type { OverlayXattrs } from './marks';
 import type { ActiveSnapshot } from './snapshotter';
@@ -20,7 +22,8 @@ export class OverlaySnapshotter extends DirectorySnapshotter {
     return { kind: 'overlay', lowers: this.lowers(active.parent), upper: active.dir, work, options: this.#options() };
   }
 
-  collect(active: ActiveSnapshot): void {
+  collect(active: ActiveSnapshot, user: Owner): void {
+    if (keepsOwners()) claimNew(toRaw(active.dir), this.view(active.parent), user, this.xattrs);
     dropUnchanged(toRaw(active.dir), this.view(active.parent), this.xattrs);
   }
 

@@ -1,3 +1,4 @@
+import type { Owner } from '../linux/owners';
 import type { Rootfs } from '../sandbox/sandbox';
 import type { MergedView } from './view';
 
@@ -28,8 +29,11 @@ export interface Snapshotter {
   prepare(parent: Stack): ActiveSnapshot;
   /** What a sandbox mounts so that a process sees the parent and its own writes. */
   rootfs(active: ActiveSnapshot): Rootfs;
-  /** Takes what a process left on the `rootfs` into `dir`; it must have ended. What is as in the parent is no difference. */
-  collect(active: ActiveSnapshot): void;
+  /**
+   * Takes what a process left on the `rootfs` into `dir`; it must have ended. What is as in the parent is no difference.
+   * @param user whom the process ran as: where the kernel cannot tell whose its files are, they are that user's.
+   */
+  collect(active: ActiveSnapshot, user: Owner): void;
   /** Freezes the tree; returns the stack with the new layer on top. Work directories are gone afterwards. */
   commit(active: ActiveSnapshot): Stack;
   discard(active: ActiveSnapshot): void;

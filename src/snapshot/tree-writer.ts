@@ -1,10 +1,11 @@
-import { chmodSync, closeSync, constants, copyFileSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readlinkSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, copyFileSync, lutimesSync, mkdirSync, openSync, readlinkSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
-import { makeNode, makeWhiteout, type DeviceNumber, type NodeKind } from '../linux/mknod';
+import { makeWhiteout, type DeviceNumber, type NodeKind } from '../linux/mknod';
+import { linkOwned, lstatOwned, makeOwnedNode, own, setMode } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import { readXattrs, setXattr, type Xattrs } from '../linux/xattr';
-import { lstatOf, type FileStats } from '../linux/stat';
+import type { FileStats } from '../linux/stat';
 import { childPath, isOpaque, isOverlayXattr, isWhiteout, markOpaque, type OverlayXattrs } from './marks';
 import { resolvePath, splitPath, type Found, type TreeLookup } from './resolve';
 import type { MergedView } from './view';
@@ -163,7 +164,7 @@ export class TreeWriter implements TreeLookup<Directory> {
   symlink(dir: TreeDirectory, name: RawPath, target: RawPath, attributes: Attributes): void {
     const hostPath = this.place(dir, name);
     symlinkSync(fsPath(target), fsPath(hostPath));
-    applyOwner(hostPath, attributes);
+    own(hostPath, attributes.uid, attributes.gid);
     applyXattrs(hostPath, attributes.xattrs);
     this.#setTimes(hostPath, attributes.mtime);
   }
@@ -173,7 +174,7 @@ export class TreeWriter implements TreeLookup<Directory> {
     if (kind === 'char' && device.major === 0 && device.minor === 0) {
       throw new MbuildError('COPY_FAILED', `cannot make device 0:0 at ${toText(childPath(dir.path, name))}: overlay would take it for a deletion`);
     }
-    makeNode(hostPath, kind, 0o600, device);
+    makeOwnedNode(hostPath, kind, 0o600, device);
     this.#finishEntry(hostPath, attributes);
   }
 
@@ -193,7 +194,7 @@ export class TreeWriter implements TreeLookup<Directory> {
     if (found.hostPath !== upperPath) this.#copyUpFile(directory, last, found);
     // A link to itself is what it was.
     if (this.#own(dir) === directory && name === last) return;
-    linkSync(fsPath(upperPath), fsPath(this.place(dir, name)));
+    linkOwned(upperPath, this.place(dir, name));
   }
 
   /** Takes a name away, a directory with all below it; nothing happens when it is not there. */
@@ -238,14 +239,14 @@ export class TreeWriter implements TreeLookup<Directory> {
   #find(dir: Directory, name: RawPath): TreeEntry | undefined {
     if (dir.upper && (!dir.made || dir.own.has(name))) {
       const hostPath = `${dir.hostPath}/${name}`;
-      const stats = lstatOf(hostPath);
+      const stats = lstatOwned(hostPath);
       if (stats !== undefined) return isWhiteout(stats) ? undefined : { hostPath, stats };
     }
     return dir.merged ? this.parent.lstat(childPath(dir.path, name)) : undefined;
   }
 
   #entryOf(directory: Directory): TreeEntry {
-    const stats = directory.upper ? lstatOf(directory.hostPath) : undefined;
+    const stats = directory.upper ? lstatOwned(directory.hostPath) : undefined;
     if (stats !== undefined) return { hostPath: directory.hostPath, stats };
     const inParent = this.parent.lstat(directory.path);
     if (inParent === undefined) throw new MbuildError('INTERNAL', `directory ${toText(directory.path)} vanished while it was written`);
@@ -317,7 +318,7 @@ export class TreeWriter implements TreeLookup<Directory> {
     else throw new MbuildError('COPY_FAILED', `cannot link to ${toText(childPath(directory.path, name))}: not a file`);
     directory.own.add(name);
     if (stats.isSymbolicLink()) {
-      applyOwner(hostPath, stats);
+      own(hostPath, stats.uid, stats.gid);
       this.#setTimes(hostPath, stats.mtimeMs / 1000);
     } else {
       this.#finishEntry(hostPath, { ...attributesOf(stats), xattrs: treeXattrs(found.hostPath) });
@@ -345,8 +346,8 @@ export class TreeWriter implements TreeLookup<Directory> {
 
   /** Owner before mode, for a change of owner takes setuid away; capabilities after it for the same reason. */
   #finishEntry(hostPath: RawPath, attributes: Attributes): void {
-    applyOwner(hostPath, attributes);
-    chmodSync(fsPath(hostPath), attributes.mode);
+    own(hostPath, attributes.uid, attributes.gid);
+    setMode(hostPath, attributes.mode);
     applyXattrs(hostPath, attributes.xattrs);
     this.#setTimes(hostPath, attributes.mtime);
   }
@@ -364,10 +365,6 @@ export function attributesOf(stats: FileStats): Attributes {
 /** What a copy-up takes along: all attributes but overlay's own. */
 function treeXattrs(hostPath: RawPath): Xattrs {
   return new Map([...readXattrs(hostPath)].filter(([name]) => !isOverlayXattr(name)));
-}
-
-function applyOwner(hostPath: RawPath, { uid, gid }: { readonly uid: number; readonly gid: number }): void {
-  lchownSync(fsPath(hostPath), uid, gid);
 }
 
 function applyXattrs(hostPath: RawPath, xattrs: Xattrs | undefined): void {

@@ -1,6 +1,6 @@
 import { lutimesSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { lstatOwned } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
-import { lstatOf } from '../linux/stat';
 import { childPath, isOpaque, isWhiteout, type OverlayXattrs } from './marks';
 import { isSameEntry } from './same';
 import type { MergedView } from './view';
@@ -15,7 +15,7 @@ export function dropUnchanged(upper: RawPath, parent: MergedView, xattrs: Overla
 
 /** @returns true when nothing is left in the directory. */
 function dropIn(dir: RawPath, path: RawPath, parent: MergedView, xattrs: OverlayXattrs): boolean {
-  const before = lstatOf(dir);
+  const before = lstatOwned(dir);
   const names = readdirSync(fsPath(dir), { encoding: 'latin1' });
   const left = names.filter((name) => !drop(`${dir}/${name}`, childPath(path, name), parent, xattrs));
   if (before !== undefined && left.length < names.length) lutimesSync(fsPath(dir), before.atimeMs / 1000, before.mtimeMs / 1000);
@@ -23,7 +23,7 @@ function dropIn(dir: RawPath, path: RawPath, parent: MergedView, xattrs: Overlay
 }
 
 function drop(hostPath: RawPath, path: RawPath, parent: MergedView, xattrs: OverlayXattrs): boolean {
-  const stats = lstatOf(hostPath);
+  const stats = lstatOwned(hostPath);
   if (stats === undefined || isWhiteout(stats)) return false;
   const below = parent.lstat(path);
   // Hard links belong together: one of them alone does not say what it was.

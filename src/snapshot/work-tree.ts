@@ -1,10 +1,12 @@
-import { chmodSync, closeSync, constants, copyFileSync, fchmodSync, fchownSync, fstatSync, futimesSync, lchownSync, linkSync, lutimesSync, mkdirSync, openSync, readSync, readdirSync, readlinkSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, copyFileSync, fstatSync, futimesSync, lutimesSync, mkdirSync, openSync, readSync, readdirSync, readlinkSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
-import { decodeDevice, makeNode } from '../linux/mknod';
+import { decodeDevice } from '../linux/mknod';
+import { keepsOwners, linkOwned, lstatOwned, makeOwnedNode, own, ownOpen, setMode, setOpenMode, type Owner } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
+import type { FileStats } from '../linux/stat';
 import { listXattrs, readXattrs, setXattr, type Xattrs } from '../linux/xattr';
-import { lstatOf, type FileStats } from '../linux/stat';
+import { claim } from './claim';
 import { childPath, isOpaque, isOverlayXattr, isWhiteout, OPAQUE_FILE, type OverlayXattrs } from './marks';
 import { isSameEntry } from './same';
 import { TreeWriter, attributesOf, type TreeDirectory } from './tree-writer';
@@ -20,6 +22,8 @@ export interface Stock {
 const SMALL = 256 * 1024;
 /** What a recursion takes; paths end at about twice that. */
 const MAX_DEPTH = 1000;
+/** Whom a file belongs to that nothing is noted beside. */
+const BORN = { uid: 0, gid: 0 };
 
 /**
  * Brings a layer onto a plain copy of the tree below it: deletes, replaces and adds what the layer does. All that a layer can
@@ -31,9 +35,9 @@ export function applyLayerDirectory(layer: RawPath, tree: RawPath, xattrs: Overl
   const apply = (from: RawPath, to: RawPath): void => {
     for (const name of readdirSync(fsPath(from), { encoding: 'latin1' })) {
       const [source, target] = [`${from}/${name}`, `${to}/${name}`];
-      const stats = lstatOf(source);
+      const stats = lstatOwned(source);
       if (stats === undefined || name === OPAQUE_FILE) continue;
-      const before = lstatOf(target);
+      const before = lstatOwned(target);
       const merges = stats.isDirectory() && before?.isDirectory() === true && !isOpaque(source, xattrs);
       if (before !== undefined && !merges) remove(target, before);
       if (isWhiteout(stats)) continue;
@@ -47,13 +51,13 @@ export function applyLayerDirectory(layer: RawPath, tree: RawPath, xattrs: Overl
     }
   };
   apply(layer, tree);
-  const root = lstatOf(layer);
+  const root = lstatOwned(layer);
   if (root !== undefined) setAttributes(layer, root, tree);
 }
 
 /** Notes what is in a tree, so that a change can be seen later whatever its times pretend. */
 export function takeStock(dir: RawPath): Stock {
-  const stats = lstatOf(dir);
+  const stats = lstatOwned(dir);
   if (stats === undefined) throw new Error(`there is no ${dir}`);
   if (!stats.isDirectory()) return { stats };
   return { stats, children: new Map(readdirSync(fsPath(dir), { encoding: 'latin1' }).map((name) => [name, takeStock(`${dir}/${name}`)])) };
@@ -62,10 +66,11 @@ export function takeStock(dir: RawPath): Stock {
 /**
  * Writes into a layer directory what differs in a tree from what its stock was, as an overlay's upper directory would have it.
  * What was only touched, and is what the parent has, is left out.
+ * @param user who made the changes; what is new is that user's where the kernel cannot tell.
  */
-export function collectChanges(tree: RawPath, before: Stock, parent: MergedView, upper: RawPath, xattrs: OverlayXattrs): void {
+export function collectChanges(tree: RawPath, before: Stock, parent: MergedView, upper: RawPath, { xattrs, user }: { readonly xattrs: OverlayXattrs; readonly user: Owner }): void {
   const writer = new TreeWriter(parent, upper, { xattrs });
-  new Collector(tree, parent, writer).directory('/', before, () => writer.root, false);
+  new Collector(tree, parent, writer, user).directory('/', before, () => writer.root, false);
   writer.finish();
 }
 
@@ -74,7 +79,7 @@ class Collector {
   readonly #links = new Map<number, RawPath>();
   #depth = 0;
 
-  constructor(private readonly tree: RawPath, private readonly parent: MergedView, private readonly writer: TreeWriter) {}
+  constructor(private readonly tree: RawPath, private readonly parent: MergedView, private readonly writer: TreeWriter, private readonly user: Owner) {}
 
   /**
    * @param handle the directory in the writer, asked for when there is something to write.
@@ -82,7 +87,7 @@ class Collector {
    */
   directory(path: RawPath, before: Stock | undefined, handle: () => TreeDirectory, isNew: boolean): void {
     const host = this.#host(path);
-    const stats = lstatOf(host);
+    const stats = lstatOwned(host);
     if (stats === undefined) return;
     if (++this.#depth > MAX_DEPTH) throw new MbuildError('UNSUPPORTED', `directories are more than ${MAX_DEPTH} deep: ${toText(path.slice(0, 60))}…`, { hint: 'delete them in the step that makes them' });
     let wrote = isNew;
@@ -104,11 +109,12 @@ class Collector {
   #entry(dir: RawPath, name: RawPath, before: Stock | undefined, handle: () => TreeDirectory, isNew: boolean): boolean {
     const path = childPath(dir, name);
     const host = this.#host(path);
-    const stats = lstatOf(host);
-    if (stats === undefined) return false;
-    if (stats.isDirectory()) return this.#subdirectory(path, name, stats, before, handle);
-    if (before !== undefined && isUntouched(stats, before.stats)) return false;
+    const found = lstatOwned(host);
+    if (found === undefined) return false;
+    if (found.isDirectory()) return this.#subdirectory(path, name, found, before, handle);
+    if (before !== undefined && isUntouched(found, before.stats)) return false;
     const below = isNew ? undefined : this.parent.lstat(path);
+    const stats = this.#claimed(host, found, below?.stats);
     if (below !== undefined && stats.nlink === 1 && isSameEntry(below, { hostPath: host, stats })) return false;
     if (below?.stats.isDirectory() === true || (below !== undefined && stats.isSocket())) this.writer.remove(handle(), name);
     if (stats.isSocket()) return below !== undefined;
@@ -116,9 +122,10 @@ class Collector {
     return true;
   }
 
-  #subdirectory(path: RawPath, name: RawPath, stats: FileStats, before: Stock | undefined, handle: () => TreeDirectory): boolean {
+  #subdirectory(path: RawPath, name: RawPath, found: FileStats, before: Stock | undefined, handle: () => TreeDirectory): boolean {
     // Inode numbers are given again, so the time of birth has to be the same too.
-    const lives = before?.stats.isDirectory() === true && before.stats.ino === stats.ino && before.stats.birthtimeMs === stats.birthtimeMs;
+    const lives = before?.stats.isDirectory() === true && before.stats.ino === found.ino && before.stats.birthtimeMs === found.birthtimeMs;
+    const stats = lives ? found : this.#claimed(this.#host(path), found, undefined);
     let made: TreeDirectory | undefined;
     const open = (): TreeDirectory => (made ??= this.writer.makeDirectory(handle(), name, attributesOf(stats)).directory);
     if (!lives) {
@@ -127,6 +134,13 @@ class Collector {
     }
     this.directory(path, before, open, !lives);
     return made !== undefined;
+  }
+
+  /** What it is when whom it belongs to is settled. */
+  #claimed(host: RawPath, stats: FileStats, below: FileStats | undefined): FileStats {
+    if (!keepsOwners()) return stats;
+    claim(host, stats, below, this.user);
+    return lstatOwned(host) ?? stats;
   }
 
   #write(path: RawPath, name: RawPath, stats: FileStats, to: TreeDirectory): void {
@@ -161,7 +175,7 @@ function isUntouched(now: FileStats, before: FileStats): boolean {
 function copyEntry(source: RawPath, stats: FileStats, target: RawPath, links: Map<number, RawPath>, buffer: Buffer): void {
   const first = stats.nlink > 1 ? links.get(stats.ino) : undefined;
   if (first !== undefined) {
-    linkSync(fsPath(first), fsPath(target));
+    linkOwned(first, target);
     return;
   }
   links.set(stats.ino, target);
@@ -170,7 +184,7 @@ function copyEntry(source: RawPath, stats: FileStats, target: RawPath, links: Ma
     return;
   }
   if (stats.isSymbolicLink()) symlinkSync(fsPath(readlinkSync(fsPath(source), 'latin1')), fsPath(target));
-  else makeNode(target, stats.isFIFO() ? 'fifo' : stats.isBlockDevice() ? 'block' : stats.isSocket() ? 'socket' : 'char', 0o600, decodeDevice(stats.rdev));
+  else makeOwnedNode(target, stats.isFIFO() ? 'fifo' : stats.isBlockDevice() ? 'block' : stats.isSocket() ? 'socket' : 'char', 0o600, decodeDevice(stats.rdev));
   setAttributes(source, stats, target);
 }
 
@@ -191,9 +205,9 @@ function copyFile(source: RawPath, stats: FileStats, target: RawPath, buffer: Bu
         closeSync(from);
       }
     }
-    const made = fstatSync(to);
-    if (made.uid !== stats.uid || made.gid !== stats.gid) fchownSync(to, stats.uid, stats.gid);
-    fchmodSync(to, stats.mode & 0o7777);
+    const made = keepsOwners() ? BORN : fstatSync(to);
+    if (made.uid !== stats.uid || made.gid !== stats.gid) ownOpen(to, target, stats.uid, stats.gid);
+    setOpenMode(to, target, stats.mode & 0o7777);
     copyXattrs(source, target);
     futimesSync(to, stats.atimeMs / 1000, stats.mtimeMs / 1000);
   } finally {
@@ -203,8 +217,8 @@ function copyFile(source: RawPath, stats: FileStats, target: RawPath, buffer: Bu
 
 /** Owner before mode and attributes, for a change of owner takes setuid and capabilities away. */
 function setAttributes(source: RawPath, stats: FileStats, target: RawPath): void {
-  lchownSync(fsPath(target), stats.uid, stats.gid);
-  if (!stats.isSymbolicLink()) chmodSync(fsPath(target), stats.mode & 0o7777);
+  own(target, stats.uid, stats.gid);
+  if (!stats.isSymbolicLink()) setMode(target, stats.mode & 0o7777);
   copyXattrs(source, target);
   lutimesSync(fsPath(target), stats.atimeMs / 1000, stats.mtimeMs / 1000);
 }

@@ -1,7 +1,9 @@
-import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { mountFolder, noteMountUse } from '../cache/mounts';
 import { lock, tryLock } from '../linux/flock';
+import { own } from '../linux/owners';
+import { toRaw } from '../linux/paths';
 
 /** A cache directory that a step has for its own while it runs. */
 export interface CacheMount {
@@ -61,7 +63,7 @@ function makeDirectory(root: string, base: string, spec: CacheMountSpec, fd: num
   const isNew = !existsSync(dir);
   if (isNew) {
     mkdirSync(dir, { mode: 0o755 });
-    chownSync(dir, spec.uid, spec.gid);
+    own(toRaw(dir), spec.uid, spec.gid);
     chmodSync(dir, spec.mode);
   }
   noteMountUse(root, base, spec.id);

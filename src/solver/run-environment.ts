@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { envValue, withEnv, DEFAULT_PATH } from '../oci/env';
 import { errnoOf } from '../diagnostics/error';
 import type { MountPoint, Mount } from '../sandbox/sandbox';
+import { keepsOwners } from '../linux/owners';
 import type { RawPath } from '../linux/paths';
 import type { MergedView } from '../snapshot/view';
 import { mountTarget } from './mount-target';
@@ -33,6 +34,18 @@ export function networkFiles(view: MergedView, hostname: string, extraHosts: rea
     mounts: targets.map(({ target, content }) => ({ kind: 'file', target, content, mode: 0o644, uid: 0, gid: 0, readonly: false })),
     mountPoints: targets.flatMap(({ missing }) => missing),
   };
+}
+
+/**
+ * Where users are pretended, apt would find that it has not become the one that it downloads as, and stop: it is told to stay root.
+ * apt.conf(5), "APT::Sandbox::User".
+ */
+export function packageManagerFiles(view: MergedView): { mounts: readonly Mount[]; mountPoints: readonly MountPoint[] } {
+  const folder = '/etc/apt/apt.conf.d';
+  if (!keepsOwners() || view.stat(folder)?.stats.isDirectory() !== true) return { mounts: [], mountPoints: [] };
+  const { target, missing } = mountTarget(view, `${folder}/zz-mbuild`, 'file');
+  const content = Buffer.from('APT::Sandbox::User "root";\n');
+  return { mounts: [{ kind: 'file', target, content, mode: 0o644, uid: 0, gid: 0, readonly: true }], mountPoints: missing };
 }
 
 function readHostFile(file: string): Buffer {

@@ -11,7 +11,7 @@ import { TreeWriter } from '../snapshot/tree-writer';
 import { resolveUser } from '../snapshot/users';
 import { cannotRun, foreignProgram } from './foreign';
 import { OutputTail } from './output-tail';
-import { networkFiles, SANDBOX_HOSTNAME, stepEnvironment } from './run-environment';
+import { networkFiles, packageManagerFiles, SANDBOX_HOSTNAME, stepEnvironment } from './run-environment';
 import { planMounts, type PreparedMounts } from './run-mounts';
 import type { PlannedOperation, StepContext } from './step';
 
@@ -62,6 +62,7 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
   const user = resolveUser(view, operation.user);
   const hostname = operation.hostname ?? SANDBOX_HOSTNAME;
   const files = networkFiles(view, hostname, services.options.extraHosts);
+  const packageManager = packageManagerFiles(view);
   const tail = new OutputTail();
   const parts = maskedParts(services.options.knownSecrets());
   const masked = { stdout: maskStream(parts), stderr: maskStream(parts) };
@@ -77,8 +78,8 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
     cwd: operation.cwd,
     user: { uid: user.uid, gid: user.gid, groups: [user.gid, ...user.groups] },
     rootfs: services.snapshots.rootfs(active),
-    mounts: [...files.mounts, ...prepared.flatMap((mount) => mount.mounts)],
-    mountPoints: [...files.mountPoints, ...prepared.flatMap((mount) => mount.mountPoints)],
+    mounts: [...files.mounts, ...packageManager.mounts, ...prepared.flatMap((mount) => mount.mounts)],
+    mountPoints: [...files.mountPoints, ...packageManager.mountPoints, ...prepared.flatMap((mount) => mount.mountPoints)],
     network: operation.network, hostname,
     capabilities: operation.insecure ? ALL_CAPABILITIES : operation.capabilities ?? DEFAULT_CAPABILITIES, confined: !operation.insecure, noNewPrivileges: operation.noNewPrivileges,
     ulimits: services.options.ulimits, shmSize: services.options.shmSize, limits: { ...limits, pids: limits.pids ?? USUAL_PIDS }, timeout: services.options.stepTimeout,
@@ -97,7 +98,7 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
   });
   if (status.usage !== undefined) scope.events({ kind: 'usage', id: vertex, usage: status.usage });
   if (status.code !== 0) throw commandFailed(status, tail.text());
-  services.snapshots.collect(active);
+  services.snapshots.collect(active, user);
 }
 
 function tooSlow(timeout: number | undefined, output: string): MbuildError {

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { smallBaseTar } from '../support/bases';
 import { cleanEnv } from '../support/command';
@@ -11,30 +11,45 @@ const BIN = resolve(__dirname, '../../bin/mbuild');
 /** What an unprivileged container leaves to root: docker's fourteen capabilities. */
 const DOCKER = 'chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service,sys_chroot,kill,audit_write';
 
-/** Everything by which trees can differ, done by COPY, WORKDIR and RUN. */
+/** Everything by which trees can differ, done by COPY, WORKDIR and RUN; and in the end what not every rung can keep. */
 const DOCKERFILE = `
 FROM scratch AS base
 ADD small-base.tar /
-FROM base
+FROM base AS same
+COPY --chown=7:8 links /opt/links
 RUN echo hello > /etc/new; chmod 600 /etc/passwd; exec 3<>/etc/group; touch /etc/gone; rm /etc/gone
 RUN chmod 600 /etc/passwd; exec 3<>/etc/passwd; rm /etc/new
 COPY --chown=5:6 Dockerfile /opt/
 WORKDIR /w/x
-RUN --mount=type=cache,target=/root/.c echo y >> /root/.c/f; mkdir -p /d/e; rm -r /home/app; mkdir /home/app; touch /home/app/z; ln /etc/passwd /etc/pw2; mv /opt/Dockerfile /opt/D2; mkfifo /p; chown 5:6 /p; chmod 4755 /opt/D2; ln -s x /l
+RUN --mount=type=cache,target=/root/.c echo y >> /root/.c/f; mkdir -p /d/e; rm -r /home/app; mkdir /home/app; touch /home/app/z; ln /etc/passwd /etc/pw2; mv /opt/Dockerfile /opt/D2; mkfifo /p; chmod 4755 /opt/D2; ln -s x /l
 RUN --mount=type=bind,target=/ctx rm -rf /d /l && ln -s /etc /d && mkdir /l && cp /ctx/Dockerfile /l/ && mv /l/Dockerfile "/l/ü" && mv /home/app /home/moved
 RUN --mount=type=tmpfs,target=/scratch --mount=type=secret,id=token,target=/run/secret touch /scratch/x && [ "$(cat /run/secret)" = s3cret ] && echo 127.0.0.2 me >> /etc/hosts
+RUN ln -s of-root /opt/links/mine; mv /opt/links/file /opt/file; rm /opt/links/b; mkdir /opt/links/dir; echo more >> /opt/file
 USER app
-RUN id -u > /tmp/id; sleep 987654 & true
+RUN id -u > /tmp/id; ln -s of-app /tmp/l; mkdir /tmp/d; mkfifo /tmp/p; sleep 987654 & true
+USER root
+FROM same AS whole
+RUN chown -R 5:6 /p /opt; touch /t; chgrp 6 /t
 `;
 
 describeWith('every rung of the ladder gives the same image', { root: true, programs: ['setpriv', 'tar'] }, () => {
   const temp = useTemp();
   let context: string;
+  /** Ids of the whole image, and of the part that is the same on every rung. */
   let expected: string;
+  let same: string;
+
+  interface Way {
+    readonly prefix?: readonly string[];
+    readonly flags?: readonly string[];
+    readonly root?: string;
+    readonly env?: Readonly<Record<string, string>>;
+    readonly target?: 'whole' | 'same';
+  }
 
   /** Builds on a store of its own, and returns the image's id. */
-  function build(name: string, { prefix = [], flags = [], root = join(temp.dir(name), 'store'), env = {} }: { prefix?: readonly string[]; flags?: readonly string[]; root?: string; env?: Record<string, string> } = {}): string {
-    const args = [...prefix, BIN, '--root', root, ...flags, 'build', '-q', '--source-date-epoch', '1700000000', '--secret', 'id=token,env=TOKEN', context];
+  function build(name: string, { prefix = [], flags = [], root = join(temp.dir(name), 'store'), env = {}, target = 'whole' }: Way = {}): string {
+    const args = [...prefix, BIN, '--root', root, ...flags, 'build', '-q', '--target', target, '--source-date-epoch', '1700000000', '--secret', 'id=token,env=TOKEN', context];
     const { status, stdout, stderr } = spawnSync(args[0] ?? '', args.slice(1), { encoding: 'utf8', env: { ...cleanEnv(), ...env, TOKEN: 's3cret' } });
     expect(stderr).toBe('');
     expect(status).toBe(0);
@@ -42,11 +57,13 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
   }
 
   beforeAll(() => {
-    context = writeFiles(temp.dir('context'), { Dockerfile: DOCKERFILE.trimStart() });
+    context = writeFiles(temp.dir('context'), { Dockerfile: DOCKERFILE.trimStart(), 'links/file': 'x\n', 'links/deep/y': 'y\n' });
+    for (const name of ['a', 'b', 'deep/c']) symlinkSync('file', join(context, 'links', name));
     copyFileSync(smallBaseTar(temp.dir('base')), join(context, 'small-base.tar'));
     chmodSync(context, 0o755);
     chmodSync(join(context, 'small-base.tar'), 0o644);
     expected = build('overlay');
+    same = build('overlay-same', { target: 'same' });
   });
 
   test('root with overlays, again', () => expect(build('again')).toBe(expected));
@@ -70,23 +87,68 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
   const user = 'mbuild-test-user';
   const canTest = ['useradd', 'userdel', 'newuidmap', 'newgidmap'].every((name) => findProgram(name) !== undefined) && isReachable();
   if (!canTest) console.log('skipped: an ordinary user needs useradd, newuidmap, and a checkout that others can read');
-  (canTest ? test : test.skip)('an ordinary user with subordinate ids', () => {
-    execFileSync('useradd', ['--no-create-home', user]);
+  const testUser = canTest ? test : test.skip;
+
+  testUser('an ordinary user with subordinate ids', () => asUser('user', ['--add-subuids', '700000-765535', '--add-subgids', '700000-765535'], (way) => {
+    expect(build('user', way)).toBe(expected);
+    expect(chosen(way)).toBe('user-namespace');
+  }));
+
+  testUser('an ordinary user with one id', () => asUser('one', [], (way) => {
+    expect(build('one', { ...way, target: 'same' })).toBe(same);
+    expect(build('one', { ...way, target: 'same', flags: ['--snapshotter=copy'], root: `${way.root}-copies` })).toBe(same);
+    expect(chosen(way)).toBe('single-id');
+  }));
+
+  testUser('an ordinary user with one id in RUN: other users are pretended', () => asUser('pretend', [], (way) => {
+    // Giving away goes well, and what was given away stays root's: so the image is another one.
+    const id = build('pretend', way);
+    expect([id.startsWith('sha256:'), id === expected]).toEqual([true, false]);
+  }));
+
+  testUser('a store is used as it was made, and by nobody else', () => asUser('bound', [], (way) => {
+    build('bound', { ...way, target: 'same' });
+    const asRoot = spawnSync(BIN, ['--root', way.root, 'images'], { encoding: 'utf8', env: cleanEnv() });
+    expect(asRoot.stderr).toMatch(/was made by a user without ids of others.*\n\[STORE_UNUSABLE\]/);
+    const pinned = spawnSync('setpriv', [...way.prefix.slice(1), BIN, '--root', way.root, '--isolation=user-namespace', 'images'], { encoding: 'utf8', env: { ...cleanEnv(), ...way.env } });
+    expect(pinned.stderr).toMatch(/--isolation=user-namespace cannot be had: a range for mbuild-test-user in \/etc\/subuid is missing\n.*usermod --add-subuids/);
+  }));
+
+  const canTrace = canTest && findProgram('proot') !== undefined;
+  if (!canTrace) console.log('skipped: a user with neither namespaces nor capabilities needs proot');
+  (canTrace ? test : test.skip)('an ordinary user with neither user namespaces nor capabilities', () => asUser('bare', [], (way) => {
+    // Who has another root than his namespace can make no user namespace: user_namespaces(7).
+    const place = temp.dir('bare-root');
+    const prefix = ['unshare', '--mount', 'sh', '-c', `mount --rbind / ${place} && exec chroot ${place} "$@"`, 'sh', ...way.prefix];
+    expect(build('bare', { ...way, prefix, target: 'same' })).toBe(same);
+    expect(chosen({ ...way, prefix })).toBe('proot');
+  }));
+
+  /** Makes a user for the time of a test, with a folder of its own. */
+  function asUser(name: string, ids: readonly string[], use: (way: Required<Pick<Way, 'prefix' | 'root' | 'env'>>) => void): void {
+    execFileSync('useradd', ['--no-create-home', '--key', 'SUB_UID_COUNT=0', '--key', 'SUB_GID_COUNT=0', user]);
+    const folder = temp.dir(name);
+    const own = join(folder, 'own');
     try {
-      execFileSync('usermod', ['--add-subuids', '700000-765535', '--add-subgids', '700000-765535', user]);
-      const folder = temp.dir('user');
+      if (ids.length > 0) execFileSync('usermod', [...ids, user]);
       for (let dir = folder; dir !== '/' && dir !== '/tmp'; dir = resolve(dir, '..')) chmodSync(dir, 0o755);
-      mkdirSync(join(folder, 'own'));
-      execFileSync('chown', [user, join(folder, 'own')]);
+      mkdirSync(own);
+      execFileSync('chown', [user, own]);
       const id = execFileSync('id', ['-u', user]).toString().trim();
-      const prefix = ['setpriv', '--reuid', id, '--regid', id, '--clear-groups'];
-      expect(build('user', { prefix, root: join(folder, 'own', 'store'), env: { TMPDIR: join(folder, 'own'), HOME: join(folder, 'own') } })).toBe(expected);
-      // Only the namespace's root may delete what its users own.
-      execFileSync('rm', ['-rf', join(folder, 'own')]);
+      use({ prefix: ['setpriv', '--reuid', id, '--regid', id, '--clear-groups'], root: join(own, 'store'), env: { TMPDIR: own, HOME: own } });
     } finally {
+      // Only the namespace's root, or ours, may delete what its users own.
+      execFileSync('rm', ['-rf', own]);
       execFileSync('userdel', [user]);
     }
-  });
+  }
+
+  /** What the doctor says is taken. */
+  function chosen({ prefix = [], env, root = '' }: Way): string {
+    const [program = '', ...args] = [...prefix, BIN, '--root', root, 'doctor', '--format', 'json'];
+    const { stdout } = spawnSync(program, args, { encoding: 'utf8', env: { ...cleanEnv(), ...env } });
+    return (JSON.parse(stdout) as { chosen: string }).chosen;
+  }
 
   /** True when a user who is not root can start mbuild. */
   function isReachable(): boolean {

@@ -32,7 +32,7 @@ describe.each(FORMS)('CopySnapshotter with marks as %s', (xattrs) => {
     const rootfs = snapshots.rootfs(active);
     if (rootfs.kind !== 'directory') throw new Error('no plain tree');
     work(rootfs.path);
-    snapshots.collect(active);
+    snapshots.collect(active, { uid: 0, gid: 0 });
     const stack = snapshots.commit(active);
     return { stack, layer: snapshots.layerDir(active.id) };
   }
@@ -114,7 +114,7 @@ describe.each(FORMS)('CopySnapshotter with marks as %s', (xattrs) => {
     const active = alone.prepare(first);
     const rootfs = alone.rootfs(active);
     work(rootfs.kind === 'directory' ? rootfs.path : '');
-    alone.collect(active);
+    alone.collect(active, { uid: 0, gid: 0 });
     expect(hashTree(active.dir, { xattrs, clampMtime: 0 }).diffId).toBe(hashTree(chained.layer, { xattrs, clampMtime: 0 }).diffId);
   });
 

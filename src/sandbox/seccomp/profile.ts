@@ -8,6 +8,18 @@ const EPERM = 1;
 const ENOSYS = 38;
 const ALLOW: Verdict = { kind: 'allow' };
 
+/** Calls of the list, by name, that are answered without being made: with success, or as by a kernel that has no such call. */
+export type Answers = Readonly<Partial<Record<string, 'success' | 'unknown'>>>;
+
+/**
+ * What root does to become or to serve other users, and cannot where there are none: package managers give files away and drop rights,
+ * and stop where that fails.
+ */
+export const OTHER_USERS: Answers = Object.fromEntries([
+  'chown', 'chown32', 'fchown', 'fchown32', 'fchownat', 'lchown', 'lchown32', 'setfsgid', 'setfsgid32', 'setfsuid', 'setfsuid32', 'setgid', 'setgid32',
+  'setgroups', 'setgroups32', 'setregid', 'setregid32', 'setresgid', 'setresgid32', 'setresuid', 'setresuid32', 'setreuid', 'setreuid32', 'setuid', 'setuid32',
+].map((name) => [name, 'success']));
+
 /** linux/audit.h */
 const AUDIT_ARCH: Readonly<Record<Abi, number>> = { x64: 0xc000003e, x86: 0x40000003, arm64: 0xc00000b7, arm: 0x40000028 };
 
@@ -34,9 +46,10 @@ export const VERDICTS: Readonly<Record<string, Verdict>> = {
 /**
  * moby's default profile for a process with these capabilities, as the program that seccomp(2) loads: calls that are not on
  * the list fail with EPERM. Differs from moby's in one thing: there is no x32.
+ * @param answers calls that are not made.
  */
-export function defaultFilter(arch: Arch, capabilities: readonly Capability[]): Buffer {
-  return compileFilter({ abis: ABIS_OF[arch].map((abi) => rulesOf(abi, capabilities)), otherwise: { kind: 'errno', errno: EPERM } });
+export function defaultFilter(arch: Arch, capabilities: readonly Capability[], answers: Answers = {}): Buffer {
+  return compileFilter({ abis: ABIS_OF[arch].map((abi) => rulesOf(abi, capabilities, answers)), otherwise: { kind: 'errno', errno: EPERM } });
 }
 
 /** False on kernels that were built without filters. */
@@ -44,14 +57,18 @@ export function hasSeccomp(): boolean {
   return existsSync('/proc/sys/kernel/seccomp/actions_avail');
 }
 
-function rulesOf(abi: Abi, capabilities: readonly Capability[]): AbiRules {
+function rulesOf(abi: Abi, capabilities: readonly Capability[], answers: Answers): AbiRules {
   const isAdmin = capabilities.includes('SYS_ADMIN');
   const calls = new Map<number, Verdict>();
-  for (const call of ALWAYS_ALLOWED) calls.set(numberOf(call, abi), ALLOW);
+  for (const call of ALWAYS_ALLOWED) calls.set(numberOf(call, abi), verdictOf(answers[call[0]]));
   for (const name of capabilities) for (const call of ALLOWED_WITH[name] ?? []) calls.set(numberOf(call, abi), ALLOW);
   for (const call of JUDGED) calls.set(numberOf(call, abi), (isAdmin && call[0].startsWith('clone') ? undefined : VERDICTS[call[0]]) ?? ALLOW);
   calls.delete(-1);
   return { auditArch: AUDIT_ARCH[abi], calls, beyond: abi === 'x64' ? X32 : undefined };
+}
+
+function verdictOf(answer: Answers[string]): Verdict {
+  return answer === undefined ? ALLOW : { kind: 'errno', errno: answer === 'success' ? 0 : ENOSYS };
 }
 
 function numberOf(call: Call, abi: Abi): number {
