@@ -1,7 +1,8 @@
+import type { RemoteCaches } from './cache/remote/caches';
 import type { Dockerfile } from './dockerfile/instruction';
 import { parseDockerfile } from './dockerfile/parse';
 import { openContext, type OpenedContext } from './context/open';
-import { MbuildError, type Diagnostic } from './diagnostics/error';
+import { MbuildError, isMbuildError, type Diagnostic } from './diagnostics/error';
 import type { Engine } from './engine';
 import type { Graph } from './graph/graph';
 import { planTargets, type PlanOptions, type PlanTarget } from './graph/plan';
@@ -10,6 +11,8 @@ import { causeText } from './history/cause';
 import { BuildJournal } from './history/journal';
 import { assembleImage } from './images/assemble';
 import { Lease } from './images/lease';
+import type { SolvedBuild } from './build/cache-export';
+import { cacheTargets, openCaches } from './build/caches';
 import { imageConfig } from './build/image';
 import type { BuildOptions, BuildResult, BuiltImage } from './build/options';
 import { findBase, runSettings, solveOptions } from './build/inputs';
@@ -24,6 +27,7 @@ import { vertexIds, withRow, type BuildScope, type VertexId } from './progress/e
 import { solve, type Solution, type SolverServices } from './solver/solver';
 
 export type { BuildOptions, BuildResult, BuiltImage, OutputSpec, SecretSource, StepResult } from './build/options';
+export type { CacheSource, CacheTarget } from './cache/remote/place';
 export type { ContextSource } from './context/open';
 export type { CompressionSpec } from './output/exporter';
 
@@ -56,10 +60,13 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
     const graph = await plan(dockerfile, options, wanted, contexts, findBase(options, engine, newVertex, watched), watched);
     const { buildWarnings } = await import('./build/warnings');
     for (const diagnostic of buildWarnings(dockerfile, graph, options, context)) watched.events({ kind: 'warning', diagnostic });
-    journal.begin(graph, dockerfile);
-    const solution = await solve(graph, servicesOf(engine, lease), solveOptions(options, { context, contexts, remote, secrets }, journal), newVertex, watched);
-    const made = await recordImages(graph, solution, options, wanted, engine, lease, newVertex, watched);
+    const caches = await openCaches(options, engine, lease, newVertex, watched);
+    journal.begin(graph, dockerfile, caches);
+    const solution = await solveWith(graph, servicesOf(engine, lease, caches), solveOptions(options, { context, contexts, remote, secrets }, journal), newVertex, watched);
+    const solved: SolvedBuild = { graph, solution, journal, engine, remote: caches };
+    const made = await recordImages(solved, options, wanted, lease, newVertex, watched);
     const descriptors = await exportImages(made, options, engine, newVertex, watched);
+    if (cacheTargets(options).length > 0) await (await import('./build/cache-export')).exportCaches(solved, options, newVertex, watched);
     const images = made.map(({ image, ...rest }, i): BuiltImage => ({ target: rest.target, platform: rest.platform, imageId: image.id, descriptor: descriptors[i] ?? image.descriptor, names: rest.names }));
     const [first] = images;
     if (first === undefined) throw new MbuildError('INTERNAL', 'a build without a target');
@@ -119,15 +126,28 @@ async function plan(dockerfile: Dockerfile, options: BuildOptions, wanted: reado
   }, wanted);
 }
 
+/** A cache elsewhere that has not what it says is done without: what was made until then is in the store's own cache. */
+async function solveWith(...build: Parameters<typeof solve>): Promise<Solution> {
+  for (;;) {
+    try {
+      return await solve(...build);
+    } catch (error) {
+      // What was refused is not found another time, so this comes to an end.
+      if (!isMbuildError(error, 'CACHE_INVALID')) throw error;
+    }
+  }
+}
+
 /** The images of the targets, recorded in the store; they have their names there if the store is where they were asked for. */
-async function recordImages(graph: Graph, solution: Solution, options: BuildOptions, wanted: readonly WantedImage[], engine: Engine, lease: Lease, newVertex: () => VertexId, scope: BuildScope): Promise<MadeImage[]> {
+async function recordImages(build: SolvedBuild, options: BuildOptions, wanted: readonly WantedImage[], lease: Lease, newVertex: () => VertexId, scope: BuildScope): Promise<MadeImage[]> {
   return withRow('exporting to image', newVertex(), scope, async (id) => {
     const made: MadeImage[] = [];
     for (const [i, { target, platform, names, group }] of wanted.entries()) {
-      const stage = graph.targets[i];
+      const stage = build.graph.targets[i];
       if (stage === undefined) throw new MbuildError('INTERNAL', 'a target was not planned');
-      const config = await imageConfig(stage, solution, options.sourceDateEpoch);
-      const image = assembleImage({ config, names: wantsStore(options) ? names : [], annotations: options.annotations, format: options.format }, engine, lease);
+      const plain = await imageConfig(stage, build.solution, options.sourceDateEpoch);
+      const config = cacheTargets(options).length === 0 ? plain : await (await import('./build/cache-export')).withInlineCache(plain, stage, build, options);
+      const image = assembleImage({ config, names: wantsStore(options) ? names : [], annotations: options.annotations, format: options.format }, build.engine, lease);
       scope.events({ kind: 'note', id, text: `writing image ${image.id} done` });
       if (wantsStore(options)) for (const name of names) scope.events({ kind: 'note', id, text: `naming to ${name} done` });
       made.push({ image, names, target, platform: formatPlatform(platform), group });
@@ -151,6 +171,6 @@ async function stepResults(graph: Graph, solution: Solution, record: BuildRecord
   }));
 }
 
-function servicesOf({ root, cache, content, layers, snapshots, sandbox, threads, xattrs }: Engine, lease: Lease): SolverServices {
-  return { root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease };
+function servicesOf({ root, cache, content, layers, snapshots, sandbox, threads, xattrs }: Engine, lease: Lease, remote: RemoteCaches | undefined): SolverServices {
+  return { root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease, remote };
 }

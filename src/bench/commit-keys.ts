@@ -188,7 +188,7 @@ export class KeyReader {
   }
 
   async #baseTree({ base }: StagePlan): Promise<Tree> {
-    if (base.kind !== 'image') return { result: sourceResult(undefined), stack: [], layers: Promise.resolve([]) };
+    if (base.kind !== 'image') return { result: sourceResult(undefined), stack: () => Promise.resolve([]), layers: Promise.resolve([]) };
     return imageTree(base.image);
   }
 
@@ -259,7 +259,7 @@ class NoCache implements CacheStore {
 
 async function imageTree(image: BaseImage): Promise<Tree> {
   const chains = chainIds(image.config.rootfs.diff_ids);
-  return { result: sourceResult(chains.at(-1) ?? (image.descriptor.mediaType === '' ? image.name : undefined)), stack: await image.stack(), layers: Promise.resolve([]) };
+  return { result: sourceResult(chains.at(-1) ?? (image.descriptor.mediaType === '' ? image.name : undefined)), stack: image.stack, layers: Promise.resolve([]) };
 }
 
 function stagesOf(operation: Operation): StagePlan[] {

@@ -18,6 +18,7 @@ import { Committer } from '../solver/commit';
 import { planStep } from '../solver/step';
 import type { SolverServices, StepServices } from '../solver/solver';
 import type { Tree } from '../solver/tree';
+import { openCaches } from './caches';
 import { runSettings, solveOptions } from './inputs';
 import { isLayout, layoutImage, NamedContexts } from './named-contexts';
 import type { BuildOptions } from './options';
@@ -30,6 +31,8 @@ export interface Forecast {
   readonly dockerfile: string;
   readonly steps: readonly ForecastStep[];
   readonly pulls: readonly ForecastPull[];
+  /** Layers that would be fetched from caches elsewhere. */
+  readonly fetches: readonly ForecastFetch[];
   readonly hits: number;
   readonly misses: number;
   /** Seconds that the missed steps ran last time, one after the other; and from start to end, stages side by side. */
@@ -56,6 +59,13 @@ export interface ForecastStep {
 export interface ForecastPull {
   readonly name: string;
   /** Bytes of the layers, compressed. */
+  readonly bytes: number;
+}
+
+/** What would be fetched from one cache elsewhere. */
+export interface ForecastFetch {
+  readonly from: string;
+  /** Bytes of the layers, compressed. At most: layers of stages that only give files need not be fetched. */
   readonly bytes: number;
 }
 
@@ -97,9 +107,10 @@ export async function forecast(options: BuildOptions, engine: Engine, scope: Bui
       namedContext: (name, wanted) => contexts.plan(name, wanted, findImage), findImage, warn: () => undefined,
     });
     const journal = new BuildJournal(engine.root, engine.cache, { context: options.context.kind === 'directory' ? toText(context.tree.path) : '-', dockerfile: context.dockerfile.name });
-    journal.begin(graph, dockerfile);
+    const caches = await openCaches(options, engine, lease, newVertex, scope);
+    journal.begin(graph, dockerfile, caches);
     const { root, cache, content, layers, snapshots, sandbox, threads, xattrs } = engine;
-    const forecaster = new Forecaster({ root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease }, solveOptions(options, { context, contexts, remote, secrets }, journal), journal, scope);
+    const forecaster = new Forecaster({ root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease, remote: caches }, solveOptions(options, { context, contexts, remote, secrets }, journal), journal, scope);
     for (const stage of graph.stages) await forecaster.stage(stage);
     return forecaster.result(dockerfile.file.name, [...pulls.values()], graph.target);
   } finally {
@@ -126,6 +137,7 @@ class Forecaster {
   readonly #steps: ForecastStep[] = [];
   readonly #trees = new Map<number, ForecastTree>();
   readonly #committer: Committer;
+  readonly #fetches = new Map<string, number>();
   #hits = 0;
   #workMs = 0;
   #untimed = 0;
@@ -143,7 +155,7 @@ class Forecaster {
   result(dockerfile: string, pulls: readonly ForecastPull[], target: StagePlan): Forecast {
     const seconds = (ms: number): number => Math.round(ms) / 1000;
     return {
-      dockerfile, steps: this.#steps, pulls, hits: this.#hits, misses: this.#steps.length - this.#hits,
+      dockerfile, steps: this.#steps, pulls, fetches: [...this.#fetches].map(([from, bytes]) => ({ from, bytes })), hits: this.#hits, misses: this.#steps.length - this.#hits,
       workSeconds: seconds(this.#workMs), expectedSeconds: seconds(this.#trees.get(target.index)?.readyAt ?? 0), untimed: this.#untimed,
     };
   }
@@ -151,7 +163,7 @@ class Forecaster {
   async #base({ base }: StagePlan): Promise<ForecastTree> {
     if (base.kind === 'stage') return this.#stageTree(base.stage);
     const known = { isGuess: false, mayBeKept: false, readyAt: 0 };
-    return base.kind === 'scratch' ? { result: sourceResult(undefined), stack: [], layers: Promise.resolve([]), ...known } : { ...await imageTree(base.image), ...known };
+    return base.kind === 'scratch' ? { result: sourceResult(undefined), stack: () => Promise.resolve([]), layers: Promise.resolve([]), ...known } : { ...await imageTree(base.image), ...known };
   }
 
   async #step(step: Step, stage: StagePlan, parent: ForecastTree): Promise<ForecastTree> {
@@ -166,6 +178,7 @@ class Forecaster {
     const hit = refused === undefined && !parent.isGuess ? await this.#committer.lookup(planned.key, parent) : undefined;
     if (hit !== undefined) {
       this.#hits++;
+      if (hit.remote !== undefined) this.#fetches.set(hit.remote.from, (this.#fetches.get(hit.remote.from) ?? 0) + hit.remote.bytes);
       this.journal.solved(step, { ...planned, cached: true, kept: false, durationMs: hit.record.durationMs, layer: Promise.resolve(undefined) });
       this.#steps.push({ ...told, outcome: 'hit', seconds: hit.record.durationMs / 1000, key: planned.key });
       return { ...hit.tree, isGuess: false, mayBeKept: false, readyAt: startsAt };
@@ -214,7 +227,7 @@ async function imageTree(image: BaseImage): Promise<Tree> {
   const { diff_ids: diffIds } = image.config.rootfs;
   const chains = chainIds(diffIds);
   const layers = diffIds.flatMap((diffId, i) => (chains[i] === undefined ? [] : [{ diffId, chainId: chains[i] }]));
-  return { result: sourceResult(chains.at(-1)), stack: await image.stack(), layers: Promise.resolve(layers) };
+  return { result: sourceResult(chains.at(-1)), stack: image.stack, layers: Promise.resolve(layers) };
 }
 
 /** The stages that a step takes files from. */

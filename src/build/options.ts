@@ -1,3 +1,4 @@
+import type { CacheSource, CacheTarget } from '../cache/remote/place';
 import type { ContextSource, DockerfileSource } from '../context/open';
 import type { Diagnostic } from '../diagnostics/error';
 import type { Descriptor } from '../oci/image';
@@ -40,6 +41,10 @@ export interface BuildOptions extends RunSettings {
   readonly noCache?: boolean | undefined;
   /** Stages that are not taken from the cache. */
   readonly noCacheFilter?: readonly string[] | undefined;
+  /** Caches elsewhere that are asked for what the store lacks, in this order. */
+  readonly cacheFrom?: readonly CacheSource[] | undefined;
+  /** Where the build's steps are written to, for builds elsewhere. */
+  readonly cacheTo?: readonly CacheTarget[] | undefined;
   readonly pull?: 'always' | 'missing' | 'never' | undefined;
   readonly network?: 'default' | 'host' | 'none' | undefined;
   readonly extraHosts?: readonly { readonly name: string; readonly ip: string }[] | undefined;

@@ -3,7 +3,10 @@ import { createHash } from 'node:crypto';
 /** Hash of what a step would do, given its inputs: 64 hex characters. */
 export type CacheKey = string & { readonly __brand: 'CacheKey' };
 
-/** What a key is made of: plain data. Members of records are hashed by name, in byte order, so their order says nothing. */
+/**
+ * What a key is made of: plain data. Members of records are hashed by name, in byte order, so their order says nothing; an absent member
+ * and one that is `undefined` are the same, so that what was stored as JSON has the key that it had before.
+ */
 export type KeyValue = string | number | boolean | undefined | readonly KeyValue[] | { readonly [name: string]: KeyValue };
 
 /**
@@ -25,7 +28,7 @@ export interface KeyInput {
 export type ResultId = string & { readonly __brand: 'ResultId' };
 
 /** Changes whenever the same input would have to give another key: an old store's records then are plainly not found. */
-export const KEY_VERSION = 'mbuild-key-1';
+export const KEY_VERSION = 'mbuild-key-2';
 
 /** The key of an input. Different inputs never hash alike: every part is framed by its type and length. */
 export function cacheKey(input: KeyInput): CacheKey {
@@ -56,7 +59,7 @@ export function frame(value: KeyValue, write: (part: string | Buffer) => void): 
     for (const item of value) frame(item, write);
     return undefined;
   }
-  const names = Object.keys(value).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const names = Object.keys(value).filter((name) => value[name] !== undefined).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   write(`r${names.length}:`);
   for (const name of names) {
     frame(name, write);

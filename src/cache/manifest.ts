@@ -43,6 +43,8 @@ const TYPES: Readonly<Record<EntryRecord['type'], string>> = { file: 'f', direct
 /** Characters kept of a content's hash: two contents of one path and size that agree in 48 bits are not to be expected. */
 const HASH_KEPT = 12;
 const NO_HASH = '-'.repeat(HASH_KEPT);
+/** Bytes of a manifest's text: ten times what the largest one has. */
+const MAX_TEXT = 512 << 20;
 /** Larger selections are not kept: their misses are explained by the source's name alone. */
 const MAX_ENTRIES = 200_000;
 
@@ -62,12 +64,27 @@ export async function storeManifest(root: string, manifest: SelectionManifest): 
 
 /** The stored manifest of a digest; `undefined` when there is none that can be read. */
 export async function loadManifest(root: string, digest: string): Promise<SelectionManifest | undefined> {
+  const bytes = storedManifest(root, digest);
+  return bytes === undefined ? undefined : readManifest(bytes, digest);
+}
+
+/** A manifest as it is stored. */
+export function storedManifest(root: string, digest: string): Buffer | undefined {
+  try {
+    return readFileSync(fileOf(root, digest));
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return undefined;
+  }
+}
+
+/** Reads what is stored, here or elsewhere; `undefined` for what has another form: an explanation is less exact without it, nothing depends on it. */
+export async function readManifest(bytes: Buffer, digest: string): Promise<SelectionManifest | undefined> {
   const { inflateRawSync } = await import('node:zlib');
   try {
-    const columns = JSON.parse(inflateRawSync(readFileSync(fileOf(root, digest))).toString('utf8')) as Columns;
-    return columns.version === 1 ? { digest, ofContext: columns.ofContext, places: columns.places, entries: entriesOf(columns) } : undefined;
+    const columns = JSON.parse(inflateRawSync(bytes, { maxOutputLength: MAX_TEXT }).toString('utf8')) as Columns;
+    return isColumns(columns) ? { digest, ofContext: columns.ofContext, places: columns.places, entries: entriesOf(columns) } : undefined;
   } catch (error) {
-    // Damaged or gone: an explanation is less exact without it, nothing depends on it.
     if (errnoOf(error) === undefined && !(error instanceof SyntaxError)) throw error;
     return undefined;
   }
@@ -119,6 +136,15 @@ function columnsOf({ ofContext, places, entries }: SelectionManifest): Columns {
     more: entries.flatMap(({ target, device, capability }, index) => (
       target === undefined && device === undefined && capability === undefined ? [] : [[index, target ?? null, device ?? null, capability ?? null] as const])),
   };
+}
+
+function isColumns(value: Columns | null): value is Columns {
+  if (value === null || value.version !== 1) return false;
+  const { places, paths, sources, types, modes, owners, sizes, contents, more } = value as Readonly<Record<keyof Columns, unknown>>;
+  const every = (list: unknown, type: string): boolean => Array.isArray(list) && list.every((item) => typeof item === type || (item === null && list === sizes));
+  const told = (item: unknown): boolean => Array.isArray(item) && typeof item[0] === 'number' && item.slice(1).every((part) => part === null || typeof part === 'string');
+  return every(places, 'string') && every(paths, 'string') && every(sources, 'number') && typeof types === 'string' && every(modes, 'number')
+    && every(owners, 'string') && every(sizes, 'number') && typeof contents === 'string' && Array.isArray(more) && more.every(told);
 }
 
 function entriesOf(columns: Columns): EntryRecord[] {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { BuildOptions, CompressionSpec, ContextSource, OutputSpec, SecretSource } from '../build';
+import type { BuildOptions, ContextSource, OutputSpec, SecretSource } from '../build';
 import { isGitAddress } from '../context/git-url';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
@@ -7,6 +7,8 @@ import { formatReference, parseReference } from '../oci/reference';
 import { parsePlatform, type Platform } from '../oci/platform';
 import type { FlagValues } from './args';
 import type { BUILD_FLAGS } from './build-flags';
+import { readCacheFrom, readCacheTo } from './cache-options';
+import { isTrue, readCompression } from './compression';
 import { csvFields, splitCsv } from './csv';
 import { readBytes, readCapabilities, readHostname, readLimits, readResources, readTimeout } from './limit-options';
 
@@ -40,6 +42,8 @@ export function buildOptions(flags: BuildFlags, inputs: BuildInputs, env: Enviro
     annotations: readAnnotations(flags.annotation),
     noCache: flags['no-cache'],
     noCacheFilter: flags['no-cache-filter'].flatMap(splitCsv),
+    cacheFrom: flags['cache-from'].map(readCacheFrom),
+    cacheTo: flags['cache-to'].map(readCacheTo),
     pull: readPull(flags.pull),
     network: flags.network as 'default' | 'host' | 'none',
     extraHosts: flags['add-host'].map(readHost),
@@ -109,21 +113,6 @@ function outputOf(type: (typeof OUTPUT_TYPES)[number], values: ReadonlyMap<strin
       return { type, dest: dest ?? '-', tar, compression: readCompression(values) };
     }
   }
-}
-
-function readCompression(values: ReadonlyMap<string, string>): CompressionSpec | undefined {
-  const type = values.get('compression');
-  if (type === undefined) return undefined;
-  if (type !== 'gzip' && type !== 'zstd' && type !== 'uncompressed' && type !== 'none') {
-    throw usage(`unknown compression ${JSON.stringify(type)}`, didYouMean(type, ['gzip', 'zstd', 'uncompressed']) ?? 'one of gzip, zstd, uncompressed');
-  }
-  const level = values.get('compression-level');
-  if (level !== undefined && !/^\d{1,2}$/.test(level)) throw usage(`compression-level ${JSON.stringify(level)} is not a number`);
-  return {
-    type: type === 'uncompressed' ? 'none' : type,
-    level: level === undefined ? undefined : Number(level),
-    force: values.has('force-compression') ? isTrue('force-compression', values.get('force-compression')) : undefined,
-  };
 }
 
 function readOutputs(flags: BuildFlags, tags: readonly string[]): readonly OutputSpec[] {
@@ -259,12 +248,6 @@ function refuseAttestations(flags: BuildFlags): void {
     const value = flags[name];
     if (value !== undefined && value !== 'false' && value !== '0') throw new MbuildError('UNSUPPORTED', `--${name}=${value} is not supported`, { hint: `--${name}=false is` });
   }
-}
-
-function isTrue(key: string, text: string | undefined): boolean {
-  if (text === undefined || text === 'false' || text === '0') return false;
-  if (text === 'true' || text === '1') return true;
-  throw usage(`${key}=${text} in --output is neither true nor false`);
 }
 
 function usage(message: string, hint?: string): MbuildError {

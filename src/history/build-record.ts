@@ -69,11 +69,15 @@ export interface StepRecord {
   readonly row: number;
   /** The build that ran it, of a cached step. */
   readonly madeBy?: string | undefined;
+  /** The cache elsewhere that a cached step was taken from. */
+  readonly from?: string | undefined;
 }
 
-/** A step of an earlier build. */
+/** A step of an earlier build of this store, or of a build elsewhere. */
 export interface EarlierStep {
-  readonly build: string;
+  readonly build?: string | undefined;
+  /** The cache that tells of it, of one elsewhere. */
+  readonly from?: string | undefined;
   readonly key: string;
   readonly durationMs: number;
 }
@@ -111,6 +115,11 @@ export function summaryOf(steps: readonly Pick<StepRecord, 'cached' | 'durationM
     secondsSaved: Math.round(hits.reduce((sum, step) => sum + step.durationMs, 0)) / 1000,
     bytesSaved: hits.reduce((sum, step) => sum + (step.layer?.size ?? 0), 0),
   };
+}
+
+/** The earlier step that a miss was compared with, in words. */
+export function comparedWith({ build, from }: EarlierStep): string {
+  return from === undefined ? `compared with build ${build ?? ''}` : `compared with the cache of ${from}`;
 }
 
 /** Number of a step as progress shows it: `2` of `[2/4] RUN make`, `build 2` of `[build 2/4] RUN make`. */

@@ -6,6 +6,8 @@ export type Cause =
   | { readonly kind: 'evicted'; readonly at: string }
   /** It was there, and is not: lost or damaged. */
   | { readonly kind: 'lost' }
+  /** A cache elsewhere has it, made on other layers than those that are below it here. */
+  | { readonly kind: 'elsewhere'; readonly from: string }
   /** `--no-cache`, `--no-cache-filter`. */
   | { readonly kind: 'asked'; readonly flag: string }
   /** The step before it left another tree. `rebuilt`: it was run in this build. */
@@ -63,6 +65,7 @@ export function causeText(cause: Cause): string {
     case 'first': return 'no earlier build of this step';
     case 'evicted': return `evicted on ${cause.at.replace(/T(\d\d:\d\d).*$/, ' $1 UTC')}`;
     case 'lost': return 'its result is not in the store any more';
+    case 'elsewhere': return `the cache of ${cause.from} has it on other layers than those here`;
     case 'asked': return `asked for with ${cause.flag}`;
     case 'parent': return cause.rebuilt ? `parent step ${cause.step} was rebuilt` : `parent step ${cause.step} has another result than before`;
     case 'base': return baseText(cause.before, cause.after);

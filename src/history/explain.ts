@@ -1,6 +1,6 @@
 import type { CacheStore } from '../cache/record';
 import type { CacheKey, KeyInput } from '../cache/key';
-import { loadManifest, type SelectionManifest } from '../cache/manifest';
+import { loadManifest, readManifest, type SelectionManifest } from '../cache/manifest';
 import type { Dockerfile } from '../dockerfile/instruction';
 import { stepNumber, type BaseRecord, type BuildRecord, type EarlierStep, type StepRecord } from './build-record';
 import type { Cause } from './cause';
@@ -30,6 +30,16 @@ export interface CurrentBuild {
   readonly manifests: ReadonlyMap<string, () => Promise<SelectionManifest>>;
 }
 
+/** What the caches of builds elsewhere say. */
+export interface PastElsewhere {
+  imported(): readonly { readonly title: string; readonly contents: { readonly records: readonly ElsewhereStep[]; readonly bases: readonly BaseRecord[] } }[];
+  /** The stored form of what a selection's digest stands for. */
+  selection(digest: string): Promise<Buffer | undefined>;
+}
+
+/** A step of a build elsewhere. */
+type ElsewhereStep = Pick<StepRecord, 'stage' | 'index' | 'text' | 'key' | 'durationMs'> & { readonly input: KeyInput };
+
 /** Why a step was missed, and the earlier step that it was compared with. */
 export interface Explanation {
   readonly causes: readonly Cause[];
@@ -42,24 +52,35 @@ const LOOKED_AT_ELSEWHERE = 20;
 
 /** An earlier step that can be compared with. */
 interface Found {
-  readonly build: BuildRecord;
-  readonly step: StepRecord;
+  readonly build: PastBuild;
+  readonly step: PastStep;
+}
+
+type PastStep = Pick<StepRecord, 'stage' | 'index' | 'text' | 'key' | 'durationMs' | 'input'>;
+
+/** A build of this store, by its id, or one elsewhere, by the cache that tells of it. */
+interface PastBuild {
+  readonly id?: string | undefined;
+  readonly from?: string | undefined;
+  readonly bases: readonly BaseRecord[];
+  readonly steps: readonly PastStep[];
 }
 
 /** Explains the misses of one build. What it needs of the past is read at the first miss. */
 export class Explainer {
   #past: readonly BuildRecord[] | undefined;
 
-  constructor(private readonly root: string, private readonly history: BuildHistory, private readonly cache: Pick<CacheStore, 'get' | 'evictedAt'>, private readonly current: CurrentBuild) {}
+  constructor(private readonly root: string, private readonly history: BuildHistory, private readonly cache: Pick<CacheStore, 'get' | 'evictedAt'>, private readonly current: CurrentBuild, private readonly elsewhere?: PastElsewhere) {}
 
   /** Compares a step with the nearest earlier one: that of its place and text in the last builds of this Dockerfile, else of its text, else of its place. */
   async explain(missed: MissedStep): Promise<Explanation> {
     const evictedAt = this.cache.evictedAt(missed.key);
     const earlier = this.#nearest(missed);
-    const told = earlier === undefined ? {} : { earlier: { build: earlier.build.id, key: earlier.step.key, durationMs: earlier.step.durationMs } };
+    const told = earlier === undefined ? {} : { earlier: { build: earlier.build.id, from: earlier.build.from, key: earlier.step.key, durationMs: earlier.step.durationMs } };
     if (evictedAt !== undefined) return { causes: [{ kind: 'evicted', at: evictedAt }], ...told };
     if (earlier === undefined) return { causes: [{ kind: 'first' }] };
-    if (earlier.step.key === missed.key) return { causes: [{ kind: 'lost' }], ...told };
+    const { from } = earlier.build;
+    if (earlier.step.key === missed.key) return { causes: [from === undefined ? { kind: 'lost' } : { kind: 'elsewhere', from }], ...told };
     const input = this.#inputOf(earlier);
     if (input === undefined) return { causes: [{ kind: 'first' }], ...told };
     const own = await compareSteps({ text: earlier.step.text, input }, missed, (digest) => this.#manifest(digest), { dockerfile: this.current.dockerfile, stage: missed.stage, line: missed.line });
@@ -75,9 +96,9 @@ export class Explainer {
   }
 
   #nearest(missed: MissedStep): Found | undefined {
-    for (const build of this.#builds()) {
+    for (const build of [...this.#builds(), ...this.#elsewhere()]) {
       const ofStage = build.steps.filter((step) => step.stage === missed.stage);
-      const distance = (step: StepRecord): number => Math.abs(step.index - missed.index);
+      const distance = (step: PastStep): number => Math.abs(step.index - missed.index);
       const [sameText] = ofStage.filter((step) => step.text === missed.text).sort((a, b) => distance(a) - distance(b));
       const step = sameText ?? ofStage.find((candidate) => candidate.index === missed.index && keyword(candidate.text) === keyword(missed.text));
       if (step !== undefined) return { build, step };
@@ -101,16 +122,23 @@ export class Explainer {
     });
   }
 
+  #elsewhere(): readonly PastBuild[] {
+    return (this.elsewhere?.imported() ?? []).map(({ title, contents }) => ({ from: title, bases: contents.bases, steps: contents.records }));
+  }
+
   /** What a step did: told by the build that ran it, or by the cache. */
   #inputOf({ step }: Found): KeyInput | undefined {
     if (step.input !== undefined) return step.input;
     const record = this.cache.get(step.key as CacheKey);
     if (record !== undefined) return record.input;
-    return this.#builds().flatMap((build) => build.steps).find((other) => other.key === step.key && other.input !== undefined)?.input;
+    return [...this.#builds(), ...this.#elsewhere()].flatMap((build): readonly PastStep[] => build.steps).find((other) => other.key === step.key && other.input !== undefined)?.input;
   }
 
   async #manifest(digest: string): Promise<SelectionManifest | undefined> {
-    return (await this.current.manifests.get(digest)?.()) ?? loadManifest(this.root, digest);
+    const known = (await this.current.manifests.get(digest)?.()) ?? await loadManifest(this.root, digest);
+    if (known !== undefined || this.elsewhere === undefined) return known;
+    const bytes = await this.elsewhere.selection(digest);
+    return bytes === undefined ? undefined : readManifest(bytes, digest);
   }
 }
 

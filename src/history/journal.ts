@@ -11,7 +11,7 @@ import { ownIdentity } from '../linux/process';
 import type { BuildEvent, ResourceUsage, VertexId } from '../progress/events';
 import { summaryOf, type BaseRecord, type BuildRecord, type RowRecord, type StepRecord } from './build-record';
 import { causesLine, type Cause } from './cause';
-import type { Explainer, Explanation, MissedStep } from './explain';
+import type { Explainer, Explanation, MissedStep, PastElsewhere } from './explain';
 import { BuildHistory, newBuildId, projectOf } from './file-history';
 import { instructionText } from './instruction-text';
 
@@ -39,6 +39,8 @@ export interface SolvedFacts extends PlannedFacts {
   readonly kept: boolean;
   readonly durationMs: number;
   readonly madeBy?: string | undefined;
+  /** The cache elsewhere that it was taken from. */
+  readonly from?: string | undefined;
   readonly layer: Promise<{ readonly diffId: string; readonly contentSize: number } | undefined>;
 }
 
@@ -86,6 +88,7 @@ export class BuildJournal {
   readonly #explained = new Map<number, Explanation>();
   readonly #manifests = new Map<string, () => Promise<SelectionManifest>>();
   #graph: Graph | undefined;
+  #past: PastElsewhere | undefined;
   #dockerfile: Dockerfile | undefined;
   #explainer: Promise<Explainer> | undefined;
   #places = new Map<number, { readonly stage: StagePlan; readonly index: number; readonly above: Step | undefined }>();
@@ -98,8 +101,9 @@ export class BuildJournal {
     this.#history = new BuildHistory(root);
   }
 
-  /** Tells what is to be built. */
-  begin(graph: Graph, dockerfile: Dockerfile): void {
+  /** Tells what is to be built. @param past builds elsewhere, whose caches were given to this one. */
+  begin(graph: Graph, dockerfile: Dockerfile, past?: PastElsewhere): void {
+    this.#past = past;
     this.#graph = graph;
     this.#dockerfile = dockerfile;
     for (const stage of graph.stages) {
@@ -144,7 +148,8 @@ export class BuildJournal {
     }
     const explanation = await this.#explain(step, facts);
     this.#explained.set(step.id, explanation);
-    return { text: causesLine(explanation.causes), earlierKey: explanation.earlier?.key as CacheKey | undefined, earlierMs: explanation.earlier?.durationMs };
+    const from = explanation.earlier?.from;
+    return { text: `${causesLine(explanation.causes)}${from === undefined ? '' : ` (compared with the cache of ${from})`}`, earlierKey: explanation.earlier?.key as CacheKey | undefined, earlierMs: explanation.earlier?.durationMs };
   }
 
   /** No build fails because its past cannot be read. */
@@ -173,7 +178,7 @@ export class BuildJournal {
       version: 1, id: this.id, project: this.#project, started: new Date(this.#started).toISOString(), durationMs: Date.now() - this.#started,
       outcome: error === undefined ? 'done' : isMbuildError(error, 'CANCELED') ? 'canceled' : 'failed',
       ...(error === undefined ? {} : { error: { code: isMbuildError(error) ? error.code : 'INTERNAL', message: error instanceof Error ? error.message : String(error) } }),
-      ...this.about, bases: this.#bases(), steps, rows: [...this.#rows.values()].map((row) => this.#rowRecord(row)),
+      ...this.about, bases: this.bases(), steps, rows: [...this.#rows.values()].map((row) => this.#rowRecord(row)),
       cache: summaryOf(steps), ...(result === undefined ? {} : { result }),
     };
     this.#keep(record);
@@ -183,6 +188,11 @@ export class BuildJournal {
   async #keepDetails(): Promise<void> {
     for (const row of this.#rows.values()) this.#flush(row);
     await forgiving(() => this.#writing);
+    await this.keepSelections();
+  }
+
+  /** Writes down what the selections of missed steps hold, for whoever is to compare with them. */
+  async keepSelections(): Promise<void> {
     await forgiving(() => this.#storeManifests());
   }
 
@@ -205,7 +215,7 @@ export class BuildJournal {
     const steps = this.#graph.stages.flatMap((stage) => stage.steps.map((step) => ({ stage: stage.name, text: instructionText(step) })));
     return new module.Explainer(this.root, this.#history, this.cache, {
       project: this.#project, dockerfile: this.#dockerfile, steps, manifests: this.#manifests,
-    });
+    }, this.#past);
   }
 
   #missedStep(step: Step, { key, input }: PlannedFacts): MissedStep {
@@ -214,7 +224,7 @@ export class BuildJournal {
     const parent = above === undefined ? undefined : { name: above.name, cached: this.#isCached(above) };
     return {
       stage: step.stage, index: place?.index ?? 0, line: step.range.start.line, text: instructionText(step), key, input, parent,
-      base: above === undefined ? this.#bases().find((base) => base.stage === step.stage) : undefined,
+      base: above === undefined ? this.bases().find((base) => base.stage === step.stage) : undefined,
     };
   }
 
@@ -223,7 +233,8 @@ export class BuildJournal {
     return facts !== undefined && 'cached' in facts && facts.cached;
   }
 
-  #bases(): BaseRecord[] {
+  /** The images that stages began with. */
+  bases(): BaseRecord[] {
     return (this.#graph?.stages ?? []).flatMap((stage) => {
       let at = stage;
       while (at.base.kind === 'stage') at = at.base.stage;
@@ -235,7 +246,7 @@ export class BuildJournal {
     const steps = (this.#graph?.stages ?? []).flatMap((stage) => stage.steps);
     const records = await Promise.all(steps.map(async (step): Promise<StepRecord[]> => {
       const taken = this.#steps.get(step.id);
-      const row = [...this.#rows.values()].find((candidate) => candidate.name === step.name);
+      const row = [...this.#rows.values()].findLast((candidate) => candidate.name === step.name);
       if (taken === undefined) return [];
       const { planned, solved } = taken;
       const facts = 'cached' in planned ? planned : undefined;
@@ -248,7 +259,7 @@ export class BuildJournal {
         ...(solved ? {} : { failed: true }), ...(facts?.kept === true ? { kept: true } : {}), ...(cached ? {} : { input: planned.input }),
         ...explained, durationMs: facts?.durationMs ?? 0, ...(row?.usage === undefined ? {} : { usage: row.usage }),
         ...(layer === undefined ? {} : { layer: { diffId: layer.diffId, size: layer.contentSize } }), row: row?.id ?? 0,
-        ...(facts?.madeBy === undefined ? {} : { madeBy: facts.madeBy }),
+        ...(facts?.madeBy === undefined ? {} : { madeBy: facts.madeBy }), ...(facts?.from === undefined ? {} : { from: facts.from }),
       }];
     }));
     return records.flat();

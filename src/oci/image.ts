@@ -90,4 +90,6 @@ export interface ImageConfig extends Platform {
   readonly config?: ContainerConfig | undefined;
   readonly rootfs: { readonly type: 'layers'; readonly diff_ids: readonly DiffID[] };
   readonly history?: readonly HistoryEntry[] | undefined;
+  /** An inline cache: the records of the image's own steps (cache/remote/format.ts). */
+  readonly 'mbuild.cache.v1'?: unknown;
 }

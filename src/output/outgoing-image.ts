@@ -57,13 +57,7 @@ async function prepareImage({ image, names, group }: Outgoing, policy: LayerPoli
   const format = manifest.mediaType === MediaType.dockerManifest ? 'docker' : 'oci';
   const inTurn = limiter(PARALLEL_LAYERS);
   const records = layerRecords(config, services);
-  const layers = await together(scope, records.map((record, i) => (inner: BuildScope) => inTurn(async () => {
-    const original = manifest.layers[i];
-    const chosen = chooseBlob(record, original, policy, services) ?? (await compress(record, policy, services, vertex, inner));
-    // The manifest's own descriptor may say more (annotations, urls), so it stays where the blob does.
-    const descriptor = original?.digest === chosen.digest ? original : asFormat(chosen, format);
-    return { descriptor, diffId: record.diffId, open: () => openLayerBlob(record, descriptor, services) };
-  })));
+  const layers = await together(scope, records.map((record, i) => (inner: BuildScope) => inTurn(() => prepareLayer(record, manifest.layers[i], format, policy, services, vertex, inner))));
   const configBytes = services.content.read(image.id);
   const unchanged = layers.every((layer, i) => layer.descriptor === manifest.layers[i]);
   const manifestBytes = unchanged ? services.content.read(image.descriptor.digest) : Buffer.from(JSON.stringify({ ...manifest, layers: layers.map((layer) => layer.descriptor) } satisfies Manifest));
@@ -73,6 +67,14 @@ async function prepareImage({ image, names, group }: Outgoing, policy: LayerPoli
     manifest: inMemory(manifestBytes, manifest.mediaType),
     config: { ...inMemory(configBytes, manifest.config.mediaType), descriptor: manifest.config },
   };
+}
+
+/** Prepares one layer; `original` is what its manifest says of it. */
+export async function prepareLayer(record: LayerRecord, original: Descriptor | undefined, format: 'oci' | 'docker', policy: LayerPolicy, services: ExportServices, vertex: VertexId, scope: BuildScope): Promise<OutgoingBlob> {
+  const chosen = chooseBlob(record, original, policy, services) ?? (await compress(record, policy, services, vertex, scope));
+  // The manifest's own descriptor may say more (annotations, urls), so it stays where the blob does.
+  const descriptor = original?.digest === chosen.digest ? original : asFormat(chosen, format);
+  return { descriptor, diffId: record.diffId, open: () => openLayerBlob(record, descriptor, services) };
 }
 
 /** The blob that a layer leaves as when nothing needs to be compressed for it. */

@@ -79,7 +79,7 @@ async function pushImage(
     const report = blob === image.config ? () => undefined : transferReporter(inner, vertex, (blob.diffId ?? blob.descriptor.digest) as Digest, blob.descriptor.size);
     report('preparing');
     const from = mountFrom?.(ref.registry, blob.descriptor.digest).find((repository) => repository !== ref.repository);
-    const source: BlobSource = { descriptor: blob.descriptor, open: (start) => skip(blob.open(), start), early: await early.of(blob.diffId, ref), ...(from === undefined ? {} : { from }) };
+    const source: BlobSource = { descriptor: blob.descriptor, open: (start) => bytesFrom(blob.open(), start), early: await early.of(blob.diffId, ref), ...(from === undefined ? {} : { from }) };
     const sent = await registry.pushBlob(ref, source, inner.signal, (bytes) => report('uploading', bytes));
     report(sent === 'uploaded' ? 'done' : sent, blob.descriptor.size);
   })));
@@ -93,7 +93,7 @@ async function rawManifest({ descriptor, open }: OutgoingBlob): Promise<RawManif
 }
 
 /** The bytes from `start` on. */
-async function* skip(source: AsyncIterable<Uint8Array>, start: number): AsyncGenerator<Uint8Array> {
+export async function* bytesFrom(source: AsyncIterable<Uint8Array>, start: number): AsyncGenerator<Uint8Array> {
   let left = start;
   for await (const chunk of source) {
     if (chunk.length > left) yield left === 0 ? chunk : chunk.subarray(left);

@@ -13,7 +13,7 @@ import { isTransient } from './transport';
  * @throws MbuildError DIGEST_MISMATCH, SIZE_MISMATCH, NO_SPACE, CANCELED, and what {@link ImageSource.blob} throws.
  */
 export async function downloadBlob(
-  source: ImageSource, content: ContentStore, repository: Repository, blob: Descriptor, signal: AbortSignal,
+  source: Pick<ImageSource, 'blob'>, content: ContentStore, repository: Repository, blob: Descriptor, signal: AbortSignal,
   progress: (bytes: number, retrying?: boolean) => void = () => undefined, patience: Patience = PATIENCE,
 ): Promise<void> {
   const stored = content.size(blob.digest);
@@ -47,7 +47,7 @@ export async function downloadBlob(
 
 /** Appends what comes to the partial file; more bytes than the blob has are an error. */
 async function appendFrom(
-  source: ImageSource, repository: Repository, blob: Descriptor, partial: { readonly path: string; readonly size: number },
+  source: Pick<ImageSource, 'blob'>, repository: Repository, blob: Descriptor, partial: { readonly path: string; readonly size: number },
   signal: AbortSignal, progress: (bytes: number) => void,
 ): Promise<undefined> {
   const body = await source.blob(repository, blob, partial.size, signal);

@@ -1,4 +1,4 @@
-import { stepNumber, usageText, type BuildRecord, type RowRecord, type StepRecord } from '../history/build-record';
+import { comparedWith, stepNumber, usageText, type BuildRecord, type RowRecord, type StepRecord } from '../history/build-record';
 import { causeText } from '../history/cause';
 import { humanSize, seconds } from '../progress/units';
 import type { ReportFile, ReportLayer } from './layers';
@@ -66,7 +66,7 @@ function misses({ steps }: BuildRecord): Html {
   const missed = steps.filter((step) => !step.cached);
   if (missed.length === 0) return html`<p>Every step came from the cache.</p>`;
   return html`${missed.map((step) => html`<details open><summary><b>Step ${stepNumber(step.name)}</b>, line ${step.line}: <code>${step.text}</code></summary>
-<ul>${(step.causes ?? []).map((cause) => html`<li>${causeText(cause)}</li>`)}</ul>${step.earlier === undefined ? '' : html`<p class="soft">compared with build ${step.earlier.build}</p>`}${step.usage === undefined ? '' : html`<p class="soft">took ${usageText(step.usage)}</p>`}</details>`)}`;
+<ul>${(step.causes ?? []).map((cause) => html`<li>${causeText(cause)}</li>`)}</ul>${step.earlier === undefined ? '' : html`<p class="soft">${comparedWith(step.earlier)}</p>`}${step.usage === undefined ? '' : html`<p class="soft">took ${usageText(step.usage)}</p>`}</details>`)}`;
 }
 
 function layerDetails(layer: ReportLayer, index: number): Html {

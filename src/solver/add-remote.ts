@@ -8,8 +8,10 @@ import type { DescribedSelection, StepContext } from './step';
 /** What one source brings: its part of the key, and what is copied when the step runs. */
 export interface PlannedSource {
   readonly content: KeyValue;
-  readonly open: () => CopyInput | Promise<OpenedSource>;
+  readonly open: () => CopyInput | Promise<OpenedSource | CopyInput>;
   readonly manifest?: DescribedSelection | undefined;
+  /** Name and digest of a selection that is remembered. */
+  readonly remembered?: readonly [name: string, digest: string] | undefined;
 }
 
 /** Something to copy that was fetched for it. */

@@ -36,7 +36,8 @@ export async function bindTree(from: TreeSource, source: string, context: StepCo
 async function bindStage(from: Exclude<TreeSource, { kind: 'context' }>, source: string, context: StepContext): Promise<BoundTree> {
   const { services } = context;
   const tree = await services.tree(from);
-  const view = services.snapshots.view(tree.stack);
+  const stack = await tree.stack();
+  const view = services.snapshots.view(stack);
   const entry = view.stat(toRaw(source));
   if (entry === undefined) throw new MbuildError('SOURCE_NOT_FOUND', `${source} is not in ${titleOf(from)}`, { hint: 'source= of a mount is a path in the tree that from= names' });
   // The whole tree is known by how it came about; a part of it by what it holds.
@@ -45,7 +46,7 @@ async function bindStage(from: Exclude<TreeSource, { kind: 'context' }>, source:
     content: [entry.path, part?.digest ?? tree.result],
     manifest: part?.manifest,
     open: async () => {
-      const active = services.snapshots.prepare(tree.stack);
+      const active = services.snapshots.prepare(stack);
       return { rootfs: services.snapshots.rootfs(active), subpath: entry.path, isDirectory: entry.stats.isDirectory(), close: () => services.snapshots.discard(active) };
     },
   };

@@ -1,6 +1,7 @@
 import { divergedResult, type CacheKey, type KeyInput, type ResultId } from '../cache/key';
 import { familyOf } from '../cache/file-cache';
 import type { CacheRecord, RecordedLayer } from '../cache/record';
+import type { RemoteResult } from '../cache/remote/caches';
 import type { LayerRecord } from '../images/layer-index';
 import { restoreLayer } from '../images/trust';
 import { hashSmallTree, type TreeOptions } from '../layer/diff';
@@ -9,7 +10,7 @@ import type { layerTasks } from '../layer/tasks';
 import { toRaw } from '../linux/paths';
 import { bootId } from '../linux/process';
 import { chainIds, type Digest } from '../oci/digest';
-import type { ActiveSnapshot, LayerId } from '../snapshot/snapshotter';
+import type { ActiveSnapshot, LayerId, Stack } from '../snapshot/snapshotter';
 import type { SolverServices } from './solver';
 import type { LeakWatch } from './leaks';
 import type { Tree, TreeLayer } from './tree';
@@ -24,6 +25,14 @@ export interface Executed {
   readonly build?: string | undefined;
   /** What must not be in the layer, and whom to tell when it is. */
   readonly leaks?: LeakWatch | undefined;
+}
+
+/** A result that was found, and the tree that it is. */
+export interface FoundResult {
+  readonly record: CacheRecord;
+  readonly tree: Tree;
+  /** Of a cache elsewhere: how messages name it, and the bytes that its layer has there. */
+  readonly remote?: { readonly from: string; readonly bytes: number } | undefined;
 }
 
 /** A committed step. */
@@ -57,20 +66,51 @@ export class Committer {
     if (failed !== undefined) throw failed.reason;
   }
 
-  /** The recorded result of a key on a parent, if its layer is in the store and can be trusted. */
-  async lookup(key: CacheKey, parent: Tree): Promise<{ readonly record: CacheRecord; readonly tree: Tree } | undefined> {
+  /** The recorded result of a key on a parent, if its layer is in the store and can be trusted; else that of a cache elsewhere. */
+  async lookup(key: CacheKey, parent: Tree): Promise<FoundResult | undefined> {
     const record = this.services.cache.get(key);
-    return record === undefined ? undefined : this.#revive(record, parent);
+    const own = record === undefined ? undefined : await this.#revive(record, parent);
+    if (own !== undefined || this.services.remote === undefined) return own;
+    for (const result of await this.services.remote.find(key)) {
+      const found = await this.#adopt(result, parent);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
-  async #revive(record: CacheRecord, parent: Tree): Promise<{ readonly record: CacheRecord; readonly tree: Tree } | undefined> {
+  /**
+   * A result from elsewhere becomes one of the store when its layers are there, which are fetched when they are asked for. One that was made on
+   * other layers is none: what a step leaves elsewhere under the same key need not be the same.
+   */
+  async #adopt({ record: { stage: _stage, index: _index, line: _line, text: _text, ...rest }, from, bytes }: RemoteResult, parent: Tree): Promise<FoundResult | undefined> {
+    const record: CacheRecord = { version: 1, ...rest };
+    const remote = { from, bytes };
+    if (record.layer === undefined) {
+      this.services.cache.put(record);
+      return { record, tree: { ...parent, result: record.result }, remote };
+    }
+    const layers = withLayer(await parent.layers, record.layer.diffId);
+    if (layers.at(-1)?.chainId !== record.layer.chainId) return undefined;
+    let fetching: Promise<Stack> | undefined;
+    const stack = (): Promise<Stack> => (fetching ??= this.#fetch(layers, record));
+    return { record, tree: { result: record.result, stack, layers: Promise.resolve(layers) }, remote };
+  }
+
+  async #fetch(layers: readonly TreeLayer[], record: CacheRecord): Promise<Stack> {
+    if (this.services.remote === undefined) throw new Error('a layer from nowhere');
+    const stack = await this.services.remote.stack(layers);
+    this.services.cache.put(record);
+    return stack;
+  }
+
+  async #revive(record: CacheRecord, parent: Tree): Promise<FoundResult | undefined> {
     if (record.layer === undefined) return { record, tree: { ...parent, result: record.result } };
     const layers = withLayer(await parent.layers, record.layer.diffId);
     const top = layers.at(-1);
     if (top === undefined) return undefined;
     const found = this.#held(top);
     if (found === undefined || !(await restoreLayer(found, this.services))) return undefined;
-    return { record, tree: { result: record.result, stack: [...parent.stack, found.id], layers: Promise.resolve(layers) } };
+    return { record, tree: { result: record.result, stack: async () => [...await parent.stack(), found.id], layers: Promise.resolve(layers) } };
   }
 
   /** A layer of the index that is kept from collection before it is looked at for good. */
@@ -107,7 +147,7 @@ export class Committer {
     const result = this.#isKnown(executed.key) ? divergedResult(executed.key, (await hashed).diffId) : (executed.key as string as ResultId);
     const recorded = this.#track(this.#record(active.id, parent, executed, result, hashed, created, durationMs));
     const layers = reportedElsewhere(recorded.then(({ layers: made }) => made));
-    return { tree: { result, stack, layers }, record: reportedElsewhere(recorded.then(({ record }) => record)), kept: false };
+    return { tree: { result, stack: () => Promise.resolve(stack), layers }, record: reportedElsewhere(recorded.then(({ record }) => record)), kept: false };
   }
 
   #commitNothing(id: LayerId, parent: Tree, executed: Executed, created: string, durationMs: number): Made {
@@ -133,12 +173,12 @@ export class Committer {
   }
 
   /** An earlier result on the same parent whose layer holds the same, times aside. */
-  async #twin(id: LayerId, parent: Tree, earlier: readonly CacheRecord[], hashed: TarSummary): Promise<{ readonly record: CacheRecord; readonly tree: Tree } | undefined> {
+  async #twin(id: LayerId, parent: Tree, earlier: readonly CacheRecord[], hashed: TarSummary): Promise<FoundResult | undefined> {
     let ours: Digest | undefined;
     for (const record of earlier) {
       if (record.layer === undefined || record.layer.contentSize !== hashed.contentSize) continue;
       const revived = await this.#revive(record, parent);
-      const theirs = revived?.tree.stack.at(-1);
+      const theirs = (await revived?.tree.stack())?.at(-1);
       if (revived === undefined || theirs === undefined) continue;
       ours ??= await this.#remote.treeDigest(this.#dir(id), this.#options());
       if (ours === await this.#treeDigest(record, record.layer, theirs)) return revived;

@@ -15,7 +15,7 @@ import type { Tree } from './tree';
 
 /** A copy: keyed by the content it selects, not by where it comes from or how that came about. */
 export async function planCopyStep(operation: CopyOperation, context: StepContext): Promise<PlannedOperation> {
-  const owner = ownerOf(operation, context);
+  const owner = await ownerOf(operation, context);
   const chmod = operation.chmod === undefined ? undefined : parseChmod(operation.chmod);
   const unpack = operation.unpack ?? operation.instruction === 'ADD';
   const sources: PlannedSource[] = [];
@@ -27,12 +27,13 @@ export async function planCopyStep(operation: CopyOperation, context: StepContex
       sources: sources.map((source) => source.content),
     },
     manifests: sources.flatMap((source) => (source.manifest === undefined ? [] : [source.manifest])),
+    digests: new Map(sources.flatMap((source) => (source.remembered === undefined ? [] : [source.remembered]))),
     execute: async (active) => {
       const { runCopy } = await import('./copy');
       const opened: OpenedSource[] = [];
       try {
         for (const source of sources) opened.push(await openedSource(source));
-        await runCopy({ inputs: opened.map(({ input }) => input), dest: operation.dest, owner, chmod }, targetOf(active, context), {
+        await runCopy({ inputs: opened.map(({ input }) => input), dest: operation.dest, owner, chmod }, await targetOf(active, context), {
           now: context.services.options.sourceDateEpoch, threads: context.services.threads, signal: context.scope.signal,
         });
       } finally {
@@ -48,14 +49,14 @@ async function openedSource(source: PlannedSource): Promise<OpenedSource> {
 }
 
 /** `--link` leaves what a plain copy leaves: directories that are there keep their attributes, links on the way are followed. */
-function targetOf(active: ActiveSnapshot, { services, parent }: StepContext): CopyTarget {
-  return { parent: services.snapshots.view(parent.stack), dir: toRaw(active.dir), xattrs: services.xattrs };
+async function targetOf(active: ActiveSnapshot, { services, parent }: StepContext): Promise<CopyTarget> {
+  return { parent: services.snapshots.view(await parent.stack()), dir: toRaw(active.dir), xattrs: services.xattrs };
 }
 
-function ownerOf(operation: CopyOperation, context: StepContext): { readonly uid: number; readonly gid: number } | undefined {
+async function ownerOf(operation: CopyOperation, context: StepContext): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
   if (operation.chown === undefined) return undefined;
   const { services, parent, step } = context;
-  const owner = resolveOwner(services.snapshots.view(parent.stack), operation.chown);
+  const owner = resolveOwner(services.snapshots.view(await parent.stack()), operation.chown);
   for (const name of owner.unknown) {
     services.warn({
       severity: 'warning', code: 'UnknownOwner', message: `--chown=${operation.chown}: the image has no user or group ${name}, so 0 is taken`,
@@ -66,11 +67,11 @@ function ownerOf(operation: CopyOperation, context: StepContext): { readonly uid
 }
 
 /** The tree of the sources; `result` where it is a tree of the store, whose selections can be remembered. */
-async function sourceOf(operation: CopyOperation, { services }: StepContext): Promise<{ readonly tree: SourceTree; readonly result?: Tree['result'] | undefined }> {
+async function sourceOf(operation: CopyOperation, { services }: StepContext): Promise<{ readonly tree: () => Promise<SourceTree>; readonly result?: Tree['result'] | undefined }> {
   const { from } = operation;
-  if (from.kind === 'context') return { tree: await services.options.context(from.name) };
+  if (from.kind === 'context') return { tree: () => services.options.context(from.name) };
   const { stack, result } = await services.tree(from);
-  return { tree: sourceTreeOf(services.snapshots.view(stack), from.kind === 'stage' ? `stage ${from.stage.name}` : `image ${from.image.name}`), result };
+  return { tree: async () => sourceTreeOf(services.snapshots.view(await stack()), from.kind === 'stage' ? `stage ${from.stage.name}` : `image ${from.image.name}`), result };
 }
 
 async function planSource(source: CopySource, operation: CopyOperation, from: Awaited<ReturnType<typeof sourceOf>>, unpack: boolean, context: StepContext): Promise<PlannedSource> {
@@ -90,14 +91,28 @@ async function planSource(source: CopySource, operation: CopyOperation, from: Aw
 }
 
 async function planPath(path: string, operation: CopyOperation, from: Awaited<ReturnType<typeof sourceOf>>, unpack: boolean, context: StepContext): Promise<PlannedSource> {
-  const { cache, threads } = context.services;
-  const select = (): Selection => selectSources(from.tree, [path], { parents: operation.parents, exclude: operation.exclude });
-  const input = (selection: Selection): CopyInput => ({ kind: 'selection', selection, ownership: from.tree.ownership, unpack });
+  const { cache, remote, threads } = context.services;
+  const select = (tree: SourceTree): Selection => selectSources(tree, [path], { parents: operation.parents, exclude: operation.exclude });
+  const input = (selection: Selection, { ownership }: SourceTree): CopyInput => ({ kind: 'selection', selection, ownership, unpack });
   const memo = from.result === undefined ? undefined : hashValue(['selection', from.result, path, operation.parents, operation.exclude]);
   const known = memo === undefined ? undefined : cache.recall(memo);
-  if (known !== undefined) return { content: known, open: () => input(select()) };
-  const selection = select();
-  const { digest, entries } = await digestSelection(selection, from.tree, threads);
+  if (memo !== undefined && known !== undefined) return { content: known, remembered: [memo, known], open: () => from.tree().then((tree) => input(select(tree), tree)) };
+  const told = memo === undefined ? undefined : remote?.recall(memo);
+  if (memo !== undefined && told !== undefined && remote !== undefined) {
+    return { content: told, remembered: [memo, told], open: async () => {
+      // Said elsewhere: where it matters what the files are, they are looked at.
+      const tree = await from.tree();
+      const selection = select(tree);
+      if ((await digestSelection(selection, tree, threads)).digest !== told) throw remote.refuseDigest(memo);
+      return input(selection, tree);
+    } };
+  }
+  const tree = await from.tree();
+  const selection = select(tree);
+  const { digest, entries } = await digestSelection(selection, tree, threads);
   if (memo !== undefined) cache.remember(memo, digest);
-  return { content: digest, open: () => input(selection), manifest: [digest, async () => manifestOf(digest, await entries(), selection, from.tree, path)] };
+  return {
+    content: digest, open: () => input(selection, tree), manifest: [digest, async () => manifestOf(digest, await entries(), selection, tree, path)],
+    ...(memo === undefined ? {} : { remembered: [memo, digest] }),
+  };
 }

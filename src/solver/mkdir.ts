@@ -10,7 +10,7 @@ export function planMkdir(operation: MkdirOperation, context: StepContext): Plan
   return {
     inputs: { path: operation.path, user: operation.user },
     execute: async (active) => {
-      const view = services.snapshots.view(parent.stack);
+      const view = services.snapshots.view(await parent.stack());
       const { uid, gid } = operation.user === '' ? { uid: 0, gid: 0 } : resolveOwner(view, operation.user);
       const writer = new TreeWriter(view, toRaw(active.dir), { now: services.options.sourceDateEpoch, xattrs: services.xattrs });
       writer.mkdirAll(toRaw(operation.path), { mode: 0o755, uid, gid });

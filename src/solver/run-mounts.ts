@@ -145,7 +145,7 @@ const NOTHING: PreparedMounts = { mounts: [], mountPoints: [], env: [], release:
 
 /** One mount at a path of the step's tree. */
 async function at(context: StepContext, wanted: string, kind: MountPoint['kind'], mount: (target: string) => Mount): Promise<PreparedMounts> {
-  const view = context.services.snapshots.view(context.parent.stack);
+  const view = context.services.snapshots.view(await context.parent.stack());
   const { target, missing } = mountTarget(view, toRaw(wanted), kind);
   return { ...NOTHING, mounts: [mount(target)], mountPoints: missing };
 }

@@ -30,7 +30,7 @@ export async function planRunStep(operation: RunOperation, context: StepContext)
     execute: async (active) => {
       const prepared: PreparedMounts[] = [];
       try {
-        makeWorkingDirectory(operation, active, context);
+        await makeWorkingDirectory(operation, active, context);
         for (const mount of mounts) prepared.push(await mount.prepare());
         await execute(operation, active, prepared, context);
       } finally {
@@ -46,8 +46,8 @@ function keyed({ capabilities, noNewPrivileges, hostname }: RunOperation): Reado
 }
 
 /** A working directory that an earlier step took away comes back, as container runtimes make it. */
-function makeWorkingDirectory({ cwd }: RunOperation, active: ActiveSnapshot, { services, parent }: StepContext): void {
-  const view = services.snapshots.view(parent.stack);
+async function makeWorkingDirectory({ cwd }: RunOperation, active: ActiveSnapshot, { services, parent }: StepContext): Promise<void> {
+  const view = services.snapshots.view(await parent.stack());
   if (view.stat(toRaw(cwd)) !== undefined) return;
   const writer = new TreeWriter(view, toRaw(active.dir), { now: services.options.sourceDateEpoch, xattrs: services.xattrs });
   writer.mkdirAll(toRaw(cwd), { mode: 0o755, uid: 0, gid: 0 });
@@ -56,7 +56,7 @@ function makeWorkingDirectory({ cwd }: RunOperation, active: ActiveSnapshot, { s
 
 async function execute(operation: RunOperation, active: ActiveSnapshot, prepared: readonly PreparedMounts[], context: StepContext): Promise<void> {
   const { services, scope, vertex } = context;
-  const view = services.snapshots.view(context.parent.stack);
+  const view = services.snapshots.view(await context.parent.stack());
   const foreign = foreignProgram(view, operation.args[0]);
   if (foreign?.emulator === 'missing') throw cannotRun(foreign);
   const user = resolveUser(view, operation.user);

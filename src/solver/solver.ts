@@ -1,6 +1,7 @@
 import pLimit from 'p-limit';
 import { MbuildError, isMbuildError, type Diagnostic } from '../diagnostics/error';
 import type { CacheStore } from '../cache/record';
+import type { RemoteResults } from '../cache/remote/caches';
 import { sourceResult, type CacheKey } from '../cache/key';
 import type { RemoteSources } from '../context/remote';
 import type { SourceTree } from '../context/source-tree';
@@ -17,7 +18,7 @@ import type { BuildScope, VertexId } from '../progress/events';
 import type { CgroupLimits } from '../sandbox/cgroup';
 import type { Sandbox } from '../sandbox/sandbox';
 import type { Snapshotter } from '../snapshot/snapshotter';
-import { Committer, reportedElsewhere } from './commit';
+import { Committer, reportedElsewhere, type FoundResult } from './commit';
 import { leakWatch } from './leaks';
 import { planStep, type PlannedStep } from './step';
 import type { Tree, TreeLayer } from './tree';
@@ -28,6 +29,8 @@ export interface SolverServices {
   /** The store's folder. */
   readonly root: string;
   readonly cache: CacheStore;
+  /** Caches elsewhere, which are asked for what the store lacks. */
+  readonly remote?: RemoteResults | undefined;
   readonly content: ContentStore;
   readonly layers: LayerIndex;
   readonly snapshots: Snapshotter;
@@ -72,6 +75,8 @@ export interface SolveOptions {
 export interface StepOutcome {
   readonly step: Step;
   readonly key: CacheKey;
+  /** Digests of selections that its key is made of, by the names under which they are remembered. */
+  readonly digests: ReadonlyMap<string, string>;
   readonly cached: boolean;
   /** It was run, and left what an earlier step had left. */
   readonly kept: boolean;
@@ -92,7 +97,8 @@ export interface Solution {
 
 /**
  * Walks the graph: stages at the same time, the steps of a stage in order, each taken from the cache or run. A failing
- * step ends the others. Resolves when every step is done and every layer is hashed and recorded.
+ * step ends the others. Resolves when every step is done, every layer is hashed and recorded, and those of the targets are in the store.
+ * @throws MbuildError CACHE_INVALID when a cache elsewhere has not what it says: it will not be taken another time, so begin anew.
  */
 export async function solve(graph: Graph, services: SolverServices, options: SolveOptions, newVertex: () => VertexId, scope: BuildScope): Promise<Solution> {
   const failure = new AbortController();
@@ -104,8 +110,10 @@ export async function solve(graph: Graph, services: SolverServices, options: Sol
       failure.abort(error);
       throw error;
     })));
+    const byStage = new Map(graph.stages.flatMap(({ index }, i) => (trees[i] === undefined ? [] : [[index, trees[i]] as const])));
+    await Promise.all(graph.targets.map(({ index }) => byStage.get(index)?.stack()));
     await solver.settled();
-    return { trees: new Map(graph.stages.flatMap(({ index }, i) => (trees[i] === undefined ? [] : [[index, trees[i]]]))), outcomes: solver.outcomes };
+    return { trees: byStage, outcomes: solver.outcomes };
   } catch (error) {
     // What is being hashed belongs to steps that ended well: it is recorded, so that the next build goes on from there.
     await solver.settled().catch(() => undefined);
@@ -180,7 +188,7 @@ class Solver {
 
   async #base(stage: StagePlan): Promise<Tree> {
     const { base } = stage;
-    if (base.kind === 'scratch') return { result: sourceResult(undefined), stack: [], layers: Promise.resolve([]) };
+    if (base.kind === 'scratch') return { result: sourceResult(undefined), stack: () => Promise.resolve([]), layers: Promise.resolve([]) };
     if (base.kind === 'stage') return this.stage(base.stage);
     const id = this.#vertex(`base ${stage.index}`);
     this.scope.events({ kind: 'started', id, time: Date.now() });
@@ -199,7 +207,7 @@ class Solver {
         const { diff_ids: diffIds } = source.image.config.rootfs;
         const chains = chainIds(diffIds);
         const layers = diffIds.flatMap((diffId, i) => (chains[i] === undefined ? [] : [{ diffId, chainId: chains[i] }]));
-        return { result: sourceResult(chains.at(-1)), stack, layers: Promise.resolve(layers) };
+        return { result: sourceResult(chains.at(-1)), stack: () => Promise.resolve(stack), layers: Promise.resolve(layers) };
       }
       case 'context':
         throw new Error('a context is not a tree of the store');
@@ -231,7 +239,7 @@ class Solver {
           return miss;
         });
         missed?.catch(() => undefined); // awaited below, unless the step fails first
-        const active = this.services.snapshots.prepare(parent.stack);
+        const active = this.services.snapshots.prepare(await parent.stack());
         try {
           await planned.execute(active);
         } catch (error) {
@@ -241,7 +249,7 @@ class Solver {
         const durationMs = Date.now() - started;
         const earlierKey = (await missed)?.earlierKey;
         const made = await this.#committer.commit(active, parent, { key: planned.key, input: planned.input, earlierKey, build: this.options.journal?.id, leaks: leakWatch(step, this.options.secrets, this.#services.warn) }, durationMs);
-        this.#solved({ step, key: planned.key, cached: false, kept: made.kept, durationMs, created: reportedElsewhere(made.record.then((record) => record.created)), layer: reportedElsewhere(made.record.then((record) => record.layer)) }, planned);
+        this.#solved({ step, key: planned.key, digests: planned.digests, cached: false, kept: made.kept, durationMs, created: reportedElsewhere(made.record.then((record) => record.created)), layer: reportedElsewhere(made.record.then((record) => record.layer)) }, planned);
         if (made.kept) this.scope.events({ kind: 'note', id, text: 'same result as before, kept' });
         this.scope.events({ kind: 'done', id, time: Date.now(), cached: false });
         return made.tree;
@@ -251,15 +259,16 @@ class Solver {
       this.#underway.set(planned.key, underway);
       return await work;
     } catch (error) {
-      const canceled = this.scope.signal.aborted;
+      const canceled = this.scope.signal.aborted || isMbuildError(error, 'CACHE_INVALID');
       this.scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error), canceled });
       throw canceled && !isMbuildError(error) ? new MbuildError('CANCELED', 'the build was canceled', { cause: error }) : error;
     }
   }
 
-  #hit(step: Step, planned: PlannedStep, hit: NonNullable<Awaited<ReturnType<Committer['lookup']>>>, id: VertexId): Tree {
-    const { record } = hit;
-    this.#solved({ step, key: record.key, cached: true, kept: false, durationMs: record.durationMs, created: Promise.resolve(record.created), layer: Promise.resolve(record.layer) }, planned, record.build);
+  #hit(step: Step, planned: PlannedStep, hit: FoundResult, id: VertexId): Tree {
+    const { record, remote } = hit;
+    if (remote !== undefined) this.scope.events({ kind: 'note', id, text: `from the cache of ${remote.from}` });
+    this.#solved({ step, key: record.key, digests: planned.digests, cached: true, kept: false, durationMs: record.durationMs, created: Promise.resolve(record.created), layer: Promise.resolve(record.layer) }, planned, record.build, remote?.from);
     this.scope.events({ kind: 'done', id, time: Date.now(), cached: true });
     return hit.tree;
   }
@@ -273,9 +282,9 @@ class Solver {
     return twin.tree;
   }
 
-  #solved(outcome: StepOutcome, planned: PlannedStep, madeBy?: string): void {
+  #solved(outcome: StepOutcome, planned: PlannedStep, madeBy?: string, from?: string): void {
     this.outcomes.set(outcome.step.id, outcome);
-    this.options.journal?.solved(outcome.step, { ...planned, cached: outcome.cached, kept: outcome.kept, durationMs: outcome.durationMs, layer: outcome.layer, madeBy });
+    this.options.journal?.solved(outcome.step, { ...planned, cached: outcome.cached, kept: outcome.kept, durationMs: outcome.durationMs, layer: outcome.layer, madeBy, from });
   }
 
   #announce(what: string, name: string, stage: string, line: number): void {

@@ -14,6 +14,8 @@ export interface PlannedOperation {
   readonly inputs: Readonly<Record<string, KeyValue>>;
   /** What the digests of selections among them stand for. */
   readonly manifests?: readonly DescribedSelection[] | undefined;
+  /** Those that were remembered, by name. */
+  readonly digests?: ReadonlyMap<string, string> | undefined;
   /** Writes into the snapshot what the operation leaves. */
   readonly execute: (active: ActiveSnapshot) => Promise<void>;
 }
@@ -26,6 +28,7 @@ export interface PlannedStep {
   readonly key: CacheKey;
   readonly input: KeyInput;
   readonly manifests: ReadonlyMap<string, () => Promise<SelectionManifest>>;
+  readonly digests: ReadonlyMap<string, string>;
   readonly execute: PlannedOperation['execute'];
 }
 
@@ -41,10 +44,10 @@ export interface StepContext {
 /** Finds out what a step depends on: files are read and hashed here, nothing is run. */
 export async function planStep(step: Step, parent: Tree, services: StepServices, scope: BuildScope, vertex: VertexId): Promise<PlannedStep> {
   const context: StepContext = { step, parent, services, scope, vertex };
-  const { inputs, manifests, execute } = await planOperation(context);
+  const { inputs, manifests, digests = new Map(), execute } = await planOperation(context);
   const { sourceDateEpoch } = services.options;
   const input: KeyInput = { kind: step.operation.kind, parent: parent.result, inputs: { ...inputs, ...(sourceDateEpoch === undefined ? {} : { sourceDateEpoch }) } };
-  return { key: cacheKey(input), input, manifests: new Map(manifests), execute };
+  return { key: cacheKey(input), input, manifests: new Map(manifests), digests, execute };
 }
 
 function planOperation(context: StepContext): Promise<PlannedOperation> | PlannedOperation {

@@ -40,7 +40,7 @@ describe('the options of a build', () => {
     [['--platform', 'a b'], 'USAGE', 'invalid platform'], [['--add-host', 'nope'], 'USAGE', 'invalid --add-host'], [['--ulimit', 'x=2:1'], 'USAGE', 'above the hard one'], [['--shm-size', '1x'], 'USAGE', 'invalid size'],
     [['--secret', 'src'], 'USAGE', 'not key=value'], [['--secret', 'idd=x'], 'USAGE', 'unknown key "idd"'], [['--secret', 'id=x,env=GONE'], 'SECRET_MISSING', 'the variable GONE'], [['--ssh', 'default'], 'SECRET_MISSING', 'SSH_AUTH_SOCK'],
     [['--push'], 'USAGE', 'no name to push to'], [['--provenance'], 'UNSUPPORTED', '--provenance=true'], [['--annotation', 'index:a=b'], 'UNSUPPORTED', 'only the manifest'], [['--label', '=x'], 'USAGE', 'invalid --label'],
-    [['--build-arg-file', '/nonexistent/args'], 'USAGE', 'ENOENT'], [['--cache-from', 'x'], 'UNSUPPORTED', '--cache-from'], [['--squash'], 'UNSUPPORTED', '--squash'],
+    [['--build-arg-file', '/nonexistent/args'], 'USAGE', 'ENOENT'], [['--cache-from', 'type=gha'], 'UNSUPPORTED', '--cache-from'], [['--squash'], 'UNSUPPORTED', '--squash'],
   ])('%j is refused', (argv, code, message) => {
     expect(() => options(argv)).toThrow(expect.objectContaining({ code, message: expect.stringContaining(message) as string }) as Error);
   });

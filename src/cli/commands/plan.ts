@@ -24,11 +24,12 @@ export const command = defineCommand({
 
 const WORDS = { hit: 'HIT', miss: 'MISS', 'may-hit': 'MAY HIT' } as const;
 
-function showForecast({ steps, pulls, hits, misses, workSeconds, expectedSeconds, untimed }: Forecast): string {
+function showForecast({ steps, pulls, fetches, hits, misses, workSeconds, expectedSeconds, untimed }: Forecast): string {
   const table = steps.length === 0 ? '' : layOutTable([['STEP', 'OUTCOME', 'TIME', 'WHY'], ...steps.map((step) => [step.name, WORDS[step.outcome], timeOf(step), step.why ?? ''])]);
   const pulled = pulls.map(({ name, bytes }) => `pull ${name} (${humanSize(bytes)})\n`).join('');
+  const fetched = fetches.map(({ from, bytes }) => `fetch from the cache of ${from} (${humanSize(bytes)} at most)\n`).join('');
   const unknown = untimed === 0 ? '' : `; ${untimed} step${untimed === 1 ? '' : 's'} never ran before and ${untimed === 1 ? 'is' : 'are'} not counted`;
-  return `${table}${pulled}${hits} of ${hits + misses} step${hits + misses === 1 ? '' : 's'} from the cache, ${seconds(expectedSeconds * 1000)} expected for the rest (${seconds(workSeconds * 1000)} of work)${unknown}\n`;
+  return `${table}${pulled}${fetched}${hits} of ${hits + misses} step${hits + misses === 1 ? '' : 's'} from the cache, ${seconds(expectedSeconds * 1000)} expected for the rest (${seconds(workSeconds * 1000)} of work)${unknown}\n`;
 }
 
 function timeOf({ outcome, seconds: time }: ForecastStep): string {

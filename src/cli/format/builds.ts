@@ -1,5 +1,5 @@
 import type { BuildRecord, StepRecord } from '../../history/build-record';
-import { summaryLine, usageText } from '../../history/build-record';
+import { comparedWith, summaryLine, usageText } from '../../history/build-record';
 import { causeText, type Cause } from '../../history/cause';
 import { MbuildError } from '../../diagnostics/error';
 import { seconds } from '../../progress/units';
@@ -46,9 +46,9 @@ export function explainBuild(record: BuildRecord, steps: readonly StepRecord[], 
 
 function explainStep(step: StepRecord): string {
   const head = `${step.name}  (line ${step.line})\n`;
-  if (step.cached) return `${head}  from the cache; it ran ${seconds(step.durationMs)}${step.madeBy === undefined ? '' : ` in build ${step.madeBy}`}\n`;
+  if (step.cached) return `${head}  from the cache${step.from === undefined ? '' : ` of ${step.from}`}; it ran ${seconds(step.durationMs)}${step.madeBy === undefined ? '' : ` in build ${step.madeBy}`}\n`;
   const ran = step.failed === true ? 'did not end well' : `ran ${seconds(step.durationMs)}${step.usage === undefined ? '' : ` (${usageText(step.usage)})`}${step.kept === true ? ', same result as before, kept' : ''}`;
-  const compared = step.earlier === undefined ? '' : `; compared with build ${step.earlier.build}`;
+  const compared = step.earlier === undefined ? '' : `; ${comparedWith(step.earlier)}`;
   const causes = (step.causes ?? []).map((cause) => `    ${causeText(cause)}${details(cause)}\n`).join('');
   return `${head}  not cached, ${ran}${compared}\n${causes}`;
 }
@@ -63,8 +63,8 @@ function details(cause: Cause): string {
 export function explainJson(record: BuildRecord, steps: readonly StepRecord[]): unknown {
   return {
     build: record.id, started: record.started, dockerfile: record.dockerfile, context: record.context, outcome: record.outcome, cache: record.cache,
-    steps: steps.map(({ name, stage, index, line, text, key, cached, kept, failed, durationMs, usage, madeBy, earlier, causes }) => ({
-      name, stage, index, line, text, key, cached, kept: kept ?? false, failed: failed ?? false, durationMs, usage, madeBy, earlier,
+    steps: steps.map(({ name, stage, index, line, text, key, cached, kept, failed, durationMs, usage, madeBy, from, earlier, causes }) => ({
+      name, stage, index, line, text, key, cached, kept: kept ?? false, failed: failed ?? false, durationMs, usage, madeBy, from, earlier,
       causes: (causes ?? []).map((cause) => ({ ...cause, text: causeText(cause) })),
     })),
   };

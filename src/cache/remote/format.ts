@@ -1,0 +1,181 @@
+import { MbuildError } from '../../diagnostics/error';
+import { isDigest, type ChainID, type DiffID } from '../../oci/digest';
+import type { Descriptor, ImageConfig, Manifest } from '../../oci/image';
+import { MediaType, layerCompression } from '../../oci/media-types';
+import { cacheKey, KEY_VERSION, type CacheKey } from '../key';
+import type { CacheRecord } from '../record';
+
+/*
+ * A cache elsewhere is an OCI manifest: its config says what was made, its layers are the layers of the records and, behind them, what
+ * their selections hold. Registries keep it like any image. An inline cache has its records in the config of the image itself.
+ */
+
+/** Media type of a cache's config. A later form has another version, and is passed over by this one. */
+export const CACHE_CONFIG_TYPE = 'application/vnd.mbuild.cache.config.v1+json';
+/** Media type of the description of a selection (cache/manifest.ts). */
+export const SELECTION_TYPE = 'application/vnd.mbuild.cache.selection.v1';
+/** The member of an image's config that holds an inline cache. */
+export const INLINE_MEMBER = 'mbuild.cache.v1';
+
+/** A step that was done, and where it stands in its Dockerfile, so that a miss can be compared with it. */
+export interface RemoteRecord extends Omit<CacheRecord, 'version' | 'build'> {
+  readonly stage: string;
+  /** Place among the steps of its stage, from 0. */
+  readonly index: number;
+  readonly line: number;
+  /** The instruction as it is written. */
+  readonly text: string;
+}
+
+/** What a cache says, its blobs aside. */
+export interface CacheContents {
+  readonly version: 1;
+  /** The form of the keys: {@link KEY_VERSION}. */
+  readonly keys: string;
+  readonly records: readonly RemoteRecord[];
+  /** Digests of selections of trees that steps left, by the name that says all that they depend on. */
+  readonly digests: Readonly<Record<string, string>>;
+  /** The images that stages began with. */
+  readonly bases: readonly { readonly stage: string; readonly name: string; readonly digest: string }[];
+}
+
+/** The config of a cache manifest. */
+export interface CacheConfig extends CacheContents {
+  /** What the manifest's layers unpack to, in their order. */
+  readonly layers: readonly DiffID[];
+  /** Which selections the manifest's further blobs describe, in their order. */
+  readonly selections: readonly string[];
+}
+
+/** A cache that was read and checked. */
+export interface ReadCache {
+  readonly contents: CacheContents;
+  readonly layers: ReadonlyMap<DiffID, Descriptor>;
+  readonly selections: ReadonlyMap<string, Descriptor>;
+  /** What was refused of it, in words. */
+  readonly refused: readonly string[];
+}
+
+/** Configs beyond this are an attack or damage. */
+export const MAX_CACHE_CONFIG = 32 << 20;
+const MAX_RECORDS = 20_000;
+const MAX_DIGESTS = 20_000;
+const MAX_TOLD = 3;
+
+/** Reads a manifest; `undefined` for one that holds no cache at all, or one of another version. @throws MbuildError CACHE_INVALID. */
+export function configOf(manifest: Buffer): Descriptor | undefined {
+  const { config, layers } = parseObject(manifest, 'manifest') as Partial<Manifest>;
+  if (!isDescriptor(config) || !Array.isArray(layers)) return undefined;
+  return [CACHE_CONFIG_TYPE, MediaType.ociConfig, MediaType.dockerConfig].includes(config.mediaType) ? config : undefined;
+}
+
+/**
+ * Checks all that can be checked without its blobs. Every key is computed again from what it stands for, so that no result can pass for
+ * that of another step. `undefined` when it holds no cache, or only keys of another form. @throws MbuildError CACHE_INVALID.
+ */
+export function readCache(manifestBytes: Buffer, configBytes: Buffer): ReadCache | undefined {
+  const manifest = parseObject(manifestBytes, 'manifest') as Partial<Manifest>;
+  const blobs: unknown[] = Array.isArray(manifest.layers) ? manifest.layers : [];
+  if (!blobs.every(isDescriptor)) throw broken('its manifest lists what are no blobs');
+  const whole = parseObject(configBytes, 'config');
+  const isInline = manifest.config?.mediaType !== CACHE_CONFIG_TYPE;
+  const config = isInline ? inlineConfig(whole) : whole as Partial<CacheConfig>;
+  if (config === undefined || config.version !== 1 || config.keys !== KEY_VERSION) return undefined;
+  const { layers = [], selections = [], records, digests = {}, bases = [] } = config;
+  if (!isList(layers, isDigestText) || !isList(selections, isDigestText) || layers.length + selections.length !== blobs.length) throw broken('its config and its manifest do not fit together');
+  if (!Array.isArray(records) || !isList(bases, isBase) || !isTexts(digests)) throw broken('its config has another form than it says');
+  if (records.length > MAX_RECORDS || Object.keys(digests).length > MAX_DIGESTS) throw broken(`it has ${records.length} records; ${MAX_RECORDS} are the most`);
+  const found = new Map(layers.flatMap((diffId, i) => (blobs[i] === undefined ? [] : [[diffId as DiffID, blobs[i]] as const])));
+  const sound: RemoteRecord[] = [];
+  const wrong: string[] = [];
+  for (const record of records as unknown[]) {
+    const why = isRecord(record) ? faultOf(record, found) : 'a record has another form than its version says';
+    if (why === undefined) sound.push(record as RemoteRecord);
+    else wrong.push(why);
+  }
+  return {
+    contents: { version: 1, keys: KEY_VERSION, records: sound, digests, bases },
+    layers: found, selections: new Map(selections.flatMap((digest, i) => (blobs[layers.length + i] === undefined ? [] : [[digest, blobs[layers.length + i] as Descriptor] as const]))),
+    refused: wrong.length > MAX_TOLD ? [...wrong.slice(0, MAX_TOLD), `and ${wrong.length - MAX_TOLD} more`] : wrong,
+  };
+}
+
+/** An image's own layers are those of its inline cache. */
+function inlineConfig(image: Record<string, unknown>): Partial<CacheConfig> | undefined {
+  const contents = image[INLINE_MEMBER];
+  if (typeof contents !== 'object' || contents === null) return undefined;
+  return { ...contents, layers: (image as Partial<ImageConfig>).rootfs?.diff_ids ?? [], selections: [] };
+}
+
+/** What is wrong with a record that has the right form; `undefined` for a sound one. */
+function faultOf(record: RemoteRecord, layers: ReadonlyMap<DiffID, Descriptor>): string | undefined {
+  const name = `the record of ${JSON.stringify(record.text.slice(0, 60))}`;
+  if (cacheKey(record.input) !== record.key) return `${name} has the key of another step`;
+  if (record.layer === undefined) return (record.result as string) === record.input.parent ? undefined : `${name} has no layer, and yet another result than the step before`;
+  const blob = layers.get(record.layer.diffId);
+  if (blob === undefined) return `${name} has a layer that is not there`;
+  return layerCompression(blob.mediaType) === undefined ? `${name} has a layer of type ${JSON.stringify(blob.mediaType)}` : undefined;
+}
+
+function isRecord(value: unknown): value is RemoteRecord {
+  if (typeof value !== 'object' || value === null) return false;
+  const { key, input, result, layer, created, durationMs, stage, index, line, text } = value as Partial<Record<keyof RemoteRecord, unknown>>;
+  return isKey(key) && isKey(result) && typeof input === 'object' && input !== null && hasInput(input) && (layer === undefined || isLayer(layer))
+    && typeof created === 'string' && !Number.isNaN(Date.parse(created)) && isCount(durationMs) && isCount(index) && isCount(line) && typeof stage === 'string' && typeof text === 'string';
+}
+
+function hasInput(value: object): boolean {
+  const { kind, parent, inputs } = value as Record<string, unknown>;
+  return typeof kind === 'string' && isKey(parent) && typeof inputs === 'object' && inputs !== null && !Array.isArray(inputs);
+}
+
+function isLayer(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { diffId, chainId, size, contentSize } = value as Partial<Record<'diffId' | 'chainId' | 'size' | 'contentSize', unknown>>;
+  return isDigestText(diffId) && isDigestText(chainId) && isCount(size) && isCount(contentSize);
+}
+
+function isBase(value: unknown): boolean {
+  const { stage, name, digest } = (value ?? {}) as Record<string, unknown>;
+  return typeof stage === 'string' && typeof name === 'string' && typeof digest === 'string';
+}
+
+function isKey(value: unknown): value is CacheKey {
+  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
+}
+
+function isDigestText(value: unknown): value is ChainID & string {
+  return typeof value === 'string' && isDigest(value);
+}
+
+function isList<T>(value: unknown, is: (item: unknown) => boolean): value is readonly T[] {
+  return Array.isArray(value) && value.every(is);
+}
+
+function isTexts(value: unknown): value is Readonly<Record<string, string>> {
+  return typeof value === 'object' && value !== null && Object.entries(value).every(([name, digest]) => isKey(name) && typeof digest === 'string');
+}
+
+function isDescriptor(value: unknown): value is Descriptor {
+  if (typeof value !== 'object' || value === null) return false;
+  const { mediaType, digest, size } = value as Record<string, unknown>;
+  return typeof mediaType === 'string' && isDigestText(digest) && Number.isSafeInteger(size) && Number(size) >= 0;
+}
+
+function parseObject(bytes: Buffer, what: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch (cause) {
+    throw new MbuildError('CACHE_INVALID', `its ${what} is not JSON`, { cause });
+  }
+  throw broken(`its ${what} is not an object`);
+}
+
+function broken(why: string): MbuildError {
+  return new MbuildError('CACHE_INVALID', why);
+}

@@ -1,0 +1,30 @@
+import type { CompressionSpec } from '../build';
+import { MbuildError } from '../diagnostics/error';
+import { didYouMean } from '../diagnostics/suggest';
+
+/** `compression=`, `compression-level=` and `force-compression=` of an output or a cache. @throws MbuildError USAGE. */
+export function readCompression(values: ReadonlyMap<string, string>): CompressionSpec | undefined {
+  const type = values.get('compression');
+  if (type === undefined) return undefined;
+  if (type !== 'gzip' && type !== 'zstd' && type !== 'uncompressed' && type !== 'none') {
+    throw usage(`unknown compression ${JSON.stringify(type)}`, didYouMean(type, ['gzip', 'zstd', 'uncompressed']) ?? 'one of gzip, zstd, uncompressed');
+  }
+  const level = values.get('compression-level');
+  if (level !== undefined && !/^\d{1,2}$/.test(level)) throw usage(`compression-level ${JSON.stringify(level)} is not a number`);
+  return {
+    type: type === 'uncompressed' ? 'none' : type,
+    level: level === undefined ? undefined : Number(level),
+    force: values.has('force-compression') ? isTrue('force-compression', values.get('force-compression')) : undefined,
+  };
+}
+
+/** A field that is true or false. @throws MbuildError USAGE. */
+export function isTrue(key: string, text: string | undefined): boolean {
+  if (text === undefined || text === 'false' || text === '0') return false;
+  if (text === 'true' || text === '1') return true;
+  throw usage(`${key}=${text} is neither true nor false`);
+}
+
+function usage(message: string, hint?: string): MbuildError {
+  return new MbuildError('USAGE', message, { hint });
+}

@@ -1,0 +1,70 @@
+import { readCacheFrom, readCacheTo } from '../../src/cli/cache-options';
+import { isMbuildError } from '../../src/diagnostics/error';
+
+const WRITTEN = { mode: 'min', ignoreError: true, compression: undefined };
+
+/** The error of a reading that must fail. */
+function errorOf(read: () => unknown): { code: string; message: string; hint?: string | undefined } {
+  try {
+    read();
+  } catch (error) {
+    if (isMbuildError(error)) return error;
+    throw error;
+  }
+  throw new Error('it was read');
+}
+
+describe('--cache-from', () => {
+  it.each([
+    ['app', { type: 'registry', ref: 'docker.io/library/app:latest' }],
+    ['reg.example:5000/app:cache', { type: 'registry', ref: 'reg.example:5000/app:cache' }],
+    ['type=registry,ref=reg.example/app:cache', { type: 'registry', ref: 'reg.example/app:cache' }],
+    ['type=local,src=../cache', { type: 'local', folder: '../cache', tag: 'latest' }],
+    ['type=local,src=c,tag=main', { type: 'local', folder: 'c', tag: 'main' }],
+  ])('reads %s', (text, expected) => {
+    expect(readCacheFrom(text)).toEqual(expected);
+  });
+
+  it.each([
+    ['type=inline', 'USAGE', /is read where the image is/],
+    ['type=gha', 'UNSUPPORTED', /type=gha is not supported/],
+    ['type=s3,bucket=b', 'UNSUPPORTED', /type=s3 is not supported/],
+    ['type=azblob', 'UNSUPPORTED', /type=azblob is not supported/],
+    ['type=regstry,ref=x', 'USAGE', /unknown type "regstry"/],
+    ['ref=x,mode', 'USAGE', /invalid value "mode"/],
+    ['type=local', 'USAGE', /needs src=FOLDER/],
+    ['type=local,src=c,digest=sha256:12', 'USAGE', /is no digest/],
+    ['type=registry', 'USAGE', /needs ref=NAME/],
+    ['type=registry,ref=UPPER', 'REFERENCE_INVALID', /invalid reference "UPPER"/],
+    ['type=registry,ref=x,dest=y', 'USAGE', /unknown key "dest"/],
+  ])('refuses %s', (text, code, message) => {
+    const error = errorOf(() => readCacheFrom(text));
+    expect([error.code, error.message]).toEqual([code, expect.stringMatching(message)]);
+  });
+});
+
+describe('--cache-to', () => {
+  it.each([
+    ['reg.example/app:c', { type: 'registry', ref: 'reg.example/app:c', ...WRITTEN }],
+    ['type=inline', { type: 'inline' }],
+    ['type=local,dest=c,mode=max,ignore-error=false', { type: 'local', folder: 'c', tag: 'latest', ...WRITTEN, mode: 'max', ignoreError: false }],
+    ['type=registry,ref=r.io/a,image-manifest=true,oci-mediatypes=true,compression=zstd,compression-level=3', {
+      type: 'registry', ref: 'r.io/a:latest', ...WRITTEN, compression: { type: 'zstd', level: 3, force: undefined },
+    }],
+  ])('reads %s', (text, expected) => {
+    expect(readCacheTo(text)).toEqual(expected);
+  });
+
+  it.each([
+    ['type=inline,mode=max', 'USAGE', /holds the steps of its image alone/],
+    ['type=gha,mode=max', 'UNSUPPORTED', /type=gha is not supported/],
+    ['type=local,src=c', 'USAGE', /unknown key "src"/],
+    ['type=local', 'USAGE', /needs dest=FOLDER/],
+    ['type=registry,ref=a,mode=all', 'USAGE', /mode=all/],
+    ['type=registry,ref=a,ignore-error=perhaps', 'USAGE', /neither true nor false/],
+    [`type=registry,ref=a@sha256:${'0'.repeat(64)}`, 'REFERENCE_INVALID', /invalid reference/],
+  ])('refuses %s', (text, code, message) => {
+    const error = errorOf(() => readCacheTo(text));
+    expect([error.code, error.message]).toEqual([code, expect.stringMatching(message)]);
+  });
+});
