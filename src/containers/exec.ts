@@ -1,5 +1,5 @@
 import { MbuildError } from '../diagnostics/error';
-import { findCgroup } from '../sandbox/cgroup';
+import { findCgroup, hasLimits } from '../sandbox/cgroup';
 import type { ExitStatus, PreparedProcess, ProcessIo } from '../sandbox/sandbox';
 import { resolveUser } from '../snapshot/users';
 import { splitEnv, withEnv } from '../oci/env';
@@ -7,7 +7,7 @@ import type { Container } from './container';
 import { containerEnv, containerView } from './process-spec';
 import type { ContainerServices } from './services';
 import type { ContainerStore } from './store';
-import { hasLimits, withoutBuildHint } from './supervise';
+import { withoutBuildHint } from './supervise';
 
 /** One more command in a container. */
 export interface ExecRequest {
@@ -44,7 +44,7 @@ export async function execInContainer(
       pid, args: request.args, env, cwd: request.cwd ?? record.cwd, user: { uid: user.uid, gid: user.gid, groups: [user.gid, ...user.groups] },
       capabilities: record.capabilities, ulimits: record.ulimits,
     }, { stdin: io.stdin, output: io.output, terminal: io.terminal, prepare: (prepared) => {
-      if (hasLimits(record)) findCgroup(record.id).add(prepared.pid);
+      if (hasLimits(record.limits)) findCgroup(record.id).add(prepared.pid);
       io.started?.(prepared);
     } }, { signal: new AbortController().signal, events: () => undefined });
   } catch (error) {

@@ -4,7 +4,7 @@ import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { Lease } from '../images/lease';
 import { bootId, ownIdentity, startTimeOf } from '../linux/process';
 import { removeTree } from '../linux/remove-tree';
-import { findCgroup, makeCgroup, refusalText } from '../sandbox/cgroup';
+import { findCgroup, hasLimits, makeCgroup, refusalText } from '../sandbox/cgroup';
 import type { ExitStatus, PreparedProcess, ProcessIo, TerminalSize } from '../sandbox/sandbox';
 import type { ContainerId, ContainerRecord } from './container';
 import { LogWriter } from './log';
@@ -64,7 +64,7 @@ export async function superviseContainer(record: ContainerRecord, store: Contain
   } finally {
     log.close();
     await Promise.all(connections.map((connection) => connection.close()));
-    if (hasLimits(record)) findCgroup(record.id).remove();
+    if (hasLimits(record.limits)) findCgroup(record.id).remove();
     if (record.autoRemove) removeContainer(record, store, services.root, { volumes: true });
     lease.release();
   }
@@ -88,7 +88,7 @@ function begin(record: ContainerRecord, store: ContainerStore): LogWriter {
 
 /** Limits are a safety net: where the machine gives no right to set any, the container runs without. */
 function limit({ id, limits }: ContainerRecord, pid: number, io: AttachedIo): void {
-  if (!hasLimits({ limits })) return;
+  if (!hasLimits(limits)) return;
   const group = makeCgroup(id, limits);
   try {
     group.add(pid);
@@ -97,11 +97,6 @@ function limit({ id, limits }: ContainerRecord, pid: number, io: AttachedIo): vo
     if (errnoOf(error) === undefined) throw error;
     io.note?.(`the limits of the container cannot be set on this machine: ${(error as Error).message}`);
   }
-}
-
-/** Whether the container may not use all of the machine. */
-export function hasLimits({ limits }: Pick<ContainerRecord, 'limits'>): boolean {
-  return Object.values(limits).some((value) => value !== undefined);
 }
 
 function markRunning(id: ContainerId, { pid }: PreparedProcess, store: ContainerStore): void {

@@ -100,6 +100,11 @@ export function findCgroup(name: string, place: CgroupPlace = MACHINE): Cgroup {
   return cgroupOf(candidates.filter((folder) => existsSync(folder)), []);
 }
 
+/** Whether something is limited at all. */
+export function hasLimits(limits: CgroupLimits): boolean {
+  return Object.values(limits).some((value) => value !== undefined);
+}
+
 /** What a user is told of limits that cannot be set. */
 export function refusalText(whose: string, refused: readonly RefusedLimit[]): string {
   const reasons = new Set(refused.map(({ reason }) => reason));

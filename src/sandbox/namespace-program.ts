@@ -1,4 +1,5 @@
 import { existsSync, statSync } from 'node:fs';
+import { release } from 'node:os';
 import path from 'node:path';
 import type { RawPath } from '../linux/paths';
 import { ALL_CAPABILITIES, capabilityMask } from './capabilities';
@@ -152,6 +153,7 @@ export function runtimeProgram(spec: ProcessSpec, places: SandboxPlaces, { argv,
     { what: 'set the umask', call: 'umask', args: [0] },
     mountOp('make mounts private', 'none', '/', NULL, MS.REC | MS.PRIVATE, NULL),
     mountOp('mount /proc', 'proc', '/proc', 'proc', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
+    ...processOps(spec),
     ...rootOps(spec.rootfs, places),
     ...sourceOps(spec.mounts, places),
     ...sources,
@@ -311,6 +313,7 @@ function systemMountOps(spec: ProcessSpec, ids: SandboxPlaces['ids']): Op[] {
   return [
     ...['/proc', '/sys', '/dev'].map((dir): Op => ({ what: `make ${dir}`, call: 'mkdirat', args: [AT_FDCWD, { text: dir }, 0o755], onError: 'next' })),
     mountOp('mount /proc', 'proc', '/proc', 'proc', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
+    ...processOps(spec),
     ...(ids !== undefined && spec.network === 'host' ? bindSysOps(sysFlags) : [mountOp('mount /sys', 'sysfs', '/sys', 'sysfs', sysFlags, NULL)]),
     ...(existsSync('/sys/fs/cgroup/cgroup.controllers') ? [{ ...mountOp('mount /sys/fs/cgroup', 'cgroup2', '/sys/fs/cgroup', 'cgroup2', sysFlags, NULL), onError: 'next' } as const] : []),
     mountOp('mount /dev', 'tmpfs', '/dev', 'tmpfs', MS.NOSUID | MS.STRICTATIME, 'mode=755,size=65536k'),
@@ -323,6 +326,23 @@ function systemMountOps(spec: ProcessSpec, ids: SandboxPlaces['ids']): Op[] {
       .map(([to, name]): Op => ({ what: `link /dev/${name}`, call: 'symlinkat', args: [{ text: to }, AT_FDCWD, { text: `/dev/${name}` }] })),
     ...(spec.confined ? maskOps() : []),
   ];
+}
+
+/** Before Linux 6.14 the number is the machine's, and is left alone. */
+function processOps({ maxProcesses }: ProcessSpec): Op[] {
+  if (maxProcesses === undefined || !hasOwnPidMax(release())) return [];
+  const value = Buffer.from(String(maxProcesses));
+  return [
+    { what: 'open the limit of processes', call: 'openat', args: [AT_FDCWD, { text: '/proc/sys/kernel/pid_max' }, O.WRONLY | O.CLOEXEC], save: 'pidmax', onError: { to: 'without a limit of processes' } },
+    { what: 'limit the processes', call: 'write', args: [{ saved: 'pidmax' }, { bytes: value }, value.length], onError: 'next' },
+    { what: 'go on', label: 'without a limit of processes', call: 'umask', args: [0] },
+  ];
+}
+
+/** Whether the highest process id is a PID namespace's own: Linux 6.14, kernel/pid.c. */
+export function hasOwnPidMax(kernel: string): boolean {
+  const [major = 0, minor = 0] = kernel.split(/[.-]/).map(Number);
+  return major > 6 || (major === 6 && minor >= 14);
 }
 
 /** What is needed of the surroundings in a user namespace: opened while it is in sight, for {@link bindSysOps} and {@link deviceOps}. */

@@ -3,7 +3,7 @@ import { MbuildError, isMbuildError } from '../diagnostics/error';
 import type { KeyValue } from '../cache/key';
 import type { RunOperation } from '../graph/operation';
 import { maskStream, maskedParts } from '../progress/mask';
-import { refusalText } from '../sandbox/cgroup';
+import { hasLimits, refusalText } from '../sandbox/cgroup';
 import type { ExitStatus } from '../sandbox/sandbox';
 import { toRaw } from '../linux/paths';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
@@ -16,7 +16,7 @@ import { planMounts, type PreparedMounts } from './run-mounts';
 import type { PlannedOperation, StepContext } from './step';
 
 /** Processes and threads that a step may have where nobody says otherwise: enough for a big build, and the end of a fork bomb. */
-const USUAL_PIDS = 4096;
+const USUAL_PROCESSES = 4096;
 
 /** A command: keyed by itself, its variables, its place and what is mounted; never by the values of secrets. */
 export async function planRunStep(operation: RunOperation, context: StepContext): Promise<PlannedOperation> {
@@ -82,13 +82,10 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
     mountPoints: [...files.mountPoints, ...packageManager.mountPoints, ...prepared.flatMap((mount) => mount.mountPoints)],
     network: operation.network, hostname,
     capabilities: operation.insecure ? ALL_CAPABILITIES : operation.capabilities ?? DEFAULT_CAPABILITIES, confined: !operation.insecure, noNewPrivileges: operation.noNewPrivileges,
-    ulimits: services.options.ulimits, shmSize: services.options.shmSize, limits: { ...limits, pids: limits.pids ?? USUAL_PIDS }, timeout: services.options.stepTimeout,
+    ulimits: services.options.ulimits, shmSize: services.options.shmSize, limits: hasLimits(limits) ? limits : undefined, maxProcesses: limits.pids === undefined ? USUAL_PROCESSES : undefined, timeout: services.options.stepTimeout,
   }, {
     output: (stream, data) => show(stream, masked[stream].push(data)),
-    refused: (refused) => {
-      const asked = refused.filter(({ limit }) => limits[limit] !== undefined);
-      if (asked.length > 0) services.warn({ severity: 'warning', code: 'LimitNotSet', message: refusalText('RUN', asked) });
-    },
+    refused: (refused) => services.warn({ severity: 'warning', code: 'LimitNotSet', message: refusalText('RUN', refused) }),
   }, scope).finally(() => {
     for (const stream of ['stdout', 'stderr'] as const) show(stream, masked[stream].end());
   }).catch((error: unknown) => {

@@ -10,9 +10,9 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { mbuild, peers } from './builders.mjs';
 import { median } from './measure.mjs';
-import { big, noop, steps, unpack } from './workloads.mjs';
+import { big, containment, noop, steps, unpack } from './workloads.mjs';
 
-const workloads = { noop, steps, unpack, big };
+const workloads = { noop, steps, containment, unpack, big };
 const SUPPORT = resolve(dirname(fileURLToPath(import.meta.url)), '../support');
 
 async function main() {

@@ -2,12 +2,14 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { mbuild } from './builders.mjs';
 import { bigFile, dockerfile, sourceTree } from './contexts.mjs';
 import { measure } from './measure.mjs';
 
 const seconds = async (argv, options) => (await measure(argv, options)).seconds;
 const STEPS = 20;
+const SANDBOX = fileURLToPath(new URL('sandbox.mjs', import.meta.url));
 
 /** A fully cached rebuild against an empty program in the same language. */
 export const noop = {
@@ -40,6 +42,7 @@ export const noop = {
 export const steps = {
   title: `a trivial RUN step (of ${STEPS}, cold)`,
   async setup({ scratch, smallBase, builders }) {
+    for (const builder of builders) await measure(builder.import(smallBase, 'small-base'), builder);
     const rootfs = join(scratch, 'rootfs');
     mkdirSync(rootfs);
     execFileSync('tar', ['-xpf', smallBase, '-C', rootfs]);
@@ -57,6 +60,27 @@ export const steps = {
         }])),
       },
       result: (m) => ({ value: (m.mbuild - m.command) * 1000, unit: 'ms over the command', goal: 15 }),
+    };
+  },
+};
+
+/** What keeping a step apart costs: mbuild's sandbox with everything on, over the same namespaces and mounts made by the machine's tools. */
+export const containment = {
+  title: `containment of a command (${STEPS} of them)`,
+  async setup({ scratch, smallBase, builders: [own] }) {
+    const layers = join(scratch, 'layers');
+    for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(join(layers, name), { recursive: true });
+    execFileSync('tar', ['-xpf', smallBase, '-C', join(layers, 'lower')]);
+    await measure(own.import(smallBase, 'small-base'), own);
+    const store = join(scratch, '..', 'store');
+    const inside = 'mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work,volatile merged && mount -t proc proc merged/proc && exec chroot merged /bin/sh -c "echo $1 > /f$1"';
+    const loop = `cd "$0"; i=0; while [ $i -lt ${STEPS} ]; do rm -rf work; mkdir work; unshare --fork --mount --pid --ipc --uts sh -c '${inside}' sh $i; i=$((i+1)); done`;
+    return {
+      sides: {
+        'namespaces, overlay, proc and chroot': async () => (await seconds(['sh', '-c', loop, layers])) / STEPS,
+        mbuild: () => Number(execFileSync('node', [SANDBOX, store, String(STEPS)], { encoding: 'utf8' })),
+      },
+      result: (m) => ({ value: (m.mbuild - m['namespaces, overlay, proc and chroot']) * 1000, unit: 'ms over the bare ones', goal: 5 }),
     };
   },
 };

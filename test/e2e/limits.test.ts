@@ -1,8 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { smallBase } from '../support/bases';
 import { instructionSteps, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
+import { hasOwnPidMax } from '../../src/sandbox/namespace-program';
 import { makeCgroup, stepGroupName, type CgroupLimits } from '../../src/sandbox/cgroup';
 
 /** Why limits of a kind cannot be tried here; `undefined` when they can. */
@@ -40,6 +42,17 @@ describeWith('what RUN may use and do', { root: true }, () => {
     const { code, stderr } = await mbuild.run(['build', '--pids-limit', '20', context('RUN i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; wait')]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/fork: (Resource temporarily unavailable|retry)/);
+  });
+
+  (hasOwnPidMax(release()) ? it : it.skip)('a step has 4096 processes where nothing is said, which the machine does not notice', async () => {
+    const before = readFileSync('/proc/sys/kernel/pid_max', 'latin1');
+    expect(await log([], 'RUN cat /proc/sys/kernel/pid_max')).toEqual(['4096']);
+    expect(readFileSync('/proc/sys/kernel/pid_max', 'latin1')).toBe(before);
+    expect(Number((await log(['--pids-limit=-1'], 'RUN echo all; cat /proc/sys/kernel/pid_max'))[1])).toBeGreaterThan(4096);
+  });
+
+  it.each([['6.14.0-rc1', true], ['6.13.9-arch1', false], ['7.0.0', true], ['5.15.0-91-generic', false]])('Linux %s has a highest process id for each PID namespace: %s', (kernel, own) => {
+    expect(hasOwnPidMax(kernel)).toBe(own);
   });
 
   limited({ memory: 64 << 20 })('more memory than --memory ends a step, and the hint says so', async () => {

@@ -1,7 +1,9 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { smallBase } from '../support/bases';
-import { instructionSteps, Mbuild } from '../support/mbuild';
+import { cleanEnv } from '../support/command';
+import { instructionSteps, Mbuild, MBUILD } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { mountsLeft, useTemp, writeFiles } from '../support/temp';
 
@@ -24,7 +26,7 @@ describeWith('a RUN step', { root: true }, () => {
     return writeFiles(temp.dir('context'), { Dockerfile: ['FROM small-base', ...lines, ''].join('\n') });
   }
 
-  it.each(['pid', 'mnt', 'ipc', 'uts'])('has a %s namespace of its own', async (kind) => {
+  it.each(['pid', 'mnt', 'ipc', 'uts', 'cgroup'])('has a %s namespace of its own', async (kind) => {
     const [inside] = await output(`RUN readlink /proc/self/ns/${kind}`);
     expect(inside).toMatch(new RegExp(`^${kind}:\\[\\d+\\]$`));
     expect(inside).not.toBe(readlinkSync(`/proc/self/ns/${kind}`));
@@ -44,6 +46,24 @@ describeWith('a RUN step', { root: true }, () => {
     const mounts = (await output('RUN cat /proc/self/mountinfo')).map((line) => line.split(' ')[4]);
     expect(mounts.filter((target) => !/^\/($|proc|sys|dev|etc\/(resolv\.conf|hosts|hostname))/.test(target ?? ''))).toEqual([]);
     expect(await output('RUN ls /proc/$$/fd | tr "\\n" " "')).toEqual([expect.stringMatching(/^0 1 2( 10)? ?$/)]);
+  });
+
+  it('mounts nothing that is seen outside, even where it may mount', async () => {
+    const mark = `leak${process.pid}`;
+    let outside: string | undefined;
+    const dir = context(`RUN --security=insecure mkdir /m && mount -t tmpfs ${mark} /m && echo mounted && sleep 1 && umount /m && rmdir /m`);
+    const build = spawn(MBUILD, ['build', '--progress=plain', '--allow', 'security.insecure', dir], { env: cleanEnv({ MBUILD_ROOT: mbuild.root }), stdio: ['ignore', 'ignore', 'pipe'] });
+    build.stderr.on('data', (data: Buffer) => {
+      if (/\d mounted$/m.test(data.toString())) outside = readFileSync('/proc/self/mountinfo', 'latin1');
+    });
+    expect(await new Promise((resolve) => void build.on('close', resolve))).toBe(0);
+    expect(outside).toBeDefined();
+    expect(outside).not.toContain(mark);
+  });
+
+  it('does not reach the store, by no path and by no process', async () => {
+    expect(await output(`RUN for root in "" /proc/1/root /proc/self/root /proc/1/cwd/.. ../../../..; do [ -e "$root${mbuild.root}" ] && echo reached; done; echo looked`)).toEqual(['looked']);
+    expect((statSync(mbuild.root).mode & 0o777).toString(8)).toBe('700');
   });
 
   it('reads /sys, and cannot write to it or to /proc/sys', async () => {
