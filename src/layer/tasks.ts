@@ -1,5 +1,7 @@
 import { applyLayer, completeApplied } from './apply';
-import { findNeedles, hashTree, treeDigest } from './diff';
+import { readContents } from './chunks';
+import { hashTree } from './diff';
+import { findNeedles } from './needles';
 
 /** What of this folder runs in worker threads, under the name `layer`. */
-export const layerTasks = { findNeedles, hashTree, treeDigest, applyLayer, completeApplied };
+export const layerTasks = { findNeedles, hashTree, readContents, applyLayer, completeApplied };

@@ -1,4 +1,4 @@
-import { errnoOf } from '../diagnostics/error';
+import os from 'node:os';
 import { libc, once, type CFunction } from './libc';
 import { toText, type RawPath } from './paths';
 
@@ -9,6 +9,7 @@ export type Xattrs = ReadonlyMap<string, Buffer>;
 const XATTR_MAX = 65_536;
 const PATH_MAX = 4096;
 const NAME_MAX = 256;
+const { ENODATA, ENOTSUP, EOPNOTSUPP } = os.constants.errno;
 
 /** Names of the attributes of the file itself (a symlink is not followed), sorted by byte; empty where attributes are not supported. */
 export function listXattrs(path: RawPath): string[] {
@@ -16,9 +17,8 @@ export function listXattrs(path: RawPath): string[] {
   const length = llistxattr(cString(pathArg, path), value, XATTR_MAX);
   if (length === 0) return [];
   if (length < 0) {
-    const error = libc().error('llistxattr', toText(path));
-    if (error.code === 'ENOTSUP' || error.code === 'EOPNOTSUPP') return [];
-    throw error;
+    if (failedWith(ENOTSUP, EOPNOTSUPP)) return [];
+    throw libc().error('llistxattr', toText(path));
   }
   return value.toString('latin1', 0, length - 1).split('\0').sort();
 }
@@ -28,9 +28,8 @@ export function getXattr(path: RawPath, name: string): Buffer | undefined {
   const { lgetxattr, pathArg, nameArg, value } = calls();
   const length = lgetxattr(cString(pathArg, path), cString(nameArg, name), value, XATTR_MAX);
   if (length >= 0) return Buffer.from(value.subarray(0, length));
-  const error = libc().error('lgetxattr', toText(path));
-  if (error.code === 'ENODATA' || error.code === 'ENOTSUP' || error.code === 'EOPNOTSUPP') return undefined;
-  throw error;
+  if (failedWith(ENODATA, ENOTSUP, EOPNOTSUPP)) return undefined;
+  throw libc().error('lgetxattr', toText(path));
 }
 
 /** All attributes that the caller may read. */
@@ -55,8 +54,7 @@ export function setXattr(path: RawPath, name: string, value: Uint8Array): void {
 export function removeXattr(path: RawPath, name: string): void {
   const { lremovexattr, pathArg, nameArg } = calls();
   if (lremovexattr(cString(pathArg, path), cString(nameArg, name)) >= 0) return;
-  const error = libc().error('lremovexattr', toText(path));
-  if (errnoOf(error) !== 'ENODATA') throw error;
+  if (!failedWith(ENODATA)) throw libc().error('lremovexattr', toText(path));
 }
 
 interface Calls {
@@ -86,4 +84,9 @@ function cString(into: Buffer, text: string): Buffer {
   const buffer = text.length < into.length ? into : Buffer.alloc(text.length + 1);
   buffer[buffer.write(text, 0, 'latin1')] = 0;
   return buffer;
+}
+
+/** True when the call that just failed did so with one of these: cheaper to ask than to make an error of, as for each file without attributes. */
+function failedWith(...errnos: readonly number[]): boolean {
+  return errnos.includes(libc().errno());
 }

@@ -1,10 +1,11 @@
-import { divergedResult, type CacheKey, type KeyInput, type ResultId } from '../cache/key';
+import { divergedResult, hashValue, type CacheKey, type KeyInput, type ResultId } from '../cache/key';
 import { familyOf } from '../cache/file-cache';
 import type { CacheRecord, RecordedLayer } from '../cache/record';
 import type { RemoteResult } from '../cache/remote/caches';
 import type { LayerRecord } from '../images/layer-index';
 import { restoreLayer } from '../images/trust';
-import { hashSmallTree, type TreeOptions } from '../layer/diff';
+import { hashLargeTree, hashSmallTree, treeDigest } from '../layer/diff';
+import type { TreeOptions } from '../layer/entries';
 import type { TarSummary } from '../layer/layer';
 import type { layerTasks } from '../layer/tasks';
 import { toRaw } from '../linux/paths';
@@ -51,11 +52,8 @@ export interface Made {
 export class Committer {
   readonly #pending = new Set<Promise<unknown>>();
   readonly #surplus = new Set<LayerId>();
-  readonly #remote;
 
-  constructor(private readonly services: SolverServices, private readonly sourceDateEpoch: number | undefined) {
-    this.#remote = services.threads.remote<typeof layerTasks>('layer');
-  }
+  constructor(private readonly services: SolverServices, private readonly sourceDateEpoch: number | undefined) {}
 
   /** Waits for everything under way, then deletes directories that an equal layer made surplus. */
   async settled(): Promise<void> {
@@ -166,7 +164,7 @@ export class Committer {
     const same = this.services.cache.get(executed.key);
     const family = familyOf(executed.input);
     const before = executed.earlierKey === undefined ? undefined : this.services.cache.get(executed.earlierKey);
-    const edited = before?.input.parent === executed.input.parent ? [before] : [];
+    const edited = before !== undefined && mayLeaveTheSame(before.input, executed.input) ? [before] : [];
     const earlier = [...(same === undefined ? [] : [same]), ...edited, ...(family === undefined ? [] : this.services.cache.candidates(family))];
     // What was built for another SOURCE_DATE_EPOCH, or for none, has other times: its digest is not the one that is asked for.
     return earlier.filter((record) => record.input.inputs['sourceDateEpoch'] === this.sourceDateEpoch);
@@ -180,7 +178,7 @@ export class Committer {
       const revived = await this.#revive(record, parent);
       const theirs = (await revived?.tree.stack())?.at(-1);
       if (revived === undefined || theirs === undefined) continue;
-      ours ??= await this.#remote.treeDigest(this.#dir(id), this.#options());
+      ours ??= await this.#digest(id);
       if (ours === await this.#treeDigest(record, record.layer, theirs)) return revived;
     }
     return undefined;
@@ -188,9 +186,13 @@ export class Committer {
 
   async #treeDigest(record: CacheRecord, layer: RecordedLayer, id: LayerId): Promise<string> {
     if (layer.treeDigest !== undefined) return layer.treeDigest;
-    const treeDigest = await this.#remote.treeDigest(this.#dir(id), this.#options());
-    this.services.cache.put({ ...record, layer: { ...layer, treeDigest } });
-    return treeDigest;
+    const digest = await this.#digest(id);
+    this.services.cache.put({ ...record, layer: { ...layer, treeDigest: digest } });
+    return digest;
+  }
+
+  #digest(id: LayerId): Promise<Digest> {
+    return treeDigest(this.#dir(id), this.#options(), this.services.threads);
   }
 
   async #record(
@@ -218,11 +220,12 @@ export class Committer {
   }
 
   #hash(id: LayerId, leaks: LeakWatch | undefined): Promise<TarSummary> {
-    return this.#remote.hashTree(this.#dir(id), this.#options(leaks));
+    return hashLargeTree(this.#dir(id), this.#options(leaks), this.services.threads);
   }
 
   async #tellOfLeaks(id: LayerId, leaks: LeakWatch): Promise<void> {
-    const places = await this.#remote.findNeedles(this.#dir(id), this.#options(), leaks.secrets.map(({ value }) => value));
+    const { findNeedles } = this.services.threads.remote<typeof layerTasks>('layer');
+    const places = await findNeedles(this.#dir(id), this.#options(), leaks.secrets.map(({ value }) => value));
     for (const { path, needle } of places) leaks.found(path, leaks.secrets[needle]?.id ?? '');
   }
 
@@ -239,6 +242,12 @@ export class Committer {
   #options(leaks?: LeakWatch): TreeOptions {
     return { xattrs: this.services.xattrs, clampMtime: this.sourceDateEpoch, needles: leaks?.secrets.map(({ value }) => value) };
   }
+}
+
+/** Two steps on one tree may; but copies of different sources do not, unless --chmod makes them alike. */
+function mayLeaveTheSame(a: KeyInput, b: KeyInput): boolean {
+  if (a.parent !== b.parent || a.kind !== b.kind) return false;
+  return a.kind !== 'copy' || b.inputs['chmod'] !== undefined || hashValue(a.inputs['sources']) === hashValue(b.inputs['sources']);
 }
 
 /** A promise whose failure {@link Committer.settled} tells of as well, so that it need not be looked at. */

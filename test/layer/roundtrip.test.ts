@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync, chownSync, linkSync, lutimesSync, mkdirSync, openSync, closeSync, createWriteStream, readFileSync, symlinkSync, truncateSync, utimesSync, writeFileSync, writeSync,
 } from 'node:fs';
@@ -7,9 +7,10 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import fc from 'fast-check';
 import { applyLayer } from '../../src/layer/apply';
-import { hashSmallTree, hashTree, tarTree, treeDigest } from '../../src/layer/diff';
+import { hashLargeTree, hashSmallTree, hashTree, tarTree, treeDigest } from '../../src/layer/diff';
 import { makeNode, makeWhiteout } from '../../src/linux/mknod';
 import { fsPath } from '../../src/linux/paths';
+import { Threads } from '../../src/linux/threads';
 import { setXattr } from '../../src/linux/xattr';
 import { LIMITS, describeTree, isRoot, needsRoot, useDirectory, whenRoot } from './trees';
 
@@ -229,15 +230,36 @@ describe('the hash of a tree', () => {
     expect(clamped()).not.toBe(first);
   });
 
-  it('without times tells content, modes and names apart and nothing else', () => {
+  it('without times tells content, modes and names apart and nothing else', async () => {
     mkdirSync(`${dir()}/tree`);
     writeFileSync(`${dir()}/tree/a`, 'one');
-    const digest = (): string => treeDigest(`${dir()}/tree`, { xattrs: 'trusted' });
-    const first = digest();
-    utimesSync(`${dir()}/tree/a`, 5, 5);
-    expect(digest()).toBe(first);
-    chmodSync(`${dir()}/tree/a`, 0o600);
-    expect(digest()).not.toBe(first);
+    const threads = new Threads();
+    try {
+      const digest = (): Promise<string> => treeDigest(`${dir()}/tree`, { xattrs: 'trusted' }, threads);
+      const first = await digest();
+      utimesSync(`${dir()}/tree/a`, 5, 5);
+      expect(await digest()).toBe(first);
+      chmodSync(`${dir()}/tree/a`, 0o600);
+      expect(await digest()).not.toBe(first);
+    } finally {
+      await threads.close();
+    }
+  });
+
+  it('is the same whether workers read the files or not, and however many', async () => {
+    makeHardTree(`${dir()}/tree`);
+    const next = randomBytes(9 * 1024 * 1024 + 3);
+    for (let i = 0; i < 600; i++) writeFileSync(`${dir()}/tree/f${i}`, next.subarray(i, i + ((i * 7919) % 40_000)));
+    writeFileSync(`${dir()}/tree/large`, next);
+    const alone = hashTree(`${dir()}/tree`, { xattrs: 'trusted' });
+    for (const size of [1, 2, 5]) {
+      const threads = new Threads(undefined, size);
+      try {
+        expect(await hashLargeTree(`${dir()}/tree`, { xattrs: 'trusted' }, threads)).toEqual(alone);
+      } finally {
+        await threads.close();
+      }
+    }
   });
 
   it('of a tree that is not small is left to a worker', () => {
