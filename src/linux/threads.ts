@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
+import { MbuildError, isMbuildError } from '../diagnostics/error';
 
 /** A group of functions that may run in a worker: arguments and results are structured-cloned. */
 export type Tasks = Readonly<Record<string, (...args: never[]) => unknown>>;
@@ -98,6 +99,7 @@ function plainError(error: unknown): unknown {
 
 function reviveError(plain: unknown): Error {
   const facts = plain as Error;
+  if (isMbuildError(facts)) return new MbuildError(facts.code, facts.message, facts);
   const error = new Error(facts.message);
   for (const [key, value] of Object.entries(facts)) Object.defineProperty(error, key, { value, configurable: true, enumerable: key !== 'stack' && key !== 'message' });
   return error;

@@ -1,8 +1,8 @@
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContentStore } from '../content/store';
-import { storeError } from '../content/files';
-import { MbuildError, isMbuildError } from '../diagnostics/error';
+import { removeFile, storeError } from '../content/files';
+import { MbuildError } from '../diagnostics/error';
 import type { Descriptor } from '../oci/image';
 import { PATIENCE, type ImageSource, type Patience, type Repository } from './registry';
 import { isTransient } from './transport';
@@ -55,18 +55,20 @@ async function appendFrom(
     throw storeError(error, partial.path);
   });
   let size = body.start;
+  let isOther = false;
   try {
     for await (const chunk of body.bytes) {
       size += chunk.length;
-      if (size > blob.size) throw new MbuildError('SIZE_MISMATCH', `${repository.registry} sends more than the ${blob.size} bytes that ${blob.digest} has`);
+      isOther = size > blob.size;
+      if (isOther) throw new MbuildError('SIZE_MISMATCH', `${repository.registry} sends more than the ${blob.size} bytes that ${blob.digest} has`);
       for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at)).bytesWritten;
       progress(size);
     }
   } catch (error) {
-    if (isMbuildError(error, 'SIZE_MISMATCH')) await file.truncate(0);
     throw storeError(error, partial.path);
   } finally {
     await file.close();
+    if (isOther) removeFile(partial.path);
   }
   return undefined;
 }

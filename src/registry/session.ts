@@ -152,7 +152,8 @@ export class RegistrySession {
     if (!URL.canParse(challenge.realm)) throw new MbuildError('REGISTRY_FAILED', `${repository.registry} names a token server that is no address`);
     const url = new URL(challenge.realm);
     const credentials = await this.#credentials(repository);
-    if (url.protocol !== 'https:' && !(url.protocol === 'http:' && (endpoint.base.protocol === 'http:' || isLoopback(url.host)))) {
+    const mayBePlain = isLoopback(url.host) || this.#transport.isInsecure(url.host) || (endpoint.base.protocol === 'http:' && url.hostname === endpoint.base.hostname);
+    if (url.protocol !== 'https:' && !(url.protocol === 'http:' && mayBePlain)) {
       throw new MbuildError('REGISTRY_DENIED', `${repository.registry} asks to log in at ${redactUrl(url)}, which is not encrypted; no credentials were sent`);
     }
     const service = challenge.service === undefined ? {} : { service: challenge.service };

@@ -127,12 +127,16 @@ export class Committer {
     const created = new Date(this.sourceDateEpoch === undefined ? Date.now() : this.sourceDateEpoch * 1000).toISOString();
     this.services.lease.hold({ layers: [active.id] });
     const stack = this.services.snapshots.commit(active);
-    const small = hashSmallTree(this.#dir(active.id), this.#options(executed.leaks));
+    const small = this.#hashSmall(active.id, executed.leaks);
     if (small?.entries === 0) return this.#commitNothing(active.id, parent, executed, created, durationMs);
 
     const hashed = this.#track((small === undefined ? this.#hash(active.id, executed.leaks) : Promise.resolve(small)).then(async (summary) => {
       if (executed.leaks !== undefined && summary.found?.length !== 0) await this.#tellOfLeaks(active.id, executed.leaks);
       return summary;
+    }).catch((error: unknown) => {
+      // What cannot be read makes no layer.
+      this.#surplus.add(active.id);
+      throw error;
     }));
     const earlier = this.#earlierResults(executed);
     const twin = earlier.length === 0 ? undefined : await this.#twin(active.id, parent, earlier, await hashed);
@@ -198,11 +202,7 @@ export class Committer {
   async #record(
     id: LayerId, parent: Tree, executed: Executed, result: ResultId, hashed: Promise<TarSummary>, created: string, durationMs: number,
   ): Promise<{ readonly record: CacheRecord; readonly layers: readonly TreeLayer[] }> {
-    const summary = await hashed.catch((error: unknown) => {
-      // What cannot be read makes no layer.
-      this.#surplus.add(id);
-      throw error;
-    });
+    const summary = await hashed;
     const below = await parent.layers;
     const layers = withLayer(below, summary.diffId);
     const top = layers.at(-1);
@@ -217,6 +217,15 @@ export class Committer {
     const record: CacheRecord = { version: 1, key: executed.key, input: executed.input, result, layer, created, durationMs, build: executed.build };
     this.services.cache.put(record);
     return { record, layers };
+  }
+
+  #hashSmall(id: LayerId, leaks: LeakWatch | undefined): TarSummary | undefined {
+    try {
+      return hashSmallTree(this.#dir(id), this.#options(leaks));
+    } catch (error) {
+      this.services.snapshots.remove(id);
+      throw error;
+    }
   }
 
   #hash(id: LayerId, leaks: LeakWatch | undefined): Promise<TarSummary> {
