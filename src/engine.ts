@@ -123,7 +123,7 @@ function isPossible(isolation: Isolation): boolean {
     case 'user-namespace': return isInUserNamespace() && mappedIds() > 1;
     case 'single-id': return isInUserNamespace() && mappedIds() === 1;
     case 'chroot': return heldCapabilities().includes('SYS_CHROOT');
-    case 'oci': return heldCapabilities().includes('SYS_ADMIN');
+    case 'oci': return heldCapabilities().includes('SYS_ADMIN') && !keepsOwners();
     // Whoever has rights would give them to the steps.
     case 'proot': return keepsOwners() && findInPath('proot') !== undefined;
   }

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { isInUserNamespace, mappedIds } from '../linux/id-map';
 import { toRaw, type RawPath } from '../linux/paths';
 import type { BuildScope } from '../progress/events';
 import { heldCapabilities, type Capability } from './capabilities';
@@ -7,8 +8,9 @@ import { Placements } from './chroot-places';
 import { InitProcess, programIo } from './init-process';
 import type { Arch } from './init/interpreter';
 import type { Op } from './init/program';
-import { commandOps, parentOps, type ProgramIo } from './namespace-program';
+import { commandOps, onlyIdOps, parentOps, type ProgramIo } from './namespace-program';
 import type { ContainerSandbox, ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
+import { stepFilter } from './seccomp/profile';
 
 /**
  * The sandbox for where nothing can be mounted and no namespace made, such as a container without privileges: a changed
@@ -57,12 +59,17 @@ export class ChrootSandbox implements ContainerSandbox {
   }
 }
 
-function chrootProgram(spec: ProcessSpec, root: RawPath, io: ProgramIo): Op[] {
+function chrootProgram(spec: ProcessSpec, root: RawPath, io: ProgramIo, arch: Arch): Op[] {
+  const ids = isInUserNamespace() && mappedIds() === 1 ? 'one' : undefined;
+  // In a user namespace there is the right to filter, even where nothing can be mounted.
+  const filter = spec.confined && heldCapabilities().includes('SYS_ADMIN') ? stepFilter(arch, spec, ids === 'one') : undefined;
   return [
     ...parentOps(0, true),
+    // Who has changed his root can make no user namespace.
+    ...onlyIdOps(spec, ids),
     { what: 'enter the root', call: 'chdir', args: [{ path: root }] },
     { what: 'change the root', call: 'chroot', args: [{ text: '.' }] },
-    ...commandOps(spec, io),
+    ...commandOps(spec, { ...io, ids, filter }),
   ];
 }
 

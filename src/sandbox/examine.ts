@@ -5,7 +5,7 @@ import { makeCgroup, refusalText, stepGroupName } from './cgroup';
 import { findInPath } from './find-program';
 import { bestMeans, meansOf, type Isolation } from './ladder';
 import { findRuntime } from './oci-runtime';
-import { holds, probeChroot, probeNamespaces, probeUserNamespace, type Obstacle } from './probe';
+import { holds, probeChroot, probeNamespaces, probeOwnProc, probeUserNamespace, type Obstacle } from './probe';
 import { hasSeccomp } from './seccomp/profile';
 import { findMaps } from './user-namespace';
 
@@ -49,7 +49,7 @@ export function refuseIsolation(isolation: Isolation, scratch: string, uid: numb
   const { rungs, chosen } = examineIsolation(scratch, uid);
   const rung = rungs.find(({ name }) => name === isolation);
   const others = chosen === undefined ? 'nothing else can be had here' : `without --isolation it would be ${chosen}`;
-  return new MbuildError('SANDBOX_UNAVAILABLE', `--isolation=${isolation} cannot be had: ${rung?.works === true ? 'this process runs in another way already' : rung?.why ?? 'unknown'}`, {
+  return new MbuildError('SANDBOX_UNAVAILABLE', `--isolation=${isolation} cannot be had: ${rung === undefined || rung.works ? 'it needs ids for other users, and is for who has the rights' : rung.why}`, {
     hint: [rung?.fix, others].filter(Boolean).join('; '),
   });
 }
@@ -71,7 +71,10 @@ function examineUserNamespaces(scratch: string, uid: number): Rung[] {
   if (uid === 0) return [many, one].map((rung) => ({ ...rung, works: false, why: 'for ordinary users; this is root' }));
   const obstacle = probeUserNamespace(scratch);
   if (obstacle !== undefined) return [many, one].map((rung) => ({ ...rung, works: false, why: describe(obstacle), fix: userNamespaceFix() }));
-  const single: Rung = { ...one, works: true, why: 'the same with one id: owners are kept beside the files, and in RUN all files are root\'s' };
+  const hasProc = probeOwnProc(scratch) === undefined;
+  const single: Rung = hasProc
+    ? { ...one, works: true, why: 'the same with one id: owners are kept beside the files, and in RUN all files are root\'s' }
+    : { ...one, works: true, why: 'with one id, owners beside the files, and a changed root: no /proc can be mounted, for parts of it are hidden here', fix: 'with namespaces too: docker run --security-opt systempaths=unconfined …; in Kubernetes procMount: Unmasked' };
   const maps = findMaps(uid);
   if (!('missing' in maps)) return [{ ...many, works: true, why: 'the same as for root, with ids of /etc/subuid and /etc/subgid' }, single];
   const fix = maps.missing.startsWith('the program') ? 'as root: apt-get install uidmap (dnf install shadow-utils)' : 'as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER';

@@ -86,6 +86,7 @@ export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: P
     ...(spec.readonlyRoot === true ? [mountOp('make the root read-only', NULL, '/', NULL, MS.REMOUNT | MS.BIND | MS.RDONLY | MS.NODEV, NULL)] : []),
     { what: 'set the host name', call: 'sethostname', args: [{ text: spec.hostname }, Buffer.byteLength(spec.hostname)] },
     ...(spec.network === 'host' ? [] : loopbackOps()),
+    ...onlyIdOps(spec, io.ids),
     ...commandOps(spec, io),
   ];
 }
@@ -102,6 +103,7 @@ export function enterProgram(spec: EnterSpec, io: ProgramIo): Op[] {
     { what: 'enter the root of the container', call: 'fchdir', args: [{ saved: 'root' }] },
     { what: 'switch the root', call: 'chroot', args: [{ text: '.' }] },
     ...parentOps(0),
+    ...onlyIdOps(spec, io.ids),
     ...commandOps(spec, io),
   ];
 }
@@ -183,7 +185,6 @@ export function joinOps(doors: readonly string[]): Op[] {
 export function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
   return [
     ...(io.terminal === undefined ? ownStreamOps(spec) : terminalOps(spec, io.terminal, io.ids)),
-    ...(io.ids === 'one' ? onlyIdOps(spec) : []),
     ...(io.waits ? waitOps() : []),
     ...(io.filter === undefined ? [] : [filterOp(io.filter)]),
     ...privilegeOps(spec, io.ids),
@@ -439,8 +440,8 @@ export function filterOp(filter: Uint8Array): Op {
  * Where there is one id, a command whose user is not root gets a user namespace of its own in which that id is its user's: it sees
  * itself as who it is, and everything as its own.
  */
-function onlyIdOps({ user }: Pick<ProcessSpec, 'user'>): Op[] {
-  if (user.uid === 0 && user.gid === 0) return [];
+export function onlyIdOps({ user }: Pick<ProcessSpec, 'user'>, ids: SandboxPlaces['ids']): Op[] {
+  if (ids !== 'one' || (user.uid === 0 && user.gid === 0)) return [];
   const write = (file: string, text: string, onError: 'next' | 'fail' = 'fail'): Op[] => [
     { what: `open /proc/self/${file}`, call: 'openat', args: [AT_FDCWD, { text: `/proc/self/${file}` }, O.WRONLY | O.CLOEXEC], save: file, onError },
     { what: `write /proc/self/${file}`, call: 'write', args: [{ saved: file }, { bytes: Buffer.from(text) }, text.length], onError },

@@ -7,7 +7,7 @@ import { capabilityMask, heldCapabilities, type Capability } from './capabilitie
 import { InitProcess, programIo } from './init-process';
 import { enterProgram, namespaceProgram, type SandboxPlaces } from './namespace-program';
 import type { ContainerSandbox, EnterSpec, ExitStatus, MountPoint, ProcessIo, ProcessSpec } from './sandbox';
-import { OTHER_USERS, defaultFilter, hasSeccomp } from './seccomp/profile';
+import { stepFilter } from './seccomp/profile';
 import { isInUserNamespace, mappedIds } from '../linux/id-map';
 
 /**
@@ -66,11 +66,9 @@ export class NamespaceSandbox implements ContainerSandbox {
 
   /** The filter for who has these capabilities; compiled once, for that takes two milliseconds. */
   #filter({ capabilities, user }: Pick<ProcessSpec, 'capabilities' | 'user'>): Uint8Array | undefined {
-    if (!hasSeccomp()) return undefined;
-    const pretends = this.#ids === 'one' && user.uid === 0;
-    const key = `${capabilityMask(capabilities)} ${pretends}`;
-    const known = this.#filters.get(key) ?? defaultFilter(this.#init.arch, capabilities, pretends ? OTHER_USERS : {});
-    this.#filters.set(key, known);
+    const key = `${capabilityMask(capabilities)} ${user.uid === 0}`;
+    const known = this.#filters.get(key) ?? stepFilter(this.#init.arch, { capabilities, user }, this.#ids === 'one');
+    if (known !== undefined) this.#filters.set(key, known);
     return known;
   }
 

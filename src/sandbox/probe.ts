@@ -43,6 +43,13 @@ export function probeUserNamespace(state: string): Obstacle {
   ]));
 }
 
+/** Mounts a /proc in a user namespace, which the kernel refuses where the surroundings' is partly hidden. */
+export function probeOwnProc(state: string): Obstacle {
+  return probeIn(state, (dir) => inChild(CLONE.NEWUSER | CLONE.NEWNS | CLONE.NEWPID, [
+    { what: 'mount proc', call: 'mount', args: [{ text: 'proc' }, { path: dir }, { text: 'proc' }, MS.NOSUID | MS.NODEV | MS.NOEXEC, 0] },
+  ]));
+}
+
 /** Changes the root. */
 export function probeChroot(state: string): Obstacle {
   return probeIn(state, (dir) => inChild(0, [{ what: 'change the root', call: 'chroot', args: [{ path: dir }] }]));

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { Capability } from '../capabilities';
 import type { Arch } from '../init/interpreter';
+import type { ProcessSpec } from '../sandbox';
 import { compileFilter, type AbiRules, type Condition, type Verdict } from './bpf';
 import { ABIS, ALLOWED_WITH, ALWAYS_ALLOWED, JUDGED, type Abi, type Call } from './calls';
 
@@ -50,6 +51,11 @@ export const VERDICTS: Readonly<Record<string, Verdict>> = {
  */
 export function defaultFilter(arch: Arch, capabilities: readonly Capability[], answers: Answers = {}): Buffer {
   return compileFilter({ abis: ABIS_OF[arch].map((abi) => rulesOf(abi, capabilities, answers)), otherwise: { kind: 'errno', errno: EPERM } });
+}
+
+/** The filter for a command, where there is one id if `oneId`; `undefined` on kernels without filters. */
+export function stepFilter(arch: Arch, { capabilities, user }: Pick<ProcessSpec, 'capabilities' | 'user'>, oneId: boolean): Buffer | undefined {
+  return hasSeccomp() ? defaultFilter(arch, capabilities, oneId && user.uid === 0 ? OTHER_USERS : {}) : undefined;
 }
 
 /** False on kernels that were built without filters. */
