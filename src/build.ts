@@ -1,11 +1,10 @@
 import type { RemoteCaches } from './cache/remote/caches';
-import type { Dockerfile } from './dockerfile/instruction';
 import { parseDockerfile } from './dockerfile/parse';
+import { tempName } from './content/files';
 import { openContext, type OpenedContext } from './context/open';
 import { MbuildError, isMbuildError, type Diagnostic } from './diagnostics/error';
 import type { Engine } from './engine';
 import type { Graph } from './graph/graph';
-import { planTargets, type PlanOptions, type PlanTarget } from './graph/plan';
 import type { BuildRecord } from './history/build-record';
 import { causeText } from './history/cause';
 import { BuildJournal } from './history/journal';
@@ -15,13 +14,14 @@ import type { SolvedBuild } from './build/cache-export';
 import { cacheTargets, openCaches } from './build/caches';
 import { imageConfig } from './build/image';
 import type { BuildOptions, BuildResult, BuiltImage } from './build/options';
-import { findBase, runSettings, solveOptions } from './build/inputs';
+import { findBase, solveOptions } from './build/inputs';
 import { NamedContexts } from './build/named-contexts';
 import { buildRemote, contextFetcher } from './build/remote';
 import { BuildSecrets } from './build/secrets';
+import { planWanted, wantedImages, type WantedImage } from './build/wanted';
 import { exportImages, wantsImage, wantsStore, type MadeImage } from './build/outputs';
 import { toText } from './linux/paths';
-import { formatPlatform, hostPlatform } from './oci/platform';
+import { formatPlatform } from './oci/platform';
 import { formatReference, parseReference } from './oci/reference';
 import { vertexIds, withRow, type BuildScope, type VertexId } from './progress/events';
 import { solve, type Solution, type SolverServices } from './solver/solver';
@@ -44,11 +44,12 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
   const secrets = new BuildSecrets(options.secrets ?? []);
   const remote = buildRemote(options, secrets, engine, lease);
   const fetcher = contextFetcher(remote, options, newVertex, scope);
-  const contexts = new NamedContexts(options.contexts ?? {}, engine.root, fetcher);
-  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher).catch((error: unknown) => {
+  const contexts = new NamedContexts(options.contexts ?? {}, engine.root, fetcher, options.contextModes);
+  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher, options.contextModes).catch((error: unknown) => {
     lease.release();
     throw error;
   });
+  const mounts = options.noCacheMounts === true ? tempName(engine.root, 'cache-mounts') : undefined;
   const journal = openJournal(options, context, engine);
   const watched: BuildScope = { ...scope, events: (event) => {
     if (event.kind === 'warning') warnings.push(event.diagnostic);
@@ -57,12 +58,12 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
   } };
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
-    const graph = await plan(dockerfile, options, wanted, contexts, findBase(options, engine, newVertex, watched), watched);
+    const graph = await planWanted(dockerfile, options, wanted, contexts, findBase(options, engine, newVertex, watched), (diagnostic) => watched.events({ kind: 'warning', diagnostic }));
     const { buildWarnings } = await import('./build/warnings');
     for (const diagnostic of buildWarnings(dockerfile, graph, options, context)) watched.events({ kind: 'warning', diagnostic });
     const caches = await openCaches(options, engine, lease, newVertex, watched);
     journal.begin(graph, dockerfile, caches);
-    const solution = await solveWith(graph, servicesOf(engine, lease, caches), solveOptions(options, { context, contexts, remote, secrets }, journal), newVertex, watched);
+    const solution = await solveWith(graph, servicesOf(engine, lease, caches), solveOptions(options, { context, contexts, remote, secrets }, mounts ?? engine.root, journal), newVertex, watched);
     const solved: SolvedBuild = { graph, solution, journal, engine, remote: caches };
     const made = await recordImages(solved, options, wanted, lease, newVertex, watched);
     const descriptors = await exportImages(made, options, engine, newVertex, watched);
@@ -79,6 +80,7 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
   } finally {
     await contexts.close();
     context.close();
+    if (mounts !== undefined) (await import('./linux/remove-tree')).removeTree(mounts);
     lease.release();
   }
 }
@@ -97,33 +99,6 @@ function fullNames(tags: readonly string[]): string[] {
     if (ref === undefined || ref.digest !== undefined) throw new MbuildError('REFERENCE_INVALID', `${tag} is no name for an image`, { hint: 'a name is [REGISTRY/]REPOSITORY[:TAG], the repository in lower case' });
     return formatReference(ref);
   });
-}
-
-/** One image that a build is to make. */
-interface WantedImage extends PlanTarget {
-  readonly names: readonly string[];
-  readonly group: number | undefined;
-}
-
-/** Every target for every platform. @throws MbuildError USAGE for names that cannot be told apart. */
-function wantedImages(options: BuildOptions, names: readonly string[]): WantedImage[] {
-  const targets = options.targets !== undefined && options.targets.length > 0 ? options.targets : [options.target];
-  const platforms = [...new Map((options.platforms ?? []).map((platform) => [formatPlatform(platform), platform])).values()];
-  if (targets.length > 1 && names.length > 0 && names.length !== targets.length) {
-    throw new MbuildError('USAGE', `${targets.length} targets have ${names.length} names`, { hint: 'give one --tag for each --target, in the same order, or none' });
-  }
-  return targets.flatMap((target, i) => (platforms.length > 0 ? platforms : [hostPlatform()]).map((platform): WantedImage => ({
-    target, platform, names: targets.length > 1 ? names.slice(i, i + 1) : names, group: platforms.length > 1 ? i : undefined,
-  })));
-}
-
-async function plan(dockerfile: Dockerfile, options: BuildOptions, wanted: readonly WantedImage[], contexts: NamedContexts, findImage: PlanOptions['findImage'], scope: BuildScope): Promise<Graph> {
-  return planTargets(dockerfile, {
-    buildPlatform: hostPlatform(), buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
-    network: options.network === 'none' ? 'none' : 'host', allowInsecure: options.allow?.includes('security.insecure') === true, run: runSettings(options),
-    contexts: Object.keys(options.contexts ?? {}), namedContext: (name, wanted) => contexts.plan(name, wanted, findImage), findImage,
-    warn: (diagnostic) => scope.events({ kind: 'warning', diagnostic }),
-  }, wanted);
 }
 
 /** A cache elsewhere that has not what it says is done without: what was made until then is in the store's own cache. */

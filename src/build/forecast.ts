@@ -6,20 +6,20 @@ import { isMbuildError } from '../diagnostics/error';
 import type { Engine } from '../engine';
 import type { BaseImage, StagePlan, Step } from '../graph/graph';
 import type { TreeSource } from '../graph/operation';
-import { planGraph } from '../graph/plan';
 import { BuildJournal } from '../history/journal';
 import { Lease } from '../images/lease';
 import { resolveImage } from '../images/resolve';
 import { toText } from '../linux/paths';
 import { chainIds } from '../oci/digest';
-import { hostPlatform, type Platform } from '../oci/platform';
+import { formatPlatform, type Platform } from '../oci/platform';
 import { vertexIds, type BuildScope } from '../progress/events';
 import { Committer } from '../solver/commit';
 import { planStep } from '../solver/step';
-import type { SolverServices, StepServices } from '../solver/solver';
+import { refusedBy, type SolverServices, type StepServices } from '../solver/solver';
 import type { Tree } from '../solver/tree';
 import { openCaches } from './caches';
-import { runSettings, solveOptions } from './inputs';
+import { solveOptions } from './inputs';
+import { planWanted, wantedImages } from './wanted';
 import { isLayout, layoutImage, NamedContexts } from './named-contexts';
 import type { BuildOptions } from './options';
 import { peekImage } from './peek';
@@ -90,29 +90,24 @@ export async function forecast(options: BuildOptions, engine: Engine, scope: Bui
   const secrets = new BuildSecrets(options.secrets ?? []);
   const remote = buildRemote(options, secrets, engine, lease);
   const fetcher = contextFetcher(remote, options, newVertex, scope);
-  const contexts = new NamedContexts(options.contexts ?? {}, engine.root, fetcher);
-  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher);
+  const contexts = new NamedContexts(options.contexts ?? {}, engine.root, fetcher, options.contextModes);
+  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher, options.contextModes);
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
-    const platform = options.platforms?.[0] ?? hostPlatform();
     const pulls = new Map<string, ForecastPull>();
     const findImage = async (name: string, wanted: Platform): Promise<BaseImage> => {
       if (!isLayout(name, options.contexts)) return findBase(name, wanted, pulls, engine, scope);
       const { config, descriptor, stack } = await layoutImage(name, wanted, engine, newVertex(), scope);
       return { name, config, descriptor, stack: () => Promise.resolve(stack) };
     };
-    const graph = await planGraph(dockerfile, {
-      target: options.target, platform, buildPlatform: hostPlatform(), buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
-      network: options.network === 'none' ? 'none' : 'host', allowInsecure: true, run: runSettings(options), contexts: Object.keys(options.contexts ?? {}),
-      namedContext: (name, wanted) => contexts.plan(name, wanted, findImage), findImage, warn: () => undefined,
-    });
+    const graph = await planWanted(dockerfile, options, wantedImages(options, []), contexts, findImage, () => undefined);
     const journal = new BuildJournal(engine.root, engine.cache, { context: options.context.kind === 'directory' ? toText(context.tree.path) : '-', dockerfile: context.dockerfile.name });
     const caches = await openCaches(options, engine, lease, newVertex, scope);
     journal.begin(graph, dockerfile, caches);
     const { root, cache, content, layers, snapshots, sandbox, threads, xattrs } = engine;
-    const forecaster = new Forecaster({ root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease, remote: caches }, solveOptions(options, { context, contexts, remote, secrets }, journal), journal, scope);
+    const forecaster = new Forecaster({ root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease, remote: caches }, solveOptions(options, { context, contexts, remote, secrets }, engine.root, journal), journal, scope);
     for (const stage of graph.stages) await forecaster.stage(stage);
-    return forecaster.result(dockerfile.file.name, [...pulls.values()], graph.target);
+    return forecaster.result(dockerfile.file.name, [...pulls.values()], graph.targets);
   } finally {
     await contexts.close();
     context.close();
@@ -128,7 +123,7 @@ async function findBase(name: string, platform: Platform, pulls: Map<string, For
   } catch (error) {
     if (!isMbuildError(error, 'IMAGE_NOT_FOUND') && !isMbuildError(error, 'PLATFORM_NOT_FOUND')) throw error;
     const image = await peekImage(name, platform, engine.registry, scope.signal);
-    pulls.set(name, { name, bytes: image.bytes });
+    pulls.set(`${name} ${formatPlatform(platform)}`, { name, bytes: image.bytes });
     return { name, config: image.config, descriptor: image.descriptor, stack: () => Promise.resolve([]) };
   }
 }
@@ -152,11 +147,11 @@ class Forecaster {
     this.#trees.set(stage.index, tree);
   }
 
-  result(dockerfile: string, pulls: readonly ForecastPull[], target: StagePlan): Forecast {
+  result(dockerfile: string, pulls: readonly ForecastPull[], targets: readonly StagePlan[]): Forecast {
     const seconds = (ms: number): number => Math.round(ms) / 1000;
     return {
       dockerfile, steps: this.#steps, pulls, fetches: [...this.#fetches].map(([from, bytes]) => ({ from, bytes })), hits: this.#hits, misses: this.#steps.length - this.#hits,
-      workSeconds: seconds(this.#workMs), expectedSeconds: seconds(this.#trees.get(target.index)?.readyAt ?? 0), untimed: this.#untimed,
+      workSeconds: seconds(this.#workMs), expectedSeconds: seconds(Math.max(0, ...targets.map(({ index }) => this.#trees.get(index)?.readyAt ?? 0))), untimed: this.#untimed,
     };
   }
 
@@ -174,7 +169,7 @@ class Forecaster {
     if (needed.slice(1).some((tree) => tree.isGuess)) return this.#unknown(step, told, parent, startsAt);
 
     const planned = await planStep(step, parent, this.#stepServices(), this.scope, 0);
-    const refused = this.options.noCache ? '--no-cache' : this.options.noCacheStages.includes(stage.name) ? '--no-cache-filter' : undefined;
+    const refused = refusedBy(step, stage, this.options);
     const hit = refused === undefined && !parent.isGuess ? await this.#committer.lookup(planned.key, parent) : undefined;
     if (hit !== undefined) {
       this.#hits++;

@@ -30,10 +30,10 @@ export interface BuildSources {
 }
 
 /** How the steps are done, out of what the build was asked. */
-export function solveOptions(options: BuildOptions, sources: BuildSources, journal?: SolveOptions['journal']): SolveOptions {
+export function solveOptions(options: BuildOptions, sources: BuildSources, cacheMounts: string, journal?: SolveOptions['journal']): SolveOptions {
   const given = Object.entries(options.buildArgs ?? {}).filter(([name]) => PROXY_VARIABLES.includes(name));
   return {
-    journal, noCache: options.noCache ?? false, noCacheStages: options.noCacheFilter ?? [], jobs: options.jobs ?? Math.max(4, availableParallelism()),
+    journal, noCache: options.noCache ?? false, noCacheStages: options.noCacheFilter ?? [], noCacheFrom: options.noCacheFrom, cacheMounts, jobs: options.jobs ?? Math.max(4, availableParallelism()),
     sourceDateEpoch: options.sourceDateEpoch, proxies: { ...options.proxies, ...Object.fromEntries(given) },
     extraHosts: options.extraHosts ?? [], ulimits: options.ulimits ?? [], shmSize: options.shmSize, limits: options.limits ?? {}, stepTimeout: options.stepTimeout,
     secrets: sources.secrets.readers, knownSecrets: () => sources.secrets.known(), ssh: sshAgents(options), remote: sources.remote,

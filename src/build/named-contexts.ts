@@ -1,5 +1,6 @@
 import type { BuildOptions } from './options';
 import { isGitAddress } from '../context/git-url';
+import type { ContextModes } from '../context/local';
 import { openNamedDirectory, openNamedRemote, type ContextFetcher } from '../context/open';
 import type { SourceTree } from '../context/source-tree';
 import { MbuildError } from '../diagnostics/error';
@@ -26,7 +27,7 @@ export class NamedContexts {
   readonly #trees = new Map<string, Promise<OpenedTree>>();
 
   /** @param root the store's folder. */
-  constructor(private readonly contexts: NonNullable<BuildOptions['contexts']>, private readonly root: string, private readonly fetcher: ContextFetcher) {}
+  constructor(private readonly contexts: NonNullable<BuildOptions['contexts']>, private readonly root: string, private readonly fetcher: ContextFetcher, private readonly modes?: ContextModes) {}
 
   /** What a name stands for: a stage, an image that `findImage` finds, or files. buildx, "Additional build contexts". */
   async plan(name: string, platform: Platform, findImage: PlanOptions['findImage']): Promise<NamedContext> {
@@ -52,9 +53,9 @@ export class NamedContexts {
   async #open(name: string): Promise<OpenedTree> {
     const value = this.contexts[name];
     if (value === undefined) throw new MbuildError('CONTEXT_NOT_FOUND', `there is no build context ${name}`, { hint: `name it with --build-context ${name}=DIRECTORY` });
-    if (isGitAddress(value)) return openNamedRemote(name, { kind: 'git', url: value }, this.fetcher);
-    if (/^https?:\/\//.test(value)) return openNamedRemote(name, { kind: 'http', url: value }, this.fetcher);
-    return { tree: openNamedDirectory(name, value, this.root), close: () => undefined };
+    if (isGitAddress(value)) return openNamedRemote(name, { kind: 'git', url: value }, this.fetcher, this.modes);
+    if (/^https?:\/\//.test(value)) return openNamedRemote(name, { kind: 'http', url: value }, this.fetcher, this.modes);
+    return { tree: openNamedDirectory(name, value, this.root, this.modes), close: () => undefined };
   }
 }
 

@@ -1,4 +1,5 @@
 import type { CacheSource, CacheTarget } from '../cache/remote/place';
+import type { ContextModes } from '../context/local';
 import type { ContextSource, DockerfileSource } from '../context/open';
 import type { Diagnostic } from '../diagnostics/error';
 import type { Descriptor } from '../oci/image';
@@ -26,6 +27,8 @@ export interface BuildOptions extends RunSettings {
   /** The Dockerfile: a path (relative ones are taken from the context's directory when they are found there), or its text. */
   readonly dockerfile?: DockerfileSource | undefined;
   readonly ignoreFile?: string | undefined;
+  /** Modes of the files of contexts: their own, or as git has them. */
+  readonly contextModes?: ContextModes | undefined;
   /** Names of the image; with several targets as many, in the same order, or none. */
   readonly tags?: readonly string[] | undefined;
   readonly buildArgs?: Readonly<Record<string, string>> | undefined;
@@ -39,6 +42,10 @@ export interface BuildOptions extends RunSettings {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly annotations?: Readonly<Record<string, string>> | undefined;
   readonly noCache?: boolean | undefined;
+  /** Line of the Dockerfile from which on nothing is taken from the cache. */
+  readonly noCacheFrom?: number | undefined;
+  /** Cache mounts begin empty and are not kept. */
+  readonly noCacheMounts?: boolean | undefined;
   /** Stages that are not taken from the cache. */
   readonly noCacheFilter?: readonly string[] | undefined;
   /** Caches elsewhere that are asked for what the store lacks, in this order. */

@@ -17,11 +17,15 @@ export interface IgnoreFile {
   readonly rules: IgnoreRules;
 }
 
+/** `own`: modes are those of the files; `git`: those that git knows, so that a checkout under another umask is the same. */
+export type ContextModes = 'own' | 'git';
+
 export interface ContextOptions {
   /** The folder in which content hashes are kept between builds; absent: they are not. */
   readonly statCaches?: string | undefined;
   /** For messages; `the build context` when absent. */
   readonly title?: string | undefined;
+  readonly modes?: ContextModes | undefined;
 }
 
 /** A directory of the context that was looked into. */
@@ -51,6 +55,7 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
   readonly path: RawPath;
   readonly root: ContextDirectory;
   readonly #rules: IgnoreRules | undefined;
+  readonly #changeMode: ((mode: number) => number) | undefined;
 
   /** @throws MbuildError CONTEXT_NOT_FOUND when `directory` is none. */
   constructor(directory: string, readonly ignore?: IgnoreFile | undefined, options: ContextOptions = {}) {
@@ -58,7 +63,8 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
     this.#rules = ignore?.rules.isEmpty === false ? ignore.rules : undefined;
     this.title = options.title ?? 'the build context';
     this.known = options.statCaches === undefined ? undefined : knownContents(options.statCaches, this.path);
-    const stats = lstatOf(this.path);
+    this.#changeMode = options.modes === 'git' ? gitMode : undefined;
+    const stats = lstatOf(this.path, this.#changeMode);
     if (stats === undefined || !stats.isDirectory()) throw notADirectory(directory);
     this.root = { path: '/', hostPath: this.path, stats, state: this.#rules === undefined ? undefined : [], children: new Map() };
   }
@@ -134,7 +140,7 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
 
   #lookUp(dir: ContextDirectory, name: RawPath): Child | undefined {
     const hostPath = childPath(dir.hostPath, name);
-    const stats = lstatOf(hostPath);
+    const stats = lstatOf(hostPath, this.#changeMode);
     if (stats === undefined) return undefined;
     const path = childPath(dir.path, name);
     const isDirectory = stats.isDirectory();
@@ -182,6 +188,13 @@ function readIgnoreFile(path: RawPath, name: string): IgnoreFile | undefined {
   } finally {
     closeSync(fd);
   }
+}
+
+/** Files 0644, or 0755 where their owner may execute them; directories 0755. Other kinds git does not know. */
+function gitMode(mode: number): number {
+  const kind = mode & constants.S_IFMT;
+  if (kind === constants.S_IFDIR) return kind | 0o755;
+  return kind === constants.S_IFREG ? kind | ((mode & 0o100) === 0 ? 0o644 : 0o755) : mode;
 }
 
 function contextRoot(directory: string): RawPath {

@@ -9,7 +9,7 @@ import { fsPath, toRaw, toText } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import type { Download } from './download';
 import type { GitCheckout } from './git';
-import { LocalContext, loadIgnoreFile } from './local';
+import { LocalContext, loadIgnoreFile, type ContextModes } from './local';
 
 /** Where the build's files come from. */
 export type ContextSource =
@@ -66,7 +66,7 @@ const MAX_DOCKERFILE = 16 * 1024 * 1024;
  * @param fetcher needed for contexts of kind `git` and `http`.
  * @throws MbuildError CONTEXT_NOT_FOUND, CONTEXT_INVALID, DOCKERFILE_NOT_FOUND, IGNORE_FILE_INVALID, and those of git and of downloads.
  */
-export async function openContext(source: ContextSource, dockerfile: DockerfileSource | undefined, ignoreFile: string | undefined, store: string, fetcher?: ContextFetcher): Promise<OpenedContext> {
+export async function openContext(source: ContextSource, dockerfile: DockerfileSource | undefined, ignoreFile: string | undefined, store: string, fetcher?: ContextFetcher, modes?: ContextModes): Promise<OpenedContext> {
   const directory = await directoryOf(source, fetcher);
   try {
     const given = directory.dockerfile ?? (dockerfile !== undefined && 'text' in dockerfile ? dockerfile : undefined);
@@ -75,7 +75,7 @@ export async function openContext(source: ContextSource, dockerfile: DockerfileS
     const options = directory.isForeign ? { title: directory.title } : { statCaches: path.join(store, 'cache', 'stat') };
     const file = given ?? found?.file;
     if (file === undefined) throw new MbuildError('INTERNAL', 'a context without a Dockerfile');
-    return { tree: new LocalContext(directory.path, ignore, options), dockerfile: file, close: directory.close };
+    return { tree: new LocalContext(directory.path, ignore, { ...options, modes }), dockerfile: file, close: directory.close };
   } catch (error) {
     directory.close();
     throw error;
@@ -83,14 +83,14 @@ export async function openContext(source: ContextSource, dockerfile: DockerfileS
 }
 
 /** A named context that is a directory: with the ignore file in it, as BuildKit has it. @throws MbuildError CONTEXT_NOT_FOUND, IGNORE_FILE_INVALID. */
-export function openNamedDirectory(name: string, directory: string, store: string): LocalContext {
-  return new LocalContext(directory, loadIgnoreFile(directory), { statCaches: path.join(store, 'cache', 'stat'), title: `the build context ${name}` });
+export function openNamedDirectory(name: string, directory: string, store: string, modes?: ContextModes): LocalContext {
+  return new LocalContext(directory, loadIgnoreFile(directory), { statCaches: path.join(store, 'cache', 'stat'), title: `the build context ${name}`, modes });
 }
 
 /** A named context from elsewhere. */
-export async function openNamedRemote(name: string, source: Extract<ContextSource, { url: string }>, fetcher: ContextFetcher): Promise<GitCheckout> {
+export async function openNamedRemote(name: string, source: Extract<ContextSource, { url: string }>, fetcher: ContextFetcher, modes?: ContextModes): Promise<GitCheckout> {
   const directory = await directoryOf(source, fetcher);
-  if (directory.dockerfile === undefined) return { tree: new LocalContext(directory.path, undefined, { title: `the build context ${name}` }), close: directory.close };
+  if (directory.dockerfile === undefined) return { tree: new LocalContext(directory.path, undefined, { title: `the build context ${name}`, modes }), close: directory.close };
   directory.close();
   throw new MbuildError('CONTEXT_INVALID', `the build context ${name} is no archive`, { hint: 'a single file is fetched with ADD' });
 }

@@ -29,22 +29,25 @@ const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK }
 /**
  * What is at a path of the host, a symlink itself included; `undefined` when nothing is. A third of the time of `lstatSync`, which
  * makes a context of thousands of files what a cached build waits for.
+ * @param changeMode what is shown in the place of the mode.
  * @throws the errors of `node:fs`, but for ENOENT and ENOTDIR.
  */
-export function lstatOf(path: RawPath): FileStats | undefined {
+export function lstatOf(path: RawPath, changeMode?: (mode: number) => number): FileStats | undefined {
   const { statx, bytes, keep } = calls();
-  if (statx === undefined || path.includes('\0')) return lstatOfNode(path);
+  if (statx === undefined || path.includes('\0')) return lstatOfNode(path, changeMode);
   const name = fsPath(path);
   const pathArg = typeof name === 'string' ? name : Buffer.concat([name, Buffer.alloc(1)]);
-  if (statx(AT_FDCWD, pathArg, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS_AND_BTIME, bytes) === 0) return keep();
+  if (statx(AT_FDCWD, pathArg, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS_AND_BTIME, bytes) === 0) return keep(changeMode);
   const errno = libc().errno();
   if (errno === ENOENT || errno === ENOTDIR) return undefined;
   throw libc().error('lstat', toText(path));
 }
 
-function lstatOfNode(path: RawPath): FileStats | undefined {
+function lstatOfNode(path: RawPath, changeMode?: (mode: number) => number): FileStats | undefined {
   try {
-    return lstatSync(fsPath(path), { throwIfNoEntry: false });
+    const stats = lstatSync(fsPath(path), { throwIfNoEntry: false });
+    if (stats !== undefined && changeMode !== undefined) stats.mode = changeMode(stats.mode);
+    return stats;
   } catch (error) {
     if (errnoOf(error) === 'ENOTDIR') return undefined;
     throw error;
@@ -100,7 +103,7 @@ interface Calls {
   /** What the call fills. */
   readonly bytes: Uint8Array;
   /** What it filled, for good. */
-  keep(): FileStats;
+  keep(changeMode?: (mode: number) => number): FileStats;
 }
 
 const calls: () => Calls = once(() => {
@@ -111,12 +114,13 @@ const calls: () => Calls = once(() => {
   return {
     statx: libc().find('int statx(int, const char *, int, unsigned int, void *)'),
     bytes: new Uint8Array(words.buffer),
-    keep() {
+    keep(changeMode) {
       if (next === block.length) {
         block = new Uint32Array(BLOCK_FILES * KEPT_WORDS);
         next = 0;
       }
       block.set(kept, next);
+      if (changeMode !== undefined) block[next + AT.mode] = changeMode((kept[AT.mode] ?? 0) & 0xffff);
       next += KEPT_WORDS;
       return new StatxStats(block, next - KEPT_WORDS);
     },

@@ -73,7 +73,7 @@ async function planCache(mount: Extract<RunMount, { kind: 'cache' }>, context: S
     manifest: initial?.manifest,
     prepare: async () => {
       if (initial !== undefined) return overlayOnCache(mount, initial, context);
-      const cache = await openCacheMount(context.services.root, mount, context.scope.signal);
+      const cache = await openCacheMount(context.services.options.cacheMounts, mount, context.scope.signal);
       const prepared = await at(context, mount.target, 'directory', (target) => ({ kind: 'bind', source: toRaw(cache.dir), subpath: toRaw(mount.source), target, readonly: mount.readonly }));
       return { ...prepared, release: cache.release };
     },
@@ -84,7 +84,7 @@ async function planCache(mount: Extract<RunMount, { kind: 'cache' }>, context: S
 async function overlayOnCache(mount: Extract<RunMount, { kind: 'cache' }>, initial: BoundTree, context: StepContext): Promise<PreparedMounts> {
   const { services, scope } = context;
   const sharing = mount.sharing === 'private' ? 'private' : 'locked'; // two overlays cannot share an upper directory
-  const cache = await openCacheMount(services.root, { ...mount, id: `${mount.id}\0${JSON.stringify(initial.content)}`, sharing }, scope.signal);
+  const cache = await openCacheMount(services.options.cacheMounts, { ...mount, id: `${mount.id}\0${JSON.stringify(initial.content)}`, sharing }, scope.signal);
   const folder = path.dirname(cache.dir);
   // The cache is ours alone now: what is there was left by a step that was killed.
   for (const name of readdirSync(folder)) if (name.startsWith('work-')) removeTree(path.join(folder, name));

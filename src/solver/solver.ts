@@ -46,6 +46,10 @@ export interface SolveOptions {
   readonly noCache: boolean;
   /** Stages whose steps are not taken from the cache. */
   readonly noCacheStages: readonly string[];
+  /** Line of the Dockerfile from which on steps are not taken from the cache. */
+  readonly noCacheFrom?: number | undefined;
+  /** The store in which cache mounts are: the build's own, or one that goes with the build. */
+  readonly cacheMounts: string;
   /** Most steps that run at once. */
   readonly jobs: number;
   /** Seconds since the epoch; later times in layers are set to it, and it stands for the present. */
@@ -119,6 +123,13 @@ export async function solve(graph: Graph, services: SolverServices, options: Sol
     await solver.settled().catch(() => undefined);
     throw isMbuildError(error, 'CANCELED') && !scope.signal.aborted ? failure.signal.reason : error;
   }
+}
+
+/** The flag that keeps a step from being taken from the cache. Triggers of the base image stand on the line of their FROM. */
+export function refusedBy(step: Step, stage: StagePlan, { noCache, noCacheStages, noCacheFrom }: SolveOptions): string | undefined {
+  if (noCache) return '--no-cache';
+  if (noCacheFrom !== undefined && step.range.start.line >= noCacheFrom) return '--no-cache-from';
+  return noCacheStages.includes(stage.name) ? '--no-cache-filter' : undefined;
 }
 
 /** What a step's own file may ask of the solver. */
@@ -221,7 +232,7 @@ class Solver {
     const started = Date.now();
     try {
       const planned = await planStep(step, parent, this.#services, this.scope, id);
-      const refused = this.options.noCache ? '--no-cache' : this.options.noCacheStages.includes(stage.name) ? '--no-cache-filter' : undefined;
+      const refused = refusedBy(step, stage, this.options);
       const mayUseCache = refused === undefined;
       const hit = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
       this.scope.events({ kind: 'started', id, time: started });

@@ -1,8 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ReplayReport, ReplayRun } from '../../src/bench/replay';
 import type { BenchReport } from '../../src/bench/run';
 import { smallBase } from '../support/bases';
+import { cleanEnv } from '../support/command';
 import { Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
@@ -54,6 +56,27 @@ describeWith('bench replay', { root: true, programs: ['git'] }, () => {
     expect(uncertain).toBeLessThan(predicted.totals.misses);
     expect(predicted.totals.hits).toBeGreaterThan(0);
   }, 300_000);
+
+  it.each(['min', 'max'])('predicts what fresh machines with one cache elsewhere do (mode=%s)', async (mode) => {
+    const range = 'HEAD~6..';
+    const predicted = only(await replay(range, '--policy', `registry=${mode}`));
+    const base = join(temp.dir('base'), 'base.tar');
+    await mbuild.ok(['save', '-o', base, 'small-base']);
+    const folder = join(temp.dir('cache'), 'cache');
+    let hits = 0;
+    for (const commit of predicted.commits) {
+      const machine = new Mbuild(temp.dir('machine'));
+      await machine.ok(['load', '-q', '-i', base]);
+      const tree = temp.dir('tree');
+      execFileSync('sh', ['-c', 'git -c tar.umask=0022 archive "$1" | tar -x -C "$2"', 'sh', commit.id, tree], { cwd: history.dir, env: cleanEnv() });
+      await machine.build(['--cache-from', `type=local,src=${folder}`, '--cache-to', `type=local,dest=${folder},mode=${mode},ignore-error=false`, tree]);
+      const { steps } = JSON.parse(await machine.ok(['explain', '--format=json'])) as { steps: { name: string; cached: boolean }[] };
+      const told = commit.steps.flatMap((step, i) => (step.certain ? [[step.name, step.outcome === 'hit', steps[i]?.cached]] : []));
+      expect({ commit: commit.subject, real: told.map(([name, , real]) => [name, real]) }).toEqual({ commit: commit.subject, real: told.map(([name, expected]) => [name, expected]) });
+      hits += told.filter(([, expected]) => expected).length;
+    }
+    expect(hits).toBeGreaterThan(0);
+  }, 120_000);
 
   it('replays a whole history, and names what it cannot tell', async () => {
     const report = await replay('HEAD', '--all-parents');

@@ -3,6 +3,7 @@ import type { BenchPlan } from '../../bench/run';
 import type { Variant } from '../../bench/commit-keys';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
 import { parsePlatform } from '../../oci/platform';
+import { BUILD_FLAGS } from '../build-flags';
 import { defineCommand } from '../command';
 import { benchCsv, replayCsv, showBench, showReplay } from '../format/bench';
 import type { Host } from '../host';
@@ -53,6 +54,7 @@ export const run = defineCommand({
   positionals: { min: 0, max: 1 },
   flags: {
     ...SHARED,
+    'context-modes': BUILD_FLAGS['context-modes'],
     mode: { kind: 'string', value: 'MODE', choices: ['cold', 'warm', 'edited'], fallback: 'warm', help: 'Without --git: nothing from the cache; all as it is; or a line more in a file (--edit) for each build' },
     times: { kind: 'number', short: 'n', value: 'N', help: 'Builds without --git (default: 3)' },
     edit: { kind: 'string', value: 'FILE', help: 'The file of the context that gets a line more; a copy of the context is used' },
@@ -64,7 +66,7 @@ export const run = defineCommand({
       : { kind: 'repeat', mode: flags.mode as 'cold' | 'warm' | 'edited', times: flags.times ?? 3, file: flags.edit };
     const [variant] = variantsOf(flags.dockerfile);
     const dockerfile = variant === undefined || flags.dockerfile.length === 0 ? undefined : 'text' in variant.source ? { name: variant.name, text: variant.source.text } : { path: variant.source.path };
-    const report = await benchRun(directory, plan, { dockerfile, target: flags.target, buildArgs: argsOf(flags['build-arg']) }, services, host.signal);
+    const report = await benchRun(directory, plan, { dockerfile, target: flags.target, buildArgs: argsOf(flags['build-arg']), contextModes: flags['context-modes'] as 'own' | 'git' }, services, host.signal);
     write(flags.format === 'json' ? `${JSON.stringify(report, undefined, 2)}\n` : flags.format === 'csv' ? benchCsv(report) : showBench(report), flags.output, host);
     return 0;
   }),

@@ -3,12 +3,13 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { exportMount, importMount, listMounts, removeMount, type KeptMount } from '../../cache/mounts';
 import { MbuildError } from '../../diagnostics/error';
+import { parseReference, type Reference } from '../../oci/reference';
 import { humanSize } from '../../progress/units';
 import { defineCommand } from '../command';
 import { untilTime } from '../format/images';
 import { renderList, type ListRow, type ListShape } from '../format/list';
 import { humanSince } from '../format/time';
-import { storeRoot } from '../services';
+import { storeRoot, withServices } from '../services';
 import { writeBytes } from '../streams';
 
 const SHAPE: ListShape = {
@@ -37,11 +38,18 @@ function rowOf({ id, copy, bytes, files, used, created, inUse, folder, seeded }:
 
 export const exportCommand = defineCommand({
   name: 'cache-mount export',
-  summary: 'Write the content of a cache mount as a tar',
+  summary: 'Write the content of a cache mount as a tar, or to a registry',
   usage: ['[OPTIONS] ID'],
   positionals: { min: 1, max: 1 },
-  flags: { output: { kind: 'string', short: 'o', value: 'FILE', help: 'The file to write, compressed if its name ends in .gz; standard output without it' } },
+  flags: { output: { kind: 'string', short: 'o', value: 'FILE', help: 'The file to write, compressed if its name ends in .gz; standard output without it' }, ref: { kind: 'string', value: 'NAME', help: 'Push it to a registry under this name' } },
   run: async ({ flags, positionals: [id = ''] }, host) => {
+    if (flags.ref !== undefined) {
+      if (flags.output !== undefined) throw new MbuildError('USAGE', '--output and --ref are two places', { hint: 'export it twice' });
+      const ref = readRef(flags.ref);
+      const { pushMount } = await import('../../cache/mount-registry');
+      host.out.write(`${await withServices(host, flags, (services) => pushMount(id, ref, services, services.registry, host.signal))}\n`);
+      return 0;
+    }
     const tar = exportMount(storeRoot(flags.root, host), id);
     if (flags.output === undefined) {
       if (host.out.isTTY) throw new MbuildError('USAGE', 'refusing to write an archive to a terminal', { hint: 'redirect standard output, or use -o FILE' });
@@ -57,12 +65,18 @@ export const exportCommand = defineCommand({
 
 export const importCommand = defineCommand({
   name: 'cache-mount import',
-  summary: 'Fill a cache mount with the files of a tar',
-  usage: ['ID [FILE|-]'],
+  summary: 'Fill a cache mount with the files of a tar, or from a registry',
+  usage: ['ID [FILE|-]', 'ID --ref NAME'],
   positionals: { min: 1, max: 2 },
-  flags: {},
+  flags: { ref: { kind: 'string', value: 'NAME', help: 'Fetch what was pushed under this name' } },
   notes: ['What the cache holds is replaced. The tar may be compressed.'],
   run: async ({ flags, positionals: [id = '', file = '-'] }, host) => {
+    if (flags.ref !== undefined) {
+      const ref = readRef(flags.ref);
+      const { pullMount } = await import('../../cache/mount-registry');
+      await withServices(host, flags, (services) => pullMount(id, ref, services, services.registry, host.signal));
+      return 0;
+    }
     await importMount(storeRoot(flags.root, host), id, file === '-' ? host.stdin() : createReadStream(file));
     return 0;
   },
@@ -92,3 +106,10 @@ export const prune = defineCommand({
     return Promise.resolve(0);
   },
 });
+
+/** @throws MbuildError REFERENCE_INVALID. */
+function readRef(text: string): Reference {
+  const ref = parseReference(text);
+  if (ref === undefined) throw new MbuildError('REFERENCE_INVALID', `invalid reference ${JSON.stringify(text)}`, { hint: 'a name is [registry/]repository[:tag]' });
+  return ref;
+}
