@@ -13,7 +13,7 @@ import type { ResourceUsage } from '../progress/events';
 
 /** One `--output`. */
 export type OutputSpec =
-  | { readonly type: 'image'; readonly push: boolean; readonly names: readonly string[] }
+  | { readonly type: 'image'; readonly push: boolean; readonly names: readonly string[]; readonly compression?: CompressionSpec | undefined }
   | { readonly type: 'oci' | 'docker'; /** A path, or `-` for standard output. */ readonly dest: string; readonly tar: boolean; readonly compression?: CompressionSpec | undefined }
   | { readonly type: 'tar' | 'local'; readonly dest: string }
   /** Into docker or podman, where one runs. */

@@ -100,7 +100,7 @@ async function exporterOf(output: OutputSpec, engine: Engine, note: (text: strin
     case 'local': return (await import('../output/local')).localExporter(output.dest, engine);
     case 'image': {
       const [{ pushExporter }, { mountSources }] = await Promise.all([import('../output/push'), import('../images/mount-sources')]);
-      return pushExporter({ mountFrom: mountSources(engine) }, engine, engine.registry);
+      return pushExporter({ mountFrom: mountSources(engine), compression: output.compression }, engine, engine.registry);
     }
     case 'daemon': {
       const [{ findDaemon }, { daemonExporter }] = await Promise.all([import('../output/find-daemon'), import('../output/daemon')]);

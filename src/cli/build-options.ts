@@ -102,7 +102,7 @@ function outputOf(type: (typeof OUTPUT_TYPES)[number], values: ReadonlyMap<strin
       const names = values.has('name') ? splitCsv(values.get('name') ?? '').map(readTag) : tags;
       const push = type === 'registry' || isTrue('push', values.get('push'));
       if (push && names.length === 0) throw usage(`--output ${JSON.stringify(text)} has no name to push to`, 'add name=… or --tag');
-      return { type: 'image', push, names };
+      return { type: 'image', push, names, compression: readCompression(values) };
     }
     case 'tar':
       return { type, dest: dest ?? '-' };

@@ -12,6 +12,8 @@ export function mbuild(root) {
     name: 'mbuild',
     env: benchEnv({ MBUILD_ROOT: root }),
     import: (tar, name) => [MBUILD, 'import', tar, name],
+    push: (name) => [MBUILD, 'push', '-q', name],
+    pull: (name) => [MBUILD, 'pull', '-q', name],
     build: ({ dir, file = join(dir, 'Dockerfile'), tag, noCache = false, output }) => [
       MBUILD, 'build', '-q', ...(noCache ? ['--no-cache'] : []), '-f', file, ...(tag === undefined ? [] : ['-t', tag]), ...(output === undefined ? [] : ['--output', output]), dir,
     ],

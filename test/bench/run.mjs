@@ -10,9 +10,10 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { mbuild, peers } from './builders.mjs';
 import { median } from './measure.mjs';
+import { exporting, pulling, pushing } from './transfers.mjs';
 import { big, containment, noop, steps, unpack } from './workloads.mjs';
 
-const workloads = { noop, steps, containment, unpack, big };
+const workloads = { noop, steps, containment, unpack, big, export: exporting, push: pushing, pull: pulling };
 const SUPPORT = resolve(dirname(fileURLToPath(import.meta.url)), '../support');
 
 async function main() {
@@ -34,7 +35,7 @@ async function runWorkload(workload, tools, wantedRounds) {
   console.error(`${workload.title} …`);
   const scratch = join(tools.scratch, Math.random().toString(36).slice(2));
   mkdirSync(scratch);
-  const { sides, result, skip } = await workload.setup({ ...tools, scratch });
+  const { sides, result, skip, close } = await workload.setup({ ...tools, scratch });
   if (skip !== undefined) return { title: workload.title, skip };
   const names = Object.keys(sides);
   const samples = Object.fromEntries(names.map((name) => [name, []]));
@@ -45,6 +46,7 @@ async function runWorkload(workload, tools, wantedRounds) {
       if (round > 0) samples[name].push(value);
     }
   }
+  close?.();
   rmSync(scratch, { recursive: true, force: true });
   const medians = Object.fromEntries(names.map((name) => [name, median(samples[name])]));
   const { value, unit, goal } = result(medians);

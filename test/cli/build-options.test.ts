@@ -64,7 +64,7 @@ describe('the options of a build', () => {
     ['type=oci,dest=a.tar', { type: 'oci', dest: 'a.tar', tar: true, compression: undefined }], ['type=oci,tar=false,dest=d', { type: 'oci', dest: 'd', tar: false }],
     ['type=docker,dest=d.tar,compression=zstd,compression-level=3,force-compression=true', { type: 'docker', dest: 'd.tar', tar: true, compression: { type: 'zstd', level: 3, force: true } }],
     ['type=docker', { type: 'daemon', names: ['docker.io/library/t:1'] }], ['type=image', { type: 'image', push: false, names: ['docker.io/library/t:1'] }],
-    ['type=registry', { type: 'image', push: true, names: ['docker.io/library/t:1'] }], ['type=image,"name=a,b:2",push=true', { type: 'image', push: true, names: ['docker.io/library/a:latest', 'docker.io/library/b:2'] }],
+    ['type=registry', { type: 'image', push: true, names: ['docker.io/library/t:1'] }], ['type=registry,compression=gzip,compression-level=6,force-compression=true', { type: 'image', push: true, compression: { type: 'gzip', level: 6, force: true } }], ['type=image,"name=a,b:2",push=true', { type: 'image', push: true, names: ['docker.io/library/a:latest', 'docker.io/library/b:2'] }],
   ])('--output %s', (text, expected) => {
     expect(readOutput(text, ['docker.io/library/t:1'])).toMatchObject(expected);
   });

@@ -1,5 +1,6 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { MediaType } from '../../src/oci/media-types';
 import { smallBase } from '../support/bases';
 import { startForward, startProxy, type Forward } from '../support/forward';
 import { Mbuild } from '../support/mbuild';
@@ -186,5 +187,19 @@ describeWith('the way to a registry', { root: true, programs: ['openssl'], also:
     const other = inHome(temp.dir('home'), {}, temp.dir('store'));
     await other.ok(['pull', name]);
     expect((await other.inspect(name)).Id).toBe((await mbuild.inspect(name)).Id);
+  });
+
+  it('goes with the compression that an output asks for', async () => {
+    const { host } = await registry();
+    const mbuild = inHome(temp.dir('home'));
+    const context = writeFiles(temp.dir('context'), { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
+    await mbuild.build(['--output', `type=registry,name=${host}/team/plain:1,compression=uncompressed`, context]);
+    await mbuild.build(['--output', `type=registry,name=${host}/team/packed:1,compression=gzip,compression-level=9`, context]);
+    const layersOf = async (repository: string): Promise<{ mediaType: string }[]> => {
+      const answer = await fetch(`http://${host}/v2/${repository}/manifests/1`, { headers: { accept: MediaType.ociManifest } });
+      return ((await answer.json()) as { layers: { mediaType: string }[] }).layers;
+    };
+    expect((await layersOf('team/plain')).map(({ mediaType }) => mediaType)).toEqual([MediaType.ociLayerTar]);
+    expect((await layersOf('team/packed')).map(({ mediaType }) => mediaType)).toEqual([MediaType.ociLayerGzip]);
   });
 });
