@@ -95,7 +95,9 @@ export function readJson<T>(file: string): T | undefined {
     throw storeError(error, file);
   }
   try {
-    return JSON.parse(text) as T;
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== 'object' || value === null) throw new SyntaxError('it is no object');
+    return value as T;
   } catch (cause) {
     throw new MbuildError('STORE_CORRUPT', `${file} is not valid JSON`, { cause, hint: 'delete the file; what it described is made again when needed' });
   }
