@@ -16,7 +16,7 @@ import type { SolveOptions } from '../solver/solver';
 /** Finds the images of FROM and `--from`, each with a row of progress. */
 export function findBase(options: BuildOptions, engine: Engine, newVertex: () => VertexId, scope: BuildScope): PlanOptions['findImage'] {
   return (name, platform): Promise<BaseImage> => withRow(`[internal] load metadata for ${name}`, newVertex(), scope, async (id) => {
-    const image = isLayout(name, options.contexts) ? await layoutImage(name, platform, engine, id, scope) : await resolveImage({ name, platform, pull: options.pull ?? 'missing' }, engine, engine.registry, id, scope);
+    const image = isLayout(name, options.contexts) ? await layoutImage(name, platform, engine, id, scope) : await resolveImage({ name, platform, pull: options.pull ?? 'missing', anyPlatform: true }, engine, engine.registry, id, scope);
     return { name, config: image.config, descriptor: image.descriptor, stack: () => Promise.resolve(image.stack) };
   });
 }

@@ -28,7 +28,7 @@ export function wantedImages(options: BuildOptions, names: readonly string[]): W
 /** The graph of all of them. @param warn is told of what is odd in the Dockerfile. */
 export async function planWanted(dockerfile: Dockerfile, options: BuildOptions, wanted: readonly WantedImage[], contexts: NamedContexts, findImage: PlanOptions['findImage'], warn: PlanOptions['warn']): Promise<Graph> {
   return planTargets(dockerfile, {
-    buildPlatform: hostPlatform(), buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
+    buildPlatform: hostPlatform(), isPlatformGiven: (options.platforms?.length ?? 0) > 0, buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
     network: options.network === 'none' ? 'none' : 'host', allowInsecure: options.allow?.includes('security.insecure') === true, run: runSettings(options),
     contexts: Object.keys(options.contexts ?? {}), namedContext: (name, wanted) => contexts.plan(name, wanted, findImage), findImage,
     warn,

@@ -4,13 +4,13 @@ import { isGitAddress } from '../context/git-url';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import { formatReference, parseReference } from '../oci/reference';
-import { parsePlatform, type Platform } from '../oci/platform';
 import type { FlagValues } from './args';
 import type { BUILD_FLAGS } from './build-flags';
 import { readCacheFrom, readCacheTo } from './cache-options';
 import { isTrue, readCompression } from './compression';
 import { csvFields, splitCsv } from './csv';
 import { readBytes, readCapabilities, readHostname, readLimits, readResources, readTimeout } from './limit-options';
+import { readPlatform } from './services';
 
 export type BuildFlags = FlagValues<typeof BUILD_FLAGS>;
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -165,12 +165,6 @@ function readTag(text: string): string {
     throw new MbuildError('REFERENCE_INVALID', `invalid tag ${JSON.stringify(text)}`, { hint });
   }
   return formatReference(reference);
-}
-
-function readPlatform(text: string): Platform {
-  const platform = parsePlatform(text);
-  if (platform === undefined) throw usage(`invalid platform ${JSON.stringify(text)}`, 'a platform is os/architecture[/variant], e.g. linux/arm64');
-  return platform;
 }
 
 function readPull(text: string | undefined): BuildOptions['pull'] {

@@ -8,7 +8,7 @@ import type { Image } from '../images/image-store';
 import type { CacheKey } from '../cache/key';
 import type { Collected, Roots } from '../images/gc';
 import type { Digest } from '../oci/digest';
-import { parsePlatform, type Platform } from '../oci/platform';
+import { hostPlatform, parsePlatform, type Platform } from '../oci/platform';
 import { familiarName, formatReference, parseReference } from '../oci/reference';
 import { ISOLATIONS, readIsolation, type Isolation } from '../sandbox/ladder';
 import type { LayerId } from '../snapshot/snapshotter';
@@ -131,10 +131,14 @@ export function shortName(name: string): string {
   return reference === undefined ? name : familiarName(reference);
 }
 
-/** The value of `--platform`. @throws MbuildError USAGE. */
-export function readPlatformFlag(text: string | undefined): Platform | undefined {
-  if (text === undefined) return undefined;
-  const platform = parsePlatform(text);
+/** A platform as the command line has it; `local` is this machine's. @throws MbuildError USAGE. */
+export function readPlatform(text: string): Platform {
+  const platform = text === 'local' ? hostPlatform() : parsePlatform(text);
   if (platform === undefined) throw new MbuildError('USAGE', `invalid platform ${JSON.stringify(text)}`, { hint: 'a platform is os/architecture[/variant], e.g. linux/arm64' });
   return platform;
+}
+
+/** The value of `--platform`, if it is given; see {@link readPlatform}. */
+export function readPlatformFlag(text: string | undefined): Platform | undefined {
+  return text === undefined ? undefined : readPlatform(text);
 }

@@ -8,7 +8,7 @@ import { BLOCK, type TarEntry } from '../layer/tar/entry';
 import { explained } from '../layer/tar/explain';
 import { TarReader, type TarSink } from '../layer/tar/read';
 import { fsPath, toText, type RawPath } from '../linux/paths';
-import { cleanPath, partsOf, splitPath } from '../snapshot/resolve';
+import { cleanPath, splitPath } from '../snapshot/resolve';
 import type { Attributes, TreeDirectory, TreeWriter } from '../snapshot/tree-writer';
 import { CAPABILITY, openForReading } from './hash-files';
 
@@ -122,8 +122,7 @@ class Extraction implements TarSink {
   }
 
   #make(entry: TarEntry): void {
-    if (entry.path.split('/').includes('..')) throw unsafe(entry.path);
-    const path = cleanPath(entry.path);
+    const path = cleanInside(entry.path);
     const { dir, name } = splitPath(path);
     // The archive's root is the destination, which keeps its attributes.
     if (name === '') return;
@@ -143,8 +142,9 @@ class Extraction implements TarSink {
       }
       case 'symlink': this.writer.symlink(parent, name, entry.linkPath, attributes); break;
       case 'link':
-        if (entry.linkPath.split('/').includes('..')) throw unsafe(entry.linkPath);
-        this.writer.link(parent, name, `/${partsOf(entry.linkPath).join('/')}`, this.destination);
+        this.writer.link(parent, name, cleanInside(entry.linkPath), this.destination);
+        // The file that has two names now is as the archive describes the second.
+        this.writer.setLinkAttributes(parent, name, attributes);
         break;
       default: this.writer.node(parent, name, entry.type, entry.device, attributes);
     }
@@ -203,6 +203,13 @@ class Extraction implements TarSink {
   }
 }
 
-function unsafe(path: RawPath): MbuildError {
-  return new MbuildError('ARCHIVE_UNSAFE', `the archive has a name that leaves its destination: ${toText(path)}`);
+/** A name of the archive from its root on, without `.` and `..`. @throws MbuildError ARCHIVE_UNSAFE where it leads out. */
+function cleanInside(name: RawPath): RawPath {
+  let depth = 0;
+  for (const part of name.split('/')) {
+    if (part === '..') depth--;
+    else if (part !== '' && part !== '.') depth++;
+    if (depth < 0) throw new MbuildError('ARCHIVE_UNSAFE', `the archive has a name that leaves its destination: ${toText(name)}`);
+  }
+  return cleanPath(name);
 }

@@ -32,6 +32,12 @@ export function globProblem(pattern: string): string | undefined {
   return typeof tokens === 'string' ? tokens : undefined;
 }
 
+/** What is wrong with a pattern for {@link compilePathPattern}; `undefined` when nothing is. */
+export function pathPatternProblem(pattern: string): string | undefined {
+  const tokens = tokenize(pattern, true);
+  return globProblem(pattern) ?? (typeof tokens === 'string' ? tokens : undefined);
+}
+
 /**
  * Go's filepath.Match: `*` and `?` for characters other than `/`, `[a-z]`, `[^a]`, `\` before a character that
  * stands for itself. The whole name must match. A pattern that is none (see {@link globProblem}) matches nothing.
@@ -44,7 +50,8 @@ export function matchGlob(pattern: string, name: RawPath): boolean {
 
 /**
  * Compiles a pattern as `.dockerignore`, `COPY --exclude` and `COPY --parents` have them: filepath.Match, and `**` for any
- * number of folders. The pattern must be clean (no `./`, `//` or trailing slash) and valid (see {@link globProblem}).
+ * number of folders. The pattern must be clean (no `./`, `//` or trailing slash) and valid (see {@link pathPatternProblem}).
+ * moby makes a regular expression of it, so an escaped letter means what it means there: `\d` is a digit.
  */
 export function compilePathPattern(pattern: string): PathMatcher {
   if (!hasMeta(pattern)) return { matches: (path) => toText(path) === pattern };
@@ -66,6 +73,19 @@ function plainEnds(pattern: string): PathMatcher | undefined {
   }
   return undefined;
 }
+
+const DIGITS = [['0', '9']] as const;
+const WORD = [...DIGITS, ['A', 'Z'], ['a', 'z'], ['_', '_']] as const;
+const BLANK = [['\t', '\n'], ['\f', '\r'], [' ', ' ']] as const;
+
+/** Escaped letters in Go's regular expressions (https://pkg.go.dev/regexp/syntax), those that stand for one character. */
+const REGEXP_ESCAPES: Readonly<Record<string, CharacterTest | undefined>> = {
+  d: { kind: 'class', negated: false, ranges: DIGITS }, D: { kind: 'class', negated: true, ranges: DIGITS },
+  w: { kind: 'class', negated: false, ranges: WORD }, W: { kind: 'class', negated: true, ranges: WORD },
+  s: { kind: 'class', negated: false, ranges: BLANK }, S: { kind: 'class', negated: true, ranges: BLANK },
+  a: { kind: 'literal', character: '\x07' }, f: { kind: 'literal', character: '\f' }, n: { kind: 'literal', character: '\n' },
+  r: { kind: 'literal', character: '\r' }, t: { kind: 'literal', character: '\t' }, v: { kind: 'literal', character: '\v' },
+};
 
 /** The tokens of a pattern, or what is wrong with it. */
 function tokenize(pattern: string, doubleStars: boolean): Token[] | string {
@@ -90,9 +110,12 @@ function tokenize(pattern: string, doubleStars: boolean): Token[] | string {
       tokens.push(read.token);
       i = read.last;
     } else {
-      const literal = character === '\\' ? characters[++i] : character;
+      const isEscaped = character === '\\';
+      const literal = isEscaped ? characters[++i] : character;
       if (literal === undefined) return 'a "\\" at the end has nothing to escape';
-      tokens.push({ kind: 'literal', character: literal });
+      const test = isEscaped && doubleStars && /[A-Za-z0-9]/.test(literal) ? REGEXP_ESCAPES[literal] : { kind: 'literal' as const, character: literal };
+      if (test === undefined) return `"\\${literal}" has no meaning here: a letter needs no escape`;
+      tokens.push(test);
     }
   }
   return tokens;

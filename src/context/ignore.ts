@@ -2,7 +2,7 @@ import { MbuildError } from '../diagnostics/error';
 import type { SourceFile } from '../diagnostics/range';
 import { toText } from '../linux/paths';
 import type { RawPath } from '../linux/paths';
-import { compilePathPattern, globProblem, hasMeta } from './glob';
+import { compilePathPattern, hasMeta, pathPatternProblem } from './glob';
 import type { PathMatcher } from './glob';
 
 /** The line of an ignore file that decided. */
@@ -80,7 +80,7 @@ function compile(pattern: string, line: number, failure: (message: string, hint?
   const body = brings ? pattern.slice(1).trim() : pattern;
   if (body === '') throw failure('"!" excepts nothing', 'write the pattern to keep behind it, e.g. !README.md');
   const clean = cleanPattern(body);
-  const problem = globProblem(clean);
+  const problem = pathPatternProblem(clean);
   if (problem !== undefined) throw failure(`"${pattern}" is no pattern: ${problem}`, 'put \\ before a character that stands for itself');
   return { line, pattern, brings, clean, matcher: compilePathPattern(clean) };
 }

@@ -43,8 +43,8 @@ export interface SelectionOptions {
 /**
  * Finds what sources (as written, variables expanded) bring. BuildKit's rules: `..` and a leading slash mean the tree's root;
  * a source that is a symlink is followed inside the tree, those within a directory are kept; a directory brings its contents;
- * patterns are Go's filepath.Match and may match nothing; `exclude` applies below directories, not to sources themselves.
- * @throws MbuildError SOURCE_NOT_FOUND for a source without a pattern that is not there, DOCKERFILE_SYNTAX for a broken pattern.
+ * patterns are Go's filepath.Match and may match nothing, in a directory that is there; `exclude` applies below directories, not to sources themselves.
+ * @throws MbuildError SOURCE_NOT_FOUND for a source, or the directory in front of a pattern, that is not there, DOCKERFILE_SYNTAX for a broken pattern.
  */
 export function selectSources(tree: SourceTree, sources: readonly string[], options: SelectionOptions = {}): Selection {
   const exclude = options.exclude === undefined || options.exclude.length === 0 ? undefined : ignoreRulesOf(options.exclude);
@@ -152,8 +152,12 @@ function expand(tree: SourceTree, source: string): RawPath[] {
   checkPattern(source.slice(1));
   const parts = partsOf(source);
   const firstMeta = parts.findIndex(hasMeta);
-  const base = tree.stat(toRaw(`/${parts.slice(0, firstMeta).join('/')}`));
-  return base === undefined ? [] : matchesBelow(tree, base, parts.slice(firstMeta));
+  // What the pattern asks for need not be there, but the directory in front of it.
+  const directory = toRaw(`/${parts.slice(0, firstMeta).join('/')}`);
+  const base = tree.stat(directory);
+  if (base === undefined) throw notFound(tree, directory);
+  if (!base.stats.isDirectory()) throw new MbuildError('SOURCE_NOT_FOUND', `"${source}" looks into "${toText(directory)}" of ${tree.title}, which is no directory`);
+  return matchesBelow(tree, base, parts.slice(firstMeta));
 }
 
 function matchesBelow(tree: SourceTree, directory: ViewEntry, [part, ...rest]: readonly string[]): RawPath[] {

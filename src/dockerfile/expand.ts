@@ -245,6 +245,7 @@ class WordReader {
       throw new ExpansionProblem(`unknown operator "${written}" in "\${${name}${written}…}"`, 'known are :- - :+ + :? ? # ## % %% / //');
     }
     const isPattern = operator === '#' || operator === '%';
+    if (isPattern && colon) throw new ExpansionProblem(`unknown operator "${written}" in "\${${name}${written}…}"`, `write \${${name}${operator}…}, without the colon`);
     const word = this.readUntil('}', isPattern).value;
     const value = this.valueOf(name);
     if (value === undefined && this.mode.keepUnset) return `\${${name}${written}${word}}`;

@@ -50,7 +50,7 @@ export type RunMount =
     readonly from?: TreeSource | undefined; readonly source: string; readonly readonly: boolean;
     readonly mode: number; readonly uid: number; readonly gid: number;
   }
-  | { readonly kind: 'tmpfs'; readonly target: string; readonly size?: number | undefined }
+  | { readonly kind: 'tmpfs'; readonly target: string; readonly size?: number | undefined; readonly readonly: boolean }
   | {
     readonly kind: 'secret'; readonly id: string; readonly target?: string | undefined; readonly env?: string | undefined;
     readonly required: boolean; readonly mode: number; readonly uid: number; readonly gid: number;

@@ -23,6 +23,8 @@ export interface PlanOptions {
   readonly target?: string | undefined;
   /** Of the image that comes out. */
   readonly platform: Platform;
+  /** True when the platform was asked for: the image then claims it, whatever its base is for. */
+  readonly isPlatformGiven?: boolean | undefined;
   /** Of the machine that builds. */
   readonly buildPlatform: Platform;
   readonly buildArgs: Readonly<Record<string, string>>;
@@ -102,7 +104,8 @@ class Planner {
     for (const stage of this.dockerfile.stages) this.#checkBase(stage);
     this.#fetchImagesAhead(target);
     const plan = await this.#stage(target);
-    return { ...plan, config: withLabels(plan.config, this.options.labels) };
+    const { labels, platform, isPlatformGiven } = this.options;
+    return { ...plan, config: withLabels(plan.config, labels), platform: isPlatformGiven === true ? platform : plan.platform };
   }
 
   /** What was planned so far. */
@@ -113,7 +116,13 @@ class Planner {
   /** What stands behind FROM must be a name, also in stages that are not needed. */
   #checkBase(stage: Stage): void {
     const { name } = this.#from(stage);
-    if (namedStage(this.dockerfile, name, stage.index) !== undefined || this.#contextNamed(name) !== undefined || parseReference(name) !== undefined) return;
+    const below = namedStage(this.dockerfile, name, stage.index);
+    if (below?.name !== undefined && below.name !== name) {
+      throw new MbuildError('REFERENCE_INVALID', `FROM knows the stage ${name} as ${below.name}`, {
+        file: this.dockerfile.file, range: stage.from.range, hint: `names of stages are kept in lower case: write FROM ${below.name}`,
+      });
+    }
+    if (below !== undefined || this.#contextNamed(name) !== undefined || parseReference(name) !== undefined) return;
     throw new MbuildError('REFERENCE_INVALID', `${name} is no name of an image`, {
       file: this.dockerfile.file, range: stage.from.range, hint: 'a name is [REGISTRY/]REPOSITORY[:TAG][@DIGEST], the repository in lower case',
     });
@@ -260,6 +269,9 @@ class Planner {
     }
     const flag = stringFlag(stage.from.flags, 'platform');
     const text = flag === undefined ? '' : this.#expandGlobal(flag);
+    if (flag !== undefined && text === '') {
+      throw new MbuildError('DOCKERFILE_SEMANTIC', `--platform=${flag} is empty after expansion`, { ...place, hint: 'only ARGs before the first FROM can be used in FROM: give it a default or --build-arg' });
+    }
     if (text === '') return { name: stageBaseName(name), platform: this.options.platform };
     const platform = parsePlatform(text);
     if (platform === undefined) throw new MbuildError('DOCKERFILE_SEMANTIC', `${text} is no platform`, { ...place, hint: 'write OS/ARCH[/VARIANT], for example linux/arm64' });
@@ -368,14 +380,15 @@ function platformArgs(options: PlanOptions, targetName: string): Map<string, str
   return args;
 }
 
-/** The ARGs before the first FROM, each seeing those above it. */
+/** The ARGs before the first FROM, each seeing those above it. The default of one that is given is not expanded. */
 function globalArgs(dockerfile: Dockerfile, buildArgs: ReadonlyMap<string, string>, platform: ReadonlyMap<string, string>): Map<string, string | undefined> {
   const values = new Map<string, string | undefined>();
   const lookup = (name: string): string | undefined => (values.has(name) ? values.get(name) : platform.get(name));
   for (const instruction of dockerfile.globalArgs) {
     for (const arg of instruction.args) {
-      const fallback = arg.value === undefined ? platform.get(arg.name) : expandAt(arg.value, lookup, dockerfile.directives.escape, dockerfile.file, instruction.range);
-      values.set(arg.name, buildArgs.get(arg.name) ?? fallback);
+      const fallback = (): string | undefined => (
+        arg.value === undefined ? platform.get(arg.name) : expandAt(arg.value, lookup, dockerfile.directives.escape, dockerfile.file, instruction.range));
+      values.set(arg.name, buildArgs.get(arg.name) ?? fallback());
     }
   }
   return values;

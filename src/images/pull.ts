@@ -17,8 +17,10 @@ import { unpackLayers } from './unpack';
 /** What is to be pulled. */
 export interface PullRequest {
   readonly ref: Reference;
-  /** The host's when absent; then an image that is there for one other platform alone is refused too. */
+  /** The host's when absent. */
   readonly platform?: Platform | undefined;
+  /** An image that is there for one platform alone is taken whatever that is. */
+  readonly anyPlatform?: boolean | undefined;
 }
 
 /** What came of a pull. */
@@ -54,7 +56,7 @@ export async function pullImage(request: PullRequest, services: ImageServices, r
 
     await downloadBlob(registry, services.content, ref, manifest.config, scope.signal, undefined, services.patience);
     const config = parseConfig(services.content.read(manifest.config.digest), manifest.layers.length, name);
-    if (!suits(config, platform)) throw platformNotFound(name, platform, [config]);
+    if (request.anyPlatform !== true && !suits(config, platform)) throw platformNotFound(name, platform, [config]);
     const digestName = formatReference({ registry: ref.registry, repository: ref.repository, digest: top.descriptor.digest });
     const before = services.images.find(manifest.config.digest);
     const known = ref.digest === undefined ? before?.names.includes(nameOf(ref)) === true : before?.repoDigests.includes(digestName) === true;

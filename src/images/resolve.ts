@@ -17,6 +17,8 @@ export interface ImageRequest {
   readonly platform?: Platform | undefined;
   /** `missing`: what the store has under the name is taken, as docker does; `always`: the registry is asked first; `never`: not at all. */
   readonly pull: 'always' | 'missing' | 'never';
+  /** An image that a registry has for one platform alone is taken for any, as BuildKit does. */
+  readonly anyPlatform?: boolean | undefined;
 }
 
 /**
@@ -37,7 +39,7 @@ export async function resolveImage(request: ImageRequest, services: ImageService
   if (request.pull === 'never') throw wrongPlatform(request.name, platform, services) ?? notFound(request.name, services);
   try {
     const { pullImage } = await import('./pull');
-    return (await pullImage({ ref, platform: request.platform }, services, registry, vertex, scope)).image;
+    return (await pullImage({ ref, platform: request.platform, anyPlatform: request.anyPlatform }, services, registry, vertex, scope)).image;
   } catch (error) {
     throw withLocalHint(error, familiarName(ref), services);
   }

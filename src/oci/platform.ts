@@ -16,6 +16,9 @@ const ARCHITECTURES: Readonly<Record<string, readonly [architecture: string, var
   ppc64el: ['ppc64le'],
 };
 
+/** Those that Go knows besides; other words are none. */
+const MORE_ARCHITECTURES = ['amd64p32', 'armbe', 'arm64be', 'loong64', 'mips', 'mipsle', 'mips64', 'mips64le', 'mips64p32', 'mips64p32le', 'ppc', 'ppc64', 'ppc64le', 'riscv', 'riscv64', 's390', 's390x', 'sparc', 'sparc64', 'wasm', '386'];
+
 /** The platform of the running machine. */
 export function hostPlatform(): Platform {
   return normalizePlatform({ os: 'linux', architecture: process.arch });
@@ -34,7 +37,7 @@ export function normalizePlatform(platform: Platform): Platform {
 }
 
 /**
- * Reads `os[/arch[/variant]]`, or an architecture alone. `undefined` when the text is not a platform.
+ * Reads `os[/arch[/variant]]`, or a known architecture alone. `undefined` when the text is not a platform.
  */
 export function parsePlatform(text: string): Platform | undefined {
   const parts = text.trim().split('/');
@@ -42,7 +45,8 @@ export function parsePlatform(text: string): Platform | undefined {
   const [first = '', second, variant] = parts;
   if (second === undefined) {
     if (['linux', 'windows', 'darwin', 'freebsd'].includes(first.toLowerCase())) return normalizePlatform({ ...hostPlatform(), os: first });
-    return normalizePlatform({ os: 'linux', architecture: first });
+    const isKnown = Object.hasOwn(ARCHITECTURES, first.toLowerCase()) || MORE_ARCHITECTURES.includes(first.toLowerCase());
+    return isKnown ? normalizePlatform({ os: 'linux', architecture: first }) : undefined;
   }
   return normalizePlatform({ os: first, architecture: second, variant });
 }

@@ -389,7 +389,8 @@ function targetOps(spec: ProcessSpec): Op[] {
     const covered = coveredPoints(mount, spec.mounts.slice(0, i), spec).map(pointOp);
     if (mount.kind === 'tmpfs') {
       const size = mount.size === undefined ? '' : `,size=${mount.size}`;
-      return [...covered, mountOp(`mount a tmpfs on ${mount.target}`, 'tmpfs', mount.target, 'tmpfs', MS.NOSUID | MS.NODEV, `mode=${(mount.mode ?? 0o1777).toString(8)}${size}`)];
+      const flags = MS.NOSUID | MS.NODEV | (mount.readonly === true ? MS.RDONLY : 0);
+      return [...covered, mountOp(`mount a tmpfs on ${mount.target}`, 'tmpfs', mount.target, 'tmpfs', flags, `mode=${(mount.mode ?? 0o1777).toString(8)}${size}`)];
     }
     // Overlays are mounted on one directory, each on the one before: what lies on top of one is no part of it.
     const bind = mountOp(`mount ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, mount.target, NULL, mount.kind === 'bind' ? MS.BIND | MS.REC : MS.BIND, NULL);

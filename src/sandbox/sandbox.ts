@@ -27,7 +27,7 @@ export type Mount =
   | { readonly kind: 'bind'; readonly source: RawPath; readonly subpath: RawPath; readonly target: RawPath; readonly readonly: boolean }
   /** A tree that may be written but whose writes vanish: an overlay of its own over `lowers` (top first). */
   | { readonly kind: 'overlay'; readonly rootfs: OverlayRootfs; readonly subpath: RawPath; readonly target: RawPath; readonly readonly: boolean }
-  | { readonly kind: 'tmpfs'; readonly target: RawPath; /** Bytes. */ readonly size?: number | undefined; readonly mode?: number | undefined }
+  | { readonly kind: 'tmpfs'; readonly target: RawPath; /** Bytes. */ readonly size?: number | undefined; readonly mode?: number | undefined; readonly readonly?: boolean | undefined }
   /** A file with the given bytes on a tmpfs, which is gone with the process: secrets, /etc/hosts, /etc/resolv.conf. */
   | { readonly kind: 'file'; readonly target: RawPath; readonly content: Uint8Array; readonly mode: number; readonly uid: number; readonly gid: number; readonly readonly: boolean; readonly executable?: boolean | undefined };
 

@@ -221,6 +221,14 @@ export class TreeWriter implements TreeLookup<Directory> {
     }
   }
 
+  /** Gives a name that `link` made other attributes, and with it the file's other names. A symlink has no mode. */
+  setLinkAttributes(dir: TreeDirectory, name: RawPath, attributes: Attributes): void {
+    const hostPath = `${this.#own(dir).hostPath}/${name}`;
+    applyOwner(hostPath, attributes);
+    if (!lstatOf(hostPath)?.isSymbolicLink()) chmodSync(fsPath(hostPath), attributes.mode);
+    this.#setTimes(hostPath, attributes.mtime);
+  }
+
   /** Gives what was made at a path that `place` returned its attributes; not for symlinks. */
   complete(hostPath: RawPath, attributes: Attributes): void {
     this.#finishEntry(hostPath, attributes);

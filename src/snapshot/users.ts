@@ -55,14 +55,14 @@ export function resolveUser(view: MergedView, spec: string): ResolvedUser {
 
 /**
  * The owner of `--chown=user[:group]`. A user without a group brings the group of passwd, a number that of the same
- * number, as in BuildKit (util/system and solver/llbsolver/file, "user_linux.go").
+ * number, and a group that is empty is 0, as in BuildKit (util/system and solver/llbsolver/file, "user_linux.go").
  */
 export function resolveOwner(view: MergedView, spec: string): ResolvedOwner {
   const [user, group] = splitSpec(spec);
   const unknown: string[] = [];
   let uid = 0;
   let gid = 0;
-  const userId = numericId(user);
+  const userId = ownerId(user);
   if (userId !== undefined) {
     uid = userId;
     gid = userId;
@@ -72,8 +72,8 @@ export function resolveOwner(view: MergedView, spec: string): ResolvedOwner {
     uid = entry?.uid ?? 0;
     gid = entry?.gid ?? 0;
   }
-  if (group === undefined || group === '') return { uid, gid, unknown };
-  const groupId = numericId(group);
+  if (group === undefined) return { uid, gid, unknown };
+  const groupId = group === '' ? 0 : ownerId(group);
   if (groupId !== undefined) return { uid, gid: groupId, unknown };
   const entry = readGroups(view).find(({ name }) => name === group);
   if (entry === undefined) unknown.push(group);
@@ -83,6 +83,11 @@ export function resolveOwner(view: MergedView, spec: string): ResolvedOwner {
 function splitSpec(spec: string): [user: string, group: string | undefined] {
   const colon = spec.indexOf(':');
   return colon < 0 ? [spec, undefined] : [spec.slice(0, colon), spec.slice(colon + 1)];
+}
+
+/** An id of `--chown`: what fits no signed 32 bits is a name, which nobody has. */
+function ownerId(text: string): number | undefined {
+  return /^\+?[0-9]{1,12}$/.test(text) && Number(text) <= MAX_ID ? Number(text) : undefined;
 }
 
 function numericId(text: string): number | undefined {

@@ -59,7 +59,9 @@ export function parseChmod(text: string): Chmod {
 export function applyChmod(chmod: Chmod | undefined, mode: number, isDirectory: boolean): number {
   if (chmod === undefined) return mode;
   if (chmod.kind === 'absolute') return chmod.mode;
-  return chmod.clauses.reduce((current, clause) => applyClause(clause, current, isDirectory), mode);
+  // X asks for the mode as it was before all clauses (POSIX).
+  const isExecutable = isDirectory || (mode & 0o111) !== 0;
+  return chmod.clauses.reduce((current, clause) => applyClause(clause, current, isExecutable), mode);
 }
 
 /** The mode of directories that are made to lead to the destination. */
@@ -67,15 +69,15 @@ export function parentMode(chmod: Chmod | undefined): number {
   return chmod?.kind === 'absolute' ? chmod.mode & 0o777 : 0o755;
 }
 
-function applyClause({ who, operator, permissions }: ChmodClause, mode: number, isDirectory: boolean): number {
-  const bits = bitsOf(permissions, mode, isDirectory) & who;
+function applyClause({ who, operator, permissions }: ChmodClause, mode: number, isExecutable: boolean): number {
+  const bits = bitsOf(permissions, mode, isExecutable) & who;
   if (operator === '+') return mode | bits;
   if (operator === '-') return mode & ~bits;
   // Whose bits are set anew; sticky stays unless it is named.
   return (mode & ~(who & 0o6777)) | bits;
 }
 
-function bitsOf(permissions: string, mode: number, isDirectory: boolean): number {
+function bitsOf(permissions: string, mode: number, isExecutable: boolean): number {
   const copied = { u: mode >> 6, g: mode >> 3, o: mode }[permissions];
   if (copied !== undefined) return (copied & 7) * 0o111;
   let bits = 0;
@@ -83,7 +85,7 @@ function bitsOf(permissions: string, mode: number, isDirectory: boolean): number
     if (letter === 'r') bits |= 0o444;
     else if (letter === 'w') bits |= 0o222;
     else if (letter === 'x') bits |= 0o111;
-    else if (letter === 'X') bits |= isDirectory || (mode & 0o111) !== 0 ? 0o111 : 0;
+    else if (letter === 'X') bits |= isExecutable ? 0o111 : 0;
     else if (letter === 's') bits |= 0o6000;
     else bits |= 0o1000;
   }

@@ -38,7 +38,7 @@ function planMount(mount: RunMount, context: StepContext): PlannedMount | Promis
   switch (mount.kind) {
     case 'bind': return planBind(mount, context);
     case 'cache': return planCache(mount, context);
-    case 'tmpfs': return { input: { ...mount }, prepare: () => at(context, mount.target, 'directory', (target) => ({ kind: 'tmpfs', target, size: mount.size })) };
+    case 'tmpfs': return { input: { ...mount }, prepare: () => at(context, mount.target, 'directory', (target) => ({ kind: 'tmpfs', target, size: mount.size, readonly: mount.readonly })) };
     case 'secret': return planSecret(mount, context);
     case 'ssh': return planSsh(mount, context);
     case 'script': return {
@@ -116,7 +116,8 @@ function planSecret(mount: Extract<RunMount, { kind: 'secret' }>, context: StepC
     prepare: async () => {
       const content = context.services.options.secrets.get(id)?.();
       if (content === undefined) {
-        if (!required) return NOTHING;
+        // BuildKit sets the variable of a secret that is not given, to nothing.
+        if (!required) return { ...NOTHING, env: env === undefined ? [] : [`${env}=`] };
         throw new MbuildError('SECRET_MISSING', `the secret ${id} was not given`, { hint: `pass it with --secret id=${id},src=FILE or --secret id=${id},env=NAME` });
       }
       const file = target === undefined ? NOTHING : await at(context, target, 'file', (place) => ({ ...mount, kind: 'file', target: place, content, readonly: true }));

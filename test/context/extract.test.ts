@@ -98,9 +98,19 @@ describeWith('unpacking into a tree', { root: true, also: () => (canMount ? unde
   test.each([
     ['a name with ..', entry({ type: 'file', path: '../out' })],
     ['a name with .. inside', entry({ type: 'file', path: 'a/../../out' })],
+    ['a name with .. behind ..', entry({ type: 'file', path: '../../n/x' })],
     ['a hard link with ..', entry({ type: 'link', path: 'l', linkPath: '../../etc/passwd' })],
   ])('%s is refused', async (_, bad) => {
     await expect(unpack({}, bad)).rejects.toMatchObject({ code: 'ARCHIVE_UNSAFE' });
+  });
+
+  test('a name with .. that stays inside is a name without it', async () => {
+    expect(Object.keys(await unpack({}, entry({ type: 'file', path: 'a/./../b//f' })))).toEqual(['/', '/n', '/n/b', '/n/b/f']);
+  });
+
+  test('a hard link gives the file that it names its own owner, mode and time', async () => {
+    const tree = await unpack({ '/n/a': 'f:x' }, entry({ type: 'link', path: 'b', linkPath: 'a', mode: 0o4711, uid: 7, gid: 8 }));
+    expect([tree['/n/a'], tree['/n/b']]).toEqual(['f:x 4711 7:8 @1000000000', 'h:/n/a 4711 7:8 @1000000000']);
   });
 
   test('a hard link through a symlink ends inside the destination', async () => {

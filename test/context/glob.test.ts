@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { compilePathPattern, globProblem, hasMeta, matchGlob } from '../../src/context/glob';
+import { compilePathPattern, globProblem, hasMeta, matchGlob, pathPatternProblem } from '../../src/context/glob';
 
 describe('file name patterns', () => {
   it.each([
@@ -37,6 +37,18 @@ describe('patterns with **', () => {
     ['x/**/y', 'x/y', true], ['x/**/y', 'x/a/b/y', true], ['x/**/y', 'xy', false], ['**/*é?', 'd/aéb', true],
   ])('%j and %j: %j', (pattern, path, expected) => {
     expect(compilePathPattern(pattern.replace(/\/$/, '')).matches(Buffer.from(path).toString('latin1'))).toBe(expected);
+  });
+
+  it.each([
+    ['q\\d', 'q1', true], ['q\\d', 'qd', false], ['**/\\w\\W', 'a/_-', true], ['\\s', ' ', true], ['\\S\\D', 'x1', false], ['a\\.b', 'a.b', true], ['\\t', '\t', true], ['\\_', '_', true],
+  ])('read an escaped letter as regular expressions do: %j and %j: %j', (pattern, path, expected) => {
+    expect(compilePathPattern(pattern).matches(path)).toBe(expected);
+    expect(pathPatternProblem(pattern)).toBeUndefined();
+  });
+
+  it.each(['fil\\e', 'a\\1', '\\y'])('%j is none', (pattern) => {
+    expect(pathPatternProblem(pattern)).toMatch(/has no meaning/);
+    expect(globProblem(pattern)).toBeUndefined();
   });
 
   it('agree with a backtracking matcher on small inputs', () => {

@@ -17,7 +17,7 @@ describe('expansion of a word', () => {
     ['${x:?w}', 'value'], ['${x?w}', 'value'], ['${empty?w}', ''],
     ['${unset:-${empty:-${x}}}', 'value'], ['${unset:-"a b"}', 'a b'], ["${unset:-'$x'}", '$x'], ['${unset:-\\}}', '}'], ['${unset:-}', ''], ['"${unset:-"w"}"', 'w'],
     ['${path#*/}', 'usr/local/lib/libfoo.so'], ['${path##*/}', 'libfoo.so'], ['${path%/*}', '/usr/local/lib'], ['${path%%/*}', ''], ['${path%.so}', '/usr/local/lib/libfoo'],
-    ['${path#nothing}', '/usr/local/lib/libfoo.so'], ['${x#?}', 'alue'], ['${x%?}', 'valu'], ['${x##*}', ''], ['${x#*}', 'value'], ['${unset#a}', ''], ['${x:#v}', 'alue'],
+    ['${path#nothing}', '/usr/local/lib/libfoo.so'], ['${x#?}', 'alue'], ['${x%?}', 'valu'], ['${x##*}', ''], ['${x#*}', 'value'], ['${unset#a}', ''],
     ['${star#*\\*}', 'b/c}d'], ['${star%\\}d}', 'a*b/c'], ['${star#*\\/}', 'c}d'], ['${star%%c*}', 'a*b/'], ['${lines#*b}', 'a\nb'], ['${lines##*a}', '\nb'],
     ['${digits#*o}', 'obarfoobar'], ['${digits##*o}', 'bar'], ['${digits%o*}', 'foobarfo'], ['${digits%%o*}', 'f'],
     ['${x/a/A}', 'vAlue'], ['${digits/foo/x}', 'xbarfoobar'], ['${digits//foo/x}', 'xbarxbar'], ['${digits//o/}', 'fbarfbar'], ['${digits/o*o/-}', 'f-bar'], ['${digits//o?/-}', 'f-barf-bar'],
@@ -38,7 +38,7 @@ describe('expansion of a word', () => {
 
   it.each([
     ['"a', /double quote is missing/], ["'a", /single quote is missing/], ['${', /"}" is missing/], ['${x', /"}" is missing/], ['${x:-w', /"}" is missing/], ['${}', /needs the name/],
-    ['${:x}', /needs the name/], ['${{x}}', /needs the name/], ['${x^^}', /unknown operator "\^"/], ['${x:=w}', /unknown operator ":="/], ['${x!}', /unknown operator "!"/],
+    ['${:x}', /needs the name/], ['${{x}}', /needs the name/], ['${x^^}', /unknown operator "\^"/], ['${x:=w}', /unknown operator ":="/], ['${x!}', /unknown operator "!"/], ['${x:#v}', /unknown operator ":#"/], ['${x:%v}', /unknown operator ":%"/],
     ['${x/a}', /"\/" is missing/], ['${x/a/b', /"}" is missing/], ['${unset:?}', /unset: is not allowed to be unset/], ['${empty:?}', /empty: is not allowed to be empty/],
     ['${unset?tell $x}', /unset: tell value/], ['${x#\\a}', /unknown escape "\\a"/], [`${'${a:-'.repeat(1000)}`, /nested too deep/],
   ])('%j is refused', (word, message) => {

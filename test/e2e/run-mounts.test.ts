@@ -33,6 +33,16 @@ describeWith('mounts of a RUN step', { root: true }, () => {
     expect(await output('FROM small-base', 'RUN --mount=target=/m --mount=type=ssh --mount=type=ssh,id=other echo "$SSH_AUTH_SOCK"')).toEqual(['/run/buildkit/ssh_agent.0']);
   });
 
+  it('take a file into a directory that the image has', async () => {
+    expect(await output('FROM small-base', 'WORKDIR /w/deep', 'RUN --mount=source=file,target=file --mount=source=file,target=../other cat file ../other')).toEqual(['context', 'context']);
+    expect(await output('FROM small-base', 'WORKDIR /w/deep', 'RUN --mount=source=file,target=file true', 'RUN find /w')).toEqual(['/w', '/w/deep']);
+  });
+
+  it('of memory can be read-only, and a secret that is not given leaves its variable empty', async () => {
+    expect(await output('FROM small-base', 'RUN --mount=type=tmpfs,target=/t,ro touch /t/x 2>/dev/null || echo refused')).toEqual(['refused']);
+    expect(await output('FROM small-base', 'RUN --mount=type=secret,id=none,env=S echo "[${S-unset}]"')).toEqual(['[]']);
+  });
+
   it('do not need the working directory to be there still', async () => {
     expect(await output('FROM small-base', 'WORKDIR /w', 'RUN rmdir /w', 'RUN pwd')).toEqual(['/w']);
   });

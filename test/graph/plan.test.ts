@@ -53,6 +53,21 @@ describe('the config of an image', () => {
     expect((await plan(['FROM --platform=linux/arm64 scratch'])).target.platform).toMatchObject(AMD64);
     expect((await plan(['FROM --platform=linux/arm64 a'])).target.platform).toMatchObject(AMD64);
   });
+
+  it('is for the platform that was asked for, whatever the base is for', async () => {
+    const platform = { os: 'linux', architecture: 'arm64' };
+    expect((await plan(['FROM a'], { platform, isPlatformGiven: true })).target.platform).toEqual(platform);
+  });
+
+  it.each([
+    ['80/', ['80/tcp']], ['+80', ['80/tcp']], ['127.0.0.1:8000-8001:80-81/udp', ['80/udp', '81/udp']], ['8000-8010:80', ['80/tcp']], ['[::1]:80:90', ['90/tcp']], ['127.0.0.1::9', ['9/tcp']],
+  ])('has EXPOSE %s as %j', async (word, ports) => {
+    expect(Object.keys((await configOf(['FROM a', `EXPOSE ${word}`])).ExposedPorts ?? {})).toEqual(ports);
+  });
+
+  it.each(['8000-8002:80-81', '8001-8000:80-81', 'x.y:80:80', '80:', '/tcp', '70000'])('refuses EXPOSE %s', async (word) => {
+    await expect(plan(['FROM a', `EXPOSE ${word}`])).rejects.toMatchObject({ code: 'DOCKERFILE_SEMANTIC' });
+  });
 });
 
 describe('the history of an image', () => {
@@ -61,7 +76,7 @@ describe('the history of an image', () => {
   });
 
   it('shows heredocs by their names', async () => {
-    expect(await historyOf('FROM a', 'ARG f=x', 'COPY <<"one" <<-two "$f" /d/', 'one', '\ttwo')).toEqual(['ARG f=x', 'COPY <<one <<two x /d/ # buildkit']);
+    expect(await historyOf('FROM a', 'ARG f=x', 'COPY <<"one" <<-two "$f" /d/', 'one', '\ttwo')).toEqual(['ARG f=x', 'COPY x <<one <<two /d/ # buildkit']);
   });
 
   it('shows a script with an interpreter line as what the shell executes', async () => {
@@ -69,7 +84,25 @@ describe('the history of an image', () => {
   });
 });
 
+describe('ARG', () => {
+  it('does not look at the default of a name that is given, and expands no name', async () => {
+    const { target } = await plan(['ARG g=${u:?no}', 'FROM a', 'ARG g', 'ARG s=${u:?no}', 'ARG n=1 $n=2'], { buildArgs: { g: 'G', s: 'S' } });
+    expect(target.history.map((item) => item.createdBy)).toEqual(['ARG g=G', 'ARG s=S', 'ARG n=1 $n=2']);
+  });
+});
+
 describe('COPY', () => {
+  it('takes heredocs last, as the history tells', async () => {
+    const [step] = await stepsOf('FROM a', 'COPY <<x y <<z /d/', 'x', 'z');
+    expect(step?.operation).toMatchObject({ sources: [{ kind: 'path', path: 'y' }, { kind: 'inline', name: 'x' }, { kind: 'inline', name: 'z' }] });
+    expect(await historyOf('FROM a', 'COPY <<x y <<z /d/', 'x', 'z')).toEqual(['COPY y <<x <<z /d/ # buildkit']);
+  });
+
+  it('has the working directory for an empty destination, and all for an empty source', async () => {
+    const [, step] = await stepsOf('FROM a', 'WORKDIR /w', 'COPY $none $none');
+    expect(step?.operation).toMatchObject({ sources: [{ kind: 'path', path: '' }], dest: '/w/' });
+  });
+
   it('takes an owner or mode that is empty after expansion for none', async () => {
     expect((await stepsOf('FROM a', 'COPY --chown=$no --chmod=${no} a /b'))[0]?.operation).toMatchObject({ chown: undefined, chmod: undefined });
   });
@@ -84,6 +117,14 @@ describe('COPY', () => {
 });
 
 describe('RUN', () => {
+  it('hands heredocs to the shell as written, tabs and all', async () => {
+    expect(await historyOf('FROM a', 'RUN cat <<-A', '\tt', '\tA')).toEqual(['RUN /bin/sh -c cat <<-A\n\tt\nA # buildkit']);
+  });
+
+  it('looks for an interpreter line before tabs are removed', async () => {
+    expect(await historyOf('FROM a', 'RUN <<-A', '\t#!/bin/x', '\tA')).toEqual(['RUN /bin/sh -c #!/bin/x\n # buildkit']);
+  });
+
   it.each([
     [['--mount=target=/m', '--mount=type=ssh'], '/run/buildkit/ssh_agent.0'],
     [['--mount=type=ssh,target=/s', '--mount=type=ssh,id=b'], '/s'],
@@ -99,6 +140,15 @@ describe('RUN', () => {
 });
 
 describe('what names no stage and no image', () => {
+  it('includes a stage that FROM writes in upper case', async () => {
+    await expect(plan(['FROM a AS One', 'FROM One'])).rejects.toMatchObject({ code: 'REFERENCE_INVALID', hint: expect.stringContaining('FROM one') });
+  });
+
+  it('includes a platform that is empty after expansion, and a word that is no platform', async () => {
+    await expect(plan(['FROM --platform=$p a'])).rejects.toMatchObject({ code: 'DOCKERFILE_SEMANTIC' });
+    await expect(plan(['FROM --platform=local a'])).rejects.toMatchObject({ code: 'DOCKERFILE_SEMANTIC' });
+  });
+
   it.each([
     ['a stage of --target by its number', ['FROM a'], { target: '0' }, 'UNKNOWN_STAGE'],
     ['a stage of a mount by its number', ['FROM a', 'FROM b', 'RUN --mount=from=0,target=/m x'], {}, 'UNKNOWN_STAGE'],

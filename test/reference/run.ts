@@ -104,5 +104,6 @@ function summary(verdicts: readonly Verdict[]): number {
 
 main().then((code) => { process.exitCode = code; }, (error: unknown) => {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 2;
+  // Not later: other cases are being built, in a store that the next run begins anew.
+  process.exit(2);
 });

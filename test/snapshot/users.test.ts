@@ -45,6 +45,10 @@ describe('users of a tree', () => {
     [':43', { uid: 0, gid: 43, unknown: [] }],
     ['77', { uid: 77, gid: 77, unknown: [] }],
     ['41', { uid: 41, gid: 41, unknown: [] }],
+    ['bob:', { uid: 41, gid: 0, unknown: [] }],
+    ['77:', { uid: 77, gid: 0, unknown: [] }],
+    ['010:+5', { uid: 10, gid: 5, unknown: [] }],
+    ['4294967296', { uid: 0, gid: 0, unknown: ['4294967296'] }],
     ['nobody', { uid: 0, gid: 0, unknown: ['nobody'] }],
     ['bob:nogroup', { uid: 41, gid: 42, unknown: ['nogroup'] }],
   ])('--chown=%s', (spec, expected) => {

@@ -19,6 +19,8 @@ describe('--chmod', () => {
     ['o+s', 0o755, false, 0o755],
     ['u=r+w', 0o777, false, 0o677],
     ['a+r-w', 0o222, false, 0o444],
+    ['u+x,a+X', 0o644, false, 0o744],
+    ['a-x,a+X', 0o755, false, 0o755],
   ])('%s makes of %i', (text, mode, isDirectory, expected) => {
     expect(applyChmod(parseChmod(text), mode, isDirectory).toString(8)).toBe(expected.toString(8));
   });

@@ -16,12 +16,11 @@ export async function planCopy(instruction: Copy, state: StageState, scope: Stag
     const value = stringFlag(flags, name);
     return value === undefined ? undefined : expand(value) || undefined;
   };
-  const words = instruction.paths.map((word) => (heredocOfSource(word, instruction.heredocs) === undefined ? expand(word) : word));
-  const dest = words.at(-1) ?? '';
-  const sources = words.slice(0, -1);
-  if (words.some((word) => word === '')) {
-    throw mistake(scope, instruction, 'DOCKERFILE_SEMANTIC', `a path of ${keyword} is empty after expansion`, 'is the variable in it set at this point?');
-  }
+  const isInline = (word: string): boolean => heredocOfSource(word, instruction.heredocs) !== undefined;
+  const written = instruction.paths.slice(0, -1);
+  // BuildKit copies the heredocs last, and an empty source is the whole tree.
+  const sources = [...written.filter((word) => !isInline(word)).map(expand), ...written.filter(isInline)];
+  const dest = expand(instruction.paths.at(-1) ?? '');
   const operation: CopyOperation = {
     kind: 'copy', instruction: keyword, from: await treeOf(instruction, scope),
     sources: sources.map((source) => sourceOf(source, instruction, state)),
@@ -29,7 +28,7 @@ export async function planCopy(instruction: Copy, state: StageState, scope: Stag
     exclude: listFlag(flags, 'exclude'), unpack: writtenBoolean(flags, 'unpack'), checksum: flag('checksum'), keepGitDir: booleanFlag(flags, 'keep-git-dir'),
   };
   const step = scope.makeStep(operation, displayOf(instruction, state, scope), instruction.range);
-  return withStep(state, step, historyOf(operation, instruction.paths.map((word) => historyWord(word, instruction) ?? expand(word))));
+  return withStep(state, step, historyOf(operation, [...sources.map((word) => historyWord(word, instruction) ?? word), dest]));
 }
 
 async function treeOf(instruction: Copy, scope: StageScopeReader): Promise<TreeSource> {
@@ -62,7 +61,7 @@ function isGitUrl(source: string): boolean {
 /** The destination from the root, with a slash at the end where it can only be a directory. */
 function destination(dest: string, state: StageState): string {
   const target = absolute(dest, state);
-  const isDirectory = dest.endsWith('/') || dest === '.' || dest.endsWith('/.') || dest === '..' || dest.endsWith('/..');
+  const isDirectory = dest === '' || dest.endsWith('/') || dest === '.' || dest.endsWith('/.') || dest === '..' || dest.endsWith('/..');
   return isDirectory && target !== '/' ? `${target}/` : target;
 }
 

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { networkMode, securityMode } from '../../dockerfile/flags';
-import { chompHeredoc } from '../../dockerfile/heredoc';
+import { parseHeredocMark } from '../../dockerfile/heredoc';
 import type { Heredoc, InstructionOf } from '../../dockerfile/instruction';
 import { readMounts, type MountOptions } from '../../dockerfile/mount';
 import type { RunMount, RunOperation, TreeSource } from '../operation';
@@ -32,30 +32,26 @@ export async function planRun(instruction: Run, state: StageState, scope: StageS
   return withStep(state, step, `RUN ${[...argPrefix(state), ...args].join(' ')} # buildkit`);
 }
 
-/** The words to execute: heredocs that the shell reads follow the line, each with its closing delimiter. */
+/** The words to execute: heredocs that the shell reads follow the line as written, each with its closing delimiter. */
 function commandOf(instruction: Run, state: StageState): string[] {
   const { command, heredocs } = instruction;
   if (command.form === 'exec') return [...command.args];
   const [only] = heredocs;
-  if (only !== undefined && isHeredocAlone(instruction)) return [...shellOf(state.config), bodyOf(only)];
-  const bodies = heredocs.map((heredoc) => `\n${heredoc.content}${heredoc.name}`);
+  if (only !== undefined && isHeredocAlone(instruction)) return [...shellOf(state.config), only.content];
+  const bodies = heredocs.map((heredoc) => `\n${heredoc.raw}${heredoc.name}`);
   return [...shellOf(state.config), command.line + bodies.join('')];
 }
 
 /** `RUN <<EOF` with nothing else: the body is the command. */
 function isHeredocAlone({ command, heredocs }: Run): boolean {
-  return heredocs.length === 1 && command.form === 'shell' && /^\s*\d*<<-?\s*["']?[^\s"'|<>&;]+["']?\s*$/.test(command.line);
+  return heredocs.length === 1 && command.form === 'shell' && parseHeredocMark(command.line) !== undefined;
 }
 
-/** A body with an interpreter line becomes a file, which the shell executes. */
+/** A body whose very first characters are `#!` becomes a file, which the shell executes; tabs that are to be removed come before them. */
 function scriptOf(instruction: Run): Extract<RunMount, { kind: 'script' }> | undefined {
   const [only] = instruction.heredocs;
-  if (only === undefined || !isHeredocAlone(instruction) || !bodyOf(only).startsWith('#!')) return undefined;
-  return { kind: 'script', target: `${SCRIPT_DIR}/${only.name}`, content: bodyOf(only) };
-}
-
-function bodyOf(heredoc: Heredoc): string {
-  return heredoc.chomp ? chompHeredoc(heredoc.content) : heredoc.content;
+  if (only === undefined || !isHeredocAlone(instruction) || !only.raw.startsWith('#!')) return undefined;
+  return { kind: 'script', target: `${SCRIPT_DIR}/${only.name}`, content: only.content };
 }
 
 /** ` (first line...)`, as BuildKit shows a heredoc. */
@@ -110,7 +106,7 @@ async function planMount(mount: MountOptions, agent: number, instruction: Run, s
       };
     }
     case 'tmpfs':
-      return { kind: 'tmpfs', target: targetOf(mount, instruction, state, scope), size: mount.size };
+      return { kind: 'tmpfs', target: targetOf(mount, instruction, state, scope), size: mount.size, readonly: mount.readOnly };
     case 'secret': {
       const id = mount.id ?? mount.source ?? path.posix.basename(mount.target ?? '');
       const target = mount.target === undefined ? (mount.env === undefined ? `/run/secrets/${path.posix.basename(id)}` : undefined) : absolute(mount.target, state);

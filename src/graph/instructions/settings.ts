@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { expandWords } from '../../dockerfile/expand';
 import type { InstructionOf } from '../../dockerfile/instruction';
 import { expandIn, mistake, placed, withConfig, withHistory, type StageScopeReader, type StageState } from '../state';
@@ -47,24 +48,34 @@ export function planExpose(instruction: InstructionOf<'EXPOSE' | 'VOLUME'>, stat
   return withHistory(next, `EXPOSE [${ports.join(' ')}]`);
 }
 
-/** `8000-8002/udp` → three ports with protocol. Host parts (`1.2.3.4:80:80`) are read and dropped, as docker does. */
+/** `[[ADDRESS:]PORTS:]PORTS[/PROTOCOL]` */
+const PORTS = /^(?:(?:(.*):)?(?:(\d+)(?:-(\d+))?)?:)?\+?(\d+)(?:-\+?(\d+))?(?:\/([A-Za-z]*))?$/;
+
+/**
+ * `8000-8002/udp` → three ports with protocol. Host parts (`1.2.3.4:80:80`) are read and dropped, as docker does; a range of
+ * them is as long as that of the container.
+ */
 function portsOf(word: string): string[] | undefined {
-  const match = /^(?:.*:)?(\d+)(?:-(\d+))?(?:\/([A-Za-z]+))?$/.exec(word);
+  const match = PORTS.exec(word);
   if (match === null) return undefined;
-  const [, first = '', last = first, protocol = 'tcp'] = match;
+  const [, address = '', hostFirst = '', hostLast = hostFirst, first = '', last = first, protocol] = match;
+  if (address !== '' && isIP(address.replace(/^\[(.*)\]$/, '$1')) === 0) return undefined;
   const from = Number(first);
   const to = Number(last);
-  if (!['tcp', 'udp', 'sctp'].includes(protocol.toLowerCase()) || from > to || to > 65535) return undefined;
-  return Array.from({ length: to - from + 1 }, (_, i) => `${from + i}/${protocol.toLowerCase()}`);
+  const type = (protocol || 'tcp').toLowerCase();
+  if (!['tcp', 'udp', 'sctp'].includes(type) || from > to || to > 65535) return undefined;
+  const hostLength = Number(hostLast) - Number(hostFirst);
+  if (hostFirst !== '' && (hostLength < 0 || (hostLength !== to - from && to !== from))) return undefined;
+  return Array.from({ length: to - from + 1 }, (_, i) => `${from + i}/${type}`);
 }
 
 const SIGNALS = new Set(
   'ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ'.split(' '),
 );
 
-/** moby/sys/signal, ParseSignal: a positive number, a name with or without SIG, or RTMIN±n. */
+/** moby/sys/signal, ParseSignal: a number but 0, a name with or without SIG, or RTMIN±n. */
 function isSignal(text: string): boolean {
-  if (/^\d+$/.test(text)) return Number(text) > 0;
+  if (/^[-+]?\d+$/.test(text)) return Number(text) !== 0;
   const name = text.toUpperCase().replace(/^SIG/, '');
   return SIGNALS.has(name) || /^RTMIN(?:\+(?:[0-9]|1[0-5]))?$|^RTMAX(?:-(?:[0-9]|1[0-4]))?$/.test(name);
 }
