@@ -224,8 +224,8 @@ export class TreeWriter implements TreeLookup<Directory> {
   /** Gives a name that `link` made other attributes, and with it the file's other names. A symlink has no mode. */
   setLinkAttributes(dir: TreeDirectory, name: RawPath, attributes: Attributes): void {
     const hostPath = `${this.#own(dir).hostPath}/${name}`;
-    applyOwner(hostPath, attributes);
-    if (!lstatOf(hostPath)?.isSymbolicLink()) chmodSync(fsPath(hostPath), attributes.mode);
+    own(hostPath, attributes.uid, attributes.gid);
+    if (lstatOwned(hostPath)?.isSymbolicLink() !== true) setMode(hostPath, attributes.mode);
     this.#setTimes(hostPath, attributes.mtime);
   }
 
