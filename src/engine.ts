@@ -124,6 +124,7 @@ function isPossible(isolation: Isolation): boolean {
     case 'single-id': return isInUserNamespace() && mappedIds() === 1;
     case 'chroot': return heldCapabilities().includes('SYS_CHROOT');
     case 'oci': return heldCapabilities().includes('SYS_ADMIN') && !keepsOwners();
+    case 'in-place': return (require('./sandbox/in-place') as typeof import('./sandbox/in-place')).inPlaceObstacle() === undefined;
     // Whoever has rights would give them to the steps.
     case 'proot': return keepsOwners() && findInPath('proot') !== undefined;
   }
@@ -133,6 +134,7 @@ async function makeSandbox(isolation: Means | undefined, state: string, runtime:
   switch (isolation) {
     case 'oci': return ociSandbox(state, runtime);
     case 'namespaces': return new (await import('./sandbox/namespaces')).NamespaceSandbox(state);
+    case 'in-place': return (await import('./sandbox/in-place')).inPlaceSandbox(state);
     case 'chroot': return new (await import('./sandbox/chroot')).ChrootSandbox(state);
     case 'proot': return (await import('./sandbox/proot')).prootSandbox(state);
     case undefined: throw new MbuildError('SANDBOX_UNAVAILABLE', 'RUN needs more rights than this process has: neither can it make namespaces nor change its root', {
@@ -154,7 +156,7 @@ async function ociSandbox(state: string, wanted: string | undefined): Promise<Co
 function makeSnapshotter(root: string, { marks, reason }: Ground, isolation: Means | undefined, pinned: EngineOptions['snapshotter']): DirectorySnapshotter {
   const kind = pinned ?? ((isolation === 'namespaces' || isolation === 'oci') && marks !== 'files' && reason === undefined ? 'overlay' : 'copy');
   const hint = 'choose another folder with --root or MBUILD_ROOT';
-  if (kind === 'overlay' && (isolation === 'chroot' || isolation === 'proot')) throw new MbuildError('USAGE', `--snapshotter=overlay cannot be had with --isolation=${isolation}: nothing is mounted then`, { hint: 'use --snapshotter=copy' });
+  if (kind === 'overlay' && (isolation === 'chroot' || isolation === 'proot' || isolation === 'in-place')) throw new MbuildError('USAGE', `--snapshotter=overlay cannot be had with --isolation=${isolation}: nothing is mounted then`, { hint: 'use --snapshotter=copy' });
   if (marks === 'trusted' && !heldCapabilities().includes('SYS_ADMIN')) {
     throw new MbuildError('STORE_UNUSABLE', `the store ${root} was made by a process with more rights than this one has: its layers carry attributes that need CAP_SYS_ADMIN`, { hint });
   }

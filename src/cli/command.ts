@@ -29,7 +29,7 @@ export const GLOBAL_FLAGS = {
   authfile: { kind: 'string', value: 'PATH', global: true, help: 'The only file to look for credentials in' },
   'insecure-registry': { kind: 'list', value: 'HOST', global: true, help: 'A registry whose certificate is not checked' },
   offline: { kind: 'boolean', global: true, help: 'Ask nothing of the network: what is not in the store is an error' },
-  isolation: { kind: 'string', value: 'KIND', global: true, env: ['BUILDAH_ISOLATION'], help: 'How RUN is isolated: namespaces, user-namespace, single-id, oci (crun or runc), chroot, proot (default: auto, the best that works)' },
+  isolation: { kind: 'string', value: 'KIND', global: true, env: ['BUILDAH_ISOLATION'], help: 'How RUN is isolated: namespaces, user-namespace, single-id, oci (crun or runc), chroot, proot, in-place (default: auto, the best that works)' },
   runtime: { kind: 'string', value: 'PROGRAM', global: true, env: ['BUILDAH_RUNTIME'], help: 'The runtime of --isolation=oci (default: crun, else runc)' },
   snapshotter: { kind: 'string', value: 'KIND', global: true, choices: ['auto', 'overlay', 'copy'], help: 'How trees are kept (default: auto)' },
   debug: { kind: 'boolean', short: 'D', global: true, help: 'Show where errors come from' },

@@ -50,7 +50,7 @@ export class BorrowedTree {
     const untouched = [...this.#touched.values()].filter(({ path: dir, before, after }) => {
       const host = pathWithoutLinks(this.root, dir);
       const now = host === undefined ? undefined : lstatSync(fsPath(host));
-      return now !== undefined && now.ino === before.ino && (after === undefined || now.mtimeMs === after.mtimeMs);
+      return now !== undefined && now.ino === before.ino && (after === undefined || isSameTime(now, after));
     });
     takeBack();
     for (const point of this.#made.splice(0).reverse()) removePoint(this.root, point);
@@ -63,6 +63,11 @@ export class BorrowedTree {
   #host(dir: RawPath): RawPath {
     return dir === '/' ? this.root : `${this.root}${dir}`;
   }
+}
+
+/** Whether a directory was not changed between two looks, but for the rounding of times that Node.js sets: seconds in floating point. */
+export function isSameTime(one: { readonly mtimeMs: number }, other: { readonly mtimeMs: number }): boolean {
+  return Math.abs(one.mtimeMs - other.mtimeMs) < 0.002;
 }
 
 /** The host path of a path in a directory, `undefined` when it is not there or leads through a symlink. */

@@ -12,6 +12,13 @@ import { commandOps, onlyIdOps, parentOps, type ProgramIo } from './namespace-pr
 import type { ContainerSandbox, ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
 import { stepFilter } from './seccomp/profile';
 
+/** What is done to a tree for the time of a command. */
+export interface Around {
+  enter(): void;
+  /** Undoes what was done, be it all or a part. */
+  leave(): void;
+}
+
 /**
  * The sandbox for where nothing can be mounted and no namespace made, such as a container without privileges: a changed
  * root on a plain copy of the tree. What would be mounted is put into the tree for the time of the command. There is no
@@ -25,8 +32,9 @@ export class ChrootSandbox implements ContainerSandbox {
   /**
    * @param state a directory of the store, on the file system of its trees.
    * @param program how the command gets to see the tree as its root.
+   * @param around what else is done to the tree before, and undone afterwards.
    */
-  constructor(private readonly state: string, private readonly program: (spec: ProcessSpec, root: RawPath, io: ProgramIo, arch: Arch) => Op[] = chrootProgram) {
+  constructor(private readonly state: string, private readonly program: (spec: ProcessSpec, root: RawPath, io: ProgramIo, arch: Arch) => Op[] = chrootProgram, private readonly around?: (root: RawPath) => Around) {
     this.#init = new InitProcess(state);
   }
 
@@ -50,10 +58,13 @@ export class ChrootSandbox implements ContainerSandbox {
     const spec = { ...wanted, capabilities: wanted.capabilities.filter((name) => this.#held.includes(name)) };
     const root = toRaw(wanted.rootfs.path);
     const places = new Placements(root, this.state);
+    const around = this.around?.(root);
     try {
       places.put(spec);
+      around?.enter();
       return await this.#init.execute(this.program(spec, root, programIo(io), this.#init.arch), spec, io, scope, killOrphans);
     } finally {
+      around?.leave();
       places.undo();
     }
   }

@@ -3,6 +3,7 @@ import { MbuildError, errnoOf } from '../diagnostics/error';
 import { keepsOwners } from '../linux/owners';
 import { makeCgroup, refusalText, stepGroupName } from './cgroup';
 import { findInPath } from './find-program';
+import { inPlaceObstacle } from './in-place';
 import { bestMeans, meansOf, type Isolation } from './ladder';
 import { findRuntime } from './oci-runtime';
 import { holds, probeChroot, probeNamespaces, probeOwnProc, probeUserNamespace, type Obstacle } from './probe';
@@ -36,8 +37,8 @@ export interface Examination {
 export function examineIsolation(scratch: string, uid: number): Examination {
   const namespaces = examineNamespaces(scratch, uid);
   const inUserNamespace = examineUserNamespaces(scratch, uid);
-  const rungs = [namespaces, ...inUserNamespace, examineRuntime([namespaces, ...inUserNamespace].some(({ works }) => works)), examineChroot(scratch, uid), examineProot(uid)];
-  const chosen = uid === 0 ? bestMeans(namespaces.works) : rungs.find((rung) => rung.works && rung.name !== 'oci')?.name;
+  const rungs = [namespaces, ...inUserNamespace, examineRuntime([namespaces, ...inUserNamespace].some(({ works }) => works)), examineChroot(scratch, uid), examineProot(uid), examineInPlace()];
+  const chosen = uid === 0 ? bestMeans(namespaces.works) : rungs.find((rung) => rung.works && rung.name !== 'oci' && rung.name !== 'in-place')?.name;
   return { rungs, chosen, seccomp: seccompFact(chosen), limits: limitsFact() };
 }
 
@@ -102,6 +103,14 @@ function examineProot(uid: number): Rung {
   if (uid === 0 && !keepsOwners()) return { name, works: false, why: 'for who has no rights; this is root, and steps would be too' };
   if (findInPath(name) === undefined) return { name, works: false, why: 'the program proot is missing', fix: 'as root: apt-get install proot' };
   return { name, works: true, why: 'every call of RUN is caught and redirected to a copy of the tree: slow, and no protection from what a step does on purpose' };
+}
+
+/** Never chosen by itself. */
+function examineInPlace(): Rung {
+  const name = 'in-place';
+  const obstacle = inPlaceObstacle();
+  if (obstacle === undefined) return { name, works: true, why: 'the tree is put over / for the time of RUN, with /proc, when --isolation=in-place asks for it' };
+  return { name, works: false, why: obstacle };
 }
 
 /** Which of the settings that forbid user namespaces is set. */

@@ -3,13 +3,14 @@ import { findInPath } from './find-program';
 
 /**
  * The ways to keep RUN apart from its surroundings, from the best to the least: namespaces as root, as an ordinary user with ids
- * for others, as one with his own id alone; an OCI runtime in any of these; a changed root; and a traced process whose every call is redirected.
+ * for others, as one with his own id alone; an OCI runtime in any of these; a changed root; and a traced process whose every call is redirected; and none
+ * at all, in the place of everything else.
  */
-export const ISOLATIONS = ['namespaces', 'user-namespace', 'single-id', 'oci', 'chroot', 'proot'] as const;
+export const ISOLATIONS = ['namespaces', 'user-namespace', 'single-id', 'oci', 'chroot', 'proot', 'in-place'] as const;
 export type Isolation = (typeof ISOLATIONS)[number];
 
 /** What keeps a command apart: user namespaces differ in what mbuild itself runs in, not in how it makes a sandbox. */
-export type Means = 'namespaces' | 'oci' | 'chroot' | 'proot';
+export type Means = 'namespaces' | 'oci' | 'chroot' | 'proot' | 'in-place';
 
 /** Words of other builders for one of ours. */
 const ALIASES: Readonly<Record<string, Isolation>> = { rootless: 'namespaces' };
