@@ -1,7 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
+import { digestOf } from '../../src/oci/digest';
+import { tarOf } from '../layer/trees';
+import { serveImage, startFaultServer, type FaultServer } from '../registry/fault-server';
 import { smallBase } from '../support/bases';
 import { cleanEnv } from '../support/command';
 import { MBUILD, Mbuild } from '../support/mbuild';
@@ -79,6 +84,47 @@ describeWith('a program that is told to end', { root: true, programs: ['python3'
     expect({ code: await exitCode(child), left: left() }).toEqual({ code, left: [] });
   });
 
+  describe('while a registry keeps it waiting', () => {
+    let server: FaultServer;
+    let waiting: boolean;
+
+    beforeEach(async () => {
+      server = await startFaultServer();
+      waiting = false;
+      const layer = tarOf({ path: 'f', content: randomBytes(1 << 16).toString('hex') });
+      serveImage(server, '1', [{ blob: gzipSync(layer), diffId: digestOf(layer) }]);
+      server.fault = ({ url, method }, response) => {
+        const isHeld = url !== '/v2/' && (method !== 'GET' || (url?.includes('/blobs/') === true && !url.endsWith(configOf(server))));
+        waiting ||= isHeld;
+        if (isHeld && method === 'GET') response.writeHead(200, { 'content-length': 1 << 20 }).write('half of it');
+        return isHeld;
+      };
+      await mbuild.ok(['tag', 'small-base', `${server.host}/me/app`]);
+    });
+
+    afterEach(async () => {
+      await server.close();
+    });
+
+    it.each([
+      ['pull', 'SIGINT', 130], ['pull', 'SIGTERM', 143], ['pull', 'SIGHUP', 129], ['push', 'SIGINT', 130], ['push', 'SIGTERM', 143], ['build', 'SIGINT', 130], ['build', 'SIGTERM', 143],
+    ] as const)('%s ends by %s with code %d, and leaves at most what the next pull goes on with', async (command, signal, code) => {
+      const args = { pull: ['pull', `${server.host}/app:1`], push: ['push', `${server.host}/me/app`], build: ['build', writeFiles(temp.dir('from'), { Dockerfile: `FROM ${server.host}/app:1\n` })] }[command];
+      const child = start(args);
+      await until(() => waiting);
+      child.kill(signal);
+      expect({ code: await exitCode(child), left: left().filter((name) => !name.startsWith('tmp/partial-')) }).toEqual({ code, left: [] });
+      await mbuild.ok(['prune', '-f']);
+      expect(left()).toEqual([]);
+    });
+  });
+
+  it.each([['SIGINT', 130], ['SIGTERM', 143]] as const)('run hands %s on to its container, and ends with its code', async (signal, code) => {
+    const child = start(['run', '--rm', '--name', `told-${code}`, 'small-base', 'sh', '-c', `trap 'exit ${code}' INT TERM; echo ready; while :; do sleep 0.05; done # 4242`]);
+    child.stdout?.once('data', () => child.kill(signal));
+    expect({ code: await exitCode(child), steps: steps(), containers: await mbuild.ok(['ps', '-aq']) }).toEqual({ code, steps: [], containers: '' });
+  });
+
   it.each([
     ['build', '-f', 'big.Dockerfile', '-o', '-', '.'],
     ['save', 'small-base'],
@@ -95,6 +141,11 @@ describeWith('a program that is told to end', { root: true, programs: ['python3'
     expect(await mbuild.ok(['images', '-q', 'talked'])).toMatch(/^[0-9a-f]{12}$/);
   });
 });
+
+/** The digest of the config of the only image that a server has. */
+function configOf(server: FaultServer): string {
+  return (JSON.parse(String(server.manifests.get('1'))) as { config: { digest: string } }).config.digest;
+}
 
 /** Processes of the steps. */
 function steps(): string[] {
