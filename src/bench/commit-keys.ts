@@ -255,6 +255,7 @@ class NoCache implements CacheStore {
   }
 
   remember(): void {}
+  forget(): void {}
 }
 
 async function imageTree(image: BaseImage): Promise<Tree> {

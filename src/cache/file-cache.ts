@@ -65,6 +65,12 @@ export class FileCacheStore implements CacheStore {
     return statSync(path.join(this.#evicted, key), { throwIfNoEntry: false })?.mtime.toISOString();
   }
 
+  forget(before: number): void {
+    for (const folder of [this.#evicted, this.#digests]) {
+      for (const file of namesIn(folder).map((name) => path.join(folder, name))) if ((statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? before) < before) removeFile(file);
+    }
+  }
+
   recall(name: string): string | undefined {
     const digest = readJson<unknown>(path.join(this.#digests, name));
     return typeof digest === 'string' ? digest : undefined;

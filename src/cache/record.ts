@@ -42,6 +42,8 @@ export interface CacheStore {
   delete(key: CacheKey): void;
   /** When a record was deleted that is not there now (RFC 3339); `undefined` when there was none, or it is there. */
   evictedAt(key: CacheKey): string | undefined;
+  /** Forgets notes that are older than a time (milliseconds since the epoch): of deleted records, and digests that were remembered. */
+  forget(before: number): void;
   /** A digest that was computed once for a name which says all that it depends on. */
   recall(name: string): string | undefined;
   remember(name: string, digest: string): void;

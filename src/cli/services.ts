@@ -67,11 +67,17 @@ export function readIsolationFlag(text = 'auto'): Isolation | undefined {
   return isolation;
 }
 
+/** How long it is remembered that a result was evicted, and what files of a stage came to: a month. */
+const NOTES_KEPT_MS = 30 * 24 * 3600 * 1000;
+
 /** Deletes layers and blobs that neither an image nor a container nor the build cache needs. */
 export async function collectGarbage(services: Engine): Promise<Collected> {
-  const [{ removeUnused }, { collectExplanations }] = await Promise.all([import('../images/gc'), import('../history/collect')]);
+  const [{ removeUnused }, { collectExplanations }, { forgetDownloads }] = await Promise.all([import('../images/gc'), import('../history/collect'), import('../context/kept-sources')]);
   collectExplanations(services.root, services.cache);
-  return removeUnused(services, await garbageRoots(services));
+  services.cache.forget(Date.now() - NOTES_KEPT_MS);
+  const collected = removeUnused(services, await garbageRoots(services));
+  forgetDownloads(services.root, services.content);
+  return collected;
 }
 
 /** What is thought away: see {@link previewGarbage}. */

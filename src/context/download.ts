@@ -27,7 +27,9 @@ export interface DownloadServices {
 }
 
 /** `<root>/downloads/<hash of the address>.json`: what the address gave at last. */
-interface DownloadRecord {
+export interface DownloadRecord {
+  /** The address, without what may be secret. */
+  readonly from?: string | undefined;
   readonly digest: Digest;
   readonly size: number;
   readonly etag?: string | undefined;
@@ -56,7 +58,7 @@ export async function downloadFile(url: URL, checksum: Digest | undefined, servi
     if (known === undefined) throw new MbuildError('DOWNLOAD_FAILED', `${url.host} says that a file is unchanged that was never fetched`);
     return downloadOf(known, services);
   }
-  replaceFile(services.root, file, JSON.stringify(fetched));
+  replaceFile(services.root, file, JSON.stringify({ from: `${url.origin}${url.pathname}`, ...fetched } satisfies DownloadRecord));
   return downloadOf(fetched, services);
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, closeSync, existsSync, ftruncateSync, mkdirSync, openSync, readFileSync, readdirSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { tempName } from '../content/files';
 import { MbuildError } from '../diagnostics/error';
@@ -114,13 +114,16 @@ function confirmed(resolved: ResolvedGit, others: readonly string[]): ResolvedGi
 
 /** Does something with a repository of the store that has the commit; one process at a time. */
 async function withRepository(resolved: ResolvedGit, services: GitServices, signal: AbortSignal, work: (repository: string) => Promise<void>): Promise<void> {
-  const { address: { remote }, commit } = resolved;
+  const { address: { remote, display }, commit } = resolved;
   const repos = reposOf(services);
   mkdirSync(repos, { recursive: true, mode: 0o700 });
   const repository = path.join(repos, createHash('sha256').update(`${remote}\0${commit.length}`).digest('hex'));
   const fd = openSync(`${repository}.lock`, 'a', 0o600);
   try {
     await lock(fd, 'exclusive', signal);
+    // Says what is locked, and by its time when it was used.
+    ftruncateSync(fd);
+    writeSync(fd, display);
     if (!existsSync(path.join(repository, 'HEAD'))) {
       removeTree(repository);
       const call: GitCall = { cwd: repos, signal };

@@ -4,6 +4,9 @@ import { humanSize, seconds } from '../progress/units';
 import type { ResourceUsage } from '../progress/events';
 import type { Cause } from './cause';
 
+/** How many of its project's latest builds a step is compared with. */
+export const LOOKED_AT = 10;
+
 /** What is remembered of a build, so that it can be listed, explained, compared and shown. Times are milliseconds. */
 export interface BuildRecord {
   readonly version: 1;

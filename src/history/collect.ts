@@ -1,6 +1,6 @@
 import { collectManifests, selectionsOf } from '../cache/manifest';
 import type { CacheStore } from '../cache/record';
-import { LOOKED_AT } from './explain';
+import { LOOKED_AT } from './build-record';
 import { BuildHistory } from './file-history';
 
 /** Deletes descriptions of selections that neither a record of the cache nor a build that steps are still compared with refers to. */

@@ -2,7 +2,7 @@ import type { CacheStore } from '../cache/record';
 import type { CacheKey, KeyInput } from '../cache/key';
 import { loadManifest, readManifest, type SelectionManifest } from '../cache/manifest';
 import type { Dockerfile } from '../dockerfile/instruction';
-import { stepNumber, type BaseRecord, type BuildRecord, type EarlierStep, type StepRecord } from './build-record';
+import { LOOKED_AT, stepNumber, type BaseRecord, type BuildRecord, type EarlierStep, type StepRecord } from './build-record';
 import type { Cause } from './cause';
 import { compareSteps } from './compare';
 import type { BuildHistory } from './file-history';
@@ -46,8 +46,7 @@ export interface Explanation {
   readonly earlier?: EarlierStep | undefined;
 }
 
-/** How many earlier builds of the project, and of others, are looked at. */
-export const LOOKED_AT = 10;
+/** How many earlier builds of other projects are looked at. */
 const LOOKED_AT_ELSEWHERE = 20;
 
 /** An earlier step that can be compared with. */

@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { namesIn, readJson, removeFile, replaceFile } from '../content/files';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
+import { treeSize } from '../linux/tree-size';
 import type { BuildRecord } from './build-record';
 
 /** The shortest part of an id that names a build. */
@@ -32,7 +33,7 @@ export class BuildHistory {
 
   /** Builds of a project, the latest first; each is read when it is asked for. One that cannot be read is left out. */
   *ofProject(project: string): Generator<BuildRecord> {
-    for (const id of idsIn(path.join(this.#folder, project)).reverse()) {
+    for (const id of this.idsOf(project)) {
       const record = this.#read(project, id);
       if (record !== undefined) yield record;
     }
@@ -75,6 +76,16 @@ export class BuildHistory {
   get(id: string): BuildRecord | undefined {
     const found = this.#names().find((name) => name.id === id);
     return found === undefined ? undefined : this.#read(found.project, found.id);
+  }
+
+  /** Ids of a project's builds, the latest first. */
+  idsOf(project: string): string[] {
+    return idsIn(path.join(this.#folder, project)).reverse();
+  }
+
+  /** Bytes of a build's record and logs. */
+  size({ project, id }: Pick<BuildRecord, 'project' | 'id'>): number {
+    return (statSync(this.#file(project, id), { throwIfNoEntry: false })?.size ?? 0) + treeSize(this.logFolder({ project, id })).bytes;
   }
 
   delete({ project, id }: Pick<BuildRecord, 'project' | 'id'>): void {

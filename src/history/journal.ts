@@ -14,6 +14,7 @@ import { causesLine, type Cause } from './cause';
 import type { Explainer, Explanation, MissedStep, PastElsewhere } from './explain';
 import { BuildHistory, newBuildId, projectOf } from './file-history';
 import { instructionText } from './instruction-text';
+import { limitProject } from './retention';
 
 /** What a build was asked to do, as far as it is remembered. */
 export interface BuildAbout {
@@ -199,6 +200,7 @@ export class BuildJournal {
   #keep(record: BuildRecord): void {
     try {
       this.#history.put(record);
+      limitProject(this.#history, record.project);
     } catch (error) {
       if (!isMbuildError(error)) throw error;
     }

@@ -204,7 +204,7 @@ describeWith('removing images', { root: true }, () => {
     await build('', 'RUN dd if=/dev/zero of=/2 bs=1000 count=2000 2>/dev/null');
     await addContainer('app', 'exited');
     const rows = (await mbuild.ok(['system', 'df', '--format', '{{.Type}}|{{.TotalCount}}|{{.Active}}|{{.Reclaimable}}'])).split('\n');
-    expect(rows).toEqual([expect.stringMatching(/^Images\|3\|1\|2MB \(\d+%\)$/), 'Containers|1|0|0B', 'Local Volumes|0|0|0B', 'Build Cache|2|0|0B']);
+    expect(rows).toEqual([expect.stringMatching(/^Images\|3\|1\|2MB \(\d+%\)$/), 'Containers|1|0|0B', 'Local Volumes|0|0|0B', 'Build Cache|2|0|0B', 'Cache Mounts|0|0|0B', 'Fetched Sources|0|0|0B', 'Build Records|2|0|0B']);
     const verbose = await mbuild.ok(['system', 'df', '-v']);
     expect(verbose).toMatch(/Images space usage:\n\nREPOSITORY +TAG +IMAGE ID +CREATED +SIZE +SHARED SIZE +UNIQUE SIZE +CONTAINERS\n/);
     expect(verbose).toMatch(/app +latest +[0-9a-f]{12} .* 1MB +1\n/);

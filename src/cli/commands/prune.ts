@@ -1,9 +1,13 @@
 import { createInterface } from 'node:readline/promises';
 import type { CacheRecord } from '../../cache/record';
 import type { Container } from '../../containers/container';
+import { keptRepositories, removeRepository, type KeptRepository } from '../../context/kept-sources';
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import type { Engine } from '../../engine';
+import type { BuildRecord } from '../../history/build-record';
+import { BuildHistory } from '../../history/file-history';
+import { surplusBuilds } from '../../history/retention';
 import type { Image } from '../../images/image-store';
 import type { LayerRecord } from '../../images/layer-index';
 import { chainIds } from '../../oci/digest';
@@ -37,7 +41,19 @@ interface Victims {
   readonly containers: readonly Container[];
   readonly images: readonly Image[];
   readonly cache: readonly CacheRecord[];
+  /** Records of builds, and repositories that were fetched. */
+  readonly past: Past;
 }
+
+/** What builds left besides results. */
+interface Past {
+  readonly builds: readonly BuildRecord[];
+  readonly sources: readonly KeptRepository[];
+}
+
+const NO_PAST: Past = { builds: [], sources: [] };
+/** Repositories that were used since are kept, as BuildKit keeps its git checkouts. */
+const SOURCES_KEPT_MS = 48 * 3600 * 1000;
 
 const SHARED = { usage: ['[OPTIONS]'], positionals: { min: 0, max: 0 } } as const;
 
@@ -47,7 +63,7 @@ export const imagePrune = defineCommand({
     const kind = flags.all ? 'all images without at least one container associated to them' : 'all dangling images';
     if (!(await agreed(`WARNING! This will remove ${kind}.`, flags, host))) return 1;
     const containers = await containersOf(services.root);
-    return prune({ containers: [], images: unusedImages(services, flags, containers, host.now()), cache: [] }, services, flags, host);
+    return prune({ containers: [], images: unusedImages(services, flags, containers, host.now()), cache: [], past: NO_PAST }, services, flags, host);
   }),
 });
 
@@ -61,11 +77,14 @@ export const builderPrune = defineCommand({
   run: ({ flags }, host) => withServices(host, flags, async (services) => {
     if (!(await agreed(`WARNING! This will remove all ${flags.all ? '' : 'dangling '}build cache.`, flags, host))) return 1;
     const records = kept(unusedCache(services, flags, host.now()), flags['keep-storage']);
+    const past = findPast(services, flags, host.now());
     if (!flags['dry-run']) for (const { key } of records) services.cache.delete(key);
     const collected = flags['dry-run'] ? await previewGarbage(services, { cache: new Set(records.map(({ key }) => key)) }) : await collectGarbage(services);
     if (records.length > 0) host.out.write(renderList(pruneShape, cacheRows(records, services, host.now())));
+    host.out.write(pastText(past, flags['dry-run']));
     if (flags['dry-run']) host.out.write(recreation(records));
-    host.out.write(`Total:\t${humanSize(collected.bytes)}\n`);
+    const freed = flags['dry-run'] ? sizeOfPast(past, services.root) : removePast(past, services.root);
+    host.out.write(`Total:\t${humanSize(collected.bytes + freed)}\n`);
     return 0;
   }),
 });
@@ -79,7 +98,8 @@ export const systemPrune = defineCommand({
     const stopped = containers.filter((container) => container.state.status !== 'running' && passes(container, flags.filter, host.now()));
     const left = containers.filter((container) => !stopped.includes(container));
     const images = unusedImages(services, flags, left, host.now());
-    return prune({ containers: stopped, images, cache: unusedCache(services, { ...flags, filter: flags.filter.filter((text) => text.startsWith('until=')) }, host.now()) }, services, flags, host);
+    const timed = { ...flags, filter: flags.filter.filter((text) => text.startsWith('until=')) };
+    return prune({ containers: stopped, images, cache: unusedCache(services, timed, host.now()), past: findPast(services, timed, host.now()) }, services, flags, host);
   }),
 });
 
@@ -139,6 +159,31 @@ function unusedCache({ cache, images }: Engine, { all, filter }: Pick<PruneFlags
   return cache.list().filter(({ layer, created }) => (layer === undefined || !used.has(layer.chainId)) && limits.every((limit) => (parseTime(created) ?? 0) < limit));
 }
 
+/** Builds that no miss is compared with, and repositories that were not used for two days, or with `all` at all. */
+function findPast({ root }: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, now: number): Past {
+  const before = Math.min(Infinity, ...filter.map((text) => untilTime(onlyPruneFilters(text, ['until']).slice('until='.length), now)));
+  const unused = Math.min(before, all ? Infinity : now - SOURCES_KEPT_MS);
+  return { builds: surplusBuilds(new BuildHistory(root), before), sources: keptRepositories(root).filter(({ used }) => used < unused) };
+}
+
+function pastText({ builds, sources }: Past, dry: boolean): string {
+  const section = (title: string, lines: readonly string[]): string => (lines.length === 0 ? '' : `${dry ? 'Would delete' : 'Deleted'} ${title}:\n${lines.map((line) => `${line}\n`).join('')}\n`);
+  return section('build records', builds.map(({ id }) => id)) + section('fetched repositories', sources.map(({ name }) => name));
+}
+
+function sizeOfPast({ builds, sources }: Past, root: string): number {
+  const history = new BuildHistory(root);
+  return builds.reduce((sum, build) => sum + history.size(build), 0) + sources.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** Returns the bytes that were freed. */
+function removePast({ builds, sources }: Past, root: string): number {
+  const history = new BuildHistory(root);
+  const freed = sizeOfPast({ builds, sources: sources.filter((source) => removeRepository(source)) }, root);
+  for (const build of builds) history.delete(build);
+  return freed;
+}
+
 /** Without the latest records that fit into a size. */
 function kept(records: readonly CacheRecord[], size: string | undefined): readonly CacheRecord[] {
   if (size === undefined) return records;
@@ -164,9 +209,9 @@ async function prune(victims: Victims, services: Engine, flags: PruneFlags, host
   }) : await collectGarbage(services);
   const section = (title: string, lines: readonly string[]): string => (lines.length === 0 ? '' : `${dry ? 'Would delete' : 'Deleted'} ${title}:\n${lines.map((line) => `${line}\n`).join('')}\n`);
   const imageLines = victims.images.flatMap((image, i) => [...(untagged[i] ?? []), `deleted: ${image.id}`, ...layersOf(image, victims.images.slice(i + 1), layers)]);
-  host.out.write(section('Containers', victims.containers.map(({ record }) => record.id)) + section('Images', imageLines) + section('build cache objects', victims.cache.map(({ key }) => key)));
+  host.out.write(section('Containers', victims.containers.map(({ record }) => record.id)) + section('Images', imageLines) + section('build cache objects', victims.cache.map(({ key }) => key)) + pastText(victims.past, dry));
   if (dry) host.out.write(recreation(victims.cache));
-  host.out.write(`Total ${dry ? 'reclaimable' : 'reclaimed'} space: ${humanSize(bytes + sizes)}\n`);
+  host.out.write(`Total ${dry ? 'reclaimable' : 'reclaimed'} space: ${humanSize(bytes + sizes + (dry ? sizeOfPast(victims.past, services.root) : 0))}\n`);
   return 0;
 }
 
@@ -177,9 +222,9 @@ function layersOf(image: Image, later: readonly Image[], layers: readonly LayerR
   return layers.filter(({ chainId }) => chains.has(chainId) && !laterChains.has(chainId)).map(({ chainId }) => `deleted: ${chainId}`);
 }
 
-/** Returns the bytes of the containers' own layers. */
-async function removeAll({ containers, images, cache }: Victims, services: Engine): Promise<number> {
-  let bytes = 0;
+/** Returns the bytes of the containers' own layers, and of what builds left. */
+async function removeAll({ containers, images, cache, past }: Victims, services: Engine): Promise<number> {
+  let bytes = removePast(past, services.root);
   if (containers.length > 0) {
     const [{ ContainerStore }, { removeContainer }, { treeSize }] = await Promise.all([import('../../containers/store'), import('../../containers/remove'), import('../../linux/tree-size')]);
     const store = new ContainerStore(services.root);

@@ -1,7 +1,12 @@
 import path from 'node:path';
+import { listMounts, type KeptMount } from '../../cache/mounts';
 import type { Container } from '../../containers/container';
 import { namesIn } from '../../content/files';
+import { keptDownloads, keptRepositories } from '../../context/kept-sources';
 import type { Engine } from '../../engine';
+import type { BuildRecord } from '../../history/build-record';
+import { BuildHistory } from '../../history/file-history';
+import { surplusBuilds } from '../../history/retention';
 import type { Image } from '../../images/image-store';
 import { chainIds, type ChainID } from '../../oci/digest';
 import { humanSize } from '../../progress/units';
@@ -40,6 +45,16 @@ interface Usage {
   readonly images: readonly Image[];
   readonly containers: readonly (Container & { readonly bytes: number })[];
   readonly volumes: readonly Volume[];
+  readonly mounts: readonly KeptMount[];
+  readonly builds: Counted;
+  readonly sources: Counted;
+}
+
+/** How many there are, how many bytes they have, and how many of these a prune would free. */
+interface Counted {
+  readonly count: number;
+  readonly bytes: number;
+  readonly reclaimable: number;
 }
 
 export const command = defineCommand({
@@ -58,7 +73,7 @@ export const command = defineCommand({
   }),
 });
 
-async function measure({ root, images }: Engine): Promise<Usage> {
+async function measure({ root, images, content }: Engine): Promise<Usage> {
   const containers = await containersOf(root);
   const { ContainerStore } = await import('../../containers/store');
   const store = new ContainerStore(root);
@@ -69,11 +84,26 @@ async function measure({ root, images }: Engine): Promise<Usage> {
     volumes: namesIn(folder).map((name) => ({
       name, bytes: treeSize(path.join(folder, name)).bytes, links: containers.filter(({ record }) => record.volumes.some(({ volume }) => volume === name)).length,
     })),
+    mounts: listMounts(root), builds: countBuilds(root), sources: countSources(root, content),
   };
 }
 
-/** Docker's four rows. A layer counts once, however many images have it; what of it is reclaimable is what no container needs. */
-function summaryRows({ images, containers, volumes }: Usage, services: Engine): ListRow[] {
+function countBuilds(root: string): Counted {
+  const history = new BuildHistory(root);
+  const builds = [...history.all()];
+  const size = (list: readonly BuildRecord[]): number => list.reduce((sum, build) => sum + history.size(build), 0);
+  return { count: builds.length, bytes: size(builds), reclaimable: size(surplusBuilds(history)) };
+}
+
+/** Everything that was fetched can be fetched again. */
+function countSources(root: string, content: Engine['content']): Counted {
+  const sources = [...keptRepositories(root), ...keptDownloads(root, content)];
+  const bytes = sources.reduce((sum, source) => sum + source.bytes, 0);
+  return { count: sources.length, bytes, reclaimable: bytes };
+}
+
+/** Docker's four rows, and what else builds leave. A layer counts once, however many images have it; what of it is reclaimable is what no container needs. */
+function summaryRows({ images, containers, volumes, mounts, builds, sources }: Usage, services: Engine): ListRow[] {
   const used = new Set(containers.map(({ record }) => record.image.id));
   const active = images.filter(({ id }) => used.has(id));
   const total = sizeOfChains(images, services);
@@ -88,6 +118,9 @@ function summaryRows({ images, containers, volumes }: Usage, services: Engine): 
     row('Containers', containers.length, containers.length - stopped.length, sum(containers), share(sum(stopped), sum(containers))),
     row('Local Volumes', volumes.length, volumes.filter(({ links }) => links > 0).length, sum(volumes), share(sum(volumes.filter(({ links }) => links === 0)), sum(volumes))),
     row('Build Cache', records.length, 0, cacheBytes, humanSize(cacheBytes)),
+    row('Cache Mounts', mounts.length, mounts.filter(({ inUse }) => inUse).length, sum(mounts), share(sum(mounts.filter(({ inUse }) => !inUse)), sum(mounts))),
+    row('Fetched Sources', sources.count, 0, sources.bytes, humanSize(sources.reclaimable)),
+    row('Build Records', builds.count, 0, builds.bytes, humanSize(builds.reclaimable)),
   ];
 }
 
@@ -105,7 +138,7 @@ function share(reclaimable: number, bytes: number): string {
 }
 
 function details(usage: Usage, services: Engine, now: number): string {
-  const { images, containers, volumes } = usage;
+  const { containers, volumes } = usage;
   const records = services.cache.list();
   const blobs = services.content.list();
   const blobBytes = blobs.reduce((sum, digest) => sum + (services.content.size(digest) ?? 0), 0);
@@ -113,7 +146,7 @@ function details(usage: Usage, services: Engine, now: number): string {
     'Images space usage:', renderList(IMAGES, verboseImages(usage, services, now)),
     'Containers space usage:', renderList(CONTAINERS, containers.map((container) => containerRow(container, now))),
     'Local Volumes space usage:', renderList(VOLUMES, volumes.map(({ name, links, bytes }) => ({ Name: name, Links: String(links), Size: humanSize(bytes) }))),
-    `Build cache usage: ${summaryRows({ images, containers, volumes }, services)[3]?.['Size'] ?? ''}`, renderList(cacheShape, cacheRows(records, services, now)),
+    `Build cache usage: ${summaryRows(usage, services)[3]?.['Size'] ?? ''}`, renderList(cacheShape, cacheRows(records, services, now)),
     `Stored blobs: ${blobs.length}, ${humanSize(blobBytes)}\n`,
   ].join('\n\n').replace(/\n\n\n+/g, '\n\n');
 }
