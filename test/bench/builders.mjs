@@ -1,5 +1,6 @@
 // How each builder is asked for the same work. A function returns one command line; a new builder is one more entry.
-import { existsSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { benchEnv } from './measure.mjs';
@@ -11,6 +12,8 @@ export function mbuild(root) {
   return {
     name: 'mbuild',
     env: benchEnv({ MBUILD_ROOT: root }),
+    /** Forgets all that was ever built. */
+    empty: () => rmSync(root, { recursive: true, force: true }),
     import: (tar, name) => [MBUILD, 'import', tar, name],
     push: (name) => [MBUILD, 'push', '-q', name],
     pull: (name) => [MBUILD, 'pull', '-q', name],
@@ -20,23 +23,41 @@ export function mbuild(root) {
   };
 }
 
-/** Other builders that can be measured in the same run with `--peers`. */
+/** Other builders that can be measured in the same run with `--peers`: those found on PATH, docker where its daemon answers. */
 export function peers() {
   const docker = {
     name: 'docker',
-    available: () => existsSync(process.env.DOCKER_HOST?.replace('unix://', '') ?? '/var/run/docker.sock'),
+    available: () => runs(['docker', 'version'], docker.env),
     env: benchEnv({ DOCKER_BUILDKIT: '1', ...(process.env.DOCKER_HOST === undefined ? {} : { DOCKER_HOST: process.env.DOCKER_HOST }) }),
     version: ['docker', 'version', '--format', '{{.Server.Version}}'],
     import: (tar, name) => ['docker', 'import', tar, name],
-    build: ({ dir, file = join(dir, 'Dockerfile'), tag, noCache = false }) => ['docker', 'build', '-q', '--network', 'host', ...(noCache ? ['--no-cache'] : []), '-f', file, '-t', tag ?? 'mbuild-bench', dir],
+    build: ({ dir, file = join(dir, 'Dockerfile'), tag, noCache = false }) => ['docker', 'build', '-q', '--network', 'host', ...(noCache ? ['--no-cache'] : []), '-f', file, '-t', tag ?? 'bench', dir],
+    remove: (names) => ['docker', 'image', 'rm', '-f', ...names],
   };
   const buildah = {
-    name: 'buildah',
-    available: () => process.env.PATH.split(':').some((folder) => existsSync(join(folder, 'buildah'))),
-    env: benchEnv(),
-    version: ['buildah', '--version'],
+    ...sharing('buildah'),
     import: (tar, name) => ['sh', '-c', 'c=$(buildah from scratch) && buildah add -q $c "$1" / && buildah commit -q --rm $c "$2"', 'sh', tar, name],
-    build: ({ dir, file = join(dir, 'Dockerfile'), tag, noCache = false }) => ['buildah', 'build', '-q', '--layers', '--network', 'host', ...(noCache ? ['--no-cache'] : []), '-f', file, '-t', tag ?? 'mbuild-bench', dir],
+    remove: (names) => ['buildah', 'rmi', '-f', ...names],
   };
-  return [docker, buildah].filter((peer) => peer.available());
+  const podman = {
+    ...sharing('podman'),
+    import: (tar, name) => ['podman', 'import', '-q', tar, name],
+    remove: (names) => ['podman', 'rmi', '-f', ...names],
+  };
+  return [docker, buildah, podman].filter((peer) => peer.available());
+}
+
+/** What buildah and podman have in common. */
+function sharing(tool) {
+  return {
+    name: tool,
+    available: () => runs([tool, '--version'], benchEnv()),
+    env: benchEnv(),
+    version: [tool, '--version'],
+    build: ({ dir, file = join(dir, 'Dockerfile'), tag, noCache = false }) => [tool, 'build', '-q', '--layers', '--network', 'host', ...(noCache ? ['--no-cache'] : []), '-f', file, '-t', tag ?? 'bench', dir],
+  };
+}
+
+function runs([program, ...args], env) {
+  return spawnSync(program, args, { env, stdio: 'ignore' }).status === 0;
 }
