@@ -18,6 +18,7 @@ export const BUILD_FLAGS = {
   builder: { kind: 'string', value: 'NAME', ignored: 'there is one builder', help: "Docker's builder instance" },
   'cache-from': { kind: 'list', value: 'SOURCE', help: 'A cache elsewhere to read: NAME, type=registry,ref=NAME or type=local,src=FOLDER' },
   'cache-to': { kind: 'list', value: 'DEST', help: 'A cache elsewhere to write: type=registry,ref=NAME, type=local,dest=FOLDER or type=inline; mode=min|max' },
+  'cache-limit': { kind: 'string', value: 'BYTES', help: 'Forget the oldest results of the cache that no image needs, beyond this size' },
   call: { kind: 'string', value: 'METHOD', fallback: 'build', help: 'What to do with the Dockerfile: build, check, outline or targets; METHOD,format=json for scripts' },
   check: { kind: 'boolean', help: 'Check the Dockerfile, and build nothing (--call check)' },
   'cgroup-parent': { kind: 'string', value: 'NAME', unsupported: LATER, help: 'Parent cgroup of RUN' },

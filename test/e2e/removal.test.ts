@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ownIdentity } from '../../src/linux/process';
 import { smallBase } from '../support/bases';
+import type { CommandResult } from '../support/command';
 import { Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp } from '../support/temp';
@@ -182,6 +183,22 @@ describeWith('removing images', { root: true }, () => {
       await mbuild.ok(['image', 'prune', '-f', '--filter', 'label=keep=yes']);
       expect(await list()).toEqual(['small-base:latest']);
       expect((await mbuild.run(['image', 'prune', '-f', '--filter', 'labl=x'])).stderr).toContain('did you mean "label"?');
+    });
+
+    it('keeps the latest results up to a size; a build with --cache-limit does that by itself', async () => {
+      const step = (name: string): Promise<CommandResult> => mbuild.run(['build', '--progress=plain', '--cache-limit', '250kb', '-f', '-', '-o', 'type=tar,dest=/dev/null', temp.dir('context')], { input: `FROM small-base\nRUN head -c 100000 /dev/zero > /${name}\n` });
+      const sizes = async (): Promise<string[]> => (await mbuild.ok(['cache', 'ls', '--format', '{{.Size}}'])).split('\n').filter(Boolean);
+      expect((await step('a')).stderr).not.toContain('the cache is kept');
+      expect((await step('b')).stderr).not.toContain('the cache is kept');
+      expect((await step('c')).stderr).toMatch(/note: the cache is kept to 250kB: 1 result of earlier steps went, \d+/);
+      expect(await sizes()).toEqual(['100kB', '100kB']);
+      expect((await step('b')).stderr).toMatch(/CACHED[^]*1 of 1 step from the cache/);
+      expect((await step('a')).stderr).toContain('0 of 1 step from the cache');
+      await mbuild.ok(['builder', 'prune', '-f', '--keep-storage', '0.15mb']);
+      expect(await sizes()).toEqual(['100kB']);
+      expect((await step('a')).stderr).toContain('1 of 1 step from the cache');
+      expect(await mbuild.run(['build', '--cache-limit', 'much', temp.dir('context')])).toMatchObject({ code: 125, stderr: expect.stringContaining('invalid size "much"') });
+      expect(await mbuild.ok(['system', 'check'])).toContain('nothing is wrong');
     });
 
     it('leaves a build that runs alone', async () => {

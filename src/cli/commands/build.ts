@@ -31,9 +31,11 @@ export const command = defineCommand({
       const call = readCall(flags);
       if (call !== undefined) return await runCall(call, options, flags, host);
       refuseTerminal(options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true, host);
+      const limit = flags['cache-limit'] === undefined ? undefined : (await import('../cache-limit')).readSize(flags['cache-limit']);
       const result = await withServices(host, flags, async (services) => {
         const made = await withProgress(host, mode, (scope) => build(options, services, scope));
         if (flags.report !== undefined) writeResult(flags.report, await (await import('./report')).buildPage(made.buildId, services));
+        if (limit !== undefined) await (await import('../cache-limit')).limitCache(services, limit, host);
         return made;
       });
       report(result, flags, mode, host);

@@ -13,6 +13,7 @@ import type { LayerRecord } from '../../images/layer-index';
 import { chainIds } from '../../oci/digest';
 import { humanSize } from '../../progress/units';
 import type { FlagTable } from '../args';
+import { beyond, readSize, recordsOfNoImage } from '../cache-limit';
 import { containersOf } from '../containers-of';
 import { defineCommand } from '../command';
 import { cacheRows, pruneShape, recreation } from '../format/cache';
@@ -76,7 +77,8 @@ export const builderPrune = defineCommand({
   },
   run: ({ flags }, host) => withServices(host, flags, async (services) => {
     if (!(await agreed(`WARNING! This will remove all ${flags.all ? '' : 'dangling '}build cache.`, flags, host))) return 1;
-    const records = kept(unusedCache(services, flags, host.now()), flags['keep-storage']);
+    const unused = unusedCache(services, flags, host.now());
+    const records = flags['keep-storage'] === undefined ? unused : beyond(unused, readSize(flags['keep-storage']));
     const past = findPast(services, flags, host.now());
     if (!flags['dry-run']) for (const { key } of records) services.cache.delete(key);
     const collected = flags['dry-run'] ? await previewGarbage(services, { cache: new Set(records.map(({ key }) => key)) }) : await collectGarbage(services);
@@ -152,11 +154,10 @@ function onlyPruneFilters(text: string, known: readonly string[]): string {
   throw new MbuildError('USAGE', `invalid filter ${JSON.stringify(text)}`, { hint: didYouMean(key, known) ?? `filters are ${known.join(', ')}, each with =VALUE` });
 }
 
-/** Records whose layers no image has; with `all` every record. */
-function unusedCache({ cache, images }: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, now: number): CacheRecord[] {
+/** Records that no image stands on (with `all` every one) and that meet the filters. */
+function unusedCache(services: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, now: number): CacheRecord[] {
   const limits = filter.map((text) => untilTime(onlyPruneFilters(text, ['until']).slice('until='.length), now));
-  const used = new Set(all ? [] : images.list().flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
-  return cache.list().filter(({ layer, created }) => (layer === undefined || !used.has(layer.chainId)) && limits.every((limit) => (parseTime(created) ?? 0) < limit));
+  return (all ? services.cache.list() : recordsOfNoImage(services)).filter(({ created }) => limits.every((limit) => (parseTime(created) ?? 0) < limit));
 }
 
 /** Builds that no miss is compared with, and repositories that were not used for two days, or with `all` at all. */
@@ -182,21 +183,6 @@ function removePast({ builds, sources }: Past, root: string): number {
   const freed = sizeOfPast({ builds, sources: sources.filter((source) => removeRepository(source)) }, root);
   for (const build of builds) history.delete(build);
   return freed;
-}
-
-/** Without the latest records that fit into a size. */
-function kept(records: readonly CacheRecord[], size: string | undefined): readonly CacheRecord[] {
-  if (size === undefined) return records;
-  let left = readSize(size);
-  const latest = [...records].sort((a, b) => (parseTime(b.created) ?? 0) - (parseTime(a.created) ?? 0));
-  return latest.filter(({ layer }) => (left -= layer?.contentSize ?? 0) < 0);
-}
-
-/** Bytes with docker's units, decimal ones here: `10gb`, `512mb`, a bare number. */
-function readSize(text: string): number {
-  const match = /^(\d+(?:\.\d+)?) ?([kmgt]?)(i?)b?$/i.exec(text.trim());
-  if (match === null) throw new MbuildError('USAGE', `invalid size ${JSON.stringify(text)}`, { hint: 'a size is a number with kb, mb, gb or tb behind it' });
-  return Number(match[1]) * (match[3] === '' ? 1000 : 1024) ** (' kmgt'.indexOf((match[2] ?? '').toLowerCase() || ' '));
 }
 
 /** Removes what was found (or says that it would), and then what nothing needs any more; in docker's words. */
