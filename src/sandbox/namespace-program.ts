@@ -1,25 +1,10 @@
-import { existsSync, statSync } from 'node:fs';
-import { release } from 'node:os';
 import path from 'node:path';
-import type { RawPath } from '../linux/paths';
 import { ALL_CAPABILITIES, capabilityMask } from './capabilities';
 import type { Arg, Op } from './init/program';
-import { AT_EMPTY_PATH, AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, O, PR, RESOLVE, RLIMITS, S, SECCOMP, SIGCHLD, SIGKILL, TIO } from './init/syscalls';
-import type { EnterSpec, Mount, MountPoint, OverlayRootfs, ProcessSpec, Rootfs, TerminalSize } from './sandbox';
-
-/** Directories of the host that a sandbox uses; they may be shared by all sandboxes of a store, for each mounts in its own namespace. */
-export interface SandboxPlaces {
-  /** An empty directory: the root is mounted here. */
-  readonly root: string;
-  /** An empty directory: the tmpfs for files. */
-  readonly files: string;
-  /** An empty directory: overlays that are mounted as a part of the root. */
-  readonly aside: string;
-  /** In a user namespace, what cannot be made there is taken from the surroundings. */
-  readonly ids?: 'ranges' | 'one' | undefined;
-  /** Lower-most layer of every root: `proc`, `sys` and `dev`, so that there is always something to mount on. */
-  readonly stubs: string;
-}
+import { AT_EMPTY_PATH, AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, O, PR, RLIMITS, SECCOMP, SIGCHLD, SIGKILL, TIO } from './init/syscalls';
+import { NULL, mountOp, rootOps, sourceOps, targetOps, type SandboxPlaces } from './mount-ops';
+import type { EnterSpec, ProcessSpec, TerminalSize } from './sandbox';
+import { surroundingOps, systemMountOps } from './system-mounts';
 
 /** How the process is connected to mbuild. */
 export interface ProgramIo extends Pick<SandboxPlaces, 'ids'> {
@@ -43,27 +28,8 @@ export const TERMINAL_FD = 90;
 /** Bytes of a struct rusage: getrusage(2). */
 export const RUSAGE = 144;
 
-/** In a user namespace, the surroundings' /sys and then its devices are kept from this file descriptor on. */
-const SYS_FD = 80;
-
 /** Report of a process that waits; neither a pid nor a wait status nor an address. */
 export const READY = 0x8000000;
-
-/** Mount sources are opened before the root is switched and kept from this file descriptor on. */
-const FIRST_SOURCE_FD = 100;
-
-/** moby, oci/defaults.go. What is missing on this kernel is left out. */
-export const MASKED_PATHS = [
-  '/proc/acpi', '/proc/asound', '/proc/interrupts', '/proc/kcore', '/proc/keys', '/proc/latency_stats', '/proc/timer_list', '/proc/timer_stats',
-  '/proc/sched_debug', '/proc/scsi', '/sys/firmware', '/sys/devices/virtual/powercap',
-];
-export const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
-
-const DEVICES: readonly (readonly [name: string, major: number, minor: number])[] = [
-  ['null', 1, 3], ['zero', 1, 5], ['full', 1, 7], ['random', 1, 8], ['urandom', 1, 9], ['tty', 5, 0],
-];
-
-const NULL = 0;
 
 /**
  * The system calls that turn a process into the sandboxed command: a parent that waits and reports, and a child
@@ -134,43 +100,6 @@ export function parentOps(flags: number, reaps = false): Op[] {
     { what: 'make a session keyring', call: 'keyctl', args: [KEYCTL_JOIN_SESSION_KEYRING, NULL], onError: 'next' },
   ];
 }
-
-/** A runtime of the host that is to run the command, and what has been laid out for it. */
-export interface RuntimeCall {
-  readonly argv: readonly string[];
-  /** The bundle's folder; the source of the mount number `i` is put on `mount<i>` in it. */
-  readonly bundle: string;
-}
-
-/**
- * The same for a command that an OCI runtime runs: in a mount and a PID namespace of its own, where the runtime and all that it
- * starts end together, the root and the sources of mounts are put where the bundle's config.json names them.
- */
-export function runtimeProgram(spec: ProcessSpec, places: SandboxPlaces, { argv, bundle }: RuntimeCall): Op[] {
-  const sources = spec.mounts.flatMap((mount, i): Op[] => (mount.kind === 'tmpfs' ? [] : [
-    mountOp(`lay out ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, `${bundle}/mount${i}`, NULL, mount.kind === 'bind' ? MS.BIND | MS.REC : MS.BIND, NULL),
-  ]));
-  return [
-    ...parentOps(CLONE.NEWNS | CLONE.NEWPID),
-    { what: 'set the umask', call: 'umask', args: [0] },
-    mountOp('make mounts private', 'none', '/', NULL, MS.REC | MS.PRIVATE, NULL),
-    mountOp('mount /proc', 'proc', '/proc', 'proc', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
-    ...processOps(spec),
-    ...rootOps(spec.rootfs, places),
-    ...sourceOps(spec.mounts, places),
-    ...sources,
-    // crun refuses to start where both versions of control groups are in use, whether it needs them or not.
-    { what: 'leave the second version of control groups', call: 'umount2', args: [{ text: '/sys/fs/cgroup/unified' }, MNT_DETACH], onError: 'next' },
-    { what: 'set the umask', call: 'umask', args: [0o022] },
-    { what: 'close files', call: 'close_range', args: [SYNC_FD, 0xffffffff, 0] },
-    { what: `close ${REPORT_FD} on execution`, call: 'fcntl', args: [REPORT_FD, F_SETFD, FD_CLOEXEC] },
-    { what: 'close the program', call: 'close', args: [3], onError: 'next' },
-    { what: 'enter the bundle', call: 'chdir', args: [{ path: bundle }] },
-    { what: `execute ${argv[0]}`, call: 'execve', args: [{ text: argv[0] ?? '' }, { strings: argv }, { strings: [RUNTIME_PATH] }] },
-  ];
-}
-
-const RUNTIME_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** Puts init, and all that it will start, into control groups; whether that is allowed was found out before. */
 export function joinOps(doors: readonly string[]): Op[] {
@@ -245,175 +174,6 @@ export function waitOps(): Op[] {
 function namespaceFlags(spec: ProcessSpec): number {
   const network = spec.network === 'host' ? 0 : CLONE.NEWNET;
   return CLONE.NEWNS | CLONE.NEWPID | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP | network;
-}
-
-function mountOp(what: string, source: string | 0, target: string, type: string | 0, flags: number, data: string | 0): Op {
-  const text = (value: string | 0): Arg => (value === 0 ? NULL : { path: value });
-  return { what, call: 'mount', args: [text(source), { path: target }, text(type), flags, text(data)] };
-}
-
-/** Mounts the root at its place. `nodev` everywhere: a device that a layer holds cannot be opened. */
-function rootOps(rootfs: Rootfs, places: SandboxPlaces): Op[] {
-  if (rootfs.kind === 'overlay') return overlayOps(rootfs, places.root, [places.stubs]);
-  return [mountOp('mount the root', rootfs.path, places.root, NULL, MS.BIND | MS.REC, NULL)];
-}
-
-/** Directories are named relative to the top one's parent: mount options end at one page (4,096 bytes). */
-function overlayOps(rootfs: OverlayRootfs, target: string, below: readonly string[]): Op[] {
-  const lowers = [...rootfs.lowers, ...below];
-  const base = path.dirname(lowers[0] ?? rootfs.upper);
-  const near = (dir: string): string => path.relative(base, dir).replace(/[\\:,]/g, '\\$&');
-  const data = [`lowerdir=${lowers.map(near).join(':')}`, `upperdir=${near(rootfs.upper)}`, `workdir=${near(rootfs.work)}`, ...rootfs.options].join(',');
-  return [
-    { what: 'enter the layers', call: 'chdir', args: [{ path: base }] },
-    mountOp(`mount ${rootfs.lowers.length} layers`, 'overlay', target, 'overlay', MS.NODEV, data),
-  ];
-}
-
-/** Opens what will be mounted while the host's tree is still in sight; from then on it is known by descriptor alone. */
-function sourceOps(mounts: readonly Mount[], places: SandboxPlaces): Op[] {
-  const ops: Op[] = [];
-  if (mounts.some((mount) => mount.kind === 'file')) {
-    ops.push(mountOp('make a place for files', 'tmpfs', places.files, 'tmpfs', MS.NOSUID | MS.NODEV, 'mode=0700'));
-  }
-  mounts.forEach((mount, i) => {
-    if (mount.kind === 'bind') ops.push(...keepSource(mount.source, mount.subpath, i));
-    if (mount.kind === 'overlay') {
-      ops.push(...overlayOps(mount.rootfs, places.aside, []), ...keepSource(places.aside, mount.subpath, i));
-    }
-    if (mount.kind === 'file') {
-      const file = `${places.files}/${i}`;
-      ops.push(
-        { what: `make ${mount.target}`, call: 'openat', args: [AT_FDCWD, { path: file }, O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, 0o600], save: `file${i}` },
-        { what: `write ${mount.target}`, call: 'write', args: [{ saved: `file${i}` }, { bytes: mount.content }, mount.content.length] },
-        { what: `own ${mount.target}`, call: 'fchownat', args: [AT_FDCWD, { path: file }, mount.uid, mount.gid, 0], onError: places.ids === 'one' ? 'next' : 'fail' },
-        { what: `set the mode of ${mount.target}`, call: 'fchmodat', args: [AT_FDCWD, { path: file }, mount.mode] },
-        ...keepSource(places.files, String(i), i),
-      );
-    }
-  });
-  return ops;
-}
-
-/** Opens a path inside a directory; links in it resolve inside that directory, even when somebody changes them right now. */
-function keepSource(dir: RawPath, subpath: RawPath, index: number): Op[] {
-  const how = Buffer.alloc(24); // struct open_how: flags, mode, resolve
-  how.writeBigUInt64LE(BigInt(O.PATH | O.CLOEXEC), 0);
-  how.writeBigUInt64LE(BigInt(RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS), 16);
-  const what = path.posix.join(dir, subpath);
-  return [
-    { what: `open ${dir}`, call: 'openat', args: [AT_FDCWD, { path: dir }, O.PATH | O.CLOEXEC], save: `dir${index}` },
-    { what: `open ${what}`, call: 'openat2', args: [{ saved: `dir${index}` }, { path: subpath.replace(/^\/*/, '') || '.' }, { bytes: how }, how.length], save: `source${index}` },
-    { what: `keep ${what}`, call: 'dup3', args: [{ saved: `source${index}` }, FIRST_SOURCE_FD + index, O.CLOEXEC] },
-  ];
-}
-
-/** /proc, /sys and /dev as moby's default specification has them. */
-function systemMountOps(spec: ProcessSpec, ids: SandboxPlaces['ids']): Op[] {
-  const sysFlags = MS.NOSUID | MS.NOEXEC | MS.NODEV | (spec.confined ? MS.RDONLY : 0);
-  return [
-    ...['/proc', '/sys', '/dev'].map((dir): Op => ({ what: `make ${dir}`, call: 'mkdirat', args: [AT_FDCWD, { text: dir }, 0o755], onError: 'next' })),
-    mountOp('mount /proc', 'proc', '/proc', 'proc', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
-    ...processOps(spec),
-    ...(ids !== undefined && spec.network === 'host' ? bindSysOps(sysFlags) : [mountOp('mount /sys', 'sysfs', '/sys', 'sysfs', sysFlags, NULL)]),
-    ...(existsSync('/sys/fs/cgroup/cgroup.controllers') ? [{ ...mountOp('mount /sys/fs/cgroup', 'cgroup2', '/sys/fs/cgroup', 'cgroup2', sysFlags, NULL), onError: 'next' } as const] : []),
-    mountOp('mount /dev', 'tmpfs', '/dev', 'tmpfs', MS.NOSUID | MS.STRICTATIME, 'mode=755,size=65536k'),
-    ...DEVICES.flatMap(([name, major, minor]) => deviceOps(name, major, minor, ids)),
-    ...['pts', 'shm', 'mqueue'].map((name): Op => ({ what: `make /dev/${name}`, call: 'mkdirat', args: [AT_FDCWD, { text: `/dev/${name}` }, 0o755] })),
-    mountOp('mount /dev/pts', 'devpts', '/dev/pts', 'devpts', MS.NOSUID | MS.NOEXEC, `newinstance,ptmxmode=0666,mode=0620${ids === 'one' ? '' : ',gid=5'}`),
-    mountOp('mount /dev/shm', 'shm', '/dev/shm', 'tmpfs', MS.NOSUID | MS.NOEXEC | MS.NODEV, `mode=1777,size=${spec.shmSize ?? 64 << 20}`),
-    mountOp('mount /dev/mqueue', 'mqueue', '/dev/mqueue', 'mqueue', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
-    ...([['/proc/self/fd', 'fd'], ['/proc/self/fd/0', 'stdin'], ['/proc/self/fd/1', 'stdout'], ['/proc/self/fd/2', 'stderr'], ['pts/ptmx', 'ptmx'], ['/proc/kcore', 'core']] as const)
-      .map(([to, name]): Op => ({ what: `link /dev/${name}`, call: 'symlinkat', args: [{ text: to }, AT_FDCWD, { text: `/dev/${name}` }] })),
-    ...(spec.confined ? maskOps() : []),
-  ];
-}
-
-/** Before Linux 6.14 the number is the machine's, and is left alone. */
-function processOps({ maxProcesses }: ProcessSpec): Op[] {
-  if (maxProcesses === undefined || !hasOwnPidMax(release())) return [];
-  const value = Buffer.from(String(maxProcesses));
-  return [
-    { what: 'open the limit of processes', call: 'openat', args: [AT_FDCWD, { text: '/proc/sys/kernel/pid_max' }, O.WRONLY | O.CLOEXEC], save: 'pidmax', onError: { to: 'without a limit of processes' } },
-    { what: 'limit the processes', call: 'write', args: [{ saved: 'pidmax' }, { bytes: value }, value.length], onError: 'next' },
-    { what: 'go on', label: 'without a limit of processes', call: 'umask', args: [0] },
-  ];
-}
-
-/** Whether the highest process id is a PID namespace's own: Linux 6.14, kernel/pid.c. */
-export function hasOwnPidMax(kernel: string): boolean {
-  const [major = 0, minor = 0] = kernel.split(/[.-]/).map(Number);
-  return major > 6 || (major === 6 && minor >= 14);
-}
-
-/** What is needed of the surroundings in a user namespace: opened while it is in sight, for {@link bindSysOps} and {@link deviceOps}. */
-function surroundingOps(): Op[] {
-  return ['/sys', ...DEVICES.map(([name]) => `/dev/${name}`)].flatMap((file, i): Op[] => [
-    { what: `open ${file}`, call: 'openat', args: [AT_FDCWD, { text: file }, O.PATH | O.CLOEXEC], save: `surrounding${i}` },
-    { what: `keep ${file}`, call: 'dup3', args: [{ saved: `surrounding${i}` }, SYS_FD + i, O.CLOEXEC] },
-  ]);
-}
-
-/** The network's owner alone may mount its sysfs, so the surroundings' is taken. */
-function bindSysOps(flags: number): Op[] {
-  return [
-    mountOp('take over /sys', `/proc/self/fd/${SYS_FD}`, '/sys', NULL, MS.BIND | MS.REC, NULL),
-    { ...mountOp('restrict /sys', NULL, '/sys', NULL, MS.REMOUNT | MS.BIND | flags, NULL), onError: 'next' },
-  ];
-}
-
-/** A device; in a user namespace none can be made, and the surroundings' is mounted. */
-function deviceOps(name: string, major: number, minor: number, ids: SandboxPlaces['ids']): Op[] {
-  const what = `make /dev/${name}`;
-  const mode = ids === undefined ? S.IFCHR | 0o666 : S.IFREG | 0o666;
-  const make: Op = { what, call: 'mknodat', args: [AT_FDCWD, { text: `/dev/${name}` }, mode, ids === undefined ? (major << 8) | minor : 0] };
-  return ids === undefined ? [make] : [make, mountOp(what, `/proc/self/fd/${SYS_FD + 1 + DEVICES.findIndex(([device]) => device === name)}`, `/dev/${name}`, NULL, MS.BIND, NULL)];
-}
-
-/** Hides what tells or changes the host. The paths lie on file systems that were mounted just now, so no link is in them. */
-function maskOps(): Op[] {
-  const masks = MASKED_PATHS.filter((target) => existsSync(target)).map((target) => (statSync(target).isDirectory()
-    ? mountOp(`mask ${target}`, 'tmpfs', target, 'tmpfs', MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, 'size=0')
-    : mountOp(`mask ${target}`, '/dev/null', target, NULL, MS.BIND, NULL)));
-  const readonly = READONLY_PATHS.filter((target) => existsSync(target)).flatMap((target) => [
-    mountOp(`hold ${target}`, target, target, NULL, MS.BIND | MS.REC, NULL),
-    mountOp(`make ${target} read-only`, NULL, target, NULL, MS.REMOUNT | MS.BIND | MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, NULL),
-  ]);
-  return [...masks, ...readonly];
-}
-
-/** Mounts inside the new root, where a link can lead nowhere else. */
-function targetOps(spec: ProcessSpec): Op[] {
-  const points = spec.mountPoints.map(pointOp);
-  const mounts = spec.mounts.flatMap((mount, i): Op[] => {
-    const covered = coveredPoints(mount, spec.mounts.slice(0, i), spec).map(pointOp);
-    if (mount.kind === 'tmpfs') {
-      const size = mount.size === undefined ? '' : `,size=${mount.size}`;
-      const flags = MS.NOSUID | MS.NODEV | (mount.readonly === true ? MS.RDONLY : 0);
-      return [...covered, mountOp(`mount a tmpfs on ${mount.target}`, 'tmpfs', mount.target, 'tmpfs', flags, `mode=${(mount.mode ?? 0o1777).toString(8)}${size}`)];
-    }
-    // Overlays are mounted on one directory, each on the one before: what lies on top of one is no part of it.
-    const bind = mountOp(`mount ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, mount.target, NULL, mount.kind === 'bind' ? MS.BIND | MS.REC : MS.BIND, NULL);
-    const flags = MS.REMOUNT | MS.BIND | MS.NODEV | (mount.readonly ? MS.RDONLY : 0) | (mount.kind === 'file' ? MS.NOSUID | (mount.executable === true ? 0 : MS.NOEXEC) : 0);
-    return [...covered, bind, mountOp(`restrict ${mount.target}`, NULL, mount.target, NULL, flags, NULL)];
-  });
-  return [...points, ...mounts];
-}
-
-/** A place to mount on; where it is there already, that is well. */
-function pointOp({ path, kind }: MountPoint): Op {
-  return kind === 'directory'
-    ? { what: `make ${path}`, call: 'mkdirat', args: [AT_FDCWD, { path }, 0o755], onError: 'next' }
-    : { what: `make ${path}`, call: 'mknodat', args: [AT_FDCWD, { path }, S.IFREG | 0o644, 0], onError: 'next' };
-}
-
-/** The places of a mount inside an earlier one, which hides those of the root. */
-function coveredPoints({ target, kind }: Mount, earlier: readonly Mount[], spec: ProcessSpec): MountPoint[] {
-  const covering = earlier.findLast((mount) => target.startsWith(`${mount.target}/`));
-  if (covering === undefined) return [];
-  const names = target.slice(covering.target.length + 1).split('/');
-  const own = kind === 'file' ? 'file' : spec.mountPoints.find((point) => point.path === target)?.kind ?? 'directory';
-  return names.map((_, i) => ({ path: [covering.target, ...names.slice(0, i + 1)].join('/'), kind: i === names.length - 1 ? own : 'directory' }));
 }
 
 /** Brings up `lo`. linux/if.h, struct ifreq: a name of 16 bytes, then the flags. */

@@ -1,9 +1,9 @@
 import type { CgroupLimits } from './cgroup';
 import type { Arch } from './init/interpreter';
-import { MASKED_PATHS, READONLY_PATHS } from './namespace-program';
 import type { Mount, ProcessSpec } from './sandbox';
 import { hasSeccomp } from './seccomp/profile';
 import { runtimeSeccomp } from './seccomp/runtime-profile';
+import { MASKED_PATHS, READONLY_PATHS } from './system-mounts';
 
 /** What a runtime's config.json says besides what the process is: config.md of the OCI runtime specification. */
 export interface BundlePlaces {

@@ -4,15 +4,17 @@ import type { KeyValue } from '../cache/key';
 import type { RunOperation } from '../graph/operation';
 import { maskStream, maskedParts } from '../progress/mask';
 import { hasLimits, refusalText } from '../sandbox/cgroup';
-import type { ExitStatus } from '../sandbox/sandbox';
+import type { ExitStatus, ProcessSpec } from '../sandbox/sandbox';
 import { toRaw } from '../linux/paths';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import { TreeWriter } from '../snapshot/tree-writer';
-import { resolveUser } from '../snapshot/users';
+import { resolveUser, type ResolvedUser } from '../snapshot/users';
+import type { MergedView } from '../snapshot/view';
 import { cannotRun, foreignProgram } from './foreign';
 import { OutputTail } from './output-tail';
 import { networkFiles, packageManagerFiles, SANDBOX_HOSTNAME, stepEnvironment } from './run-environment';
 import { planMounts, type PreparedMounts } from './run-mounts';
+import type { StepServices } from './solver';
 import type { PlannedOperation, StepContext } from './step';
 
 /** Processes and threads that a step may have where nobody says otherwise: enough for a big build, and the end of a fork bomb. */
@@ -60,9 +62,6 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
   const foreign = foreignProgram(view, operation.args[0]);
   if (foreign?.emulator === 'missing') throw cannotRun(foreign);
   const user = resolveUser(view, operation.user);
-  const hostname = operation.hostname ?? SANDBOX_HOSTNAME;
-  const files = networkFiles(view, hostname, services.options.extraHosts);
-  const packageManager = packageManagerFiles(view);
   const tail = new OutputTail();
   const parts = maskedParts(services.options.knownSecrets());
   const masked = { stdout: maskStream(parts), stderr: maskStream(parts) };
@@ -71,19 +70,7 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
     tail.add(data);
     scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
   };
-  const { limits } = services.options;
-  const status = await services.sandbox.run({
-    args: operation.args,
-    env: [...stepEnvironment(operation.env, user.home, services.options.proxies), ...prepared.flatMap((mount) => mount.env)],
-    cwd: operation.cwd,
-    user: { uid: user.uid, gid: user.gid, groups: [user.gid, ...user.groups] },
-    rootfs: services.snapshots.rootfs(active),
-    mounts: [...files.mounts, ...packageManager.mounts, ...prepared.flatMap((mount) => mount.mounts)],
-    mountPoints: [...files.mountPoints, ...packageManager.mountPoints, ...prepared.flatMap((mount) => mount.mountPoints)],
-    network: operation.network, hostname,
-    capabilities: operation.insecure ? ALL_CAPABILITIES : operation.capabilities ?? DEFAULT_CAPABILITIES, confined: !operation.insecure, noNewPrivileges: operation.noNewPrivileges,
-    ulimits: services.options.ulimits, shmSize: services.options.shmSize, limits: hasLimits(limits) ? limits : undefined, maxProcesses: limits.pids === undefined ? USUAL_PROCESSES : undefined, timeout: services.options.stepTimeout,
-  }, {
+  const status = await services.sandbox.run(processOf(operation, active, prepared, user, context.services, view), {
     output: (stream, data) => show(stream, masked[stream].push(data)),
     refused: (refused) => services.warn({ severity: 'warning', code: 'LimitNotSet', message: refusalText('RUN', refused) }),
   }, scope).finally(() => {
@@ -96,6 +83,22 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
   if (status.usage !== undefined) scope.events({ kind: 'usage', id: vertex, usage: status.usage });
   if (status.code !== 0) throw commandFailed(status, tail.text());
   services.snapshots.collect(active, user);
+}
+
+/** The process that a step is, on the tree that it is given. */
+function processOf(operation: RunOperation, active: ActiveSnapshot, prepared: readonly PreparedMounts[], user: ResolvedUser, { snapshots, options }: StepServices, view: MergedView): ProcessSpec {
+  const { args, cwd, network, insecure, capabilities, noNewPrivileges, hostname = SANDBOX_HOSTNAME } = operation;
+  const { limits, ulimits, shmSize, stepTimeout, proxies, extraHosts } = options;
+  const files = [networkFiles(view, hostname, extraHosts), packageManagerFiles(view), ...prepared];
+  return {
+    args, cwd, network, hostname,
+    env: [...stepEnvironment(operation.env, user.home, proxies), ...prepared.flatMap((mount) => mount.env)],
+    user: { uid: user.uid, gid: user.gid, groups: [user.gid, ...user.groups] },
+    rootfs: snapshots.rootfs(active), mounts: files.flatMap(({ mounts }) => mounts), mountPoints: files.flatMap(({ mountPoints }) => mountPoints),
+    capabilities: insecure ? ALL_CAPABILITIES : capabilities ?? DEFAULT_CAPABILITIES, confined: !insecure, noNewPrivileges,
+    ulimits, shmSize, timeout: stepTimeout,
+    limits: hasLimits(limits) ? limits : undefined, maxProcesses: limits.pids === undefined ? USUAL_PROCESSES : undefined,
+  };
 }
 
 function tooSlow(timeout: number | undefined, output: string): MbuildError {

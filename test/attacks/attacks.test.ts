@@ -17,7 +17,7 @@ const CANARY = 'c4n4ry-of-the-host';
  * Each test tries one known attack on builders with input that it makes itself, through the command line. What depends on how RUN
  * is isolated is tried on the least of the rungs as well.
  */
-describe.each(['namespaces', 'chroot'])('with RUN in %s', (isolation) => describeWith('mbuild withstands', { root: true }, () => {
+describe.each(['namespaces', 'chroot', 'oci'])('with RUN in %s', (isolation) => describeWith('mbuild withstands', { root: true, programs: isolation === 'oci' ? ['crun'] : [] }, () => {
   const isBest = isolation === 'namespaces';
   const temp = useTemp();
   let mbuild: Mbuild;
@@ -202,7 +202,14 @@ describe.each(['namespaces', 'chroot'])('with RUN in %s', (isolation) => describ
     expect(execFileSync('ps', ['-eo', 'args']).toString()).not.toContain('sleep 98761234');
   });
 
-  it('attack 25: a tree that is deeper than a path can tell, in a layer, a cache and a container', async () => {
+  it('attack 25: a step forks without end', async () => {
+    const { code, stderr } = await attempt(['RUN b() { b | b & b; }; b; sleep 98761235'], ['--pids-limit', '40', '--step-timeout', '5s']);
+    if (stderr.includes('cannot be set')) return console.log(`skipped: ${stderr.split('\n').find((line) => line.includes('cannot be set'))}`);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/fork|STEP_TIMEOUT/)]);
+    expect(execFileSync('ps', ['-eo', 'args']).toString()).not.toContain('sleep 98761235');
+  });
+
+  if (isolation !== 'oci') it('attack 25: a tree that is deeper than a path can tell, in a layer, a cache and a container', async () => {
     const down = 'd/'.repeat(40);
     const dig = (at: string): string => `cd ${at}; mkdir a; n=0; while [ $n -lt 60 ]; do mv a b; mkdir -p a/${down}; mv b a/${down}; n=$((n+1)); done`;
     const { code, stderr } = await attempt([`RUN mkdir /x; ${dig('/x')}`]);
@@ -220,7 +227,7 @@ describe.each(['namespaces', 'chroot'])('with RUN in %s', (isolation) => describ
     const left = execFileSync('find', ['layers', 'active', 'tmp', 'cache', '-name', 'd', '-path', '*/d/d/*'], { cwd: mbuild.root, encoding: 'utf8' });
     expect(left).toBe('');
     expect(await mbuild.ok(['system', 'check'])).toContain('nothing is wrong');
-  });
+  }, 180_000);
 
   if (isBest) it('attack 26: a layer spoofs marks of overlay', async () => {
     const tree = temp.dir('tree');

@@ -4,7 +4,7 @@ import { smallBase } from '../support/bases';
 import { instructionSteps, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
-import { hasOwnPidMax } from '../../src/sandbox/namespace-program';
+import { hasOwnPidMax } from '../../src/sandbox/system-mounts';
 import { makeCgroup, stepGroupName, type CgroupLimits } from '../../src/sandbox/cgroup';
 
 /** Why limits of a kind cannot be tried here; `undefined` when they can. */

@@ -1,0 +1,43 @@
+import type { Op } from './init/program';
+import { CLONE, FD_CLOEXEC, F_SETFD, MNT_DETACH, MS } from './init/syscalls';
+import { FIRST_SOURCE_FD, NULL, mountOp, rootOps, sourceOps, type SandboxPlaces } from './mount-ops';
+import { REPORT_FD, SYNC_FD, parentOps } from './namespace-program';
+import type { ProcessSpec } from './sandbox';
+import { processOps } from './system-mounts';
+
+/** A runtime of the host that is to run the command, and what has been laid out for it. */
+export interface RuntimeCall {
+  readonly argv: readonly string[];
+  /** The bundle's folder; the source of the mount number `i` is put on `mount<i>` in it. */
+  readonly bundle: string;
+}
+
+/**
+ * The same for a command that an OCI runtime runs: in a mount and a PID namespace of its own, where the runtime and all that it
+ * starts end together, the root and the sources of mounts are put where the bundle's config.json names them.
+ */
+export function runtimeProgram(spec: ProcessSpec, places: SandboxPlaces, { argv, bundle }: RuntimeCall): Op[] {
+  const sources = spec.mounts.flatMap((mount, i): Op[] => (mount.kind === 'tmpfs' ? [] : [
+    mountOp(`lay out ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, `${bundle}/mount${i}`, NULL, mount.kind === 'bind' ? MS.BIND | MS.REC : MS.BIND, NULL),
+  ]));
+  return [
+    ...parentOps(CLONE.NEWNS | CLONE.NEWPID),
+    { what: 'set the umask', call: 'umask', args: [0] },
+    mountOp('make mounts private', 'none', '/', NULL, MS.REC | MS.PRIVATE, NULL),
+    mountOp('mount /proc', 'proc', '/proc', 'proc', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
+    ...processOps(spec),
+    ...rootOps(spec.rootfs, places),
+    ...sourceOps(spec.mounts, places),
+    ...sources,
+    // crun refuses to start where both versions of control groups are in use, whether it needs them or not.
+    { what: 'leave the second version of control groups', call: 'umount2', args: [{ text: '/sys/fs/cgroup/unified' }, MNT_DETACH], onError: 'next' },
+    { what: 'set the umask', call: 'umask', args: [0o022] },
+    { what: 'close files', call: 'close_range', args: [SYNC_FD, 0xffffffff, 0] },
+    { what: `close ${REPORT_FD} on execution`, call: 'fcntl', args: [REPORT_FD, F_SETFD, FD_CLOEXEC] },
+    { what: 'close the program', call: 'close', args: [3], onError: 'next' },
+    { what: 'enter the bundle', call: 'chdir', args: [{ path: bundle }] },
+    { what: `execute ${argv[0]}`, call: 'execve', args: [{ text: argv[0] ?? '' }, { strings: argv }, { strings: [RUNTIME_PATH] }] },
+  ];
+}
+
+const RUNTIME_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
