@@ -31,9 +31,14 @@ export interface ExpandMode {
 /** Deeper nesting of `${x:-${y:-…}}` than any person writes; the reader calls itself for each level. */
 const MAX_DEPTH = 200;
 
-const SPECIAL_PARAMETERS = '@*#?-$!0';
-const LETTER = /[\p{L}\p{Nd}_]/u;
-const DIGIT = /\p{Nd}/u;
+/** What may have a meaning anywhere. */
+const SPECIAL = /[$'"\\`]/;
+
+// Read from a position on (`y`). Text without meaning is taken in one piece: in a word, up to what may end it; between double quotes.
+const PLAIN = /[^$'"\\`}/\s\u0085]+/y;
+const PLAIN_QUOTED = /[^$"\\`]+/y;
+const PARTS = /[^\s\u0085]+|[\s\u0085]/g;
+const NAME = /\p{Nd}+|[@*#?\-$!0]|[\p{L}\p{Nd}_]+/uy;
 
 /**
  * Expands variables and takes quotes and escapes off, as BuildKit does for one word
@@ -42,8 +47,8 @@ const DIGIT = /\p{Nd}/u;
  * @throws {MbuildError} DOCKERFILE_SYNTAX for an unclosed quote or brace, an unknown operator, and `${x:?…}` of an unset x.
  */
 export function expandWord(word: string, env: Lookup, escape: Escape, mode: ExpandMode = {}): Expansion {
-  const { value, unmatched } = expand(word, env, escape, mode);
-  return { value, unmatched };
+  // Most words have nothing to expand, and most files have thousands of words.
+  return SPECIAL.test(word) ? expand(word, env, escape, mode) : { value: word, unmatched: [] };
 }
 
 /**
@@ -51,7 +56,9 @@ export function expandWord(word: string, env: Lookup, escape: Escape, mode: Expa
  * Empty words fall away, even quoted ones, as in BuildKit.
  */
 export function expandWords(text: string, env: Lookup, escape: Escape, mode: ExpandMode = {}): string[] {
-  return expand(text, env, escape, mode).words;
+  const collector = new WordCollector();
+  expand(text, env, escape, mode, collector);
+  return collector.finish();
 }
 
 /**
@@ -67,12 +74,10 @@ export function unquote(word: string, escape: Escape): string {
   return expandWord(word, () => undefined, escape, { keepUnset: true }).value;
 }
 
-function expand(text: string, env: Lookup, escape: Escape, mode: ExpandMode): Expansion & { words: string[] } {
-  // Most words have nothing to expand, and most files have thousands of words.
-  if (!/[$'"\\`\s\u0085]/.test(text)) return { value: text, unmatched: [], words: text === '' ? [] : [text] };
-  const reader = new WordReader([...text], env, escape, mode);
+function expand(text: string, env: Lookup, escape: Escape, mode: ExpandMode, collector?: WordCollector): Expansion {
+  const reader = new WordReader(text, env, escape, mode);
   try {
-    return { ...reader.readAll(), unmatched: [...reader.unmatched] };
+    return { value: reader.readAll(collector), unmatched: [...reader.unmatched] };
   } catch (error) {
     if (!(error instanceof ExpansionProblem)) throw error;
     throw new MbuildError('DOCKERFILE_SYNTAX', `cannot expand ${shortened(text)}: ${error.message}`, { hint: error.hint });
@@ -96,8 +101,8 @@ class WordCollector {
   private open = false;
 
   addUnquoted(text: string): void {
-    for (const character of text) {
-      if (!isSpace(character)) this.addQuoted(character);
+    for (const [part] of text.matchAll(PARTS)) {
+      if (!isSpace(part.charAt(0))) this.addQuoted(part);
       else if (this.open && this.word !== '') this.finish();
     }
   }
@@ -122,60 +127,67 @@ class WordReader {
   private depth = 0;
 
   constructor(
-    private readonly characters: readonly string[],
+    private readonly text: string,
     private readonly env: Lookup,
     private readonly escape: Escape,
     private readonly mode: ExpandMode,
   ) {}
 
-  readAll(): { value: string; words: string[] } {
-    return this.readUntil(undefined, this.mode.rawEscapes ?? false);
+  /** The text as one word; a collector also gets the words that it falls into. */
+  readAll(collector?: WordCollector): string {
+    return this.readUntil(undefined, this.mode.rawEscapes ?? false, collector);
   }
 
   /** Reads up to `stop` (which is consumed), or to the end of the text when there is none. */
-  private readUntil(stop: string | undefined, rawEscapes: boolean): { value: string; words: string[] } {
-    const collector = new WordCollector();
+  private readUntil(stop: string | undefined, rawEscapes: boolean, collector?: WordCollector): string {
     let value = '';
     for (let character = this.peek(); character !== undefined; character = this.peek()) {
       if (character === stop) {
         this.position++;
-        return { value, words: collector.finish() };
+        return value;
       }
       if (character === '$') {
         const expanded = this.readVariable();
         value += expanded;
-        collector.addUnquoted(expanded);
+        collector?.addUnquoted(expanded);
       } else if (character === "'" && !this.mode.skipQuotes) {
         const quoted = this.readSingleQuotes();
         value += quoted;
-        collector.addQuoted(quoted);
+        collector?.addQuoted(quoted);
       } else if (character === '"' && !this.mode.skipQuotes) {
         const quoted = this.readDoubleQuotes(rawEscapes);
         value += quoted;
-        collector.addQuoted(quoted);
+        collector?.addQuoted(quoted);
       } else if (character === this.escape) {
         this.position++;
         // An escape at the very end stands for nothing.
         const escaped = (rawEscapes ? character : '') + (this.next() ?? '');
         value += escaped;
-        if (escaped !== '') collector.addQuoted(escaped);
+        if (escaped !== '') collector?.addQuoted(escaped);
       } else {
-        this.position++;
-        value += character;
-        collector.addUnquoted(character);
+        const plain = this.read(PLAIN) || (this.next() ?? '');
+        value += plain;
+        collector?.addUnquoted(plain);
       }
     }
     if (stop !== undefined) throw new ExpansionProblem(`"${stop}" is missing in "\${…}"`);
-    return { value, words: collector.finish() };
+    return value;
   }
 
   private readSingleQuotes(): string {
-    return this.readQuotes("'", () => this.next() ?? '');
+    return this.readQuotes("'", () => {
+      const start = this.position;
+      const end = this.text.indexOf("'", start);
+      this.position = end < 0 ? this.text.length : end;
+      return this.text.slice(start, this.position);
+    });
   }
 
   private readDoubleQuotes(rawEscapes: boolean): string {
     return this.readQuotes('"', (character) => {
       if (character === '$') return this.readVariable();
+      const plain = this.read(PLAIN_QUOTED);
+      if (plain !== '') return plain;
       this.position++;
       if (character !== this.escape) return character;
       const next = this.peek();
@@ -246,7 +258,7 @@ class WordReader {
     }
     const isPattern = operator === '#' || operator === '%';
     if (isPattern && colon) throw new ExpansionProblem(`unknown operator "${written}" in "\${${name}${written}…}"`, `write \${${name}${operator}…}, without the colon`);
-    const word = this.readUntil('}', isPattern).value;
+    const word = this.readUntil('}', isPattern);
     const value = this.valueOf(name);
     if (value === undefined && this.mode.keepUnset) return `\${${name}${written}${word}}`;
     if (isPattern) return this.trimmed(operator, word, value ?? '');
@@ -267,8 +279,8 @@ class WordReader {
   private readReplacement(name: string): string {
     const all = this.peek() === '/';
     if (all) this.position++;
-    const pattern = this.readUntil('/', true).value;
-    const replacement = this.readUntil('}', true).value;
+    const pattern = this.readUntil('/', true);
+    const replacement = this.readUntil('}', true);
     const value = this.valueOf(name);
     if (value === undefined && this.mode.keepUnset) return `\${${name}/${all ? '/' : ''}${pattern}/${replacement}}`;
     return replacePattern(this.pattern(pattern), value ?? '', replacement, all);
@@ -284,16 +296,7 @@ class WordReader {
 
   /** A name, a number, or one of the shell's special parameters; empty when none stands here. */
   private readName(): string {
-    const first = this.peek() ?? '';
-    if (DIGIT.test(first)) return this.readWhile(DIGIT);
-    if (first !== '' && SPECIAL_PARAMETERS.includes(first)) return this.next() ?? '';
-    return this.readWhile(LETTER);
-  }
-
-  private readWhile(characters: RegExp): string {
-    const start = this.position;
-    while (characters.test(this.peek() ?? '')) this.position++;
-    return this.characters.slice(start, this.position).join('');
+    return this.read(NAME);
   }
 
   private valueOf(name: string): string | undefined {
@@ -302,11 +305,19 @@ class WordReader {
     return value;
   }
 
+  /** What a pattern finds at the position, consumed; else nothing. */
+  private read(pattern: RegExp): string {
+    pattern.lastIndex = this.position;
+    const [found = ''] = pattern.exec(this.text) ?? [];
+    this.position += found.length;
+    return found;
+  }
+
   private peek(): string | undefined {
-    return this.characters[this.position];
+    return this.position < this.text.length ? this.text.charAt(this.position) : undefined;
   }
 
   private next(): string | undefined {
-    return this.characters[this.position++];
+    return this.position < this.text.length ? this.text.charAt(this.position++) : undefined;
   }
 }

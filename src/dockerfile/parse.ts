@@ -3,7 +3,6 @@ import type { Diagnostic, ErrorCode, MbuildError } from '../diagnostics/error';
 import type { SourceFile, SourceRange } from '../diagnostics/range';
 import { chompHeredoc, heredocMarks } from './heredoc';
 import { readDirective, readHead } from './head';
-import type { Head } from './head';
 import type { Directives, Dockerfile, Flag, Heredoc, Instruction, InstructionOf, Stage } from './instruction';
 import { keywordOf, readInstruction, takesHeredocs } from './read-instruction';
 import type { InstructionText } from './read-instruction';
@@ -43,11 +42,11 @@ export function parseInstructions(file: SourceFile): ParsedInstructions {
   const reader = new SourceReader(file);
   const directives = readDirectives(file, reader, diagnostics);
   const instructions: Instruction[] = [];
-  const heads = new Map<string, Head>();
+  const keywords = new Map<string, string>();
   let statements = 0;
   for (let statement = reader.readStatement(directives.escape); statement !== undefined; statement = reader.readStatement(directives.escape)) {
     statements++;
-    const instruction = new StatementParser(file, reader, statement, directives.escape, heads, diagnostics).parse();
+    const instruction = new StatementParser(file, reader, statement, directives.escape, keywords, diagnostics).parse();
     if (instruction !== undefined) instructions.push(instruction);
   }
   if (statements === 0) {
@@ -104,7 +103,7 @@ class StatementParser {
     private readonly reader: SourceReader,
     private readonly statement: Statement,
     private readonly escape: Directives['escape'],
-    private readonly heads: Map<string, Head>,
+    private readonly keywords: Map<string, string>,
     private readonly diagnostics: Diagnostic[],
   ) {}
 
@@ -144,7 +143,7 @@ class StatementParser {
   /** Parses the instruction that begins at `offset`; `outer` are the keywords around it. */
   private parseAt(offset: number, heredocs: readonly Heredoc[], outer: readonly string[]): Instruction | undefined {
     const text = this.statement.text.slice(offset);
-    const head = readHead(text, this.heads);
+    const head = readHead(text, this.keywords);
     const keywordRange = this.statement.rangeOf(offset, offset + head.keywordEnd);
     const keyword = keywordOf(head.keyword);
     if (typeof keyword !== 'string') {

@@ -4,7 +4,7 @@ import type { Dockerfile, Stage } from '../dockerfile/instruction';
 /** The stage of a name above `before`; of several with one name the last. Names compare without regard to case. */
 export function namedStage(dockerfile: Dockerfile, name: string, before: number): Stage | undefined {
   const wanted = name.toLowerCase();
-  return dockerfile.stages.slice(0, before).findLast((stage) => stage.name === wanted);
+  return dockerfile.stages.findLast((stage) => stage.index < before && stage.name === wanted);
 }
 
 /** The name behind FROM; `docker-image://` says what is the default anyway. */
