@@ -1,6 +1,6 @@
 import { rmSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { createFile, namesIn, readJson, removeFile, replaceFile } from '../content/files';
+import { createFile, namesIn, readJson, readRecord, removeFile, replaceFile } from '../content/files';
 import { isMbuildError } from '../diagnostics/error';
 import { hashValue, type CacheKey, type KeyInput } from './key';
 import type { CacheRecord, CacheStore } from './record';
@@ -72,7 +72,7 @@ export class FileCacheStore implements CacheStore {
   }
 
   recall(name: string): string | undefined {
-    const digest = readJson<unknown>(path.join(this.#digests, name));
+    const digest = readRecord<unknown>(path.join(this.#digests, name));
     return typeof digest === 'string' ? digest : undefined;
   }
 

@@ -96,7 +96,7 @@ export function readJson<T>(file: string): T | undefined {
   }
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value !== 'object' || value === null) throw new SyntaxError('it is no object');
+    if (value === null) throw new SyntaxError('it is null');
     return value as T;
   } catch (cause) {
     throw new MbuildError('STORE_CORRUPT', `${file} is not valid JSON`, { cause, hint: 'delete the file; what it described is made again when needed' });
