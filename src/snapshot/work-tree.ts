@@ -32,12 +32,13 @@ const BORN = { uid: 0, gid: 0 };
 export function applyLayerDirectory(layer: RawPath, tree: RawPath, xattrs: OverlayXattrs): void {
   const buffer = Buffer.allocUnsafe(SMALL);
   const links = new Map<number, RawPath>();
-  const apply = (from: RawPath, to: RawPath): void => {
+  // Into a directory that was made just now goes all without a look: nothing can be there.
+  const apply = (from: RawPath, to: RawPath, isNew: boolean): void => {
     for (const name of readdirSync(fsPath(from), { encoding: 'latin1' })) {
       const [source, target] = [`${from}/${name}`, `${to}/${name}`];
       const stats = lstatOwned(source);
       if (stats === undefined || name === OPAQUE_FILE) continue;
-      const before = lstatOwned(target);
+      const before = isNew ? undefined : lstatOwned(target);
       const merges = stats.isDirectory() && before?.isDirectory() === true && !isOpaque(source, xattrs);
       if (before !== undefined && !merges) remove(target, before);
       if (isWhiteout(stats)) continue;
@@ -46,11 +47,11 @@ export function applyLayerDirectory(layer: RawPath, tree: RawPath, xattrs: Overl
         continue;
       }
       if (!merges) mkdirSync(fsPath(target), 0o700);
-      apply(source, target);
+      apply(source, target, !merges);
       setAttributes(source, stats, target);
     }
   };
-  apply(layer, tree);
+  apply(layer, tree, readdirSync(fsPath(tree)).length === 0);
   const root = lstatOwned(layer);
   if (root !== undefined) setAttributes(layer, root, tree);
 }

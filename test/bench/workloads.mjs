@@ -109,6 +109,28 @@ export const unpack = {
   },
 };
 
+/** The same work where nothing can be mounted: a base unpacked, and a RUN on it whose changes are found. */
+export const rungs = {
+  title: 'a Debian base unpacked and a RUN on it, in a container without privileges',
+  rounds: 3,
+  async setup({ scratch, debianBase }) {
+    if (debianBase === undefined) return { skip: 'there is no Debian base (it takes root and mmdebstrap)' };
+    const dir = dockerfile(join(scratch, 'rungs'), ['FROM debian', 'RUN touch /x && rm -r /usr/share/doc/apt']);
+    let round = 0;
+    const both = async (isolation) => {
+      const store = join(scratch, `${isolation}-${round++}`);
+      mkdirSync(store);
+      const own = mbuild(store);
+      const builder = { ...own, env: { ...own.env, MBUILD_ISOLATION: isolation } };
+      return (await seconds(own.import(debianBase, 'debian'), builder)) + (await seconds(own.build({ dir }), builder));
+    };
+    return {
+      sides: { namespaces: () => both('namespaces'), chroot: () => both('chroot') },
+      result: (m) => ({ value: m.chroot / m.namespaces, unit: '× namespaces and overlay', goal: 2 }),
+    };
+  },
+};
+
 /** Memory of a build that copies and exports a large file. */
 export const big = {
   title: 'COPY and export of a 1 GiB file',
