@@ -85,6 +85,7 @@ export function parentOps(flags: number, reaps = false): Op[] {
     { what: 'hide init', call: 'prctl', args: [PR.SET_DUMPABLE, 0] },
     ...(reaps ? [{ what: 'take over orphans', call: 'prctl', args: [PR.SET_CHILD_SUBREAPER, 1] } as const] : []),
     { what: 'make namespaces', call: 'clone', args: [flags | SIGCHLD, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
+    ...(reaps ? [{ what: 'make the guard', call: 'clone', args: [SIGCHLD, 0, 0, 0, 0], onZero: { to: 'guard' } } as const] : []),
     // When the command is executed no one has the descriptor any more, which mbuild sees.
     { what: 'leave the turn to the command', call: 'close', args: [SYNC_FD], onError: 'next' },
     { what: 'report the pid', call: 'write', args: [REPORT_FD, { addressOf: 'child' }, 8] },
@@ -95,6 +96,7 @@ export function parentOps(flags: number, reaps = false): Op[] {
     { what: 'exit', call: 'exit_group', args: [0] },
     { what: 'report a failure', label: 'fail', call: 'write', args: [REPORT_FD, 0x10000000, 16], onError: 'next' },
     { what: 'exit', call: 'exit_group', args: [125] },
+    ...(reaps ? guardOps() : []),
     { what: 'tie the command to init', label: 'child', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
     { what: 'make a session', call: 'setsid', args: [] },
     { what: 'make a session keyring', call: 'keyctl', args: [KEYCTL_JOIN_SESSION_KEYRING, NULL], onError: 'next' },
@@ -108,6 +110,22 @@ export function joinOps(doors: readonly string[]): Op[] {
     { what: `enter ${path.dirname(door)}`, call: 'write', args: [{ saved: `door${i}` }, { bytes: Buffer.from('0') }, 1], onError: 'next' },
     { what: 'go on', label: `behind door ${i}`, call: 'umask', args: [0o22] },
   ]);
+}
+
+/**
+ * Without a PID namespace, who ends mbuild with SIGKILL ends init and the command, and not what the command started. The guard
+ * waits for mbuild to be gone, and kills the command's process group then. mbuild writes its (negative) number to the guard; see InitProcess.
+ */
+function guardOps(): Op[] {
+  return [
+    // Its result is the guard's own number: should it never learn another, it kills nobody else.
+    { what: 'make a session for the guard', label: 'guard', call: 'setsid', args: [], save: 'group', onError: 'next' },
+    ...[0, 1, 2, SYNC_FD].map((fd): Op => ({ what: `close ${fd} in the guard`, call: 'close', args: [fd], onError: 'next' })),
+    { what: 'learn the group', call: 'read', args: [REPORT_FD, { addressOf: 'group' }, 8], onError: { to: 'guarded' }, onZero: { to: 'guarded' } },
+    { what: 'wait for the end of mbuild', call: 'read', args: [REPORT_FD, { buffer: 'end', size: 8 }, 8], onError: 'next' },
+    { what: 'kill what is left', call: 'kill', args: [{ saved: 'group' }, SIGKILL], onError: 'next' },
+    { what: 'end the guard', label: 'guarded', call: 'exit_group', args: [0] },
+  ];
 }
 
 /** From a root that is set up to the command: its streams, the wait, its rights, its working directory. */

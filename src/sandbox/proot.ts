@@ -47,11 +47,11 @@ export function prootSandbox(state: string): ContainerSandbox {
  * proot waits for all that the command left behind. That is killed when the command, proot's only child, has ended: what has lost its
  * parent is init's.
  */
-function endLeftovers(proot: number, init = parentOf(proot)): void {
+function endLeftovers(proot: number, init = parentOf(proot), own = childrenOf(init) ?? []): void {
   const command = childrenOf(proot);
   if (command === undefined) return;
-  if (command.length === 0) for (const pid of childrenOf(init) ?? []) if (pid !== proot) kill(pid);
-  setTimeout(() => endLeftovers(proot, init), LOOK_EVERY).unref();
+  if (command.length === 0) for (const pid of childrenOf(init) ?? []) if (!own.includes(pid)) kill(pid);
+  setTimeout(() => endLeftovers(proot, init, own), LOOK_EVERY).unref();
 }
 
 function parentOf(pid: number): number {

@@ -10,6 +10,7 @@ const NUMBERS = {
   clone: [56, 220],
   execve: [59, 221],
   wait4: [61, 260],
+  kill: [62, 129],
   fcntl: [72, 25],
   getcwd: [79, 17],
   chdir: [80, 49],
