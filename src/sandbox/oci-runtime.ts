@@ -32,6 +32,9 @@ export function findRuntime(wanted?: string): Runtime | undefined {
   return undefined;
 }
 
+/** Where the second version of control groups is when the first is in use too: then crun refuses to start, whether it needs them or not. */
+const BOTH_VERSIONS = '/sys/fs/cgroup/unified';
+
 /**
  * Hands a step's command to crun or runc, with the mounts, rights and limits that {@link NamespaceSandbox} gives. Around the
  * runtime are a mount and a PID namespace: nothing that it mounts or starts outlives it. Containers, which are entered and have
@@ -56,13 +59,14 @@ export class OciSandbox implements ContainerSandbox {
     return this.own.around(wanted, async (spec, places) => {
       const bundle = mkdtempSync(path.join(this.#state, 'oci-'));
       const name = `mbuild-${path.basename(bundle)}`;
-      const groups = this.runtime.name === 'runc' ? `/${name}` : undefined;
-      const ownSys = !isInUserNamespace() || spec.network !== 'host';
+      const inUser = isInUserNamespace();
+      const groups = this.runtime.name === 'runc' && !inUser ? `/${name}` : undefined;
+      const ownSys = !inUser || spec.network !== 'host';
       try {
         spec.mounts.forEach((mount, i) => makePlace(mount, path.join(bundle, `mount${i}`)));
         writeFileSync(path.join(bundle, 'config.json'), runtimeConfig(spec, this.#init.arch, { root: places.root, bundle, ownSys, mount: this.runtime.mount, cgroupsPath: groups }), { mode: 0o600 });
         // A runtime's own groups have the limits where it cannot do without.
-        const status = await this.#init.execute(runtimeProgram(spec, places, { argv: this.#argv(bundle, name), bundle }), groups === undefined ? spec : { ...spec, limits: undefined }, io, scope);
+        const status = await this.#init.execute(runtimeProgram(spec, places, { argv: this.#argv(bundle, name), bundle, hidesGroups: this.runtime.name === 'crun' && existsSync(BOTH_VERSIONS) }), groups === undefined ? spec : { ...spec, limits: undefined }, io, scope);
         return checked(status, spec, bundle, this.runtime);
       } finally {
         rmSync(bundle, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 import type { Op } from './init/program';
-import { CLONE, FD_CLOEXEC, F_SETFD, MNT_DETACH, MS } from './init/syscalls';
+import { CLONE, FD_CLOEXEC, F_SETFD, MS } from './init/syscalls';
 import { FIRST_SOURCE_FD, NULL, mountOp, rootOps, sourceOps, type SandboxPlaces } from './mount-ops';
 import { REPORT_FD, SYNC_FD, parentOps } from './namespace-program';
 import type { ProcessSpec } from './sandbox';
@@ -10,13 +10,15 @@ export interface RuntimeCall {
   readonly argv: readonly string[];
   /** The bundle's folder; the source of the mount number `i` is put on `mount<i>` in it. */
   readonly bundle: string;
+  /** Whether it is to see none of the machine's control groups. */
+  readonly hidesGroups: boolean;
 }
 
 /**
  * The same for a command that an OCI runtime runs: in a mount and a PID namespace of its own, where the runtime and all that it
  * starts end together, the root and the sources of mounts are put where the bundle's config.json names them.
  */
-export function runtimeProgram(spec: ProcessSpec, places: SandboxPlaces, { argv, bundle }: RuntimeCall): Op[] {
+export function runtimeProgram(spec: ProcessSpec, places: SandboxPlaces, { argv, bundle, hidesGroups }: RuntimeCall): Op[] {
   const sources = spec.mounts.flatMap((mount, i): Op[] => (mount.kind === 'tmpfs' ? [] : [
     mountOp(`lay out ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, `${bundle}/mount${i}`, NULL, mount.kind === 'bind' ? MS.BIND | MS.REC : MS.BIND, NULL),
   ]));
@@ -29,8 +31,7 @@ export function runtimeProgram(spec: ProcessSpec, places: SandboxPlaces, { argv,
     ...rootOps(spec.rootfs, places),
     ...sourceOps(spec.mounts, places),
     ...sources,
-    // crun refuses to start where both versions of control groups are in use, whether it needs them or not.
-    { what: 'leave the second version of control groups', call: 'umount2', args: [{ text: '/sys/fs/cgroup/unified' }, MNT_DETACH], onError: 'next' },
+    ...(hidesGroups ? [mountOp('hide the control groups', 'tmpfs', '/sys/fs/cgroup', 'tmpfs', MS.NOSUID | MS.NODEV | MS.NOEXEC, 'mode=755')] : []),
     { what: 'set the umask', call: 'umask', args: [0o022] },
     { what: 'close files', call: 'close_range', args: [SYNC_FD, 0xffffffff, 0] },
     { what: `close ${REPORT_FD} on execution`, call: 'fcntl', args: [REPORT_FD, F_SETFD, FD_CLOEXEC] },

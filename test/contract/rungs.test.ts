@@ -92,6 +92,7 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
   testUser('an ordinary user with subordinate ids', () => asUser('user', ['--add-subuids', '700000-765535', '--add-subgids', '700000-765535'], (way) => {
     expect(build('user', way)).toBe(expected);
     expect(chosen(way)).toBe('user-namespace');
+    for (const runtime of ['crun', 'runc'].filter((name) => findProgram(name) !== undefined)) expect(build('user', { ...way, flags: ['--isolation=oci', '--runtime', runtime], root: `${way.root}-${runtime}` })).toBe(expected);
   }));
 
   testUser('an ordinary user with one id', () => asUser('one', [], (way) => {
