@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
+import { batchesOf, eachAtOnce, type BatchLimits } from '../linux/batches';
 import { decodeDevice } from '../linux/mknod';
 import { fsPath, type RawPath } from '../linux/paths';
 import type { Threads } from '../linux/threads';
 import type { FileStats } from '../linux/stat';
-import { digestOf, type Digest } from '../oci/digest';
+import { toDigest, type Digest } from '../oci/digest';
 import { hashFiles, type FileContent, type FileToHash, type HashedFile } from './hash-files';
 import type { SelectedEntry, Selection } from './selection';
 import { isSelectionSettled, selectionSignature } from './selection-memo';
@@ -39,8 +41,9 @@ export interface SelectionDigest {
 // Below this, a worker's message and start cost more than the hashing.
 const INLINE_FILES = 64;
 const INLINE_BYTES = 4 * 1024 * 1024;
-const BATCH_FILES = 500;
-const BATCH_BYTES = 16 * 1024 * 1024;
+const BATCH: BatchLimits = { items: 500, bytes: 16 * 1024 * 1024 };
+/** Characters that are hashed at a time. */
+const TEXT = 64 * 1024;
 
 /**
  * The digest of all that a selection brings from its tree. Two selections with one digest leave the same tree at the same
@@ -62,6 +65,7 @@ async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership'
   const all = selection.sources.flatMap((source) => source.entries);
   const { contents, wasKnown } = tree.describe === undefined ? await contentsOf(all, tree.known, threads) : { contents: await tree.describe(all), wasKnown: false };
   const entries: EntryRecord[] = [];
+  const hash = createHash('sha256');
   let text = `selection 1|${selection.sources.length}\n`;
   selection.sources.forEach((source, index) => {
     text += `${source.kind}|${source.entries.length}\n`;
@@ -69,9 +73,12 @@ async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership'
       const record = recordOf(entry, index, tree.ownership, contents[entries.length]);
       entries.push(record);
       text += frameRecord(record);
+      if (text.length < TEXT) continue;
+      hash.update(text, 'latin1');
+      text = '';
     }
   });
-  return { digest: digestOf(Buffer.from(text, 'latin1')), entries, wasKnown };
+  return { digest: toDigest(hash.update(text, 'latin1')), entries, wasKnown };
 }
 
 /** No two records are the same text: what may hold any character comes with its length, the rest holds no `|`. */
@@ -125,10 +132,10 @@ async function contentsOf(entries: readonly SelectedEntry[], known: KnownContent
 
   const hashedAt = Date.now();
   const files = unknown.flatMap((index) => entries[index] ?? []);
-  const hashed = await hashAll(files.map(({ hostPath, stats: { ino, size, mtimeMs, ctimeMs } }) => ({ hostPath, ino, size, mtimeMs, ctimeMs })), threads);
+  const hashed = await hashAll(files, threads);
   hashed.forEach((content, i) => {
     const [index, file] = [unknown[i], files[i]];
-    if (index === undefined || file === undefined) return;
+    if (index === undefined || file === undefined || content === undefined) return;
     contents[index] = content;
     if (content.steady) known?.cache.put(file.hostPath.slice(nameFrom), file.stats, content, hashedAt);
   });
@@ -136,21 +143,19 @@ async function contentsOf(entries: readonly SelectedEntry[], known: KnownContent
   return { contents, wasKnown: false };
 }
 
-async function hashAll(files: readonly FileToHash[], threads: Threads | undefined): Promise<HashedFile[]> {
-  const bytes = files.reduce((sum, { size }) => sum + size, 0);
-  if (threads === undefined || (files.length <= INLINE_FILES && bytes <= INLINE_BYTES)) return hashFiles(files);
-  const batches: FileToHash[][] = [];
-  let room = 0;
-  for (const file of files) {
-    const last = batches.at(-1);
-    if (last === undefined || last.length >= BATCH_FILES || room < file.size) {
-      batches.push([file]);
-      room = BATCH_BYTES - file.size;
-    } else {
-      last.push(file);
-      room -= file.size;
-    }
-  }
+async function hashAll(files: readonly SelectedEntry[], threads: Threads | undefined): Promise<readonly (HashedFile | undefined)[]> {
+  const bytes = files.reduce((sum, { stats }) => sum + stats.size, 0);
+  if (threads === undefined || (files.length <= INLINE_FILES && bytes <= INLINE_BYTES)) return hashFiles(files.map(fileToHash));
   const remote = threads.remote<typeof contextTasks>('context');
-  return (await Promise.all(batches.map((batch) => remote.hashFiles(batch)))).flat();
+  const hashed = Array.from<HashedFile | undefined>({ length: files.length });
+  await eachAtOnce(batchesOf(files, ({ stats }) => stats.size, BATCH), 2 * threads.size, async ({ from, items }) => {
+    (await remote.hashFiles(items.map(fileToHash))).forEach((file, i) => {
+      hashed[from + i] = file;
+    });
+  });
+  return hashed;
+}
+
+function fileToHash({ hostPath, stats: { ino, size, mtimeMs, ctimeMs } }: SelectedEntry): FileToHash {
+  return { hostPath, ino, size, mtimeMs, ctimeMs };
 }

@@ -3,6 +3,7 @@ import { extractFile, isArchive } from '../context/extract';
 import type { SelectedEntry, SelectedSource } from '../context/selection';
 import type { contextTasks } from '../context/tasks';
 import { MbuildError } from '../diagnostics/error';
+import { batchesOf, eachAtOnce, type BatchLimits } from '../linux/batches';
 import { decodeDevice } from '../linux/mknod';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
@@ -34,8 +35,7 @@ type SelectionInput = Extract<CopyInput, { kind: 'selection' }>;
 // Below this, a worker's message and start cost more than the copying.
 const INLINE_FILES = 64;
 const INLINE_BYTES = 4 * 1024 * 1024;
-const BATCH_FILES = 400;
-const BATCH_BYTES = 32 * 1024 * 1024;
+const BATCH: BatchLimits = { items: 400, bytes: 32 * 1024 * 1024 };
 
 /**
  * Copies into a snapshot. The result, mounted over the parent, is what BuildKit leaves:
@@ -202,35 +202,19 @@ class Copier {
     const bytes = files.reduce((sum, { seen }) => sum + seen.size, 0);
     if (threads === undefined || (files.length <= INLINE_FILES && bytes <= INLINE_BYTES)) return copyFiles(files);
     const remote = threads.remote<typeof contextTasks>('context');
-    const batches = batchesOf(files);
     const changed: RawPath[] = [];
     // As many at a time as there are workers, so that giving up leaves nothing queued.
-    await Promise.all(Array.from({ length: Math.min(threads.size, batches.length) }, async () => {
-      for (let batch = batches.pop(); batch !== undefined; batch = batches.pop()) {
-        signal?.throwIfAborted();
-        changed.push(...(await remote.copyFiles(batch)));
-      }
-    }));
+    await eachAtOnce(batchesOf(files, ({ seen }) => seen.size, BATCH), threads.size, async ({ items }) => {
+      signal?.throwIfAborted();
+      changed.push(...(await remote.copyFiles(items.map(plainCopy))));
+    });
     return changed;
   }
 }
 
-function batchesOf(files: readonly FileCopy[]): FileCopy[][] {
-  const batches: FileCopy[][] = [];
-  let room = 0;
-  for (const { seen: { ino, size, mtimeMs, ctimeMs }, ...file } of files) {
-    // Stats do not cross threads as they are.
-    const job: FileCopy = { ...file, seen: { ino, size, mtimeMs, ctimeMs } };
-    const last = batches.at(-1);
-    if (last === undefined || last.length >= BATCH_FILES || room < size) {
-      batches.push([job]);
-      room = BATCH_BYTES - size;
-    } else {
-      last.push(job);
-      room -= size;
-    }
-  }
-  return batches.reverse();
+/** Stats do not cross threads as they are. */
+function plainCopy({ seen: { ino, size, mtimeMs, ctimeMs }, ...file }: FileCopy): FileCopy {
+  return { ...file, seen: { ino, size, mtimeMs, ctimeMs } };
 }
 
 function writeError(error: unknown, dest: string): unknown {
