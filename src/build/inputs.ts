@@ -35,7 +35,7 @@ export function solveOptions(options: BuildOptions, sources: BuildSources, cache
   return {
     journal, noCache: options.noCache ?? false, noCacheStages: options.noCacheFilter ?? [], noCacheFrom: options.noCacheFrom, cacheMounts, jobs: options.jobs ?? Math.max(4, availableParallelism()),
     sourceDateEpoch: options.sourceDateEpoch, proxies: { ...options.proxies, ...Object.fromEntries(given) },
-    extraHosts: options.extraHosts ?? [], ulimits: options.ulimits ?? [], shmSize: options.shmSize, limits: options.limits ?? {}, stepTimeout: options.stepTimeout,
+    extraHosts: options.extraHosts ?? [], ulimits: options.ulimits ?? [], shmSize: options.shmSize, limits: options.limits ?? {}, stepTimeout: options.stepTimeout, stepRetries: options.stepRetries,
     secrets: sources.secrets.readers, knownSecrets: () => sources.secrets.known(), ssh: sshAgents(options), remote: sources.remote,
     context: (name) => (name === undefined ? Promise.resolve(sources.context.tree) : sources.contexts.tree(name)),
   };

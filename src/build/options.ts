@@ -61,6 +61,8 @@ export interface BuildOptions extends RunSettings {
   readonly limits?: CgroupLimits | undefined;
   /** Milliseconds after which a RUN is killed. */
   readonly stepTimeout?: number | undefined;
+  /** How often a RUN that fails is tried again; never when absent. */
+  readonly stepRetries?: number | undefined;
   readonly secrets?: readonly SecretSource[] | undefined;
   readonly ssh?: readonly { readonly id: string; readonly socket: string }[] | undefined;
   readonly allow?: readonly string[] | undefined;

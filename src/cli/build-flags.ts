@@ -49,6 +49,7 @@ export const BUILD_FLAGS = {
   report: { kind: 'string', value: 'FILE', help: 'Write what came of the build to a page of HTML' },
   resource: { kind: 'list', value: 'NAME=VALUE', help: 'A limit of RUN as buildx has it: memory=2g is --memory 2g' },
   ...RETRY_FLAGS,
+  'retry-step': { kind: 'number', value: 'N', help: 'How often a RUN that fails is tried again, each time from the start (default: 0)' },
   rm: { kind: 'boolean', ignored: 'there are no intermediate containers', help: 'Remove intermediate containers' },
   sbom: { kind: 'optional', value: 'KIND', implied: 'true', help: "SBOM attestation; 'false' is the only kind yet" },
   secret: { kind: 'list', value: 'SECRET', help: 'A secret for RUN --mount=type=secret: id=NAME[,src=FILE|,env=VARIABLE]' },

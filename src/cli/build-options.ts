@@ -53,6 +53,7 @@ export function buildOptions(flags: BuildFlags, inputs: BuildInputs, env: Enviro
     ulimits: flags.ulimit.map(readUlimit),
     shmSize: flags['shm-size'] === undefined ? undefined : readBytes('shm-size', flags['shm-size']),
     limits: readLimits(readResources(flags.resource, flags)),
+    stepRetries: flags['retry-step'],
     stepTimeout: readTimeout('step-timeout', flags['step-timeout']),
     capabilities: readCapabilities(flags),
     noNewPrivileges: flags['no-new-privileges'] || undefined,

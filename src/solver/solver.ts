@@ -17,7 +17,7 @@ import { chainIds } from '../oci/digest';
 import type { BuildScope, VertexId } from '../progress/events';
 import type { CgroupLimits } from '../sandbox/cgroup';
 import type { Sandbox } from '../sandbox/sandbox';
-import type { Snapshotter } from '../snapshot/snapshotter';
+import type { ActiveSnapshot, Snapshotter } from '../snapshot/snapshotter';
 import { Committer, reportedElsewhere, type FoundResult } from './commit';
 import { leakWatch } from './leaks';
 import { planStep, type PlannedStep } from './step';
@@ -62,6 +62,8 @@ export interface SolveOptions {
   readonly limits: CgroupLimits;
   /** Milliseconds after which a RUN is killed. */
   readonly stepTimeout?: number | undefined;
+  /** How often a RUN that fails is tried again. */
+  readonly stepRetries?: number | undefined;
   readonly secrets: ReadonlyMap<string, () => Buffer>;
   /** The values that must not be shown: those of `secrets` that can be had now. */
   readonly knownSecrets: () => readonly Buffer[];
@@ -250,13 +252,7 @@ class Solver {
           return miss;
         });
         missed?.catch(() => undefined); // awaited below, unless the step fails first
-        const active = this.services.snapshots.prepare(await parent.stack());
-        try {
-          await planned.execute(active);
-        } catch (error) {
-          this.services.snapshots.discard(active);
-          throw error;
-        }
+        const active = await this.#execute(planned, parent, id);
         const durationMs = Date.now() - started;
         const earlierKey = (await missed)?.earlierKey;
         const made = await this.#committer.commit(active, parent, { key: planned.key, input: planned.input, earlierKey, build: this.options.journal?.id, leaks: leakWatch(step, this.options.secrets, this.#services.warn) }, durationMs);
@@ -273,6 +269,21 @@ class Solver {
       const canceled = this.scope.signal.aborted || isMbuildError(error, 'CACHE_INVALID');
       this.scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error), canceled });
       throw canceled && !isMbuildError(error) ? new MbuildError('CANCELED', 'the build was canceled', { cause: error }) : error;
+    }
+  }
+
+  /** Does what is planned on a tree of its own; a command that fails is tried again on a fresh one, as often as the build allows. */
+  async #execute(planned: PlannedStep, parent: Tree, id: VertexId): Promise<ActiveSnapshot> {
+    for (let left = this.options.stepRetries ?? 0; ; left--) {
+      const active = this.services.snapshots.prepare(await parent.stack());
+      try {
+        await planned.execute(active);
+        return active;
+      } catch (error) {
+        this.services.snapshots.discard(active);
+        if (left === 0 || (!isMbuildError(error, 'EXEC_FAILED') && !isMbuildError(error, 'STEP_TIMEOUT'))) throw error;
+        this.scope.events({ kind: 'note', id, text: `${error.message}; tried again, ${left === 1 ? 'for the last time' : `at most ${left} times`}` });
+      }
     }
   }
 

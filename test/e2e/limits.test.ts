@@ -84,6 +84,16 @@ describeWith('what RUN may use and do', { root: true }, () => {
     expect(instructionSteps(steps).map(({ cached }) => cached)).toEqual([true]);
   });
 
+  it('a step that fails is tried again with --retry-step, each time on the tree as it was', async () => {
+    const line = 'RUN --mount=type=cache,target=/c echo try >> /c/tries; [ ! -e /left ] || exit 9; touch /left; [ $(wc -l < /c/tries) = 3 ]';
+    const dir = context(line);
+    expect((await mbuild.run(['build', '--no-cache', dir])).code).toBe(1);
+    const { stderr } = await mbuild.run(['build', '--progress=plain', '--retry-step', '1', dir]);
+    expect(stderr).toContain('RUN exited with code 1; tried again, for the last time');
+    expect(stderr).not.toContain('code 9');
+    expect((await mbuild.run(['build', '--progress=plain', '--retry-step=5', '--no-cache', context(line.replaceAll('/c/tries', '/c/more'))])).code).toBe(0);
+  });
+
   it('capabilities can be added and dropped, and a step with others is another step', async () => {
     const line = 'RUN grep ^CapEff /proc/self/status';
     expect(await log([], line)).toEqual([expect.stringMatching(/800405fb$/)]);
