@@ -34,7 +34,7 @@ const PLAIN_KEYWORD = /^[A-Za-z]{1,32}$/;
 const DIRECTIVES: readonly string[] = ['escape', 'syntax', 'check'] satisfies (keyof Directives)[];
 
 /** Reads keyword and flags of the instruction that `text` begins with. `known` remembers keywords within one file. */
-export function readHead(text: string, known: Map<string, string> = new Map()): Head {
+export function readHead(text: string, known: Map<string, string>): Head {
   const [word = ''] = KEYWORD.exec(text) ?? [];
   const keyword = known.get(word) ?? readKeyword(word);
   known.set(word, keyword);

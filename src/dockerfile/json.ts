@@ -97,7 +97,7 @@ function commandArgs(command: CommandLine): readonly string[] {
 
 /** The arguments as written, where the typed instruction keeps less than that. */
 function textBehindHead({ original }: Instruction): string {
-  return trim(original.slice(readHead(original).end));
+  return trim(original.slice(readHead(original, new Map()).end));
 }
 
 function flagText({ name, value }: Flag): string {

@@ -114,7 +114,7 @@ class StatementParser {
       const message = 'an empty line stands within a continued instruction';
       this.diagnostics.push({ severity: 'warning', code: 'NoEmptyContinuation', message, file: this.file, range, hint: 'remove it, or begin it with #' });
     }
-    const heredocs = takesHeredocs(statement.text) ? this.readHeredocs() : [];
+    const heredocs = takesHeredocs(statement.text, this.keywords) ? this.readHeredocs() : [];
     if (heredocs === undefined) return undefined;
     return this.parseAt(0, heredocs, []);
   }

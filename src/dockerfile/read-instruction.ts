@@ -56,13 +56,13 @@ export function keywordOf(word: string): Keyword | { readonly message: string; r
   return { message: `unknown instruction "${shown}"`, hint: near === undefined ? 'a line that belongs to the one before needs \\ at the end of that one' : `did you mean "${near}"?` };
 }
 
-/** True when the instruction may announce heredocs: RUN, COPY and ADD that are not in JSON form, under ONBUILD as well. */
-export function takesHeredocs(text: string): boolean {
+/** True when the instruction may announce heredocs: RUN, COPY and ADD that are not in JSON form, under ONBUILD as well. `keywords` as for {@link readHead}. */
+export function takesHeredocs(text: string, keywords: Map<string, string>): boolean {
   if (!text.includes('<<')) return false;
-  const head = readHead(text);
+  const head = readHead(text, keywords);
   const rest = trim(text.slice(head.end));
   const keyword = head.keyword.toUpperCase();
-  if (keyword === 'ONBUILD') return !/^ONBUILD\b/i.test(rest) && takesHeredocs(rest);
+  if (keyword === 'ONBUILD') return !/^ONBUILD\b/i.test(rest) && takesHeredocs(rest, keywords);
   return (keyword === 'RUN' || keyword === 'COPY' || keyword === 'ADD') && readJsonWords(rest).form !== 'strings';
 }
 

@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { benchEnv } from './measure.mjs';
 
-const MBUILD = resolve(dirname(fileURLToPath(import.meta.url)), '../../bin/mbuild');
+export const MBUILD = resolve(dirname(fileURLToPath(import.meta.url)), '../../bin/mbuild');
 
 /** mbuild on a store of its own. */
 export function mbuild(root) {

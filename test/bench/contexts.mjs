@@ -47,3 +47,18 @@ export function dockerfile(dir, lines, name = 'Dockerfile') {
   writeFileSync(join(dir, name), `${lines.join('\n')}\n`);
   return dir;
 }
+
+/** The lines of a Dockerfile of stages that copy from one another, written as people write them. */
+export function longDockerfile(count) {
+  const lines = ['ARG BASE=debian:bookworm'];
+  for (let i = 0; lines.length < count - 25; i++) {
+    lines.push(
+      `FROM \${BASE} AS stage-${i}`, `LABEL stage="${i}" \\`, `      org.opencontainers.image.title='part ${i}'`, `ARG VERSION=1.${i}.0`, 'ENV PATH=/opt/bin:$PATH \\', '    HOME=/srv/${VERSION%.*}', `WORKDIR /srv/app${i}`,
+      `COPY --chown=1000:1000 package*.json src/${i}/ ./`, `RUN --mount=type=cache,target=/root/.npm,id=npm-${i} \\`, '    set -eux; \\', '    # install', '    npm ci --no-audit; \\', '    rm -rf /tmp/*',
+      `COPY <<EOF /etc/app/${i}.conf`, 'listen ${VERSION}', 'EOF', `EXPOSE ${8000 + i}/tcp`, i > 0 ? `COPY --from=stage-${i - 1} /srv/out ./in` : 'RUN true', 'USER 1000',
+      'HEALTHCHECK --interval=30s CMD curl -f http://localhost/ || exit 1', `CMD ["node", "server${i}.js"]`, '',
+    );
+  }
+  while (lines.length < count) lines.push(`LABEL line=${lines.length}`);
+  return lines;
+}

@@ -1,14 +1,16 @@
 // What is measured, against what, and the goal. `sides` are run in turn, round after round; each gives one number.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { mbuild } from './builders.mjs';
-import { bigFile, dockerfile, sourceTree } from './contexts.mjs';
+import { MBUILD, mbuild } from './builders.mjs';
+import { bigFile, dockerfile, longDockerfile, sourceTree } from './contexts.mjs';
 import { measure } from './measure.mjs';
 
 const seconds = async (argv, options) => (await measure(argv, options)).seconds;
 const STEPS = 20;
+const PLANNING = fileURLToPath(new URL('planning.ts', import.meta.url));
 const SANDBOX = fileURLToPath(new URL('sandbox.mjs', import.meta.url));
 
 /** A fully cached rebuild against an empty program in the same language. */
@@ -81,6 +83,25 @@ export const containment = {
         mbuild: () => Number(execFileSync('node', [SANDBOX, store, String(STEPS)], { encoding: 'utf8' })),
       },
       result: (m) => ({ value: (m.mbuild - m['namespaces, overlay, proc and chroot']) * 1000, unit: 'ms over the bare ones', goal: 5 }),
+    };
+  },
+};
+
+/** A long Dockerfile parsed and planned, after start-up: in a process that has done neither before. */
+export const parse = {
+  title: 'a Dockerfile of 2,000 lines parsed and planned',
+  setup({ scratch }) {
+    const { buildSync } = createRequire(import.meta.url)('esbuild');
+    const script = join(scratch, 'planning.cjs');
+    buildSync({ entryPoints: [PLANNING], outfile: script, bundle: true, platform: 'node', target: 'node20', format: 'cjs', minifyWhitespace: true, minifySyntax: true, external: ['koffi', 'undici'] });
+    const file = join(dockerfile(join(scratch, 'long'), longDockerfile(2000)), 'Dockerfile');
+    return {
+      sides: {
+        'node -e 0': () => seconds(['node', '-e', '0']),
+        'mbuild parse': () => seconds([MBUILD, 'parse', '-f', file]),
+        'parse and plan': () => Number(execFileSync('node', [script, file], { encoding: 'utf8' })) / 1000,
+      },
+      result: (m) => ({ value: m['parse and plan'] * 1000, unit: 'ms', goal: 50 }),
     };
   },
 };
