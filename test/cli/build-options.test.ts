@@ -62,6 +62,7 @@ describe('the options of a build', () => {
   test.each<[string, object]>([
     ['out', { type: 'local', dest: 'out' }], ['-', { type: 'tar', dest: '-' }], ['type=local,dest=out', { type: 'local', dest: 'out' }], ['type=tar', { type: 'tar', dest: '-' }],
     ['type=oci,dest=a.tar', { type: 'oci', dest: 'a.tar', tar: true, compression: undefined }], ['type=oci,tar=false,dest=d', { type: 'oci', dest: 'd', tar: false }],
+    ['type=oci,compression-level=6', { type: 'oci', dest: '-', tar: true, compression: { type: 'gzip', level: 6 } }],
     ['type=docker,dest=d.tar,compression=zstd,compression-level=3,force-compression=true', { type: 'docker', dest: 'd.tar', tar: true, compression: { type: 'zstd', level: 3, force: true } }],
     ['type=docker', { type: 'daemon', names: ['docker.io/library/t:1'] }], ['type=image', { type: 'image', push: false, names: ['docker.io/library/t:1'] }],
     ['type=registry', { type: 'image', push: true, names: ['docker.io/library/t:1'] }], ['type=registry,compression=gzip,compression-level=6,force-compression=true', { type: 'image', push: true, compression: { type: 'gzip', level: 6, force: true } }], ['type=image,"name=a,b:2",push=true', { type: 'image', push: true, names: ['docker.io/library/a:latest', 'docker.io/library/b:2'] }],
@@ -71,7 +72,7 @@ describe('the options of a build', () => {
 
   test.each([
     ['type=locl,dest=x', 'unknown type "locl"'], ['dest=x', 'has no type'], ['type=local', 'needs dest=FOLDER'], ['type=oci,tar=false', 'needs dest=FOLDER'], ['type=tar,x', 'invalid value "x"'],
-    ['type=image,push=maybe', 'neither true nor false'], ['type=oci,compression=lz4', 'unknown compression'], ['type=registry', 'no name to push to'], ['type="x', 'invalid quoting'],
+    ['type=image,push=maybe', 'neither true nor false'], ['type=oci,compression=lz4', 'unknown compression'], ['type=oci,compression-level=10', 'gzip has no compression-level 10'], ['type=registry', 'no name to push to'], ['type="x', 'invalid quoting'],
   ])('--output %s is refused', (text, message) => {
     expect(() => readOutput(text, [])).toThrow(message);
   });
