@@ -62,6 +62,8 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
     const { buildWarnings } = await import('./build/warnings');
     for (const diagnostic of buildWarnings(dockerfile, graph, options, context)) watched.events({ kind: 'warning', diagnostic });
     const caches = await openCaches(options, engine, lease, newVertex, watched);
+    // What other builders ran may be in their caches.
+    if (caches === undefined) refuseImpossible(graph, engine);
     journal.begin(graph, dockerfile, caches);
     const solution = await solveWith(graph, servicesOf(engine, lease, caches), solveOptions(options, { context, contexts, remote, secrets }, mounts ?? engine.root, journal), newVertex, watched);
     const solved: SolvedBuild = { graph, solution, journal, engine, remote: caches };
@@ -102,6 +104,13 @@ function fullNames(tags: readonly string[]): string[] {
 }
 
 /** A cache elsewhere that has not what it says is done without: what was made until then is in the store's own cache. */
+/** @throws MbuildError SANDBOX_UNAVAILABLE before the first step, where a later one could not be run. */
+function refuseImpossible({ stages }: Graph, { refusesRun }: Engine): void {
+  if (!stages.some(({ steps }) => steps.some(({ operation }) => operation.kind === 'run'))) return;
+  const refusal = refusesRun();
+  if (refusal !== undefined) throw refusal;
+}
+
 async function solveWith(...build: Parameters<typeof solve>): Promise<Solution> {
   for (;;) {
     try {

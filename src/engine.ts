@@ -46,6 +46,8 @@ export interface Engine extends ImageServices {
   readonly threads: Threads;
   readonly cache: CacheStore;
   readonly sandbox: ContainerSandbox;
+  /** Why no command can be run here, and what would help; `undefined` where one can. */
+  readonly refusesRun: () => MbuildError | undefined;
   readonly registry: Registry;
   /** Fetches files over http. */
   readonly files: FileSource;
@@ -79,6 +81,7 @@ export function openEngine(options: EngineOptions): Engine {
     snapshots,
     cache: new FileCacheStore(root, options.onCorruptRecord),
     sandbox: sandbox.service,
+    refusesRun: () => (isolation === undefined ? noSandbox(root) : undefined),
     registry: registry.service,
     files: files.service,
     async close() {
@@ -110,6 +113,11 @@ function groundProbes(root: string): GroundProbes {
   };
 }
 
+function noSandbox(scratch: string): MbuildError {
+  const { refuseRun } = require('./sandbox/examine') as typeof import('./sandbox/examine');
+  return refuseRun(scratch, outerUid(process.env) ?? process.getuid?.() ?? -1);
+}
+
 /** @throws MbuildError SANDBOX_UNAVAILABLE, with the reason and the way out, for an isolation that this process cannot have. */
 function checkIsolation(isolation: Isolation, scratch: string): void {
   if (isPossible(isolation)) return;
@@ -137,9 +145,7 @@ async function makeSandbox(isolation: Means | undefined, state: string, runtime:
     case 'in-place': return (await import('./sandbox/in-place')).inPlaceSandbox(state);
     case 'chroot': return new (await import('./sandbox/chroot')).ChrootSandbox(state);
     case 'proot': return (await import('./sandbox/proot')).prootSandbox(state);
-    case undefined: throw new MbuildError('SANDBOX_UNAVAILABLE', 'RUN needs more rights than this process has: neither can it make namespaces nor change its root', {
-      hint: '`mbuild doctor` says what would help',
-    });
+    case undefined: throw noSandbox(state);
   }
 }
 

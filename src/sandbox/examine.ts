@@ -55,6 +55,15 @@ export function refuseIsolation(isolation: Isolation, scratch: string, uid: numb
   });
 }
 
+/** The same where nothing at all can be had. */
+export function refuseRun(scratch: string, uid: number): MbuildError {
+  const { rungs } = examineIsolation(scratch, uid);
+  const tried = rungs.filter(({ name }) => name !== 'oci' && name !== 'in-place' && (uid === 0 || (name !== 'namespaces' && name !== 'chroot')));
+  return new MbuildError('SANDBOX_UNAVAILABLE', `RUN cannot be isolated here: ${tried.map(({ name, why }) => `${name}: ${why}`).join('; ')}`, {
+    hint: `${tried.findLast(({ fix }) => fix !== undefined)?.fix ?? 'run elsewhere'}; \`mbuild doctor\` says what else would help. Without RUN, no rights are needed`,
+  });
+}
+
 function examineNamespaces(scratch: string, uid: number): Rung {
   const name = 'namespaces';
   if (uid !== 0) return { name, works: false, why: 'only root can', fix: 'sudo mbuild …' };

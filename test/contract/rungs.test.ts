@@ -125,6 +125,19 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     expect(chosen({ ...way, prefix })).toBe('proot');
   }));
 
+  testUser('where nothing can be had, a RUN is refused before the first step, and COPY alone builds', () => asUser('refused', [], (way) => {
+    const place = temp.dir('refused-root');
+    const programs = temp.dir('refused-path');
+    chmodSync(programs, 0o755);
+    symlinkSync(process.execPath, join(programs, 'node'));
+    const prefix = ['--mount', 'sh', '-c', `mount --rbind / ${place} && exec chroot ${place} "$@"`, 'sh', ...way.prefix, 'env', `PATH=${programs}`, BIN, '--root', way.root];
+    const mbuild = (...args: readonly string[]): ReturnType<typeof spawnSync> => spawnSync('unshare', [...prefix, ...args], { encoding: 'utf8', env: { ...cleanEnv(), ...way.env } });
+    const refused = mbuild('build', '--progress=plain', context);
+    expect(refused.status).toBe(1);
+    expect(refused.stderr).toMatch(/^error: RUN cannot be isolated here: .*proot: the program proot is missing\n\[SANDBOX_UNAVAILABLE\] hint: as root: apt-get install proot/);
+    expect(mbuild('build', '-q', '--target', 'base', context)).toMatchObject({ status: 0, stderr: '' });
+  }));
+
   /** Makes a user for the time of a test, with a folder of its own. */
   function asUser(name: string, ids: readonly string[], use: (way: Required<Pick<Way, 'prefix' | 'root' | 'env'>>) => void): void {
     execFileSync('useradd', ['--no-create-home', '--key', 'SUB_UID_COUNT=0', '--key', 'SUB_GID_COUNT=0', user]);
