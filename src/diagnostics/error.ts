@@ -71,8 +71,8 @@ export class MbuildError extends Error {
 
   /** The same error, placed: `file` and `range` are set where they were not known yet. */
   at(file: SourceFile | undefined, range: SourceRange | undefined): MbuildError {
-    if (this.range !== undefined) return this;
-    return new MbuildError(this.code, this.message, { ...this, cause: this.cause, file, range });
+    if (this.file !== undefined && this.range !== undefined) return this;
+    return new MbuildError(this.code, this.message, { ...this, cause: this.cause, file: this.file ?? file, range: this.range ?? range });
   }
 }
 

@@ -1,4 +1,4 @@
-import { MbuildError, type Diagnostic } from '../diagnostics/error';
+import { isMbuildError, MbuildError, type Diagnostic } from '../diagnostics/error';
 import type { SourceFile, SourceRange } from '../diagnostics/range';
 import { suggest } from '../diagnostics/suggest';
 import { expandWord, type Escape } from '../dockerfile/expand';
@@ -236,7 +236,8 @@ class Planner {
           file: this.dockerfile.file, range, hint: count === 1 ? 'the only stage is 0' : `the stages are counted from 0 to ${count - 1}; names are safer: FROM … AS NAME`,
         });
       }
-      return { kind: 'image', image: await this.#image(name, this.options.platform, range) };
+      const image = this.#image(name, this.options.platform, range).catch((error: unknown) => Promise.reject(this.#perhapsStage(error, name) as Error));
+      return { kind: 'image', image: await image };
     }
     if (found.index === stage.index) throw new MbuildError('CIRCULAR_STAGES', `stage ${title(stage)} copies from itself`, { file: this.dockerfile.file, range });
     if (found.index > stage.index) {
@@ -245,6 +246,14 @@ class Planner {
       });
     }
     return { kind: 'stage', stage: await this.#stage(found) };
+  }
+
+  /** An image that cannot be had may have been meant as a stage. */
+  #perhapsStage(error: unknown, name: string): unknown {
+    const near = suggest(name.toLowerCase(), this.dockerfile.stages.flatMap((stage) => stage.name ?? []));
+    if (near === undefined || !isMbuildError(error)) return error;
+    const { file, range } = error;
+    return new MbuildError('UNKNOWN_STAGE', `there is no stage ${name}, and it cannot be had as an image: ${error.message}`, { cause: error, file, range, hint: `did you mean the stage ${near}?` });
   }
 
   async #contextTree(name: string, range: SourceRange): Promise<TreeSource> {
@@ -355,7 +364,8 @@ function title(stage: Stage): string {
 function parseTriggerOf(trigger: string, stage: Stage): Instruction {
   try {
     // A trigger is not in the file: what it does is shown at the FROM that brought it.
-    return { ...parseTrigger(trigger), range: stage.from.range };
+    const instruction = parseTrigger(trigger);
+    return { ...instruction, range: stage.from.range, flags: instruction.flags.map((flag) => ({ ...flag, range: stage.from.range })) };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     throw new MbuildError('IMAGE_INVALID', `the ONBUILD trigger ${JSON.stringify(trigger)} of the base is not valid: ${message}`, { cause: error });

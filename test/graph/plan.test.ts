@@ -1,3 +1,4 @@
+import { MbuildError } from '../../src/diagnostics/error';
 import { parseDockerfile } from '../../src/dockerfile/parse';
 import type { BaseImage, Graph, Step } from '../../src/graph/graph';
 import { planGraph, type PlanOptions } from '../../src/graph/plan';
@@ -140,6 +141,17 @@ describe('RUN', () => {
 });
 
 describe('what names no stage and no image', () => {
+  it('is perhaps a stage whose name is misspelled', async () => {
+    const findImage = (): Promise<never> => Promise.reject(new MbuildError('REGISTRY_UNREACHABLE', 'nobody answers'));
+    await expect(plan(['FROM scratch AS build', 'FROM scratch', 'COPY --from=biuld /a /a'], { findImage })).rejects.toMatchObject({
+      code: 'UNKNOWN_STAGE', hint: 'did you mean the stage build?', range: { start: { line: 3 } },
+    });
+  });
+
+  it('or of another kind is shown with its file and line, also in a flag', async () => {
+    await expect(plan(['FROM a', 'RUN --mount=type=chace,target=/x true'])).rejects.toMatchObject({ file: { name: 'Dockerfile' }, range: { start: { line: 2, column: 5 } } });
+  });
+
   it('includes a stage that FROM writes in upper case', async () => {
     await expect(plan(['FROM a AS One', 'FROM One'])).rejects.toMatchObject({ code: 'REFERENCE_INVALID', hint: expect.stringContaining('FROM one') });
   });
