@@ -69,6 +69,12 @@ describeWith('mbuild withstands', { root: true }, () => {
     }), { numRuns: 2000 });
   });
 
+  test('what a COPY selected of a stage is remembered, and taken from the cache', async () => {
+    const place = context('RUN echo 1 > /one\nFROM small-base\nCOPY --from=0 /one /two');
+    for (let i = 0; i < 3; i++) await mbuild.ok(['build', place]);
+    expect(instructionSteps((await mbuild.build([place])).steps).map((step) => step.cached)).not.toContain(false);
+  });
+
   describe('a record of the store that was tampered with', () => {
     const dir = (): string => context('RUN echo good > /f');
     const records = (): string => join(mbuild.root, 'cache', 'records');
