@@ -11,6 +11,8 @@ import { Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
 
+jest.setTimeout(120_000);
+
 const DIR = { type: 'directory', mode: 0o755 } as const;
 const link = (path: string, linkPath: string): Member => ({ path, linkPath, type: 'symlink' });
 const hardLink = (path: string, linkPath: string): Member => ({ path, linkPath, type: 'link' });

@@ -7,6 +7,8 @@ import { Mbuild, instructionSteps } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
 
+jest.setTimeout(120_000);
+
 /** Whether one build can make another take a result that is not its own. */
 describeWith('mbuild withstands', { root: true }, () => {
   const temp = useTemp();

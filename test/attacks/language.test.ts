@@ -8,6 +8,8 @@ import { parseShellPattern, removeSuffix, replacePattern } from '../../src/docke
 import { Mbuild } from '../support/mbuild';
 import { useTemp, writeFiles } from '../support/temp';
 
+jest.setTimeout(120_000);
+
 /** An outcome, or an error that somebody thought of; anything else is a crash. */
 function tried<T>(act: () => T): T | undefined {
   try {

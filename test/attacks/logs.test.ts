@@ -6,6 +6,8 @@ import { Mbuild } from '../support/mbuild';
 import { describeWith, findProgram } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
 
+jest.setTimeout(120_000);
+
 const SECRET = 'hunter2-is-the-word';
 const KEY = ['-----BEGIN KEY-----', 'MIIEowIBAAKCAQEA7bq', 'q8vT0cO9mZ3aLw', '-----END KEY-----', ''].join('\n');
 

@@ -15,6 +15,8 @@ import { describeWith } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
 import { commitFolder, file, gitIn, startWebServer, type WebServer } from '../support/web-server';
 
+jest.setTimeout(120_000);
+
 const CANARY = 'c4n4ry-of-the-host';
 const TOKEN = 'tok3n-of-the-user';
 
