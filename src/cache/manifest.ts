@@ -163,5 +163,7 @@ function entriesOf(columns: Columns): EntryRecord[] {
 
 /** What of two contents is compared. */
 export function sameContent(a: string | undefined, b: string | undefined): boolean {
-  return a?.slice(0, HASH_KEPT) === b?.slice(0, HASH_KEPT);
+  if (a === b) return true;
+  if (a === undefined || b === undefined) return false;
+  return a.length < b.length ? b.startsWith(a.slice(0, HASH_KEPT)) : a.startsWith(b.slice(0, HASH_KEPT));
 }

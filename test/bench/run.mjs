@@ -12,10 +12,12 @@ import { mbuild, peers } from './builders.mjs';
 import { dockerfile } from './contexts.mjs';
 import { measure, median } from './measure.mjs';
 import { copyBig, copyMany, edit, growth, parallel, runDiff } from './cold.mjs';
+import { explaining, recording } from './explaining.mjs';
 import { exporting, pulling, pushing } from './transfers.mjs';
 import { big, containment, noop, parse, rungs, steps, unpack } from './workloads.mjs';
 
-const workloads = { noop, parse, steps, containment, 'copy-many': copyMany, 'copy-big': copyBig, 'run-diff': runDiff, edit, parallel, unpack, rungs, big, export: exporting, push: pushing, pull: pulling, growth };
+const workloads = { noop, parse, steps, containment, 'copy-many': copyMany, 'copy-big': copyBig, 'run-diff': runDiff, edit, parallel, unpack, rungs, big, export: exporting, push: pushing, pull: pulling, growth,
+  explain: explaining(2000), explain20k: explaining(20_000), records: recording(2000), records20k: recording(20_000) };
 /** What builds leave in the stores of others. */
 const NAMES = ['small-base', 'debian-base', 'bench', 'bench-noop', 'bench-cold', 'bench-edit', 'bench-parallel'];
 const SUPPORT = resolve(dirname(fileURLToPath(import.meta.url)), '../support');
