@@ -72,12 +72,12 @@ export class FileCacheStore implements CacheStore {
   }
 
   recall(name: string): string | undefined {
-    const digest = readRecord<unknown>(path.join(this.#digests, name));
+    const digest = readRecord<{ readonly digest?: unknown }>(path.join(this.#digests, name))?.digest;
     return typeof digest === 'string' ? digest : undefined;
   }
 
   remember(name: string, digest: string): void {
-    replaceFile(this.root, path.join(this.#digests, name), JSON.stringify(digest));
+    replaceFile(this.root, path.join(this.#digests, name), JSON.stringify({ digest }));
   }
 
   #file(key: CacheKey): string {
