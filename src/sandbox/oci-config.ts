@@ -48,9 +48,13 @@ export function runtimeConfig(spec: ProcessSpec, arch: Arch, places: BundlePlace
   return JSON.stringify(config).replaceAll(`"${NO_LIMIT}"`, '18446744073709551615');
 }
 
-/** Done in the runtime's mount namespace, before the root is switched. */
+/**
+ * Done in the runtime's mount namespace, before the root is switched. A hook is told the container's state on its standard input; a
+ * runtime whose hook is gone before it has written that (`mount` reads nothing) fails with a broken pipe.
+ */
 function rootHook(program: string, root: string, readonly: boolean): { readonly path: string; readonly args: readonly string[] } {
-  return { path: program, args: ['mount', '-o', `remount,bind,nodev${readonly ? ',ro' : ''}`, root] };
+  const readState = 'while read -r line; do :; done';
+  return { path: '/bin/sh', args: ['sh', '-c', `${readState}; exec "$0" "$@"`, program, '-o', `remount,bind,nodev${readonly ? ',ro' : ''}`, root] };
 }
 
 interface RuntimeMount {
