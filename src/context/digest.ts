@@ -55,6 +55,8 @@ export async function digestSelection(selection: Selection, tree: Pick<SourceTre
   const signature = known === undefined ? undefined : selectionSignature(selection);
   const remembered = signature === undefined ? undefined : known?.selections.get(signature);
   if (remembered !== undefined) return { digest: remembered, entries: () => describe(selection, tree, threads).then(({ entries }) => entries) };
+  // What is new is copied next, as a rule: the workers for that start while this thread finds out.
+  if (selection.sources.reduce((sum, source) => sum + source.entries.length, 0) > INLINE_FILES) threads?.start();
   const { entries, digest, wasKnown } = await describe(selection, tree, threads);
   if (signature !== undefined && wasKnown && isSelectionSettled(selection, Date.now())) known?.selections.put(signature, digest);
   return { digest, entries: () => Promise.resolve(entries) };

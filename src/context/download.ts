@@ -117,7 +117,7 @@ function downloadOf({ digest, size, lastModified }: DownloadRecord, { content }:
   return { digest, size, hostPath: toRaw(content.path(digest)), mtime: lastModified };
 }
 
-/** Addresses may hold credentials: the store has their hash alone. */
+/** Addresses may hold credentials, as their user or in their query: a file has the hash for its name, and in it only what is neither. */
 function recordFile(url: URL, { root }: DownloadServices): string {
   return path.join(root, 'downloads', `${createHash('sha256').update(url.href).digest('hex')}.json`);
 }

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { createHash, hash as hashOf } from 'node:crypto';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { getXattr } from '../linux/xattr';
-import type { FileStats } from '../linux/stat';
+import { fstatOf, type FileStats } from '../linux/stat';
 
 /** A file to hash, with the facts of it that were seen before. */
 export interface FileToHash {
@@ -42,13 +42,25 @@ export function hashFiles(files: readonly FileToHash[]): HashedFile[] {
 function hashFile(file: FileToHash, buffer: Buffer): HashedFile {
   const fd = openForReading(file.hostPath);
   try {
-    const hash = createHash('sha256');
-    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer)) hash.update(buffer.subarray(0, read));
+    const hash = hashContent(fd, buffer);
     const capability = getXattr(file.hostPath, CAPABILITY)?.toString('hex');
-    return { hash: hash.digest('hex'), ...(capability === undefined ? {} : { capability }), steady: isSame(fstatSync(fd), file) };
+    return { hash, ...(capability === undefined ? {} : { capability }), steady: isSame(fstatOf(fd), file) };
   } finally {
     closeSync(fd);
   }
+}
+
+/** sha256, hex. What fits into the buffer is hashed in one call. */
+function hashContent(fd: number, buffer: Buffer): string {
+  let read = readSync(fd, buffer);
+  if (read < buffer.length) {
+    const more = readSync(fd, buffer, read, buffer.length - read, null);
+    if (more === 0) return hashOf('sha256', buffer.subarray(0, read), 'hex');
+    read += more;
+  }
+  const hash = createHash('sha256');
+  for (; read > 0; read = readSync(fd, buffer)) hash.update(buffer.subarray(0, read));
+  return hash.digest('hex');
 }
 
 /** Opens a regular file that was seen before; a symlink, or a FIFO put in its place, is not followed and does not block. */
@@ -59,7 +71,7 @@ export function openForReading(hostPath: RawPath): number {
   } catch (error) {
     throw readError(hostPath, error);
   }
-  if (fstatSync(fd).isFile()) return fd;
+  if (fstatOf(fd).isFile()) return fd;
   closeSync(fd);
   throw new MbuildError('COPY_FAILED', `${toText(hostPath)} was replaced while it was read`);
 }

@@ -1,4 +1,4 @@
-import { constants, lstatSync, type Stats } from 'node:fs';
+import { constants, fstatSync, lstatSync, type Stats } from 'node:fs';
 import os from 'node:os';
 import { errnoOf } from '../diagnostics/error';
 import { libc, once, type CFunction } from './libc';
@@ -14,6 +14,7 @@ export type FileStats = Pick<Stats,
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_NO_AUTOMOUNT = 0x800;
+const AT_EMPTY_PATH = 0x1000;
 const STATX_BASIC_STATS_AND_BTIME = 0xfff;
 /** `struct statx` as 32-bit words, the same on every architecture: all of it, and the part that is kept of a file. */
 const WORDS = 64;
@@ -41,6 +42,14 @@ export function lstatOf(path: RawPath, changeMode?: (mode: number) => number): F
   const errno = libc().errno();
   if (errno === ENOENT || errno === ENOTDIR) return undefined;
   throw libc().error('lstat', toText(path));
+}
+
+/** What an open file is. @throws the errors of `node:fs`. */
+export function fstatOf(fd: number): FileStats {
+  const { statx, bytes, keep } = calls();
+  if (statx === undefined) return fstatSync(fd);
+  if (statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS_AND_BTIME, bytes) === 0) return keep();
+  throw libc().error('fstat');
 }
 
 function lstatOfNode(path: RawPath, changeMode?: (mode: number) => number): FileStats | undefined {

@@ -33,6 +33,11 @@ export class Threads {
     });
   }
 
+  /** Starts what workers there may be, for whoever will need them soon and has something to do until then. */
+  start(): void {
+    while (this.#seats.length < this.size) this.#newSeat().worker.unref();
+  }
+
   /** Ends all workers; calls under way reject. */
   async close(): Promise<void> {
     await Promise.all(this.#seats.splice(0).map((seat) => seat.worker.terminate()));
@@ -52,6 +57,10 @@ export class Threads {
   #seat(): Seat {
     const idlest = this.#seats.reduce<Seat | undefined>((best, seat) => (best === undefined || seat.pending.size < best.pending.size ? seat : best), undefined);
     if (idlest !== undefined && (idlest.pending.size === 0 || this.#seats.length >= this.size)) return idlest;
+    return this.#newSeat();
+  }
+
+  #newSeat(): Seat {
     const seat: Seat = { worker: new (workerThreads().Worker)(this.entry), pending: new Map() };
     this.#seats.push(seat);
     seat.worker.on('message', (reply: Reply) => {

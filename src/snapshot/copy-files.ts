@@ -1,8 +1,8 @@
-import { chmodSync, closeSync, constants, copyFileSync, fstatSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
+import { chmodSync, closeSync, constants, copyFileSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
 import { ownOpen, setOpenMode } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
 import { getXattr, setXattr } from '../linux/xattr';
-import type { FileStats } from '../linux/stat';
+import { fstatOf, type FileStats } from '../linux/stat';
 
 /** A regular file to copy to a path where nothing is. */
 export interface FileCopy {
@@ -35,7 +35,7 @@ function copyFile(file: FileCopy, buffer: Buffer): boolean {
   const source = openSource(file.from);
   if (source === undefined) return false;
   try {
-    if (!fstatSync(source).isFile()) return false;
+    if (!fstatOf(source).isFile()) return false;
     const target = file.seen.size <= buffer.length ? writeSmall(source, file, buffer) : writeLarge(source, file);
     if (target === undefined) return false;
     try {
@@ -48,7 +48,7 @@ function copyFile(file: FileCopy, buffer: Buffer): boolean {
     } finally {
       closeSync(target);
     }
-    const { ino, size, mtimeMs, ctimeMs } = fstatSync(source);
+    const { ino, size, mtimeMs, ctimeMs } = fstatOf(source);
     return ino === file.seen.ino && size === file.seen.size && mtimeMs === file.seen.mtimeMs && ctimeMs === file.seen.ctimeMs;
   } finally {
     closeSync(source);
