@@ -5,9 +5,10 @@ export type CacheKey = string & { readonly __brand: 'CacheKey' };
 
 /**
  * What a key is made of: plain data. Members of records are hashed by name, in byte order, so their order says nothing; an absent member
- * and one that is `undefined` are the same, so that what was stored as JSON has the key that it had before.
+ * and one that is `undefined` are the same, and so is `null` in a list (JSON has nothing else for it), so that what was stored as JSON
+ * has the key that it had before.
  */
-export type KeyValue = string | number | boolean | undefined | readonly KeyValue[] | { readonly [name: string]: KeyValue };
+export type KeyValue = string | number | boolean | undefined | null | readonly KeyValue[] | { readonly [name: string]: KeyValue };
 
 /**
  * The structured input of a key. It is stored beside the result, so that a later miss can be told in these terms.
@@ -47,7 +48,7 @@ export function hashValue(value: KeyValue): string {
  * colon, then the content (strings as UTF-8, their length in bytes).
  */
 export function frame(value: KeyValue, write: (part: string | Buffer) => void): void {
-  if (value === undefined) return write('u0:');
+  if (value === undefined || value === null) return write('u0:');
   if (typeof value === 'boolean') return write(value ? 't0:' : 'f0:');
   if (typeof value === 'string' || typeof value === 'number') {
     const bytes = Buffer.from(String(value), 'utf8');
@@ -59,7 +60,7 @@ export function frame(value: KeyValue, write: (part: string | Buffer) => void): 
     for (const item of value) frame(item, write);
     return undefined;
   }
-  const names = Object.keys(value).filter((name) => value[name] !== undefined).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const names = Object.keys(value).filter((name) => value[name] !== undefined && value[name] !== null).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   write(`r${names.length}:`);
   for (const name of names) {
     frame(name, write);
