@@ -26,7 +26,8 @@ export function probeOverlay(state: string, options: string): Obstacle {
   return probeIn(state, (dir) => {
     for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(path.join(dir, name));
     mkdirSync(path.join(dir, 'lower', 'gone'));
-    const data = `lowerdir=lower,upperdir=upper,workdir=work${options === '' ? '' : `,${options}`}`;
+    // `volatile`, as steps have it: without, the end of the mount waits until all of the file system is on the disk.
+    const data = `lowerdir=lower,upperdir=upper,workdir=work,volatile${options === '' ? '' : `,${options}`}`;
     return inChild(CLONE.NEWNS, [
       { what: 'make mounts private', call: 'mount', args: [{ text: 'none' }, { text: '/' }, 0, MS.REC | MS.PRIVATE, 0] },
       { what: 'enter the folder', call: 'chdir', args: [{ path: dir }] },
