@@ -218,10 +218,13 @@ describeWith('containers', { root: true }, () => {
     });
 
     it('shows the last lines of a log, with times, and follows it to the end', async () => {
-      await running('for i in 1 2 3; do echo line $i; done; echo ready; sleep 0.5; echo last', '--name', 'talker');
+      await running('for i in 1 2 3; do echo line $i; done; echo ready; while [ ! -e /go ]; do sleep 0.05; done; echo last', '--name', 'talker');
       expect(await mbuild.ok(['logs', '--tail', '2', 'talker'])).toBe('line 3\nready');
       expect(await mbuild.ok(['logs', '-t', '--tail', '1', 'talker'])).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z ready$/);
-      expect(await mbuild.ok(['logs', '-f', '--tail', '1', 'talker'])).toBe('ready\nlast');
+      let go: Promise<string> | undefined;
+      const followed = mbuild.ok(['logs', '-f', '--tail', '1', 'talker'], { onStdout: () => (go ??= mbuild.ok(['exec', 'talker', 'touch', '/go'])) });
+      expect(await followed).toBe('ready\nlast');
+      await go;
     });
 
     it('stops by the signal of the image, or by force when that is ignored', async () => {

@@ -76,17 +76,16 @@ describeWith('pull, push and search', { root: true, also: noRegistry }, () => {
         server.seen.length = 0;
         const { code, stderr } = await mbuild.run(args);
         expect([args, code, stderr]).toEqual([args, 1, expect.stringContaining('503')]);
-        return server.seen.filter(({ url }) => url !== '/v2/').length;
+        const asked = server.seen.filter(({ url }) => url !== '/v2/').map(({ method, url }) => `${method} ${url}`);
+        return Math.max(...asked.map((request) => asked.filter((other) => other === request).length));
       };
       server.fault = ({ url }, response) => (url === '/v2/' ? false : response.writeHead(503).end() !== undefined);
       await mbuild.ok(['tag', name('team/app:1'), `${server.host}/me/app`]);
       expect(await tries('pull', '--retry', '0', `${server.host}/me/app:2`)).toBe(1);
       expect(await tries('pull', '--retry=2', '--retry-delay=1ms', `${server.host}/me/app:2`)).toBe(3);
       expect(await tries('build', '--retry', '0', writeFiles(temp.dir('context'), { Dockerfile: `FROM ${server.host}/me/app:2\n` }))).toBe(1);
-      // What is compressed for the first time is sent meanwhile; from then on a push asks for the blob first.
-      await tries('push', '--retry', '0', `${server.host}/me/app`);
-      const pushed = await tries('push', '--retry', '0', `${server.host}/me/app`);
-      expect(await tries('push', '--retry', '1', '--retry-delay', '1ms', `${server.host}/me/app`)).toBe(2 * pushed);
+      expect(await tries('push', '--retry', '0', `${server.host}/me/app`)).toBe(1);
+      expect(await tries('push', '--retry', '1', '--retry-delay', '1ms', `${server.host}/me/app`)).toBe(2);
       expect(await mbuild.run(['pull', '--retry-delay', 'soon', 'x'])).toMatchObject({ code: 125, stderr: expect.stringContaining('invalid time "soon"') });
     } finally {
       await server.close();

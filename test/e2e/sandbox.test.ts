@@ -45,7 +45,8 @@ describeWith('a RUN step', { root: true }, () => {
   it('has nothing of the host in its mounts or its file descriptors', async () => {
     const mounts = (await output('RUN cat /proc/self/mountinfo')).map((line) => line.split(' ')[4]);
     expect(mounts.filter((target) => !/^\/($|proc|sys|dev|etc\/(resolv\.conf|hosts|hostname))/.test(target ?? ''))).toEqual([]);
-    expect(await output('RUN ls /proc/$$/fd | tr "\\n" " "')).toEqual([expect.stringMatching(/^0 1 2( 10)? ?$/)]);
+    // Without a pipe, whose ends the shell would have for a moment; the directory that the pattern was looked up in is closed by then.
+    expect(await output('RUN for file in /proc/$$/fd/*; do [ -L $file ] && echo ${file##*/}; done; true')).toEqual(['0', '1', '2']);
   });
 
   it('mounts nothing that is seen outside, even where it may mount', async () => {
