@@ -42,7 +42,7 @@ describeWith('what is on record of builds', { root: true }, () => {
 
   it('ends the output of a build with its id and what the cache saved, and says the same in the metadata', async () => {
     await build();
-    const file = join(context, '..', `metadata-${Math.random()}`);
+    const file = join(temp.dir('out'), 'metadata.json');
     const { stderr, id } = await build('--metadata-file', file);
     expect(stderr.trimEnd().split('\n').at(-1)).toMatch(/^build \w+: 4 of 4 steps from the cache, \d+\.\ds and \S+B saved$/);
     const metadata = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
