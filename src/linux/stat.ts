@@ -107,7 +107,7 @@ class StatxStats implements FileStats {
 }
 
 interface Calls {
-  /** Absent where the C library is older than the call (glibc 2.28, musl 1.2.5). */
+  /** Absent where the C library is older than the call (glibc 2.28, musl 1.2.5), or a container's filter refuses it. */
   readonly statx: CFunction | undefined;
   /** What the call fills. */
   readonly bytes: Uint8Array;
@@ -120,9 +120,11 @@ const calls: () => Calls = once(() => {
   const kept = words.subarray(KEPT.from, KEPT.to);
   let block = new Uint32Array(0);
   let next = 0;
+  const bytes = new Uint8Array(words.buffer);
+  const statx = libc().find('int statx(int, const char *, int, unsigned int, void *)');
   return {
-    statx: libc().find('int statx(int, const char *, int, unsigned int, void *)'),
-    bytes: new Uint8Array(words.buffer),
+    statx: statx?.(AT_FDCWD, '/', 0, STATX_BASIC_STATS_AND_BTIME, bytes) === 0 ? statx : undefined,
+    bytes,
     keep(changeMode) {
       if (next === block.length) {
         block = new Uint32Array(BLOCK_FILES * KEPT_WORDS);

@@ -1,7 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import { lstatSync, mkdirSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { makeNode } from '../../src/linux/mknod';
 import { fsPath } from '../../src/linux/paths';
 import { lstatOf, type FileStats } from '../../src/linux/stat';
+import { MBUILD } from '../support/mbuild';
+import { describeWith } from '../support/needs';
 import { useTemp } from '../support/temp';
 
 const FACTS = ['dev', 'ino', 'mode', 'nlink', 'uid', 'gid', 'rdev', 'size', 'atimeMs', 'mtimeMs', 'ctimeMs', 'birthtimeMs'] as const;
@@ -51,5 +54,14 @@ describe('lstatOf', () => {
   it('throws the errors of node:fs for what cannot be looked at', () => {
     expect(() => lstatOf(`/${'n'.repeat(300)}`)).toThrow(expect.objectContaining({ code: 'ENAMETOOLONG', syscall: 'lstat' }));
     expect(() => lstatOf('/a\0b')).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE' }));
+  });
+});
+
+describeWith('where a filter of the surroundings refuses statx', { programs: ['strace'] }, () => {
+  it('files are looked at the way that Node.js does it', () => {
+    const dir = temp.dir();
+    writeFileSync(`${dir}/file`, 'text');
+    const { status, stdout, stderr } = spawnSync('strace', ['-f', '-o', '/dev/null', '-e', 'trace=statx', '-e', 'inject=statx:error=EPERM', MBUILD, 'context', 'ls', dir], { encoding: 'utf8' });
+    expect([status, stdout, stderr]).toEqual([0, expect.stringContaining('1 file (4B) in'), '']);
   });
 });
