@@ -147,6 +147,8 @@ class Solver {
   readonly #stages = new Map<number, Promise<Tree>>();
   /** Steps that were begun, by key. */
   readonly #underway = new Map<string, Promise<{ readonly tree: Tree; readonly stepId: number }>>();
+  /** Steps whose results others cannot find yet. */
+  readonly #landing = new Set<Promise<unknown>>();
   readonly #vertices = new Map<string, VertexId>();
   /** What was warned of already. */
   readonly #warned = new Set<string>();
@@ -183,9 +185,10 @@ class Solver {
     return solving;
   }
 
-  /** Waits for every hash and record under way. */
-  settled(): Promise<void> {
-    return this.#committer.settled();
+  /** Waits for every hash and record under way, and until others may have what they are of. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#landing);
+    await this.#committer.settled();
   }
 
   async #solveStage(stage: StagePlan): Promise<Tree> {
@@ -242,10 +245,10 @@ class Solver {
       // Another stage, perhaps of another platform, may be doing this very step.
       const twin = this.#underway.get(planned.key);
       if (twin !== undefined) return this.#likewise(step, planned, await twin, id);
-      const work = this.#limit(() => singleFlight(`${this.services.root}/locks`, planned.key, this.scope.signal, async () => {
+      const flight = this.#limit(() => singleFlight(`${this.services.root}/locks`, planned.key, this.scope.signal, async () => {
         // Another process may have done this very step while we waited for it.
         const late = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
-        if (late !== undefined) return this.#hit(step, planned, late, id);
+        if (late !== undefined) return { value: this.#hit(step, planned, late, id), landed: Promise.resolve() };
         // Why it was missed is found out while it runs.
         const missed = this.options.journal?.missed(step, planned, refused).then((miss) => {
           this.scope.events({ kind: 'note', id, text: `not cached: ${miss.text}` });
@@ -259,12 +262,15 @@ class Solver {
         this.#solved({ step, key: planned.key, digests: planned.digests, cached: false, kept: made.kept, durationMs, created: reportedElsewhere(made.record.then((record) => record.created)), layer: reportedElsewhere(made.record.then((record) => record.layer)) }, planned);
         if (made.kept) this.scope.events({ kind: 'note', id, text: 'same result as before, kept' });
         this.scope.events({ kind: 'done', id, time: Date.now(), cached: false });
-        return made.tree;
+        return { value: made.tree, landed: made.record };
       }));
-      const underway = work.then((tree) => ({ tree, stepId: step.id }));
+      const underway = flight.then(({ value: tree, landed }) => {
+        this.#landing.add(reportedElsewhere(landed));
+        return { tree, stepId: step.id };
+      });
       underway.catch(() => undefined); // thrown below
       this.#underway.set(planned.key, underway);
-      return await work;
+      return (await underway).tree;
     } catch (error) {
       const canceled = this.scope.signal.aborted || isMbuildError(error, 'CACHE_INVALID');
       this.scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error), canceled });

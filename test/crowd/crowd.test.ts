@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { smallBase } from '../support/bases';
 import { Mbuild } from '../support/mbuild';
@@ -48,6 +48,14 @@ describeWith('many processes on one store', { root: true }, () => {
     const wanted = Array.from({ length: ROUNDS }, (_, round) => ['same', 'then', ...Array.from({ length: PROCESSES / 2 }, (_step, i) => `own-${i}`)].map((name) => `${round} ${name}`)).flat();
     expect(lines.sort()).toEqual(wanted.sort());
     expect(await mbuild.ok(['system', 'check'])).toMatch(/nothing is wrong/);
+  });
+
+  it('run a step once also when its layer is hashed for long', async () => {
+    const mbuild = await openStore();
+    const context = writeFiles(temp.dir('context'), { Dockerfile: `FROM small-base\nARG ROUND\nRUN --mount=type=cache,id=log,target=/log echo "$ROUND large" >> /log/lines && dd if=/dev/zero of=/large bs=1M count=256\n` });
+    await Promise.all(Array.from({ length: PROCESSES }, () => mbuild.ok(['build', '-q', '--build-arg', 'ROUND=0', context])));
+    expect(await ran(mbuild, context)).toEqual(['0 large']);
+    expect(readdirSync(join(mbuild.root, 'locks'))).toEqual([]);
   });
 
   it('never fail and never lose a layer of an image, whatever is pruned and removed meanwhile', async () => {
