@@ -25,6 +25,7 @@ const PACKAGE_HOMES: Readonly<Record<string, string>> = {
   'p-limit': 'solver',
   koffi: 'linux',
   undici: 'registry',
+  yaml: 'sandbox',
 };
 
 interface Import {

@@ -10,6 +10,8 @@ import type { PlanOptions } from '../graph/plan';
 import { resolveImage } from '../images/resolve';
 import { withRow, type BuildScope, type VertexId } from '../progress/events';
 import type { RunSettings } from '../graph/operation';
+import { CDI_FOLDERS } from '../sandbox/cdi';
+import type { DeviceOptions } from '../solver/devices';
 import { PROXY_VARIABLES } from '../solver/run-environment';
 import type { SolveOptions } from '../solver/solver';
 
@@ -36,7 +38,7 @@ export function solveOptions(options: BuildOptions, sources: BuildSources, cache
     journal, noCache: options.noCache ?? false, noCacheStages: options.noCacheFilter ?? [], noCacheFrom: options.noCacheFrom, cacheMounts, jobs: options.jobs ?? Math.max(4, availableParallelism()),
     sourceDateEpoch: options.sourceDateEpoch, proxies: { ...options.proxies, ...Object.fromEntries(given) },
     extraHosts: options.extraHosts ?? [], ulimits: options.ulimits ?? [], shmSize: options.shmSize, limits: options.limits ?? {}, stepTimeout: options.stepTimeout, stepRetries: options.stepRetries,
-    secrets: sources.secrets.readers, knownSecrets: () => sources.secrets.known(), ssh: sshAgents(options), remote: sources.remote,
+    secrets: sources.secrets.readers, knownSecrets: () => sources.secrets.known(), ssh: sshAgents(options), devices: deviceOptions(options), remote: sources.remote,
     context: (name) => (name === undefined ? Promise.resolve(sources.context.tree) : sources.contexts.tree(name)),
   };
 }
@@ -44,6 +46,12 @@ export function solveOptions(options: BuildOptions, sources: BuildSources, cache
 /** What every RUN of the build is given. BuildKit's argument names the host, if no flag does. */
 export function runSettings({ capabilities, noNewPrivileges, hostname, buildArgs }: BuildOptions): RunSettings {
   return { capabilities, noNewPrivileges, hostname: hostname ?? (buildArgs?.['BUILDKIT_SANDBOX_HOSTNAME'] || undefined) };
+}
+
+/** What `--allow device` and `--cdi-spec-dir` say. */
+function deviceOptions({ allow = [], cdiSpecDirs = [] }: BuildOptions): DeviceOptions {
+  const allowed = allow.flatMap((entry) => (entry === 'device' ? ['*'] : entry.startsWith('device=') ? [entry.slice('device='.length)] : []));
+  return { allowed, folders: cdiSpecDirs.length === 0 ? CDI_FOLDERS : cdiSpecDirs };
 }
 
 /** The sockets of SSH agents by id. */

@@ -65,7 +65,10 @@ export interface BuildOptions extends RunSettings {
   readonly stepRetries?: number | undefined;
   readonly secrets?: readonly SecretSource[] | undefined;
   readonly ssh?: readonly { readonly id: string; readonly socket: string }[] | undefined;
+  /** `network.host`, `security.insecure`, `device` for all devices, `device=vendor/class[=name]`. */
   readonly allow?: readonly string[] | undefined;
+  /** Folders of CDI specifications, instead of the usual ones. */
+  readonly cdiSpecDirs?: readonly string[] | undefined;
   readonly outputs?: readonly OutputSpec[] | undefined;
   /** Most steps that run at once. */
   readonly jobs?: number | undefined;

@@ -9,7 +9,7 @@ const LATER = 'it comes with a later version';
 export const BUILD_FLAGS = {
   ...LIMIT_FLAGS,
   'add-host': { kind: 'list', value: 'HOST:IP', help: 'Add a line to /etc/hosts of RUN' },
-  allow: { kind: 'list', value: 'ENTITLEMENT', help: 'Allow network.host or security.insecure' },
+  allow: { kind: 'list', value: 'ENTITLEMENT', help: 'Allow network.host, security.insecure, device or device=NAME' },
   annotation: { kind: 'list', value: 'KEY=VALUE', help: 'Add an annotation to the manifest' },
   attest: { kind: 'list', value: 'TYPE', unsupported: LATER, help: 'Attestations' },
   'build-arg': { kind: 'list', value: 'KEY[=VALUE]', help: 'Set a build argument; without a value it is taken from the environment' },
@@ -20,6 +20,7 @@ export const BUILD_FLAGS = {
   'cache-to': { kind: 'list', value: 'DEST', help: 'A cache elsewhere to write: type=registry,ref=NAME, type=local,dest=FOLDER or type=inline; mode=min|max' },
   'cache-limit': { kind: 'string', value: 'BYTES', help: 'Forget the oldest results of the cache that no image needs, beyond this size' },
   call: { kind: 'string', value: 'METHOD', fallback: 'build', help: 'What to do with the Dockerfile: build, check, outline or targets; METHOD,format=json for scripts' },
+  'cdi-spec-dir': { kind: 'list', value: 'FOLDER', help: 'Where RUN --device looks for devices (default: /etc/cdi, /var/run/cdi, /etc/buildkit/cdi)' },
   check: { kind: 'boolean', help: 'Check the Dockerfile, and build nothing (--call check)' },
   'cgroup-parent': { kind: 'string', value: 'NAME', unsupported: LATER, help: 'Parent cgroup of RUN' },
   compress: { kind: 'boolean', ignored: 'the context is read in place', help: 'Compress the context' },

@@ -60,7 +60,8 @@ export function buildOptions(flags: BuildFlags, inputs: BuildInputs, env: Enviro
     hostname: readHostname(flags.hostname),
     secrets: flags.secret.map((text) => readSecret(text, env)),
     ssh: flags.ssh.map((text) => readSsh(text, env)),
-    allow: flags.allow.flatMap(splitCsv),
+    allow: flags.allow.flatMap(splitCsv).map(readEntitlement),
+    cdiSpecDirs: flags['cdi-spec-dir'],
     outputs: readOutputs(flags, tags),
     jobs: flags.jobs,
     sourceDateEpoch: flags['source-date-epoch'],
@@ -172,6 +173,15 @@ function readPull(text: string | undefined): BuildOptions['pull'] {
   if (text === 'true') return 'always';
   if (text === 'false') return 'missing';
   return text as BuildOptions['pull'];
+}
+
+/** What BuildKit knows of `--allow`; ours read the context in place and have the host's agents, so that `fs` and `ssh` say nothing. */
+const ENTITLEMENTS: readonly string[] = ['network.host', 'security.insecure', 'device', 'fs', 'fs.read', 'fs.write', 'ssh'];
+
+function readEntitlement(text: string): string {
+  const [name = ''] = text.split('=');
+  if (!ENTITLEMENTS.includes(name)) throw usage(`unknown entitlement ${JSON.stringify(text)} in --allow`, didYouMean(name, ENTITLEMENTS) ?? 'known are network.host, security.insecure, device and device=NAME');
+  return text;
 }
 
 /** `host:ip` or `host=ip`; an IPv6 address may stand in brackets. */

@@ -36,7 +36,7 @@ const COPIED: Readonly<Record<string, FlagRule>> = { chown: EXPANDED, chmod: EXP
  */
 export const FLAGS: Readonly<Partial<Record<Keyword, Readonly<Record<string, FlagRule>>>>> = {
   FROM: { platform: EXPANDED },
-  RUN: { mount: { kind: 'list', expands: true }, network: STRING, security: STRING },
+  RUN: { mount: { kind: 'list', expands: true }, network: STRING, security: STRING, device: LIST },
   COPY: { ...COPIED, from: STRING, parents: BOOLEAN },
   ADD: { ...COPIED, 'keep-git-dir': BOOLEAN, checksum: EXPANDED, unpack: BOOLEAN },
   HEALTHCHECK: { interval: STRING, timeout: STRING, 'start-period': STRING, 'start-interval': STRING, retries: STRING },

@@ -1,5 +1,6 @@
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
+import { fieldsOf, readBoolean, splitField } from './flag-fields';
 import type { Flag } from './instruction';
 
 export type MountType = 'bind' | 'cache' | 'tmpfs' | 'secret' | 'ssh';
@@ -43,8 +44,7 @@ const KEYS: ReadonlyMap<string, keyof MountOptions | 'readWrite'> = new Map([
 ]);
 
 const BARE_KEYS: readonly string[] = ['readOnly', 'readWrite', 'required'];
-const TRUE = ['1', 't', 'T', 'TRUE', 'true', 'True'];
-const FALSE = ['0', 'f', 'F', 'FALSE', 'false', 'False'];
+const EXAMPLE = 'type=cache,target=/root/.cache';
 const SIZE = /^(\d+(?:\.\d+)?) ?(?:([kmgtp])i?)?b?$/i;
 
 /**
@@ -58,7 +58,7 @@ export function readMounts(flags: readonly Flag[], expand: (value: string) => st
 /** What can be said before variables have values: the list is a list, and `from` names no variable. */
 export function checkMount(flag: Flag): MbuildError[] {
   try {
-    for (const field of fieldsOf(flag)) {
+    for (const field of fieldsOf(flag, EXAMPLE)) {
       const { key, value } = splitField(field);
       if (key === 'from' && value !== undefined && /\$./.test(value)) {
         throw wrong(flag, '"from" of a mount takes no variables', 'give the image a stage of its own (FROM $image AS name) and write from=name');
@@ -77,7 +77,7 @@ function readMount(flag: Flag, expand: (value: string) => string): MountOptions 
     mode: undefined, uid: undefined, gid: undefined, required: false, env: undefined, size: undefined,
   };
   let access: boolean | undefined;
-  for (const field of fieldsOf(flag)) {
+  for (const field of fieldsOf(flag, EXAMPLE)) {
     const { key, value: written } = splitField(field);
     const name = KEYS.get(key);
     if (name === undefined) {
@@ -136,46 +136,15 @@ function checkTogether(flag: Flag, mount: MountOptions): void {
   }
 }
 
-function splitField(field: string): { key: string; value: string | undefined } {
-  const equals = field.indexOf('=');
-  return { key: (equals === -1 ? field : field.slice(0, equals)).toLowerCase(), value: equals === -1 ? undefined : field.slice(equals + 1) };
-}
-
-/** The fields of a CSV line: those with a comma stand in double quotes, a quote within is doubled (RFC 4180). */
-function fieldsOf(flag: Flag): string[] {
-  const text = flag.value ?? '';
-  const fields: string[] = [];
-  for (let position = 0; position <= text.length; position++) {
-    let end: number;
-    if (text[position] === '"') {
-      const quoted = /"((?:[^"]|"")*)"(?=,|$)/y;
-      quoted.lastIndex = position;
-      const content = quoted.exec(text)?.[1];
-      if (content === undefined) throw wrong(flag, `a quote is left open in --mount=${text}`);
-      fields.push(content.replaceAll('""', '"'));
-      end = quoted.lastIndex;
-    } else {
-      const comma = text.indexOf(',', position);
-      end = comma === -1 ? text.length : comma;
-      const field = text.slice(position, end);
-      if (field.includes('"')) throw wrong(flag, `a quote stands within "${field}" of --mount`, 'quote the whole option: "id=a,b"');
-      fields.push(field);
-    }
-    position = end;
-  }
-  if (text === '') throw wrong(flag, '--mount needs options', 'e.g. --mount=type=cache,target=/root/.cache');
-  return fields;
-}
-
 function oneOf(flag: Flag, key: string, value: string, known: readonly string[]): string {
   if (known.includes(value.toLowerCase())) return value.toLowerCase();
   throw wrong(flag, `"${key}" of a mount cannot be "${value}"`, didYouMean(value, known) ?? `known are ${known.join(', ')}`);
 }
 
 function boolean(flag: Flag, key: string, value: string): boolean {
-  if (TRUE.includes(value)) return true;
-  if (FALSE.includes(value)) return false;
-  throw wrong(flag, `"${key}" of a mount is true or false, not "${value}"`);
+  const truth = readBoolean(value);
+  if (truth === undefined) throw wrong(flag, `"${key}" of a mount is true or false, not "${value}"`);
+  return truth;
 }
 
 function wholeNumber(flag: Flag, key: string, value: string, radix: 8 | 10): number {

@@ -4,6 +4,7 @@ import { checkFlags, healthcheckOptions, networkMode, securityMode } from './fla
 import { readHead } from './head';
 import { parseHeredocMark } from './heredoc';
 import type { CommandLine, Instruction, InstructionBase, InstructionOf, Keyword } from './instruction';
+import { readDevices } from './device';
 import { checkMount } from './mount';
 import { isSpace, trim, trimStart } from './whitespace';
 import { readJsonWords, readPairs, splitBlanks, splitQuoted } from './words';
@@ -89,6 +90,7 @@ function readRun(source: InstructionText, report: Report): InstructionOf<'RUN'> 
   if (flags.length > 0) {
     attempt(report, () => networkMode(flags));
     attempt(report, () => securityMode(flags));
+    attempt(report, () => readDevices(flags));
   }
   for (const flag of flags) if (flag.name === 'mount' && flag.value !== undefined) checkMount(flag).forEach(report);
   const command = readCommandLine(source.text, report);

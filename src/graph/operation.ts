@@ -1,3 +1,4 @@
+import type { DeviceRequest } from '../dockerfile/device';
 import type { Capability } from '../sandbox/capabilities';
 import type { NetworkMode } from '../sandbox/sandbox';
 import type { BaseImage, StagePlan } from './graph';
@@ -79,6 +80,8 @@ export interface RunOperation extends RunSettings {
   readonly mounts: readonly RunMount[];
   readonly network: NetworkMode;
   readonly insecure: boolean;
+  /** Devices of the host; absent when there are none. */
+  readonly devices?: readonly DeviceRequest[] | undefined;
 }
 
 /** `WORKDIR`: a directory that must be there. */

@@ -89,7 +89,7 @@ export class OciSandbox implements ContainerSandbox {
 function makePlace(mount: Mount, place: string): void {
   if (mount.kind === 'tmpfs') return;
   const source = mount.kind === 'bind' ? lstatSync(fsPath(`${mount.source}${mount.subpath === '/' ? '' : `/${mount.subpath}`}`), { throwIfNoEntry: false }) : undefined;
-  const isFile = mount.kind === 'file' || (source !== undefined && !source.isDirectory());
+  const isFile = mount.kind === 'file' || mount.kind === 'device' || (source !== undefined && !source.isDirectory());
   if (isFile) writeFileSync(place, '', { mode: 0o600 });
   else mkdirSync(place, { mode: 0o700 });
 }

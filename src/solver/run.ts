@@ -10,6 +10,7 @@ import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import { TreeWriter } from '../snapshot/tree-writer';
 import { resolveUser, type ResolvedUser } from '../snapshot/users';
 import type { MergedView } from '../snapshot/view';
+import { prepareDevices } from './devices';
 import { cannotRun, foreignProgram } from './foreign';
 import { OutputTail } from './output-tail';
 import { networkFiles, packageManagerFiles, SANDBOX_HOSTNAME, stepEnvironment } from './run-environment';
@@ -42,9 +43,9 @@ export async function planRunStep(operation: RunOperation, context: StepContext)
   };
 }
 
-/** Settings of the command line that may change what a step leaves; limits are none. */
-function keyed({ capabilities, noNewPrivileges, hostname }: RunOperation): Readonly<Record<string, KeyValue>> {
-  return { ...(capabilities === undefined ? {} : { capabilities }), ...(noNewPrivileges === undefined ? {} : { noNewPrivileges }), ...(hostname === undefined ? {} : { hostname }) };
+/** What only some steps have: devices, and settings of the command line that may change what a step leaves; limits are none. */
+function keyed({ capabilities, noNewPrivileges, hostname, devices }: RunOperation): Readonly<Record<string, KeyValue>> {
+  return { ...(devices === undefined ? {} : { devices: devices.map(({ name, required }) => ({ name, required })) }), ...(capabilities === undefined ? {} : { capabilities }), ...(noNewPrivileges === undefined ? {} : { noNewPrivileges }), ...(hostname === undefined ? {} : { hostname }) };
 }
 
 /** A working directory that an earlier step took away comes back, as container runtimes make it. */
@@ -62,6 +63,7 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
   const foreign = foreignProgram(view, operation.args[0]);
   if (foreign?.emulator === 'missing') throw cannotRun(foreign);
   const user = resolveUser(view, operation.user);
+  const devices = await prepareDevices(operation.devices ?? [], view, services);
   const tail = new OutputTail();
   const parts = maskedParts(services.options.knownSecrets());
   const masked = { stdout: maskStream(parts), stderr: maskStream(parts) };
@@ -70,7 +72,7 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
     tail.add(data);
     scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
   };
-  const status = await services.sandbox.run(processOf(operation, active, prepared, user, context.services, view), {
+  const status = await services.sandbox.run(processOf(operation, active, [...prepared, devices], { ...user, groups: [...user.groups, ...devices.gids] }, context.services, view), {
     output: (stream, data) => show(stream, masked[stream].push(data)),
     refused: (refused) => services.warn({ severity: 'warning', code: 'LimitNotSet', message: refusalText('RUN', refused) }),
   }, scope).finally(() => {
@@ -86,7 +88,7 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
 }
 
 /** The process that a step is, on the tree that it is given. */
-function processOf(operation: RunOperation, active: ActiveSnapshot, prepared: readonly PreparedMounts[], user: ResolvedUser, { snapshots, options }: StepServices, view: MergedView): ProcessSpec {
+function processOf(operation: RunOperation, active: ActiveSnapshot, prepared: readonly Omit<PreparedMounts, 'release'>[], user: ResolvedUser, { snapshots, options }: StepServices, view: MergedView): ProcessSpec {
   const { args, cwd, network, insecure, capabilities, noNewPrivileges, hostname = SANDBOX_HOSTNAME } = operation;
   const { limits, ulimits, shmSize, stepTimeout, proxies, extraHosts } = options;
   const files = [networkFiles(view, hostname, extraHosts), packageManagerFiles(view), ...prepared];

@@ -19,6 +19,7 @@ import type { CgroupLimits } from '../sandbox/cgroup';
 import type { Sandbox } from '../sandbox/sandbox';
 import type { ActiveSnapshot, Snapshotter } from '../snapshot/snapshotter';
 import { Committer, reportedElsewhere, type FoundResult } from './commit';
+import type { DeviceOptions } from './devices';
 import { leakWatch } from './leaks';
 import { planStep, type PlannedStep } from './step';
 import type { Tree, TreeLayer } from './tree';
@@ -69,6 +70,7 @@ export interface SolveOptions {
   readonly knownSecrets: () => readonly Buffer[];
   /** Sockets of SSH agents, by id. */
   readonly ssh: ReadonlyMap<string, string>;
+  readonly devices: DeviceOptions;
   /** Keeps account of what was taken from the cache, and of why the rest was not. */
   readonly journal?: Pick<BuildJournal, 'id' | 'missed' | 'solved'> | undefined;
   /** The build's files; `name` for a named context. */

@@ -22,7 +22,7 @@ describe('flags', () => {
   it.each([
     ['COPY', ['form=a'], 'UNKNOWN_FLAG', 'unknown flag --form of COPY', 'did you mean "--from"?'],
     ['WORKDIR', ['x'], 'UNKNOWN_FLAG', 'unknown flag --x of WORKDIR', 'WORKDIR has no flags'],
-    ['RUN', ['zzzzz'], 'UNKNOWN_FLAG', 'unknown flag --zzzzz of RUN', 'RUN knows --mount, --network, --security'],
+    ['RUN', ['zzzzz'], 'UNKNOWN_FLAG', 'unknown flag --zzzzz of RUN', 'RUN knows --mount, --network, --security, --device'],
     ['FROM', ['constructor=x'], 'UNKNOWN_FLAG', 'unknown flag --constructor of FROM', 'FROM knows --platform'],
     ['COPY', ['chown=a', 'chown=b'], 'DOCKERFILE_SYNTAX', '--chown is given twice', 'COPY takes one'],
     ['COPY', ['from'], 'DOCKERFILE_SYNTAX', '--from needs a value', 'write --from=…'],

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { readDevices, type DeviceRequest } from '../../dockerfile/device';
 import { networkMode, securityMode } from '../../dockerfile/flags';
 import { parseHeredocMark } from '../../dockerfile/heredoc';
 import type { Heredoc, InstructionOf } from '../../dockerfile/instruction';
@@ -26,7 +27,7 @@ export async function planRun(instruction: Run, state: StageState, scope: StageS
   const operation: RunOperation = {
     kind: 'run', args, env: [...withAgent(state.env, mounts)].map(([name, value]) => `${name}=${value}`), cwd: state.config.WorkingDir || '/', user: state.config.User ?? '',
     mounts: script === undefined ? mounts : [...mounts, script], network: options.network, insecure: options.insecure,
-    ...scope.run,
+    ...(options.devices.length === 0 ? {} : { devices: options.devices }), ...scope.run,
   };
   const step = scope.makeStep(operation, `${displayOf(instruction, state, scope)}${summary(instruction.heredocs)}`, instruction.range);
   return withStep(state, step, `RUN ${[...argPrefix(state), ...args].join(' ')} # buildkit`);
@@ -68,12 +69,13 @@ function argPrefix(state: StageState): string[] {
   return names.length === 0 ? [] : [`|${names.length}`, ...names.map((name) => `${name}=${state.env.get(name) ?? ''}`)];
 }
 
-function readOptions(instruction: Run, state: StageState, scope: StageScopeReader): { network: RunOperation['network']; insecure: boolean; mounts: MountOptions[] } {
+function readOptions(instruction: Run, state: StageState, scope: StageScopeReader): { network: RunOperation['network']; insecure: boolean; devices: DeviceRequest[]; mounts: MountOptions[] } {
   try {
     const network = networkMode(instruction.flags);
     return {
       network: network === 'default' ? scope.network : network,
       insecure: securityMode(instruction.flags) === 'insecure',
+      devices: readDevices(instruction.flags),
       mounts: readMounts(instruction.flags, (value) => expandIn(instruction, value, state, scope)),
     };
   } catch (error) {
