@@ -6,10 +6,13 @@ import { LocalContentStore } from './content/local-store';
 import { MbuildError } from './diagnostics/error';
 import { FileImageStore } from './images/file-image-store';
 import { FileLayerIndex } from './images/file-layer-index';
+import type { Image } from './images/image-store';
+import type { ImageRequest } from './images/resolve';
 import type { ImageServices } from './images/services';
 import { isInUserNamespace, mappedIds } from './linux/id-map';
 import { keepsOwners } from './linux/owners';
 import { Threads } from './linux/threads';
+import type { BuildScope, VertexId } from './progress/events';
 import { PATIENCE, type Registry } from './registry/registry';
 import type { RegistryOptions } from './registry/client';
 import type { FileClient, FileSource } from './registry/download-file';
@@ -49,6 +52,8 @@ export interface Engine extends ImageServices {
   /** Why no command can be run here, and what would help; `undefined` where one can. */
   readonly refusesRun: () => MbuildError | undefined;
   readonly registry: Registry;
+  /** Where FROM finds its images, if not in this store and in its registries; they are in this store then. */
+  readonly findBase?: ((request: ImageRequest, vertex: VertexId, scope: BuildScope) => Promise<Image>) | undefined;
   /** Fetches files over http. */
   readonly files: FileSource;
   /** True when git may not ask the network either. */

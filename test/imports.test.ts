@@ -7,7 +7,7 @@ const SRC = resolve(__dirname, '../src');
 /** Folders of src/, from the ones that import to the ones that are imported. Folders of one row may import each other, without a circle. */
 const ROWS: readonly (readonly string[])[] = [
   ['cli'],
-  ['build', 'engine', 'index', 'worker', 'bench', 'report'],
+  ['build', 'engine', 'index', 'worker', 'bench', 'report', 'verify'],
   ['output', 'solver', 'containers'],
   ['graph', 'layer', 'cache', 'context', 'history', 'images', 'registry', 'lint'],
   ['dockerfile', 'content', 'snapshot', 'sandbox'],
@@ -46,7 +46,7 @@ describe('imports', () => {
   it('src/ has the folders of the design and no others', () => {
     const folders = readdirSync(SRC).filter((name) => statSync(join(SRC, name)).isDirectory()).sort();
     const known = ['bench', 'build', 'cache', 'cli', 'containers', 'content', 'context', 'diagnostics', 'dockerfile', 'graph', 'history', 'images', 'layer', 'lint', 'linux', 'oci',
-      'output', 'progress', 'registry', 'report', 'sandbox', 'snapshot', 'solver'];
+      'output', 'progress', 'registry', 'report', 'sandbox', 'snapshot', 'solver', 'verify'];
     expect(folders).toEqual(known);
     const loose = readdirSync(SRC).filter((name) => name.endsWith('.ts')).sort();
     expect(loose.filter((name) => !['build.ts', 'engine.ts', 'index.ts', 'worker.ts'].includes(name))).toEqual([]);

@@ -17,8 +17,9 @@ import type { SolveOptions } from '../solver/solver';
 
 /** Finds the images of FROM and `--from`, each with a row of progress. */
 export function findBase(options: BuildOptions, engine: Engine, newVertex: () => VertexId, scope: BuildScope): PlanOptions['findImage'] {
+  const find: NonNullable<Engine['findBase']> = engine.findBase ?? ((request, id, inner) => resolveImage(request, engine, engine.registry, id, inner));
   return (name, platform): Promise<BaseImage> => withRow(`[internal] load metadata for ${name}`, newVertex(), scope, async (id) => {
-    const image = isLayout(name, options.contexts) ? await layoutImage(name, platform, engine, id, scope) : await resolveImage({ name, platform, pull: options.pull ?? 'missing', anyPlatform: true }, engine, engine.registry, id, scope);
+    const image = isLayout(name, options.contexts) ? await layoutImage(name, platform, engine, id, scope) : await find({ name, platform, pull: options.pull ?? 'missing', anyPlatform: true }, id, scope);
     return { name, config: image.config, descriptor: image.descriptor, stack: () => Promise.resolve(image.stack) };
   });
 }

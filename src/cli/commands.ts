@@ -19,6 +19,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'explain', aliases: [], summary: 'Tell why steps of a build were not taken from the cache', load: () => import('./commands/explain') },
   { name: 'builds', aliases: [], summary: 'List builds, the latest first', load: () => import('./commands/builds') },
   { name: 'plan', aliases: [], summary: 'Tell what a build would take from the cache, run and pull', load: () => import('./commands/plan') },
+  { name: 'verify', aliases: [], summary: 'Tell whether a build makes the same twice, or why two images differ', load: () => import('./commands/verify') },
   { name: 'cache ls', aliases: ['cache list'], summary: 'List the results of steps that are kept', load: async () => ({ command: (await import('./commands/cache')).list }) },
   { name: 'cache du', aliases: [], summary: 'Show what the cache takes up, and what it saves', load: async () => ({ command: (await import('./commands/cache')).usage }) },
   { name: 'cache rm', aliases: ['cache remove'], summary: 'Forget results of steps', load: async () => ({ command: (await import('./commands/cache')).remove }) },

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import { parseDuration } from '../dockerfile/duration';
-import type { Engine } from '../engine';
+import type { Engine, EngineOptions } from '../engine';
 import type { Image } from '../images/image-store';
 import type { CacheKey } from '../cache/key';
 import type { Collected, Roots } from '../images/gc';
@@ -37,20 +37,24 @@ export function storeRoot(root: string | undefined, { env, uid }: Pick<Host, 'en
 /** Opens the store, lets a command use it, and closes it whatever happens. */
 export async function withServices<T>(host: Host, flags: StoreFlags, use: (services: Engine) => T | Promise<T>): Promise<T> {
   const { openEngine } = await import('../engine');
-  const services = openEngine({
-    root: storeRoot(flags.root, host),
+  const services = openEngine({ ...engineOptions(host, flags), root: storeRoot(flags.root, host) });
+  try {
+    return await use(services);
+  } finally {
+    await services.close();
+  }
+}
+
+/** How stores are opened, wherever they are. @throws MbuildError USAGE. */
+export function engineOptions(host: Host, flags: StoreFlags): Omit<EngineOptions, 'root'> {
+  return {
     isolation: readIsolationFlag(flags.isolation),
     runtime: flags.runtime,
     snapshotter: flags.snapshotter === 'overlay' || flags.snapshotter === 'copy' ? flags.snapshotter : undefined,
     registry: { env: host.env, authFile: flags.authfile, insecure: flags['insecure-registry'], ...readPatience(flags) },
     offline: flags.offline,
     onCorruptRecord: (file) => note(host, `the cache record ${file} cannot be read and counts as missing`),
-  });
-  try {
-    return await use(services);
-  } finally {
-    await services.close();
-  }
+  };
 }
 
 /** `--retry` and `--retry-delay`. @throws MbuildError USAGE. */
