@@ -14,7 +14,7 @@ import { chainIds } from '../oci/digest';
 import { formatPlatform, type Platform } from '../oci/platform';
 import { vertexIds, type BuildScope } from '../progress/events';
 import { Committer } from '../solver/commit';
-import { planStep } from '../solver/step';
+import { planStep, type PlannedStep } from '../solver/step';
 import { refusedBy, type SolverServices, type StepServices } from '../solver/solver';
 import type { Tree } from '../solver/tree';
 import { openCaches } from './caches';
@@ -47,13 +47,15 @@ export interface ForecastStep {
   readonly name: string;
   readonly stage: string;
   readonly line: number;
-  /** `may-hit`: it depends on what a step leaves that would run before it. */
-  readonly outcome: 'hit' | 'miss' | 'may-hit';
+  /** `may-hit`: it depends on what a step leaves that would run before it. `same`: another step here, told in `why`, is this very one; it is counted once. */
+  readonly outcome: 'hit' | 'miss' | 'may-hit' | 'same';
   readonly why?: string | undefined;
   /** Of a hit, the time that is saved; of others, the time that it would take. Absent when it never ran. */
   readonly seconds?: number | undefined;
   readonly key?: string | undefined;
 }
+
+type ToldStep = Pick<ForecastStep, 'name' | 'stage' | 'line'>;
 
 /** An image that would be pulled. */
 export interface ForecastPull {
@@ -131,6 +133,8 @@ async function findBase(name: string, platform: Platform, pulls: Map<string, For
 class Forecaster {
   readonly #steps: ForecastStep[] = [];
   readonly #trees = new Map<number, ForecastTree>();
+  /** What was told of already, by key: stages for several platforms may have steps in common. */
+  readonly #told = new Map<CacheKey, { readonly name: string; readonly tree: ForecastTree }>();
   readonly #committer: Committer;
   readonly #fetches = new Map<string, number>();
   #hits = 0;
@@ -150,7 +154,7 @@ class Forecaster {
   result(dockerfile: string, pulls: readonly ForecastPull[], targets: readonly StagePlan[]): Forecast {
     const seconds = (ms: number): number => Math.round(ms) / 1000;
     return {
-      dockerfile, steps: this.#steps, pulls, fetches: [...this.#fetches].map(([from, bytes]) => ({ from, bytes })), hits: this.#hits, misses: this.#steps.length - this.#hits,
+      dockerfile, steps: this.#steps, pulls, fetches: [...this.#fetches].map(([from, bytes]) => ({ from, bytes })), hits: this.#hits, misses: this.#steps.filter(({ outcome }) => outcome !== 'same').length - this.#hits,
       workSeconds: seconds(this.#workMs), expectedSeconds: seconds(Math.max(0, ...targets.map(({ index }) => this.#trees.get(index)?.readyAt ?? 0))), untimed: this.#untimed,
     };
   }
@@ -169,6 +173,17 @@ class Forecaster {
     if (needed.slice(1).some((tree) => tree.isGuess)) return this.#unknown(step, told, parent, startsAt);
 
     const planned = await planStep(step, parent, this.#stepServices(), this.scope, 0);
+    const twin = this.#told.get(planned.key);
+    if (twin !== undefined) {
+      this.#steps.push({ ...told, outcome: 'same', why: `same as ${twin.name}`, key: planned.key });
+      return { ...twin.tree, readyAt: Math.max(startsAt, twin.tree.readyAt) };
+    }
+    const tree = await this.#foretell(step, stage, parent, planned, { ...told, startsAt, mayBeKept });
+    this.#told.set(planned.key, { name: step.name, tree });
+    return tree;
+  }
+
+  async #foretell(step: Step, stage: StagePlan, parent: ForecastTree, planned: PlannedStep, { startsAt, mayBeKept, ...told }: ToldStep & Pick<ForecastTree, 'mayBeKept'> & { readonly startsAt: number }): Promise<ForecastTree> {
     const refused = refusedBy(step, stage, this.options);
     const hit = refused === undefined && !parent.isGuess ? await this.#committer.lookup(planned.key, parent) : undefined;
     if (hit !== undefined) {
@@ -185,7 +200,7 @@ class Forecaster {
   }
 
   /** A step that copies from what is not made yet. */
-  #unknown(step: Step, told: Pick<ForecastStep, 'name' | 'stage' | 'line'>, parent: ForecastTree, startsAt: number): ForecastTree {
+  #unknown(step: Step, told: ToldStep, parent: ForecastTree, startsAt: number): ForecastTree {
     const names = sourceStages(step).filter((source) => this.#stageTree(source).isGuess).map((source) => source.name);
     this.#untimed++;
     this.#steps.push({ ...told, outcome: 'may-hit', why: `depends on what stage ${names.join(', ')} holds when it is built` });

@@ -98,7 +98,7 @@ export interface RowRecord {
   readonly logBytes?: number | undefined;
 }
 
-/** What the cache was good for in one build. */
+/** What the cache was good for in one build. Steps that several stages have in common are done once, and counted once. */
 export interface CacheSummary {
   readonly hits: number;
   readonly misses: number;
@@ -111,10 +111,12 @@ export interface CacheSummary {
 }
 
 /** Sums up steps. A step that was run and left what an earlier one had left is a miss. */
-export function summaryOf(steps: readonly Pick<StepRecord, 'cached' | 'durationMs' | 'layer'>[]): CacheSummary {
-  const hits = steps.filter((step) => step.cached);
+export function summaryOf(all: readonly Pick<StepRecord, 'key' | 'cached' | 'durationMs' | 'layer'>[]): CacheSummary {
+  const steps = new Map(all.map((step) => [step.key, step]));
+  for (const step of all) if (!step.cached) steps.set(step.key, step);
+  const hits = [...steps.values()].filter((step) => step.cached);
   return {
-    hits: hits.length, misses: steps.length - hits.length, hitRatio: steps.length === 0 ? 1 : hits.length / steps.length,
+    hits: hits.length, misses: steps.size - hits.length, hitRatio: steps.size === 0 ? 1 : hits.length / steps.size,
     secondsSaved: Math.round(hits.reduce((sum, step) => sum + step.durationMs, 0)) / 1000,
     bytesSaved: hits.reduce((sum, step) => sum + (step.layer?.size ?? 0), 0),
   };

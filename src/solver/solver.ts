@@ -308,6 +308,7 @@ class Solver {
     const outcome = this.outcomes.get(twin.stepId);
     if (outcome === undefined) throw new Error('a step without an outcome');
     this.#solved({ ...outcome, step, cached: true, kept: false }, planned, this.options.journal?.id);
+    this.scope.events({ kind: 'note', id, text: `same as ${outcome.step.name}` });
     this.scope.events({ kind: 'done', id, time: Date.now(), cached: true });
     return twin.tree;
   }

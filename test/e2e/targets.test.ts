@@ -15,6 +15,10 @@ interface Entry {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
+interface Plan {
+  readonly steps: readonly { readonly outcome: string; readonly why?: string }[];
+}
+
 describeWith('what a build is asked for', { root: true, programs: ['tar', 'python3'] }, () => {
   const temp = useTemp();
   let mbuild: Mbuild;
@@ -81,6 +85,23 @@ describeWith('what a build is asked for', { root: true, programs: ['tar', 'pytho
       const configs = inner.manifests.map(({ digest }) => JSON.parse(blob(layout, (JSON.parse(blob(layout, digest)) as { config: Entry }).config.digest)) as { architecture: string; config: { Env: string[] } });
       expect(configs.map(({ architecture, config }) => [architecture, config.Env.at(-1)])).toEqual([['amd64', 'ARCH=amd64'], ['arm64', 'ARCH=arm64']]);
       expect((await mbuild.run(['build', '--platform', 'linux/amd64,linux/arm64', '--output', 'type=docker,dest=/dev/null', context(DOCKERFILE)])).stderr).toContain('no image for several platforms');
+    });
+
+    it('count a step that they have in common once, in the plan and in the build', async () => {
+      const dir = context('FROM --platform=$BUILDPLATFORM small-base AS tools\nRUN sleep 0.1; echo once > /made\nRUN date +%N > /when\nFROM scratch\nARG TARGETARCH\nCOPY --from=tools /made /made-$TARGETARCH\n');
+      const args = ['--platform', 'linux/amd64,linux/arm64', dir];
+      const plan = async (): Promise<Plan> => JSON.parse(await mbuild.ok(['plan', '--format', 'json', ...args])) as Plan;
+      const first = await plan();
+      expect(first.steps.map(({ outcome }) => outcome)).toEqual(['miss', 'may-hit', 'may-hit', 'same', 'same', 'may-hit']);
+      expect(first.steps[3]?.why).toBe('same as [linux/amd64 tools 2/3] RUN sleep 0.1; echo once > /made');
+      expect(first).toMatchObject({ hits: 0, misses: 4, untimed: 4 });
+      const { stderr } = await mbuild.build(args);
+      expect(stderr).toMatch(/^build \w+: 0 of 4 steps from the cache$/m);
+      expect(stderr).toMatch(/^#\d+ same as \[linux\/a\S+ tools 2\/3\] RUN sleep/m);
+      expect(await plan()).toMatchObject({ hits: 4, misses: 0, workSeconds: 0 });
+      const again = await mbuild.build(args);
+      expect(again.stderr).toMatch(/^build \w+: 4 of 4 steps from the cache, /m);
+      expect(await mbuild.ok(['plan', '--no-cache', ...args])).toMatch(/tools 2\/3\] RUN sleep.*SAME +same as \[linux\/amd64 tools/);
     });
 
     it('leave as a folder each', async () => {

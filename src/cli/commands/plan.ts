@@ -22,7 +22,7 @@ export const command = defineCommand({
   },
 });
 
-const WORDS = { hit: 'HIT', miss: 'MISS', 'may-hit': 'MAY HIT' } as const;
+const WORDS = { hit: 'HIT', miss: 'MISS', 'may-hit': 'MAY HIT', same: 'SAME' } as const;
 
 function showForecast({ steps, pulls, fetches, hits, misses, workSeconds, expectedSeconds, untimed }: Forecast): string {
   const table = steps.length === 0 ? '' : layOutTable([['STEP', 'OUTCOME', 'TIME', 'WHY'], ...steps.map((step) => [step.name, WORDS[step.outcome], timeOf(step), step.why ?? ''])]);
@@ -33,6 +33,7 @@ function showForecast({ steps, pulls, fetches, hits, misses, workSeconds, expect
 }
 
 function timeOf({ outcome, seconds: time }: ForecastStep): string {
+  if (outcome === 'same') return '';
   if (time === undefined) return '?';
   return outcome === 'hit' ? `saves ${seconds(time * 1000)}` : seconds(time * 1000);
 }
