@@ -288,7 +288,7 @@ function ownHash(inputs: Readonly<Record<string, KeyValue>>, fromStage: boolean)
 async function bytesOf(manifests: KeyedStep['manifests']): Promise<number | undefined> {
   if (manifests.size === 0) return undefined;
   let bytes = 0;
-  for (const describe of manifests.values()) for (const entry of (await describe()).entries) bytes += entry.size ?? 0;
+  for (const describe of manifests.values()) bytes += (await describe()).entries.bytes;
   return bytes;
 }
 

@@ -1,12 +1,13 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { namesIn, removeFile, replaceFile } from '../content/files';
-import type { EntryRecord } from '../context/digest';
+import type { EntryRecord, SelectionDigest } from '../context/digest';
 import type { Selection } from '../context/selection';
 import type { SourceTree } from '../context/source-tree';
 import { errnoOf } from '../diagnostics/error';
-import { toText, type RawPath } from '../linux/paths';
+import type { RawPath } from '../linux/paths';
 import type { KeyInput } from './key';
+import { HASH_KEPT, packEntries, type PackedEntries } from './manifest-entries';
 
 /**
  * What a source of COPY, or a bind mount, brought: kept under the digest that stands for it in keys, so that a later miss
@@ -19,47 +20,43 @@ export interface SelectionManifest {
   readonly ofContext: boolean;
   /** By index of the source: the directory in the tree that its paths count from, without slashes around it; empty for the root. */
   readonly places: readonly RawPath[];
-  /** Content hashes may be cut: they tell contents apart, they do not vouch for them. */
-  readonly entries: readonly EntryRecord[];
+  readonly entries: PackedEntries;
 }
 
-/** A manifest as it is stored: columns, which compress well. */
-interface Columns {
-  readonly version: 1;
-  readonly ofContext: boolean;
-  readonly places: readonly RawPath[];
-  readonly paths: readonly RawPath[];
-  readonly sources: readonly number[];
-  readonly types: string;
-  readonly modes: readonly number[];
-  readonly owners: readonly string[];
-  readonly sizes: readonly (number | null)[];
-  readonly contents: string;
-  /** `[index, target, device, capability]` of the entries that have any. */
-  readonly more: readonly (readonly [number, RawPath | null, string | null, string | null])[];
+/** The digest of a selection, and all that was selected; made when it is asked for, once. */
+export type DescribedSelection = readonly [digest: string, describe: () => Promise<SelectionManifest>];
+
+/** A stored manifest begins with a line of JSON; the hashes follow as they are, since nothing compresses them, then the lines, compressed. */
+interface Head extends Pick<SelectionManifest, 'ofContext' | 'places'>, Pick<PackedEntries, 'count' | 'bytes'> {
+  readonly version: 2;
 }
 
-const TYPES: Readonly<Record<EntryRecord['type'], string>> = { file: 'f', directory: 'd', symlink: 's', link: 'l', fifo: 'p', char: 'c', block: 'b' };
-/** Characters kept of a content's hash: two contents of one path and size that agree in 48 bits are not to be expected. */
-const HASH_KEPT = 12;
-const NO_HASH = '-'.repeat(HASH_KEPT);
+/** Other forms have other names, so that none is taken for this one; they go with what nobody refers to. */
+const SUFFIX = '.2';
 /** Bytes of a manifest's text: ten times what the largest one has. */
 const MAX_TEXT = 512 << 20;
 /** Larger selections are not kept: their misses are explained by the source's name alone. */
 const MAX_ENTRIES = 200_000;
+const NEWLINE = 10;
 
-/** The manifest of a selection that was digested. @param word the source as written, for trees whose files lie in several directories. */
-export function manifestOf(digest: string, entries: readonly EntryRecord[], selection: Selection, tree: Pick<SourceTree, 'lstat' | 'ownership'>, word: string): SelectionManifest {
+/** A selection that was digested. @param word the source as written, for trees whose files lie in several directories. */
+export function describedSelection({ digest, entries }: SelectionDigest, selection: Selection, tree: Pick<SourceTree, 'lstat' | 'ownership'>, word: string): DescribedSelection {
+  let described: Promise<SelectionManifest> | undefined;
+  return [digest, () => (described ??= entries().then((records) => manifestOf(digest, records, selection, tree, word)))];
+}
+
+function manifestOf(digest: string, entries: readonly EntryRecord[], selection: Selection, tree: Pick<SourceTree, 'lstat' | 'ownership'>, word: string): SelectionManifest {
   const root = tree.lstat('/')?.hostPath;
-  return { digest, entries, ofContext: tree.ownership === 'root', places: selection.sources.map((source) => placeOf(source, root, word)) };
+  return { digest, entries: packEntries(entries), ofContext: tree.ownership === 'root', places: selection.sources.map((source) => placeOf(source, root, word)) };
 }
 
 /** Writes a manifest unless it is there. */
-export async function storeManifest(root: string, manifest: SelectionManifest): Promise<void> {
-  const file = fileOf(root, manifest.digest);
-  if (manifest.entries.length > MAX_ENTRIES || existsSync(file)) return;
+export async function storeManifest(root: string, { digest, ofContext, places, entries: { count, bytes, hashes, lines } }: SelectionManifest): Promise<void> {
+  const file = fileOf(root, digest);
+  if (count > MAX_ENTRIES || existsSync(file)) return;
   const { deflateRawSync } = await import('node:zlib');
-  replaceFile(root, file, deflateRawSync(JSON.stringify(columnsOf(manifest)), { level: 3 }));
+  const head: Head = { version: 2, ofContext, places, count, bytes };
+  replaceFile(root, file, Buffer.concat([Buffer.from(`${JSON.stringify(head)}\n`), hashes, deflateRawSync(lines, { level: 1 })]));
 }
 
 /** The stored manifest of a digest; `undefined` when there is none that can be read. */
@@ -82,8 +79,12 @@ export function storedManifest(root: string, digest: string): Buffer | undefined
 export async function readManifest(bytes: Buffer, digest: string): Promise<SelectionManifest | undefined> {
   const { inflateRawSync } = await import('node:zlib');
   try {
-    const columns = JSON.parse(inflateRawSync(bytes, { maxOutputLength: MAX_TEXT }).toString('utf8')) as Columns;
-    return isColumns(columns) ? { digest, ofContext: columns.ofContext, places: columns.places, entries: entriesOf(columns) } : undefined;
+    const start = bytes.indexOf(NEWLINE) + 1;
+    const head = JSON.parse(bytes.toString('utf8', 0, start)) as Head | null;
+    if (!isHead(head)) return undefined;
+    const end = start + head.count * HASH_KEPT;
+    const lines = inflateRawSync(bytes.subarray(end), { maxOutputLength: MAX_TEXT });
+    return { digest, ofContext: head.ofContext, places: head.places, entries: { count: head.count, bytes: head.bytes, hashes: bytes.subarray(start, end), lines } };
   } catch (error) {
     if (errnoOf(error) === undefined && !(error instanceof SyntaxError)) throw error;
     return undefined;
@@ -95,16 +96,22 @@ export function selectionsOf({ inputs }: Pick<KeyInput, 'inputs'>): string[] {
   return [...JSON.stringify([inputs['sources'], inputs['mounts']]).matchAll(/"(sha256:[0-9a-f]{64})"/g)].flatMap(([, digest]) => digest ?? []);
 }
 
-/** Deletes the manifests of digests that nobody refers to any more. */
+/** Deletes the manifests of digests that nobody refers to any more, and those of other forms. */
 export function collectManifests(root: string, isUsed: (digest: string) => boolean): void {
   const folder = folderOf(root);
   for (const name of namesIn(folder)) {
-    if (!isUsed(`sha256:${name}`)) removeFile(path.join(folder, name));
+    if (!name.endsWith(SUFFIX) || !isUsed(`sha256:${name.slice(0, -SUFFIX.length)}`)) removeFile(path.join(folder, name));
   }
 }
 
+/** The path of an entry in the tree that it was taken from. */
+export function treePath({ places }: Pick<SelectionManifest, 'places'>, entry: EntryRecord): RawPath {
+  const place = places[entry.source] ?? '';
+  return place === '' ? entry.path : `${place}/${entry.path}`;
+}
+
 function fileOf(root: string, digest: string): string {
-  return path.join(folderOf(root), digest.replace('sha256:', ''));
+  return path.join(folderOf(root), digest.replace('sha256:', '') + SUFFIX);
 }
 
 function folderOf(root: string): string {
@@ -121,49 +128,8 @@ function placeOf(source: Selection['sources'][number], root: RawPath | undefined
   return source.kind === 'contents' ? clean : path.posix.dirname(`/${clean}`).slice(1);
 }
 
-/** The path of an entry in the tree that it was taken from, for people. */
-export function shownPath(manifest: SelectionManifest, entry: EntryRecord): string {
-  const place = manifest.places[entry.source] ?? '';
-  return toText(place === '' ? entry.path : `${place}/${entry.path}`);
-}
-
-function columnsOf({ ofContext, places, entries }: SelectionManifest): Columns {
-  return {
-    version: 1, ofContext, places,
-    paths: entries.map((entry) => entry.path), sources: entries.map((entry) => entry.source), types: entries.map((entry) => TYPES[entry.type]).join(''),
-    modes: entries.map((entry) => entry.mode), owners: entries.map((entry) => `${entry.uid}:${entry.gid}`), sizes: entries.map((entry) => entry.size ?? null),
-    contents: entries.map((entry) => entry.content?.slice(0, HASH_KEPT).padEnd(HASH_KEPT, '-') ?? NO_HASH).join(''),
-    more: entries.flatMap(({ target, device, capability }, index) => (
-      target === undefined && device === undefined && capability === undefined ? [] : [[index, target ?? null, device ?? null, capability ?? null] as const])),
-  };
-}
-
-function isColumns(value: Columns | null): value is Columns {
-  if (value === null || value.version !== 1) return false;
-  const { places, paths, sources, types, modes, owners, sizes, contents, more } = value as Readonly<Record<keyof Columns, unknown>>;
-  const every = (list: unknown, type: string): boolean => Array.isArray(list) && list.every((item) => typeof item === type || (item === null && list === sizes));
-  const told = (item: unknown): boolean => Array.isArray(item) && typeof item[0] === 'number' && item.slice(1).every((part) => part === null || typeof part === 'string');
-  return every(places, 'string') && every(paths, 'string') && every(sources, 'number') && typeof types === 'string' && every(modes, 'number')
-    && every(owners, 'string') && every(sizes, 'number') && typeof contents === 'string' && Array.isArray(more) && more.every(told);
-}
-
-function entriesOf(columns: Columns): EntryRecord[] {
-  const more = new Map(columns.more.map(([index, ...rest]) => [index, rest]));
-  const types = new Map(Object.entries(TYPES).map(([type, letter]) => [letter, type as EntryRecord['type']]));
-  return columns.paths.map((entryPath, index): EntryRecord => {
-    const content = columns.contents.slice(index * HASH_KEPT, (index + 1) * HASH_KEPT);
-    const [uid, gid] = (columns.owners[index] ?? '0:0').split(':').map(Number);
-    const [target, device, capability] = more.get(index) ?? [null, null, null];
-    return {
-      source: columns.sources[index] ?? 0, path: entryPath, type: types.get(columns.types[index] ?? '') ?? 'file', mode: columns.modes[index] ?? 0, uid: uid ?? 0, gid: gid ?? 0,
-      size: columns.sizes[index] ?? undefined, content: content === NO_HASH ? undefined : content, target: target ?? undefined, device: device ?? undefined, capability: capability ?? undefined,
-    };
-  });
-}
-
-/** What of two contents is compared. */
-export function sameContent(a: string | undefined, b: string | undefined): boolean {
-  if (a === b) return true;
-  if (a === undefined || b === undefined) return false;
-  return a.length < b.length ? b.startsWith(a.slice(0, HASH_KEPT)) : a.startsWith(b.slice(0, HASH_KEPT));
+function isHead(value: Head | null): value is Head {
+  if (value === null || value.version !== 2) return false;
+  const { count, bytes, places } = value as Readonly<Record<keyof Head, unknown>>;
+  return Number.isSafeInteger(count) && Number(count) >= 0 && Number.isFinite(bytes) && Array.isArray(places) && places.every((place) => typeof place === 'string');
 }

@@ -1,10 +1,9 @@
-import path from 'node:path';
 import type { KeyInput, KeyValue } from '../cache/key';
-import { sameContent, shownPath, type SelectionManifest } from '../cache/manifest';
-import type { EntryRecord } from '../context/digest';
+import type { SelectionManifest } from '../cache/manifest';
 import type { Dockerfile, Instruction, Stage } from '../dockerfile/instruction';
 import { splitEnv } from '../oci/env';
-import type { Cause, FileCause, VariableCause } from './cause';
+import type { Cause, VariableCause } from './cause';
+import { compareManifests } from './compare-files';
 
 /** A step, as far as two of them are compared. */
 export interface ComparedStep {
@@ -88,74 +87,6 @@ async function compareSelections(before: string, after: string, findManifest: Fi
   if (old === undefined || now === undefined) return [{ kind: 'files', source: now?.places[0] ?? old?.places[0] ?? 'a source' }];
   const causes = compareManifests(old, now);
   return causes.length > 0 ? causes : [{ kind: 'files', source: now.places[0] ?? 'a source' }];
-}
-
-/** The entries that differ, in the order of their paths. */
-export function compareManifests(before: SelectionManifest, after: SelectionManifest): FileCause[] {
-  const { start, tail } = pairedEnds(before, after);
-  const causes: FileCause[] = [];
-  const pair = (i: number, j: number): void => {
-    const [earlier, entry] = [before.entries[i], after.entries[j]];
-    if (earlier !== undefined && entry !== undefined && differ(earlier, entry)) causes.push(...compareEntries(shownPath(after, entry), earlier, entry));
-  };
-  for (let i = 0; i < start; i++) pair(i, i);
-  for (let i = 1; i <= tail; i++) pair(before.entries.length - i, after.entries.length - i);
-  causes.push(...compareByPath(before, after, start, tail));
-  return causes.sort((a, b) => (a.path < b.path ? -1 : 1));
-}
-
-/** How many entries stand for the same paths in the same order, from the beginning and from the end: nearly all, where a file was changed or came. */
-function pairedEnds(before: SelectionManifest, after: SelectionManifest): { readonly start: number; readonly tail: number } {
-  if (before.places.length !== after.places.length || before.places.some((place, i) => place !== after.places[i])) return { start: 0, tail: 0 };
-  const [old, now] = [before.entries, after.entries];
-  const most = Math.min(old.length, now.length);
-  const paired = (a: EntryRecord | undefined, b: EntryRecord | undefined): boolean => a?.path === b?.path && a?.source === b?.source;
-  let start = 0;
-  while (start < most && paired(old[start], now[start])) start++;
-  let tail = 0;
-  while (tail < most - start && paired(old[old.length - 1 - tail], now[now.length - 1 - tail])) tail++;
-  return { start, tail };
-}
-
-/** Compares what lies between the paired entries, by path. */
-function compareByPath(before: SelectionManifest, after: SelectionManifest, start: number, tail: number): FileCause[] {
-  const between = (manifest: SelectionManifest): Map<string, EntryRecord> => (
-    new Map(manifest.entries.slice(start, manifest.entries.length - tail).map((entry) => [shownPath(manifest, entry), entry])));
-  const parents = new Map<SelectionManifest, ReadonlySet<string>>();
-  const filled = (manifest: SelectionManifest): ReadonlySet<string> => {
-    const known = parents.get(manifest) ?? new Set(manifest.entries.map((entry) => path.dirname(shownPath(manifest, entry))));
-    parents.set(manifest, known);
-    return known;
-  };
-  const [old, now] = [between(before), between(after)];
-  const causes: FileCause[] = [];
-  for (const [name, entry] of now) {
-    const earlier = old.get(name);
-    if (earlier !== undefined) causes.push(...compareEntries(name, earlier, entry));
-    // A directory shows in what is in it; by itself it is told where it is empty.
-    else if (entry.type !== 'directory') causes.push({ kind: 'file', path: name, change: 'added', ignorable: after.ofContext });
-    else if (!filled(after).has(name)) causes.push({ kind: 'file', path: name, change: 'added', directory: true, ignorable: after.ofContext });
-  }
-  for (const [name, entry] of old) {
-    if (!now.has(name) && (entry.type !== 'directory' || !filled(before).has(name))) causes.push({ kind: 'file', path: name, change: 'removed' });
-  }
-  return causes;
-}
-
-function differ(before: EntryRecord, after: EntryRecord): boolean {
-  return before.type !== after.type || before.size !== after.size || before.mode !== after.mode || before.uid !== after.uid || before.gid !== after.gid
-    || before.target !== after.target || before.device !== after.device || before.capability !== after.capability || !sameContent(before.content, after.content);
-}
-
-function compareEntries(path: string, before: EntryRecord, after: EntryRecord): FileCause[] {
-  if (before.type !== after.type) return [{ kind: 'file', path, change: 'type', before: before.type, after: after.type }];
-  const causes: FileCause[] = [];
-  if (before.size !== after.size || !sameContent(before.content, after.content)) causes.push({ kind: 'file', path, change: 'content', bytes: (after.size ?? 0) - (before.size ?? 0) });
-  if (before.target !== after.target || before.device !== after.device) causes.push({ kind: 'file', path, change: 'target', before: before.target ?? before.device, after: after.target ?? after.device });
-  if (before.mode !== after.mode) causes.push({ kind: 'file', path, change: 'mode', before: before.mode.toString(8), after: after.mode.toString(8) });
-  if (before.uid !== after.uid || before.gid !== after.gid) causes.push({ kind: 'file', path, change: 'owner', before: `${before.uid}:${before.gid}`, after: `${after.uid}:${after.gid}` });
-  if (before.capability !== after.capability) causes.push({ kind: 'file', path, change: 'capability' });
-  return causes;
 }
 
 /** Variables that differ, in the order of their names. */

@@ -67,9 +67,12 @@ interface PastBuild {
 
 /** Explains the misses of one build. What it needs of the past is read at the first miss. */
 export class Explainer {
-  #past: readonly BuildRecord[] | undefined;
+  readonly #read: BuildRecord[] = [];
+  readonly #unread: Iterator<BuildRecord>;
 
-  constructor(private readonly root: string, private readonly history: BuildHistory, private readonly cache: Pick<CacheStore, 'get' | 'evictedAt'>, private readonly current: CurrentBuild, private readonly elsewhere?: PastElsewhere) {}
+  constructor(private readonly root: string, private readonly history: BuildHistory, private readonly cache: Pick<CacheStore, 'get' | 'evictedAt'>, private readonly current: CurrentBuild, private readonly elsewhere?: PastElsewhere) {
+    this.#unread = this.#past();
+  }
 
   /** Compares a step with the nearest earlier one: that of its place and text in the last builds of this Dockerfile, else of its text, else of its place. */
   async explain(missed: MissedStep): Promise<Explanation> {
@@ -95,7 +98,7 @@ export class Explainer {
   }
 
   #nearest(missed: MissedStep): Found | undefined {
-    for (const build of [...this.#builds(), ...this.#elsewhere()]) {
+    for (const build of this.#all()) {
       const ofStage = build.steps.filter((step) => step.stage === missed.stage);
       const distance = (step: PastStep): number => Math.abs(step.index - missed.index);
       const [sameText] = ofStage.filter((step) => step.text === missed.text).sort((a, b) => distance(a) - distance(b));
@@ -105,20 +108,38 @@ export class Explainer {
     return undefined;
   }
 
-  /** The last builds of the project; of a new one, recent builds of much the same Dockerfile elsewhere. */
-  #builds(): readonly BuildRecord[] {
-    this.#past ??= this.#readPast();
-    return this.#past;
+  *#all(): Generator<PastBuild> {
+    yield* this.#builds();
+    yield* this.#elsewhere();
   }
 
-  #readPast(): BuildRecord[] {
-    const own = take(this.history.ofProject(this.current.project), LOOKED_AT);
-    if (own.length > 0) return own;
+  /** Earlier builds of this store; each is read when it is reached, and kept for the next miss. */
+  *#builds(): Generator<BuildRecord> {
+    for (let i = 0; ; i++) {
+      if (this.#read[i] === undefined) {
+        const next = this.#unread.next();
+        if (next.done === true) return;
+        this.#read.push(next.value);
+      }
+      const build = this.#read[i];
+      if (build !== undefined) yield build;
+    }
+  }
+
+  /** The last builds of the project; of a new one, recent builds of much the same Dockerfile elsewhere. */
+  *#past(): Generator<BuildRecord> {
+    let own = 0;
+    for (const build of this.history.ofProject(this.current.project)) {
+      yield build;
+      own++;
+      if (own === LOOKED_AT) return;
+    }
+    if (own > 0) return;
     const texts = this.current.steps.map((step) => `${step.stage}\0${step.text}`);
-    return take(this.history.all(), LOOKED_AT_ELSEWHERE).filter((build) => {
+    for (const build of take(this.history.all(), LOOKED_AT_ELSEWHERE)) {
       const theirs = new Set(build.steps.map((step) => `${step.stage}\0${step.text}`));
-      return texts.filter((text) => theirs.has(text)).length * 2 >= texts.length && texts.length > 0;
-    });
+      if (texts.filter((text) => theirs.has(text)).length * 2 >= texts.length && texts.length > 0) yield build;
+    }
   }
 
   #elsewhere(): readonly PastBuild[] {
@@ -130,7 +151,11 @@ export class Explainer {
     if (step.input !== undefined) return step.input;
     const record = this.cache.get(step.key as CacheKey);
     if (record !== undefined) return record.input;
-    return [...this.#builds(), ...this.#elsewhere()].flatMap((build): readonly PastStep[] => build.steps).find((other) => other.key === step.key && other.input !== undefined)?.input;
+    for (const build of this.#all()) {
+      const input = build.steps.find((other) => other.key === step.key && other.input !== undefined)?.input;
+      if (input !== undefined) return input;
+    }
+    return undefined;
   }
 
   async #manifest(digest: string): Promise<SelectionManifest | undefined> {

@@ -1,9 +1,10 @@
 import type { KeyValue } from '../cache/key';
+import type { DescribedSelection } from '../cache/manifest';
 import { selectSources } from '../context/selection';
 import { MbuildError } from '../diagnostics/error';
 import type { CopyOperation } from '../graph/operation';
 import type { CopyInput } from './copy-op';
-import type { DescribedSelection, StepContext } from './step';
+import type { StepContext } from './step';
 
 /** What one source brings: its part of the key, and what is copied when the step runs. */
 export interface PlannedSource {

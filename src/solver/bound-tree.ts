@@ -1,5 +1,5 @@
 import type { KeyValue } from '../cache/key';
-import { manifestOf } from '../cache/manifest';
+import { describedSelection, type DescribedSelection } from '../cache/manifest';
 import { digestSelection } from '../context/digest';
 import { selectSources, type Selection } from '../context/selection';
 import { sourceTreeOf, type SourceTree } from '../context/source-tree';
@@ -7,7 +7,7 @@ import { MbuildError } from '../diagnostics/error';
 import type { TreeSource } from '../graph/operation';
 import { toRaw, toText, type RawPath } from '../linux/paths';
 import type { Rootfs } from '../sandbox/sandbox';
-import type { DescribedSelection, StepContext } from './step';
+import type { StepContext } from './step';
 
 /** A tree that a RUN has mounted. */
 export interface BoundTree {
@@ -84,8 +84,8 @@ async function bindContext(tree: SourceTree, source: string, context: StepContex
 
 async function digestPart(tree: SourceTree, source: string, context: StepContext): Promise<{ readonly selection: Selection; readonly digest: string; readonly manifest: DescribedSelection }> {
   const selection = selectSources(tree, [source], { parents: true });
-  const { digest, entries } = await digestSelection(selection, tree, context.services.threads);
-  return { selection, digest, manifest: [digest, async () => manifestOf(digest, await entries(), selection, tree, source)] };
+  const digested = await digestSelection(selection, tree, context.services.threads);
+  return { selection, digest: digested.digest, manifest: describedSelection(digested, selection, tree, source) };
 }
 
 function titleOf(from: Exclude<TreeSource, { kind: 'context' }>): string {

@@ -1,5 +1,5 @@
 import { hashValue } from '../cache/key';
-import { manifestOf } from '../cache/manifest';
+import { describedSelection } from '../cache/manifest';
 import { digestSelection } from '../context/digest';
 import { selectSources, type Selection } from '../context/selection';
 import { sourceTreeOf, type SourceTree } from '../context/source-tree';
@@ -109,10 +109,11 @@ async function planPath(path: string, operation: CopyOperation, from: Awaited<Re
   }
   const tree = await from.tree();
   const selection = select(tree);
-  const { digest, entries } = await digestSelection(selection, tree, threads);
+  const digested = await digestSelection(selection, tree, threads);
+  const { digest } = digested;
   if (memo !== undefined) cache.remember(memo, digest);
   return {
-    content: digest, open: () => input(selection, tree), manifest: [digest, async () => manifestOf(digest, await entries(), selection, tree, path)],
+    content: digest, open: () => input(selection, tree), manifest: describedSelection(digested, selection, tree, path),
     ...(memo === undefined ? {} : { remembered: [memo, digest] }),
   };
 }

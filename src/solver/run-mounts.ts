@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { KeyValue } from '../cache/key';
+import type { DescribedSelection } from '../cache/manifest';
 import { MbuildError } from '../diagnostics/error';
 import type { RunMount } from '../graph/operation';
 import { toRaw } from '../linux/paths';
@@ -9,7 +10,7 @@ import type { Mount, MountPoint } from '../sandbox/sandbox';
 import { bindTree, type BoundTree } from './bound-tree';
 import { openCacheMount } from './cache-mounts';
 import { mountTarget } from './mount-target';
-import type { DescribedSelection, StepContext } from './step';
+import type { StepContext } from './step';
 
 /** What a mount brings into one run of a step. */
 export interface PreparedMounts {

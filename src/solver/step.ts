@@ -1,5 +1,5 @@
 import { cacheKey, type CacheKey, type KeyInput, type KeyValue } from '../cache/key';
-import type { SelectionManifest } from '../cache/manifest';
+import type { DescribedSelection, SelectionManifest } from '../cache/manifest';
 import type { Step } from '../graph/graph';
 import type { BuildScope, VertexId } from '../progress/events';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
@@ -19,9 +19,6 @@ export interface PlannedOperation {
   /** Writes into the snapshot what the operation leaves. */
   readonly execute: (active: ActiveSnapshot) => Promise<void>;
 }
-
-/** The digest of a selection, and all that was selected; made when it is asked for. */
-export type DescribedSelection = readonly [digest: string, describe: () => Promise<SelectionManifest>];
 
 /** A step with its key. */
 export interface PlannedStep {

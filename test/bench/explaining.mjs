@@ -8,8 +8,8 @@ import { measure } from './measure.mjs';
 const START = fileURLToPath(new URL('../../bin/start.cjs', import.meta.url));
 /** Functions in which nothing else is done than to explain and to record, with all that they call. */
 const EXPLAINING = new Set([
-  'missed', 'solved', '#explain', 'explain', '#makeExplainer', '#readPast', 'compareSteps', 'compareSelections', 'compareManifests', 'loadManifest', 'readManifest', 'entriesOf',
-  '#stepRecords', '#keepDetails', 'keepSelections', '#storeManifests', 'storeManifest', 'manifestOf', 'columnsOf', '#keep', 'limitProject', 'instructionText',
+  'missed', 'solved', '#explain', 'explain', '#makeExplainer', 'compareSteps', 'compareSelections', 'compareManifests', 'loadManifest', 'readManifest',
+  '#stepRecords', '#keepDetails', 'keepSelections', '#storeManifests', 'storeManifest', 'manifestOf', 'packEntries', '#keep', 'limitProject', 'instructionText',
 ]);
 
 /** A build in which one file of many was changed, so that a COPY and the RUN behind it are missed. */

@@ -13,7 +13,7 @@ import type { CacheRecord } from '../record';
 /** Media type of a cache's config. A later form has another version, and is passed over by this one. */
 export const CACHE_CONFIG_TYPE = 'application/vnd.mbuild.cache.config.v1+json';
 /** Media type of the description of a selection (cache/manifest.ts). */
-export const SELECTION_TYPE = 'application/vnd.mbuild.cache.selection.v1';
+export const SELECTION_TYPE = 'application/vnd.mbuild.cache.selection.v2';
 /** The member of an image's config that holds an inline cache. */
 export const INLINE_MEMBER = 'mbuild.cache.v1';
 
