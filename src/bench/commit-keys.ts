@@ -204,7 +204,7 @@ export class KeyReader {
         throw new Error('a context or a later stage is no tree');
       },
       options: {
-        noCache: false, noCacheStages: [], cacheMounts: this.engine.root, jobs: 1, proxies: {}, extraHosts: [], ulimits: [], limits: {}, secrets: new Map(), knownSecrets: () => [], ssh: new Map(), devices: { allowed: [], folders: [] }, remote: this.#remote(),
+        noCache: false, noCacheStages: [], cacheMounts: this.engine.root, jobs: 1, proxies: {}, extraHosts: [], resolver: {}, ulimits: [], limits: {}, secrets: new Map(), knownSecrets: () => [], ssh: new Map(), devices: { allowed: [], folders: [] }, remote: this.#remote(),
         context: (name) => {
           if (name !== undefined) throw new MbuildError('CONTEXT_NOT_FOUND', `the build context ${name} is not part of the history`);
           return Promise.resolve(context);

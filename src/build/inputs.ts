@@ -38,15 +38,15 @@ export function solveOptions(options: BuildOptions, sources: BuildSources, cache
   return {
     journal, noCache: options.noCache ?? false, noCacheStages: options.noCacheFilter ?? [], noCacheFrom: options.noCacheFrom, cacheMounts, jobs: options.jobs ?? Math.max(4, availableParallelism()),
     sourceDateEpoch: options.sourceDateEpoch, proxies: { ...options.proxies, ...Object.fromEntries(given) },
-    extraHosts: options.extraHosts ?? [], ulimits: options.ulimits ?? [], shmSize: options.shmSize, limits: options.limits ?? {}, stepTimeout: options.stepTimeout, stepRetries: options.stepRetries,
+    extraHosts: options.extraHosts ?? [], resolver: options.resolver ?? {}, ulimits: options.ulimits ?? [], shmSize: options.shmSize, limits: options.limits ?? {}, stepTimeout: options.stepTimeout, stepRetries: options.stepRetries,
     secrets: sources.secrets.readers, knownSecrets: () => sources.secrets.known(), ssh: sshAgents(options), devices: deviceOptions(options), remote: sources.remote,
     context: (name) => (name === undefined ? Promise.resolve(sources.context.tree) : sources.contexts.tree(name)),
   };
 }
 
 /** What every RUN of the build is given. BuildKit's argument names the host, if no flag does. */
-export function runSettings({ capabilities, noNewPrivileges, hostname, buildArgs }: BuildOptions): RunSettings {
-  return { capabilities, noNewPrivileges, hostname: hostname ?? (buildArgs?.['BUILDKIT_SANDBOX_HOSTNAME'] || undefined) };
+export function runSettings({ capabilities, noNewPrivileges, hostname, volumes, buildArgs }: BuildOptions): RunSettings {
+  return { capabilities, noNewPrivileges, volumes, hostname: hostname ?? (buildArgs?.['BUILDKIT_SANDBOX_HOSTNAME'] || undefined) };
 }
 
 /** What `--allow device` and `--cdi-spec-dir` say. */

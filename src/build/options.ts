@@ -9,6 +9,7 @@ import type { Platform } from '../oci/platform';
 import type { CompressionSpec } from '../output/exporter';
 import type { RunSettings } from '../graph/operation';
 import type { CgroupLimits } from '../sandbox/cgroup';
+import type { ResolverOptions } from '../solver/run-environment';
 import type { ResourceUsage } from '../progress/events';
 
 /** One `--output`. */
@@ -55,6 +56,8 @@ export interface BuildOptions extends RunSettings {
   readonly pull?: 'always' | 'missing' | 'never' | undefined;
   readonly network?: 'default' | 'host' | 'none' | undefined;
   readonly extraHosts?: readonly { readonly name: string; readonly ip: string }[] | undefined;
+  /** How names are looked up, where it is not as on the host. */
+  readonly resolver?: ResolverOptions | undefined;
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[] | undefined;
   readonly shmSize?: number | undefined;
   /** How much of the machine each RUN may use. What cannot be set here is warned of. */

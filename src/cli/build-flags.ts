@@ -26,6 +26,9 @@ export const BUILD_FLAGS = {
   compress: { kind: 'boolean', ignored: 'the context is read in place', help: 'Compress the context' },
   'context-modes': { kind: 'string', value: 'KIND', choices: ['own', 'git'], fallback: 'own', env: ['MBUILD_CONTEXT_MODES'], help: "Modes of the context's files: their own, or as git has them (0644, 0755), whatever the umask was" },
   'disable-content-trust': { kind: 'boolean', ignored: 'it means Notary, which is gone', help: 'Skip verification' },
+  dns: { kind: 'list', value: 'ADDRESS', help: "A name server of RUN, instead of the host's" },
+  'dns-option': { kind: 'list', value: 'OPTION', help: "An option of RUN's resolver, instead of the host's" },
+  'dns-search': { kind: 'list', value: 'DOMAIN', help: "A domain in which RUN looks names up, instead of the host's; '.' for none" },
   file: { kind: 'string', short: 'f', value: 'PATH', help: "The Dockerfile, '-' for standard input (default: PATH/Dockerfile)" },
   'force-rm': { kind: 'boolean', ignored: 'there are no intermediate containers', help: 'Remove intermediate containers' },
   format: { kind: 'string', value: 'FORMAT', choices: ['oci', 'docker', 'text', 'json', 'sarif'], env: ['BUILDAH_FORMAT'], help: 'Media types of the image: oci or docker; with --check or --call the form of the answer: text, json or sarif' },
@@ -62,4 +65,5 @@ export const BUILD_FLAGS = {
   tag: { kind: 'list', short: 't', value: 'NAME', help: 'A name for the image: [registry/]repository[:tag]' },
   target: { kind: 'list', value: 'STAGE', help: 'The stage to build; several are built in one run' },
   ulimit: { kind: 'list', value: 'NAME=SOFT[:HARD]', help: 'A limit of RUN' },
+  volume: { kind: 'list', short: 'v', value: 'PATH:TARGET[:ro]', help: 'Give each RUN a path of this machine; what is in it is no part of cache keys' },
 } as const satisfies FlagTable;

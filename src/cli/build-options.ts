@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import type { BuildOptions, ContextSource, OutputSpec, SecretSource } from '../build';
 import { isGitAddress } from '../context/git-url';
 import { MbuildError, errnoOf } from '../diagnostics/error';
@@ -11,6 +12,8 @@ import { isTrue, readCompression } from './compression';
 import { csvFields, splitCsv } from './csv';
 import { readBytes, readCapabilities, readHostname, readLimits, readResources, readTimeout } from './limit-options';
 import { readPlatform } from './services';
+import { usage } from './usage';
+import { readHostVolume } from './volume-options';
 
 export type BuildFlags = FlagValues<typeof BUILD_FLAGS>;
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -50,6 +53,8 @@ export function buildOptions(flags: BuildFlags, inputs: BuildInputs, env: Enviro
     pull: readPull(flags.pull),
     network: flags.network as 'default' | 'host' | 'none',
     extraHosts: flags['add-host'].map(readHost),
+    resolver: { nameservers: flags.dns.map(readAddress), search: flags['dns-search'], options: flags['dns-option'] },
+    volumes: flags.volume.length === 0 ? undefined : flags.volume.map(readHostVolume),
     ulimits: flags.ulimit.map(readUlimit),
     shmSize: flags['shm-size'] === undefined ? undefined : readBytes('shm-size', flags['shm-size']),
     limits: readLimits(readResources(flags.resource, flags)),
@@ -191,6 +196,11 @@ export function readHost(text: string): { readonly name: string; readonly ip: st
   return { name: match[1] ?? '', ip: match[2] ?? '' };
 }
 
+function readAddress(text: string): string {
+  if (isIP(text) === 0) throw usage(`invalid --dns ${JSON.stringify(text)}`, 'it is an address, e.g. 10.0.0.53');
+  return text;
+}
+
 /** `NAME=SOFT[:HARD]`; -1 and `unlimited` are no limit. */
 export function readUlimit(text: string): { readonly name: string; readonly soft: number; readonly hard: number } {
   const match = /^([a-z]+)=(-1|\d{1,15}|unlimited)(?::(-1|\d{1,15}|unlimited))?$/.exec(text);
@@ -256,8 +266,4 @@ function refuseAttestations(flags: BuildFlags): void {
     const value = flags[name];
     if (value !== undefined && value !== 'false' && value !== '0') throw new MbuildError('UNSUPPORTED', `--${name}=${value} is not supported`, { hint: `--${name}=false is` });
   }
-}
-
-function usage(message: string, hint?: string): MbuildError {
-  return new MbuildError('USAGE', message, { hint });
 }

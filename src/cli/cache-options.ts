@@ -4,6 +4,7 @@ import { didYouMean } from '../diagnostics/suggest';
 import { formatReference, parseReference } from '../oci/reference';
 import { isTrue, readCompression } from './compression';
 import { csvFields } from './csv';
+import { usage } from './usage';
 
 /** Types of caches that buildx has and mbuild has not. */
 const OTHERS = ['gha', 's3', 'azblob'];
@@ -75,8 +76,4 @@ function readFolder(flag: string, key: string, values: ReadonlyMap<string, strin
   const folder = values.get(key);
   if (folder === undefined || folder === '') throw usage(`--${flag} type=local needs ${key}=FOLDER`);
   return folder;
-}
-
-function usage(message: string, hint?: string): MbuildError {
-  return new MbuildError('USAGE', message, { hint });
 }

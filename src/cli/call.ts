@@ -6,6 +6,7 @@ import { didYouMean } from '../diagnostics/suggest';
 import { useColor } from '../progress/choose';
 import type { Host } from './host';
 import { storeRoot, withServices, type StoreFlags } from './services';
+import { usage } from './usage';
 
 /** What is asked of a Dockerfile instead of a build, and the form of the answer. */
 export interface Call {
@@ -61,8 +62,4 @@ export async function runCall({ method, format }: Call, options: BuildOptions, f
   const error = result.error.code === 'CHECK_FAILED' ? new MbuildError('CHECK_FAILED', result.error.message, { ...result.error, others: [] }) : result.error;
   host.err.write(`\n${renderError(error, { color })}\n`);
   return 1;
-}
-
-function usage(message: string, hint: string): MbuildError {
-  return new MbuildError('USAGE', message, { hint });
 }

@@ -1,6 +1,6 @@
 import type { CompressionSpec } from '../build';
-import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
+import { usage } from './usage';
 
 const LEVELS = { gzip: 9, zstd: 22 } as const;
 
@@ -26,8 +26,4 @@ export function isTrue(key: string, text: string | undefined): boolean {
   if (text === undefined || text === 'false' || text === '0') return false;
   if (text === 'true' || text === '1') return true;
   throw usage(`${key}=${text} is neither true nor false`);
-}
-
-function usage(message: string, hint?: string): MbuildError {
-  return new MbuildError('USAGE', message, { hint });
 }

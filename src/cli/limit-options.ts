@@ -1,9 +1,9 @@
 import { parseDuration } from '../dockerfile/duration';
-import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES, parseCapability, type Capability } from '../sandbox/capabilities';
 import type { CgroupLimits } from '../sandbox/cgroup';
 import type { FlagTable, FlagValues } from './args';
+import { usage } from './usage';
 
 /** What a process may use of the machine and may do: the same for RUN and for containers. */
 export const LIMIT_FLAGS = {
@@ -128,8 +128,4 @@ function setOf(flags: LimitValues, name: 'cpuset-cpus' | 'cpuset-mems'): string 
 function readCpus(text: string): number {
   if (!/^(?:\d+(?:\.\d*)?|\.\d+)$/.test(text) || Number(text) <= 0) throw usage(`invalid --cpus ${JSON.stringify(text)}`, 'it is a number, e.g. 1.5');
   return Number(text);
-}
-
-function usage(message: string, hint?: string): MbuildError {
-  return new MbuildError('USAGE', message, { hint });
 }

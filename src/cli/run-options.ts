@@ -2,14 +2,15 @@ import { readFileSync } from 'node:fs';
 import type { CreateRequest } from '../containers/create';
 import type { PortMapping, TmpfsMount } from '../containers/container';
 import { parseSignal } from '../containers/signals';
-import type { VolumeRequest } from '../containers/volumes';
-import { MbuildError, errnoOf } from '../diagnostics/error';
+import { errnoOf } from '../diagnostics/error';
 import type { Image } from '../images/image-store';
 import { DEFAULT_CAPABILITIES } from '../sandbox/capabilities';
 import type { FlagValues } from './args';
 import { pairsOf, readHost, readUlimit } from './build-options';
 import { readBytes, readCapabilities, readHostname, readLimits } from './limit-options';
 import type { CREATE_FLAGS } from './run-flags';
+import { usage } from './usage';
+import { readVolume } from './volume-options';
 
 type CreateFlags = FlagValues<typeof CREATE_FLAGS>;
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -63,19 +64,6 @@ function readLines(file: string): string[] {
   }
 }
 
-/** `[SOURCE:]TARGET[:OPTIONS]`. */
-function readVolume(text: string): VolumeRequest {
-  const parts = text.split(':');
-  const options = parts.length === 3 ? (parts[2] ?? '').split(',') : [];
-  const [source, target] = parts.length === 1 ? [undefined, parts[0] ?? ''] : [parts[0], parts[1] ?? ''];
-  const unknown = options.find((option) => !['ro', 'rw', 'z', 'Z', 'rprivate', 'private'].includes(option));
-  if (parts.length > 3 || source === '' || !target.startsWith('/') || unknown !== undefined) {
-    throw usage(`invalid --volume ${JSON.stringify(text)}${unknown === undefined ? '' : `: unknown option ${unknown}`}`, 'it is [SOURCE:]TARGET[:ro], TARGET an absolute path in the container');
-  }
-  if (target === '/') throw usage(`invalid --volume ${JSON.stringify(text)}: nothing can be mounted on the root`);
-  return { ...(source === undefined ? {} : { source }), target, readonly: options.includes('ro') };
-}
-
 /** `PATH[:OPTIONS]`. */
 function readTmpfs(text: string): TmpfsMount {
   const colon = text.indexOf(':');
@@ -109,8 +97,4 @@ function readPublish(text: string): PortRequest[] {
 
 function exposedPorts(image: Image): PortRequest[] {
   return Object.keys(image.config.config?.ExposedPorts ?? {}).flatMap((port) => readPublish(port));
-}
-
-function usage(message: string, hint?: string): MbuildError {
-  return new MbuildError('USAGE', message, { hint });
 }

@@ -66,6 +66,16 @@ export interface RunSettings {
   readonly capabilities?: readonly Capability[] | undefined;
   readonly noNewPrivileges?: boolean | undefined;
   readonly hostname?: string | undefined;
+  readonly volumes?: readonly HostVolume[] | undefined;
+}
+
+/** A path of the host that steps see, and write to unless it is read-only. What is in it is no part of any key. */
+export interface HostVolume {
+  /** Absolute, on the host. */
+  readonly source: string;
+  /** Absolute, in the step's tree. */
+  readonly target: string;
+  readonly readonly: boolean;
 }
 
 /** `RUN`. */

@@ -25,7 +25,7 @@ export interface Declarations {
 
 /** Inputs by how they are called where a Dockerfile sets them. */
 const SETTINGS: Readonly<Record<string, string>> = {
-  args: 'SHELL', cwd: 'WORKDIR', user: 'USER', network: 'network', insecure: 'security=insecure', devices: '--device', capabilities: '--cap-add and --cap-drop', noNewPrivileges: '--no-new-privileges', hostname: '--hostname', dest: 'destination', owner: '--chown', chmod: '--chmod',
+  args: 'SHELL', cwd: 'WORKDIR', user: 'USER', network: 'network', insecure: 'security=insecure', devices: '--device', volumes: '--volume', capabilities: '--cap-add and --cap-drop', noNewPrivileges: '--no-new-privileges', hostname: '--hostname', dest: 'destination', owner: '--chown', chmod: '--chmod',
   link: '--link', unpack: '--unpack', path: 'WORKDIR', sourceDateEpoch: 'SOURCE_DATE_EPOCH', modes: '--context-modes',
 };
 /** Inputs that are looked into. */

@@ -69,8 +69,8 @@ export class Placements {
       case 'bind':
         this.#bind(mount.source, mount.subpath, mount.target);
         return;
-      case 'device':
-        throw new MbuildError('UNSUPPORTED', `cannot give a step the device ${toText(mount.source)}: nothing can be mounted here`, { hint: '`mbuild doctor` says why' });
+      case 'host':
+        throw new MbuildError('UNSUPPORTED', `cannot give a step ${toText(mount.source)} of the host: nothing can be mounted here`, { hint: '`mbuild doctor` says why' });
       case 'overlay':
         throw new MbuildError('UNSUPPORTED', `cannot mount on ${toText(mount.target)}: overlays are not to be had here`);
     }

@@ -54,7 +54,7 @@ export function sourceOps(mounts: readonly Mount[], places: SandboxPlaces): Op[]
   }
   mounts.forEach((mount, i) => {
     if (mount.kind === 'bind') ops.push(...keepSource(mount.source, mount.subpath, i));
-    if (mount.kind === 'device') ops.push(...keepSource(path.posix.dirname(mount.source), path.posix.basename(mount.source), i));
+    if (mount.kind === 'host') ops.push(...keepSource(path.posix.dirname(mount.source), path.posix.basename(mount.source), i));
     if (mount.kind === 'overlay') {
       ops.push(...overlayOps(mount.rootfs, places.aside, []), ...keepSource(places.aside, mount.subpath, i));
     }
@@ -96,9 +96,9 @@ export function targetOps(spec: ProcessSpec): Op[] {
       return [...covered, mountOp(`mount a tmpfs on ${mount.target}`, 'tmpfs', mount.target, 'tmpfs', flags, `mode=${(mount.mode ?? 0o1777).toString(8)}${size}`)];
     }
     // Overlays are mounted on one directory, each on the one before: what lies on top of one is no part of it.
-    const bind = mountOp(`mount ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, mount.target, NULL, mount.kind === 'bind' ? MS.BIND | MS.REC : MS.BIND, NULL);
+    const bind = mountOp(`mount ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, mount.target, NULL, mount.kind === 'bind' || mount.kind === 'host' ? MS.BIND | MS.REC : MS.BIND, NULL);
     // What `nodev` would forbid is what it is for.
-    if (mount.kind === 'device') return [...covered, bind];
+    if (mount.kind === 'host' && mount.device === true) return [...covered, bind];
     const flags = MS.REMOUNT | MS.BIND | MS.NODEV | (mount.readonly ? MS.RDONLY : 0) | (mount.kind === 'file' ? MS.NOSUID | (mount.executable === true ? 0 : MS.NOEXEC) : 0);
     return [...covered, bind, mountOp(`restrict ${mount.target}`, NULL, mount.target, NULL, flags, NULL)];
   });
@@ -117,6 +117,6 @@ function coveredPoints({ target, kind }: Mount, earlier: readonly Mount[], spec:
   const covering = earlier.findLast((mount) => target.startsWith(`${mount.target}/`));
   if (covering === undefined) return [];
   const names = target.slice(covering.target.length + 1).split('/');
-  const own = kind === 'file' || kind === 'device' ? 'file' : spec.mountPoints.find((point) => point.path === target)?.kind ?? 'directory';
+  const own = kind === 'file' ? 'file' : spec.mountPoints.find((point) => point.path === target)?.kind ?? 'directory';
   return names.map((_, i) => ({ path: [covering.target, ...names.slice(0, i + 1)].join('/'), kind: i === names.length - 1 ? own : 'directory' }));
 }

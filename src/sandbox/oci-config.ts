@@ -84,9 +84,9 @@ function ownMount(mount: Mount, source: string): RuntimeMount {
     const size = mount.size === undefined ? [] : [`size=${mount.size}`];
     return { destination, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', `mode=${(mount.mode ?? 0o1777).toString(8)}`, ...size] };
   }
-  if (mount.kind === 'device') return { destination, type: 'bind', source, options: ['bind', 'rprivate'] };
+  if (mount.kind === 'host' && mount.device === true) return { destination, type: 'bind', source, options: ['bind', 'rprivate'] };
   const file = mount.kind === 'file' ? ['nosuid', ...(mount.executable === true ? [] : ['noexec'])] : [];
-  return { destination, type: 'bind', source, options: [mount.kind === 'bind' ? 'rbind' : 'bind', 'nodev', 'rprivate', ...file, ...(mount.readonly ? ['ro'] : [])] };
+  return { destination, type: 'bind', source, options: [mount.kind === 'bind' || mount.kind === 'host' ? 'rbind' : 'bind', 'nodev', 'rprivate', ...file, ...(mount.readonly ? ['ro'] : [])] };
 }
 
 /** config-linux.md, "Control groups". */

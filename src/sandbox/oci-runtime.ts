@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, statSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { fsPath } from '../linux/paths';
@@ -88,8 +88,8 @@ export class OciSandbox implements ContainerSandbox {
 /** Where the source of a mount is put: a file on a file, a directory on a directory. */
 function makePlace(mount: Mount, place: string): void {
   if (mount.kind === 'tmpfs') return;
-  const source = mount.kind === 'bind' ? lstatSync(fsPath(`${mount.source}${mount.subpath === '/' ? '' : `/${mount.subpath}`}`), { throwIfNoEntry: false }) : undefined;
-  const isFile = mount.kind === 'file' || mount.kind === 'device' || (source !== undefined && !source.isDirectory());
+  const source = mount.kind === 'host' ? statSync(fsPath(mount.source)) : mount.kind === 'bind' ? lstatSync(fsPath(`${mount.source}${mount.subpath === '/' ? '' : `/${mount.subpath}`}`), { throwIfNoEntry: false }) : undefined;
+  const isFile = mount.kind === 'file' || (source !== undefined && !source.isDirectory());
   if (isFile) writeFileSync(place, '', { mode: 0o600 });
   else mkdirSync(place, { mode: 0o700 });
 }

@@ -20,7 +20,7 @@ export interface RuntimeCall {
  */
 export function runtimeProgram(spec: ProcessSpec, places: SandboxPlaces, { argv, bundle, hidesGroups }: RuntimeCall): Op[] {
   const sources = spec.mounts.flatMap((mount, i): Op[] => (mount.kind === 'tmpfs' ? [] : [
-    mountOp(`lay out ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, `${bundle}/mount${i}`, NULL, mount.kind === 'bind' ? MS.BIND | MS.REC : MS.BIND, NULL),
+    mountOp(`lay out ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, `${bundle}/mount${i}`, NULL, mount.kind === 'bind' || mount.kind === 'host' ? MS.BIND | MS.REC : MS.BIND, NULL),
   ]));
   return [
     ...parentOps(CLONE.NEWNS | CLONE.NEWPID),

@@ -25,8 +25,8 @@ export interface OverlayRootfs {
 export type Mount =
   /** A file or directory of the host; `subpath` is opened inside `source` and never leads out of it, whatever links are there. */
   | { readonly kind: 'bind'; readonly source: RawPath; readonly subpath: RawPath; readonly target: RawPath; readonly readonly: boolean }
-  /** A device of the host, by its path there. */
-  | { readonly kind: 'device'; readonly source: RawPath; readonly target: RawPath }
+  /** A path of the host itself, by its absolute name; what is written there stays. */
+  | { readonly kind: 'host'; readonly source: RawPath; readonly target: RawPath; readonly readonly: boolean; /** Whether it is a device that may be opened. */ readonly device?: boolean | undefined }
   /** A tree that may be written but whose writes vanish: an overlay of its own over `lowers` (top first). */
   | { readonly kind: 'overlay'; readonly rootfs: OverlayRootfs; readonly subpath: RawPath; readonly target: RawPath; readonly readonly: boolean }
   | { readonly kind: 'tmpfs'; readonly target: RawPath; /** Bytes. */ readonly size?: number | undefined; readonly mode?: number | undefined; readonly readonly?: boolean | undefined }

@@ -12,6 +12,7 @@ import { resolveUser, type ResolvedUser } from '../snapshot/users';
 import type { MergedView } from '../snapshot/view';
 import { prepareDevices } from './devices';
 import { cannotRun, foreignProgram } from './foreign';
+import { mountHostPaths, type HostMounts } from './host-paths';
 import { OutputTail } from './output-tail';
 import { networkFiles, packageManagerFiles, SANDBOX_HOSTNAME, stepEnvironment } from './run-environment';
 import { planMounts, type PreparedMounts } from './run-mounts';
@@ -44,8 +45,12 @@ export async function planRunStep(operation: RunOperation, context: StepContext)
 }
 
 /** What only some steps have: devices, and settings of the command line that may change what a step leaves; limits are none. */
-function keyed({ capabilities, noNewPrivileges, hostname, devices }: RunOperation): Readonly<Record<string, KeyValue>> {
-  return { ...(devices === undefined ? {} : { devices: devices.map(({ name, required }) => ({ name, required })) }), ...(capabilities === undefined ? {} : { capabilities }), ...(noNewPrivileges === undefined ? {} : { noNewPrivileges }), ...(hostname === undefined ? {} : { hostname }) };
+function keyed({ capabilities, noNewPrivileges, hostname, devices, volumes }: RunOperation): Readonly<Record<string, KeyValue>> {
+  const settings = {
+    capabilities, noNewPrivileges, hostname,
+    devices: devices?.map(({ name, required }) => ({ name, required })), volumes: volumes?.map(({ source, target, readonly }) => ({ source, target, readonly })),
+  };
+  return Object.fromEntries(Object.entries(settings).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }
 
 /** A working directory that an earlier step took away comes back, as container runtimes make it. */
@@ -72,7 +77,7 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
     tail.add(data);
     scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
   };
-  const status = await services.sandbox.run(processOf(operation, active, [...prepared, devices], { ...user, groups: [...user.groups, ...devices.gids] }, context.services, view), {
+  const status = await services.sandbox.run(processOf(operation, active, [...prepared, mountHostPaths(operation.volumes ?? [], view), devices], { ...user, groups: [...user.groups, ...devices.gids] }, context.services, view), {
     output: (stream, data) => show(stream, masked[stream].push(data)),
     refused: (refused) => services.warn({ severity: 'warning', code: 'LimitNotSet', message: refusalText('RUN', refused) }),
   }, scope).finally(() => {
@@ -88,13 +93,13 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
 }
 
 /** The process that a step is, on the tree that it is given. */
-function processOf(operation: RunOperation, active: ActiveSnapshot, prepared: readonly Omit<PreparedMounts, 'release'>[], user: ResolvedUser, { snapshots, options }: StepServices, view: MergedView): ProcessSpec {
+function processOf(operation: RunOperation, active: ActiveSnapshot, prepared: readonly (HostMounts & Partial<PreparedMounts>)[], user: ResolvedUser, { snapshots, options }: StepServices, view: MergedView): ProcessSpec {
   const { args, cwd, network, insecure, capabilities, noNewPrivileges, hostname = SANDBOX_HOSTNAME } = operation;
-  const { limits, ulimits, shmSize, stepTimeout, proxies, extraHosts } = options;
-  const files = [networkFiles(view, hostname, extraHosts), packageManagerFiles(view), ...prepared];
+  const { limits, ulimits, shmSize, stepTimeout, proxies, extraHosts, resolver } = options;
+  const files = [networkFiles(view, hostname, extraHosts, resolver), packageManagerFiles(view), ...prepared];
   return {
     args, cwd, network, hostname,
-    env: [...stepEnvironment(operation.env, user.home, proxies), ...prepared.flatMap((mount) => mount.env)],
+    env: [...stepEnvironment(operation.env, user.home, proxies), ...prepared.flatMap((mount) => mount.env ?? [])],
     user: { uid: user.uid, gid: user.gid, groups: [user.gid, ...user.groups] },
     rootfs: snapshots.rootfs(active), mounts: files.flatMap(({ mounts }) => mounts), mountPoints: files.flatMap(({ mountPoints }) => mountPoints),
     capabilities: insecure ? ALL_CAPABILITIES : capabilities ?? DEFAULT_CAPABILITIES, confined: !insecure, noNewPrivileges,

@@ -21,6 +21,7 @@ import type { ActiveSnapshot, Snapshotter } from '../snapshot/snapshotter';
 import { Committer, reportedElsewhere, type FoundResult } from './commit';
 import type { DeviceOptions } from './devices';
 import { leakWatch } from './leaks';
+import type { ResolverOptions } from './run-environment';
 import { planStep, type PlannedStep } from './step';
 import type { Tree, TreeLayer } from './tree';
 import { singleFlight } from './single-flight';
@@ -57,6 +58,7 @@ export interface SolveOptions {
   readonly sourceDateEpoch?: number | undefined;
   readonly proxies: Readonly<Record<string, string>>;
   readonly extraHosts: readonly { readonly name: string; readonly ip: string }[];
+  readonly resolver: ResolverOptions;
   readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
   readonly shmSize?: number | undefined;
   /** How much of the machine each RUN may use. */

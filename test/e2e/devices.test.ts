@@ -63,7 +63,7 @@ describeWith('devices of a RUN step', { root: true }, () => {
 
   it('cannot be given where nothing can be mounted', async () => {
     const { stderr } = await mbuild.run(['build', '--isolation=chroot', '--root', join(temp.dir('copies'), 'store'), '--cdi-spec-dir', specs, '--allow', 'device', writeFiles(temp.dir('context'), { Dockerfile: 'FROM scratch\nRUN --device=test.mbuild/source=zeros x\n' })]);
-    expect(stderr).toMatch(/cannot give a step the device \/dev\/zero: nothing can be mounted here/);
+    expect(stderr).toMatch(/cannot give a step \/dev\/zero of the host: nothing can be mounted here/);
   });
 
   it('are part of the key of a step', async () => {
