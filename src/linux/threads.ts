@@ -1,8 +1,7 @@
-import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
+import { bundledFile } from './bundle';
 
 /** A group of functions that may run in a worker: arguments and results are structured-cloned. */
 export type Tasks = Readonly<Record<string, (...args: never[]) => unknown>>;
@@ -24,7 +23,7 @@ export class Threads {
   #nextId = 0;
 
   /** @param size the most workers that run at once. */
-  constructor(private readonly entry: string = workerEntry(), readonly size: number = Math.max(2, availableParallelism())) {}
+  constructor(private readonly entry: string = bundledFile('worker.cjs'), readonly size: number = Math.max(2, availableParallelism())) {}
 
   /** The functions of a group of tasks; `name` is what `serveTasks` was given. */
   remote<T extends Tasks>(name: string): Remote<T> {
@@ -117,14 +116,4 @@ function reviveError(plain: unknown): Error {
 /** Loaded when the first worker is needed; a cached build needs none. */
 function workerThreads(): typeof import('node:worker_threads') {
   return require('node:worker_threads') as typeof import('node:worker_threads');
-}
-
-/** The bundled worker: beside the running bundle, or in `dist/` when the sources run unbundled under a test. */
-function workerEntry(): string {
-  for (let dir = __dirname; dir !== path.dirname(dir); dir = path.dirname(dir)) {
-    for (const candidate of [path.join(dir, 'worker.cjs'), path.join(dir, 'dist', 'worker.cjs')]) {
-      if (existsSync(candidate)) return candidate;
-    }
-  }
-  throw new Error('dist/worker.cjs is missing: run `npm run build`');
 }

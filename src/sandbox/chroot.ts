@@ -1,5 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { MbuildError, errnoOf } from '../diagnostics/error';
+import { MbuildError } from '../diagnostics/error';
 import { isInUserNamespace, mappedIds } from '../linux/id-map';
 import { toRaw, type RawPath } from '../linux/paths';
 import type { BuildScope } from '../progress/events';
@@ -9,6 +8,7 @@ import { InitProcess, programIo } from './init-process';
 import type { Arch } from './init/interpreter';
 import type { Op } from './init/program';
 import { commandOps, onlyIdOps, parentOps, type ProgramIo } from './namespace-program';
+import { killOrphans } from './orphans';
 import type { ContainerSandbox, ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
 import { stepFilter } from './seccomp/profile';
 
@@ -82,32 +82,6 @@ function chrootProgram(spec: ProcessSpec, root: RawPath, io: ProgramIo, arch: Ar
     { what: 'change the root', call: 'chroot', args: [{ text: '.' }] },
     ...commandOps(spec, { ...io, ids, filter }),
   ];
-}
-
-/** Kills what became init's child when its parent ended, until nothing is left and init ends as well. */
-function killOrphans(init: number): void {
-  const children = childrenOf(init);
-  for (const pid of children) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch (error) {
-      if (errnoOf(error) !== 'ESRCH') throw error;
-    }
-  }
-  if (children.length > 0) setTimeout(() => killOrphans(init), 2);
-}
-
-function childrenOf(parent: number): number[] {
-  return readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name)).filter((pid) => {
-    try {
-      const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-      // proc_pid_stat(5): state and parent follow the name, which may hold parentheses.
-      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return false;
-      throw error;
-    }
-  }).map(Number);
 }
 
 function unsupported(what: string): MbuildError {

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import path from 'node:path';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { sealedFile } from '../linux/sealed-file';
@@ -121,18 +121,11 @@ export class InitProcess {
       if (failure === undefined && pid !== undefined && !scope.signal.aborted) executed();
     }));
     let preparing: Promise<void> | undefined;
-    const reports = ends[REPORT_FD] as Duplex;
-    reports.on('error', () => undefined); // a write to who is gone
-    let told = false;
-    reports.on('data', (chunk: Buffer) => {
+    (ends[REPORT_FD] as Readable).on('data', (chunk: Buffer) => {
       chunks.push(chunk);
       if (scope.signal.aborted) kill();
       const { pid, isReady, status } = read();
       if (status !== undefined && child.pid !== undefined) ended?.(child.pid);
-      if (pid !== undefined && ended !== undefined && !told) {
-        told = true;
-        reports.write(groupOf(pid));
-      }
       if (pid === undefined || !isReady || preparing !== undefined) return;
       preparing = prepare(pid).then(() => void turn?.end('\n'), (error: unknown) => {
         kill();
@@ -167,13 +160,6 @@ export class InitProcess {
     }
     return fd;
   }
-}
-
-/** What the guard gives to kill(2): see guardOps in namespace-program.ts. */
-function groupOf(pid: number): Buffer {
-  const group = Buffer.alloc(8);
-  group.writeBigInt64LE(BigInt(-pid));
-  return group;
 }
 
 function programOf(ops: readonly Op[], arch: Arch): Program {

@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { bundledFile } from '../linux/bundle';
 import { ALL_CAPABILITIES, capabilityMask } from './capabilities';
 import type { Arg, Op } from './init/program';
-import { AT_EMPTY_PATH, AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, O, PR, RLIMITS, SECCOMP, SIGCHLD, SIGKILL, TIO } from './init/syscalls';
+import { AT_EMPTY_PATH, AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, MSG_NOSIGNAL, O, PR, RLIMITS, SECCOMP, SIGCHLD, SIGKILL, TIO } from './init/syscalls';
 import { NULL, mountOp, rootOps, sourceOps, targetOps, type SandboxPlaces } from './mount-ops';
 import type { EnterSpec, ProcessSpec, TerminalSize } from './sandbox';
 import { surroundingOps, systemMountOps } from './system-mounts';
@@ -75,23 +77,25 @@ export function enterProgram(spec: EnterSpec, io: ProgramIo): Op[] {
 }
 
 /**
- * Makes the child, whose ops follow; the parent waits for it and reports.
- * @param reaps true to stay until all are gone that the child left behind, who become the parent's children.
+ * Makes the child, whose ops follow; the parent waits for it and reports. When mbuild ends before it, all of it ends.
+ * @param reaps true where no PID namespace ends what the child leaves behind: that becomes the parent's, who stays until it is gone.
  */
 export function parentOps(flags: number, reaps = false): Op[] {
   return [
-    { what: 'tie init to mbuild', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
+    // Who takes over orphans must outlive mbuild, for the guard to find them.
+    reaps
+      ? { what: 'take over orphans', call: 'prctl', args: [PR.SET_CHILD_SUBREAPER, 1] }
+      : { what: 'tie init to mbuild', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
     // Without it, who is in the container already could open the program that runs here by way of /proc.
     { what: 'hide init', call: 'prctl', args: [PR.SET_DUMPABLE, 0] },
-    ...(reaps ? [{ what: 'take over orphans', call: 'prctl', args: [PR.SET_CHILD_SUBREAPER, 1] } as const] : []),
     { what: 'make namespaces', call: 'clone', args: [flags | SIGCHLD, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
     ...(reaps ? [{ what: 'make the guard', call: 'clone', args: [SIGCHLD, 0, 0, 0, 0], onZero: { to: 'guard' } } as const] : []),
     // When the command is executed no one has the descriptor any more, which mbuild sees.
     { what: 'leave the turn to the command', call: 'close', args: [SYNC_FD], onError: 'next' },
-    { what: 'report the pid', call: 'write', args: [REPORT_FD, { addressOf: 'child' }, 8] },
+    reportOp('report the pid', { addressOf: 'child' }, 8),
     { what: 'wait for the command', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, { buffer: 'usage', size: RUSAGE }] },
-    { what: 'report the status', call: 'write', args: [REPORT_FD, { buffer: 'status', size: 8 }, 8] },
-    { what: 'report the usage', call: 'write', args: [REPORT_FD, { buffer: 'usage', size: RUSAGE }, RUSAGE] },
+    reportOp('report the status', { buffer: 'status', size: 8 }, 8),
+    reportOp('report the usage', { buffer: 'usage', size: RUSAGE }, RUSAGE),
     ...(reaps ? [{ what: 'wait for what the command left', label: 'reap', call: 'wait4', args: [-1, NULL, 0, NULL], onPositive: { to: 'reap' }, onError: 'next' } as const] : []),
     { what: 'exit', call: 'exit_group', args: [0] },
     { what: 'report a failure', label: 'fail', call: 'write', args: [REPORT_FD, 0x10000000, 16], onError: 'next' },
@@ -101,6 +105,11 @@ export function parentOps(flags: number, reaps = false): Op[] {
     { what: 'make a session', call: 'setsid', args: [] },
     { what: 'make a session keyring', call: 'keyctl', args: [KEYCTL_JOIN_SESSION_KEYRING, NULL], onError: 'next' },
   ];
+}
+
+/** Where mbuild is gone, nobody is told, and init goes on to take over orphans. */
+function reportOp(what: string, bytes: Arg, size: number): Op {
+  return { what, call: 'sendto', args: [REPORT_FD, bytes, size, MSG_NOSIGNAL, NULL, 0], onError: 'next' };
 }
 
 /** Puts init, and all that it will start, into control groups; whether that is allowed was found out before. */
@@ -113,19 +122,28 @@ export function joinOps(doors: readonly string[]): Op[] {
 }
 
 /**
- * Without a PID namespace, who ends mbuild with SIGKILL ends init and the command, and not what the command started. The guard
- * waits for mbuild to be gone, and kills the command's process group then. mbuild writes its (negative) number to the guard; see InitProcess.
+ * Without a PID namespace, what the command started would go on when mbuild is killed with SIGKILL. The guard, a sibling of the command, waits
+ * for that and becomes a Node.js that kills all of init's children; init itself ends when it has no more.
  */
 function guardOps(): Op[] {
+  const sweeper = [...nodeCommand(), bundledFile('sweeper.cjs')];
   return [
-    // Its result is the guard's own number: should it never learn another, it kills nobody else.
-    { what: 'make a session for the guard', label: 'guard', call: 'setsid', args: [], save: 'group', onError: 'next' },
+    { what: 'tie the guard to init', label: 'guard', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
     ...[0, 1, 2, SYNC_FD].map((fd): Op => ({ what: `close ${fd} in the guard`, call: 'close', args: [fd], onError: 'next' })),
-    { what: 'learn the group', call: 'read', args: [REPORT_FD, { addressOf: 'group' }, 8], onError: { to: 'guarded' }, onZero: { to: 'guarded' } },
     { what: 'wait for the end of mbuild', call: 'read', args: [REPORT_FD, { buffer: 'end', size: 8 }, 8], onError: 'next' },
-    { what: 'kill what is left', call: 'kill', args: [{ saved: 'group' }, SIGKILL], onError: 'next' },
-    { what: 'end the guard', label: 'guarded', call: 'exit_group', args: [0] },
+    { what: 'sweep', call: 'execve', args: [{ text: sweeper[0] ?? '' }, { strings: sweeper }, { strings: [] }], onError: 'next' },
+    // Without Node.js it is the command alone that can be ended, which is tied to init.
+    { what: 'find init', call: 'getppid', args: [], save: 'init' },
+    { what: 'end init', call: 'kill', args: [{ saved: 'init' }, SIGKILL], onError: 'next' },
+    { what: 'end the guard', call: 'exit_group', args: [0] },
   ];
+}
+
+/** How this Node.js was started, up to its script: more than one word where a loader was named. */
+function nodeCommand(): string[] {
+  const words = readFileSync('/proc/self/cmdline', 'utf8').split('\0').slice(0, -1);
+  const command = words.slice(0, Math.max(0, words.length - process.argv.length + 1));
+  return command[0]?.startsWith('/') === true ? command : [process.execPath];
 }
 
 /** From a root that is set up to the command: its streams, the wait, its rights, its working directory. */

@@ -7,6 +7,7 @@ import type { Arch } from './init/interpreter';
 import type { Op } from './init/program';
 import { PR, SIGKILL } from './init/syscalls';
 import { executeOps, filterOp, limitOps, parentOps, waitOps, type ProgramIo } from './namespace-program';
+import { killProcess } from './orphans';
 import type { ContainerSandbox, ProcessSpec } from './sandbox';
 import { defaultFilter, hasSeccomp, type Answers } from './seccomp/profile';
 
@@ -50,7 +51,7 @@ export function prootSandbox(state: string): ContainerSandbox {
 function endLeftovers(proot: number, init = parentOf(proot), own = childrenOf(init) ?? []): void {
   const command = childrenOf(proot);
   if (command === undefined) return;
-  if (command.length === 0) for (const pid of childrenOf(init) ?? []) if (!own.includes(pid)) kill(pid);
+  if (command.length === 0) for (const pid of childrenOf(init) ?? []) if (!own.includes(pid)) killProcess(pid);
   setTimeout(() => endLeftovers(proot, init, own), LOOK_EVERY).unref();
 }
 
@@ -66,14 +67,6 @@ function childrenOf(pid: number): number[] | undefined {
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return undefined;
     throw error;
-  }
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if (errnoOf(error) !== 'ESRCH') throw error;
   }
 }
 

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { smallBaseTar } from '../support/bases';
 import { cleanEnv } from '../support/command';
 import { describeWith, findProgram } from '../support/needs';
-import { useTemp, writeFiles } from '../support/temp';
+import { openToOthers, useTemp, writeFiles } from '../support/temp';
 
 const BIN = resolve(__dirname, '../../bin/mbuild');
 
@@ -145,7 +145,7 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     const own = join(folder, 'own');
     try {
       if (ids.length > 0) execFileSync('usermod', [...ids, user]);
-      for (let dir = folder; dir !== '/' && dir !== '/tmp'; dir = resolve(dir, '..')) chmodSync(dir, 0o755);
+      openToOthers(folder);
       mkdirSync(own);
       execFileSync('chown', [user, own]);
       const id = execFileSync('id', ['-u', user]).toString().trim();

@@ -1,13 +1,15 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, readdirSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { smallBase } from '../support/bases';
+import { smallBaseTar } from '../support/bases';
 import { cleanEnv } from '../support/command';
-import { Mbuild, REPOSITORY } from '../support/mbuild';
-import { describeWith } from '../support/needs';
-import { useTemp, writeFiles } from '../support/temp';
+import { REPOSITORY } from '../support/mbuild';
+import { describeWith, findProgram } from '../support/needs';
+import { openToOthers, useTemp, writeFiles } from '../support/temp';
+
+const BIN = join(REPOSITORY, 'bin/mbuild');
 
 /** Ids of processes with this command line. */
 function running(command: string): number[] {
@@ -24,24 +26,55 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await sleep(20);
 }
 
-describeWith('mbuild is killed with SIGKILL while a step runs', { root: true }, () => {
+/** An id that is nobody's here. */
+const NOBODY = '65534';
+const AS_NOBODY = ['setpriv', '--reuid', NOBODY, '--regid', NOBODY, '--clear-groups'];
+
+interface Way {
+  readonly isolation: string;
+  /** In front of mbuild's command line. */
+  readonly prefix: readonly string[];
+}
+
+const proot = findProgram('proot') !== undefined && spawnSync('setpriv', [...AS_NOBODY.slice(1), BIN, '--version']).status === 0;
+if (!proot) console.log('skipped: who has no rights needs proot, setpriv, and a checkout that others can read');
+const ways: readonly Way[] = [{ isolation: 'namespaces', prefix: [] }, { isolation: 'chroot', prefix: [] }, ...(proot ? [{ isolation: 'proot', prefix: AS_NOBODY }] : [])];
+
+describeWith('what a step leaves running', { root: true, programs: ['tar'] }, () => {
   const temp = useTemp();
 
-  test.each(['namespaces', 'chroot'])('and nothing of the step goes on, with --isolation=%s', async (isolation) => {
-    const root = join(temp.dir(isolation), 'store');
-    await smallBase(new Mbuild(root));
-    // Numbers that no other process sleeps for.
-    const seconds = [1, 2].map((i) => `${i}${process.pid}9`);
-    const context = writeFiles(temp.dir('context'), { Dockerfile: `FROM small-base\nRUN sleep ${seconds[0]} & sleep ${seconds[1]}\n` });
-    const left = (): number[] => seconds.flatMap((number) => running(`sleep ${number}`));
-    const mbuild = spawn(join(REPOSITORY, 'bin/mbuild'), ['--root', root, `--isolation=${isolation}`, 'build', '-q', context], { env: cleanEnv(), stdio: 'ignore' });
+  // One that stays a child, one in a session of its own, and two whose parent is gone as well; numbers that no other process sleeps for.
+  const seconds = [1, 2, 3, 4].map((i) => `${i}${process.pid}9`);
+  const left = (): number[] => seconds.flatMap((number) => running(`sleep ${number}`));
+  const [child, session, orphan, grandchild] = seconds.map((number) => `sh -c ": > /${number}; exec sleep ${number}"`);
+  const leave = `${child} & setsid ${session} & (setsid ${orphan} & setsid sh -c '${grandchild} & exit' &); until ${seconds.map((number) => `[ -e /${number} ]`).join(' && ')}; do :; done`;
+
+  /** Begins to build a RUN of such a command; the store's folder belongs to the user who builds. */
+  function begin({ isolation, prefix }: Way, command: string): ChildProcess {
+    const context = writeFiles(temp.dir('context'), { Dockerfile: `FROM scratch\nADD base.tar /\nRUN ${leave}; ${command}\n` });
+    copyFileSync(smallBaseTar(temp.dir('base')), join(context, 'base.tar'));
+    const own = temp.dir('own');
+    for (const dir of [context, own]) openToOthers(dir);
+    chmodSync(join(context, 'base.tar'), 0o644);
+    if (prefix.length > 0) chownSync(own, Number(NOBODY), Number(NOBODY));
+    const [program = '', ...args] = [...prefix, BIN, '--root', join(own, 'store'), `--isolation=${isolation}`, 'build', '-q', context];
+    return spawn(program, args, { env: cleanEnv({ TMPDIR: own, HOME: own }), stdio: 'ignore' });
+  }
+
+  test.each(ways)('is gone when mbuild is killed with SIGKILL, with --isolation=$isolation', async (way) => {
+    const mbuild = begin(way, 'wait');
     try {
-      await until(() => left().length === 2);
+      await until(() => left().length === seconds.length);
       mbuild.kill('SIGKILL');
       await once(mbuild, 'exit');
       await until(() => left().length === 0);
     } finally {
       for (const pid of left()) process.kill(pid, 'SIGKILL');
     }
+  });
+
+  test.each(ways)('is gone when the step has ended, with --isolation=$isolation', async (way) => {
+    expect(await once(begin(way, 'true'), 'exit')).toEqual([0, null]);
+    expect(left()).toEqual([]);
   });
 });

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { spawnSync } from 'node:child_process';
@@ -26,6 +26,11 @@ export function useTemp(): TempDirs {
       return dir;
     },
   };
+}
+
+/** Lets every user into a temporary directory. */
+export function openToOthers(dir: string): void {
+  for (let at = dir; at !== '/' && at !== '/tmp'; at = dirname(at)) chmodSync(at, 0o755);
 }
 
 /** Writes files under a directory: path → content. Paths that end in `/` are made as directories. Returns the directory. */

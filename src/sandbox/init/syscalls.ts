@@ -7,6 +7,7 @@ const NUMBERS = {
   close: [3, 57],
   ioctl: [16, 29],
   socket: [41, 198],
+  sendto: [44, 206],
   clone: [56, 220],
   execve: [59, 221],
   wait4: [61, 260],
@@ -16,6 +17,7 @@ const NUMBERS = {
   chdir: [80, 49],
   fchdir: [81, 50],
   umask: [95, 166],
+  getppid: [110, 173],
   setsid: [112, 157],
   setgroups: [116, 159],
   setresuid: [117, 147],
@@ -66,6 +68,7 @@ export const PR = { SET_PDEATHSIG: 1, SET_DUMPABLE: 4, CAPBSET_DROP: 24, SET_CHI
 export const SECCOMP = { SET_MODE_FILTER: 1, FLAG_SPEC_ALLOW: 4 } as const;
 export const SIGCHLD = 17;
 export const SIGKILL = 9;
+export const MSG_NOSIGNAL = 0x4000;
 export const F_SETFD = 2;
 export const FD_CLOEXEC = 1;
 export const KEYCTL_JOIN_SESSION_KEYRING = 1;

@@ -1,0 +1,4 @@
+import { killOrphans } from './orphans';
+
+// A program of its own: the guard of a step becomes it when mbuild is gone (see guardOps in namespace-program.ts).
+killOrphans(process.ppid, process.pid);
