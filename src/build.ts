@@ -8,22 +8,21 @@ import type { Graph } from './graph/graph';
 import type { BuildRecord } from './history/build-record';
 import { causeText } from './history/cause';
 import { BuildJournal } from './history/journal';
-import { assembleImage } from './images/assemble';
 import { Lease } from './images/lease';
 import type { SolvedBuild } from './build/cache-export';
 import { cacheTargets, openCaches } from './build/caches';
-import { imageConfig } from './build/image';
 import type { BuildOptions, BuildResult, BuiltImage } from './build/options';
 import { findBase, solveOptions } from './build/inputs';
 import { NamedContexts } from './build/named-contexts';
 import { buildRemote, contextFetcher } from './build/remote';
 import { BuildSecrets } from './build/secrets';
-import { planWanted, wantedImages, type WantedImage } from './build/wanted';
-import { exportImages, wantsImage, wantsStore, type MadeImage } from './build/outputs';
+import { recordImages } from './build/record';
+import { planWanted, wantedImages } from './build/wanted';
+import { exportImages, wantsImage } from './build/outputs';
 import { toText } from './linux/paths';
 import { formatPlatform } from './oci/platform';
 import { formatReference, parseReference } from './oci/reference';
-import { vertexIds, withRow, type BuildScope, type VertexId } from './progress/events';
+import { vertexIds, type BuildScope } from './progress/events';
 import { solve, type Solution, type SolverServices } from './solver/solver';
 
 export type { BuildOptions, BuildResult, BuiltImage, OutputSpec, SecretSource, StepResult } from './build/options';
@@ -65,17 +64,19 @@ export async function build(options: BuildOptions, engine: Engine, scope: BuildS
     // What other builders ran may be in their caches.
     if (caches === undefined) refuseImpossible(graph, engine);
     journal.begin(graph, dockerfile, caches);
-    const solution = await solveWith(graph, servicesOf(engine, lease, caches), solveOptions(options, { context, contexts, remote, secrets }, mounts ?? engine.root, journal), newVertex, watched);
-    const solved: SolvedBuild = { graph, solution, journal, engine, remote: caches };
-    const made = await recordImages(solved, options, wanted, lease, newVertex, watched);
-    const descriptors = await exportImages(made, options, engine, newVertex, watched);
+    const { solved, made, descriptors } = await withoutRefused(async () => {
+      const solution = await solve(graph, servicesOf(engine, lease, caches), solveOptions(options, { context, contexts, remote, secrets }, mounts ?? engine.root, journal), newVertex, watched);
+      const solved: SolvedBuild = { graph, solution, journal, engine, remote: caches };
+      const made = await recordImages(solved, options, wanted, lease, newVertex, watched);
+      return { solved, made, descriptors: await exportImages(made, options, engine, newVertex, watched) };
+    });
     if (cacheTargets(options).length > 0) await (await import('./build/cache-export')).exportCaches(solved, options, newVertex, watched);
     const images = made.map(({ image, ...rest }, i): BuiltImage => ({ target: rest.target, platform: rest.platform, imageId: image.id, descriptor: descriptors[i] ?? image.descriptor, names: rest.names }));
     const [first] = images;
     if (first === undefined) throw new MbuildError('INTERNAL', 'a build without a target');
     const imageId = wantsImage(options) ? first.imageId : undefined;
     const record = await journal.finish({ result: { imageId, digest: first.descriptor.digest, names } });
-    return { buildId: record.id, imageId, descriptor: first.descriptor, names, images, steps: await stepResults(graph, solution, record), cache: record.cache, warnings };
+    return { buildId: record.id, imageId, descriptor: first.descriptor, names, images, steps: await stepResults(graph, solved.solution, record), cache: record.cache, warnings };
   } catch (error) {
     await journal.finish({ error });
     throw error;
@@ -103,7 +104,6 @@ function fullNames(tags: readonly string[]): string[] {
   });
 }
 
-/** A cache elsewhere that has not what it says is done without: what was made until then is in the store's own cache. */
 /** @throws MbuildError SANDBOX_UNAVAILABLE before the first step, where a later one could not be run. */
 function refuseImpossible({ stages }: Graph, { refusesRun }: Engine): void {
   if (!stages.some(({ steps }) => steps.some(({ operation }) => operation.kind === 'run'))) return;
@@ -111,33 +111,16 @@ function refuseImpossible({ stages }: Graph, { refusesRun }: Engine): void {
   if (refusal !== undefined) throw refusal;
 }
 
-async function solveWith(...build: Parameters<typeof solve>): Promise<Solution> {
+/** A cache elsewhere that has not what it says is done without: what was made until then is in the store's own cache. */
+async function withoutRefused<T>(work: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
-      return await solve(...build);
+      return await work();
     } catch (error) {
       // What was refused is not found another time, so this comes to an end.
       if (!isMbuildError(error, 'CACHE_INVALID')) throw error;
     }
   }
-}
-
-/** The images of the targets, recorded in the store; they have their names there if the store is where they were asked for. */
-async function recordImages(build: SolvedBuild, options: BuildOptions, wanted: readonly WantedImage[], lease: Lease, newVertex: () => VertexId, scope: BuildScope): Promise<MadeImage[]> {
-  return withRow('exporting to image', newVertex(), scope, async (id) => {
-    const made: MadeImage[] = [];
-    for (const [i, { target, platform, names, group }] of wanted.entries()) {
-      const stage = build.graph.targets[i];
-      if (stage === undefined) throw new MbuildError('INTERNAL', 'a target was not planned');
-      const plain = await imageConfig(stage, build.solution, options.sourceDateEpoch);
-      const config = cacheTargets(options).length === 0 ? plain : await (await import('./build/cache-export')).withInlineCache(plain, stage, build, options);
-      const image = assembleImage({ config, names: wantsStore(options) ? names : [], annotations: options.annotations, format: options.format }, build.engine, lease);
-      scope.events({ kind: 'note', id, text: `writing image ${image.id} done` });
-      if (wantsStore(options)) for (const name of names) scope.events({ kind: 'note', id, text: `naming to ${name} done` });
-      made.push({ image, names, target, platform: formatPlatform(platform), group });
-    }
-    return made;
-  });
 }
 
 async function stepResults(graph: Graph, solution: Solution, record: BuildRecord): Promise<BuildResult['steps']> {

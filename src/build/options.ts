@@ -14,7 +14,11 @@ import type { ResourceUsage } from '../progress/events';
 
 /** One `--output`. */
 export type OutputSpec =
-  | { readonly type: 'image'; readonly push: boolean; readonly names: readonly string[]; readonly compression?: CompressionSpec | undefined }
+  | {
+    readonly type: 'image'; readonly push: boolean; readonly names: readonly string[]; readonly compression?: CompressionSpec | undefined;
+    /** It is only to be pushed: layers that a cache elsewhere has are not fetched, and without them the image is not in the store. */
+    readonly onlyPush?: boolean | undefined;
+  }
   | { readonly type: 'oci' | 'docker'; /** A path, or `-` for standard output. */ readonly dest: string; readonly tar: boolean; readonly compression?: CompressionSpec | undefined }
   | { readonly type: 'tar' | 'local'; readonly dest: string }
   /** Into docker or podman, where one runs. */

@@ -17,9 +17,16 @@ export function wantsImage({ outputs = [] }: BuildOptions): boolean {
   return outputs.length === 0 || outputs.some(({ type }) => type !== 'tar' && type !== 'local');
 }
 
+/** Whether all that is asked for is that registries have the image, as it is compressed already. */
+export function isOnlyPushed({ outputs = [] }: BuildOptions): boolean {
+  return outputs.length > 0 && outputs.every((output) => output.type === 'image' && output.onlyPush === true && output.compression === undefined);
+}
+
 /** An image that was made, and what it is among those of its build. */
 export interface MadeImage {
   readonly image: Image;
+  /** Layers that the store lacks. Then the image is not in the store either. */
+  readonly elsewhere?: Outgoing['elsewhere'];
   readonly names: readonly string[];
   readonly target: string | undefined;
   readonly platform: string;
@@ -31,7 +38,7 @@ export interface MadeImage {
 export async function exportImages(made: readonly MadeImage[], options: BuildOptions, engine: Engine, newVertex: () => VertexId, scope: BuildScope): Promise<readonly Descriptor[]> {
   let descriptors = made.map(({ image }) => image.descriptor);
   for (const output of options.outputs ?? []) {
-    const outgoing = made.map((one): Outgoing => ({ image: one.image, names: namesFor(one, output, options), group: one.group }));
+    const outgoing = made.map((one): Outgoing => ({ image: one.image, elsewhere: one.elsewhere, names: namesFor(one, output, options), group: one.group }));
     if (output.type === 'image') nameInStore(made, outgoing, engine);
     if (output.type === 'image' && !output.push) continue;
     const exported = await withRow(titleOf(output), newVertex(), scope, async (id) => {
@@ -56,7 +63,8 @@ function namesFor({ names }: MadeImage, output: OutputSpec, options: BuildOption
 }
 
 function nameInStore(made: readonly MadeImage[], outgoing: readonly Outgoing[], engine: Engine): void {
-  outgoing.forEach(({ image, names, group }, i) => {
+  outgoing.forEach(({ image, names, group, elsewhere }, i) => {
+    if (elsewhere !== undefined) return;
     const further = names.filter((name) => made[i]?.names.includes(name) !== true);
     // Naming one image anew takes the name from those of other platforms.
     if (group === undefined) for (const name of further) engine.images.tag(image.id, name);

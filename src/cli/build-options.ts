@@ -109,7 +109,7 @@ function outputOf(type: (typeof OUTPUT_TYPES)[number], values: ReadonlyMap<strin
       const names = values.has('name') ? splitCsv(values.get('name') ?? '').map(readTag) : tags;
       const push = type === 'registry' || isTrue('push', values.get('push'));
       if (push && names.length === 0) throw usage(`--output ${JSON.stringify(text)} has no name to push to`, 'add name=… or --tag');
-      return { type: 'image', push, names, compression: readCompression(values) };
+      return { type: 'image', push, names, compression: readCompression(values), ...(type === 'registry' ? { onlyPush: true } : {}) };
     }
     case 'tar':
       return { type, dest: dest ?? '-' };
@@ -132,7 +132,7 @@ function readOutputs(flags: BuildFlags, tags: readonly string[]): readonly Outpu
   const outputs: OutputSpec[] = [...(loads ? [{ type: 'image', push: false, names: tags } as const] : []), ...(flags.load ? [{ type: 'daemon', names: tags } as const] : []), ...given];
   if (!flags.push) return outputs;
   if (tags.length === 0) throw usage('--push has no name to push to', 'add --tag registry/repository:tag');
-  return [...outputs, { type: 'image', push: true, names: tags }];
+  return [...outputs, { type: 'image', push: true, names: tags, onlyPush: true }];
 }
 
 /** Files first, then the flags; SOURCE_DATE_EPOCH and the proxies of the environment unless they are set. */

@@ -1,3 +1,4 @@
+import type { Elsewhere } from '../images/assemble';
 import type { Descriptor } from '../oci/image';
 import type { BuildScope, VertexId } from '../progress/events';
 import type { Image } from '../images/image-store';
@@ -16,6 +17,8 @@ export interface Outgoing {
   readonly image: Image;
   /** Full names (`formatReference`) under which it goes; perhaps none. */
   readonly names: readonly string[];
+  /** The layers that the store lacks. */
+  readonly elsewhere?: Elsewhere | undefined;
   /** Images with the same number are one thing for several platforms, and leave as an index. */
   readonly group?: number | undefined;
 }

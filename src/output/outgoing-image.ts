@@ -1,5 +1,5 @@
 import { followFile } from '../content/files';
-import { asFormat, layerRecords, tarBlob } from '../images/assemble';
+import { asFormat, imageLayers, tarBlob } from '../images/assemble';
 import { openLayerBlob, openLayerTar, storedBlob } from '../images/layer-blobs';
 import { Lease } from '../images/lease';
 import type { LayerRecord } from '../images/layer-index';
@@ -10,6 +10,7 @@ import { digestOf, type DiffID, type Digest } from '../oci/digest';
 import type { Descriptor, Manifest } from '../oci/image';
 import { MediaType, layerCompression } from '../oci/media-types';
 import type { BuildScope, VertexId } from '../progress/events';
+import type { RemoteBlob, Repository } from '../registry/registry';
 import type { CompressionSpec, ExportServices, Outgoing } from './exporter';
 
 /** A blob that can be written wherever it is wanted. */
@@ -17,6 +18,8 @@ export interface OutgoingBlob {
   readonly descriptor: Descriptor;
   /** Of a layer: its name in progress, however it is compressed. */
   readonly diffId?: DiffID | undefined;
+  /** A repository that has it, where it was not taken from the store. */
+  readonly repository?: Repository | undefined;
   open(): AsyncIterable<Uint8Array>;
 }
 
@@ -52,12 +55,12 @@ export async function prepareImages(images: readonly Outgoing[], policy: LayerPo
   return prepared;
 }
 
-async function prepareImage({ image, names, group }: Outgoing, policy: LayerPolicy, services: ExportServices, vertex: VertexId, scope: BuildScope): Promise<OutgoingImage> {
+async function prepareImage({ image, names, group, elsewhere }: Outgoing, policy: LayerPolicy, services: ExportServices, vertex: VertexId, scope: BuildScope): Promise<OutgoingImage> {
   const { manifest, config } = image;
   const format = manifest.mediaType === MediaType.dockerManifest ? 'docker' : 'oci';
   const inTurn = limiter(PARALLEL_LAYERS);
-  const records = layerRecords(config, services);
-  const layers = await together(scope, records.map((record, i) => (inner: BuildScope) => inTurn(() => prepareLayer(record, manifest.layers[i], format, policy, services, vertex, inner))));
+  const layers = await together(scope, imageLayers(config, services, elsewhere).map((layer, i) => (inner: BuildScope) => inTurn(async () => (
+    'chainId' in layer ? prepareLayer(layer, manifest.layers[i], format, policy, services, vertex, inner) : remoteLayer(layer, manifest.layers[i], config.rootfs.diff_ids[i])))));
   const configBytes = services.content.read(image.id);
   const unchanged = layers.every((layer, i) => layer.descriptor === manifest.layers[i]);
   const manifestBytes = unchanged ? services.content.read(image.descriptor.digest) : Buffer.from(JSON.stringify({ ...manifest, layers: layers.map((layer) => layer.descriptor) } satisfies Manifest));
@@ -75,6 +78,11 @@ export async function prepareLayer(record: LayerRecord, original: Descriptor | u
   // The manifest's own descriptor may say more (annotations, urls), so it stays where the blob does.
   const descriptor = original?.digest === chosen.digest ? original : asFormat(chosen, format);
   return { descriptor, diffId: record.diffId, open: () => openLayerBlob(record, descriptor, services) };
+}
+
+/** A layer that leaves as it is elsewhere. */
+function remoteLayer({ descriptor, repository, open }: RemoteBlob, original: Descriptor | undefined, diffId: DiffID | undefined): OutgoingBlob {
+  return { descriptor: original?.digest === descriptor.digest ? original : descriptor, diffId, repository, open: () => open(0) };
 }
 
 /** The blob that a layer leaves as when nothing needs to be compressed for it. */

@@ -78,7 +78,7 @@ async function pushImage(
   await together(scope, [...blobs.values()].map((blob) => (inner: BuildScope) => inTurn(async () => {
     const report = blob === image.config ? () => undefined : transferReporter(inner, vertex, (blob.diffId ?? blob.descriptor.digest) as Digest, blob.descriptor.size);
     report('preparing');
-    const from = mountFrom?.(ref.registry, blob.descriptor.digest).find((repository) => repository !== ref.repository);
+    const from = (blob.repository?.registry === ref.registry ? [blob.repository.repository] : mountFrom?.(ref.registry, blob.descriptor.digest) ?? []).find((repository) => repository !== ref.repository);
     const source: BlobSource = { descriptor: blob.descriptor, open: (start) => bytesFrom(blob.open(), start), early: await early.of(blob.diffId, ref), ...(from === undefined ? {} : { from }) };
     const sent = await registry.pushBlob(ref, source, inner.signal, (bytes) => report('uploading', bytes));
     report(sent === 'uploaded' ? 'done' : sent, blob.descriptor.size);

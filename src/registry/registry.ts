@@ -40,6 +40,11 @@ export interface BlobSource {
   readonly early?: EarlyUpload | undefined;
 }
 
+/** A blob that is somewhere else, perhaps in a repository. */
+export interface RemoteBlob extends BlobSource {
+  readonly repository?: Repository | undefined;
+}
+
 /** A blob that is sent before its digest is known. */
 export interface EarlyUpload {
   /** Waits until all is there and names it. Rejects when it must be sent in the usual way after all. */

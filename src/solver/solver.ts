@@ -52,6 +52,8 @@ export interface SolveOptions {
   readonly noCacheFrom?: number | undefined;
   /** The store in which cache mounts are: the build's own, or one that goes with the build. */
   readonly cacheMounts: string;
+  /** Layers of the targets stay in the cache elsewhere that has them, where nothing else needs them. */
+  readonly leaveTargets?: boolean | undefined;
   /** Most steps that run at once. */
   readonly jobs: number;
   /** Seconds since the epoch; later times in layers are set to it, and it stands for the present. */
@@ -107,7 +109,8 @@ export interface Solution {
 
 /**
  * Walks the graph: stages at the same time, the steps of a stage in order, each taken from the cache or run. A failing
- * step ends the others. Resolves when every step is done, every layer is hashed and recorded, and those of the targets are in the store.
+ * step ends the others. Resolves when every step is done, every layer is hashed and recorded, and those of the targets are in the store, unless
+ * they are to be left where they are.
  * @throws MbuildError CACHE_INVALID when a cache elsewhere has not what it says: it will not be taken another time, so begin anew.
  */
 export async function solve(graph: Graph, services: SolverServices, options: SolveOptions, newVertex: () => VertexId, scope: BuildScope): Promise<Solution> {
@@ -121,7 +124,7 @@ export async function solve(graph: Graph, services: SolverServices, options: Sol
       throw error;
     })));
     const byStage = new Map(graph.stages.flatMap(({ index }, i) => (trees[i] === undefined ? [] : [[index, trees[i]] as const])));
-    await Promise.all(graph.targets.map(({ index }) => byStage.get(index)?.stack()));
+    if (options.leaveTargets !== true) await Promise.all(graph.targets.map(({ index }) => byStage.get(index)?.stack()));
     await solver.settled();
     return { trees: byStage, outcomes: solver.outcomes };
   } catch (error) {

@@ -7,7 +7,7 @@ import type { Descriptor } from '../../oci/image';
 import { MediaType } from '../../oci/media-types';
 import { withRow, type BuildScope, type VertexId } from '../../progress/events';
 import { downloadBlob } from '../../registry/download';
-import type { BlobSource } from '../../registry/registry';
+import type { RemoteBlob } from '../../registry/registry';
 import { readSmallBlob } from '../../registry/small-blob';
 import type { CacheKey } from '../key';
 import type { Stack } from '../../snapshot/snapshotter';
@@ -121,14 +121,18 @@ export class RemoteCaches implements RemoteResults {
   }
 
   /** A layer or selection as a blob that can be written elsewhere. */
-  outgoing(what: { readonly diffId: DiffID } | { readonly selection: string }): BlobSource | undefined {
+  outgoing(what: { readonly diffId: DiffID } | { readonly selection: string }): RemoteBlob | undefined {
     const found = 'diffId' in what ? this.#blobOf(what.diffId) : this.#selectionOf(what.selection);
-    return found === undefined ? undefined : { descriptor: found.blob, open: (start) => this.#open(found.place, found.blob, start) };
+    if (found === undefined) return undefined;
+    const layers = 'diffId' in what ? [what.diffId] : [];
+    return { descriptor: found.blob, repository: found.place.repository, open: (start) => this.#open(found.place, found.blob, layers, start) };
   }
 
-  async *#open(place: CachePlace, blob: Descriptor, start: number): AsyncGenerator<Uint8Array> {
+  async *#open(place: CachePlace, blob: Descriptor, layers: readonly DiffID[], start: number): AsyncGenerator<Uint8Array> {
     this.lease.hold({ blobs: [blob.digest] });
-    await this.#fetch(place, blob, this.scope.signal, () => undefined);
+    await this.#fetch(place, blob, this.scope.signal, () => undefined).catch((error: unknown) => {
+      throw this.#refuse(layers, error);
+    });
     yield* this.services.content.open(blob.digest, { start }) as AsyncIterable<Uint8Array>;
   }
 

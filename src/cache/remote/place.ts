@@ -1,5 +1,5 @@
 import type { Descriptor } from '../../oci/image';
-import type { BlobBody, BlobSource, RawManifest } from '../../registry/registry';
+import type { BlobBody, BlobSource, RawManifest, Repository } from '../../registry/registry';
 
 /** A manifest with its config, as a place has them. */
 export interface StoredCache {
@@ -18,6 +18,8 @@ export interface OutgoingCache {
 export interface CachePlace {
   /** How messages name it: a reference, or a folder. */
   readonly title: string;
+  /** Where blobs can be mounted from, of a place in a registry. */
+  readonly repository?: Repository | undefined;
   /** What is there; images of several platforms may have a cache each. None when nothing is there yet. @throws MbuildError. */
   read(signal: AbortSignal): Promise<readonly StoredCache[]>;
   /** The bytes of a blob from `start` on, not verified. @throws MbuildError. */

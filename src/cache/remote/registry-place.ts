@@ -4,7 +4,7 @@ import { limiter, together, PARALLEL_TRANSFERS } from '../../images/transfer';
 import type { Descriptor } from '../../oci/image';
 import { isIndexType } from '../../oci/media-types';
 import { familiarName, parseReference, type Reference } from '../../oci/reference';
-import type { BlobBody, ImageSource, ImageTarget, RawManifest } from '../../registry/registry';
+import type { BlobBody, ImageSource, ImageTarget, RawManifest, Repository } from '../../registry/registry';
 import { readSmallBlob } from '../../registry/small-blob';
 import { configOf, MAX_CACHE_CONFIG } from './format';
 import type { CachePlace, OutgoingCache, StoredCache } from './place';
@@ -15,6 +15,7 @@ const MAX_ENTRIES = 32;
 /** A tag in a registry: a cache of its own, or an image with an inline cache. */
 export class RegistryPlace implements CachePlace {
   readonly title: string;
+  readonly repository: Repository;
   readonly #ref: Reference;
 
   /** @throws MbuildError REFERENCE_INVALID. */
@@ -23,6 +24,7 @@ export class RegistryPlace implements CachePlace {
     if (parsed === undefined) throw new MbuildError('REFERENCE_INVALID', `${JSON.stringify(ref)} is not the name of a cache`, { hint: 'it is [registry/]repository[:tag]' });
     this.#ref = parsed;
     this.title = familiarName(parsed);
+    this.repository = parsed;
   }
 
   async read(signal: AbortSignal): Promise<readonly StoredCache[]> {
