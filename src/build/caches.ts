@@ -13,10 +13,14 @@ export async function openCaches(options: BuildOptions, engine: Engine, lease: L
   return new Caches(await Promise.all(sources.map((source) => openPlace(source, engine))), engine, lease, newVertex, scope);
 }
 
-/** Where a cache is read or written. @throws MbuildError REFERENCE_INVALID. */
+/** Where a cache is read or written. @throws MbuildError REFERENCE_INVALID, NOT_ALLOWED. */
 export async function openPlace(source: CacheSource, engine: Engine): Promise<CachePlace> {
   switch (source.type) {
     case 'registry': return new (await import('../cache/remote/registry-place')).RegistryPlace(source.ref, engine.registry);
+    case 'http': {
+      const url = new URL(source.url);
+      return new (await import('../cache/remote/http-place')).HttpPlace(url, source.tag, await engine.files.folder(url, source.authorization));
+    }
     case 'local': return new (await import('../cache/remote/local-place')).LocalPlace(source.folder, source.tag, source.digest);
   }
 }

@@ -27,7 +27,7 @@ export type ErrorCode =
   | 'CONTAINER_NOT_FOUND' | 'CONTAINER_CONFLICT' | 'BUILD_NOT_FOUND'
   | 'REGISTRY_UNREACHABLE' | 'REGISTRY_DENIED' | 'REGISTRY_FAILED' | 'TLS_FAILED'
   | 'DIGEST_MISMATCH' | 'SIZE_MISMATCH' | 'ARCHIVE_INVALID' | 'ARCHIVE_UNSAFE' | 'LIMIT_EXCEEDED'
-  | 'CACHE_INVALID'         // a cache elsewhere holds what it must not
+  | 'CACHE_INVALID' | 'CACHE_SERVER_FAILED'         // a cache elsewhere holds what it must not
   | 'STORE_UNUSABLE' | 'STORE_CORRUPT' | 'STORE_LOCKED' | 'NO_SPACE' | 'PERMISSION_DENIED' | 'IO_FAILED'
   | 'CHECK_FAILED'          // `check=error=true` and a rule is violated
   | 'SECRET_MISSING' | 'NOT_ALLOWED' | 'UNSUPPORTED' | 'CANCELED' | 'INTERNAL';

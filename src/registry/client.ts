@@ -6,7 +6,7 @@ import { DEFAULT_REGISTRY, familiarName, familiarRepository, type Reference } fr
 import type { BlobBody, BlobSource, EarlyUpload, RawManifest, Registry, Repository, SearchAnswer, SearchHit, Sent } from './registry';
 import { placesOf, type RegistrySettings } from './settings';
 import { RegistrySession, failure, type SessionOptions } from './session';
-import { dismiss, networkError, type HttpResponse } from './transport';
+import { bytesOf, dismiss, rangeStart, type HttpResponse } from './transport';
 import { Uploads, pushScope } from './upload';
 
 /** How a client behaves; everything has a default. */
@@ -85,9 +85,9 @@ export class RegistryClient implements Registry {
       return this.#blobAt(repository, blob, 0, signal);
     }
     if (response.status !== 200 && response.status !== 206) throw await failure(response, `fetching ${blob.digest}`);
-    const from = response.status === 200 ? 0 : rangeStart(response.headers['content-range']);
+    const from = response.status === 200 ? 0 : rangeStart(response);
     if (from !== 0 && from !== start) throw new MbuildError('REGISTRY_FAILED', `${response.url.host} answered with another range than was asked for`);
-    return { start: from, bytes: bodyOf(response, signal) };
+    return { start: from, bytes: bytesOf(response, signal) };
   }
 
   /** Asks the mirrors first. One that is down is not asked again, one that lacks something only costs the question. */
@@ -239,20 +239,4 @@ function parseObject(bytes: Buffer): Record<string, unknown> {
 
 function wrongDigest(ref: Reference, found: Digest, expected = ref.digest): MbuildError {
   return new MbuildError('DIGEST_MISMATCH', `${ref.registry} answered for ${familiarName(ref)} with ${found} instead of ${expected}`, { hint: 'the registry is broken or tampered with; nothing was stored' });
-}
-
-function rangeStart(header: string | undefined): number {
-  const start = /^bytes (\d+)-/.exec(header ?? '')?.[1];
-  if (start === undefined) throw new MbuildError('REGISTRY_FAILED', 'the registry answered with a part of a blob without saying which');
-  return Number(start);
-}
-
-async function* bodyOf(response: HttpResponse, signal: AbortSignal): AsyncGenerator<Buffer> {
-  try {
-    for await (const chunk of response.body) yield chunk as Buffer;
-  } catch (error) {
-    throw networkError(error, response.url, signal);
-  } finally {
-    response.body.destroy();
-  }
 }

@@ -1,17 +1,15 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
-import { basicHeader } from './auth';
-import { CERT_FOLDERS, isPassing } from './session';
-import { Transport, dismiss, isTransient, networkError, redactUrl, type HttpResponse } from './transport';
+import { PATIENCE } from './registry';
+import { isPassing, pauseBetween, type RetryOptions } from './retry';
+import { CERT_FOLDERS } from './session';
+import { HttpFolder, userOf, withoutUser, type WebFolder } from './web-folder';
+import { Transport, bytesOf, dismiss, isTransient, redactUrl, type HttpResponse } from './transport';
 
 /** How files are fetched; everything has a default. */
-export interface FileClientOptions {
+export interface FileClientOptions extends RetryOptions {
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   /** `host[:port]` whose certificate is not checked. */
   readonly insecure?: readonly string[] | undefined;
-  /** How often a passing failure is tried, and the first pause in milliseconds; it doubles every time. */
-  readonly attempts?: number | undefined;
-  readonly pauseMs?: number | undefined;
 }
 
 /** A file to be fetched from a web server. */
@@ -38,10 +36,10 @@ export interface FileSource {
    * @throws MbuildError DOWNLOAD_FAILED, CANCELED, and what `take` throws.
    */
   fetch<T>(request: FileRequest, signal: AbortSignal, take: (file: IncomingFile) => Promise<T>): Promise<T | 'unchanged'>;
+  /** A folder of a web server. @param authorization the header of that name, instead of the address's user and password. @throws MbuildError NOT_ALLOWED where the network may not be asked. */
+  folder(url: URL, authorization?: string): Promise<WebFolder>;
 }
 
-const ATTEMPTS = 5;
-const PAUSE_MS = 250;
 /** As many as Go's http client follows. */
 const MAX_REDIRECTS = 10;
 
@@ -54,7 +52,7 @@ export class FileClient implements FileSource {
   }
 
   async fetch<T>(request: FileRequest, signal: AbortSignal, take: (file: IncomingFile) => Promise<T>): Promise<T | 'unchanged'> {
-    const attempts = this.options.attempts ?? ATTEMPTS;
+    const attempts = this.options.attempts ?? PATIENCE.attempts;
     for (let attempt = 1; ; attempt++) {
       try {
         const response = await this.#follow(request, signal);
@@ -69,10 +67,12 @@ export class FileClient implements FileSource {
         if (!isTransient(error)) throw downloadError(error, request.url);
         if (attempt >= attempts) throw new MbuildError('DOWNLOAD_FAILED', `the connection to ${request.url.host} keeps breaking while ${redactUrl(request.url)} is fetched`, { cause: error });
       }
-      await sleep((this.options.pauseMs ?? PAUSE_MS) * 2 ** (attempt - 1), undefined, { signal }).catch((cause: unknown) => {
-        throw new MbuildError('CANCELED', 'the download was stopped', { cause });
-      });
+      await pauseBetween(attempt, undefined, this.options, signal);
     }
+  }
+
+  folder(url: URL, authorization?: string): Promise<WebFolder> {
+    return Promise.resolve(new HttpFolder(url, authorization, this.#transport, this.options));
   }
 
   async close(): Promise<void> {
@@ -97,7 +97,7 @@ export class FileClient implements FileSource {
 }
 
 function headersFor(url: URL, { etag }: FileRequest): Record<string, string> {
-  const authorization = basicHeader(url.username === '' ? undefined : { kind: 'password', username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) });
+  const authorization = userOf(url);
   return {
     // The bytes as they lie on the server; digests are of these.
     'accept-encoding': 'identity',
@@ -106,25 +106,9 @@ function headersFor(url: URL, { etag }: FileRequest): Record<string, string> {
   };
 }
 
-function withoutUser(url: URL): URL {
-  const bare = new URL(url);
-  [bare.username, bare.password] = ['', ''];
-  return bare;
-}
-
 function fileOf(response: HttpResponse, signal: AbortSignal): IncomingFile {
   const modified = Date.parse(response.headers['last-modified'] ?? '');
-  return { bytes: bodyOf(response, signal), etag: response.headers.etag, ...(Number.isNaN(modified) ? {} : { lastModified: Math.floor(modified / 1000) }) };
-}
-
-async function* bodyOf(response: HttpResponse, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const chunk of response.body) yield chunk as Buffer;
-  } catch (error) {
-    throw networkError(error, response.url, signal);
-  } finally {
-    response.body.destroy();
-  }
+  return { bytes: bytesOf(response, signal), etag: response.headers.etag, ...(Number.isNaN(modified) ? {} : { lastModified: Math.floor(modified / 1000) }) };
 }
 
 function refused(url: URL, status: number): MbuildError {

@@ -2,6 +2,7 @@ import { MbuildError } from '../diagnostics/error';
 import { familiarName, familiarRepository, type Reference } from '../oci/reference';
 import type { FileRequest, FileSource } from './download-file';
 import type { Registry, Repository } from './registry';
+import { redactUrl } from './transport';
 
 const HINT = 'do without --offline (MBUILD_OFFLINE), or bring it into the store beforehand';
 
@@ -60,7 +61,11 @@ export class OfflineRegistry implements Registry {
 /** The web of `--offline`. */
 export class OfflineFiles implements FileSource {
   fetch({ url }: FileRequest): Promise<never> {
-    return refuse(`${url.protocol}//${url.host}${url.pathname}`);
+    return refuse(redactUrl(url));
+  }
+
+  folder(url: URL): Promise<never> {
+    return refuse(redactUrl(url));
   }
 
   close(): Promise<void> {

@@ -1,14 +1,14 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 import { DEFAULT_REGISTRY, familiarRepository } from '../oci/reference';
 import { basicHeader, parseChallenge, parseToken, type Challenge, type Token } from './auth';
 import { findCredentials, type Credentials } from './credentials';
-import type { Repository } from './registry';
+import { PATIENCE, type Repository } from './registry';
+import { isPassing, pauseBetween, sendRetried, type RetryOptions } from './retry';
 import { readRegistrySettings, type RegistrySettings } from './settings';
 import { Transport, dismiss, isLoopback, isTransient, networkError, readBody, redactUrl, type HttpRequest, type HttpResponse } from './transport';
 
 /** How registries are spoken to; everything has a default. */
-export interface SessionOptions {
+export interface SessionOptions extends RetryOptions {
   /** `--insecure-registry`: `host[:port]`. */
   readonly insecure?: readonly string[] | undefined;
   /** `--authfile`. */
@@ -17,9 +17,6 @@ export interface SessionOptions {
   readonly certFolders?: readonly string[] | undefined;
   /** Credentials to be used instead of the configured ones: `login`. */
   readonly credentials?: Credentials | undefined;
-  /** How often a passing failure is tried, and the first pause in milliseconds; it doubles every time. */
-  readonly attempts?: number | undefined;
-  readonly pauseMs?: number | undefined;
 }
 
 /** A registry as it turned out at the first contact. */
@@ -39,7 +36,6 @@ export interface ApiRequest extends Omit<HttpRequest, 'url' | 'signal'> {
 
 const MAX_ANSWER = 4 << 20;
 const MAX_REDIRECTS = 5;
-const MAX_RETRY_AFTER_MS = 60_000;
 /** Where docker and podman look for certificates of hosts. */
 export const CERT_FOLDERS = ['/etc/containers/certs.d', '/etc/docker/certs.d'];
 
@@ -214,35 +210,18 @@ export class RegistrySession {
     throw isTransient(first) ? lostConnection(first, https) : first;
   }
 
-  async #retried(request: HttpRequest): Promise<HttpResponse> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const response = await this.#transport.send(request);
-        if (!isPassing(response.status) || attempt >= this.attempts()) return response;
-        await dismiss(response);
-        await this.pause(attempt, response, request.signal);
-      } catch (error) {
-        if (!isTransient(error) || attempt >= this.attempts()) throw error;
-        await this.pause(attempt, undefined, request.signal);
-      }
-    }
+  #retried(request: HttpRequest): Promise<HttpResponse> {
+    return sendRetried(this.#transport, () => request, this.options);
   }
 
   /** How often a passing failure is tried. */
   attempts(): number {
-    return this.options.attempts ?? 5;
+    return this.options.attempts ?? PATIENCE.attempts;
   }
 
-  /** Waits as long as the server asked for, else longer every time, with some chance in it. */
-  async pause(attempt: number, response: HttpResponse | undefined, signal: AbortSignal): Promise<void> {
-    const asked = retryAfter(response?.headers['retry-after'], Date.now());
-    if (asked !== undefined && asked > MAX_RETRY_AFTER_MS) {
-      throw new MbuildError('REGISTRY_FAILED', `${response?.url.host} is busy and asks to be left alone for ${Math.ceil(asked / 1000)} s`, { hint: 'try again later; logging in often raises the limit' });
-    }
-    const backOff = Math.min(10_000, (this.options.pauseMs ?? 250) * 2 ** (attempt - 1)) * (0.75 + Math.random() / 2);
-    await sleep(asked ?? backOff, undefined, { signal }).catch((cause: unknown) => {
-      throw new MbuildError('CANCELED', 'the transfer was stopped', { cause });
-    });
+  /** See {@link pauseBetween}. */
+  pause(attempt: number, response: HttpResponse | undefined, signal: AbortSignal): Promise<void> {
+    return pauseBetween(attempt, response, this.options, signal);
   }
 
   /** Reads a whole answer. @throws MbuildError LIMIT_EXCEEDED when it is longer than `limit` bytes. */
@@ -261,19 +240,6 @@ export class PassingStatus extends Error {
   constructor(readonly response: HttpResponse) {
     super(`status ${response.status}`);
   }
-}
-
-/** True for a status that may be another one on the next try. */
-export function isPassing(status: number): boolean {
-  return status === 408 || status === 429 || status === 500 || status === 502 || status === 503 || status === 504;
-}
-
-/** Milliseconds to wait, from seconds or an HTTP date. RFC 9110, 10.2.3. */
-function retryAfter(header: string | undefined, now: number): number | undefined {
-  if (header === undefined) return undefined;
-  if (/^\d+$/.test(header)) return Number(header) * 1000;
-  const date = Date.parse(header);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
 /** A connection that kept breaking, as an MbuildError. */

@@ -134,6 +134,24 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
   return Buffer.concat(chunks);
 }
 
+/** The bytes of an answer as they come; the connection is let go of when the reader stops. @throws as {@link networkError} has it. */
+export async function* bytesOf(response: HttpResponse, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of response.body) yield chunk as Buffer;
+  } catch (error) {
+    throw networkError(error, response.url, signal);
+  } finally {
+    response.body.destroy();
+  }
+}
+
+/** Where the part of a file begins that an answer of status 206 holds. @throws MbuildError REGISTRY_FAILED when it does not say. */
+export function rangeStart({ headers, url }: HttpResponse): number {
+  const start = /^bytes (\d+)-/.exec(headers['content-range'] ?? '')?.[1];
+  if (start === undefined) throw new MbuildError('REGISTRY_FAILED', `${url.host} answered with a part of a file without saying which`);
+  return Number(start);
+}
+
 /** Lets go of an answer whose bytes nobody wants; a short one is read so that the connection can be used again. */
 export async function dismiss(response: HttpResponse): Promise<void> {
   await readBody(response, 64 << 10).catch(() => response.body.destroy());

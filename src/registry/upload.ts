@@ -3,7 +3,8 @@ import { MbuildError } from '../diagnostics/error';
 import type { Digest } from '../oci/digest';
 import { familiarRepository } from '../oci/reference';
 import type { BlobSource, EarlyUpload, Repository, Sent } from './registry';
-import { PassingStatus, failure, isPassing, lostConnection, type RegistrySession } from './session';
+import { isPassing } from './retry';
+import { PassingStatus, failure, lostConnection, type RegistrySession } from './session';
 import { dismiss, isTransient, type HttpResponse } from './transport';
 
 /** Blobs up to this size are sent in a single request. */

@@ -1,6 +1,7 @@
 import { readCacheFrom, readCacheTo } from '../../src/cli/cache-options';
 import { isMbuildError } from '../../src/diagnostics/error';
 
+const ENV = { CACHE_AUTH: 'Bearer abc' };
 const WRITTEN = { mode: 'min', ignoreError: true, compression: undefined };
 
 /** The error of a reading that must fail. */
@@ -21,8 +22,10 @@ describe('--cache-from', () => {
     ['type=registry,ref=reg.example/app:cache', { type: 'registry', ref: 'reg.example/app:cache' }],
     ['type=local,src=../cache', { type: 'local', folder: '../cache', tag: 'latest' }],
     ['type=local,src=c,tag=main', { type: 'local', folder: 'c', tag: 'main' }],
+    ['type=http,url=https://host/cache', { type: 'http', url: 'https://host/cache', tag: 'latest' }],
+    ['type=http,url=http://host/,tag=main,authorization-env=CACHE_AUTH', { type: 'http', url: 'http://host/', tag: 'main', authorization: 'Bearer abc' }],
   ])('reads %s', (text, expected) => {
-    expect(readCacheFrom(text)).toEqual(expected);
+    expect(readCacheFrom(text, ENV)).toEqual(expected);
   });
 
   it.each([
@@ -34,11 +37,15 @@ describe('--cache-from', () => {
     ['ref=x,mode', 'USAGE', /invalid value "mode"/],
     ['type=local', 'USAGE', /needs src=FOLDER/],
     ['type=local,src=c,digest=sha256:12', 'USAGE', /is no digest/],
+    ['type=http', 'USAGE', /needs url=https/],
+    ['type=http,url=ftp://host/', 'USAGE', /needs url=https/],
+    ['type=http,url=http://host/,tag=../x', 'USAGE', /is no tag/],
+    ['type=http,url=http://host/,authorization-env=NONE', 'USAGE', /the variable NONE .* is not set/],
     ['type=registry', 'USAGE', /needs ref=NAME/],
     ['type=registry,ref=UPPER', 'REFERENCE_INVALID', /invalid reference "UPPER"/],
     ['type=registry,ref=x,dest=y', 'USAGE', /unknown key "dest"/],
   ])('refuses %s', (text, code, message) => {
-    const error = errorOf(() => readCacheFrom(text));
+    const error = errorOf(() => readCacheFrom(text, ENV));
     expect([error.code, error.message]).toEqual([code, expect.stringMatching(message)]);
   });
 });
@@ -52,7 +59,7 @@ describe('--cache-to', () => {
       type: 'registry', ref: 'r.io/a:latest', ...WRITTEN, compression: { type: 'zstd', level: 3, force: undefined },
     }],
   ])('reads %s', (text, expected) => {
-    expect(readCacheTo(text)).toEqual(expected);
+    expect(readCacheTo(text, ENV)).toEqual(expected);
   });
 
   it.each([
@@ -64,7 +71,7 @@ describe('--cache-to', () => {
     ['type=registry,ref=a,ignore-error=perhaps', 'USAGE', /neither true nor false/],
     [`type=registry,ref=a@sha256:${'0'.repeat(64)}`, 'REFERENCE_INVALID', /invalid reference/],
   ])('refuses %s', (text, code, message) => {
-    const error = errorOf(() => readCacheTo(text));
+    const error = errorOf(() => readCacheTo(text, ENV));
     expect([error.code, error.message]).toEqual([code, expect.stringMatching(message)]);
   });
 });

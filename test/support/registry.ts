@@ -52,7 +52,8 @@ export async function startRegistry(options: { readonly auth?: boolean; readonly
   return { host, caFile: tls?.ca, stop };
 }
 
-async function freePort(): Promise<number> {
+/** A TCP port of loopback that nobody listens on. */
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
@@ -75,9 +76,10 @@ export function makeCertificate(folder: string): { ca: string; cert: string; key
   return { ca: at('ca.crt'), cert: at('cert.pem'), key: at('key.pem') };
 }
 
-async function answering(url: string, child: ChildProcess): Promise<void> {
+/** Waits until a server that was started answers. */
+export async function answering(url: string, child: ChildProcess): Promise<void> {
   for (let tries = 0; tries < 200; tries++) {
-    if (child.exitCode !== null) throw new Error(`docker-registry ended with code ${child.exitCode}`);
+    if (child.exitCode !== null) throw new Error(`${child.spawnfile} ended with code ${child.exitCode}`);
     try {
       await fetch(url);
       return;
@@ -85,10 +87,11 @@ async function answering(url: string, child: ChildProcess): Promise<void> {
       await sleep(50);
     }
   }
-  throw new Error('docker-registry does not answer');
+  throw new Error(`${child.spawnfile} does not answer`);
 }
 
-async function ended(child: ChildProcess): Promise<void> {
+/** Ends a server. */
+export async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exit = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGKILL');

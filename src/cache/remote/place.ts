@@ -31,6 +31,8 @@ export interface CachePlace {
 /** `--cache-from`. */
 export type CacheSource =
   | { readonly type: 'registry'; readonly ref: string }
+  /** A folder of a web server; `authorization` is sent as the header of that name. */
+  | { readonly type: 'http'; readonly url: string; readonly tag: string; readonly authorization?: string | undefined }
   | { readonly type: 'local'; readonly folder: string; readonly tag: string; readonly digest?: string | undefined };
 
 /** `--cache-to`. `max`: every step of the build; `min`: those that the images are made of. */
