@@ -1,3 +1,4 @@
+import { contextConcerns } from './context-concerns';
 import type { BuildOptions } from './options';
 import type { OpenedContext } from '../context/open';
 import type { Diagnostic } from '../diagnostics/error';
@@ -8,7 +9,8 @@ import { unusedInputs } from '../lint/unused';
 import { hostPlatform } from '../oci/platform';
 
 /**
- * What a build warns of: the checks, for the stages it needs and with the images it found, and what the command line gives in vain.
+ * What a build warns of: the checks, for the stages it needs and with the images it found, what the context should not hold, and what the command
+ * line gives in vain.
  * @throws MbuildError CHECK_FAILED under `check=error=true`, DOCKERFILE_SEMANTIC or USAGE when `check=` makes no sense.
  */
 export function buildWarnings(dockerfile: Dockerfile, graph: Graph, options: BuildOptions, context: OpenedContext): Diagnostic[] {
@@ -23,5 +25,5 @@ export function buildWarnings(dockerfile: Dockerfile, graph: Graph, options: Bui
   });
   const violation = checkViolation(dockerfile, warnings, buildArgs);
   if (violation !== undefined) throw violation;
-  return [...warnings, ...unusedInputs(dockerfile, { buildArgs: Object.keys(buildArgs), contexts: Object.keys(options.contexts ?? {}) })];
+  return [...warnings, ...contextConcerns(graph, context.tree), ...unusedInputs(dockerfile, { buildArgs: Object.keys(buildArgs), contexts: Object.keys(options.contexts ?? {}) })];
 }
