@@ -1,3 +1,4 @@
+import { EVICTION_POLICIES } from '../cache/eviction';
 import { PROGRESS_MODES } from '../progress/choose';
 import type { FlagTable } from './args';
 import { RETRY_FLAGS } from './command';
@@ -18,7 +19,8 @@ export const BUILD_FLAGS = {
   builder: { kind: 'string', value: 'NAME', ignored: 'there is one builder', help: "Docker's builder instance" },
   'cache-from': { kind: 'list', value: 'SOURCE', help: 'A cache elsewhere to read: NAME, type=registry,ref=NAME, type=local,src=FOLDER or type=http,url=ADDRESS' },
   'cache-to': { kind: 'list', value: 'DEST', help: 'A cache elsewhere to write: type=registry,ref=NAME, type=local,dest=FOLDER, type=http,url=ADDRESS or type=inline; mode=min|max' },
-  'cache-limit': { kind: 'string', value: 'BYTES', help: 'Forget the oldest results of the cache that no image needs, beyond this size' },
+  'cache-limit': { kind: 'string', value: 'BYTES', help: 'Forget results of the cache that no image needs, beyond this size' },
+  'cache-policy': { kind: 'string', value: 'POLICY', choices: EVICTION_POLICIES, fallback: 'value', help: 'What goes first then: what is worth least time for its size (value), or what was used least lately (lru)' },
   call: { kind: 'string', value: 'METHOD', fallback: 'build', help: 'What to do with the Dockerfile: build, check, outline or targets; METHOD,format=json for scripts' },
   'cdi-spec-dir': { kind: 'list', value: 'FOLDER', help: 'Where RUN --device looks for devices (default: /etc/cdi, /var/run/cdi, /etc/buildkit/cdi)' },
   check: { kind: 'boolean', help: 'Check the Dockerfile, and build nothing (--call check)' },

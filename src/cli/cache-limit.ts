@@ -1,11 +1,11 @@
+import type { EvictionPolicy } from '../cache/eviction';
 import type { CacheRecord } from '../cache/record';
 import { MbuildError } from '../diagnostics/error';
 import type { Engine } from '../engine';
 import { chainIds } from '../oci/digest';
 import { humanSize } from '../progress/units';
-import { parseTime } from './format/time';
 import { note, type Host } from './host';
-import { collectGarbage } from './services';
+import { collectGarbage, previewGarbage } from './services';
 
 /** Bytes with docker's units, decimal ones here: `10gb`, `512mb`, a bare number. @throws MbuildError USAGE. */
 export function readSize(text: string): number {
@@ -20,18 +20,20 @@ export function recordsOfNoImage({ cache, images }: Pick<Engine, 'cache' | 'imag
   return cache.list().filter(({ layer }) => layer === undefined || !used.has(layer.chainId));
 }
 
-/** All but the latest records, as far as those fit into a size. */
-export function beyond(records: readonly CacheRecord[], size: number): CacheRecord[] {
-  let left = size;
-  const latest = [...records].sort((a, b) => (parseTime(b.created) ?? 0) - (parseTime(a.created) ?? 0));
-  return latest.filter(({ layer }) => (left -= layer?.contentSize ?? 0) < 0);
-}
-
-/** Forgets the oldest results of the cache beyond a size, but none that an image, a container or another build stands on; says so. */
-export async function limitCache(services: Engine, size: number, host: Host): Promise<void> {
-  const records = beyond(recordsOfNoImage(services), size).filter(({ layer }) => layer !== undefined);
+/** Forgets results beyond a size that nothing but the cache needs: no image, container or running build. Says so. */
+export async function limitCache(services: Engine, size: number, policy: EvictionPolicy, host: Host): Promise<void> {
+  const { recordsBeyond } = await import('../build/cache-limit');
+  const records = recordsBeyond(await recordsOfCacheAlone(services), size, policy, services);
   if (records.length === 0) return;
   for (const { key } of records) services.cache.delete(key);
   const { bytes } = await collectGarbage(services);
   note(host, `the cache is kept to ${humanSize(size)}: ${records.length} result${records.length === 1 ? '' : 's'} of earlier steps went, ${humanSize(bytes)}`);
+}
+
+/** Records whose layers would go if the cache did not keep them. */
+export async function recordsOfCacheAlone(services: Engine): Promise<CacheRecord[]> {
+  const records = services.cache.list();
+  const { layers } = await previewGarbage(services, { cache: new Set(records.map(({ key }) => key)) });
+  const alone = new Set(layers.map(({ chainId }) => chainId));
+  return records.filter(({ layer }) => layer !== undefined && alone.has(layer.chainId));
 }

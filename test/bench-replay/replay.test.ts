@@ -100,7 +100,7 @@ describeWith('bench replay', { root: true, programs: ['git'] }, () => {
   }, 60_000);
 
   it('compares policies: what is not kept is missed', async () => {
-    const policies = ['local', 'size=100', 'age=1h', 'registry=max', 'registry=min'];
+    const policies = ['local', 'size=100', 'age=1h', 'registry=max', 'registry=min', 'size=100,evict=lru'];
     const { runs } = await replay('HEAD~60..', ...policies.flatMap((policy) => ['--policy', policy]));
     expect(runs.map((run) => run.policy)).toEqual(policies);
     const [local, ...others] = runs.map((run) => run.totals.hits);

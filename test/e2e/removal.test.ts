@@ -145,7 +145,7 @@ describeWith('removing images', { root: true }, () => {
       expect(await mbuild.ok(['image', 'prune', '-f'])).toMatch(new RegExp(`^Deleted Images:\ndeleted: ${id}\n\nTotal reclaimed space: 1\\.\\d+kB$`));
       expect(layers()).toHaveLength(3);
       const printed = await mbuild.ok(['builder', 'prune', '-f']);
-      expect(printed).toMatch(/^ID +RECLAIMABLE +SIZE +CREATED +STEP\n[0-9a-f]{12} +true +2B .* RUN echo 1 > \/1\n.*Total:\t2B$/s);
+      expect(printed).toMatch(/^ID +RECLAIMABLE +SIZE +CREATED +TOOK +STEP\n[0-9a-f]{12} +true +2B .* \d\.\ds +RUN echo 1 > \/1\n.*Total:\t2B$/s);
       expect(layers()).toHaveLength(2);
       const again = await mbuild.build(['-f', '-', temp.dir('context')], { input: 'FROM small-base\nRUN echo 2 > /2\n' });
       expect(again.steps.some((step) => step.cached)).toBe(true);
@@ -185,8 +185,22 @@ describeWith('removing images', { root: true }, () => {
       expect((await mbuild.run(['image', 'prune', '-f', '--filter', 'labl=x'])).stderr).toContain('did you mean "label"?');
     });
 
+    it('with --keep-storage --dry-run names what would go, and what it took; what an image needs stays', async () => {
+      const build = (name: string, ...args: string[]): Promise<unknown> => mbuild.build(['-f', '-', ...args, temp.dir('context')], { input: `FROM small-base\nRUN head -c 100000 /dev/zero > /${name}\n` });
+      await mbuild.ok(['builder', 'prune', '-af']);
+      for (const name of ['first', 'second', 'first']) await build(name, '-o', 'type=tar,dest=/dev/null');
+      await build('imaged', '-t', 'imaged');
+      const dry = (...args: string[]): Promise<string> => mbuild.ok(['builder', 'prune', '-a', '--dry-run', '--keep-storage', ...args]);
+      const victims = (printed: string): string[] => [...printed.matchAll(/> \/(\w+)/g)].map(([, name = '']) => name);
+      expect(victims(await dry('150kb', '--policy', 'lru'))).toEqual(['second']);
+      expect(victims(await dry('250kb'))).toEqual([]);
+      const all = await dry('0', '--policy', 'value');
+      expect(victims(all)).toEqual(['first', 'second']);
+      expect(all).toMatch(/^\w+ +true +100kB .* \d+\.\ds +RUN head .*> \/first$[^]*^2 steps would have to run again, which took \d+\.\ds$/m);
+    });
+
     it('keeps the latest results up to a size; a build with --cache-limit does that by itself', async () => {
-      const step = (name: string): Promise<CommandResult> => mbuild.run(['build', '--progress=plain', '--cache-limit', '250kb', '-f', '-', '-o', 'type=tar,dest=/dev/null', temp.dir('context')], { input: `FROM small-base\nRUN head -c 100000 /dev/zero > /${name}\n` });
+      const step = (name: string): Promise<CommandResult> => mbuild.run(['build', '--progress=plain', '--cache-limit', '250kb', '--cache-policy', 'lru', '-f', '-', '-o', 'type=tar,dest=/dev/null', temp.dir('context')], { input: `FROM small-base\nRUN head -c 100000 /dev/zero > /${name}\n` });
       const sizes = async (): Promise<string[]> => (await mbuild.ok(['cache', 'ls', '--format', '{{.Size}}'])).split('\n').filter(Boolean);
       expect((await step('a')).stderr).not.toContain('the cache is kept');
       expect((await step('b')).stderr).not.toContain('the cache is kept');
@@ -194,7 +208,7 @@ describeWith('removing images', { root: true }, () => {
       expect(await sizes()).toEqual(['100kB', '100kB']);
       expect((await step('b')).stderr).toMatch(/CACHED[^]*1 of 1 step from the cache/);
       expect((await step('a')).stderr).toContain('0 of 1 step from the cache');
-      await mbuild.ok(['builder', 'prune', '-f', '--keep-storage', '0.15mb']);
+      await mbuild.ok(['builder', 'prune', '-f', '--keep-storage', '0.15mb', '--policy', 'lru']);
       expect(await sizes()).toEqual(['100kB']);
       expect((await step('a')).stderr).toContain('1 of 1 step from the cache');
       expect(await mbuild.run(['build', '--cache-limit', 'much', temp.dir('context')])).toMatchObject({ code: 125, stderr: expect.stringContaining('invalid size "much"') });

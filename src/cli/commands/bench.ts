@@ -27,7 +27,7 @@ export const replay = defineCommand({
   positionals: { min: 0, max: 1 },
   flags: {
     ...SHARED,
-    policy: { kind: 'list', value: 'POLICY', help: 'What the cache keeps: local, size=5GB, age=72h, registry=min, registry=max (default: local)' },
+    policy: { kind: 'list', value: 'POLICY', help: 'What the cache keeps: local, size=5GB, size=5GB,evict=lru, age=72h, registry=min, registry=max (default: local)' },
     durations: { kind: 'string', value: 'FILE', help: 'JSON: seconds by instruction as it is written' },
     'assume-run': { kind: 'string', value: 'SECONDS', fallback: '1', help: 'How long a RUN takes that never ran here' },
     all: { kind: 'boolean', short: 'a', help: 'List all commits, not only the last thirty' },

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { build, type BuildResult } from '../../build';
+import type { EvictionPolicy } from '../../cache/eviction';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
 import { errorToJson } from '../../diagnostics/render';
 import { summaryLine } from '../../history/build-record';
@@ -35,7 +36,7 @@ export const command = defineCommand({
       const result = await withServices(host, flags, async (services) => {
         const made = await withProgress(host, mode, (scope) => build(options, services, scope));
         if (flags.report !== undefined) writeResult(flags.report, await (await import('./report')).buildPage(made.buildId, services));
-        if (limit !== undefined) await (await import('../cache-limit')).limitCache(services, limit, host);
+        if (limit !== undefined) await (await import('../cache-limit')).limitCache(services, limit, flags['cache-policy'] as EvictionPolicy, host);
         return made;
       });
       report(result, flags, mode, host);

@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline/promises';
+import { EVICTION_POLICIES, type EvictionPolicy } from '../../cache/eviction';
 import type { CacheRecord } from '../../cache/record';
 import type { Container } from '../../containers/container';
 import { keptRepositories, removeRepository, type KeptRepository } from '../../context/kept-sources';
@@ -13,7 +14,7 @@ import type { LayerRecord } from '../../images/layer-index';
 import { chainIds } from '../../oci/digest';
 import { humanSize } from '../../progress/units';
 import type { FlagTable } from '../args';
-import { beyond, readSize, recordsOfNoImage } from '../cache-limit';
+import { readSize, recordsOfCacheAlone, recordsOfNoImage } from '../cache-limit';
 import { containersOf } from '../containers-of';
 import { defineCommand } from '../command';
 import { cacheRows, pruneShape, recreation } from '../format/cache';
@@ -29,6 +30,8 @@ const FLAGS = {
   filter: { kind: 'list', value: 'NAME=VALUE', help: 'Only what has: label, label!, until' },
   force: { kind: 'boolean', short: 'f', help: 'Do not ask' },
 } as const satisfies FlagTable;
+
+const POLICY_FLAG = { kind: 'string', value: 'POLICY', choices: EVICTION_POLICIES, fallback: 'value', help: 'What goes first with --keep-storage: what is worth least time for its size, or what was used least lately (lru)' } as const;
 
 interface PruneFlags {
   readonly all: boolean;
@@ -73,12 +76,12 @@ export const builderPrune = defineCommand({
   flags: {
     ...FLAGS,
     filter: { kind: 'list', value: 'NAME=VALUE', help: 'Only records with: until' },
-    'keep-storage': { kind: 'string', value: 'BYTES', aliases: ['reserved-space'], help: 'Keep the latest records up to this size' },
+    'keep-storage': { kind: 'string', value: 'BYTES', aliases: ['reserved-space'], help: 'Keep results up to this size' },
+    policy: POLICY_FLAG,
   },
   run: ({ flags }, host) => withServices(host, flags, async (services) => {
     if (!(await agreed(`WARNING! This will remove all ${flags.all ? '' : 'dangling '}build cache.`, flags, host))) return 1;
-    const unused = unusedCache(services, flags, host.now());
-    const records = flags['keep-storage'] === undefined ? unused : beyond(unused, readSize(flags['keep-storage']));
+    const records = await cacheToPrune(services, flags, host.now());
     const past = findPast(services, flags, host.now());
     if (!flags['dry-run']) for (const { key } of records) services.cache.delete(key);
     const collected = flags['dry-run'] ? await previewGarbage(services, { cache: new Set(records.map(({ key }) => key)) }) : await collectGarbage(services);
@@ -158,6 +161,15 @@ function onlyPruneFilters(text: string, known: readonly string[]): string {
 function unusedCache(services: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, now: number): CacheRecord[] {
   const limits = filter.map((text) => untilTime(onlyPruneFilters(text, ['until']).slice('until='.length), now));
   return (all ? services.cache.list() : recordsOfNoImage(services)).filter(({ created }) => limits.every((limit) => (parseTime(created) ?? 0) < limit));
+}
+
+/** With `--keep-storage` those beyond the size that the cache alone keeps; else all that {@link unusedCache} finds. */
+async function cacheToPrune(services: Engine, flags: Pick<PruneFlags, 'all' | 'filter'> & { readonly 'keep-storage': string | undefined; readonly policy: string }, now: number): Promise<CacheRecord[]> {
+  const unused = unusedCache(services, flags, now);
+  if (flags['keep-storage'] === undefined) return unused;
+  const { recordsBeyond } = await import('../../build/cache-limit');
+  const alone = new Set((await recordsOfCacheAlone(services)).map(({ key }) => key));
+  return recordsBeyond(unused.filter(({ key }) => alone.has(key)), readSize(flags['keep-storage']), flags.policy as EvictionPolicy, services);
 }
 
 /** Builds that no miss is compared with, and repositories that were not used for two days, or with `all` at all. */

@@ -6,10 +6,10 @@ import { ellipsis } from '../../progress/width';
 import type { ListRow, ListShape } from './list';
 import { humanSince } from './time';
 
-/** What `builder prune` shows of each record: buildx's columns, and what it is. */
+/** What `builder prune` shows of each record: buildx's columns, what it is, and how long it took to make. */
 export const pruneShape: ListShape = {
-  fields: { ID: 'ID', Reclaimable: 'RECLAIMABLE', Size: 'SIZE', CreatedSince: 'CREATED', Description: 'STEP' },
-  columns: ['ID', 'Reclaimable', 'Size', 'CreatedSince', 'Description'],
+  fields: { ID: 'ID', Reclaimable: 'RECLAIMABLE', Size: 'SIZE', CreatedSince: 'CREATED', Took: 'TOOK', Description: 'STEP' },
+  columns: ['ID', 'Reclaimable', 'Size', 'CreatedSince', 'Took', 'Description'],
 };
 
 /** `system df -v`: docker's columns of the build cache. */
@@ -25,7 +25,7 @@ export function cacheRows(records: readonly CacheRecord[], { images }: { readonl
   const shared = chainsOfImages(images);
   return [...records].sort((a, b) => (a.created < b.created ? -1 : 1)).map((record): ListRow => ({
     ID: record.key.slice(0, 12), CacheType: 'regular', Reclaimable: 'true', Size: humanSize(record.layer?.contentSize ?? 0),
-    CreatedSince: humanSince(record.created, now), Shared: String(isShared(record, shared)), Description: ellipsis(describeRecord(record), DESCRIPTION_WIDTH),
+    CreatedSince: humanSince(record.created, now), Took: seconds(record.durationMs), Shared: String(isShared(record, shared)), Description: ellipsis(describeRecord(record), DESCRIPTION_WIDTH),
   }));
 }
 
