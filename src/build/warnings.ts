@@ -5,11 +5,12 @@ import type { Diagnostic } from '../diagnostics/error';
 import type { Dockerfile } from '../dockerfile/instruction';
 import type { Graph } from '../graph/graph';
 import { checkViolation, lintDockerfile } from '../lint/lint';
+import { syntaxWarnings } from '../lint/syntax';
 import { unusedInputs } from '../lint/unused';
 import { hostPlatform } from '../oci/platform';
 
 /**
- * What a build warns of: the checks, for the stages it needs and with the images it found, what the context should not hold, and what the command
+ * What a build warns of: a language that is not known here, the checks, for the stages it needs and with the images it found, what the context should not hold, and what the command
  * line gives in vain.
  * @throws MbuildError CHECK_FAILED under `check=error=true`, DOCKERFILE_SEMANTIC or USAGE when `check=` makes no sense.
  */
@@ -25,5 +26,5 @@ export function buildWarnings(dockerfile: Dockerfile, graph: Graph, options: Bui
   });
   const violation = checkViolation(dockerfile, warnings, buildArgs);
   if (violation !== undefined) throw violation;
-  return [...warnings, ...contextConcerns(graph, context.tree), ...unusedInputs(dockerfile, { buildArgs: Object.keys(buildArgs), contexts: Object.keys(options.contexts ?? {}) })];
+  return [...syntaxWarnings(dockerfile, buildArgs), ...warnings, ...contextConcerns(graph, context.tree), ...unusedInputs(dockerfile, { buildArgs: Object.keys(buildArgs), contexts: Object.keys(options.contexts ?? {}) })];
 }

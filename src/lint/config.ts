@@ -33,7 +33,7 @@ export function checkConfig(dockerfile: Dockerfile, buildArgs: Readonly<Record<s
     const message = `failed to parse check options: ${error.message}`;
     const hint = didYouMean(text.split('=')[0] ?? '', KEYS) ?? 'write skip=RULE,RULE;error=true;experimental=all';
     if (given !== undefined) throw new MbuildError('USAGE', message, { hint });
-    throw new MbuildError('DOCKERFILE_SEMANTIC', message, { hint, file: dockerfile.file, range: directiveRange(dockerfile) });
+    throw new MbuildError('DOCKERFILE_SEMANTIC', message, { hint, file: dockerfile.file, range: directiveRange(dockerfile, 'check') });
   }
 }
 
@@ -56,10 +56,10 @@ export function isOn(rule: Rule, { skip, experimental }: CheckConfig): boolean {
   return skip !== 'all' && !skip.has(rule.name);
 }
 
-/** Where `# check=` stands. */
-export function directiveRange({ file }: Dockerfile): { start: { line: number; column: number }; end: { line: number; column: number } } {
+/** Where `# check=` or `# syntax=` stands. */
+export function directiveRange({ file }: Dockerfile, name: 'check' | 'syntax'): { start: { line: number; column: number }; end: { line: number; column: number } } {
   const lines = file.text.split(/\r?\n/, 8);
-  const index = Math.max(0, lines.findIndex((line) => /^\ufeff?\s*#\s*check\s*=/i.test(line)));
+  const index = Math.max(0, lines.findIndex((line) => new RegExp(`^\\ufeff?\\s*#\\s*${name}\\s*=`, 'i').test(line)));
   return { start: { line: index + 1, column: 1 }, end: { line: index + 1, column: (lines[index] ?? '').length + 1 } };
 }
 

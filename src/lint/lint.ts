@@ -47,7 +47,7 @@ export function baseImages(dockerfile: Dockerfile, options: LintOptions): { read
 export function checkViolation(dockerfile: Dockerfile, warnings: readonly Diagnostic[], buildArgs: LintOptions['buildArgs']): MbuildError | undefined {
   const names = [...new Set(warnings.map(({ code }) => code))];
   if (names.length === 0 || !checkConfig(dockerfile, buildArgs).error) return undefined;
-  const place = dockerfile.directives.check === undefined ? {} : { file: dockerfile.file, range: directiveRange(dockerfile) };
+  const place = dockerfile.directives.check === undefined ? {} : { file: dockerfile.file, range: directiveRange(dockerfile, 'check') };
   return new MbuildError('CHECK_FAILED', `lint violation found for rules: ${names.join(', ')}`, { ...place, others: warnings, hint: 'correct them, or skip them with # check=skip=RULE' });
 }
 
