@@ -250,6 +250,10 @@ class NoCache implements CacheStore {
   }
 
   delete(): void {}
+  isForeign(): false {
+    return false;
+  }
+
   evictedAt(): undefined {
     return undefined;
   }

@@ -1,4 +1,4 @@
-import { rmSync, statSync } from 'node:fs';
+import { existsSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { createFile, namesIn, readJson, readRecord, removeFile, replaceFile } from '../content/files';
 import { isMbuildError } from '../diagnostics/error';
@@ -28,8 +28,9 @@ export class FileCacheStore implements CacheStore {
     const file = this.#file(key);
     try {
       const record = readJson<CacheRecord>(file);
-      if (record === undefined) return undefined;
-      if (record.version === 1 && record.key === key && typeof record.result === 'string') return record;
+      // Another version's is nothing here, and stays: that version may come back.
+      if (record === undefined || isForeign(record)) return undefined;
+      if (record.key === key && typeof record.result === 'string') return record;
     } catch (error) {
       if (!isMbuildError(error, 'STORE_CORRUPT')) throw error;
     }
@@ -60,14 +61,29 @@ export class FileCacheStore implements CacheStore {
     if (family !== undefined) rmSync(path.join(this.#families, family, key), { force: true });
   }
 
+  isForeign(key: CacheKey): boolean {
+    return isForeign(readRecord<CacheRecord>(this.#file(key)));
+  }
+
   evictedAt(key: CacheKey): string | undefined {
     if (statSync(this.#file(key), { throwIfNoEntry: false }) !== undefined) return undefined;
     return statSync(path.join(this.#evicted, key), { throwIfNoEntry: false })?.mtime.toISOString();
   }
 
   forget(before: number): void {
+    for (const file of namesIn(this.#records).map((name) => path.join(this.#records, name))) {
+      if (isOlder(file, before) && isForeign(readRecord<CacheRecord>(file))) removeFile(file);
+    }
+    this.#forgetFamilies();
     for (const folder of [this.#evicted, this.#digests]) {
-      for (const file of namesIn(folder).map((name) => path.join(folder, name))) if ((statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? before) < before) removeFile(file);
+      for (const file of namesIn(folder).map((name) => path.join(folder, name))) if (isOlder(file, before)) removeFile(file);
+    }
+  }
+
+  /** Members of families whose records are gone. */
+  #forgetFamilies(): void {
+    for (const family of namesIn(this.#families)) {
+      for (const key of namesIn(path.join(this.#families, family))) if (!existsSync(this.#file(key as CacheKey))) removeFile(path.join(this.#families, family, key));
     }
   }
 
@@ -83,6 +99,15 @@ export class FileCacheStore implements CacheStore {
   #file(key: CacheKey): string {
     return path.join(this.#records, `${key}.json`);
   }
+}
+
+/** True for a record that another version of mbuild wrote in a form of its own. */
+function isForeign(record: { readonly version?: unknown } | undefined): boolean {
+  return typeof record?.version === 'number' && record.version !== 1;
+}
+
+function isOlder(file: string, time: number): boolean {
+  return (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? time) < time;
 }
 
 /**

@@ -31,7 +31,7 @@ export interface CacheRecord {
 
 /** Records by key, and by what may have the same outcome. Shared by processes; a record is whole or not there. */
 export interface CacheStore {
-  /** The record of a key. One that cannot be read is none, and is reported to `onCorrupt`. */
+  /** The record of a key. One that cannot be read is none, and is reported to `onCorrupt`; so is one that another version of mbuild wrote, which is left alone. */
   get(key: CacheKey): CacheRecord | undefined;
   /** Stores a record; one that is there already is replaced. */
   put(record: CacheRecord): void;
@@ -40,9 +40,11 @@ export interface CacheStore {
   /** Every record, for listing and pruning. */
   list(): CacheRecord[];
   delete(key: CacheKey): void;
+  /** Whether the record of a key is one that another version of mbuild wrote, in a form of its own. */
+  isForeign(key: CacheKey): boolean;
   /** When a record was deleted that is not there now (RFC 3339); `undefined` when there was none, or it is there. */
   evictedAt(key: CacheKey): string | undefined;
-  /** Forgets notes that are older than a time (milliseconds since the epoch): of deleted records, and digests that were remembered. */
+  /** Forgets what is older than a time (milliseconds since the epoch): notes of deleted records, digests that were remembered, records of other versions of mbuild. */
   forget(before: number): void;
   /** A digest that was computed once for a name which says all that it depends on. */
   recall(name: string): string | undefined;

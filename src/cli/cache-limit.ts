@@ -1,4 +1,5 @@
 import type { EvictionPolicy } from '../cache/eviction';
+import { cacheKey } from '../cache/key';
 import type { CacheRecord } from '../cache/record';
 import { MbuildError } from '../diagnostics/error';
 import type { Engine } from '../engine';
@@ -14,10 +15,10 @@ export function readSize(text: string): number {
   return Number(match[1]) * (match[3] === '' ? 1000 : 1024) ** (' kmgt'.indexOf((match[2] ?? '').toLowerCase() || ' '));
 }
 
-/** Records whose layers no image has. */
-export function recordsOfNoImage({ cache, images }: Pick<Engine, 'cache' | 'images'>): CacheRecord[] {
+/** Records whose layers no image has, and those that no build finds any more: they were made by another version of mbuild. */
+export function uselessRecords({ cache, images }: Pick<Engine, 'cache' | 'images'>): CacheRecord[] {
   const used = new Set(images.list().flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
-  return cache.list().filter(({ layer }) => layer === undefined || !used.has(layer.chainId));
+  return cache.list().filter(({ key, input, layer }) => layer === undefined || !used.has(layer.chainId) || cacheKey(input) !== key);
 }
 
 /** Forgets results beyond a size that nothing but the cache needs: no image, container or running build. Says so. */

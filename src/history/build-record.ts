@@ -24,6 +24,8 @@ export interface BuildRecord {
   readonly dockerfile: string;
   readonly target?: string | undefined;
   readonly platform?: string | undefined;
+  /** The form of its keys (cache/key.ts). */
+  readonly keys?: string | undefined;
   readonly bases: readonly BaseRecord[];
   /** In order of the Dockerfile; those that were never reached are missing. */
   readonly steps: readonly StepRecord[];

@@ -20,8 +20,8 @@ export type Cause =
   | { readonly kind: 'instruction'; readonly before: string; readonly after: string }
   /** Something else that the step depends on: `USER`, `WORKDIR`, `--chmod`, … */
   | { readonly kind: 'setting'; readonly name: string; readonly before?: string | undefined; readonly after?: string | undefined }
-  /** The same as before, under keys of another form. */
-  | { readonly kind: 'version' }
+  /** It was built by another version of mbuild, whose keys are made in another way: what it left cannot be found. `before`: its form, where it is on record. */
+  | { readonly kind: 'version'; readonly before?: string | undefined; readonly after: string }
   /** What happened before could not be read. */
   | { readonly kind: 'unknown'; readonly reason: string };
 
@@ -75,7 +75,7 @@ export function causeText(cause: Cause): string {
     case 'instruction': return `instruction changed (was: ${cut(cause.before, 80)})`;
     case 'setting': return settingText(cause.name, cause.before, cause.after);
     case 'unknown': return `not known why: ${cause.reason}`;
-    case 'version': return 'cache keys have another form since this version of mbuild';
+    case 'version': return `built before by another version of mbuild, whose cache this one cannot use${cause.before === undefined ? '' : ` (${cause.before}, here ${cause.after})`}`;
   }
 }
 

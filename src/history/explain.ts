@@ -1,5 +1,5 @@
 import type { CacheStore } from '../cache/record';
-import type { CacheKey, KeyInput } from '../cache/key';
+import { cacheKey, KEY_VERSION, type CacheKey, type KeyInput } from '../cache/key';
 import { loadManifest, readManifest, type SelectionManifest } from '../cache/manifest';
 import type { Dockerfile } from '../dockerfile/instruction';
 import { LOOKED_AT, stepNumber, type BaseRecord, type BuildRecord, type EarlierStep, type StepRecord } from './build-record';
@@ -61,6 +61,7 @@ type PastStep = Pick<StepRecord, 'stage' | 'index' | 'text' | 'key' | 'durationM
 interface PastBuild {
   readonly id?: string | undefined;
   readonly from?: string | undefined;
+  readonly keys?: string | undefined;
   readonly bases: readonly BaseRecord[];
   readonly steps: readonly PastStep[];
 }
@@ -70,7 +71,7 @@ export class Explainer {
   readonly #read: BuildRecord[] = [];
   readonly #unread: Iterator<BuildRecord>;
 
-  constructor(private readonly root: string, private readonly history: BuildHistory, private readonly cache: Pick<CacheStore, 'get' | 'evictedAt'>, private readonly current: CurrentBuild, private readonly elsewhere?: PastElsewhere) {
+  constructor(private readonly root: string, private readonly history: BuildHistory, private readonly cache: Pick<CacheStore, 'get' | 'evictedAt' | 'isForeign'>, private readonly current: CurrentBuild, private readonly elsewhere?: PastElsewhere) {
     this.#unread = this.#past();
   }
 
@@ -80,14 +81,19 @@ export class Explainer {
     const earlier = this.#nearest(missed);
     const told = earlier === undefined ? {} : { earlier: { build: earlier.build.id, from: earlier.build.from, key: earlier.step.key, durationMs: earlier.step.durationMs } };
     if (evictedAt !== undefined) return { causes: [{ kind: 'evicted', at: evictedAt }], ...told };
+    if (this.cache.isForeign(missed.key)) return { causes: [{ kind: 'version', after: KEY_VERSION }], ...told };
     if (earlier === undefined) return { causes: [{ kind: 'first' }] };
     const { from } = earlier.build;
     if (earlier.step.key === missed.key) return { causes: [from === undefined ? { kind: 'lost' } : { kind: 'elsewhere', from }], ...told };
+    const { keys } = earlier.build;
+    const version: Cause = { kind: 'version', before: keys, after: KEY_VERSION };
     const input = this.#inputOf(earlier);
-    if (input === undefined) return { causes: [{ kind: 'first' }], ...told };
+    if (input === undefined) return { causes: [keys === undefined || keys === KEY_VERSION ? { kind: 'unknown', reason: 'what the step before depended on is not on record any more' } : version], ...told };
     const own = await compareSteps({ text: earlier.step.text, input }, missed, (digest) => this.#manifest(digest), { dockerfile: this.current.dockerfile, stage: missed.stage, line: missed.line });
-    const causes = [...own, ...(input.parent === missed.input.parent ? [] : [this.#parentCause(missed, earlier)])];
-    return { causes: causes.length > 0 ? causes : [{ kind: 'version' }], ...told };
+    // What a step starts on is told by keys too.
+    const isOther = (cacheKey(input) as string) !== earlier.step.key;
+    const around = isOther ? [version] : input.parent === missed.input.parent ? [] : [this.#parentCause(missed, earlier)];
+    return { causes: [...own, ...around], ...told };
   }
 
   #parentCause(missed: MissedStep, earlier: Found): Cause {

@@ -1,6 +1,6 @@
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { CacheKey } from '../cache/key';
+import { KEY_VERSION, type CacheKey } from '../cache/key';
 import { storeManifest, type SelectionManifest } from '../cache/manifest';
 import type { CacheStore } from '../cache/record';
 import type { Dockerfile } from '../dockerfile/instruction';
@@ -179,7 +179,7 @@ export class BuildJournal {
       version: 1, id: this.id, project: this.#project, started: new Date(this.#started).toISOString(), durationMs: Date.now() - this.#started,
       outcome: error === undefined ? 'done' : isMbuildError(error, 'CANCELED') ? 'canceled' : 'failed',
       ...(error === undefined ? {} : { error: { code: isMbuildError(error) ? error.code : 'INTERNAL', message: error instanceof Error ? error.message : String(error) } }),
-      ...this.about, bases: this.bases(), steps, rows: [...this.#rows.values()].map((row) => this.#rowRecord(row)),
+      ...this.about, keys: KEY_VERSION, bases: this.bases(), steps, rows: [...this.#rows.values()].map((row) => this.#rowRecord(row)),
       cache: summaryOf(steps), ...(result === undefined ? {} : { result }),
     };
     this.#keep(record);

@@ -14,7 +14,7 @@ import type { LayerRecord } from '../../images/layer-index';
 import { chainIds } from '../../oci/digest';
 import { humanSize } from '../../progress/units';
 import type { FlagTable } from '../args';
-import { readSize, recordsOfCacheAlone, recordsOfNoImage } from '../cache-limit';
+import { readSize, recordsOfCacheAlone, uselessRecords } from '../cache-limit';
 import { containersOf } from '../containers-of';
 import { defineCommand } from '../command';
 import { cacheRows, pruneShape, recreation } from '../format/cache';
@@ -157,10 +157,10 @@ function onlyPruneFilters(text: string, known: readonly string[]): string {
   throw new MbuildError('USAGE', `invalid filter ${JSON.stringify(text)}`, { hint: didYouMean(key, known) ?? `filters are ${known.join(', ')}, each with =VALUE` });
 }
 
-/** Records that no image stands on (with `all` every one) and that meet the filters. */
+/** Records that no image stands on or no build finds (with `all` every one), and that meet the filters. */
 function unusedCache(services: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, now: number): CacheRecord[] {
   const limits = filter.map((text) => untilTime(onlyPruneFilters(text, ['until']).slice('until='.length), now));
-  return (all ? services.cache.list() : recordsOfNoImage(services)).filter(({ created }) => limits.every((limit) => (parseTime(created) ?? 0) < limit));
+  return (all ? services.cache.list() : uselessRecords(services)).filter(({ created }) => limits.every((limit) => (parseTime(created) ?? 0) < limit));
 }
 
 /** With `--keep-storage` those beyond the size that the cache alone keeps; else all that {@link unusedCache} finds. */
