@@ -3,6 +3,7 @@ import path from 'node:path';
 import { FileCacheStore } from './cache/file-cache';
 import type { CacheStore } from './cache/record';
 import { LocalContentStore } from './content/local-store';
+import { bePresent } from './content/presence';
 import { MbuildError } from './diagnostics/error';
 import { FileImageStore } from './images/file-image-store';
 import { FileLayerIndex } from './images/file-layer-index';
@@ -68,6 +69,7 @@ export function openEngine(options: EngineOptions): Engine {
   makeStore(root);
   const ground = openGround(root, groundProbes(root));
   if (options.isolation !== undefined) checkIsolation(options.isolation, root);
+  const leave = bePresent(root);
   const isolation = options.isolation === undefined ? bestMeans(ground.canMount) : meansOf(options.isolation);
   const snapshots = makeSnapshotter(root, ground, isolation, options.snapshotter);
   const content = new LocalContentStore(root);
@@ -92,6 +94,7 @@ export function openEngine(options: EngineOptions): Engine {
     async close() {
       if (snapshots instanceof CopySnapshotter) snapshots.close();
       await Promise.all([threads.close(), (await registry.made())?.close(), (await files.made())?.close()]);
+      leave();
     },
   };
 }

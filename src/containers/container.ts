@@ -1,4 +1,5 @@
-import type { ProcessIdentity } from '../linux/process';
+import { MbuildError } from '../diagnostics/error';
+import { isOfHere, type ProcessIdentity } from '../linux/process';
 import type { Digest } from '../oci/digest';
 import type { ContainerConfig, ImageConfig } from '../oci/image';
 import type { Capability } from '../sandbox/capabilities';
@@ -108,6 +109,17 @@ export interface ContainerState {
 export interface Container {
   readonly record: ContainerRecord;
   readonly state: ContainerState;
+}
+
+/**
+ * The first process of a container that runs, to be signalled or entered.
+ * @param remedy said of one that does not run.
+ * @throws MbuildError CONTAINER_CONFLICT when it does not run, or where its pid means nothing here.
+ */
+export function firstProcess({ record, state }: Container, remedy = "'mbuild ps' lists those that are"): ProcessIdentity {
+  if (state.status !== 'running' || state.process === undefined) throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is not running`, { hint: remedy });
+  if (isOfHere(state.process)) return state.process;
+  throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} runs in another PID namespace`, { hint: 'run this command where the container was started: in the same container, or on the host' });
 }
 
 /** The twelve characters that are shown, and the default host name. */

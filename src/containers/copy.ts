@@ -12,7 +12,7 @@ import { EMPTY_VIEW, LayeredView } from '../snapshot/merged-view';
 import { cleanPath, splitPath } from '../snapshot/resolve';
 import { TreeWriter } from '../snapshot/tree-writer';
 import type { MergedView, ViewEntry } from '../snapshot/view';
-import type { Container } from './container';
+import { firstProcess, type Container } from './container';
 import { copyContents, copyEntry, type CopyOptions } from './copy-tree';
 import { whilePaused } from './pause';
 import { containerView } from './process-spec';
@@ -85,9 +85,10 @@ export async function copyToContainer(
 }
 
 /** The container's tree: through its own mounts while it runs, else its layers; or the volume that the path is in. */
-function containerTree({ record, state }: Container, given: string, store: ContainerStore, services: ContainerServices): { readonly tree: Tree; readonly inner: RawPath } {
+function containerTree(container: Container, given: string, store: ContainerStore, services: ContainerServices): { readonly tree: Tree; readonly inner: RawPath } {
+  const { record, state } = container;
   const wanted = toRaw(given.startsWith('/') ? given : `/${given}`);
-  if (state.status === 'running' && state.process !== undefined) return { tree: directoryTree(`/proc/${state.process.pid}/root`), inner: wanted };
+  if (state.status === 'running') return { tree: directoryTree(`/proc/${firstProcess(container).pid}/root`), inner: wanted };
   const view = containerView(record, store, services);
   const resolved = view.resolve(wanted);
   const volume = record.volumes.filter(({ target }) => resolved === toRaw(target) || resolved.startsWith(`${toRaw(target)}/`)).sort((a, b) => b.target.length - a.target.length)[0];

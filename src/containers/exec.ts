@@ -1,9 +1,8 @@
-import { MbuildError } from '../diagnostics/error';
 import { findCgroup, hasLimits } from '../sandbox/cgroup';
 import type { ExitStatus, PreparedProcess, ProcessIo } from '../sandbox/sandbox';
 import { resolveUser } from '../snapshot/users';
 import { splitEnv, withEnv } from '../oci/env';
-import type { Container } from './container';
+import { firstProcess, type Container } from './container';
 import { containerEnv, containerView } from './process-spec';
 import type { ContainerServices } from './services';
 import type { ContainerStore } from './store';
@@ -28,11 +27,8 @@ export async function execInContainer(
   container: Container, request: ExecRequest, store: ContainerStore, services: ContainerServices,
   io: Pick<ProcessIo, 'stdin' | 'output' | 'terminal'> & { readonly started?: ((process: PreparedProcess) => void) | undefined },
 ): Promise<ExitStatus> {
-  const { record, state } = container;
-  if (state.status !== 'running' || state.process === undefined) {
-    throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is not running`, { hint: `start it with 'mbuild start ${record.name}'` });
-  }
-  const { pid } = state.process;
+  const { record } = container;
+  const { pid } = firstProcess(container, `start it with 'mbuild start ${record.name}'`);
   // The container may change its passwd right now, but what it says is its own affair.
   const user = resolveUser(containerView(record, store, services), request.user ?? record.user);
   const env = request.env.reduce<string[]>((all, entry) => {

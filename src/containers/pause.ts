@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
-import { isAlive } from '../linux/process';
+import { runsHere } from '../linux/process';
 import type { Container } from './container';
 
 /**
@@ -8,7 +8,7 @@ import type { Container } from './container';
  * changes a path while it is followed (CVE-2018-15664). They go on afterwards, whatever happens.
  */
 export async function whilePaused<T>({ state }: Container, work: () => T | Promise<T>): Promise<T> {
-  const init = state.status === 'running' && state.process !== undefined && isAlive(state.process) ? state.process.pid : undefined;
+  const init = state.status === 'running' && state.process !== undefined && runsHere(state.process) ? state.process.pid : undefined;
   const stopped = init === undefined ? [] : stopAll(init);
   try {
     return await work();

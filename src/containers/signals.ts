@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf } from '../diagnostics/error';
-import { isAlive, type ProcessIdentity } from '../linux/process';
+import { runsHere, type ProcessIdentity } from '../linux/process';
 
 // glibc's SIGRTMIN; the kernel's first two are the C library's own.
 const SIGRTMIN = 34;
@@ -43,7 +43,7 @@ const GIVEN_BACK = 6;
  * @param onSubstitute told of the signal in whose place SIGKILL is sent next.
  */
 export async function deliver(target: ProcessIdentity, signal: number, onSubstitute: (signal: number) => void): Promise<void> {
-  if (!isAlive(target)) return;
+  if (!runsHere(target)) return;
   const name = signalName(signal);
   const substitute = (): void => {
     onSubstitute(signal);
@@ -54,10 +54,10 @@ export async function deliver(target: ProcessIdentity, signal: number, onSubstit
   send(target, signal);
   if (!ENDING.includes(name)) return;
   let unhandled = 0;
-  for (let look = 0; look < LOOKS && isAlive(target); look++) {
+  for (let look = 0; look < LOOKS && runsHere(target); look++) {
     await sleep(POLL);
     unhandled = isUnhandled(target.pid, signal) ? unhandled + 1 : 0;
-    if (unhandled === GIVEN_BACK && isAlive(target)) return substitute();
+    if (unhandled === GIVEN_BACK && runsHere(target)) return substitute();
   }
 }
 

@@ -1,8 +1,7 @@
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MbuildError } from '../diagnostics/error';
-import { isAlive } from '../linux/process';
-import type { Container, ContainerState } from './container';
+import { firstProcess, type Container, type ContainerState } from './container';
 import { removeContainer } from './remove';
 import { deliver, parseSignal } from './signals';
 import type { ContainerStore } from './store';
@@ -12,23 +11,21 @@ import { noteSubstitute } from './supervise';
 const POLL = 20;
 const SIGTERM = constants.signals.SIGTERM;
 
-/** Sends a signal to the first process of a container. @throws MbuildError CONTAINER_CONFLICT when it does not run. */
+/** Sends a signal to the first process of a container. @throws MbuildError CONTAINER_CONFLICT when it does not run, or not here. */
 export async function killContainer(container: Container, signal: number, store: ContainerStore): Promise<void> {
-  const { record, state } = container;
-  if (state.status !== 'running' || state.process === undefined) {
-    throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is not running`, { hint: "'mbuild ps' lists those that are" });
-  }
-  await deliver(state.process, signal, (number) => noteSubstitute(record.id, store, number));
+  const { record } = container;
+  await deliver(firstProcess(container), signal, (number) => noteSubstitute(record.id, store, number));
 }
 
 /** Asks a container to end, and ends it when it has not done so in time (seconds; its own when absent). One that does not run is as good. */
 export async function stopContainer(container: Container, store: ContainerStore, timeout?: number, signal?: number): Promise<void> {
   const { record, state } = container;
   if (state.status !== 'running') return;
+  const target = firstProcess(container);
   const seconds = timeout ?? record.stopTimeout;
   const deadline = AbortSignal.timeout(seconds * 1000);
   const delivered = killContainer(container, signal ?? parseSignal(record.stopSignal) ?? SIGTERM, store);
-  if (await waitForEnd(container, store, deadline) === 'timeout' && state.process !== undefined) await deliver(state.process, constants.signals.SIGKILL, () => undefined);
+  if (await waitForEnd(container, store, deadline) === 'timeout') await deliver(target, constants.signals.SIGKILL, () => undefined);
   await delivered;
   await waitForEnd(container, store);
 }
@@ -53,7 +50,7 @@ export async function stopAndRemove(container: Container, store: ContainerStore,
     if (!options.force) {
       throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is running`, { hint: `stop it first ('mbuild stop ${record.name}'), or use --force` });
     }
-    if (state.process !== undefined && isAlive(state.process)) await killContainer(container, constants.signals.SIGKILL, store);
+    await killContainer(container, constants.signals.SIGKILL, store);
     await waitForEnd(container, store);
   }
   // One that removes itself is gone by now.

@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { createFile, namesIn, readJson, removeFile, replaceFile, storing, tempName } from '../content/files';
+import { isAlive } from '../content/presence';
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
-import { isAlive, ownIdentity, type ProcessIdentity } from '../linux/process';
+import { ownIdentity, type ProcessIdentity } from '../linux/process';
 import { removeTree } from '../linux/remove-tree';
 import type { ActiveSnapshot, LayerId } from '../snapshot/snapshotter';
 import type { Container, ContainerId, ContainerRecord, ContainerState } from './container';
@@ -76,7 +77,7 @@ export class ContainerStore {
       if (createFile(this.root, this.#nameFile(name), JSON.stringify({ id, owner: ownIdentity() } satisfies NameRecord))) return name;
       const other = readJson<NameRecord>(this.#nameFile(name));
       // A process that died while it made a container left nothing but the name.
-      if (other !== undefined && !existsSync(this.folder(other.id)) && !isAlive(other.owner)) removeFile(this.#nameFile(name));
+      if (other !== undefined && !existsSync(this.folder(other.id)) && !isAlive(other.owner, this.root)) removeFile(this.#nameFile(name));
       else if (wanted !== undefined) {
         throw new MbuildError('CONTAINER_CONFLICT', `the container name ${wanted} is in use by container ${other?.id ?? ''}`, { hint: `remove it with 'mbuild rm ${wanted}', or choose another name` });
       }
@@ -138,7 +139,7 @@ export class ContainerStore {
   #load(id: ContainerId): Container | undefined {
     const record = readJson<ContainerRecord>(path.join(this.folder(id), 'config.json'));
     const state = readJson<ContainerState>(path.join(this.folder(id), 'state.json'));
-    return record === undefined || state === undefined ? undefined : { record, state: asItIs(state) };
+    return record === undefined || state === undefined ? undefined : { record, state: asItIs(state, this.root) };
   }
 
   #nameFile(name: string): string {
@@ -152,7 +153,7 @@ export function newContainerId(): ContainerId {
 }
 
 /** What runs dies with the mbuild that watches it, which could then not write that down. */
-function asItIs(state: ContainerState): ContainerState {
-  if (state.status !== 'running' || (state.supervisor !== undefined && isAlive(state.supervisor))) return state;
+function asItIs(state: ContainerState, root: string): ContainerState {
+  if (state.status !== 'running' || (state.supervisor !== undefined && isAlive(state.supervisor, root))) return state;
   return { ...state, status: 'exited', process: undefined, exitCode: KILLED };
 }

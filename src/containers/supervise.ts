@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, rmSync, writeFileSync, readFileSync } from 'node
 import path from 'node:path';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { Lease } from '../images/lease';
-import { bootId, ownIdentity, startTimeOf } from '../linux/process';
+import { identityOf, ownIdentity } from '../linux/process';
 import { removeTree } from '../linux/remove-tree';
 import { findCgroup, hasLimits, makeCgroup, refusalText } from '../sandbox/cgroup';
 import type { ExitStatus, PreparedProcess, ProcessIo, TerminalSize } from '../sandbox/sandbox';
@@ -100,9 +100,9 @@ function limit({ id, limits }: ContainerRecord, pid: number, io: AttachedIo): vo
 }
 
 function markRunning(id: ContainerId, { pid }: PreparedProcess, store: ContainerStore): void {
-  const startTime = startTimeOf(pid);
-  if (startTime === undefined) throw new MbuildError('SANDBOX_FAILED', 'the container ended before it began');
-  store.writeState(id, { status: 'running', process: { pid, startTime, boot: bootId() }, supervisor: ownIdentity(), started: new Date().toISOString() });
+  const first = identityOf(pid);
+  if (first === undefined) throw new MbuildError('SANDBOX_FAILED', 'the container ended before it began');
+  store.writeState(id, { status: 'running', process: first, supervisor: ownIdentity(), started: new Date().toISOString() });
 }
 
 function end(record: ContainerRecord, store: ContainerStore, status: ExitStatus): ExitStatus {

@@ -3,8 +3,8 @@ import { closeSync, fstatSync, linkSync, mkdirSync, openSync, readFileSync, read
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
-import { isAlive, ownIdentity } from '../linux/process';
-import { formatOwner, parseOwner } from './owner';
+import { ownIdentity } from '../linux/process';
+import { formatOwner } from './owner';
 
 /** Milliseconds until a file that is being written is looked at again. */
 const WAIT = 10;
@@ -30,15 +30,14 @@ export async function* followFile(file: string, isWhole: () => boolean, signal: 
   }
 }
 
-/** A fresh name in the store's `tmp`; it says whose it is, so that what a dead process left can be collected. */
-export function tempName(root: string, what: string): string {
-  return path.join(root, 'tmp', `${what}.${randomBytes(6).toString('hex')}.${formatOwner(ownIdentity())}`);
+/** A fresh name in a folder of the store; it says whose it is, so that what a dead process left can be collected. */
+export function ownName(folder: string, what: string): string {
+  return path.join(folder, `${what}.${randomBytes(6).toString('hex')}.${formatOwner(ownIdentity())}`);
 }
 
-/** True for a name by {@link tempName} whose process has ended. */
-export function isAbandoned(name: string): boolean {
-  const owner = parseOwner(name.slice(name.lastIndexOf('.') + 1));
-  return owner !== undefined && !isAlive(owner);
+/** The same in the store's `tmp`. */
+export function tempName(root: string, what: string): string {
+  return ownName(path.join(root, 'tmp'), what);
 }
 
 /** Replaces a file of the store as a whole: readers see the old text or the new one. */

@@ -4,7 +4,8 @@ import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { digestOf, hexOf, isDigest, toDigest, type Digest } from '../oci/digest';
-import { isAbandoned, removeFile, replaceFile, storeError, storing, tempName } from './files';
+import { removeFile, replaceFile, storeError, storing, tempName } from './files';
+import { isAbandoned } from './presence';
 import type { ContentStore, Expected } from './store';
 
 /** Bytes that are hashed and read at once. */
@@ -122,7 +123,7 @@ export class LocalContentStore implements ContentStore {
   #claimAbandoned(digest: Digest): string | undefined {
     const folder = path.join(this.root, 'tmp');
     for (const name of readdirSync(folder)) {
-      if (!name.startsWith(`${partialPrefix(digest)}.`) || !isAbandoned(name)) continue;
+      if (!name.startsWith(`${partialPrefix(digest)}.`) || !isAbandoned(this.root, name)) continue;
       const mine = tempName(this.root, partialPrefix(digest));
       try {
         renameSync(path.join(folder, name), mine);

@@ -1,9 +1,8 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { formatOwner } from '../content/owner';
+import { ownName } from '../content/files';
 import { errnoOf } from '../diagnostics/error';
-import { ownIdentity } from '../linux/process';
 import { isDigest, type Digest } from '../oci/digest';
 import type { Selection } from './selection';
 import { isSettled } from './stat-cache';
@@ -29,7 +28,7 @@ export class SelectionMemo {
     const known = this.#load();
     known.set(signature, digest);
     const latest = [...known].slice(-MOST);
-    const temp = `${this.file}.${randomBytes(6).toString('hex')}.${formatOwner(ownIdentity())}`;
+    const temp = ownName(path.dirname(this.file), path.basename(this.file));
     try {
       mkdirSync(path.dirname(this.file), { recursive: true, mode: 0o700 });
       writeFileSync(temp, JSON.stringify(latest), { mode: 0o600 });

@@ -1,9 +1,8 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { formatOwner } from '../content/owner';
+import { ownName } from '../content/files';
 import { errnoOf } from '../diagnostics/error';
-import { ownIdentity } from '../linux/process';
 import type { RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
 import type { FileContent } from './hash-files';
@@ -95,7 +94,7 @@ export class StatCache {
   /** Writes what changed, as a whole or not at all. The cache is a convenience: failing to write it is not an error. */
   save(): void {
     if (!this.#changed) return;
-    const temp = `${this.file}.${randomBytes(6).toString('hex')}.${formatOwner(ownIdentity())}`;
+    const temp = ownName(path.dirname(this.file), path.basename(this.file));
     try {
       mkdirSync(path.dirname(this.file), { recursive: true, mode: 0o700 });
       writeFileSync(temp, this.#encoded(), { mode: 0o600, flag: 'wx' });

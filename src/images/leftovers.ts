@@ -1,15 +1,14 @@
 import { closeSync, existsSync, fstatSync, lstatSync, openSync, readFileSync, readdirSync, statSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
-import { isAbandoned, namesIn, removeFile } from '../content/files';
+import { namesIn, removeFile } from '../content/files';
 import { parseOwner } from '../content/owner';
+import { isAbandoned, isAlive, removeDeserted } from '../content/presence';
 import { errnoOf } from '../diagnostics/error';
 import { tryLock } from '../linux/flock';
-import { isAlive, startTimeOf } from '../linux/process';
 import { removeTree } from '../linux/remove-tree';
-import { isDeadLease, leaseFiles } from './lease';
 
 /** Folders of the store with files whose names end in the process that writes them. */
-const OWNED = ['tmp', 'active', path.join('cache', 'stat')];
+const OWNED = ['tmp', 'active', 'leases', 'sandbox', path.join('cache', 'stat')];
 
 /**
  * Paths of what processes that have ended (killed, or gone with the machine's power) left in a store: half-written files and trees,
@@ -17,11 +16,9 @@ const OWNED = ['tmp', 'active', path.join('cache', 'stat')];
  */
 export function findLeftovers(root: string): string[] {
   return [
-    ...OWNED.flatMap((folder) => filesIn(root, folder).filter((file) => isAbandoned(path.basename(file)))),
-    ...filesIn(root, 'sandbox').filter(isDeadProcessFile),
-    ...leaseFiles(root).filter(isDeadLease),
+    ...OWNED.flatMap((folder) => filesIn(root, folder).filter((file) => isAbandoned(root, path.basename(file)))),
     ...filesIn(root, 'locks').filter((file) => withFreeLock(file, () => undefined)),
-    ...filesIn(root, 'builds').flatMap((project) => filesIn(root, 'builds', path.basename(project)).filter(isAbandonedLog)),
+    ...filesIn(root, 'builds').flatMap((project) => filesIn(root, 'builds', path.basename(project)).filter((folder) => isAbandonedLog(root, folder))),
   ];
 }
 
@@ -32,23 +29,19 @@ export function removeLeftovers(root: string): void {
     else if (lstatSync(file, { throwIfNoEntry: false })?.isDirectory() === true) removeTree(file);
     else removeFile(file);
   }
+  // Last, for the others are judged by them.
+  removeDeserted(root);
 }
 
 function filesIn(root: string, ...folder: readonly string[]): string[] {
   return namesIn(path.join(root, ...folder)).map((name) => path.join(root, ...folder, name));
 }
 
-/** `<what>-<pid>-<random>`, as sandboxes name what they need for one step. */
-function isDeadProcessFile(file: string): boolean {
-  const pid = /^[a-z]+-(\d+)-/.exec(path.basename(file))?.[1];
-  return pid !== undefined && startTimeOf(Number(pid)) === undefined;
-}
-
 /** Logs without the record that a build writes at its end, whose owner will not write it any more. */
-function isAbandonedLog(folder: string): boolean {
+function isAbandonedLog(root: string, folder: string): boolean {
   if (!folder.endsWith('.logs') || existsSync(folder.replace(/\.logs$/, '.json'))) return false;
   const owner = parseOwner(readText(path.join(folder, 'owner')) ?? '');
-  return owner === undefined ? readdirSync(folder).length === 0 : !isAlive(owner);
+  return owner === undefined ? readdirSync(folder).length === 0 : !isAlive(owner, root);
 }
 
 function readText(file: string): string | undefined {

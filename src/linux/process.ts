@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
 import { once } from './libc';
 
@@ -9,17 +9,29 @@ export interface ProcessIdentity {
   readonly startTime: number;
   /** The boot in which it runs. */
   readonly boot: string;
+  /** The inode of the PID namespace in which that is its pid. */
+  readonly pidNamespace: number;
 }
 
 /** Names the running boot of this machine: a UUID of the kernel's. */
 export const bootId: () => string = once(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
 
+/** The PID namespace of this process. pid_namespaces(7). */
+export const ownPidNamespace: () => number = once(() => Number(/\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0]));
+
 /** This process. */
 export const ownIdentity: () => ProcessIdentity = once(() => {
-  const startTime = startTimeOf(process.pid);
-  if (startTime === undefined) throw new Error('/proc shows no entry for this process');
-  return { pid: process.pid, startTime, boot: bootId() };
+  // Its pid as /proc has it, which may be that of an outer namespace.
+  const own = identityOf(Number(readlinkSync('/proc/self')));
+  if (own === undefined) throw new Error('/proc shows no entry for this process');
+  return own;
 });
+
+/** The process that has a pid here; `undefined` as for {@link startTimeOf}. */
+export function identityOf(pid: number): ProcessIdentity | undefined {
+  const startTime = startTimeOf(pid);
+  return startTime === undefined ? undefined : { pid, startTime, boot: bootId(), pidNamespace: ownPidNamespace() };
+}
 
 /** When a process started (clock ticks since the boot), or `undefined` when there is none of that pid, or only its zombie. */
 export function startTimeOf(pid: number): number | undefined {
@@ -31,9 +43,14 @@ export function startTimeOf(pid: number): number | undefined {
   return state === 'Z' || state === 'X' || !Number.isSafeInteger(startTime) ? undefined : startTime;
 }
 
-/** True while that very process runs. */
-export function isAlive(identity: ProcessIdentity): boolean {
-  return identity.boot === bootId() && startTimeOf(identity.pid) === identity.startTime;
+/** Whether a process would be seen here: one of another boot or another PID namespace never is. */
+export function isOfHere({ boot, pidNamespace }: ProcessIdentity): boolean {
+  return boot === bootId() && pidNamespace === ownPidNamespace();
+}
+
+/** True while that very process runs here. For those of other PID namespaces see content/presence.ts. */
+export function runsHere(identity: ProcessIdentity): boolean {
+  return isOfHere(identity) && startTimeOf(identity.pid) === identity.startTime;
 }
 
 function readStat(pid: number): string | undefined {

@@ -1,9 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
-import path from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
+import { ownName } from '../content/files';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { sealedFile } from '../linux/sealed-file';
 import { takeDescriptor } from '../linux/terminal';
@@ -149,7 +149,7 @@ export class InitProcess {
 
   /** The program as an open file without a name. */
   #programFile(program: Program): number {
-    const file = path.join(this.state, `program-${process.pid}-${Math.random().toString(36).slice(2)}`);
+    const file = ownName(this.state, 'program');
     const fd = openSync(file, 'wx+', 0o600);
     try {
       unlinkSync(file);

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { ownName } from '../content/files';
 import { fsPath, toRaw, type RawPath } from '../linux/paths';
 import type { BuildScope } from '../progress/events';
 import { BorrowedTree, removePoint } from './borrowed-tree';
@@ -88,7 +89,7 @@ export class NamespaceSandbox implements ContainerSandbox {
   #stubsFor(spec: ProcessSpec): string {
     const more = spec.mountPoints.filter((point) => !STANDARD_POINTS.some((standard) => standard.path === point.path));
     if (more.length === 0 || spec.rootfs.kind !== 'overlay') return this.#places.stubs;
-    const dir = path.join(this.#state, `stubs-${process.pid}-${Math.random().toString(36).slice(2)}`);
+    const dir = ownName(this.#state, 'stubs');
     makeStubs(dir, [...STANDARD_POINTS, ...spec.mountPoints]);
     return dir;
   }

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, readdirSync, renameSync, utimesSync } from 'node:fs';
 import path from 'node:path';
-import { formatOwner, parseOwner } from '../content/owner';
+import { formatOwner } from '../content/owner';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { bornOwner, lstatOwned, own, setMode, type Owner } from '../linux/owners';
 import { toRaw } from '../linux/paths';
-import { isAlive, ownIdentity } from '../linux/process';
+import { ownIdentity } from '../linux/process';
 import { removeTree } from '../linux/remove-tree';
 import type { Rootfs } from '../sandbox/sandbox';
 import { type OverlayXattrs } from './marks';
@@ -93,14 +93,6 @@ export abstract class DirectorySnapshotter implements Snapshotter {
   /** All committed layers, for garbage collection. */
   list(): LayerId[] {
     return readdirSync(this.#layers).sort() as LayerId[];
-  }
-
-  /** Deletes what processes that have ended left unfinished. */
-  collectAbandoned(): void {
-    for (const name of readdirSync(this.#active)) {
-      const owner = parseOwner(name.slice(name.indexOf('.') + 1));
-      if (owner === undefined || !isAlive(owner)) removeTree(path.join(this.#active, name));
-    }
   }
 
   /** The directories of a stack's layers, top first; an empty one for `scratch`. */

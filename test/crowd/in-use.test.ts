@@ -1,11 +1,10 @@
-import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { join } from 'node:path';
 import { smallBase } from '../support/bases';
 import { Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
+import { gateOf } from './gate';
 
 describeWith('what is in use', { root: true, programs: ['find'] }, () => {
   const temp = useTemp();
@@ -62,12 +61,3 @@ describeWith('what is in use', { root: true, programs: ['find'] }, () => {
     expect(await mbuild.ok(['system', 'df', '--format', 'json'])).toBe(before);
   });
 });
-
-/** The folder in which a step waits, once it does. */
-async function gateOf(mbuild: Mbuild): Promise<string> {
-  for (;;) {
-    const [found] = execFileSync('find', [mbuild.root, '-ignore_readdir_race', '-name', 'here']).toString().split('\n').filter(Boolean);
-    if (found !== undefined) return dirname(found);
-    await sleep(20);
-  }
-}

@@ -77,18 +77,22 @@ describeWith('garbage collection', { root: true }, () => {
     expect(store.content.size(digest)).toBe(size);
   });
 
-  it('does not heed the leases of processes that have ended, and clears away what they left', () => {
-    const dead = { ...ownIdentity(), startTime: 1 };
+  it.each([
+    ['whose pid another process has by now', { startTime: 1 }],
+    ['of an earlier boot', { boot: '00000000-0000-0000-0000-000000000000' }],
+    ['of a PID namespace in which nobody is left', { pidNamespace: 1 }],
+  ])('does not heed the leases of processes that have ended, %s, and clears away what they left', (_, other) => {
+    const dead = formatOwner({ ...ownIdentity(), ...other });
     mkdirSync(path.join(store.root, 'leases'), { recursive: true });
-    writeFileSync(path.join(store.root, 'leases', '1-dead'), `${JSON.stringify({ owner: dead })}\n${JSON.stringify({ layers: [left.id], blobs: [] })}\n`);
-    writeFileSync(path.join(store.root, 'leases', '4194303-cut-off'), '{"own');
-    writeFileSync(path.join(store.root, 'tmp', `blob.00.${formatOwner(dead)}`), 'half');
-    mkdirSync(path.join(store.root, 'active', `x.${formatOwner(dead)}`));
+    mkdirSync(path.join(store.root, 'sandbox'));
+    writeFileSync(path.join(store.root, 'leases', `lease.00.${dead}`), `${JSON.stringify({ layers: [left.id], blobs: [] })}\n{"lay`);
+    writeFileSync(path.join(store.root, 'tmp', `blob.00.${dead}`), 'half');
+    mkdirSync(path.join(store.root, 'active', `x.${dead}`));
+    mkdirSync(path.join(store.root, 'sandbox', `stubs.00.${dead}`));
     const mine = store.snapshots.prepare([]);
     removeUnused(store);
     expect(there()).toEqual([]);
-    expect(readdirSync(path.join(store.root, 'leases'))).toEqual([]);
-    expect(readdirSync(path.join(store.root, 'tmp'))).toEqual([]);
+    for (const folder of ['leases', 'tmp', 'sandbox']) expect(readdirSync(path.join(store.root, folder))).toEqual([]);
     expect(existsSync(mine.dir)).toBe(true);
     expect(readdirSync(path.join(store.root, 'active'))).toHaveLength(1);
     store.snapshots.discard(mine);

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { lock, tryLock, unlock } from '../../src/linux/flock';
 import { decodeDevice, makeNode, makeWhiteout } from '../../src/linux/mknod';
 import { fsPath, toRaw, toText } from '../../src/linux/paths';
-import { bootId, isAlive, ownIdentity, startTimeOf } from '../../src/linux/process';
+import { bootId, runsHere, ownIdentity, startTimeOf } from '../../src/linux/process';
 import { getXattr, listXattrs, readXattrs, removeXattr, setXattr } from '../../src/linux/xattr';
 
 const isRoot = process.getuid?.() === 0;
@@ -126,9 +126,9 @@ describe('flock', () => {
 describe('processes', () => {
   it('are known beyond their pid', () => {
     const own = ownIdentity();
-    expect(isAlive(own)).toBe(true);
-    expect(isAlive({ ...own, startTime: own.startTime - 1 })).toBe(false);
-    expect(isAlive({ ...own, boot: 'another' })).toBe(false);
+    expect(runsHere(own)).toBe(true);
+    expect(runsHere({ ...own, startTime: own.startTime - 1 })).toBe(false);
+    expect(runsHere({ ...own, boot: 'another' })).toBe(false);
     expect(bootId()).toMatch(/^[0-9a-f-]{36}$/);
   });
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { OverlaySnapshotter } from '../../src/snapshot/overlay';
 import type { Stack } from '../../src/snapshot/snapshotter';
@@ -22,15 +22,6 @@ describe('OverlaySnapshotter', () => {
 
   test('the store is closed to other users', () => {
     expect(statSync(path.join(folder, 'store')).mode & 0o777).toBe(0o700);
-  });
-
-  test('what a dead process left is collected, what a living one writes stays', () => {
-    const mine = snapshots.prepare([]);
-    const active = path.join(folder, 'store', 'active');
-    mkdirSync(path.join(active, 'deadbeef00.4194304-1-00000000-0000-0000-0000-000000000000', 'fs', 'x'), { recursive: true });
-    snapshots.collectAbandoned();
-    expect(readdirSync(active)).toHaveLength(1);
-    expect(existsSync(mine.dir)).toBe(true);
   });
 
   test('a layer that is missing is named when a tree is prepared over it', () => {
