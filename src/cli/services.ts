@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { MbuildError } from '../diagnostics/error';
@@ -76,12 +77,20 @@ const NOTES_KEPT_MS = 30 * 24 * 3600 * 1000;
 
 /** Deletes layers and blobs that neither an image nor a container nor the build cache needs. */
 export async function collectGarbage(services: Engine): Promise<Collected> {
-  const [{ removeUnused }, { collectExplanations }, { forgetDownloads }] = await Promise.all([import('../images/gc'), import('../history/collect'), import('../context/kept-sources')]);
+  const [{ removeUnused }, { collectExplanations }, { forgetDownloads }, { lock }] = await Promise.all([import('../images/gc'), import('../history/collect'), import('../context/kept-sources'), import('../linux/flock')]);
   collectExplanations(services.root, services.cache);
   services.cache.forget(Date.now() - NOTES_KEPT_MS);
-  const collected = removeUnused(services, await garbageRoots(services));
-  forgetDownloads(services.root, services.content);
-  return collected;
+  const roots = await garbageRoots(services);
+  // Nothing has to be made for this turn, for the disk may be full.
+  const turn = openSync(services.root, 'r');
+  try {
+    await lock(turn, 'exclusive');
+    const collected = removeUnused(services, roots);
+    forgetDownloads(services.root, services.content);
+    return collected;
+  } finally {
+    closeSync(turn);
+  }
 }
 
 /** What is thought away: see {@link previewGarbage}. */

@@ -6,6 +6,7 @@ import { storeError, tempName } from '../content/files';
 import { assembleImage, layerRecords } from '../images/assemble';
 import type { Image } from '../images/image-store';
 import { Lease } from '../images/lease';
+import { recordLayer } from '../images/record-layer';
 import { tarTree } from '../layer/diff';
 import type { layerTasks } from '../layer/tasks';
 import { toRaw } from '../linux/paths';
@@ -85,13 +86,11 @@ async function commitLayer(container: Container, pause: boolean, store: Containe
   const { diffId, size, contentSize, entries } = await remote.hashTree(toRaw(snapshots.layerDir(active.id)), { xattrs });
   const below = layerRecords(record.image.config, services).at(-1)?.chainId;
   const chainId = chainIds([...record.image.config.rootfs.diff_ids, diffId]).at(-1);
-  const kept = entries === 0 || chainId === undefined ? undefined : layers.put({
+  const kept = entries === 0 || chainId === undefined ? undefined : recordLayer({
     chainId, parent: below, id: active.id, diffId, size, contentSize, blobs: [], boot: bootId(), synced: false,
-  });
+  }, layers, lease);
   if (kept === undefined || kept.id !== active.id) snapshots.remove(active.id);
-  if (kept === undefined) return undefined;
-  lease.hold({ layers: [kept.id] });
-  return diffId;
+  return kept === undefined ? undefined : diffId;
 }
 
 async function writeTar(layer: string, file: string, { xattrs }: ContainerServices): Promise<void> {

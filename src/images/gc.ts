@@ -40,7 +40,8 @@ export interface Collected {
 /**
  * Deletes layers and blobs that no image, no lease of a living process and none of `roots` needs; layers from the top down,
  * as an upper one is nothing without those below. Also what dead processes left unfinished, downloads included.
- * Several may collect at once, and builds go on meanwhile (see {@link Lease} for why that is safe).
+ * Builds go on meanwhile (see {@link Lease} for why that is safe), but only one may collect at a time: what one has taken out of the index
+ * to look again, another would take for a stray.
  */
 export function removeUnused(store: CollectableStore, roots: Roots = {}): Collected {
   removeLeftovers(store.root);

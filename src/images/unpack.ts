@@ -11,6 +11,7 @@ import { MediaType, layerCompression } from '../oci/media-types';
 import type { BuildScope, VertexId } from '../progress/events';
 import type { ActiveSnapshot, LayerId, Stack } from '../snapshot/snapshotter';
 import type { Lease } from './lease';
+import { recordLayer } from './record-layer';
 import type { ImageServices } from './services';
 import { isBlobIntact, restoreLayer } from './trust';
 import { PARALLEL_TRANSFERS, checkCanceled, limiter, together, transferReporter } from './transfer';
@@ -184,15 +185,13 @@ async function commitOn(
   lease.hold({ layers: [active.id] });
   const id = snapshots.commit(active).at(-1) ?? active.id;
   open.delete(active);
-  lease.hold({ layers: [id] });
-  const record = layers.put({
+  const record = recordLayer({
     chainId, id, diffId: layer.diffId, size: applied.size, contentSize: applied.contentSize, blobs: [layer.blob], boot: bootId(), synced: false,
     ...(parent === undefined ? {} : { parent }),
-  });
+  }, layers, lease);
   if (record.id !== id) {
     snapshots.remove(id);
     layers.addBlob(chainId, layer.blob);
-    lease.hold({ layers: [record.id] });
   }
   return [...below, record.id];
 }

@@ -3,6 +3,7 @@ import { familyOf } from '../cache/file-cache';
 import type { CacheRecord, RecordedLayer } from '../cache/record';
 import type { RemoteResult } from '../cache/remote/caches';
 import type { LayerRecord } from '../images/layer-index';
+import { recordLayer } from '../images/record-layer';
 import { restoreLayer } from '../images/trust';
 import { hashLargeTree, hashSmallTree, treeDigest } from '../layer/diff';
 import type { TreeOptions } from '../layer/entries';
@@ -207,10 +208,10 @@ export class Committer {
     const layers = withLayer(below, summary.diffId);
     const top = layers.at(-1);
     if (top === undefined) throw new Error('a layer without a chain');
-    const kept = this.services.layers.put({
+    const kept = recordLayer({
       chainId: top.chainId, parent: below.at(-1)?.chainId, id, diffId: summary.diffId, size: summary.size, contentSize: summary.contentSize,
       ...(this.sourceDateEpoch === undefined ? {} : { clampMtime: this.sourceDateEpoch }), blobs: [], boot: bootId(), synced: false,
-    });
+    }, this.services.layers, this.services.lease);
     // Later steps of this build stand on our directory; it goes when they are done.
     if (kept.id !== id) this.#surplus.add(id);
     const layer: RecordedLayer = { diffId: summary.diffId, chainId: top.chainId, size: summary.size, contentSize: summary.contentSize };

@@ -5,6 +5,7 @@ import { removeUnused } from '../../src/images/gc';
 import { openLayerTar } from '../../src/images/layer-blobs';
 import { Lease, heldByLeases } from '../../src/images/lease';
 import type { LayerRecord } from '../../src/images/layer-index';
+import { recordLayer } from '../../src/images/record-layer';
 import { ownIdentity } from '../../src/linux/process';
 import { describeWith } from '../support/needs';
 import { addImage, addLayer, openStore, type TestStore } from './store';
@@ -115,6 +116,25 @@ describeWith('garbage collection', { root: true }, () => {
     };
     removeUnused(store);
     expect(there()).toEqual(ids(base, left));
+    lease.release();
+  });
+
+  it('does not take the layer that another process recorded from one who comes to the same', () => {
+    const lease = new Lease(store.root);
+    const twin = store.snapshots.commit(store.snapshots.prepare([])).at(-1) ?? left.id;
+    lease.hold({ layers: [twin] });
+    // The other's is collected just after it was found.
+    const { put } = store.layers;
+    const index = { get: store.layers.get.bind(store.layers), put: (record: LayerRecord) => {
+      const first = put.call(store.layers, record);
+      if (first.id === left.id) removeUnused(store, { layers: [base.id] });
+      return first;
+    } };
+    const kept = recordLayer({ ...left, id: twin }, index, lease);
+    expect(kept.id).toBe(twin);
+    removeUnused(store);
+    expect(there()).toEqual(ids(base, kept));
+    expect(store.snapshots.list()).toEqual(ids(base, kept));
     lease.release();
   });
 });
