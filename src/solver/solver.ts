@@ -118,16 +118,19 @@ export async function solve(graph: Graph, services: SolverServices, options: Sol
   const signal = AbortSignal.any([scope.signal, failure.signal]);
   const solver = new Solver(services, options, newVertex, { ...scope, signal });
   solver.announce(graph);
+  const stages = graph.stages.map((stage) => solver.stage(stage).catch((error: unknown) => {
+    failure.abort(error);
+    throw error;
+  }));
   try {
-    const trees = await Promise.all(graph.stages.map((stage) => solver.stage(stage).catch((error: unknown) => {
-      failure.abort(error);
-      throw error;
-    })));
+    const trees = await Promise.all(stages);
     const byStage = new Map(graph.stages.flatMap(({ index }, i) => (trees[i] === undefined ? [] : [[index, trees[i]] as const])));
     if (options.leaveTargets !== true) await Promise.all(graph.targets.map(({ index }) => byStage.get(index)?.stack()));
     await solver.settled();
     return { trees: byStage, outcomes: solver.outcomes };
   } catch (error) {
+    // The others were told to stop; what they had begun is taken away before anybody goes on.
+    await Promise.allSettled(stages);
     // What is being hashed belongs to steps that ended well: it is recorded, so that the next build goes on from there.
     await solver.settled().catch(() => undefined);
     throw isMbuildError(error, 'CANCELED') && !scope.signal.aborted ? failure.signal.reason : error;

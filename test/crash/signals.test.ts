@@ -30,6 +30,9 @@ os.close(os.dup2(os.open('/dev/null', os.O_RDWR), fd))
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 `;
 
+/** Seconds that steps sleep: what is in the command lines of this run's processes alone. */
+const SLEEP = String(1_000_000 + process.pid);
+
 describeWith('a program that is told to end', { root: true, programs: ['python3'] }, () => {
   const temp = useTemp();
   let mbuild: Mbuild;
@@ -40,7 +43,7 @@ describeWith('a program that is told to end', { root: true, programs: ['python3'
     await smallBase(mbuild);
     context = writeFiles(temp.dir('context'), {
       // The step and its children do not end by themselves, whatever they are sent.
-      Dockerfile: `FROM small-base\nRUN trap '' INT TERM HUP; (trap '' INT TERM HUP; sleep 4242; sleep 4242) & sleep 4242; sleep 4242\n`,
+      Dockerfile: `FROM small-base\nRUN trap '' INT TERM HUP; (trap '' INT TERM HUP; sleep ${SLEEP}; sleep ${SLEEP}) & sleep ${SLEEP}; sleep ${SLEEP}\n`,
       'big.Dockerfile': 'FROM small-base\nRUN dd if=/dev/zero of=/big bs=1M count=20\n',
       'talk.Dockerfile': 'FROM small-base\nARG AT\nRUN for i in $(seq 2000); do echo line $i; done; echo done > /done\n',
     });
@@ -63,6 +66,23 @@ describeWith('a program that is told to end', { root: true, programs: ['python3'
     await until(() => steps().length >= 2);
     child.kill(signal);
     expect({ code: await exitCode(child), left: left() }).toEqual({ code, left: [] });
+  });
+
+  it('by a step that fails takes the steps of other stages along, and leaves nothing of them', async () => {
+    const gate = '--mount=type=cache,id=gate,target=/gate';
+    const failing = writeFiles(temp.dir('failing'), {
+      Dockerfile: [
+        // Many take a while to end.
+        'FROM small-base AS waiting', `RUN ${gate} for i in $(seq 500); do sleep ${SLEEP} & done; touch /gate/here; sleep ${SLEEP}`,
+        'FROM small-base AS failing', `RUN ${gate} while [ ! -e /gate/here ]; do sleep 0.01; done; exit 3`,
+        'FROM small-base', 'COPY --from=waiting /x /', 'COPY --from=failing /x /', '',
+      ].join('\n'),
+    });
+    for (let round = 0; round < 3; round++) {
+      const child = start(['build', failing]);
+      expect({ code: await exitCode(child), left: left() }).toEqual({ code: 1, left: [] });
+      await mbuild.ok(['builder', 'prune', '-af']);
+    }
   });
 
   it('by a terminal that closes ends with code 129, and leaves nothing', async () => {
@@ -120,7 +140,7 @@ describeWith('a program that is told to end', { root: true, programs: ['python3'
   });
 
   it.each([['SIGINT', 130], ['SIGTERM', 143]] as const)('run hands %s on to its container, and ends with its code', async (signal, code) => {
-    const child = start(['run', '--rm', '--name', `told-${code}`, 'small-base', 'sh', '-c', `trap 'exit ${code}' INT TERM; echo ready; while :; do sleep 0.05; done # 4242`]);
+    const child = start(['run', '--rm', '--name', `told-${code}`, 'small-base', 'sh', '-c', `trap 'exit ${code}' INT TERM; echo ready; while :; do sleep 0.05; done # ${SLEEP}`]);
     child.stdout?.once('data', () => child.kill(signal));
     expect({ code: await exitCode(child), steps: steps(), containers: await mbuild.ok(['ps', '-aq']) }).toEqual({ code, steps: [], containers: '' });
   });
@@ -151,7 +171,7 @@ function configOf(server: FaultServer): string {
 function steps(): string[] {
   return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
     const words = readText(`/proc/${pid}/cmdline`).split('\0');
-    return words.includes('4242') ? [`process ${pid}: ${words.join(' ')}`] : [];
+    return words.some((word) => word.includes(SLEEP)) ? [`process ${pid}: ${words.join(' ')}`] : [];
   });
 }
 
