@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
 import { gzipSync } from 'node:zlib';
-import { digestOf } from '../../src/oci/digest';
+import { digestOf, hexOf } from '../../src/oci/digest';
 import { hostPlatform } from '../../src/oci/platform';
 import { tarOf } from '../layer/trees';
 import { serveImage, startFaultServer, type Fault, type FaultServer } from '../registry/fault-server';
@@ -51,7 +51,14 @@ describeWith('a registry with faults', { root: true }, () => {
     const blob = request.url?.includes(digestOf(NOISE.blob)) === true ? NOISE.blob : ZEROS.blob;
     const start = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
     response.writeHead(start > 0 ? 206 : 200, { 'content-length': blob.length - start, ...(start > 0 ? { 'content-range': `bytes ${start}-${blob.length - 1}/${blob.length}` } : {}) });
-    response.write(blob.subarray(start, start + Math.ceil(blob.length / 3)), () => setTimeout(() => request.socket.destroy(), 20));
+    const end = start + Math.ceil(blob.length / 3);
+    response.write(blob.subarray(start, end));
+    // What is still under way when the connection breaks is lost with it.
+    const look = setInterval(() => {
+      if (!request.socket.destroyed && !inStore('tmp').some((file) => file.startsWith(`partial-${hexOf(digestOf(blob))}`) && (statSync(join(mbuild.root, 'tmp', file), { throwIfNoEntry: false })?.size ?? 0) >= end)) return;
+      clearInterval(look);
+      request.socket.destroy();
+    }, 5);
     return true;
   };
   const busy = (status: number): Fault => (_request, response) => {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, truncateSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { LocalContentStore } from '../../src/content/local-store';
@@ -42,6 +43,16 @@ function ref(tag = '1'): Reference {
 
 function download(made = client()): Promise<void> {
   return downloadBlob(made, content, ref(), LAYER, signal, undefined, { attempts: 3, pauseMs: 1 });
+}
+
+/** Sends a part of the layer, and breaks the connection once that is on the client's disk: what is still under way is lost with it. */
+function breakOff(response: ServerResponse, start: number, end: number): void {
+  response.write(BLOB.subarray(start, end));
+  const look = setInterval(() => {
+    if (!response.destroyed && !readdirSync(path.join(root, 'tmp')).some((name) => name.startsWith('partial-') && (statSync(path.join(root, 'tmp', name), { throwIfNoEntry: false })?.size ?? 0) >= end)) return;
+    clearInterval(look);
+    response.destroy();
+  }, 5);
 }
 
 describe('a manifest', () => {
@@ -138,7 +149,7 @@ describe('a blob', () => {
       if (!request.url?.includes('/blobs/') || breaks-- <= 0) return false;
       const start = Number(/(\d+)/.exec(request.headers.range ?? '0')?.[1]);
       response.writeHead(start > 0 ? 206 : 200, { 'content-length': BLOB.length - start, 'content-range': `bytes ${start}-${BLOB.length - 1}/${BLOB.length}` });
-      response.write(BLOB.subarray(start, start + 100_000), () => setTimeout(() => response.destroy(), 20));
+      breakOff(response, start, start + 100_000);
       return true;
     };
     await download();
@@ -152,7 +163,7 @@ describe('a blob', () => {
       if (!request.url?.includes('/blobs/')) return false;
       response.writeHead(200, { 'content-length': BLOB.length });
       if (broken) response.end(BLOB);
-      else response.write(BLOB.subarray(0, 1000), () => setTimeout(() => response.destroy(), 20));
+      else breakOff(response, 0, 1000);
       broken = true;
       return true;
     };
@@ -165,7 +176,7 @@ describe('a blob', () => {
       if (!request.url?.includes('/blobs/')) return false;
       if (request.headers.range === undefined) {
         response.writeHead(200, { 'content-length': BLOB.length });
-        response.write(BLOB.subarray(0, 1000), () => setTimeout(() => response.destroy(), 20));
+        breakOff(response, 0, 1000);
       } else {
         response.destroy();
       }
