@@ -30,6 +30,9 @@ export interface Examination {
   readonly limits: string;
 }
 
+/** What who has one id alone gives away in RUN. */
+const CHOWN_IS_LOST = 'chown in RUN succeeds and is lost';
+
 /**
  * Tries out each rung.
  * @param scratch a folder to try things in.
@@ -83,8 +86,8 @@ function examineUserNamespaces(scratch: string, uid: number): Rung[] {
   if (obstacle !== undefined) return [many, one].map((rung) => ({ ...rung, works: false, why: describe(obstacle), fix: userNamespaceFix() }));
   const hasProc = probeOwnProc(scratch) === undefined;
   const single: Rung = hasProc
-    ? { ...one, works: true, why: 'the same with one id: owners are kept beside the files, and in RUN all files are root\'s' }
-    : { ...one, works: true, why: 'with one id, owners beside the files, and a changed root: no /proc can be mounted, for parts of it are hidden here', fix: 'with namespaces too: docker run --security-opt systempaths=unconfined …; in Kubernetes procMount: Unmasked' };
+    ? { ...one, works: true, why: `the same with one id: owners are kept beside the files; ${CHOWN_IS_LOST}` }
+    : { ...one, works: true, why: `with one id, owners beside the files, and a changed root: no /proc can be mounted, for parts of it are hidden here; ${CHOWN_IS_LOST}`, fix: 'with namespaces too: docker run --security-opt systempaths=unconfined …; in Kubernetes procMount: Unmasked' };
   const maps = findMaps(uid);
   if (!('missing' in maps)) return [{ ...many, works: true, why: 'the same as for root, with ids of /etc/subuid and /etc/subgid' }, single];
   const fix = maps.missing.startsWith('the program') ? 'as root: apt-get install uidmap (dnf install shadow-utils)' : 'as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER';
@@ -111,7 +114,7 @@ function examineProot(uid: number): Rung {
   const name = 'proot';
   if (uid === 0 && !keepsOwners()) return { name, works: false, why: 'for who has no rights; this is root, and steps would be too' };
   if (findInPath(name) === undefined) return { name, works: false, why: 'the program proot is missing', fix: 'as root: apt-get install proot' };
-  return { name, works: true, why: 'every call of RUN is caught and redirected to a copy of the tree: slow, and no protection from what a step does on purpose' };
+  return { name, works: true, why: `every call of RUN is caught and redirected to a copy of the tree: slow, and no protection from what a step does on purpose; ${CHOWN_IS_LOST}` };
 }
 
 /** Never chosen by itself. */

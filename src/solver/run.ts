@@ -1,10 +1,12 @@
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from '../sandbox/capabilities';
-import { MbuildError, isMbuildError } from '../diagnostics/error';
+import { MbuildError, isMbuildError, type Diagnostic } from '../diagnostics/error';
 import type { KeyValue } from '../cache/key';
+import type { Step } from '../graph/graph';
 import type { RunOperation } from '../graph/operation';
 import { maskStream, maskedParts } from '../progress/mask';
 import { hasLimits, refusalText } from '../sandbox/cgroup';
 import type { ExitStatus, ProcessSpec } from '../sandbox/sandbox';
+import { keepsOwners } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import { TreeWriter } from '../snapshot/tree-writer';
@@ -90,6 +92,15 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
   if (status.usage !== undefined) scope.events({ kind: 'usage', id: vertex, usage: status.usage });
   if (status.code !== 0) throw commandFailed(status, tail.text());
   services.snapshots.collect(active, user);
+  if (keepsOwners() && user.uid === 0) services.warn(ownersNotKept(context.step), true);
+}
+
+/** Whether the command asked for it cannot be known: its calls are answered by the kernel's filter, which tells nobody. */
+function ownersNotKept({ file, range }: Step): Diagnostic {
+  return {
+    severity: 'warning', code: 'OwnersNotKept', message: 'there is one id here: where RUN gives files to other users (chown), that succeeds and is lost, the files stay root\'s', file, range,
+    hint: '`mbuild doctor` says how to have ids for other users; owners of COPY --chown and of base images are kept',
+  };
 }
 
 /** The process that a step is, on the tree that it is given. */

@@ -149,7 +149,8 @@ export interface StepServices extends SolverServices {
   readonly options: SolveOptions;
   /** The tree of what `--from` names; a stage is solved first. */
   readonly tree: (source: TreeSource) => Promise<Tree>;
-  readonly warn: (diagnostic: Diagnostic) => void;
+  /** @param once true for what is told of the first step alone that it is true of. */
+  readonly warn: (diagnostic: Diagnostic, once?: boolean) => void;
 }
 
 class Solver {
@@ -171,8 +172,8 @@ class Solver {
     this.#limit = pLimit(options.jobs);
     this.#services = {
       ...services, options, tree: (source) => this.#treeOf(source),
-      warn: (diagnostic) => {
-        const key = `${diagnostic.code} ${diagnostic.range?.start.line ?? ''} ${diagnostic.message}`;
+      warn: (diagnostic, once) => {
+        const key = once === true ? diagnostic.code : `${diagnostic.code} ${diagnostic.range?.start.line ?? ''} ${diagnostic.message}`;
         if (!this.#warned.has(key)) scope.events({ kind: 'warning', diagnostic });
         this.#warned.add(key);
       },

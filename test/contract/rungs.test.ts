@@ -105,6 +105,9 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     // Giving away goes well, and what was given away stays root's: so the image is another one.
     const id = build('pretend', way);
     expect([id.startsWith('sha256:'), id === expected]).toEqual([true, false]);
+    const [program = '', ...args] = [...way.prefix, BIN, '--root', way.root, 'build', '--progress=plain', '--no-cache', '--secret', 'id=token,env=TOKEN', context];
+    const { stderr } = spawnSync(program, args, { encoding: 'utf8', env: { ...cleanEnv(), ...way.env, TOKEN: 's3cret' } });
+    expect(stderr).toMatch(/1 warning found:\n - OwnersNotKept: .*chown.* \(line 5\)\n/);
   }));
 
   testUser('a store is used as it was made, and by nobody else', () => asUser('bound', [], (way) => {
