@@ -4,6 +4,7 @@ import { MbuildError } from '../diagnostics/error';
 import { parseManifest } from '../images/manifest';
 import { Lease } from '../images/lease';
 import { compressTar } from '../layer/compress';
+import type { Workers } from '../linux/threads';
 import { digestOf, type Digest } from '../oci/digest';
 import type { Manifest } from '../oci/image';
 import { MediaType } from '../oci/media-types';
@@ -18,13 +19,14 @@ const CONFIG_TYPE = 'application/vnd.mbuild.cache-mount.config.v1+json';
 export interface MountServices {
   readonly root: string;
   readonly content: ContentStore;
+  readonly threads: Workers;
 }
 
 /** Pushes the content of a cache mount as one layer. Returns the manifest's digest. @throws MbuildError USAGE when there is none of that id, and as ImageTarget does. */
-export async function pushMount(id: string, ref: Reference, { root, content }: MountServices, registry: ImageTarget, signal: AbortSignal): Promise<Digest> {
+export async function pushMount(id: string, ref: Reference, { root, content, threads }: MountServices, registry: ImageTarget, signal: AbortSignal): Promise<Digest> {
   const lease = new Lease(root);
   try {
-    const layer = await content.ingest(compressTar(exportMount(root, id), { type: 'gzip', level: undefined }), undefined, (digest) => lease.hold({ blobs: [digest] }));
+    const layer = await content.ingest(compressTar(exportMount(root, id), { type: 'gzip' }, threads), undefined, (digest) => lease.hold({ blobs: [digest] }));
     const config = Buffer.from(JSON.stringify({ id }));
     const manifest: Manifest = {
       schemaVersion: 2, mediaType: MediaType.ociManifest, config: { mediaType: CONFIG_TYPE, digest: digestOf(config), size: config.length }, layers: [{ mediaType: MediaType.ociLayerGzip, ...layer }],

@@ -1,6 +1,6 @@
 import type { ContentStore } from '../content/store';
 import type { OverlayXattrs } from '../layer/layer';
-import type { Threads } from '../linux/threads';
+import type { Workers } from '../linux/threads';
 import type { Patience } from '../registry/registry';
 import type { Snapshotter } from '../snapshot/snapshotter';
 import type { ImageStore } from './image-store';
@@ -14,7 +14,7 @@ export interface ImageServices {
   readonly layers: LayerIndex;
   readonly images: ImageStore;
   readonly snapshots: Snapshotter;
-  readonly threads: Pick<Threads, 'remote'>;
+  readonly threads: Workers;
   /** Which of overlay's marks layer directories carry. */
   readonly xattrs: OverlayXattrs;
   /** How long downloads that break off are pursued; has a default. */

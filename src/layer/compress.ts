@@ -1,23 +1,20 @@
 import { spawn } from 'node:child_process';
-import { availableParallelism } from 'node:os';
 import { Readable, pipeline, type Duplex } from 'node:stream';
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import { MbuildError } from '../diagnostics/error';
+import type { Workers } from '../linux/threads';
 import type { Compression } from '../oci/media-types';
+import { MEMBER, OVERHEAD, gzipMember } from './gzip';
+import type { layerTasks } from './tasks';
 
 /** How a layer is compressed on its way out. */
 export interface CompressForm {
   readonly type: Compression;
-  /** gzip 0–9 (2 when absent), zstd 1–22 (3 when absent). */
+  /** gzip 0–9 (zlib's; when absent mbuild's own compressor), zstd 1–22 (3 when absent). */
   readonly level?: number | undefined;
 }
 
-/** Input bytes of one gzip member and of one call of zstd; part of what the output's bytes depend on. */
-const MEMBER = 1024 * 1024;
-
-/** Level 6 takes 2.3 times as long for files 6 to 9 % smaller; other builders' defaults lie between. */
-const GZIP_LEVEL = 2;
 /** The most that deflate takes; low levels are faster with it. */
 const GZIP_MEMORY = 9;
 const ZSTD_LEVEL = 3;
@@ -29,33 +26,69 @@ interface ZlibWithZstd {
 }
 
 /**
- * Compresses a stream, whose chunks must stay as they are. gzip: in parallel, each MiB a member of its own (RFC 1952, 2.2: members concatenated are a gzip
- * file). The same input gives the same bytes with the same zlib or zstd, whatever the parallelism.
+ * Compresses a stream, in which a chunk needs to be valid only until the next is asked for; so are the chunks that come out. gzip: in parallel, each MiB a
+ * member of its own (RFC 1952, 2.2: members concatenated are a gzip file). The same input gives the same bytes, whatever the parallelism; where a level is
+ * given, and for zstd, with the same zlib or zstd.
  * @throws MbuildError UNSUPPORTED when zstd is asked for and neither Node nor a program has it.
  */
-export async function* compressTar(source: AsyncIterable<Buffer>, form: CompressForm, parallelism: number = availableParallelism()): AsyncGenerator<Buffer, void> {
+export async function* compressTar(source: AsyncIterable<Buffer>, form: CompressForm, threads: Workers): AsyncGenerator<Buffer, void> {
   switch (form.type) {
     case 'none':
       yield* source;
       return;
     case 'gzip':
-      yield* gzipMembers(source, form.level ?? GZIP_LEVEL, parallelism);
+      yield* form.level === undefined ? gzipFast(source, threads) : gzipWithZlib(source, form.level, threads.size);
       return;
     case 'zstd':
       yield* zstd(source, form.level ?? ZSTD_LEVEL);
   }
 }
 
+/** A buffer that workers share, and how many bytes of it a worker will have made. */
+interface SharedMember {
+  readonly buffer: Buffer;
+  readonly size: Promise<number>;
+}
+
+/** Workers compress each member in its place. */
+async function* gzipFast(source: AsyncIterable<Buffer>, threads: Workers): AsyncGenerator<Buffer, void> {
+  const remote = threads.remote<typeof layerTasks>('layer');
+  const free: Buffer[] = [];
+  const underWay: SharedMember[] = [];
+  const room = (): Buffer => free.pop() ?? Buffer.from(new SharedArrayBuffer(MEMBER + OVERHEAD));
+  const start = (buffer: Buffer, length: number): void => {
+    // A shorter one is the last, and often the only one: a worker would have to be started for it.
+    const size = length < MEMBER ? Promise.resolve(gzipMember(buffer, length)) : remote.gzipMember(buffer, length);
+    size.catch(() => undefined); // told of when its turn comes
+    underWay.push({ buffer, size });
+  };
+  async function* oldest(): AsyncGenerator<Buffer, void> {
+    const member = underWay.shift();
+    if (member === undefined) return;
+    yield member.buffer.subarray(0, await member.size);
+    free.push(member.buffer);
+  }
+
+  let members = 0;
+  for await (const { buffer, length } of inPieces(source, MEMBER, room)) {
+    members++;
+    start(buffer, length);
+    if (underWay.length > 2 * threads.size) yield* oldest();
+  }
+  if (members === 0) start(room(), 0);
+  while (underWay.length > 0) yield* oldest();
+}
+
 const gzip = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gzip);
 
-/** Compression runs in Node's thread pool: nothing is copied between threads, and no worker needs to be there. */
-async function* gzipMembers(source: AsyncIterable<Buffer>, level: number, parallelism: number): AsyncGenerator<Buffer, void> {
+/** In Node's thread pool. */
+async function* gzipWithZlib(source: AsyncIterable<Buffer>, level: number, parallelism: number): AsyncGenerator<Buffer, void> {
   const underWay: Promise<Buffer>[] = [];
   let members = 0;
   try {
-    for await (const bytes of inPieces(source, MEMBER)) {
+    for await (const { buffer, length } of inPieces(source, MEMBER, ownRoom)) {
       members++;
-      underWay.push(gzip(bytes, { level, memLevel: GZIP_MEMORY, chunkSize: MEMBER / 2 }));
+      underWay.push(gzip(buffer.subarray(0, length), { level, memLevel: GZIP_MEMORY, chunkSize: MEMBER / 2 }));
       // Twice as many as can run, so that nobody waits while the consumer writes.
       if (underWay.length > 2 * parallelism) yield await next(underWay);
     }
@@ -71,26 +104,33 @@ function next(underWay: Promise<Buffer>[]): Promise<Buffer> {
   return first;
 }
 
-/** The same bytes in pieces of exactly `size`, but for the last. A chunk of that size is handed on as it is. */
-async function* inPieces(source: AsyncIterable<Buffer>, size: number): AsyncGenerator<Buffer, void> {
-  let piece = Buffer.allocUnsafe(size);
-  let filled = 0;
+/** The first `length` bytes of a buffer. */
+interface Piece {
+  readonly buffer: Buffer;
+  readonly length: number;
+}
+
+function ownRoom(): Buffer {
+  return Buffer.allocUnsafe(MEMBER);
+}
+
+/** The same bytes in pieces of exactly `size`, but for the last, each copied into a buffer that `room` gives. */
+async function* inPieces(source: AsyncIterable<Buffer>, size: number, room: () => Buffer): AsyncGenerator<Piece, void> {
+  let buffer: Buffer | undefined;
+  let length = 0;
   for await (const chunk of source) {
-    if (filled === 0 && chunk.length === size) {
-      yield chunk;
-      continue;
-    }
     for (let at = 0; at < chunk.length;) {
-      const copied = chunk.copy(piece, filled, at);
+      buffer ??= room();
+      const copied = chunk.copy(buffer, length, at, at + size - length);
       at += copied;
-      filled += copied;
-      if (filled < size) continue;
-      yield piece;
-      piece = Buffer.allocUnsafe(size);
-      filled = 0;
+      length += copied;
+      if (length < size) continue;
+      yield { buffer, length };
+      buffer = undefined;
+      length = 0;
     }
   }
-  if (filled > 0) yield piece.subarray(0, filled);
+  if (buffer !== undefined) yield { buffer, length };
 }
 
 async function* zstd(source: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer, void> {
@@ -101,8 +141,12 @@ async function* zstd(source: AsyncIterable<Buffer>, level: number): AsyncGenerat
   }
   const compressor = createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: level } });
   // Where its input is cut shows in its output, so it is cut at fixed places. A failing source destroys the compressor, and so reaches the consumer.
-  pipeline(Readable.from(inPieces(source, MEMBER)), compressor, () => {});
+  pipeline(Readable.from(ownPieces(source)), compressor, () => {});
   yield* compressor as AsyncIterable<Buffer>;
+}
+
+async function* ownPieces(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+  for await (const { buffer, length } of inPieces(source, MEMBER, ownRoom)) yield buffer.subarray(0, length);
 }
 
 async function* zstdProgram(source: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer, void> {
@@ -114,7 +158,7 @@ async function* zstdProgram(source: AsyncIterable<Buffer>, level: number): Async
     child.once('close', (code) => resolve(code ?? 1));
   });
   let sourceError: unknown;
-  const input = Readable.from(source);
+  const input = Readable.from(ownPieces(source));
   input.once('error', (error) => (sourceError = error));
   // When the program stops reading, its exit says why.
   pipeline(input, child.stdin, () => {});

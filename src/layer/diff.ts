@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { MbuildError } from '../diagnostics/error';
 import type { RawPath } from '../linux/paths';
-import type { Threads } from '../linux/threads';
+import type { Workers } from '../linux/threads';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
 import { layOut, readContents, type TarCounts, type TreeBudget } from './chunks';
 import type { TreeOptions } from './entries';
@@ -30,13 +30,18 @@ export function hashSmallTree(dir: RawPath, options: TreeOptions, budget: TreeBu
 }
 
 /** The same for a large tree: it is walked and hashed here, while workers read its files. */
-export async function hashLargeTree(dir: RawPath, options: TreeOptions, threads: Threads): Promise<TarSummary> {
+export async function hashLargeTree(dir: RawPath, options: TreeOptions, threads: Workers): Promise<TarSummary> {
   return hashWith(threads, dir, options, true);
 }
 
 /** A digest of everything in a layer directory but its times: equal for two runs of a step that made the same. */
-export async function treeDigest(dir: RawPath, options: TreeOptions, threads: Threads): Promise<Digest> {
+export async function treeDigest(dir: RawPath, options: TreeOptions, threads: Workers): Promise<Digest> {
   return (await hashWith(threads, dir, options, false)).diffId as unknown as Digest;
+}
+
+/** What {@link tarTree} streams, read ahead by workers. A chunk is valid until the next is asked for. */
+export async function* tarLargeTree(dir: RawPath, options: TreeOptions, threads: Workers): AsyncGenerator<Buffer, void> {
+  yield* readAhead(threads, dir, options, true);
 }
 
 /**
@@ -62,31 +67,39 @@ function hashHere(dir: RawPath, options: TreeOptions, budget: TreeBudget | undef
   }
 }
 
-/** Chunks are laid out in shared memory, read by the workers in any order, and hashed in theirs. */
-async function hashWith(threads: Threads, dir: RawPath, options: TreeOptions, mtimes: boolean): Promise<TarSummary> {
-  const { readContents: read } = threads.remote<typeof layerTasks>('layer');
+async function hashWith(threads: Workers, dir: RawPath, options: TreeOptions, mtimes: boolean): Promise<TarSummary> {
   const hash = new TarHash(options);
+  const chunks = readAhead(threads, dir, options, mtimes);
+  for (let step = await chunks.next(); ; step = await chunks.next()) {
+    if (step.done === true) return complete(step.value && hash.summary(step.value));
+    hash.update(step.value);
+  }
+}
+
+/** Chunks are laid out in shared memory, read by the workers in any order, and handed on in theirs; each is valid until the next is asked for. */
+async function* readAhead(threads: Workers, dir: RawPath, options: TreeOptions, mtimes: boolean): AsyncGenerator<Buffer, TarCounts | undefined> {
+  const { readContents: read } = threads.remote<typeof layerTasks>('layer');
   const mostAhead = Math.min(MOST_AHEAD, 2 * threads.size);
   const free: Buffer[] = [];
   const ahead: { readonly bytes: Buffer; readonly whole: Promise<void> }[] = [];
-  const hashOldest = async (): Promise<void> => {
-    const oldest = ahead.shift();
-    if (oldest === undefined) return;
-    await oldest.whole;
-    hash.update(oldest.bytes);
-    free.push(Buffer.from(oldest.bytes.buffer));
-  };
+  async function* oldest(): AsyncGenerator<Buffer, void> {
+    const chunk = ahead.shift();
+    if (chunk === undefined) return;
+    await chunk.whole;
+    yield chunk.bytes;
+    free.push(Buffer.from(chunk.bytes.buffer));
+  }
 
   const chunks = layOut(dir, options, { mtimes, buffer: () => free.pop() ?? Buffer.from(new SharedArrayBuffer(CHUNK)) });
   for (let step = chunks.next(); ; step = chunks.next()) {
     if (step.done === true) {
-      while (ahead.length > 0) await hashOldest();
-      return complete(step.value && hash.summary(step.value));
+      while (ahead.length > 0) yield* oldest();
+      return step.value;
     }
     const whole = step.value.contents.length === 0 ? Promise.resolve() : read(step.value);
     whole.catch(() => undefined); // told of when its turn comes
     ahead.push({ bytes: step.value.bytes, whole });
-    if (ahead.length === mostAhead) await hashOldest();
+    if (ahead.length === mostAhead) yield* oldest();
   }
 }
 

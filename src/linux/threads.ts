@@ -9,6 +9,9 @@ export type Tasks = Readonly<Record<string, (...args: never[]) => unknown>>;
 /** The same functions, seen from the main thread. */
 export type Remote<T extends Tasks> = { readonly [K in keyof T]: (...args: Parameters<T[K]>) => Promise<Awaited<ReturnType<T[K]>>> };
 
+/** What callers need of {@link Threads}: its tasks, and how many run at once. */
+export type Workers = Pick<Threads, 'remote' | 'size'>;
+
 interface Call { readonly id: number; readonly group: string; readonly task: string; readonly args: readonly unknown[] }
 interface Reply { readonly id: number; readonly value?: unknown; readonly error?: unknown }
 interface Pending { readonly resolve: (value: unknown) => void; readonly reject: (error: unknown) => void }

@@ -114,7 +114,7 @@ async function compress(record: LayerRecord, policy: LayerPolicy, services: Expo
     if (record.size >= WORTH_FOLLOWING) policy.begun?.(record.diffId, (signal) => followFile(file, () => isWhole, signal));
   };
   try {
-    const { digest, size } = await services.content.ingest(compressTar(tar, { type, level }), undefined, (made) => lease.hold({ blobs: [made] }), begun);
+    const { digest, size } = await services.content.ingest(compressTar(tar, { type, level }, services.threads), undefined, (made) => lease.hold({ blobs: [made] }), begun);
     isWhole = true;
     const blob: Descriptor = { mediaType: type === 'gzip' ? MediaType.ociLayerGzip : MediaType.ociLayerZstd, digest, size };
     services.layers.addBlob(record.chainId, blob);

@@ -30,7 +30,8 @@ export interface TestStore extends ImageServices {
 export function openStore(root = mkdtempSync(path.join(tmpdir(), 'mbuild-store-'))): TestStore {
   const content = new LocalContentStore(root);
   const layers = new FileLayerIndex(root);
-  const threads = { remote: <T extends Tasks>(): Remote<T> => layerTasks as unknown as Remote<T> };
+  const tasks = Object.entries(layerTasks).map(([name, task]) => [name, async (...args: readonly unknown[]) => (task as (...args: readonly unknown[]) => unknown)(...args)]);
+  const threads = { size: 2, remote: <T extends Tasks>(): Remote<T> => Object.fromEntries(tasks) as Remote<T> };
   return {
     root, content, layers, threads, xattrs: 'trusted',
     images: new FileImageStore(root, content, layers),

@@ -6,12 +6,13 @@ import { gunzipSync } from 'node:zlib';
 import { buildSync } from 'esbuild';
 import { compressTar } from '../../src/layer/compress';
 import { decompressStream, detectCompression } from '../../src/layer/decompress';
+import { Threads } from '../../src/linux/threads';
 
 const has = (program: string): boolean => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
 
 async function collect(source: AsyncIterable<Buffer>): Promise<Buffer> {
   const chunks = [];
-  for await (const chunk of source) chunks.push(chunk);
+  for await (const chunk of source) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
 }
 
@@ -20,20 +21,40 @@ async function* inChunks(size: number): AsyncGenerator<Buffer> {
   for (let at = 0; at < input.length; at += size) yield input.subarray(at, at + size);
 }
 
+const threads = new Threads(undefined, 1);
+const moreThreads = new Threads(undefined, 3);
+afterAll(() => Promise.all([threads.close(), moreThreads.close()]));
+
 describe('gzip', () => {
-  it('gives the same bytes however the input comes and however many work on it', async () => {
-    const first = await collect(compressTar(inChunks(1000), { type: 'gzip' }, 1));
+  it.each([undefined, 1])('of level %s gives the same bytes however the input comes and however many work on it', async (level) => {
+    const first = await collect(compressTar(inChunks(1000), { type: 'gzip', level }, threads));
     expect(gunzipSync(first).equals(input)).toBe(true);
-    expect((await collect(compressTar(inChunks(777_777), { type: 'gzip' }, 4))).equals(first)).toBe(true);
+    expect((await collect(compressTar(inChunks(777_777), { type: 'gzip', level }, moreThreads))).equals(first)).toBe(true);
   });
 
-  it('is read by the program as one file', async () => {
-    const packed = await collect(compressTar(inChunks(65_536), { type: 'gzip', level: 1 }));
+  it('may be given chunks that change when the next is asked for', async () => {
+    async function* inOneBuffer(): AsyncGenerator<Buffer> {
+      const buffer = Buffer.alloc(300_000);
+      for await (const chunk of inChunks(buffer.length)) yield buffer.subarray(0, chunk.copy(buffer));
+    }
+    for (const type of has('zstd') ? (['gzip', 'zstd'] as const) : (['gzip'] as const)) {
+      const packed = await collect(compressTar(inOneBuffer(), { type }, moreThreads));
+      expect((await collect(decompressStream(Readable.from([packed]), type))).equals(input)).toBe(true);
+    }
+  });
+
+  it('tells of a failure in a worker', async () => {
+    const broken = { size: 2, remote: () => ({ gzipMember: () => Promise.reject(new Error('no memory')) }) } as unknown as Threads;
+    await expect(collect(compressTar(inChunks(1000), { type: 'gzip' }, broken))).rejects.toThrow('no memory');
+  });
+
+  it.each([undefined, 1])('of level %s is read by the program as one file', async (level) => {
+    const packed = await collect(compressTar(inChunks(65_536), { type: 'gzip', level }, threads));
     expect(execFileSync('gzip', ['-dc'], { input: packed, maxBuffer: 1e8 }).equals(input)).toBe(true);
   });
 
   it('of nothing is a member of nothing', async () => {
-    expect(gunzipSync(await collect(compressTar(Readable.from([]), { type: 'gzip' })))).toHaveLength(0);
+    expect(gunzipSync(await collect(compressTar(Readable.from([]), { type: 'gzip' }, threads)))).toHaveLength(0);
   });
 
   it('passes an error of the source on', async () => {
@@ -41,14 +62,14 @@ describe('gzip', () => {
       yield input;
       throw new Error('source failed');
     }
-    await expect(collect(compressTar(failing(), { type: 'gzip' }))).rejects.toThrow('source failed');
-    if (has('zstd')) await expect(collect(compressTar(failing(), { type: 'zstd' }))).rejects.toThrow('source failed');
+    await expect(collect(compressTar(failing(), { type: 'gzip' }, threads))).rejects.toThrow('source failed');
+    if (has('zstd')) await expect(collect(compressTar(failing(), { type: 'zstd' }, threads))).rejects.toThrow('source failed');
   });
 });
 
 (has('zstd') ? it : it.skip)(`zstd gives the same bytes each time${has('zstd') ? '' : ' (skipped: needs zstd)'}`, async () => {
-  const first = await collect(compressTar(inChunks(1000), { type: 'zstd' }));
-  expect((await collect(compressTar(inChunks(100_000), { type: 'zstd' }))).equals(first)).toBe(true);
+  const first = await collect(compressTar(inChunks(1000), { type: 'zstd' }, threads));
+  expect((await collect(compressTar(inChunks(100_000), { type: 'zstd' }, threads))).equals(first)).toBe(true);
   expect((await collect(decompressStream(Readable.from([first]), 'zstd'))).equals(input)).toBe(true);
 });
 
@@ -71,7 +92,7 @@ describe('decompression', () => {
   });
 
   it.each(['gzip', 'xz'] as const)('of %s ends its source when nobody reads on', async (compression) => {
-    const packed = compression === 'gzip' ? await collect(compressTar(inChunks(100_000), { type: 'gzip' })) : execFileSync('xz', ['-c0'], { input, maxBuffer: 1e8 });
+    const packed = compression === 'gzip' ? await collect(compressTar(inChunks(100_000), { type: 'gzip' }, threads)) : execFileSync('xz', ['-c0'], { input, maxBuffer: 1e8 });
     const source = Readable.from([packed.subarray(0, 100_000), packed.subarray(100_000)]);
     for await (const chunk of decompressStream(source, compression)) {
       expect(chunk.length).toBeGreaterThan(0);

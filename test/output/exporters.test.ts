@@ -310,7 +310,7 @@ describeWith('exporting', { root: true, programs: ['tar'] }, () => {
   it('the tar of a built layer is what its DiffID says', async () => {
     for (const layer of layers) {
       const chunks: Buffer[] = [];
-      for await (const chunk of openLayerTar(layer, store)) chunks.push(chunk);
+      for await (const chunk of openLayerTar(layer, store)) chunks.push(Buffer.from(chunk));
       expect(digestOf(Buffer.concat(chunks))).toBe(layer.diffId);
     }
   });
