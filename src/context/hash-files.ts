@@ -2,8 +2,8 @@ import { createHash, hash as hashOf } from 'node:crypto';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { fsPath, toText, type RawPath } from '../linux/paths';
-import { getXattr } from '../linux/xattr';
 import { fstatOf, type FileStats } from '../linux/stat';
+import { getOpenXattr } from '../linux/xattr';
 
 /** A file to hash, with the facts of it that were seen before. */
 export interface FileToHash {
@@ -43,7 +43,7 @@ function hashFile(file: FileToHash, buffer: Buffer): HashedFile {
   const fd = openForReading(file.hostPath);
   try {
     const hash = hashContent(fd, buffer);
-    const capability = getXattr(file.hostPath, CAPABILITY)?.toString('hex');
+    const capability = getOpenXattr(fd, CAPABILITY)?.toString('hex');
     return { hash, ...(capability === undefined ? {} : { capability }), steady: isSame(fstatOf(fd), file) };
   } finally {
     closeSync(fd);

@@ -32,6 +32,15 @@ export function getXattr(path: RawPath, name: string): Buffer | undefined {
   throw libc().error('lgetxattr', toText(path));
 }
 
+/** The same of an open file, without the way to it. */
+export function getOpenXattr(fd: number, name: string): Buffer | undefined {
+  const { fgetxattr, nameArg, value } = calls();
+  const length = fgetxattr(fd, cString(nameArg, name), value, XATTR_MAX);
+  if (length >= 0) return Buffer.from(value.subarray(0, length));
+  if (failedWith(ENODATA, ENOTSUP, EOPNOTSUPP)) return undefined;
+  throw libc().error('fgetxattr');
+}
+
 /** All attributes that the caller may read. */
 export function readXattrs(path: RawPath): Xattrs {
   const attributes = new Map<string, Buffer>();
@@ -60,6 +69,7 @@ export function removeXattr(path: RawPath, name: string): void {
 interface Calls {
   readonly llistxattr: CFunction;
   readonly lgetxattr: CFunction;
+  readonly fgetxattr: CFunction;
   readonly lsetxattr: CFunction;
   readonly lremovexattr: CFunction;
   /** Buffers that every call reuses: calls are synchronous, so no two are under way in a thread. */
@@ -71,6 +81,7 @@ interface Calls {
 const calls = once<Calls>(() => ({
   llistxattr: libc().func('long llistxattr(const void *path, void *list, size_t size)'),
   lgetxattr: libc().func('long lgetxattr(const void *path, const void *name, void *value, size_t size)'),
+  fgetxattr: libc().func('long fgetxattr(int fd, const void *name, void *value, size_t size)'),
   lsetxattr: libc().func('int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)'),
   lremovexattr: libc().func('int lremovexattr(const void *path, const void *name)'),
   pathArg: Buffer.alloc(PATH_MAX),

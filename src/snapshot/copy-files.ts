@@ -1,8 +1,8 @@
 import { chmodSync, closeSync, constants, copyFileSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
-import { ownOpen, setOpenMode } from '../linux/owners';
+import { keepsOwners, ownOpen, setOpenMode } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
-import { getXattr, setXattr } from '../linux/xattr';
 import { fstatOf, type FileStats } from '../linux/stat';
+import { getOpenXattr, setXattr } from '../linux/xattr';
 
 /** A regular file to copy to a path where nothing is. */
 export interface FileCopy {
@@ -20,39 +20,77 @@ export interface FileCopy {
 // A file up to this size is read and written through one buffer: fewer system calls than copyFileSync makes.
 const SMALL = 512 * 1024;
 const CAPABILITY = 'security.capability';
+/** The bits that a change of owner takes away. */
+const SET_ID_AND_STICKY = 0o7000;
 
 /**
  * Copies files one after the other with synchronous calls: bytes, mode, owner, mtime and capabilities; nothing else.
  * @returns the sources that are not what was seen any more; their copies are worth nothing. Vanished ones are among them.
  */
 export function copyFiles(files: readonly FileCopy[]): RawPath[] {
-  const buffer = Buffer.allocUnsafe(Math.min(SMALL, Math.max(1, ...files.map(({ seen }) => seen.size))));
-  return files.filter((file) => !copyFile(file, buffer)).map(({ from }) => from);
+  const copier = new FileCopier(Buffer.allocUnsafe(Math.min(SMALL, Math.max(1, ...files.map(({ seen }) => seen.size)))));
+  return files.filter((file) => !copier.copy(file)).map(({ from }) => from);
 }
 
-/** Copies one file; false when the source is not what was seen. */
-function copyFile(file: FileCopy, buffer: Buffer): boolean {
-  const source = openSource(file.from);
-  if (source === undefined) return false;
-  try {
-    if (!fstatOf(source).isFile()) return false;
-    const target = file.seen.size <= buffer.length ? writeSmall(source, file, buffer) : writeLarge(source, file);
-    if (target === undefined) return false;
+class FileCopier {
+  #birth: Birth | undefined;
+
+  constructor(private readonly buffer: Buffer) {}
+
+  /** Copies one file; false when the source is not what was seen. */
+  copy(file: FileCopy): boolean {
+    const source = openSource(file.from);
+    if (source === undefined) return false;
     try {
-      // Owner first, for that takes setuid and capabilities away.
-      ownOpen(target, file.to, file.uid, file.gid);
-      setOpenMode(target, file.to, file.mode);
-      const capability = getXattr(file.from, CAPABILITY);
-      if (capability !== undefined) setXattr(file.to, CAPABILITY, capability);
-      futimesSync(target, file.mtime, file.mtime);
+      if (!fstatOf(source).isFile()) return false;
+      const isSmall = file.seen.size <= this.buffer.length;
+      const target = isSmall ? writeSmall(source, file, this.buffer) : writeLarge(source, file);
+      if (target === undefined) return false;
+      try {
+        if (!isSmall || !this.#isBornRight(target, file)) setOwnerAndMode(target, file);
+        const capability = getOpenXattr(source, CAPABILITY);
+        if (capability !== undefined) setXattr(file.to, CAPABILITY, capability);
+        futimesSync(target, file.mtime, file.mtime);
+      } finally {
+        closeSync(target);
+      }
+      const { ino, size, mtimeMs, ctimeMs } = fstatOf(source);
+      return ino === file.seen.ino && size === file.seen.size && mtimeMs === file.seen.mtimeMs && ctimeMs === file.seen.ctimeMs;
     } finally {
-      closeSync(target);
+      closeSync(source);
     }
-    const { ino, size, mtimeMs, ctimeMs } = fstatOf(source);
-    return ino === file.seen.ino && size === file.seen.size && mtimeMs === file.seen.mtimeMs && ctimeMs === file.seen.ctimeMs;
-  } finally {
-    closeSync(source);
   }
+
+  /** True for a file that had its owner and mode when it was made, as nearly all have. The first of a directory tells it of the others. */
+  #isBornRight(target: number, { to, mode, uid, gid }: FileCopy): boolean {
+    if (keepsOwners() || (mode & SET_ID_AND_STICKY) !== 0) return false;
+    const directory = to.slice(0, to.lastIndexOf('/'));
+    if (this.#birth?.directory !== directory || this.#birth.asked !== mode) {
+      const stats = fstatOf(target);
+      this.#birth = { directory, asked: mode, mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid };
+    }
+    return this.#birth.mode === mode && this.#birth.uid === uid && this.#birth.gid === gid;
+  }
+}
+
+/** What becomes of the files that are made in a directory with a mode: umask, a default ACL and a setgid bit have a say in it. */
+interface Birth {
+  readonly directory: RawPath;
+  readonly asked: number;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+function setOwnerAndMode(target: number, { to, mode, uid, gid }: FileCopy): void {
+  // Owner first, for that takes setuid and capabilities away.
+  ownOpen(target, to, uid, gid);
+  setOpenMode(target, to, mode);
+}
+
+/** The mode to make a small file with. Where attributes stand beside files, their owner must be able to write them. */
+function modeAtBirth({ mode }: FileCopy): number {
+  return keepsOwners() ? 0o600 : mode & 0o777;
 }
 
 /** A symlink put in the file's place is not followed, a FIFO does not block. */
@@ -67,11 +105,12 @@ function openSource(path: RawPath): number | undefined {
 }
 
 /** The new file's descriptor; `undefined` when the source has another size than was seen. */
-function writeSmall(source: number, { to, seen }: FileCopy, buffer: Buffer): number | undefined {
+function writeSmall(source: number, file: FileCopy, buffer: Buffer): number | undefined {
+  const { size } = file.seen;
   let length = 0;
-  for (let read = -1; length < seen.size && read !== 0; length += read) read = readSync(source, buffer, length, seen.size - length, null);
-  if (length !== seen.size) return undefined;
-  const target = openSync(fsPath(to), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+  for (let read = -1; length < size && read !== 0; length += read) read = readSync(source, buffer, length, size - length, null);
+  if (length !== size) return undefined;
+  const target = openSync(fsPath(file.to), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, modeAtBirth(file));
   for (let at = 0; at < length;) at += writeSync(target, buffer, at, length - at);
   return target;
 }
