@@ -245,6 +245,10 @@ class NoCache implements CacheStore {
     return [];
   }
 
+  knowsCopyOnto(): false {
+    return false;
+  }
+
   list(): [] {
     return [];
   }

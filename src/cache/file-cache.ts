@@ -2,11 +2,11 @@ import { existsSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { createFile, namesIn, readJson, readRecord, removeFile, replaceFile } from '../content/files';
 import { isMbuildError } from '../diagnostics/error';
-import { hashValue, type CacheKey, type KeyInput } from './key';
+import { hashValue, type CacheKey, type KeyInput, type ResultId } from './key';
 import type { CacheRecord, CacheStore } from './record';
 
 /**
- * One file a record: `<root>/cache/records/<key>.json`; and an empty file for each record's family,
+ * One file a record: `<root>/cache/records/<key>.json`; and an empty file for each record's family, or for the tree that it copies onto,
  * `<root>/cache/families/<family>/<key>`. Remembered digests are in `<root>/cache/digests`; `<root>/cache/evicted/<key>` is an
  * empty file whose time says when the record was deleted.
  */
@@ -41,12 +41,16 @@ export class FileCacheStore implements CacheStore {
 
   put(record: CacheRecord): void {
     replaceFile(this.root, this.#file(record.key), JSON.stringify(record));
-    const family = familyOf(record.input);
+    const family = folderOf(record.input);
     if (family !== undefined) createFile(this.root, path.join(this.#families, family, record.key), '');
   }
 
   candidates(family: string): CacheRecord[] {
     return namesIn(path.join(this.#families, family)).flatMap((name) => this.get(name as CacheKey) ?? []);
+  }
+
+  knowsCopyOnto(parent: ResultId): boolean {
+    return namesIn(path.join(this.#families, copiesOnto(parent))).length > 0;
   }
 
   list(): CacheRecord[] {
@@ -57,7 +61,7 @@ export class FileCacheStore implements CacheStore {
     const record = this.get(key);
     if (record !== undefined) replaceFile(this.root, path.join(this.#evicted, key), '');
     removeFile(this.#file(key));
-    const family = record === undefined ? undefined : familyOf(record.input);
+    const family = record === undefined ? undefined : folderOf(record.input);
     if (family !== undefined) rmSync(path.join(this.#families, family, key), { force: true });
   }
 
@@ -116,4 +120,13 @@ function isOlder(file: string, time: number): boolean {
  */
 export function familyOf(input: Pick<KeyInput, 'kind' | 'parent' | 'inputs'>): string | undefined {
   return input.kind === 'run' ? hashValue([input.kind, input.parent, input.inputs['args']]) : undefined;
+}
+
+/** Where among the families a record is noted. */
+function folderOf(input: KeyInput): string | undefined {
+  return input.kind === 'copy' ? copiesOnto(input.parent) : familyOf(input);
+}
+
+function copiesOnto(parent: ResultId): string {
+  return hashValue(['copy', parent]);
 }

@@ -37,6 +37,8 @@ export interface CacheStore {
   put(record: CacheRecord): void;
   /** Earlier records of the same operation on the same parent, under whatever arguments and mounts. */
   candidates(family: string): CacheRecord[];
+  /** Whether any copy onto a tree is on record. */
+  knowsCopyOnto(parent: ResultId): boolean;
   /** Every record, for listing and pruning. */
   list(): CacheRecord[];
   delete(key: CacheKey): void;

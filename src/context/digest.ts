@@ -38,6 +38,9 @@ export interface SelectionDigest {
   readonly entries: () => Promise<readonly EntryRecord[]>;
 }
 
+/** Reads files, in their order. */
+export type ReadFiles = (files: readonly SelectedEntry[]) => Promise<readonly (HashedFile | undefined)[]>;
+
 // Below this, a worker's message and start cost more than the hashing.
 const INLINE_FILES = 64;
 const INLINE_BYTES = 4 * 1024 * 1024;
@@ -49,23 +52,24 @@ const TEXT = 64 * 1024;
  * The digest of all that a selection brings from its tree. Two selections with one digest leave the same tree at the same
  * destination, but for mtimes. What was hashed of a context is remembered for the next build.
  * @param threads used when there is much to hash; without them everything is hashed at once, here.
+ * @param read reads what is not known, where it has to be read for something else, too.
  */
-export async function digestSelection(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>, threads?: Threads): Promise<SelectionDigest> {
+export async function digestSelection(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>, threads?: Threads, read: ReadFiles = (files) => readFiles(files, threads)): Promise<SelectionDigest> {
   const { known } = tree;
   const signature = known === undefined ? undefined : selectionSignature(selection);
   const remembered = signature === undefined ? undefined : known?.selections.get(signature);
-  if (remembered !== undefined) return { digest: remembered, entries: () => describe(selection, tree, threads).then(({ entries }) => entries) };
+  if (remembered !== undefined) return { digest: remembered, entries: () => describe(selection, tree, read).then(({ entries }) => entries) };
   // What is new is copied next, as a rule: the workers for that start while this thread finds out.
   if (selection.sources.reduce((sum, source) => sum + source.entries.length, 0) > INLINE_FILES) threads?.start();
-  const { entries, digest, wasKnown } = await describe(selection, tree, threads);
+  const { entries, digest, wasKnown } = await describe(selection, tree, read);
   if (signature !== undefined && wasKnown && isSelectionSettled(selection, Date.now())) known?.selections.put(signature, digest);
   return { digest, entries: () => Promise.resolve(entries) };
 }
 
 /** Reads what is not known, and hashes all that shows in the result. `wasKnown`: nothing had to be read. */
-async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>, threads: Threads | undefined): Promise<{ entries: EntryRecord[]; digest: Digest; wasKnown: boolean }> {
+async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>, read: ReadFiles): Promise<{ entries: EntryRecord[]; digest: Digest; wasKnown: boolean }> {
   const all = selection.sources.flatMap((source) => source.entries);
-  const { contents, wasKnown } = tree.describe === undefined ? await contentsOf(all, tree.known, threads) : { contents: await tree.describe(all), wasKnown: false };
+  const { contents, wasKnown } = tree.describe === undefined ? await contentsOf(all, tree.known, read) : { contents: await tree.describe(all), wasKnown: false };
   const entries: EntryRecord[] = [];
   const hash = createHash('sha256');
   let text = `selection 1|${selection.sources.length}\n`;
@@ -121,7 +125,7 @@ function typeOf(stats: FileStats): Exclude<EntryRecord['type'], 'link'> {
 }
 
 /** The contents of the files among entries, each at its entry's index: from the cache where a file is unchanged, else by reading it. */
-async function contentsOf(entries: readonly SelectedEntry[], known: KnownContents | undefined, threads: Threads | undefined): Promise<{ contents: readonly (FileContent | undefined)[]; wasKnown: boolean }> {
+async function contentsOf(entries: readonly SelectedEntry[], known: KnownContents | undefined, read: ReadFiles): Promise<{ contents: readonly (FileContent | undefined)[]; wasKnown: boolean }> {
   const nameFrom = (known?.root.length ?? 0) + 1;
   const unknown: number[] = [];
   const contents = entries.map(({ hostPath, stats, linkTo }, index): FileContent | undefined => {
@@ -134,18 +138,19 @@ async function contentsOf(entries: readonly SelectedEntry[], known: KnownContent
 
   const hashedAt = Date.now();
   const files = unknown.flatMap((index) => entries[index] ?? []);
-  const hashed = await hashAll(files, threads);
+  const hashed = await read(files);
   hashed.forEach((content, i) => {
     const [index, file] = [unknown[i], files[i]];
     if (index === undefined || file === undefined || content === undefined) return;
     contents[index] = content;
-    if (content.steady) known?.cache.put(file.hostPath.slice(nameFrom), file.stats, content, hashedAt);
+    if (content.changed !== true) known?.cache.put(file.hostPath.slice(nameFrom), file.stats, content, hashedAt);
   });
   known?.cache.save();
   return { contents, wasKnown: false };
 }
 
-async function hashAll(files: readonly SelectedEntry[], threads: Threads | undefined): Promise<readonly (HashedFile | undefined)[]> {
+/** Reads files for nothing but their content. */
+export async function readFiles(files: readonly SelectedEntry[], threads: Threads | undefined): Promise<readonly (HashedFile | undefined)[]> {
   const bytes = files.reduce((sum, { stats }) => sum + stats.size, 0);
   if (threads === undefined || (files.length <= INLINE_FILES && bytes <= INLINE_BYTES)) return hashFiles(files.map(fileToHash));
   const remote = threads.remote<typeof contextTasks>('context');

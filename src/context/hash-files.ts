@@ -4,6 +4,7 @@ import { MbuildError } from '../diagnostics/error';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { fstatOf, type FileStats } from '../linux/stat';
 import { getOpenXattr } from '../linux/xattr';
+import { copyFiles, mayNotRead, type FileCopy } from '../snapshot/copy-files';
 
 /** A file to hash, with the facts of it that were seen before. */
 export interface FileToHash {
@@ -24,8 +25,8 @@ export interface FileContent {
 
 /** A hashed file. */
 export interface HashedFile extends FileContent {
-  /** False when the file was not any more, or not to the end, the one that was seen: the hash must not be remembered. */
-  readonly steady: boolean;
+  /** True when the file was not any more, or not to the end, the one that was seen: the hash must not be remembered. */
+  readonly changed?: boolean | undefined;
 }
 
 /** The attribute that COPY keeps; BuildKit's layers carry no other. */
@@ -39,15 +40,33 @@ export function hashFiles(files: readonly FileToHash[]): HashedFile[] {
   return files.map((file) => hashFile(file, buffer));
 }
 
+/**
+ * Copies files and hashes them on the way, so that each is read once. `changed` are those that are not what was seen any more; where there
+ * are any, `contents` is of no use. @throws as {@link copyFiles}.
+ */
+export function copyAndHashFiles(files: readonly FileCopy[]): { readonly changed: readonly RawPath[]; readonly contents: readonly FileContent[] } {
+  const contents: FileContent[] = [];
+  let buffer: Buffer | undefined;
+  const changed = copyFiles(files, (content, capability) => {
+    const hash = typeof content === 'number' ? hashContent(content, (buffer ??= Buffer.allocUnsafe(CHUNK))) : hashOf('sha256', content, 'hex');
+    contents.push(fileContent(hash, capability));
+  });
+  return { changed, contents };
+}
+
 function hashFile(file: FileToHash, buffer: Buffer): HashedFile {
   const fd = openForReading(file.hostPath);
   try {
     const hash = hashContent(fd, buffer);
-    const capability = getOpenXattr(fd, CAPABILITY)?.toString('hex');
-    return { hash, ...(capability === undefined ? {} : { capability }), steady: isSame(fstatOf(fd), file) };
+    const content = fileContent(hash, getOpenXattr(fd, CAPABILITY));
+    return isSame(fstatOf(fd), file) ? content : { ...content, changed: true };
   } finally {
     closeSync(fd);
   }
+}
+
+function fileContent(hash: string, capability: Buffer | undefined): FileContent {
+  return capability === undefined ? { hash } : { hash, capability: capability.toString('hex') };
 }
 
 /** sha256, hex. What fits into the buffer is hashed in one call. */
@@ -83,8 +102,7 @@ export function isSame(stats: FileStats, seen: Omit<FileToHash, 'hostPath'>): bo
 
 function readError(hostPath: RawPath, cause: unknown): unknown {
   const code = (cause as { code?: unknown }).code;
-  const path = toText(hostPath);
-  if (code === 'ENOENT' || code === 'ELOOP') return new MbuildError('COPY_FAILED', `${path} was removed or replaced while it was read`, { cause });
-  if (code === 'EACCES' || code === 'EPERM') return new MbuildError('PERMISSION_DENIED', `may not read ${path}`, { cause });
+  if (code === 'ENOENT' || code === 'ELOOP') return new MbuildError('COPY_FAILED', `${toText(hostPath)} was removed or replaced while it was read`, { cause });
+  if (code === 'EACCES' || code === 'EPERM') return mayNotRead(hostPath, cause);
   return cause;
 }

@@ -1,5 +1,5 @@
 import { copyFiles } from '../snapshot/copy-files';
-import { hashFiles } from './hash-files';
+import { copyAndHashFiles, hashFiles } from './hash-files';
 
 /** What worker threads do for contexts and copies: group `context`. */
-export const contextTasks = { hashFiles, copyFiles } as const;
+export const contextTasks = { hashFiles, copyFiles, copyAndHashFiles } as const;

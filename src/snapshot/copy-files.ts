@@ -1,6 +1,7 @@
 import { chmodSync, closeSync, constants, copyFileSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
+import { MbuildError } from '../diagnostics/error';
 import { keepsOwners, ownOpen, setOpenMode } from '../linux/owners';
-import { fsPath, type RawPath } from '../linux/paths';
+import { fsPath, toText, type RawPath } from '../linux/paths';
 import { fstatOf, type FileStats } from '../linux/stat';
 import { getOpenXattr, setXattr } from '../linux/xattr';
 
@@ -23,19 +24,23 @@ const CAPABILITY = 'security.capability';
 /** The bits that a change of owner takes away. */
 const SET_ID_AND_STICKY = 0o7000;
 
+/** What is copied of a file: the bytes of a small one, or the descriptor of a large one, open at its beginning; and its capabilities. */
+export type Look = (content: Buffer | number, capability: Buffer | undefined) => void;
+
 /**
  * Copies files one after the other with synchronous calls: bytes, mode, owner, mtime and capabilities; nothing else.
+ * @param look is shown each file; not those whose sizes are others than was seen.
  * @returns the sources that are not what was seen any more; their copies are worth nothing. Vanished ones are among them.
  */
-export function copyFiles(files: readonly FileCopy[]): RawPath[] {
-  const copier = new FileCopier(Buffer.allocUnsafe(Math.min(SMALL, Math.max(1, ...files.map(({ seen }) => seen.size)))));
+export function copyFiles(files: readonly FileCopy[], look?: Look): RawPath[] {
+  const copier = new FileCopier(Buffer.allocUnsafe(Math.min(SMALL, Math.max(1, ...files.map(({ seen }) => seen.size)))), look);
   return files.filter((file) => !copier.copy(file)).map(({ from }) => from);
 }
 
 class FileCopier {
   #birth: Birth | undefined;
 
-  constructor(private readonly buffer: Buffer) {}
+  constructor(private readonly buffer: Buffer, private readonly look: Look | undefined) {}
 
   /** Copies one file; false when the source is not what was seen. */
   copy(file: FileCopy): boolean {
@@ -50,6 +55,7 @@ class FileCopier {
         if (!isSmall || !this.#isBornRight(target, file)) setOwnerAndMode(target, file);
         const capability = getOpenXattr(source, CAPABILITY);
         if (capability !== undefined) setXattr(file.to, CAPABILITY, capability);
+        this.look?.(isSmall ? this.buffer.subarray(0, file.seen.size) : source, capability);
         futimesSync(target, file.mtime, file.mtime);
       } finally {
         closeSync(target);
@@ -100,8 +106,12 @@ function openSource(path: RawPath): number | undefined {
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === 'ENOENT' || code === 'ELOOP' || code === 'ENOTDIR') return undefined;
-    throw error;
+    throw code === 'EACCES' || code === 'EPERM' ? mayNotRead(path, error) : error;
   }
+}
+
+export function mayNotRead(path: RawPath, cause: unknown): MbuildError {
+  return new MbuildError('PERMISSION_DENIED', `may not read ${toText(path)}`, { cause });
 }
 
 /** The new file's descriptor; `undefined` when the source has another size than was seen. */

@@ -3,6 +3,7 @@ import type { DescribedSelection } from '../cache/manifest';
 import { selectSources } from '../context/selection';
 import { MbuildError } from '../diagnostics/error';
 import type { CopyOperation } from '../graph/operation';
+import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import type { CopyInput } from './copy-op';
 import type { StepContext } from './step';
 
@@ -11,6 +12,8 @@ export interface PlannedSource {
   readonly content: KeyValue;
   readonly open: () => CopyInput | Promise<OpenedSource | CopyInput>;
   readonly manifest?: DescribedSelection | undefined;
+  /** A snapshot in which the copy is made already. */
+  readonly copied?: ActiveSnapshot | undefined;
   /** Name and digest of a selection that is remembered. */
   readonly remembered?: readonly [name: string, digest: string] | undefined;
 }

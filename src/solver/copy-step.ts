@@ -1,17 +1,24 @@
 import { hashValue } from '../cache/key';
 import { describedSelection } from '../cache/manifest';
-import { digestSelection } from '../context/digest';
-import { selectSources, type Selection } from '../context/selection';
+import { digestSelection, readFiles, type ReadFiles } from '../context/digest';
+import { selectSources, type SelectedEntry, type Selection } from '../context/selection';
 import { sourceTreeOf, type SourceTree } from '../context/source-tree';
 import type { CopyOperation, CopySource } from '../graph/operation';
-import { toRaw } from '../linux/paths';
-import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import { resolveOwner } from '../snapshot/users';
 import { checkLocalSource, planDownload, planRepository, type OpenedSource, type PlannedSource } from './add-remote';
-import { parseChmod, type CopyInput } from './copy-op';
-import type { CopyTarget } from './copy';
+import { parseChmod, type CopyInput, type CopyOp } from './copy-op';
+import { copyAhead, copyInto, type CopiedAhead } from './copy-into';
 import type { PlannedOperation, StepContext } from './step';
 import type { Tree } from './tree';
+
+/** A copy, as far as it is known before its sources are looked at. */
+interface CopyPlan {
+  readonly operation: CopyOperation;
+  readonly op: Omit<CopyOp, 'inputs'>;
+  readonly from: Awaited<ReturnType<typeof sourceOf>>;
+  readonly unpack: boolean;
+  readonly context: StepContext;
+}
 
 /** A copy: keyed by the content it selects, not by where it comes from or how that came about. */
 export async function planCopyStep(operation: CopyOperation, context: StepContext): Promise<PlannedOperation> {
@@ -19,8 +26,9 @@ export async function planCopyStep(operation: CopyOperation, context: StepContex
   const chmod = operation.chmod === undefined ? undefined : parseChmod(operation.chmod);
   const unpack = operation.unpack ?? operation.instruction === 'ADD';
   const sources: PlannedSource[] = [];
-  const from = await sourceOf(operation, context);
-  for (const source of operation.sources) sources.push(await planSource(source, operation, from, unpack, context));
+  const op = { dest: operation.dest, owner, chmod };
+  const plan: CopyPlan = { operation, op, from: await sourceOf(operation, context), unpack, context };
+  for (const source of operation.sources) sources.push(await planSource(source, plan));
   return {
     inputs: {
       dest: operation.dest, owner: owner === undefined ? undefined : [owner.uid, owner.gid], chmod: operation.chmod, link: operation.link, unpack,
@@ -28,14 +36,12 @@ export async function planCopyStep(operation: CopyOperation, context: StepContex
     },
     manifests: sources.flatMap((source) => (source.manifest === undefined ? [] : [source.manifest])),
     digests: new Map(sources.flatMap((source) => (source.remembered === undefined ? [] : [source.remembered]))),
+    done: sources[0]?.copied,
     execute: async (active) => {
-      const { runCopy } = await import('./copy');
       const opened: OpenedSource[] = [];
       try {
         for (const source of sources) opened.push(await openedSource(source));
-        await runCopy({ inputs: opened.map(({ input }) => input), dest: operation.dest, owner, chmod }, await targetOf(active, context), {
-          now: context.services.options.sourceDateEpoch, threads: context.services.threads, signal: context.scope.signal,
-        });
+        await copyInto(active, { ...op, inputs: opened.map(({ input }) => input) }, context);
       } finally {
         for (const { close } of opened) close();
       }
@@ -46,11 +52,6 @@ export async function planCopyStep(operation: CopyOperation, context: StepContex
 async function openedSource(source: PlannedSource): Promise<OpenedSource> {
   const opened = await source.open();
   return 'input' in opened ? opened : { input: opened, close: () => undefined };
-}
-
-/** `--link` leaves what a plain copy leaves: directories that are there keep their attributes, links on the way are followed. */
-async function targetOf(active: ActiveSnapshot, { services, parent }: StepContext): Promise<CopyTarget> {
-  return { parent: services.snapshots.view(await parent.stack()), dir: toRaw(active.dir), xattrs: services.xattrs };
 }
 
 async function ownerOf(operation: CopyOperation, context: StepContext): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
@@ -66,6 +67,15 @@ async function ownerOf(operation: CopyOperation, context: StepContext): Promise<
   return owner;
 }
 
+/** True for a copy that will be made in any case, and is made as a whole by reading one source. */
+function mayCopyAhead({ operation, unpack, context }: CopyPlan): boolean {
+  return context.mustRun && operation.sources.length === 1 && !unpack;
+}
+
+function isMostOf(files: readonly SelectedEntry[], { sources }: Selection): boolean {
+  return 2 * files.length > sources.reduce((sum, { entries }) => sum + entries.length, 0);
+}
+
 /** The tree of the sources; `result` where it is a tree of the store, whose selections can be remembered. */
 async function sourceOf(operation: CopyOperation, { services }: StepContext): Promise<{ readonly tree: () => Promise<SourceTree>; readonly result?: Tree['result'] | undefined }> {
   const { from } = operation;
@@ -74,7 +84,8 @@ async function sourceOf(operation: CopyOperation, { services }: StepContext): Pr
   return { tree: async () => sourceTreeOf(services.snapshots.view(await stack()), from.kind === 'stage' ? `stage ${from.stage.name}` : `image ${from.image.name}`), result };
 }
 
-async function planSource(source: CopySource, operation: CopyOperation, from: Awaited<ReturnType<typeof sourceOf>>, unpack: boolean, context: StepContext): Promise<PlannedSource> {
+async function planSource(source: CopySource, plan: CopyPlan): Promise<PlannedSource> {
+  const { operation, context } = plan;
   if (operation.sources.length > 1 || source.kind === 'inline' || source.kind === 'path') checkLocalSource(operation);
   switch (source.kind) {
     case 'inline': {
@@ -82,7 +93,7 @@ async function planSource(source: CopySource, operation: CopyOperation, from: Aw
       return { content: ['inline', source.name, source.content], open: () => ({ kind: 'inline', name: source.name, content }) };
     }
     case 'path':
-      return planPath(source.path, operation, from, unpack, context);
+      return planPath(source.path, plan);
     case 'http':
       return planDownload(source.url, operation, context);
     case 'git':
@@ -90,7 +101,8 @@ async function planSource(source: CopySource, operation: CopyOperation, from: Aw
   }
 }
 
-async function planPath(path: string, operation: CopyOperation, from: Awaited<ReturnType<typeof sourceOf>>, unpack: boolean, context: StepContext): Promise<PlannedSource> {
+async function planPath(path: string, plan: CopyPlan): Promise<PlannedSource> {
+  const { operation, op, from, unpack, context } = plan;
   const { cache, remote, threads } = context.services;
   const select = (tree: SourceTree): Selection => selectSources(tree, [path], { parents: operation.parents, exclude: operation.exclude });
   const input = (selection: Selection, { ownership }: SourceTree): CopyInput => ({ kind: 'selection', selection, ownership, unpack });
@@ -109,11 +121,17 @@ async function planPath(path: string, operation: CopyOperation, from: Awaited<Re
   }
   const tree = await from.tree();
   const selection = select(tree);
-  const digested = await digestSelection(selection, tree, threads);
+  let copied: CopiedAhead | undefined;
+  const read: ReadFiles = async (files) => {
+    if (!mayCopyAhead(plan) || !isMostOf(files, selection)) return readFiles(files, threads);
+    copied = await copyAhead({ ...op, inputs: [input(selection, tree)] }, context);
+    return copied.read(files);
+  };
+  const digested = await digestSelection(selection, tree, threads, read);
   const { digest } = digested;
   if (memo !== undefined) cache.remember(memo, digest);
   return {
-    content: digest, open: () => input(selection, tree), manifest: describedSelection(digested, selection, tree, path),
+    content: digest, copied: copied?.active, open: () => input(selection, tree), manifest: describedSelection(digested, selection, tree, path),
     ...(memo === undefined ? {} : { remembered: [memo, digest] }),
   };
 }

@@ -1,14 +1,15 @@
 import { readlinkSync, lstatSync } from 'node:fs';
 import { extractFile, isArchive } from '../context/extract';
 import type { SelectedEntry, SelectedSource } from '../context/selection';
-import type { contextTasks } from '../context/tasks';
+import type { FileContent } from '../context/hash-files';
+import { contextTasks } from '../context/tasks';
 import { MbuildError } from '../diagnostics/error';
 import { batchesOf, eachAtOnce, type BatchLimits } from '../linux/batches';
 import { decodeDevice } from '../linux/mknod';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
 import type { Threads } from '../linux/threads';
-import { copyFiles, type FileCopy } from '../snapshot/copy-files';
+import type { FileCopy } from '../snapshot/copy-files';
 import { splitPath } from '../snapshot/resolve';
 import { TreeWriter, type Attributes, type TreeDirectory } from '../snapshot/tree-writer';
 import type { OverlayXattrs } from '../snapshot/marks';
@@ -28,6 +29,8 @@ export interface CopyOptions {
   /** Used where there is much to copy; without them everything is copied here. */
   readonly threads?: Threads | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Is told what is in each file that was copied. */
+  readonly onContent?: ((file: RawPath, content: FileContent) => void) | undefined;
 }
 
 type SelectionInput = Extract<CopyInput, { kind: 'selection' }>;
@@ -84,7 +87,7 @@ class Copier {
         const { directory, name } = this.#filePlace(toRaw(input.name));
         const stats = lstatSync(fsPath(input.hostPath));
         const { mode, uid, gid, mtime = this.writer.now } = this.#fileAttributes(0o600, input.mtime);
-        await this.#copyAll([{ from: input.hostPath, to: this.writer.place(directory, name), mode, uid, gid, mtime, seen: stats }]);
+        await this.#copyAll([{ path: name, hostPath: input.hostPath, stats }], () => ({ from: input.hostPath, to: this.writer.place(directory, name), mode, uid, gid, mtime, seen: stats }));
       }
     }
   }
@@ -136,7 +139,7 @@ class Copier {
    * @param directories by path below the destination: the one for `''`; those of the entries are added.
    */
   async #entries(directories: Map<RawPath, TreeDirectory>, entries: readonly SelectedEntry[], input: SelectionInput): Promise<void> {
-    const files: FileCopy[] = [];
+    const files: SelectedEntry[] = [];
     const links: SelectedEntry[] = [];
     const made: (readonly [TreeDirectory, Attributes])[] = [];
     const directoryOf = (path: RawPath): readonly [TreeDirectory, RawPath] => {
@@ -148,14 +151,13 @@ class Copier {
 
     for (const entry of entries) {
       const { path, hostPath, stats } = entry;
+      if (entry.linkTo !== undefined || stats.isFile()) {
+        (entry.linkTo === undefined ? files : links).push(entry);
+        continue;
+      }
       const [directory, name] = directoryOf(path);
       const attributes = this.#entryAttributes(stats, input);
-      if (entry.linkTo !== undefined) {
-        links.push(entry);
-      } else if (stats.isFile()) {
-        const { mode, uid, gid } = attributes;
-        files.push({ from: hostPath, to: this.writer.place(directory, name), mode, uid, gid, mtime: stats.mtimeMs / 1000, seen: stats });
-      } else if (stats.isDirectory()) {
+      if (stats.isDirectory()) {
         const result = this.writer.makeDirectory(directory, name, attributes);
         directories.set(path, result.directory);
         if (result.made || entry.implied !== true) made.push([result.directory, attributes]);
@@ -163,7 +165,11 @@ class Copier {
         this.#special(directory, name, hostPath, stats, attributes);
       }
     }
-    await this.#copyAll(files);
+    await this.#copyAll(files, ({ path, hostPath, stats }) => {
+      const [directory, name] = directoryOf(path);
+      const { mode, uid, gid } = this.#entryAttributes(stats, input);
+      return { from: hostPath, to: this.writer.place(directory, name), mode, uid, gid, mtime: stats.mtimeMs / 1000, seen: stats };
+    });
     for (const { path, linkTo = '' } of links) {
       const [directory, name] = directoryOf(path);
       const [targetDirectory, targetName] = directoryOf(linkTo);
@@ -190,23 +196,35 @@ class Copier {
     return { mode: applyChmod(this.op.chmod, mode, false), uid: 0, gid: 0, ...this.op.owner, mtime };
   }
 
-  async #copyAll(files: readonly FileCopy[]): Promise<void> {
-    const changed = await this.#copyBatches(files);
-    const [first] = changed;
+  /** @param plan makes room for a file, and tells how it is to be copied there. */
+  async #copyAll(entries: readonly SelectedEntry[], plan: (entry: SelectedEntry) => FileCopy): Promise<void> {
+    const [first] = await this.#copyBatches(entries, plan);
     if (first === undefined) return;
     throw new MbuildError('COPY_FAILED', `${toText(first)} changed while it was copied`, { hint: 'build again when nothing writes to it any more' });
   }
 
-  async #copyBatches(files: readonly FileCopy[]): Promise<RawPath[]> {
-    const { threads, signal } = this.options;
-    const bytes = files.reduce((sum, { seen }) => sum + seen.size, 0);
-    if (threads === undefined || (files.length <= INLINE_FILES && bytes <= INLINE_BYTES)) return copyFiles(files);
-    const remote = threads.remote<typeof contextTasks>('context');
+  /** The sources that changed meanwhile. */
+  async #copyBatches(entries: readonly SelectedEntry[], plan: (entry: SelectedEntry) => FileCopy): Promise<readonly RawPath[]> {
+    const { threads, signal, onContent } = this.options;
+    const bytes = entries.reduce((sum, { stats }) => sum + stats.size, 0);
+    const isSmall = entries.length <= INLINE_FILES && bytes <= INLINE_BYTES;
+    const tasks = threads === undefined || isSmall ? contextTasks : threads.remote<typeof contextTasks>('context');
     const changed: RawPath[] = [];
     // As many at a time as there are workers, so that giving up leaves nothing queued.
-    await eachAtOnce(batchesOf(files, ({ seen }) => seen.size, BATCH), threads.size, async ({ items }) => {
+    await eachAtOnce(batchesOf(entries, ({ stats }) => stats.size, BATCH), threads?.size ?? 1, async ({ items }) => {
       signal?.throwIfAborted();
-      changed.push(...(await remote.copyFiles(items.map(plainCopy))));
+      const files = items.map((entry) => plainCopy(plan(entry)));
+      if (onContent === undefined) {
+        changed.push(...(await tasks.copyFiles(files)));
+        return;
+      }
+      const copied = await tasks.copyAndHashFiles(files);
+      changed.push(...copied.changed);
+      if (copied.changed.length > 0) return;
+      copied.contents.forEach((content, i) => {
+        const file = files[i];
+        if (file !== undefined) onContent(file.from, content);
+      });
     });
     return changed;
   }

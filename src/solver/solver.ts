@@ -246,9 +246,11 @@ class Solver {
     this.scope.signal.throwIfAborted();
     const id = this.#vertex(`step ${step.id}`);
     const started = Date.now();
+    let done: ActiveSnapshot | undefined;
     try {
-      const planned = await planStep(step, parent, this.#services, this.scope, id);
       const refused = refusedBy(step, stage, this.options);
+      const planned = await planStep(step, parent, this.#services, this.scope, id, refused !== undefined || this.#isNew(step, parent));
+      done = planned.done;
       const mayUseCache = refused === undefined;
       const hit = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
       this.scope.events({ kind: 'started', id, time: started });
@@ -286,11 +288,20 @@ class Solver {
       const canceled = this.scope.signal.aborted || isMbuildError(error, 'CACHE_INVALID');
       this.scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error), canceled });
       throw canceled && !isMbuildError(error) ? new MbuildError('CANCELED', 'the build was canceled', { cause: error }) : error;
+    } finally {
+      // What was committed is gone from there; what was done in vain goes now.
+      if (done !== undefined) this.services.snapshots.discard(done);
     }
+  }
+
+  /** True for a copy of which no cache can have a result, for none was ever made onto that tree. */
+  #isNew(step: Step, parent: Tree): boolean {
+    return step.operation.kind === 'copy' && this.services.remote === undefined && !this.services.cache.knowsCopyOnto(parent.result);
   }
 
   /** Does what is planned on a tree of its own; a command that fails is tried again on a fresh one, as often as the build allows. */
   async #execute(planned: PlannedStep, parent: Tree, id: VertexId): Promise<ActiveSnapshot> {
+    if (planned.done !== undefined) return planned.done;
     for (let left = this.options.stepRetries ?? 0; ; left--) {
       const active = this.services.snapshots.prepare(await parent.stack());
       try {

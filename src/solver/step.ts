@@ -16,6 +16,8 @@ export interface PlannedOperation {
   readonly manifests?: readonly DescribedSelection[] | undefined;
   /** Those that were remembered, by name. */
   readonly digests?: ReadonlyMap<string, string> | undefined;
+  /** A snapshot in which that is done already; it is there to be taken or discarded. */
+  readonly done?: ActiveSnapshot | undefined;
   /** Writes into the snapshot what the operation leaves. */
   readonly execute: (active: ActiveSnapshot) => Promise<void>;
 }
@@ -26,6 +28,7 @@ export interface PlannedStep {
   readonly input: KeyInput;
   readonly manifests: ReadonlyMap<string, () => Promise<SelectionManifest>>;
   readonly digests: ReadonlyMap<string, string>;
+  readonly done?: ActiveSnapshot | undefined;
   readonly execute: PlannedOperation['execute'];
 }
 
@@ -36,15 +39,17 @@ export interface StepContext {
   readonly services: StepServices;
   readonly scope: BuildScope;
   readonly vertex: VertexId;
+  /** True for a step that cannot be taken from a cache and is going to be executed: that may begin while it is planned. */
+  readonly mustRun: boolean;
 }
 
-/** Finds out what a step depends on: files are read and hashed here, nothing is run. */
-export async function planStep(step: Step, parent: Tree, services: StepServices, scope: BuildScope, vertex: VertexId): Promise<PlannedStep> {
-  const context: StepContext = { step, parent, services, scope, vertex };
-  const { inputs, manifests, digests = new Map(), execute } = await planOperation(context);
+/** Finds out what a step depends on: files are read and hashed here, and copied where the step must run; nothing is run. */
+export async function planStep(step: Step, parent: Tree, services: StepServices, scope: BuildScope, vertex: VertexId, mustRun = false): Promise<PlannedStep> {
+  const context: StepContext = { step, parent, services, scope, vertex, mustRun };
+  const { inputs, manifests, digests = new Map(), done, execute } = await planOperation(context);
   const { sourceDateEpoch } = services.options;
   const input: KeyInput = { kind: step.operation.kind, parent: parent.result, inputs: { ...inputs, ...(sourceDateEpoch === undefined ? {} : { sourceDateEpoch }) } };
-  return { key: cacheKey(input), input, manifests: new Map(manifests), digests, execute };
+  return { key: cacheKey(input), input, manifests: new Map(manifests), digests, done, execute };
 }
 
 function planOperation(context: StepContext): Promise<PlannedOperation> | PlannedOperation {
