@@ -78,7 +78,7 @@ describeWith('many processes on one store', { root: true }, () => {
         await run(['build', '-q', '-f', join(context, `${file}.Dockerfile`), '--build-arg', `ROUND=${round % 3}`, '-t', name, context]);
         await run(['tag', name, `${name}:again`], gone);
         switch ((i + round) % 6) {
-          case 0: await run(['builder', 'prune', '-f', '-a']); break;
+          case 0: await run(['builder', 'prune', '-f', '-a', '--filter', 'type=regular']); break;
           case 1: await run(['rmi', '-f', name], gone); break;
           case 2: await run(['image', 'prune', '-f']); break;
           case 3: await run(['prune', '-f']); break;

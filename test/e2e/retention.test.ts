@@ -70,6 +70,25 @@ describeWith('what builds leave', { root: true, programs: ['git'] }, () => {
     expect(kept()).toEqual([]);
   });
 
+  it('is, of cache mounts, none after a builder prune, as docker has it; or those that a filter picks', async () => {
+    const fill = (): Promise<unknown> => mbuild.build(['-f', '-', context], { input: `FROM small-base\nRUN --mount=type=cache,target=/root/.npm echo ${Math.random()} > /root/.npm/x\nRUN --mount=type=cache,id=other,target=/o echo ${Math.random()} > /o/x\n` });
+    const mounts = (): Promise<string> => mbuild.ok(['cache-mount', 'ls', '--format', '{{.ID}}']);
+    const results = async (): Promise<number> => (await mbuild.ok(['cache', 'ls', '--format', '{{.ID}}'])).split('\n').filter(Boolean).length;
+    await fill();
+    expect(await mbuild.ok(['builder', 'prune', '--dry-run'])).toContain('Would delete cache mounts:\n/root/.npm\nother\n');
+    for (const args of [['builder', 'prune', '-f', '--filter', 'type=regular'], ['builder', 'prune', '-f', '--filter', 'until=24h'], ['builder', 'prune', '-af', '--keep-storage', '1gb'], ['prune', '-f']]) await mbuild.ok(args);
+    expect(await mounts()).toBe('/root/.npm\nother');
+    await fill();
+    const before = await results();
+    expect(before).toBeGreaterThan(0);
+    expect(await mbuild.ok(['builder', 'prune', '-f', '--filter', 'type=exec.cachemount'])).toMatch(/^Deleted cache mounts:\n\/root\/\.npm\nother\n\nTotal:\t\d+B$/);
+    expect([await mounts(), await results()]).toEqual(['', before]);
+    await fill();
+    expect(await mbuild.ok(['builder', 'prune', '-f'])).toContain('Deleted cache mounts:\n/root/.npm\nother\n');
+    expect(await mounts()).toBe('');
+    expect((await mbuild.run(['builder', 'prune', '-f', '--filter', 'type=exec.cachemounts'])).stderr).toContain('did you mean exec.cachemount?');
+  });
+
   it('is, of notes about evicted results, those of the last month', async () => {
     await mbuild.build([context]);
     await mbuild.ok(['builder', 'prune', '-af']);

@@ -2,13 +2,9 @@ import { createInterface } from 'node:readline/promises';
 import { EVICTION_POLICIES, type EvictionPolicy } from '../../cache/eviction';
 import type { CacheRecord } from '../../cache/record';
 import type { Container } from '../../containers/container';
-import { keptRepositories, removeRepository, type KeptRepository } from '../../context/kept-sources';
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import type { Engine } from '../../engine';
-import type { BuildRecord } from '../../history/build-record';
-import { BuildHistory } from '../../history/file-history';
-import { surplusBuilds } from '../../history/retention';
 import type { Image } from '../../images/image-store';
 import type { LayerRecord } from '../../images/layer-index';
 import { chainIds } from '../../oci/digest';
@@ -22,6 +18,7 @@ import { filterImages, parseImageFilter, untilTime } from '../format/images';
 import { renderList } from '../format/list';
 import { parseTime } from '../format/time';
 import { note, type Host } from '../host';
+import { findPast, idleMounts, NO_PAST, pastText, removePast, sizeOfPast, type Past } from '../past';
 import { collectGarbage, lookUp, previewGarbage, shortName, withServices } from '../services';
 
 const FLAGS = {
@@ -40,24 +37,21 @@ interface PruneFlags {
   readonly force: boolean;
 }
 
+interface KeepFlags {
+  readonly 'keep-storage': string | undefined;
+  readonly policy: string;
+}
+
 /** What a prune takes away. */
 interface Victims {
   readonly containers: readonly Container[];
   readonly images: readonly Image[];
   readonly cache: readonly CacheRecord[];
-  /** Records of builds, and repositories that were fetched. */
   readonly past: Past;
 }
 
-/** What builds left besides results. */
-interface Past {
-  readonly builds: readonly BuildRecord[];
-  readonly sources: readonly KeptRepository[];
-}
-
-const NO_PAST: Past = { builds: [], sources: [] };
-/** Repositories that were used since are kept, as BuildKit keeps its git checkouts. */
-const SOURCES_KEPT_MS = 48 * 3600 * 1000;
+/** What `--filter type=` of `builder prune` picks, by docker's names; of those that are not here a store has none. */
+const TYPES = ['regular', 'exec.cachemount', 'source.git.checkout', 'source.local', 'frontend', 'internal'];
 
 const SHARED = { usage: ['[OPTIONS]'], positionals: { min: 0, max: 0 } } as const;
 
@@ -72,17 +66,16 @@ export const imagePrune = defineCommand({
 });
 
 export const builderPrune = defineCommand({
-  ...SHARED, name: 'builder prune', summary: 'Remove the build cache that no image needs',
+  ...SHARED, name: 'builder prune', summary: 'Remove the build cache that no image needs, and cache mounts',
   flags: {
     ...FLAGS,
-    filter: { kind: 'list', value: 'NAME=VALUE', help: 'Only records with: until' },
-    'keep-storage': { kind: 'string', value: 'BYTES', aliases: ['reserved-space'], help: 'Keep results up to this size' },
+    filter: { kind: 'list', value: 'NAME=VALUE', help: `Only what has: until, type (${TYPES.slice(0, 3).join(', ')})` },
+    'keep-storage': { kind: 'string', value: 'BYTES', aliases: ['reserved-space'], help: 'Keep results up to this size, and cache mounts' },
     policy: POLICY_FLAG,
   },
   run: ({ flags }, host) => withServices(host, flags, async (services) => {
     if (!(await agreed(`WARNING! This will remove all ${flags.all ? '' : 'dangling '}build cache.`, flags, host))) return 1;
-    const records = await cacheToPrune(services, flags, host.now());
-    const past = findPast(services, flags, host.now());
+    const { records, past } = await findCache(services, flags, host.now());
     if (!flags['dry-run']) for (const { key } of records) services.cache.delete(key);
     const collected = flags['dry-run'] ? await previewGarbage(services, { cache: new Set(records.map(({ key }) => key)) }) : await collectGarbage(services);
     if (records.length > 0) host.out.write(renderList(pruneShape, cacheRows(records, services, host.now())));
@@ -104,7 +97,7 @@ export const systemPrune = defineCommand({
     const left = containers.filter((container) => !stopped.includes(container));
     const images = unusedImages(services, flags, left, host.now());
     const timed = { ...flags, filter: flags.filter.filter((text) => text.startsWith('until=')) };
-    return prune({ containers: stopped, images, cache: unusedCache(services, timed, host.now()), past: findPast(services, timed, host.now()) }, services, flags, host);
+    return prune({ containers: stopped, images, cache: unusedCache(services, timed, host.now()), past: findPast(services.root, untilOf(timed.filter, host.now()), flags.all, host.now()) }, services, flags, host);
   }),
 });
 
@@ -159,42 +152,42 @@ function onlyPruneFilters(text: string, known: readonly string[]): string {
 
 /** Records that no image stands on or no build finds (with `all` every one), and that meet the filters. */
 function unusedCache(services: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, now: number): CacheRecord[] {
-  const limits = filter.map((text) => untilTime(onlyPruneFilters(text, ['until']).slice('until='.length), now));
-  return (all ? services.cache.list() : uselessRecords(services)).filter(({ created }) => limits.every((limit) => (parseTime(created) ?? 0) < limit));
+  const before = untilOf(filter, now);
+  return (all ? services.cache.list() : uselessRecords(services)).filter(({ created }) => (parseTime(created) ?? 0) < before);
+}
+
+/** What `builder prune` takes away: cache mounts too, as docker's does. */
+async function findCache(services: Engine, flags: PruneFlags & KeepFlags, now: number): Promise<{ readonly records: readonly CacheRecord[]; readonly past: Past }> {
+  const types = flags.filter.filter((text) => text.startsWith('type=')).map((text) => readType(text.slice('type='.length)));
+  const isWanted = (type: string): boolean => types.every((wanted) => wanted === type);
+  const timed = { ...flags, filter: flags.filter.filter((text) => !text.startsWith('type=')) };
+  const records = isWanted('regular') ? await cacheToPrune(services, timed, now) : [];
+  const before = untilOf(timed.filter, now);
+  const { builds, sources } = findPast(services.root, before, flags.all, now);
+  const takesMounts = isWanted('exec.cachemount') && flags['keep-storage'] === undefined;
+  return { records, past: {
+    builds: types.length === 0 ? builds : [], sources: isWanted('source.git.checkout') ? sources : [], mounts: takesMounts ? idleMounts(services.root, before) : [],
+  } };
+}
+
+/** @throws MbuildError USAGE. */
+function readType(text: string): string {
+  if (TYPES.includes(text)) return text;
+  throw new MbuildError('USAGE', `unknown type ${JSON.stringify(text)} in --filter`, { hint: didYouMean(text, TYPES) ?? `types are ${TYPES.join(', ')}` });
+}
+
+/** The time of `until=` filters, the earliest of several; milliseconds since the epoch. */
+function untilOf(filter: readonly string[], now: number): number {
+  return Math.min(Infinity, ...filter.map((text) => untilTime(onlyPruneFilters(text, ['until']).slice('until='.length), now)));
 }
 
 /** With `--keep-storage` those beyond the size that the cache alone keeps; else all that {@link unusedCache} finds. */
-async function cacheToPrune(services: Engine, flags: Pick<PruneFlags, 'all' | 'filter'> & { readonly 'keep-storage': string | undefined; readonly policy: string }, now: number): Promise<CacheRecord[]> {
+async function cacheToPrune(services: Engine, flags: Pick<PruneFlags, 'all' | 'filter'> & KeepFlags, now: number): Promise<CacheRecord[]> {
   const unused = unusedCache(services, flags, now);
   if (flags['keep-storage'] === undefined) return unused;
   const { recordsBeyond } = await import('../../build/cache-limit');
   const alone = new Set((await recordsOfCacheAlone(services)).map(({ key }) => key));
   return recordsBeyond(unused.filter(({ key }) => alone.has(key)), readSize(flags['keep-storage']), flags.policy as EvictionPolicy, services);
-}
-
-/** Builds that no miss is compared with, and repositories that were not used for two days, or with `all` at all. */
-function findPast({ root }: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, now: number): Past {
-  const before = Math.min(Infinity, ...filter.map((text) => untilTime(onlyPruneFilters(text, ['until']).slice('until='.length), now)));
-  const unused = Math.min(before, all ? Infinity : now - SOURCES_KEPT_MS);
-  return { builds: surplusBuilds(new BuildHistory(root), before), sources: keptRepositories(root).filter(({ used }) => used < unused) };
-}
-
-function pastText({ builds, sources }: Past, dry: boolean): string {
-  const section = (title: string, lines: readonly string[]): string => (lines.length === 0 ? '' : `${dry ? 'Would delete' : 'Deleted'} ${title}:\n${lines.map((line) => `${line}\n`).join('')}\n`);
-  return section('build records', builds.map(({ id }) => id)) + section('fetched repositories', sources.map(({ name }) => name));
-}
-
-function sizeOfPast({ builds, sources }: Past, root: string): number {
-  const history = new BuildHistory(root);
-  return builds.reduce((sum, build) => sum + history.size(build), 0) + sources.reduce((sum, { bytes }) => sum + bytes, 0);
-}
-
-/** Returns the bytes that were freed. */
-function removePast({ builds, sources }: Past, root: string): number {
-  const history = new BuildHistory(root);
-  const freed = sizeOfPast({ builds, sources: sources.filter((source) => removeRepository(source)) }, root);
-  for (const build of builds) history.delete(build);
-  return freed;
 }
 
 /** Removes what was found (or says that it would), and then what nothing needs any more; in docker's words. */
