@@ -86,7 +86,7 @@ describeWith('what builds leave', { root: true, programs: ['git'] }, () => {
     await fill();
     expect(await mbuild.ok(['builder', 'prune', '-f'])).toContain('Deleted cache mounts:\n/root/.npm\nother\n');
     expect(await mounts()).toBe('');
-    expect((await mbuild.run(['builder', 'prune', '-f', '--filter', 'type=exec.cachemounts'])).stderr).toContain('did you mean exec.cachemount?');
+    expect((await mbuild.run(['builder', 'prune', '-f', '--filter', 'type=exec.cachemounts'])).stderr).toContain('did you mean "exec.cachemount"?');
   });
 
   it('is, of notes about evicted results, those of the last month', async () => {
