@@ -63,7 +63,7 @@ describeWith('a store that another version of mbuild wrote', { root: true }, () 
     expect(records().filter((name) => before.includes(name))).toEqual(before);
     await mbuild.ok(['prune', '-f']);
     expect(records().filter((name) => before.includes(name))).toEqual([]);
-    expect(families().length).toBe(records().filter((name) => readFileSync(join(mbuild.root, 'cache', 'records', name), 'utf8').includes('"kind":"run"')).length);
+    expect(families().length).toBe(records().filter((name) => /"kind":"(run|copy)"/.test(readFileSync(join(mbuild.root, 'cache', 'records', name), 'utf8'))).length);
     expect(await mbuild.ok(['run', '--rm', 'earlier', 'cat', '/app.txt'])).toBe('app');
     expect(instructionSteps((await mbuild.build([context])).steps).every(({ cached }) => cached)).toBe(true);
     expect((await mbuild.run(['system', 'check'])).code).toBe(0);
@@ -92,7 +92,7 @@ describeWith('a store that another version of mbuild wrote', { root: true }, () 
     await mbuild.ok(['prune', '-f']);
     const left = records().map((name) => (JSON.parse(readFileSync(join(mbuild.root, 'cache', 'records', name), 'utf8')) as { version: number }).version);
     expect(left).not.toContain(2);
-    expect(families().length).toBeLessThanOrEqual(2);
+    expect(families().length).toBeLessThanOrEqual(3);
   });
 
   it('is told of beside what was edited since', async () => {
