@@ -1,19 +1,33 @@
-import { importMount, exportMount } from './mounts';
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { MbuildError, isMbuildError } from '../diagnostics/error';
 import type { ContentStore } from '../content/store';
-import { MbuildError } from '../diagnostics/error';
 import { parseManifest } from '../images/manifest';
 import { Lease } from '../images/lease';
+import { PARALLEL_TRANSFERS, limiter, together } from '../images/transfer';
 import { compressTar } from '../layer/compress';
 import type { Workers } from '../linux/threads';
-import { digestOf, type Digest } from '../oci/digest';
-import type { Manifest } from '../oci/image';
+import { digestOf, isDigest, toDigest, type Digest } from '../oci/digest';
+import type { Descriptor, Manifest } from '../oci/image';
 import { MediaType } from '../oci/media-types';
 import { familiarName, type Reference } from '../oci/reference';
 import { downloadBlob } from '../registry/download';
 import type { ImageSource, ImageTarget } from '../registry/registry';
+import { readSmallBlob } from '../registry/small-blob';
+import { cutMount, tarOfPart, type MountPart } from './mount-parts';
+import { importMount, mountContent } from './mounts';
 
-/** Media type of the config of a cache mount in a registry: its id, and nothing that is needed to read it. */
+/** Media type of the config of a cache mount in a registry. */
 const CONFIG_TYPE = 'application/vnd.mbuild.cache-mount.config.v1+json';
+const MAX_CONFIG = 4 << 20;
+const MAX_PARTS = 4096;
+
+/** The config: nothing of it is needed to read the content. Its hashes tell the next export what is there already. */
+interface MountConfig {
+  readonly id: string;
+  /** Of each part's uncompressed bytes. */
+  readonly parts: readonly Digest[];
+}
 
 /** The parts of a store that the content of a cache mount goes through. */
 export interface MountServices {
@@ -22,40 +36,150 @@ export interface MountServices {
   readonly threads: Workers;
 }
 
-/** Pushes the content of a cache mount as one layer. Returns the manifest's digest. @throws MbuildError USAGE when there is none of that id, and as ImageTarget does. */
-export async function pushMount(id: string, ref: Reference, { root, content, threads }: MountServices, registry: ImageTarget, signal: AbortSignal): Promise<Digest> {
+/** What a registry has of an earlier export. */
+interface Earlier {
+  readonly digest: Digest;
+  /** By the hash of a part's uncompressed bytes. */
+  readonly parts: ReadonlyMap<Digest, Descriptor>;
+}
+
+/** What came of an export. */
+export interface PushedMount {
+  /** Of the manifest. */
+  readonly digest: Digest;
+  /** False when the registry had the very same under that name: nothing was sent. */
+  readonly changed: boolean;
+  readonly parts: number;
+  /** Those that the export before had not, and their compressed bytes. */
+  readonly newParts: number;
+  readonly newBytes: number;
+}
+
+/**
+ * Makes a name of a registry the content of a cache mount, in parts; those that were exported under the name before are neither compressed
+ * nor sent. @throws MbuildError USAGE when there is no cache of that id, and as ImageTarget does.
+ */
+export async function pushMount(id: string, ref: Reference, services: MountServices, registry: ImageSource & ImageTarget, signal: AbortSignal): Promise<PushedMount> {
+  const { root, content } = services;
   const lease = new Lease(root);
   try {
-    const layer = await content.ingest(compressTar(exportMount(root, id), { type: 'gzip' }, threads), undefined, (digest) => lease.hold({ blobs: [digest] }));
-    const config = Buffer.from(JSON.stringify({ id }));
+    const parts = cutMount(mountContent(root, id));
+    const earlier = await findEarlier(ref, registry, signal);
+    const inTurn = limiter(PARALLEL_TRANSFERS);
+    const stored = await together({ signal, events: () => undefined }, parts.map((part) => (inner) => inTurn(async () => {
+      const hash = await hashOf(part, inner.signal);
+      const known = earlier?.parts.get(hash);
+      if (known !== undefined) return { hash, blob: known, isNew: false };
+      const made = await compressPart(part, services, lease);
+      await registry.pushBlob(ref, { descriptor: made.blob, open: (start) => content.open(made.blob.digest, { start }) as AsyncIterable<Uint8Array> }, inner.signal);
+      return { ...made, isNew: true };
+    })));
+    const config = Buffer.from(JSON.stringify({ id, parts: stored.map(({ hash }) => hash) } satisfies MountConfig));
     const manifest: Manifest = {
-      schemaVersion: 2, mediaType: MediaType.ociManifest, config: { mediaType: CONFIG_TYPE, digest: digestOf(config), size: config.length }, layers: [{ mediaType: MediaType.ociLayerGzip, ...layer }],
+      schemaVersion: 2, mediaType: MediaType.ociManifest, config: { mediaType: CONFIG_TYPE, digest: digestOf(config), size: config.length }, layers: stored.map(({ blob }) => blob),
     };
-    await registry.pushBlob(ref, { descriptor: { mediaType: MediaType.ociLayerGzip, ...layer }, open: (start) => content.open(layer.digest, { start }) as AsyncIterable<Uint8Array> }, signal);
-    await registry.pushBlob(ref, { descriptor: manifest.config, open: async function* open(start) { yield config.subarray(start); } }, signal);
     const bytes = Buffer.from(JSON.stringify(manifest));
-    return await registry.pushManifest(ref, { descriptor: { mediaType: MediaType.ociManifest, digest: digestOf(bytes), size: bytes.length }, bytes }, signal);
+    const digest = digestOf(bytes);
+    const changed = digest !== earlier?.digest;
+    if (changed) {
+      await registry.pushBlob(ref, { descriptor: manifest.config, open: async function* open(start) { yield config.subarray(start); } }, signal);
+      await registry.pushManifest(ref, { descriptor: { mediaType: MediaType.ociManifest, digest, size: bytes.length }, bytes }, signal);
+    }
+    const fresh = stored.filter(({ isNew }) => isNew);
+    return { digest, changed, parts: stored.length, newParts: fresh.length, newBytes: fresh.reduce((sum, { blob }) => sum + blob.size, 0) };
   } finally {
     lease.release();
   }
 }
 
 /**
- * Puts what {@link pushMount} has sent in the place of a cache mount's content.
+ * Puts what {@link pushMount} has sent in the place of a cache mount's content: under the first of the names that is there, which is returned.
  * @throws MbuildError IMAGE_INVALID for something else, IMAGE_NOT_FOUND, DIGEST_MISMATCH, and as `importMount`; the mount then is as it was.
  */
-export async function pullMount(id: string, ref: Reference, { root, content }: MountServices, registry: ImageSource, signal: AbortSignal): Promise<void> {
+export async function pullMount(id: string, refs: readonly Reference[], { root, content }: Pick<MountServices, 'root' | 'content'>, registry: ImageSource, signal: AbortSignal): Promise<Reference> {
   const lease = new Lease(root);
   try {
-    const name = familiarName(ref);
-    const { config, layers: [layer, ...others] } = parseManifest((await registry.manifest(ref, signal)).bytes, name);
-    if (config.mediaType !== CONFIG_TYPE || layer === undefined || others.length > 0) {
-      throw new MbuildError('IMAGE_INVALID', `${name} is no cache mount`, { hint: "'mbuild cache-mount export --ref' makes one" });
-    }
-    lease.hold({ blobs: [layer.digest] });
-    await downloadBlob(registry, content, ref, layer, signal);
-    await importMount(root, id, content.open(layer.digest));
+    const { ref, manifest } = await firstThatIsThere(refs, registry, signal);
+    lease.hold({ blobs: manifest.layers.map(({ digest }) => digest) });
+    const inTurn = limiter(PARALLEL_TRANSFERS);
+    await together({ signal, events: () => undefined }, [...new Map(manifest.layers.map((layer) => [layer.digest, layer])).values()].map((layer) => (inner) => inTurn(() => downloadBlob(registry, content, ref, layer, inner.signal))));
+    // Members of gzip, one behind the other, are one stream.
+    await importMount(root, id, Readable.from(oneAfterTheOther(manifest.layers, content), { objectMode: false }));
+    return ref;
   } finally {
     lease.release();
   }
+}
+
+async function firstThatIsThere(refs: readonly Reference[], registry: ImageSource, signal: AbortSignal): Promise<{ readonly ref: Reference; readonly manifest: Manifest }> {
+  for (const [i, ref] of refs.entries()) {
+    const name = familiarName(ref);
+    const found = await registry.manifest(ref, signal).catch((error: unknown) => {
+      if (isMbuildError(error, 'IMAGE_NOT_FOUND') && i < refs.length - 1) return undefined;
+      throw error;
+    });
+    if (found === undefined) continue;
+    const manifest = mountManifest(found.bytes, name);
+    if (manifest !== undefined) return { ref, manifest };
+    throw new MbuildError('IMAGE_INVALID', `${name} is no cache mount`, { hint: "'mbuild cache-mount export --ref' makes one" });
+  }
+  throw new MbuildError('INTERNAL', 'a cache mount from nowhere');
+}
+
+/** `undefined` for the manifest of something else. */
+function mountManifest(bytes: Buffer, name: string): Manifest | undefined {
+  const manifest = parseManifest(bytes, name, MAX_PARTS);
+  return manifest.config.mediaType === CONFIG_TYPE && manifest.layers.length > 0 ? manifest : undefined;
+}
+
+/** What a name has now; `undefined` when it is free, or something else's, which the export replaces. */
+async function findEarlier(ref: Reference, registry: ImageSource, signal: AbortSignal): Promise<Earlier | undefined> {
+  try {
+    const name = familiarName(ref);
+    const { bytes, descriptor } = await registry.manifest(ref, signal);
+    const manifest = mountManifest(bytes, name);
+    if (manifest === undefined) return undefined;
+    const hashes = readHashes(await readSmallBlob(registry, ref, manifest.config, MAX_CONFIG, `the config of ${name}`, signal));
+    return { digest: descriptor.digest, parts: new Map(manifest.layers.flatMap((layer, i) => (hashes[i] === undefined ? [] : [[hashes[i], layer] as const]))) };
+  } catch (error) {
+    if (isMbuildError(error, 'IMAGE_NOT_FOUND') || isMbuildError(error, 'IMAGE_INVALID')) return undefined;
+    throw error;
+  }
+}
+
+/** None where another version wrote them in another way. */
+function readHashes(config: Buffer): readonly Digest[] {
+  try {
+    const { parts } = JSON.parse(config.toString('utf8')) as Partial<MountConfig>;
+    return Array.isArray(parts) && parts.every((part) => typeof part === 'string' && isDigest(part)) ? parts : [];
+  } catch (error) {
+    if (error instanceof SyntaxError) return [];
+    throw error;
+  }
+}
+
+async function hashOf(part: MountPart, signal: AbortSignal): Promise<Digest> {
+  const hash = createHash('sha256');
+  for await (const chunk of tarOfPart(part)) {
+    signal.throwIfAborted();
+    hash.update(chunk);
+  }
+  return toDigest(hash);
+}
+
+/** Hashed again while it is read: a step may have written to the cache since. */
+async function compressPart(part: MountPart, { content, threads }: MountServices, lease: Lease): Promise<{ readonly hash: Digest; readonly blob: Descriptor }> {
+  const hash = createHash('sha256');
+  async function* hashed(): AsyncGenerator<Buffer, void> {
+    for await (const chunk of tarOfPart(part)) {
+      hash.update(chunk);
+      yield chunk;
+    }
+  }
+  const stored = await content.ingest(compressTar(hashed(), { type: 'gzip' }, threads), undefined, (digest) => lease.hold({ blobs: [digest] }));
+  return { hash: toDigest(hash), blob: { mediaType: MediaType.ociLayerGzip, ...stored } };
+}
+
+async function* oneAfterTheOther(layers: readonly Descriptor[], content: ContentStore): AsyncGenerator<Buffer, void> {
+  for (const { digest } of layers) yield* content.open(digest) as AsyncIterable<Buffer>;
 }

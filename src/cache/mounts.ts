@@ -69,9 +69,14 @@ export function listMounts(root: string): KeptMount[] {
 
 /** The content of a cache as a tar. @throws MbuildError USAGE when there is none of that id. */
 export function exportMount(root: string, id: string): AsyncIterable<Buffer> {
-  const folder = mountFolder(root, id);
-  if (!existsSync(path.join(folder, 'fs'))) throw noMount(id);
-  return tarTree(toRaw(path.join(folder, 'fs')), { xattrs: 'trusted' });
+  return tarTree(toRaw(mountContent(root, id)), { xattrs: 'trusted' });
+}
+
+/** The directory that a cache's files are in. @throws MbuildError USAGE when there is none of that id. */
+export function mountContent(root: string, id: string): string {
+  const dir = path.join(mountFolder(root, id), 'fs');
+  if (!existsSync(dir)) throw noMount(id);
+  return dir;
 }
 
 /**

@@ -16,12 +16,12 @@ export function parseIndex(bytes: Uint8Array, name: string): Index {
   return index as Index;
 }
 
-/** Reads a manifest and checks its form. @throws MbuildError IMAGE_INVALID naming `name`. */
-export function parseManifest(bytes: Uint8Array, name: string): Manifest {
+/** Reads a manifest and checks its form. @param mostLayers for what is no image. @throws MbuildError IMAGE_INVALID naming `name`, LIMIT_EXCEEDED. */
+export function parseManifest(bytes: Uint8Array, name: string, mostLayers = MAX_LAYERS): Manifest {
   const manifest = parse(bytes, name, 'manifest') as Partial<Manifest>;
   if (manifest.schemaVersion !== 2) throw broken(name, `its manifest is of schema ${JSON.stringify(manifest.schemaVersion)}`);
   if (!isDescriptor(manifest.config) || !Array.isArray(manifest.layers) || !manifest.layers.every(isDescriptor) || 'manifests' in manifest) throw broken(name, 'its manifest lacks the config or the layers');
-  if (manifest.layers.length > MAX_LAYERS) throw new MbuildError('LIMIT_EXCEEDED', `${name} has ${manifest.layers.length} layers; ${MAX_LAYERS} are the most that can be stacked`);
+  if (manifest.layers.length > mostLayers) throw new MbuildError('LIMIT_EXCEEDED', `${name} has ${manifest.layers.length} layers; ${mostLayers} are the most`);
   for (const layer of manifest.layers) {
     if (layerCompression(layer.mediaType) === undefined) {
       throw broken(name, `it holds ${JSON.stringify(layer.mediaType)}, which is no layer of a file system`);

@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { fsPath, toText, type RawPath } from '../linux/paths';
-import { layerEntries, type TreeOptions } from './entries';
+import type { Found } from './entries';
 import type { TarSummary } from './layer';
 import { BLOCK, paddingOf } from './tar/entry';
 import { END_OF_ARCHIVE, encodePax, writeHeader } from './tar/write';
@@ -29,17 +29,17 @@ export interface TreeBudget {
 }
 
 export interface TarForm {
-  /** False: all times are 0. */
-  readonly mtimes: boolean;
   readonly budget?: TreeBudget | undefined;
   /** Where the next chunk is put together; the same buffer may be given again when the last chunk was consumed. */
   readonly buffer: () => Buffer;
+  /** More entries are to follow in another piece of the tar: it gets no end mark. */
+  readonly unfinished?: boolean | undefined;
 }
 
 export type TarCounts = Omit<TarSummary, 'diffId'>;
 
-/** Lays out the tar of a layer directory in chunks and returns what it counted; `undefined` when the budget did not suffice. */
-export function* layOut(dir: RawPath, options: TreeOptions, form: TarForm): Generator<Chunk, TarCounts | undefined> {
+/** Lays out the tar of entries in chunks and returns what it counted; `undefined` when the budget did not suffice. */
+export function* layOut(found: Iterable<Found>, form: TarForm): Generator<Chunk, TarCounts | undefined> {
   let bytes = form.buffer();
   let contents: Content[] = [];
   let at = 0;
@@ -56,7 +56,7 @@ export function* layOut(dir: RawPath, options: TreeOptions, form: TarForm): Gene
     at = 0;
   }
 
-  for (const { entry, source } of layerEntries(dir, options, form.mtimes)) {
+  for (const { entry, source } of found) {
     entries++;
     contentSize += entry.size;
     if (form.budget !== undefined && (entries > form.budget.entries || contentSize > form.budget.bytes)) return undefined;
@@ -85,8 +85,10 @@ export function* layOut(dir: RawPath, options: TreeOptions, form: TarForm): Gene
     at += padding;
   }
 
-  yield* room(END_OF_ARCHIVE.length);
-  at += END_OF_ARCHIVE.copy(bytes, at);
+  if (form.unfinished !== true) {
+    yield* room(END_OF_ARCHIVE.length);
+    at += END_OF_ARCHIVE.copy(bytes, at);
+  }
   size += at;
   yield { bytes: bytes.subarray(0, at), contents };
   return { entries, contentSize, size };

@@ -4,7 +4,7 @@ import type { RawPath } from '../linux/paths';
 import type { Workers } from '../linux/threads';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
 import { layOut, readContents, type TarCounts, type TreeBudget } from './chunks';
-import type { TreeOptions } from './entries';
+import { layerEntries, type Found, type TreeOptions } from './entries';
 import type { TarSummary } from './layer';
 import { NeedleSearch } from './needles';
 import type { layerTasks } from './tasks';
@@ -49,8 +49,13 @@ export async function* tarLargeTree(dir: RawPath, options: TreeOptions, threads:
  * in it, deletions as `.wh.` entries, times in whole seconds. The same tree gives the same bytes, always and everywhere.
  * Chunks are the caller's; the next one is read when it is asked for.
  */
-export async function* tarTree(dir: RawPath, options: TreeOptions): AsyncGenerator<Buffer, void> {
-  for (const chunk of layOut(dir, options, { mtimes: true, buffer: () => Buffer.allocUnsafe(CHUNK) })) {
+export function tarTree(dir: RawPath, options: TreeOptions): AsyncGenerator<Buffer, void> {
+  return tarEntries(layerEntries(dir, options, true));
+}
+
+/** The same for entries that were found before; `unfinished` where others follow, so that the tars, one behind the other, are one. */
+export async function* tarEntries(found: Iterable<Found>, unfinished = false): AsyncGenerator<Buffer, void> {
+  for (const chunk of layOut(found, { unfinished, buffer: () => Buffer.allocUnsafe(CHUNK) })) {
     readContents(chunk);
     yield chunk.bytes;
   }
@@ -59,7 +64,7 @@ export async function* tarTree(dir: RawPath, options: TreeOptions): AsyncGenerat
 function hashHere(dir: RawPath, options: TreeOptions, budget: TreeBudget | undefined, mtimes: boolean): TarSummary | undefined {
   const hash = new TarHash(options);
   const buffer = Buffer.allocUnsafe(budget === undefined ? CHUNK : Math.min(CHUNK, budget.bytes));
-  const chunks = layOut(dir, options, { mtimes, budget, buffer: () => buffer });
+  const chunks = layOut(layerEntries(dir, options, mtimes), { budget, buffer: () => buffer });
   for (let step = chunks.next(); ; step = chunks.next()) {
     if (step.done === true) return step.value && hash.summary(step.value);
     readContents(step.value);
@@ -90,7 +95,7 @@ async function* readAhead(threads: Workers, dir: RawPath, options: TreeOptions, 
     free.push(Buffer.from(chunk.bytes.buffer));
   }
 
-  const chunks = layOut(dir, options, { mtimes, buffer: () => free.pop() ?? Buffer.from(new SharedArrayBuffer(CHUNK)) });
+  const chunks = layOut(layerEntries(dir, options, mtimes), { buffer: () => free.pop() ?? Buffer.from(new SharedArrayBuffer(CHUNK)) });
   for (let step = chunks.next(); ; step = chunks.next()) {
     if (step.done === true) {
       while (ahead.length > 0) yield* oldest();

@@ -1,9 +1,12 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Manifest } from '../../src/oci/image';
 import { smallBase } from '../support/bases';
+import type { CommandResult } from '../support/command';
 import { Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
-import { noRegistry, startRegistry } from '../support/registry';
+import { noRegistry, startRegistry, type TestRegistry } from '../support/registry';
 import { useTemp, writeFiles } from '../support/temp';
 
 describeWith('cache mounts', { root: true }, () => {
@@ -56,6 +59,63 @@ describeWith('cache mounts', { root: true }, () => {
     } finally {
       await registry.stop();
     }
+  });
+
+  describeWith('in a registry', { also: noRegistry }, () => {
+    let registry: TestRegistry;
+    beforeAll(async () => {
+      registry = await startRegistry();
+    });
+    afterAll(() => registry.stop());
+
+    const contentOf = async (on: Mbuild, id: string): Promise<string> => {
+      const file = join(temp.dir('content'), 'tar');
+      await on.ok(['cache-mount', 'export', id, '-o', file]);
+      return createHash('sha256').update(readFileSync(file)).digest('hex');
+    };
+    const layersOf = async (tag: string): Promise<string[]> => {
+      const response = await fetch(`http://${registry.host}/v2/parts/manifests/${tag}`, { headers: { accept: 'application/vnd.oci.image.manifest.v1+json' } });
+      return ((await response.json()) as Manifest).layers.map(({ digest }) => digest);
+    };
+
+    /** A cache of forty megabytes, with a file that has two names far apart. */
+    const fill = (on: Mbuild): Promise<unknown> => on.build([writeFiles(temp.dir('context'), {
+      Dockerfile: `FROM small-base\nRUN --mount=type=cache,id=large,target=/c cd /c; mkdir -p d e; for i in $(seq 40); do head -c 1000000 /dev/zero > d/$i; echo $i >> d/$i; done; ln d/1 e/1; touch -d @1000000000 d e # ${Math.random()}
+`,
+    })]);
+
+    it('what has not changed is not sent again: all of it, or all but the parts with new files', async () => {
+      await fill(mbuild);
+      const exported = (): Promise<CommandResult> => mbuild.run(['cache-mount', 'export', 'large', '--ref', `${registry.host}/parts:main`]);
+      const first = await exported();
+      expect(first.stderr).toMatch(/^note: (\d+) of \1 parts sent, /);
+      const parts = await layersOf('main');
+      expect(parts.length).toBeGreaterThan(4);
+      const again = await exported();
+      expect([again.stdout, again.stderr]).toEqual([first.stdout, expect.stringContaining('has it already: nothing was sent')]);
+      await mbuild.build([writeFiles(temp.dir('context'), { Dockerfile: `FROM small-base\nRUN --mount=type=cache,id=large,target=/c echo new > /c/d/2x # ${Math.random()}\n` })]);
+      const changed = await exported();
+      const fresh = (await layersOf('main')).filter((digest) => !parts.includes(digest));
+      expect(fresh.length).toBeGreaterThan(0);
+      expect(fresh.length).toBeLessThanOrEqual(3);
+      expect(changed.stderr).toContain(`note: ${fresh.length} of `);
+    });
+
+    it('is filled from the first name that is there, to the byte', async () => {
+      const other = new Mbuild(temp.dir('other'));
+      const filled = await other.run(['cache-mount', 'import', 'large', '--ref', `${registry.host}/parts:my-branch`, '--ref', `${registry.host}/parts:main`]);
+      expect(filled).toMatchObject({ code: 0, stderr: `note: filled from ${registry.host}/parts:main\n` });
+      expect(await contentOf(other, 'large')).toBe(await contentOf(mbuild, 'large'));
+      const none = await other.run(['cache-mount', 'import', 'large', '--ref', `${registry.host}/parts:a`, '--ref', `${registry.host}/parts:b`]);
+      expect([none.code, none.stderr]).toEqual([1, expect.stringContaining('IMAGE_NOT_FOUND')]);
+      expect(await contentOf(other, 'large')).toBe(await contentOf(mbuild, 'large'));
+    });
+
+    it('is not sent when it is larger than it may be', async () => {
+      const refused = await mbuild.run(['cache-mount', 'export', 'large', '--max-size', '30mb', '--ref', `${registry.host}/parts:large`]);
+      expect([refused.code, refused.stderr]).toEqual([1, expect.stringMatching(/the cache mount large has 40(\.\d+)?MB, more than 30MB\n[^]*LIMIT_EXCEEDED/)]);
+      expect((await fetch(`http://${registry.host}/v2/parts/manifests/large`)).status).toBe(404);
+    });
   });
 
   it('begin empty with --no-cache-mounts, are shared by the steps of that build, and stay as they were', async () => {

@@ -1,14 +1,17 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { exportMount, importMount, listMounts, removeMount, type KeptMount } from '../../cache/mounts';
+import { exportMount, importMount, listMounts, mountContent, removeMount, type KeptMount } from '../../cache/mounts';
 import { MbuildError } from '../../diagnostics/error';
-import { parseReference, type Reference } from '../../oci/reference';
+import { treeSize } from '../../linux/tree-size';
+import { familiarName, parseReference, type Reference } from '../../oci/reference';
 import { humanSize } from '../../progress/units';
+import { readSize } from '../cache-limit';
 import { defineCommand } from '../command';
 import { untilTime } from '../format/images';
 import { renderList, type ListRow, type ListShape } from '../format/list';
 import { humanSince } from '../format/time';
+import { note } from '../host';
 import { storeRoot, withServices } from '../services';
 import { writeBytes } from '../streams';
 
@@ -41,16 +44,24 @@ export const exportCommand = defineCommand({
   summary: 'Write the content of a cache mount as a tar, or to a registry',
   usage: ['[OPTIONS] ID'],
   positionals: { min: 1, max: 1 },
-  flags: { output: { kind: 'string', short: 'o', value: 'FILE', help: 'The file to write, compressed if its name ends in .gz; standard output without it' }, ref: { kind: 'string', value: 'NAME', help: 'Push it to a registry under this name' } },
+  flags: {
+    output: { kind: 'string', short: 'o', value: 'FILE', help: 'The file to write, compressed if its name ends in .gz; standard output without it' },
+    ref: { kind: 'string', value: 'NAME', help: 'Push it to a registry under this name, but for what the last export under it has sent' },
+    'max-size': { kind: 'string', value: 'BYTES', help: 'Refuse a cache whose files are larger' },
+  },
   run: async ({ flags, positionals: [id = ''] }, host) => {
+    const root = storeRoot(flags.root, host);
+    if (flags['max-size'] !== undefined) refuseLarger(mountContent(root, id), id, readSize(flags['max-size']));
     if (flags.ref !== undefined) {
       if (flags.output !== undefined) throw new MbuildError('USAGE', '--output and --ref are two places', { hint: 'export it twice' });
       const ref = readRef(flags.ref);
       const { pushMount } = await import('../../cache/mount-registry');
-      host.out.write(`${await withServices(host, flags, (services) => pushMount(id, ref, services, services.registry, host.signal))}\n`);
+      const { digest, changed, parts, newParts, newBytes } = await withServices(host, flags, (services) => pushMount(id, ref, services, services.registry, host.signal));
+      note(host, changed ? `${newParts} of ${parts} part${parts === 1 ? '' : 's'} sent, ${humanSize(newBytes)}` : `${flags.ref} has it already: nothing was sent`);
+      host.out.write(`${digest}\n`);
       return 0;
     }
-    const tar = exportMount(storeRoot(flags.root, host), id);
+    const tar = exportMount(root, id);
     if (flags.output === undefined) {
       if (host.out.isTTY) throw new MbuildError('USAGE', 'refusing to write an archive to a terminal', { hint: 'redirect standard output, or use -o FILE' });
       for await (const chunk of tar) await writeBytes('stdout', chunk);
@@ -63,18 +74,25 @@ export const exportCommand = defineCommand({
   },
 });
 
+/** @throws MbuildError LIMIT_EXCEEDED. */
+function refuseLarger(dir: string, id: string, most: number): void {
+  const { bytes } = treeSize(dir);
+  if (bytes > most) throw new MbuildError('LIMIT_EXCEEDED', `the cache mount ${id} has ${humanSize(bytes)}, more than ${humanSize(most)}`, { hint: 'nothing was exported; mbuild cache-mount prune ID makes it begin anew' });
+}
+
 export const importCommand = defineCommand({
   name: 'cache-mount import',
   summary: 'Fill a cache mount with the files of a tar, or from a registry',
-  usage: ['ID [FILE|-]', 'ID --ref NAME'],
+  usage: ['ID [FILE|-]', 'ID --ref NAME [--ref NAME...]'],
   positionals: { min: 1, max: 2 },
-  flags: { ref: { kind: 'string', value: 'NAME', help: 'Fetch what was pushed under this name' } },
+  flags: { ref: { kind: 'list', value: 'NAME', help: 'Fetch what was exported under this name; of several the first that is there' } },
   notes: ['What the cache holds is replaced. The tar may be compressed.'],
   run: async ({ flags, positionals: [id = '', file = '-'] }, host) => {
-    if (flags.ref !== undefined) {
-      const ref = readRef(flags.ref);
+    if (flags.ref.length > 0) {
+      const refs = flags.ref.map(readRef);
       const { pullMount } = await import('../../cache/mount-registry');
-      await withServices(host, flags, (services) => pullMount(id, ref, services, services.registry, host.signal));
+      const found = await withServices(host, flags, (services) => pullMount(id, refs, services, services.registry, host.signal));
+      if (refs.length > 1) note(host, `filled from ${familiarName(found)}`);
       return 0;
     }
     await importMount(storeRoot(flags.root, host), id, file === '-' ? host.stdin() : createReadStream(file));
