@@ -24,7 +24,7 @@ import { outerUid } from './sandbox/outer-user';
 import { bestMeans, meansOf, type Isolation, type Means } from './sandbox/ladder';
 import { CopySnapshotter } from './snapshot/copy';
 import type { DirectorySnapshotter } from './snapshot/directory';
-import { openGround, type Ground, type GroundProbes } from './snapshot/ground';
+import { fileSystemOf, openGround, type Ground, type GroundProbes } from './snapshot/ground';
 import { OverlaySnapshotter } from './snapshot/overlay';
 
 /** How a store is opened. */
@@ -113,6 +113,7 @@ function groundProbes(root: string): GroundProbes {
   // Loaded when a store is made, and never again.
   const probe = (): typeof import('./sandbox/probe') => require('./sandbox/probe') as typeof import('./sandbox/probe');
   return {
+    fileSystem: () => fileSystemOf(root),
     canMount: () => heldCapabilities().includes('SYS_ADMIN') && probe().probeNamespaces(root) === undefined,
     refusesOverlay: (marks) => {
       const obstacle = marks === 'files' ? undefined : probe().probeOverlay(root, marks === 'user' ? 'userxattr' : '');

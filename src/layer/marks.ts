@@ -24,7 +24,7 @@ export function isOpaque(hostPath: RawPath, xattrs: OverlayXattrs): boolean {
 
 /** Makes a directory of a layer hide what lies below it. */
 export function markOpaque(hostPath: RawPath, xattrs: OverlayXattrs): void {
-  if (xattrs === 'files') makeWhiteout(`${hostPath}/${OPAQUE_MARK}`);
+  if (xattrs === 'files') makeWhiteout(`${hostPath}/${OPAQUE_MARK}`, 'socket');
   else setXattr(hostPath, `${xattrs}.overlay.opaque`, OPAQUE_VALUE);
 }
 

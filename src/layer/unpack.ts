@@ -164,7 +164,11 @@ export class Unpacker implements TarSink {
     // A mark is about the layers below: what this one has at the name stays (OCI image-spec, layer.md).
     if (made?.kind === 'directory') made.opaque = made.cut = true;
     if (made !== undefined) return;
-    makeWhiteout(this.#host(path));
+    this.#whiteOut(path);
+  }
+
+  #whiteOut(path: RawPath): void {
+    makeWhiteout(this.#host(path), this.options.xattrs === 'files' ? 'socket' : 'device');
     this.#note(path, WHITEOUT);
   }
 
@@ -360,8 +364,7 @@ export class Unpacker implements TarSink {
       const made = this.#made.get(name);
       if (made?.kind === 'directory') made.opaque = made.cut = true;
       if (made !== undefined) continue;
-      makeWhiteout(this.#host(name));
-      this.#note(name, WHITEOUT);
+      this.#whiteOut(name);
     }
   }
 

@@ -1,4 +1,3 @@
-import { errnoOf } from '../diagnostics/error';
 import { libc, once } from './libc';
 import { toText, type RawPath } from './paths';
 import type { FileStats } from './stat';
@@ -25,16 +24,12 @@ export function makeNode(path: RawPath, kind: NodeKind, mode: number, device: De
 }
 
 /**
- * Marks a name of a layer directory as deleted: overlay's 0:0 character device, which needs no privilege, or, where an overlay
- * below would take that for a mark of its own and refuse it, a socket that nobody may open.
+ * Marks a name of a layer directory as deleted: by overlay's 0:0 character device, which needs no privilege, or by a socket that nobody may
+ * open, for where no overlay is mounted: one below would take the device for a mark of its own, and refuse it (the kernel's) or hide it
+ * (fuse-overlayfs).
  */
-export function makeWhiteout(path: RawPath): void {
-  try {
-    makeNode(path, 'char', 0);
-  } catch (error) {
-    if (errnoOf(error) !== 'EPERM') throw error;
-    makeNode(path, 'socket', 0);
-  }
+export function makeWhiteout(path: RawPath, as: 'device' | 'socket' = 'device'): void {
+  makeNode(path, as === 'device' ? 'char' : 'socket', 0);
 }
 
 /** True for what {@link makeWhiteout} makes (kernel, filesystems/overlayfs.rst). Sockets of others have a mode, and no layer holds them. */

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { keepsOwners } from '../linux/owners';
 import { makeCgroup, refusalText, stepGroupName } from './cgroup';
@@ -125,11 +126,15 @@ function examineInPlace(): Rung {
   return { name, works: false, why: obstacle };
 }
 
-/** Which of the settings that forbid user namespaces is set. */
-function userNamespaceFix(): string {
-  if (setting('/proc/sys/user/max_user_namespaces') === '0') return 'as root: sysctl -w user.max_user_namespaces=15000';
-  if (setting('/proc/sys/kernel/unprivileged_userns_clone') === '0') return 'as root: sysctl -w kernel.unprivileged_userns_clone=1';
-  if (setting('/proc/sys/kernel/apparmor_restrict_unprivileged_userns') === '1') return 'as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0';
+/**
+ * What to do where no user namespace can be used: undo the setting that forbids it.
+ * @param root where the machine's /proc is looked for.
+ */
+export function userNamespaceFix(root = '/'): string {
+  const setting = (name: string): string | undefined => readSetting(path.join(root, 'proc/sys', name));
+  if (setting('user/max_user_namespaces') === '0') return 'as root: sysctl -w user.max_user_namespaces=15000';
+  if (setting('kernel/unprivileged_userns_clone') === '0') return 'as root: sysctl -w kernel.unprivileged_userns_clone=1';
+  if (setting('kernel/apparmor_restrict_unprivileged_userns') === '1') return 'as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0';
   return 'in a container: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …';
 }
 
@@ -147,7 +152,7 @@ function limitsFact(): string {
   return group.refused.length === 0 ? 'memory, CPUs and processes of RUN can be limited' : refusalText('RUN', group.refused);
 }
 
-function setting(file: string): string | undefined {
+function readSetting(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8').trim();
   } catch (error) {

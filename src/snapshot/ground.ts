@@ -19,8 +19,10 @@ export interface Ground {
   readonly owners: 'kernel' | 'beside';
 }
 
-/** What is found out about a process that makes a store. */
+/** What is found out about a process that makes a store, and about the place. */
 export interface GroundProbes {
+  /** The name of the file system. */
+  readonly fileSystem: () => string;
   readonly canMount: () => boolean;
   /** Why no overlay can be mounted on layers with these marks. */
   readonly refusesOverlay: (marks: OverlayXattrs) => string | undefined;
@@ -30,20 +32,35 @@ export interface GroundProbes {
 const NAMES: ReadonlyMap<number, string> = new Map([
   [0xef53, 'ext4'], [0x58465342, 'xfs'], [0x9123683e, 'btrfs'], [0x2fc12fc1, 'zfs'], [0x01021994, 'tmpfs'], [0x794c7630, 'overlay'], [0x6969, 'nfs'],
   [0xff534d42, 'cifs'], [0xfe534d42, 'smb'], [0x01021997, '9p'], [0x65735546, 'fuse'], [0xf2f52010, 'f2fs'], [0xca451a4e, 'bcachefs'],
+  [0x00c36400, 'ceph'], [0x0bd00bd0, 'lustre'], [0x47504653, 'gpfs'], [0x5346414f, 'afs'],
 ]);
+
+/** File systems that machines share. */
+const SHARED: ReadonlySet<string> = new Set(['nfs', 'cifs', 'smb', 'ceph', 'lustre', 'gpfs', 'afs']);
 
 const FILE = 'ground.json';
 
 /** The name of the file system that a folder is on; its number when it has none here. */
 export function fileSystemOf(dir: string): string {
-  const { type } = statfsSync(dir);
+  return fileSystemName(statfsSync(dir).type);
+}
+
+/** The name that goes with a number of statfs(2). */
+export function fileSystemName(type: number): string {
   return NAMES.get(type) ?? `0x${type.toString(16)}`;
+}
+
+/** Why no store is made on a file system of this name; `undefined` where one may be. */
+export function storeObstacle(fileSystem: string): string | undefined {
+  if (!SHARED.has(fileSystem)) return undefined;
+  return `machines share ${fileSystem}, and builds know of one another on one machine alone: another one would delete what they use`;
 }
 
 /**
  * The ground of a store: as it was found when the store was made, else tried out now and written down.
  * @param probes asked once, when the store is made.
- * @throws MbuildError STORE_UNUSABLE when the file can be read but not understood, or owners cannot be kept as the store does.
+ * @throws MbuildError STORE_UNUSABLE when the file can be read but not understood, when owners cannot be kept as the store does, and
+ * for a new store where none may be made.
  */
 export function openGround(root: string, probes: GroundProbes): Ground {
   const known = readGround(root);
@@ -54,7 +71,9 @@ export function openGround(root: string, probes: GroundProbes): Ground {
   return ground;
 }
 
-function tryGround(root: string, { canMount, refusesOverlay }: GroundProbes): Ground {
+function tryGround(root: string, { fileSystem, canMount, refusesOverlay }: GroundProbes): Ground {
+  const obstacle = storeObstacle(fileSystem());
+  if (obstacle !== undefined) throw new MbuildError('STORE_UNUSABLE', `the store ${root} is on ${fileSystem()}: ${obstacle}`, { hint: 'put it on a disk of this machine with --root or MBUILD_ROOT' });
   const owners = keepsOwners() ? 'beside' : 'kernel';
   if (owners === 'beside') checkAttributes(root);
   const found = probeMarks(root);
@@ -100,16 +119,14 @@ export function probeMarks(root: string): Pick<Ground, 'marks' | 'reason'> {
         if (errnoOf(error) === undefined) throw error;
       }
     }
-    return { marks: 'files', reason: whyNot(root) };
+    return { marks: 'files', reason: whyNot(fileSystemOf(root)) };
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
 }
 
-function whyNot(root: string): string {
-  const name = fileSystemOf(root);
+function whyNot(name: string): string {
   if (name === 'overlay') return 'the store is on an overlay itself (the root of a container): overlays on it cannot be written';
-  if (name === 'nfs' || name === 'cifs' || name === 'smb') return `the store is on ${name}, which keeps no overlay`;
   return `the store's file system (${name}) takes neither overlay's attributes nor its marks of deletion`;
 }
 

@@ -26,7 +26,7 @@ export function isOpaque(dir: RawPath, xattrs: OverlayXattrs): boolean {
 /** Makes a directory hide what the layers below have in it. */
 export function markOpaque(dir: RawPath, xattrs: OverlayXattrs): void {
   if (xattrs !== 'files') setXattr(dir, `${xattrs}.overlay.opaque`, Buffer.from('y'));
-  else if (lstatOf(`${dir}/${OPAQUE_FILE}`) === undefined) makeWhiteout(`${dir}/${OPAQUE_FILE}`);
+  else if (lstatOf(`${dir}/${OPAQUE_FILE}`) === undefined) makeWhiteout(`${dir}/${OPAQUE_FILE}`, 'socket');
 }
 
 /** True for an attribute that overlay or mbuild keeps for itself: it says something about a layer, never about the tree. */

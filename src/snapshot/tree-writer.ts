@@ -208,7 +208,7 @@ export class TreeWriter implements TreeLookup<Directory> {
     directory.own.delete(name);
     this.#forget(directory, name);
     if (!inParent) return;
-    makeWhiteout(hostPath);
+    makeWhiteout(hostPath, this.#xattrs === 'files' ? 'socket' : 'device');
     directory.own.add(name);
   }
 

@@ -70,6 +70,19 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
 
   test('root with copies instead of overlays', () => expect(build('copies', { flags: ['--snapshotter=copy'] })).toBe(expected));
 
+  test.each([
+    ['another overlay', ['mount'], 'mount -t overlay overlay -o "lowerdir=$0/lower,upperdir=$0/upper,workdir=$0/work" "$0/merged"'],
+    ['FUSE', ['fuse-overlayfs'], 'fuse-overlayfs -o "lowerdir=$0/lower,upperdir=$0/upper,workdir=$0/work" "$0/merged" 2>/dev/null'],
+  ])('root with the store on %s', (_, programs, mount) => {
+    const missing = programs.filter((name) => findProgram(name) === undefined);
+    if (missing.length > 0) return console.log(`skipped: ${missing.join()} is not installed`);
+    const place = temp.dir('place');
+    for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(join(place, name));
+    // Unmounted for the program behind it to end.
+    const prefix = ['unshare', '--mount', 'sh', '-c', `${mount} && { "$@"; code=$?; umount "$0/merged"; exit $code; }`, place];
+    expect(build('', { prefix, root: join(place, 'merged/store') })).toBe(expected);
+  });
+
   test('root with a changed root alone', () => expect(build('chroot', { flags: ['--isolation=chroot'] })).toBe(expected));
 
   test.each(['crun', 'runc'])('root with %s as runtime', (runtime) => {

@@ -3,21 +3,13 @@ import { arch, release, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../../diagnostics/error';
 import { examineIsolation, type Examination } from '../../sandbox/examine';
-import { fileSystemOf, probeMarks, readGround, type Ground } from '../../snapshot/ground';
+import { fileSystemOf, probeMarks, readGround } from '../../snapshot/ground';
 import { defineCommand } from '../command';
+import { storeFacts, storeText, type StoreFacts } from '../format/store-facts';
 import { layOutTable } from '../format/table';
 import { goJson } from '../format/go-value';
 import type { Host } from '../host';
 import { storeRoot } from '../services';
-
-/** What is known of the place where the store is or would be. */
-interface StoreFacts {
-  readonly root: string;
-  readonly fileSystem: string;
-  readonly snapshotter: 'overlay' | 'copy';
-  readonly why?: string | undefined;
-  readonly fix?: string | undefined;
-}
 
 export const command = defineCommand({
   name: 'doctor',
@@ -40,19 +32,14 @@ export const command = defineCommand({
 function examineStore(root: string, { chosen }: Examination): StoreFacts {
   let place = root;
   while (!existsSync(place)) place = dirname(place);
-  const facts = { root, fileSystem: fileSystemOf(place) };
-  let ground: Pick<Ground, 'marks' | 'reason'>;
+  const fileSystem = fileSystemOf(place);
   try {
-    ground = readGround(root) ?? probeMarks(place);
+    return storeFacts({ root, fileSystem, known: readGround(root), ground: () => probeMarks(place) }, chosen);
   } catch (error) {
     const code = errnoOf(error);
     if (code !== 'EACCES' && code !== 'EROFS' && code !== 'EPERM') throw error;
-    return { ...facts, snapshotter: 'copy', why: `${place} cannot be written (${code})`, fix: 'choose a folder of your own with --root' };
+    return { root, fileSystem, snapshotter: 'none', why: `${place} cannot be written (${code})`, fix: 'choose a folder of your own with --root' };
   }
-  if (chosen === 'chroot') return { ...facts, snapshotter: 'copy', why: 'nothing can be mounted' };
-  if (ground.marks !== 'files') return { ...facts, snapshotter: 'overlay' };
-  const fix = facts.fileSystem === 'overlay' ? `put the store on a volume: docker run -v mbuild:${root} …` : 'put the store on a local file system: --root DIR';
-  return { ...facts, snapshotter: 'copy', why: ground.reason, fix };
 }
 
 function printText({ rungs, chosen, seccomp, limits }: Examination, store: StoreFacts, { out }: Host): void {
@@ -61,8 +48,7 @@ function printText({ rungs, chosen, seccomp, limits }: Examination, store: Store
   for (const { name, fix } of rungs) if (fix !== undefined) out.write(`   to have ${name}: ${fix}\n`);
   out.write(`System calls: ${seccomp}\n`);
   out.write(`Limits: ${limits}\n`);
-  out.write(`Store: ${store.root} on ${store.fileSystem}, trees by ${store.snapshotter}${store.why === undefined ? '' : ` (${store.why})`}\n`);
-  if (store.fix !== undefined) out.write(`   to have overlays: ${store.fix}\n`);
+  out.write(storeText(store));
 }
 
 function inScratch<T>(use: (scratch: string) => T): T {

@@ -1,0 +1,41 @@
+import type { Isolation } from '../../sandbox/ladder';
+import { storeObstacle, type Ground } from '../../snapshot/ground';
+
+/** What is known of the place where the store is or would be. */
+export interface StoreFacts {
+  readonly root: string;
+  readonly fileSystem: string;
+  /** How trees are kept; `none` where there can be no store. */
+  readonly snapshotter: 'overlay' | 'copy' | 'none';
+  readonly why?: string | undefined;
+  readonly fix?: string | undefined;
+}
+
+/** A place, and what was found out there. */
+export interface StorePlace {
+  readonly root: string;
+  readonly fileSystem: string;
+  /** Of a store that is there already. */
+  readonly known: Pick<Ground, 'marks' | 'reason'> | undefined;
+  /** Tries it out; asked where there is no store yet. */
+  readonly ground: () => Pick<Ground, 'marks' | 'reason'>;
+}
+
+/** How a store at a place keeps trees, for who isolates RUN in this way; where not by overlays, why, and what would help. */
+export function storeFacts({ root, fileSystem, known, ground }: StorePlace, chosen: Isolation | undefined): StoreFacts {
+  const facts = { root, fileSystem };
+  const obstacle = known === undefined ? storeObstacle(fileSystem) : undefined;
+  if (obstacle !== undefined) return { ...facts, snapshotter: 'none', why: obstacle, fix: 'put the store on a disk of this machine: --root DIR' };
+  const { marks, reason } = known ?? ground();
+  if (chosen === 'chroot' || chosen === 'proot' || chosen === undefined) return { ...facts, snapshotter: 'copy', why: 'nothing can be mounted' };
+  if (marks !== 'files' && reason === undefined) return { ...facts, snapshotter: 'overlay' };
+  const fix = fileSystem === 'overlay' ? `put the store on a volume: docker run -v mbuild:${root} …` : 'put the store on a local file system: --root DIR';
+  return { ...facts, snapshotter: 'copy', why: reason, fix };
+}
+
+/** The same for people. */
+export function storeText({ root, fileSystem, snapshotter, why, fix }: StoreFacts): string {
+  const use = snapshotter === 'none' ? 'cannot be used' : `trees by ${snapshotter}`;
+  const way = fix === undefined ? '' : `   to have ${snapshotter === 'none' ? 'a store' : 'overlays'}: ${fix}\n`;
+  return `Store: ${root} on ${fileSystem}, ${use}${why === undefined ? '' : ` (${why})`}\n${way}`;
+}

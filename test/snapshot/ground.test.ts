@@ -1,0 +1,47 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileSystemName, openGround, storeObstacle, type GroundProbes } from '../../src/snapshot/ground';
+import { useTemp } from '../support/temp';
+
+const temp = useTemp();
+const LOCAL: GroundProbes = { fileSystem: () => 'ext4', canMount: () => false, refusesOverlay: () => undefined };
+const NEVER: GroundProbes = { fileSystem: never, canMount: never, refusesOverlay: never };
+
+function never(): never {
+  throw new Error('asked again');
+}
+
+// linux/magic.h, and the headers of those that are not in it.
+test.each([
+  [0xef53, 'ext4'], [0x58465342, 'xfs'], [0x01021994, 'tmpfs'], [0x794c7630, 'overlay'], [0x6969, 'nfs'], [0xff534d42, 'cifs'], [0xfe534d42, 'smb'], [0x00c36400, 'ceph'],
+  [0x65735546, 'fuse'], [0x1234, '0x1234'],
+])('the file system of the number %i is called %s', (type, name) => expect(fileSystemName(type)).toBe(name));
+
+test.each(['nfs', 'cifs', 'smb', 'ceph', 'lustre', 'gpfs', 'afs'])('a store on %s is refused with the reason and the way out, and left as it was', (name) => {
+  const root = temp.dir();
+  const open = (): unknown => openGround(root, { ...NEVER, fileSystem: () => name });
+  expect(open).toThrow(expect.objectContaining({
+    code: 'STORE_UNUSABLE', message: expect.stringContaining(`the store ${root} is on ${name}: machines share ${name}`), hint: expect.stringContaining('--root'),
+  }));
+  expect(existsSync(join(root, 'ground.json'))).toBe(false);
+});
+
+test.each(['ext4', 'tmpfs', 'overlay', 'fuse', '9p', '0x1234'])('a store may be on %s', (name) => expect(storeObstacle(name)).toBeUndefined());
+
+test('what was found when a store was made holds wherever it is later', () => {
+  const root = temp.dir();
+  const made = openGround(root, LOCAL);
+  expect(openGround(root, { ...NEVER, fileSystem: () => 'nfs' })).toEqual(made);
+});
+
+test('why no overlay can be mounted is kept', () => {
+  const root = temp.dir();
+  openGround(root, { ...LOCAL, canMount: () => true, refusesOverlay: () => 'cannot mount overlay (EINVAL)' });
+  expect(openGround(root, NEVER)).toMatchObject({ canMount: true, reason: 'cannot mount overlay (EINVAL)' });
+});
+
+test('a file that mbuild did not write is no ground', () => {
+  const root = temp.dir();
+  writeFileSync(join(root, 'ground.json'), '{"marks":"others"}');
+  expect(() => openGround(root, LOCAL)).toThrow(expect.objectContaining({ code: 'STORE_UNUSABLE' }));
+});
