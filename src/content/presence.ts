@@ -19,8 +19,8 @@ export function bePresent(root: string): () => void {
     const fd = openNamed(file);
     return () => closeSync(fd);
   } catch (error) {
-    // A full store is still looked at and pruned.
-    if (errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT') return () => undefined;
+    // A full store is still looked at and pruned; one that is read-only is looked at, and nothing in it can go.
+    if (['ENOSPC', 'EDQUOT', 'EROFS'].includes(errnoOf(error) ?? '')) return () => undefined;
     throw storeError(error, file);
   }
 }

@@ -135,6 +135,18 @@ describeWith('bad input', { root: true }, () => {
     });
   });
 
+  it('in a store that is read-only, what is there can be looked at, and nothing be made', async () => {
+    const root = temp.dir('read-only');
+    const writable = new Mbuild(root);
+    await smallBase(writable);
+    const bind = spawnSync('mount', ['--bind', root, root]);
+    if (bind.status !== 0) throw new Error(`no directory could be mounted: ${bind.stderr.toString()}`);
+    spawnSync('mount', ['-o', 'remount,bind,ro', root]);
+    expect(await writable.ok(['images', '--format', '{{.Repository}}'])).toBe('small-base');
+    expect((await writable.inspect('small-base')).RepoTags).toEqual(['small-base:latest']);
+    expect(await writable.run(['tag', 'small-base', 'other'])).toMatchObject({ code: 1, stderr: expect.stringMatching(/read-only file system[^]*\[PERMISSION_DENIED\] hint: use a store of your own with --root/) });
+  });
+
   /** Exit code 1, nothing on standard output, and standard error as in the case's expected.txt, in which `…` stands for any text of a line. */
   function expectError(result: CommandResult, name: string): void {
     const file = join(fixture('bad', name), 'expected.txt');
