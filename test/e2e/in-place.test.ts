@@ -36,7 +36,7 @@ describeWith('--isolation=in-place', { root: true, programs: ['setpriv', 'unshar
     const node = realpathSync(process.execPath);
     copyFileSync(node, join(home, 'bin/node'));
     for (const [library] of execFileSync('ldd', [node], { encoding: 'utf8' }).matchAll(/\/\S+/g)) copyFileSync(library, join(home, 'lib', basename(library).startsWith('ld-linux') ? 'ld.so' : basename(library)));
-    for (const part of ['package.json', 'bin', 'dist', 'node_modules/koffi', 'node_modules/@koromix', 'node_modules/undici']) cpSync(join(REPOSITORY, part), join(home, 'app', part), { recursive: true, dereference: true });
+    for (const part of ['package.json', 'bin', 'dist', 'node_modules/koffi', 'node_modules/@koromix']) cpSync(join(REPOSITORY, part), join(home, 'app', part), { recursive: true, dereference: true });
     writeFiles(root, { 'mbuild/in-place': '', 'mbuild/context/Dockerfile': dockerfile.trimStart() });
     copyFileSync(smallBaseTar(temp.dir('base')), join(home, 'context/small-base.tar'));
     return root;
