@@ -152,19 +152,43 @@ export function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
     ...(io.terminal === undefined ? ownStreamOps(spec) : terminalOps(spec, io.terminal, io.ids)),
     ...(io.waits ? waitOps() : []),
     ...(io.filter === undefined ? [] : [filterOp(io.filter)]),
-    ...privilegeOps(spec, io.ids),
-    ...executeOps(spec, io),
+    ...privilegeOps(spec, io),
+    ...executeOps({ ...spec, cwd: spec.user.uid === 0 ? spec.cwd : undefined }, io),
   ];
 }
 
-/** The end of a program: nothing of mbuild's stays open, and the command takes over. */
-export function executeOps(spec: Pick<ProcessSpec, 'args' | 'env' | 'cwd'>, io: ProgramIo): Op[] {
+/** The end of a program: nothing of mbuild's stays open, and the command takes over, in a working directory that is entered unless that was done. */
+export function executeOps(spec: Pick<ProcessSpec, 'args' | 'env'> & { readonly cwd: string | undefined }, io: Pick<ProgramIo, 'waits'>): Op[] {
   return [
-    { what: 'close files', call: 'close_range', args: [io.waits ? SYNC_FD + 1 : SYNC_FD, 0xffffffff, 0] },
+    closeOp(io),
     ...[REPORT_FD, ...(io.waits ? [SYNC_FD] : [])].map((fd): Op => ({ what: `close ${fd} on execution`, call: 'fcntl', args: [fd, F_SETFD, FD_CLOEXEC] })),
     { what: 'close the program', call: 'close', args: [3], onError: 'next' },
-    { what: `enter the working directory ${spec.cwd}`, call: 'chdir', args: [{ text: spec.cwd }] },
+    ...(spec.cwd === undefined ? [] : [enterOp(spec.cwd)]),
     ...execOps(spec),
+  ];
+}
+
+function closeOp(io: Pick<ProgramIo, 'waits'>): Op {
+  return { what: 'close files', call: 'close_range', args: [io.waits ? SYNC_FD + 1 : SYNC_FD, 0xffffffff, 0] };
+}
+
+function enterOp(cwd: string): Op {
+  return { what: `enter the working directory ${cwd}`, call: 'chdir', args: [{ text: cwd }] };
+}
+
+/**
+ * Enters the working directory for somebody who is not root: as root, for the way there may be closed to him (runc does so,
+ * and programs rely on it), else as himself. Root may do nothing more then than search and change its user: not follow the
+ * descriptors of processes that may do more.
+ */
+function enterOpsOf({ cwd, user }: Pick<ProcessSpec, 'cwd' | 'user'>, io: Pick<ProgramIo, 'waits'>): Op[] {
+  return [
+    closeOp(io),
+    { what: 'give up what entering does not take', call: 'capset', args: capabilitySets(capabilityMask(['DAC_OVERRIDE', 'SETUID'])), onError: 'next' },
+    { ...enterOp(cwd), onError: 'next', onZero: { to: 'entered' } },
+    { what: `try as user ${user.uid}`, call: 'setresuid', args: [-1, user.uid, -1] },
+    enterOp(cwd),
+    { what: 'be root again', call: 'setresuid', args: [-1, 0, -1], onError: 'next' },
   ];
 }
 
@@ -255,17 +279,8 @@ export function onlyIdOps({ user }: Pick<ProcessSpec, 'user'>, ids: SandboxPlace
 }
 
 /** Limits, then identity, then capabilities: each step still has the right to make the next. */
-function privilegeOps(spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits' | 'noNewPrivileges'>, ids: SandboxPlaces['ids']): Op[] {
-  const mask = capabilityMask(spec.capabilities);
-  const kept = spec.user.uid === 0 ? mask : 0n;
-  const header = Buffer.alloc(8);
-  header.writeUInt32LE(CAPABILITY_VERSION_3, 0);
-  const sets = Buffer.alloc(24); // two of {effective, permitted, inheritable}; nothing is inheritable
-  for (const half of [0, 1]) {
-    const bits = Number((kept >> BigInt(32 * half)) & 0xffffffffn);
-    sets.writeUInt32LE(bits, half * 12);
-    sets.writeUInt32LE(bits, half * 12 + 4);
-  }
+function privilegeOps(spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits' | 'noNewPrivileges' | 'cwd'>, io: Pick<ProgramIo, 'ids' | 'waits'>): Op[] {
+  const isRoot = spec.user.uid === 0;
   const groups = Buffer.alloc(Math.max(4, spec.user.groups.length * 4));
   spec.user.groups.forEach((gid, i) => groups.writeUInt32LE(gid, i * 4));
   return [
@@ -274,15 +289,29 @@ function privilegeOps(spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits
     ...ALL_CAPABILITIES.flatMap((name, number): Op[] => (spec.capabilities.includes(name) ? [] : [
       { what: `drop ${name}`, call: 'prctl', args: [PR.CAPBSET_DROP, number, 0, 0, 0], onError: 'next' },
     ])),
-    { what: 'set the groups', call: 'setgroups', args: [spec.user.groups.length, { bytes: groups }], onError: ids === 'one' ? 'next' : 'fail' },
+    { what: 'set the groups', call: 'setgroups', args: [spec.user.groups.length, { bytes: groups }], onError: io.ids === 'one' ? 'next' : 'fail' },
     { what: `become group ${spec.user.gid}`, call: 'setresgid', args: [spec.user.gid, spec.user.gid, spec.user.gid] },
-    { what: `become user ${spec.user.uid}`, call: 'setresuid', args: [spec.user.uid, spec.user.uid, spec.user.uid] },
-    { what: 'set capabilities', call: 'capset', args: [{ bytes: header }, { bytes: sets }] },
+    ...(isRoot ? [] : enterOpsOf(spec, io)),
+    { what: `become user ${spec.user.uid}`, label: 'entered', call: 'setresuid', args: [spec.user.uid, spec.user.uid, spec.user.uid] },
+    { what: 'set capabilities', call: 'capset', args: capabilitySets(isRoot ? capabilityMask(spec.capabilities) : 0n) },
     ...(spec.noNewPrivileges === true ? [{ what: 'renounce new privileges', call: 'prctl', args: [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0] } as const] : []),
     // A change of identity clears the parent-death signal.
     { what: 'tie the command to init', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
     { what: 'set the umask', call: 'umask', args: [0o022] },
   ];
+}
+
+/** The arguments of capset(2): what is permitted is effective, and nothing is inheritable. */
+function capabilitySets(mask: bigint): Arg[] {
+  const header = Buffer.alloc(8);
+  header.writeUInt32LE(CAPABILITY_VERSION_3, 0);
+  const sets = Buffer.alloc(24); // two of {effective, permitted, inheritable}
+  for (const half of [0, 1]) {
+    const bits = Number((mask >> BigInt(32 * half)) & 0xffffffffn);
+    sets.writeUInt32LE(bits, half * 12);
+    sets.writeUInt32LE(bits, half * 12 + 4);
+  }
+  return [{ bytes: header }, { bytes: sets }];
 }
 
 export function limitOps({ ulimits = [] }: Pick<ProcessSpec, 'ulimits'>): Op[] {

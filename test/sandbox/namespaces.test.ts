@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { execFileSync } from 'node:child_process';
@@ -129,6 +129,20 @@ if (!isRoot) console.log('skipped: the namespace sandbox needs root');
 
   it.each([5, 9, 20, 100])('has no working directory behind descriptor %i', async (fd) => {
     await expect(run(['true'], { cwd: `/proc/self/fd/${fd}` })).rejects.toMatchObject({ code: 'EXEC_FAILED' });
+  });
+
+  it('enters a working directory that its user could not enter', async () => {
+    mkdirSync(path.join(base, 'private/inside'), { recursive: true });
+    chmodSync(path.join(base, 'private'), 0o700);
+    const { status, out } = await run(['sh', '-c', 'readlink /proc/self/cwd; ls /private; id -u; grep Cap /proc/self/status'], { cwd: '/private/inside', user: { uid: 7, gid: 8, groups: [] } });
+    expect(out).toMatch(/^\/private\/inside\n7\nCapInh:\t0{16}\nCapPrm:\t0{16}\nCapEff:\t0{16}\n/);
+    expect(status.code).toBe(0);
+  });
+
+  it.each([0, 7])('has no working directory behind descriptors of init as user %i', async (uid) => {
+    for (const fd of [0, 3, 4, 5, 6, 7, 8, 9]) {
+      await expect(run(['true'], { cwd: `/proc/1/fd/${fd}`, user: { uid, gid: uid, groups: [] } })).rejects.toMatchObject({ code: 'EXEC_FAILED' });
+    }
   });
 
   it('ends what the command left running', async () => {
