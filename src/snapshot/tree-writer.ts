@@ -10,6 +10,8 @@ import { childPath, isOpaque, isOverlayXattr, isWhiteout, markOpaque, type Overl
 import { resolvePath, splitPath, type Found, type TreeLookup } from './resolve';
 import type { MergedView } from './view';
 
+const S_ISGID = 0o2000;
+
 /** What a file, directory or node is made with. */
 export interface Attributes {
   /** Permission bits with setuid, setgid and sticky. */
@@ -20,6 +22,12 @@ export interface Attributes {
   readonly mtime?: number | undefined;
   readonly xattrs?: Xattrs | undefined;
 }
+
+/** What missing parents are made with: without an owner they are root's, and of the group of a setgid directory that they are made in. */
+export type ParentAttributes = Omit<Attributes, 'uid' | 'gid'> & Partial<Pick<Attributes, 'uid' | 'gid'>> & {
+  /** They do not inherit the setgid bit itself, as after a chmod(2). */
+  readonly isModeExact?: boolean | undefined;
+};
 
 /** Something in the tree as it is now: the parent's, or written already. A directory's stats may lack what `finish` gives it. */
 export interface TreeEntry {
@@ -92,15 +100,15 @@ export class TreeWriter implements TreeLookup<Directory> {
   }
 
   /**
-   * The directory at a path, symlinks followed, made with its missing parents: new ones get `attributes`, those that
-   * are there stay as they are. @throws MbuildError COPY_FAILED where something else is in the way.
+   * The directory at a path, symlinks followed, made with its missing parents: new ones get `attributes` (and in a setgid
+   * directory that bit, as mkdir(2) does it), those that are there stay as they are. @throws MbuildError COPY_FAILED where something else is in the way.
    * @param from what to take for the root of the tree: neither `..` nor a symlink leads out of it.
    */
-  mkdirAll(path: RawPath, attributes: Attributes, from: TreeDirectory = this.root): TreeDirectory {
+  mkdirAll(path: RawPath, attributes: ParentAttributes, from: TreeDirectory = this.root): TreeDirectory {
     const { directory, rest } = resolvePath<Directory>(this.#below(from), path, true);
     return rest.reduce((dir, name) => {
       if (this.#find(dir, name) !== undefined) throw new MbuildError('COPY_FAILED', `cannot make directory ${toText(childPath(dir.path, name))}: not a directory`);
-      return this.#make(dir, name, attributes);
+      return this.#make(dir, name, this.#inherited(dir, attributes));
     }, directory);
   }
 
@@ -280,6 +288,13 @@ export class TreeWriter implements TreeLookup<Directory> {
     if (dir.merged && this.parent.lstat(path) !== undefined) markOpaque(hostPath, this.#xattrs);
     dir.own.add(name);
     return this.#keep({ path, hostPath, parent: dir, children: new Map(), upper: true, merged: false, own: new Set(), made: true, attributes: { ...attributes, mtime: attributes.mtime ?? this.now }, removed: false });
+  }
+
+  /** What mkdir(2) makes of attributes in a directory. */
+  #inherited(dir: Directory, { isModeExact, ...attributes }: ParentAttributes): Attributes {
+    const parent = this.#attributesOf(dir);
+    if ((parent.mode & S_ISGID) === 0) return { uid: 0, gid: 0, ...attributes };
+    return { uid: 0, gid: parent.gid, ...attributes, mode: isModeExact === true ? attributes.mode : attributes.mode | S_ISGID };
   }
 
   #keep(directory: Directory): Directory {

@@ -9,7 +9,7 @@ export interface ResolvedUser {
   readonly gid: number;
   /** Supplementary groups, ascending; without `gid`. */
   readonly groups: readonly number[];
-  /** From passwd; `/` for a user that is not in it. */
+  /** Of the first in passwd with that number, even if it is empty; `/` for one that is not in it. */
   readonly home: string;
 }
 
@@ -41,7 +41,7 @@ export function resolveUser(view: MergedView, spec: string): ResolvedUser {
   const entry = user === '' ? passwd.find(({ uid }) => uid === 0) : passwd.find(({ name, uid }) => name === user || String(uid) === user);
   const uid = user === '' ? 0 : entry?.uid ?? numericId(user);
   if (uid === undefined) throw notFound('user', user, 'passwd');
-  const base = { uid, home: entry?.home || '/' };
+  const base = { uid, home: passwd.find((other) => other.uid === uid)?.home ?? '/' };
 
   if (group !== undefined && group !== '') {
     const gid = groups.find(({ name, gid }) => name === group || String(gid) === group)?.gid ?? numericId(group);
@@ -54,7 +54,7 @@ export function resolveUser(view: MergedView, spec: string): ResolvedUser {
 }
 
 /**
- * The owner of `--chown=user[:group]`. A user without a group brings the group of passwd, a number that of the same
+ * The owner of `--chown=user[:group]`; `root` is 0 whatever the tree says. A user without a group brings the group of passwd, a number that of the same
  * number, and a group that is empty is 0, as in BuildKit (util/system and solver/llbsolver/file, "user_linux.go").
  */
 export function resolveOwner(view: MergedView, spec: string): ResolvedOwner {
@@ -85,8 +85,14 @@ function splitSpec(spec: string): [user: string, group: string | undefined] {
   return colon < 0 ? [spec, undefined] : [spec.slice(0, colon), spec.slice(colon + 1)];
 }
 
+/** Whether `--chown` needs a tree to look names up in. */
+export function namesOwner(spec: string): boolean {
+  return splitSpec(spec).some((part) => part !== undefined && part !== '' && ownerId(part) === undefined);
+}
+
 /** An id of `--chown`: what fits no signed 32 bits is a name, which nobody has. */
 function ownerId(text: string): number | undefined {
+  if (text === 'root') return 0;
   return /^\+?[0-9]{1,12}$/.test(text) && Number(text) <= MAX_ID ? Number(text) : undefined;
 }
 

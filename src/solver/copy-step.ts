@@ -4,10 +4,10 @@ import { digestSelection, readFiles, type ReadFiles } from '../context/digest';
 import { selectSources, type SelectedEntry, type Selection } from '../context/selection';
 import { sourceTreeOf, type SourceTree } from '../context/source-tree';
 import type { CopyOperation, CopySource } from '../graph/operation';
-import { resolveOwner } from '../snapshot/users';
 import { checkLocalSource, planDownload, planRepository, type OpenedSource, type PlannedSource } from './add-remote';
 import { parseChmod, type CopyInput, type CopyOp } from './copy-op';
 import { copyAhead, copyInto, type CopiedAhead } from './copy-into';
+import { findOwner } from './owner';
 import type { PlannedOperation, StepContext } from './step';
 import type { Tree } from './tree';
 
@@ -56,8 +56,8 @@ async function openedSource(source: PlannedSource): Promise<OpenedSource> {
 
 async function ownerOf(operation: CopyOperation, context: StepContext): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
   if (operation.chown === undefined) return undefined;
-  const { services, parent, step } = context;
-  const owner = resolveOwner(services.snapshots.view(await parent.stack()), operation.chown);
+  const { services, step } = context;
+  const owner = await findOwner(operation.chown, context);
   for (const name of owner.unknown) {
     services.warn({
       severity: 'warning', code: 'UnknownOwner', message: `--chown=${operation.chown}: the image has no user or group ${name}, so 0 is taken`,

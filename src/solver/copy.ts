@@ -11,7 +11,7 @@ import type { FileStats } from '../linux/stat';
 import type { Threads } from '../linux/threads';
 import type { FileCopy } from '../snapshot/copy-files';
 import { splitPath } from '../snapshot/resolve';
-import { TreeWriter, type Attributes, type TreeDirectory } from '../snapshot/tree-writer';
+import { TreeWriter, type Attributes, type ParentAttributes, type TreeDirectory } from '../snapshot/tree-writer';
 import type { OverlayXattrs } from '../snapshot/marks';
 import type { MergedView } from '../snapshot/view';
 import { applyChmod, parentMode, type CopyInput, type CopyOp } from './copy-op';
@@ -65,11 +65,11 @@ export async function runCopy(op: CopyOp, target: CopyTarget, options: CopyOptio
 class Copier {
   readonly #dest: RawPath;
   /** Of directories that are made to lead somewhere. */
-  readonly #parents: Attributes;
+  readonly #parents: ParentAttributes;
 
   constructor(private readonly writer: TreeWriter, private readonly op: CopyOp, private readonly options: CopyOptions) {
     this.#dest = toRaw(op.dest);
-    this.#parents = { mode: parentMode(op.chmod), uid: 0, gid: 0, ...op.owner };
+    this.#parents = { mode: parentMode(op.chmod), ...op.owner };
   }
 
   async input(input: CopyInput): Promise<void> {

@@ -1,7 +1,7 @@
 import type { MkdirOperation } from '../graph/operation';
 import { toRaw } from '../linux/paths';
 import { TreeWriter } from '../snapshot/tree-writer';
-import { resolveOwner } from '../snapshot/users';
+import { findOwner } from './owner';
 import type { PlannedOperation, StepContext } from './step';
 
 /** A working directory: what of it is missing is made, and belongs to the user as COPY --chown would have it. */
@@ -11,9 +11,9 @@ export function planMkdir(operation: MkdirOperation, context: StepContext): Plan
     inputs: { path: operation.path, user: operation.user },
     execute: async (active) => {
       const view = services.snapshots.view(await parent.stack());
-      const { uid, gid } = operation.user === '' ? { uid: 0, gid: 0 } : resolveOwner(view, operation.user);
+      const owner = operation.user === '' ? {} : await findOwner(operation.user, context);
       const writer = new TreeWriter(view, toRaw(active.dir), { now: services.options.sourceDateEpoch, xattrs: services.xattrs });
-      writer.mkdirAll(toRaw(operation.path), { mode: 0o755, uid, gid });
+      writer.mkdirAll(toRaw(operation.path), { mode: 0o755, ...owner });
       writer.finish();
     },
   };

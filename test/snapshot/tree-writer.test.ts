@@ -47,6 +47,17 @@ describeWith('TreeWriter', { root: true, also: () => (canMount ? undefined : 'ov
     expect([tree['/d/a'], tree['/d/a/b']]).toEqual([`d 1750 5:6 @${NOW}`, `d 1750 5:6 @${NOW}`]);
   });
 
+  test('new parents in a setgid directory are as mkdir makes them', () => {
+    const tree = write({ '/d': 'd 2711 7:8' }, (writer) => {
+      writer.mkdirAll('/d/a/b', { mode: 0o755 });
+      writer.mkdirAll('/d/c', { mode: 0o755, uid: 5, gid: 6 });
+      writer.mkdirAll('/d/e/f', { mode: 0o755, isModeExact: true });
+    });
+    expect([tree['/d/a'], tree['/d/a/b']]).toEqual([`d 2755 0:8 @${NOW}`, `d 2755 0:8 @${NOW}`]);
+    expect(tree['/d/c']).toBe(`d 2755 5:6 @${NOW}`);
+    expect([tree['/d/e'], tree['/d/e/f']]).toEqual([`d 0755 0:8 @${NOW}`, `d 0755 0:0 @${NOW}`]);
+  });
+
   test('looking writes nothing', () => {
     write({ '/d/e/f': 'f:x', '/l': 'l:d' }, (writer) => {
       expect(writer.lstat('/l/e/f')?.stats.isFile()).toBe(true);

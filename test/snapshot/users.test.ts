@@ -5,8 +5,8 @@ import { LayeredView } from '../../src/snapshot/merged-view';
 import { resolveOwner, resolveUser } from '../../src/snapshot/users';
 import { makeFolder, makeTree, removeFolder } from './trees';
 
-const PASSWD = 'root:x:0:0:root:/root:/bin/sh\n# a comment\nbob:x:41:42::/home/bob:/bin/sh\n\nbroken line\nbig:x:99999999999:1::/:\nnohome:x:50:50::';
-const GROUP = 'root:x:0:\nbobs:x:42:\ngrp:x:43:bob,other\nadm:x:44:bob\n';
+const PASSWD = 'root:x:0:0:root:/root:/bin/sh\n# a comment\nbob:x:41:42::/home/bob:/bin/sh\n\nbroken line\nbig:x:99999999999:1::/:\nnohome:x:50:50::\nalias:x:41:9::/elsewhere:\nroot:x:3:3::/:';
+const GROUP = 'root:x:0:\nbobs:x:42:\nroot:x:5:\ngrp:x:43:bob,other\nadm:x:44:bob\n';
 
 describe('users of a tree', () => {
   let folder: string;
@@ -30,7 +30,8 @@ describe('users of a tree', () => {
     ['1234', { uid: 1234, gid: 0, groups: [], home: '/' }],
     ['1234:grp', { uid: 1234, gid: 43, groups: [], home: '/' }],
     ['', { uid: 0, gid: 0, groups: [], home: '/root' }],
-    ['nohome', { uid: 50, gid: 50, groups: [], home: '/' }],
+    ['nohome', { uid: 50, gid: 50, groups: [], home: '' }],
+    ['alias', { uid: 41, gid: 9, groups: [], home: '/home/bob' }],
   ])('USER %s', (spec, expected) => {
     expect(resolveUser(withFiles(), spec)).toEqual(expected);
   });
@@ -46,6 +47,8 @@ describe('users of a tree', () => {
     ['77', { uid: 77, gid: 77, unknown: [] }],
     ['41', { uid: 41, gid: 41, unknown: [] }],
     ['bob:', { uid: 41, gid: 0, unknown: [] }],
+    ['root:root', { uid: 0, gid: 0, unknown: [] }],
+    ['bob:root', { uid: 41, gid: 0, unknown: [] }],
     ['77:', { uid: 77, gid: 0, unknown: [] }],
     ['010:+5', { uid: 10, gid: 5, unknown: [] }],
     ['4294967296', { uid: 0, gid: 0, unknown: ['4294967296'] }],
