@@ -64,9 +64,9 @@ export function applyChmod(chmod: Chmod | undefined, mode: number, isDirectory: 
   return chmod.clauses.reduce((current, clause) => applyClause(clause, current, isExecutable), mode);
 }
 
-/** The mode of directories that are made to lead to the destination. */
+/** The mode of directories that are made to lead to the destination: under the umask of docker's daemon. */
 export function parentMode(chmod: Chmod | undefined): number {
-  return chmod?.kind === 'absolute' ? chmod.mode & 0o777 : 0o755;
+  return chmod?.kind === 'absolute' ? chmod.mode & 0o755 : 0o755;
 }
 
 function applyClause({ who, operator, permissions }: ChmodClause, mode: number, isExecutable: boolean): number {
