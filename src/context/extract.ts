@@ -1,7 +1,7 @@
 import { closeSync, constants, createReadStream, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import zlib from 'node:zlib';
-import { MbuildError, isMbuildError } from '../diagnostics/error';
+import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { decompressed, detectCompression } from '../layer/decompress';
 import { LAYER_LIMITS, checkLimits } from '../layer/layer';
 import { BLOCK, type TarEntry } from '../layer/tar/entry';
@@ -83,12 +83,16 @@ function isTarHeader(head: Buffer): boolean {
   return written === unsigned || written === signed;
 }
 
+/** What the first bytes of a gzip file hold. Damage behind them is no reason to take an archive for something else: less is tried then. */
 function gunzipHead(head: Buffer): Buffer {
-  try {
-    return zlib.gunzipSync(head, { finishFlush: zlib.constants.Z_SYNC_FLUSH, maxOutputLength: 64 * 1024 * 1024 });
-  } catch {
-    return Buffer.alloc(0);
+  for (let { length } = head; length > 0; length >>= 1) {
+    try {
+      return zlib.gunzipSync(head.subarray(0, length), { finishFlush: zlib.constants.Z_SYNC_FLUSH, maxOutputLength: 64 * 1024 * 1024 });
+    } catch (error) {
+      if (errnoOf(error)?.startsWith('Z_') !== true && errnoOf(error) !== 'ERR_BUFFER_TOO_LARGE') throw error;
+    }
   }
+  return Buffer.alloc(0);
 }
 
 async function firstBytes(hostPath: RawPath): Promise<Buffer> {
@@ -126,7 +130,7 @@ class Extraction implements TarSink {
     const { dir, name } = splitPath(path);
     // The archive's root is the destination, which keeps its attributes.
     if (name === '') return;
-    const parent = this.writer.mkdirAll(dir, { mode: 0o755, uid: 0, gid: 0, ...this.options.owner }, this.destination);
+    const parent = this.writer.mkdirAll(dir, { mode: 0o755, isModeExact: true }, this.destination);
     if (entry.type === 'directory') {
       this.#directory(parent, name, entry);
       return;

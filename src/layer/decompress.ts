@@ -12,6 +12,8 @@ export type ArchiveCompression = Compression | 'bzip2' | 'xz';
 const MAGIC: readonly (readonly [ArchiveCompression, readonly number[]])[] = [
   ['gzip', [0x1f, 0x8b]],
   ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
+  // A skippable frame, RFC 8878, 3.1.2: pzstd and seekable archives begin with one.
+  ...Array.from({ length: 16 }, (_, i) => ['zstd', [0x50 + i, 0x2a, 0x4d, 0x18]] as const),
   ['bzip2', [0x42, 0x5a, 0x68]],
   ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]],
 ];

@@ -51,6 +51,16 @@ describe('recognizing archives', () => {
     expect(await isArchive(at('x.tar'))).toBe(false);
   });
 
+  test('a gzip that is damaged behind its beginning is one: its faults are told when it is unpacked', async () => {
+    execFileSync('sh', ['-c', 'head -c 4000 /dev/urandom > content/a && tar -czf x.tgz content && echo garbage >> x.tgz'], { cwd: folder });
+    expect(await isArchive(at('x.tgz'))).toBe(true);
+  });
+
+  test.each(['zstd'].filter((program) => findProgram(program) !== undefined))('a %s file that begins with a skippable frame is one', async () => {
+    execFileSync('sh', ['-c', "printf '\\120\\052\\115\\030\\004\\000\\000\\000abcd' > x.zst; tar -c content | zstd -qc >> x.zst"], { cwd: folder });
+    expect(await isArchive(at('x.zst'))).toBe(true);
+  });
+
   test('gzip of something else is none', async () => {
     execFileSync('sh', ['-c', 'echo text | gzip > x.tar.gz'], { cwd: folder });
     expect(await isArchive(at('x.tar.gz'))).toBe(false);
@@ -111,6 +121,30 @@ describeWith('unpacking into a tree', { root: true, also: () => (canMount ? unde
   test('a hard link gives the file that it names its own owner, mode and time', async () => {
     const tree = await unpack({ '/n/a': 'f:x' }, entry({ type: 'link', path: 'b', linkPath: 'a', mode: 0o4711, uid: 7, gid: 8 }));
     expect([tree['/n/a'], tree['/n/b']]).toEqual(['f:x 4711 7:8 @1000000000', 'h:/n/a 4711 7:8 @1000000000']);
+  });
+
+  test('implied parents are root’s, of the group of a setgid directory, and mode 0755', async () => {
+    const tree = await unpack({ '/n': 'd 2711 7:8' }, entry({ type: 'file', path: 'p/q/f', uid: 5, gid: 6 }));
+    expect([tree['/n/p'], tree['/n/p/q']]).toEqual([expect.stringMatching(/^d 0755 0:8/), expect.stringMatching(/^d 0755 0:0/)]);
+  });
+
+  test('a time before the epoch is the epoch', async () => {
+    const file = path.join(folder, 'x.tar');
+    execFileSync('tar', ['--format=pax', '--mtime=@-5', '-cf', file, '-C', folder, 'lower']);
+    const writer = new TreeWriter(new LayeredView([lower]), upper, { now: NOW });
+    await extractFile(file, writer, writer.mkdirAll('/n', { mode: 0o755 }));
+    writer.finish();
+    expect(readTree(upper, { times: true })['/n/lower']).toMatch(/ @0$/);
+  });
+
+  test('records of a global header change nothing', async () => {
+    const file = path.join(folder, 'x.tar');
+    makeTree(folder, { '/f': 'f:x @1000000000' });
+    execFileSync('tar', ['--format=pax', '--pax-option=globexthdr.name=g,mtime=1000000009,uid=77', '-cf', file, '-C', folder, 'f']);
+    const writer = new TreeWriter(new LayeredView([lower]), upper, { now: NOW });
+    await extractFile(file, writer, writer.mkdirAll('/n', { mode: 0o755 }));
+    writer.finish();
+    expect(readTree(upper, { times: true })['/n/f']).toMatch(/ 0:0 @1000000000$/);
   });
 
   test('a hard link through a symlink ends inside the destination', async () => {

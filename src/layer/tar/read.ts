@@ -36,7 +36,6 @@ export class TarReader {
   #pending: Buffer[] = [];
   #pendingLength = 0;
   #state: State = { kind: 'header' };
-  #globals: ReadonlyMap<string, string> = new Map();
   #next: NextEntry = {};
   #zeroBlocks = 0;
 
@@ -121,8 +120,8 @@ export class TarReader {
       case 'g':
         this.#collect(header.size, at, (bytes) => {
           const records = parsePax(bytes, at);
-          if (header.flag === 'g') this.#globals = merged(this.#globals, records);
-          else this.#next = { ...this.#next, expected: true, records: merged(this.#next.records ?? new Map(), records) };
+          // Records for all that follows, which Go's reader does not apply.
+          if (header.flag === 'x') this.#next = { ...this.#next, expected: true, records: merged(this.#next.records ?? new Map(), records) };
         });
         return;
       case 'L':
@@ -143,7 +142,7 @@ export class TarReader {
   #entry(header: Header, block: Buffer, at: number): void {
     const next = this.#next;
     this.#next = {};
-    const records = next.records === undefined && this.#globals.size === 0 ? undefined : merged(this.#globals, next.records ?? new Map());
+    const { records } = next;
     const sparse = header.flag === 'S' ? oldSparseMap(block) : undefined;
     const entry = assemble(header, next, records, at);
     const stored = entry.type === 'file' ? numberRecord(records, 'size', header.size, at, 0) : 0;
@@ -306,7 +305,8 @@ function assemble(header: Header, next: NextEntry, records: ReadonlyMap<string, 
     mode: header.mode,
     uid: numberRecord(records, 'uid', header.uid, at, 0),
     gid: numberRecord(records, 'gid', header.gid, at, 0),
-    mtime: numberRecord(records, 'mtime', header.mtime, at),
+    // Docker and containerd know no time before the epoch either.
+    mtime: Math.max(0, numberRecord(records, 'mtime', header.mtime, at)),
     size: type === 'file' ? numberRecord(records, 'size', header.size, at, 0) : 0,
     linkPath: isLink ? linkPath : '',
     device: header.device,
