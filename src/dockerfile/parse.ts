@@ -78,13 +78,16 @@ export function parseTrigger(text: string): Instruction {
 function readDirectives(file: SourceFile, reader: SourceReader, diagnostics: Diagnostic[]): Directives {
   let directives = DEFAULT_DIRECTIVES;
   const seen = new Set<string>();
+  let isBehindInterpreter = false;
   for (let line = reader.peek(); line !== undefined && trim(line).startsWith('#'); line = reader.peek()) {
     const number = reader.line;
     const directive = readDirective(line);
-    // A `#!` line may come before, but hides `escape` from the parser.
-    if (directive === undefined && !(number === 1 && line.startsWith('#!'))) return directives;
+    const isInterpreter = number === 1 && line.startsWith('#!');
+    if (directive === undefined && !isInterpreter) return directives;
     reader.readRaw();
-    if (directive === undefined) continue;
+    isBehindInterpreter ||= isInterpreter;
+    // A `#!` line may come before the others, but hides `escape` from BuildKit's parser.
+    if (directive === undefined || (isBehindInterpreter && directive.name === 'escape')) continue;
     const { name, value } = directive;
     const range = { start: { line: number, column: 1 }, end: { line: number, column: line.length + 1 } };
     if (seen.has(name)) diagnostics.push(syntax(file, `the directive "${name}" is given twice`, range, 'keep one'));

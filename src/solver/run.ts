@@ -79,7 +79,8 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
     tail.add(data);
     scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
   };
-  const status = await services.sandbox.run(processOf(operation, active, [...prepared, mountHostPaths(operation.volumes ?? [], view), devices], { ...user, groups: [...user.groups, ...devices.gids] }, context.services, view), {
+  const spec = processOf(operation, active, [...prepared, mountHostPaths(operation.volumes ?? [], view), devices], { ...user, groups: [...user.groups, ...devices.gids] }, context.services, view);
+  const status = await services.sandbox.run(withoutNul(spec), {
     output: (stream, data) => show(stream, masked[stream].push(data)),
     refused: (refused) => services.warn({ severity: 'warning', code: 'LimitNotSet', message: refusalText('RUN', refused) }),
   }, scope).finally(() => {
@@ -117,6 +118,13 @@ function processOf(operation: RunOperation, active: ActiveSnapshot, prepared: re
     ulimits, shmSize, timeout: stepTimeout,
     limits: hasLimits(limits) ? limits : undefined, maxProcesses: limits.pids === undefined ? USUAL_PROCESSES : undefined,
   };
+}
+
+/** The kernel's strings end at a NUL: what stands behind one would be lost silently. */
+function withoutNul(spec: ProcessSpec): ProcessSpec {
+  const holder = spec.args.some((arg) => arg.includes('\0')) ? 'its command' : spec.env.find((entry) => entry.includes('\0'))?.split('=')[0];
+  if (holder !== undefined) throw new MbuildError('EXEC_FAILED', `RUN cannot be executed: ${holder} holds a NUL`, { hint: 'no argument and no variable of a program may hold one' });
+  return spec;
 }
 
 function tooSlow(timeout: number | undefined, output: string): MbuildError {

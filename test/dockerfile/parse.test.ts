@@ -65,6 +65,7 @@ describe('where dockerfile-ast reads a file otherwise than BuildKit, BuildKit is
     ['a quoted heredoc whose name has a space', "FROM a\nRUN cat <<'E F'\nUSER b\nE F\n", ['FROM', 'RUN', 'USER', 'E'], ['FROM', 'RUN']],
     ['a heredoc in a quoted word', 'FROM a\nRUN echo "x <<EOF "\nUSER b\n', ['FROM', 'RUN'], ['FROM', 'RUN', 'USER']],
     ['an escape before the line end, doubled', 'FROM a\nRUN echo \\\\\nUSER b\n', ['FROM', 'RUN'], ['FROM', 'RUN', 'USER']],
+    ['an escape directive behind a line for an interpreter', '#!/usr/bin/env docker\n# escape=`\nFROM a\nRUN b `\nUSER c\n', ['FROM', 'RUN', 'USER'], ['FROM', 'RUN', 'USER']],
     ['a directive behind an unknown one', '# x=y\n# escape=`\nFROM a\nRUN b `\nUSER c\n', ['FROM', 'RUN'], ['FROM', 'RUN', 'USER']],
   ])('%s', (_name, text, theirs, ours) => {
     expect(DockerfileParser.parse(text).getInstructions().map((instruction) => instruction.getKeyword())).toEqual(theirs);
