@@ -37,14 +37,8 @@ export function* layerEntries(dir: RawPath, options: TreeOptions, mtimes: boolea
   const omit = new Set(options.omit);
   const firstNames = new Map<string, RawPath>();
   const open: OpenDirectory[] = [openDirectory(dir, '')];
-  const makeEntry = (path: RawPath, type: TarEntryType, stats: FileStats, facts: Partial<TarEntry> = {}): TarEntry => ({
-    type, path,
-    mode: type === 'symlink' ? 0o777 : stats.mode & 0o7777,
-    uid: stats.uid, gid: stats.gid,
-    mtime: mtimes ? Math.min(Math.floor(stats.mtimeMs / 1000), options.clampMtime ?? Infinity) : 0,
-    size: 0, linkPath: '', device: NO_DEVICE, xattrs: NO_XATTRS,
-    ...facts,
-  });
+  const makeEntry = (path: RawPath, type: TarEntryType, stats: FileStats, facts: Partial<TarEntry> = {}): TarEntry =>
+    plainEntry(path, type, stats, mtimes ? Math.min(secondsOf(stats), options.clampMtime ?? Infinity) : 0, facts);
 
   for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
     const name = top.names[top.next++];
@@ -84,6 +78,26 @@ export function* layerEntries(dir: RawPath, options: TreeOptions, mtimes: boolea
     }
     yield { entry: makeEntry(path, typeOf(stats), stats, contentOf(source, stats)), source };
   }
+}
+
+/** What a tar says of a file or directory of the disk. */
+export function entryAt(path: RawPath, source: RawPath, stats: FileStats): TarEntry {
+  const isDirectory = stats.isDirectory();
+  return plainEntry(path, isDirectory ? 'directory' : typeOf(stats), stats, secondsOf(stats), isDirectory ? { xattrs: xattrsOf(source) } : contentOf(source, stats));
+}
+
+function plainEntry(path: RawPath, type: TarEntryType, stats: FileStats, mtime: number, facts: Partial<TarEntry>): TarEntry {
+  return {
+    type, path,
+    mode: type === 'symlink' ? 0o777 : stats.mode & 0o7777,
+    uid: stats.uid, gid: stats.gid, mtime,
+    size: 0, linkPath: '', device: NO_DEVICE, xattrs: NO_XATTRS,
+    ...facts,
+  };
+}
+
+function secondsOf({ mtimeMs }: FileStats): number {
+  return Math.floor(mtimeMs / 1000);
 }
 
 /** A whiteout or an opaque mark: an empty file of nobody's and of no time, so that the moment of a deletion is no part of the layer. */

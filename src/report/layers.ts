@@ -7,6 +7,7 @@ import { lstatOf } from '../linux/stat';
 import { chainIds } from '../oci/digest';
 import { childPath, isOpaque } from '../snapshot/marks';
 import type { BuildRecord } from '../history/build-record';
+import type { Image } from '../images/image-store';
 
 /** A layer of an image with its files. */
 export interface ReportLayer {
@@ -38,15 +39,27 @@ interface Standing {
 /** The layers of the image that a build made, bottom first; none when the image is not in the store any more. */
 export function reportLayers(record: BuildRecord, engine: Pick<Engine, 'images' | 'layers' | 'snapshots' | 'xattrs'>): ReportLayer[] {
   const image = record.result?.imageId === undefined ? undefined : engine.images.find(record.result.imageId);
-  if (image === undefined) return [];
+  return image === undefined ? [] : imageLayers(image, (diffId) => stepOf(record, diffId) ?? { title: 'base image' }, engine);
+}
+
+/** What made a layer. */
+export type LayerMaker = Pick<ReportLayer, 'title' | 'line'>;
+
+/** The instruction of a build that made a layer. */
+export function stepOf(record: BuildRecord, diffId: string): LayerMaker | undefined {
+  const step = record.steps.findLast((candidate) => candidate.layer?.diffId === diffId);
+  return step === undefined ? undefined : { title: step.text, line: step.line };
+}
+
+/** The layers of an image, bottom first. */
+export function imageLayers(image: Image, makerOf: (diffId: string, index: number) => LayerMaker, engine: Pick<Engine, 'layers' | 'snapshots' | 'xattrs'>): ReportLayer[] {
   const diffIds = image.config.rootfs.diff_ids;
   const layers = chainIds(diffIds).map((chainId, index) => {
     const id = engine.layers.get(chainId)?.id;
-    const step = record.steps.findLast((candidate) => candidate.layer?.diffId === diffIds[index]);
-    const files: ReportFile[] = [];
-    const opaque: string[] = [];
-    if (id !== undefined) walk(toRaw(engine.snapshots.layerDir(id)), '', engine.xattrs, files, opaque);
-    return { diffId: diffIds[index] ?? '', title: step?.text ?? 'base image', line: step?.line, files, opaque };
+    const diffId = diffIds[index] ?? '';
+    const found: FoundFiles = { files: [], opaque: [], inodes: new Set() };
+    if (id !== undefined) walk(toRaw(engine.snapshots.layerDir(id)), '', engine.xattrs, found);
+    return { diffId, ...makerOf(diffId, index), files: found.files, opaque: found.opaque };
   });
   const lost = findLost(layers);
   return layers.map(({ opaque: _opaque, ...layer }, index): ReportLayer => {
@@ -80,18 +93,29 @@ function findLost(layers: readonly { readonly files: readonly ReportFile[]; read
   return lost;
 }
 
-function walk(dir: RawPath, prefix: string, xattrs: Engine['xattrs'], files: ReportFile[], opaque: string[]): void {
+/** What a layer directory was found to hold. */
+interface FoundFiles {
+  readonly files: ReportFile[];
+  readonly opaque: string[];
+  /** Of files with several names, which count once. */
+  readonly inodes: Set<number>;
+}
+
+function walk(dir: RawPath, prefix: string, xattrs: Engine['xattrs'], found: FoundFiles): void {
   for (const name of namesOf(dir)) {
     const place = childPath(dir, name);
     const stats = lstatOf(place);
     if (stats === undefined) continue;
     const path = `${prefix}/${toText(name)}`;
-    if (isWhiteout(stats)) files.push({ path, bytes: 0, kind: 'deleted' });
-    else if (!stats.isDirectory()) files.push({ path, bytes: stats.isFile() ? stats.size : 0, kind: 'file' });
-    else {
-      if (isOpaque(place, xattrs)) opaque.push(path);
-      files.push({ path, bytes: 0, kind: 'directory' });
-      walk(place, path, xattrs, files, opaque);
+    if (isWhiteout(stats)) found.files.push({ path, bytes: 0, kind: 'deleted' });
+    else if (!stats.isDirectory()) {
+      const isKnown = stats.nlink > 1 && found.inodes.has(stats.ino);
+      found.inodes.add(stats.ino);
+      found.files.push({ path, bytes: stats.isFile() && !isKnown ? stats.size : 0, kind: 'file' });
+    } else {
+      if (isOpaque(place, xattrs)) found.opaque.push(path);
+      found.files.push({ path, bytes: 0, kind: 'directory' });
+      walk(place, path, xattrs, found);
     }
   }
 }

@@ -1,3 +1,4 @@
+import type { Engine } from '../engine';
 import { layerRecords } from '../images/assemble';
 import type { Image } from '../images/image-store';
 import { openLayerTar } from '../images/layer-blobs';
@@ -11,7 +12,7 @@ import { differs, type CompareOptions, type FieldDifference, type TarDifference 
 /** An image and the store that it is in. */
 export interface PlacedImage {
   readonly image: Image;
-  readonly services: ImageServices;
+  readonly services: Engine;
 }
 
 /** A layer that two images do not have alike. */

@@ -49,7 +49,8 @@ function pathsOf(first: ReadonlyMap<RawPath, unknown>, second: ReadonlyMap<RawPa
   return [...(following.get(undefined) ?? []), ...[...first.keys()].flatMap((path) => [path, ...(following.get(path) ?? [])])];
 }
 
-function compareEntries(path: RawPath, first: HashedEntry | undefined, second: HashedEntry | undefined): FileDifference | undefined {
+/** How two entries of one path differ; `undefined` when they do not. */
+export function compareEntries(path: RawPath, first: HashedEntry | undefined, second: HashedEntry | undefined): FileDifference | undefined {
   if (first === undefined || second === undefined) return { path: shownPath(path), kind: second === undefined ? 'only in the first' : 'only in the second', fields: [] };
   const values = fieldsOf(first);
   const others = fieldsOf(second);
@@ -76,8 +77,8 @@ function timeOf({ mtime }: TarEntry): string {
   return Number.isNaN(date.getTime()) ? `${mtime} s` : date.toISOString().replace('.000Z', 'Z');
 }
 
-/** `undefined` when nothing is left. */
-function withoutTime(difference: FileDifference): FileDifference | undefined {
+/** A difference but for the time; `undefined` when nothing is left. */
+export function withoutTime(difference: FileDifference): FileDifference | undefined {
   if (difference.kind !== 'changed') return difference;
   const fields = difference.fields.filter(({ field }) => field !== 'time');
   return fields.length === 0 ? undefined : { ...difference, fields };

@@ -1,0 +1,37 @@
+import { findWaste } from '../../report/waste';
+import { compareTrees } from '../../verify/compare-trees';
+import { defineCommand } from '../command';
+import { showChanges, showWaste } from '../format/image-changes';
+import { withImages } from '../placed-images';
+import { findImage, withServices } from '../services';
+
+const FORMAT = { kind: 'string', value: 'FORMAT', choices: ['text', 'json'], fallback: 'text', help: "'text' or 'json'" } as const;
+
+export const waste = defineCommand({
+  name: 'image waste',
+  summary: 'Show what of an image is overwritten or deleted later, or there several times',
+  usage: ['[OPTIONS] IMAGE'],
+  positionals: { min: 1, max: 1 },
+  flags: { format: FORMAT },
+  notes: ['Lines are those of the Dockerfile of the build that made the image, where the store has its record.'],
+  run: ({ flags, positionals: [name = ''] }, host) => withServices(host, flags, (services) => {
+    const found = findWaste(findImage(services, name), services);
+    host.out.write(flags.format === 'json' ? `${JSON.stringify(found, undefined, 2)}\n` : showWaste(found));
+    return 0;
+  }),
+});
+
+export const diff = defineCommand({
+  name: 'image diff',
+  summary: 'Show how the files of two images differ',
+  usage: ['[OPTIONS] IMAGE|ARCHIVE IMAGE|ARCHIVE'],
+  positionals: { min: 2, max: 2 },
+  flags: { format: FORMAT, times: { kind: 'boolean', help: 'Also files whose time alone differs' } },
+  notes: ['A added, C changed, D deleted: as a container sees them, whatever layers they are in. mbuild verify compares the layers.'],
+  run: ({ flags, positionals: [first = '', second = ''] }, host) => withImages(first, second, host, flags, (one, other) => {
+    const [from, to] = [one, other].map(({ image, services }) => services.snapshots.view(image.stack));
+    const differences = from === undefined || to === undefined ? [] : [...compareTrees(from, to, { ignoreTimes: !flags.times })];
+    host.out.write(flags.format === 'json' ? `${JSON.stringify(differences, undefined, 2)}\n` : showChanges(differences));
+    return Promise.resolve(0);
+  }),
+});
