@@ -1,8 +1,9 @@
+import { hashFiles } from '../context/hash-files';
 import type { Engine } from '../engine';
+import type { BuildRecord } from '../history/build-record';
 import { BuildHistory } from '../history/file-history';
 import { layerRecords } from '../images/assemble';
 import type { Image } from '../images/image-store';
-import { hashFiles } from '../context/hash-files';
 import { toRaw, type RawPath } from '../linux/paths';
 import { lstatOf, type FileStats } from '../linux/stat';
 import { imageLayers, stepOf, type LayerMaker, type ReportLayer } from './layers';
@@ -71,9 +72,14 @@ export function wastedBy({ bytes, files }: Duplicates): number {
 
 /** By the build that made the image, else by the image's history. */
 function makersOf(image: Image, { root }: Engine): (diffId: string, index: number) => LayerMaker {
-  const record = [...new BuildHistory(root).all()].find(({ result }) => result?.imageId === image.id);
+  const record = buildOf(image, new BuildHistory(root));
   const made = (image.config.history ?? []).filter((entry) => entry.empty_layer !== true);
   return (diffId, index) => (record === undefined ? undefined : stepOf(record, diffId)) ?? { title: made[index]?.created_by ?? 'unknown instruction' };
+}
+
+function buildOf({ id }: Image, history: BuildHistory): BuildRecord | undefined {
+  for (const record of history.all()) if (record.result?.imageId === id) return record;
+  return undefined;
 }
 
 function lostFiles({ files }: ReportLayer, layers: readonly ReportLayer[]): LostFile[] {

@@ -1,7 +1,6 @@
-import type { Duplicates, LostFile, Waste, WastefulLayer } from '../../report/waste';
-import { wastedBy } from '../../report/waste';
 import { humanSize } from '../../progress/units';
 import { ellipsis } from '../../progress/width';
+import { wastedBy, type Duplicates, type LostFile, type Waste, type WastefulLayer } from '../../report/waste';
 import type { FieldDifference, FileDifference } from '../../verify/difference';
 import { layOutTable } from './table';
 
