@@ -88,6 +88,8 @@ export class InitProcess {
         await io.prepare?.({ pid, resize: (size) => terminal?.resize(size) });
       }, () => io.executed?.(), ended);
     } finally {
+      // Without init nobody ends what the command left, which may hold its streams for ever.
+      if (child.signalCode !== null) streams?.abandon();
       await Promise.all([...outputs, ...terminals.map((terminal) => terminal.ended)]);
       streams?.disconnect(io);
     }

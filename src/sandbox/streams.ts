@@ -16,6 +16,8 @@ export interface ProcessStreams {
   connect(io: ProcessIo): Promise<void>[];
   /** Takes no more from `io.stdin`. */
   disconnect(io: ProcessIo): void;
+  /** Waits for no writer any more. */
+  abandon(): void;
 }
 
 /** Pipes of our own, for Node's are sockets, on which `> /dev/stdout` fails. */
@@ -24,6 +26,7 @@ export function openStreams(io: ProcessIo): ProcessStreams {
   const stdout = makePipe();
   const stderr = makePipe();
   let writer: Socket | undefined;
+  let readers: readonly Socket[] = [];
   return {
     childEnds: [stdin?.read, stdout.write, stderr.write],
     closeChildEnds() {
@@ -35,12 +38,17 @@ export function openStreams(io: ProcessIo): ProcessStreams {
         writer.on('error', () => undefined); // the command may end without reading
         io.stdin?.pipe(writer);
       }
-      return [handOn(readerOf(stdout.read), (data) => io.output('stdout', data)), handOn(readerOf(stderr.read), (data) => io.output('stderr', data))];
+      const [out, err] = [readerOf(stdout.read), readerOf(stderr.read)];
+      readers = [out, err];
+      return [handOn(out, (data) => io.output('stdout', data)), handOn(err, (data) => io.output('stderr', data))];
     },
     disconnect() {
       if (writer === undefined) return;
       io.stdin?.unpipe(writer);
       writer.destroy();
+    },
+    abandon() {
+      for (const reader of readers) reader.destroy();
     },
   };
 }

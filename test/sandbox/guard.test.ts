@@ -73,6 +73,15 @@ describeWith('what a step leaves running', { root: true, programs: ['tar'] }, ()
     }
   });
 
+  test('does not keep a build waiting that it has killed the init of', async () => {
+    const mbuild = begin({ isolation: 'chroot', prefix: [] }, 'kill -9 $PPID; sleep 1000');
+    try {
+      expect(await once(mbuild, 'exit')).toEqual([1, null]);
+    } finally {
+      for (const pid of left()) process.kill(pid, 'SIGKILL');
+    }
+  });
+
   test.each(ways)('is gone when the step has ended, with --isolation=$isolation', async (way) => {
     expect(await once(begin(way, 'true'), 'exit')).toEqual([0, null]);
     expect(left()).toEqual([]);
