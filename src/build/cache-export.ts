@@ -88,7 +88,7 @@ async function contentsOf(stages: readonly StagePlan[], { solution, engine, remo
     }
   }
   const names = new Set(stages.map(({ name }) => name));
-  return { version: 1, keys: KEY_VERSION, records: [...records.values()], digests: Object.fromEntries(digests), bases: journal.bases().filter(({ stage }) => names.has(stage)) };
+  return { version: 1, keys: KEY_VERSION, records: [...records.values()], digests: Object.fromEntries(digests), bases: journal.bases().filter(({ stage }) => names.has(stage)).map(({ stage, name, digest }) => ({ stage, name, digest })) };
 }
 
 function placeOf(step: Step, stage: StagePlan, index: number): Pick<RemoteRecord, 'stage' | 'index' | 'line' | 'text'> {

@@ -38,6 +38,8 @@ export interface BuildRecord {
 /** An image that a stage began with. */
 export interface BaseRecord {
   readonly stage: string;
+  /** `os/architecture[/variant]`; not in records of caches elsewhere. */
+  readonly platform?: string | undefined;
   readonly name: string;
   readonly digest: string;
 }
@@ -47,6 +49,8 @@ export interface StepRecord {
   /** As progress shows it: `[build 2/4] RUN make`. */
   readonly name: string;
   readonly stage: string;
+  /** What its stage is for, `os/architecture[/variant]`. */
+  readonly platform?: string | undefined;
   /** Place among the steps of its stage, from 0. */
   readonly index: number;
   /** Line of the Dockerfile. */

@@ -52,11 +52,17 @@ export interface VariableCause {
   readonly line?: number | undefined;
   /** No later RUN of its stage names it. */
   readonly unused?: boolean | undefined;
+  /** This RUN does not name it; another one does. */
+  readonly unnamed?: boolean | undefined;
 }
 
 /** How many causes stand in one line. */
 const SHOWN = 3;
 const MAX_VALUE = 40;
+const MAX_INSTRUCTION = 80;
+/** Characters of an instruction that are shown in front of what differs, and at least behind it. */
+const SEEN_BEFORE = 20;
+const SEEN_AFTER = 20;
 const DIGEST_SHOWN = 12;
 
 /** A cause in a few words. */
@@ -72,7 +78,7 @@ export function causeText(cause: Cause): string {
     case 'file': return fileText(cause);
     case 'files': return `files of ${cause.source} changed`;
     case 'variable': return variableText(cause);
-    case 'instruction': return `instruction changed (was: ${cut(cause.before, 80)})`;
+    case 'instruction': return `instruction changed (was: ${aroundChange(cause.before, cause.after)})`;
     case 'setting': return settingText(cause.name, cause.before, cause.after);
     case 'unknown': return `not known why: ${cause.reason}`;
     case 'version': return `built before by another version of mbuild, whose cache this one cannot use${cause.before === undefined ? '' : ` (${cause.before}, here ${cause.after})`}`;
@@ -106,9 +112,9 @@ function byUmask(before = '', after = ''): boolean {
   return difference !== 0 && (difference & ~0o077) === 0;
 }
 
-function variableText({ instruction, name, before, after, line, unused }: VariableCause): string {
+function variableText({ instruction, name, before, after, line, unused, unnamed }: VariableCause): string {
   const place = line === undefined ? '' : `declared on line ${line}`;
-  const details = [place, unused === true ? 'used by no later RUN' : ''].filter((text) => text !== '').join(', ');
+  const details = [place, unused === true ? 'used by no later RUN' : unnamed === true ? 'not named in this RUN' : ''].filter((text) => text !== '').join(', ');
   const suffix = details === '' ? '' : ` (${details})`;
   if (before === undefined) return `${instruction} ${name} is new${suffix}`;
   if (after === undefined) return `${instruction} ${name} is gone`;
@@ -123,6 +129,14 @@ function baseText(before: { readonly name: string; readonly digest: string }, af
 function settingText(name: string, before: string | undefined, after: string | undefined): string {
   if (before === undefined && after === undefined) return `${name} changed`;
   return `${name} ${cut(before ?? '(none)')}→${cut(after ?? '(none)')}`;
+}
+
+/** A piece of a long instruction in which it differs from the other. */
+function aroundChange(text: string, other: string): string {
+  let same = 0;
+  while (same < text.length && text[same] === other[same]) same++;
+  const from = text.length <= MAX_INSTRUCTION || same <= MAX_INSTRUCTION - SEEN_AFTER ? 0 : text.lastIndexOf(' ', same - SEEN_BEFORE) + 1;
+  return from === 0 ? cut(text, MAX_INSTRUCTION) : `…${cut(text.slice(from), MAX_INSTRUCTION - 1)}`;
 }
 
 function cut(text: string, length = MAX_VALUE): string {

@@ -97,7 +97,7 @@ function compareVariables(before: readonly string[], after: readonly string[], d
 }
 
 /** Which instruction sets a variable last above a step; what is set nowhere comes from the base image. */
-function declarationOf(name: string, declarations: Declarations | undefined): Pick<VariableCause, 'instruction' | 'line' | 'unused'> {
+function declarationOf(name: string, declarations: Declarations | undefined): Pick<VariableCause, 'instruction' | 'line' | 'unused' | 'unnamed'> {
   const above = declarations === undefined ? [] : stagesUpTo(declarations).flatMap((stage) => stage.instructions.filter((instruction) => instruction.range.start.line < declarations.line).map((instruction) => ({ stage, instruction })));
   const last = above.findLast(({ instruction }) => declares(instruction, name));
   if (last === undefined) return { instruction: 'ENV' };
@@ -105,8 +105,9 @@ function declarationOf(name: string, declarations: Declarations | undefined): Pi
   const line = instruction.range.start.line;
   if (instruction.keyword === 'ENV') return { instruction: 'ENV', line };
   const later = stage.instructions.filter((other) => other.keyword === 'RUN' && other.range.start.line > line);
-  const unused = !later.some((other) => mentions(`${other.original}\n${other.heredocs.map((heredoc) => heredoc.content).join('\n')}`, name));
-  return { instruction: 'ARG', line, ...(unused ? { unused } : {}) };
+  const naming = later.filter((other) => mentions(`${other.original}\n${other.heredocs.map((heredoc) => heredoc.content).join('\n')}`, name)).map((other) => other.range.start.line);
+  if (naming.length === 0) return { instruction: 'ARG', line, unused: true };
+  return { instruction: 'ARG', line, ...(declarations === undefined || naming.includes(declarations.line) ? {} : { unnamed: true }) };
 }
 
 /** The step's stage and those that it is built on, the lowest first. */

@@ -6,10 +6,13 @@ import { LOOKED_AT, stepNumber, type BaseRecord, type BuildRecord, type EarlierS
 import type { Cause } from './cause';
 import { compareSteps } from './compare';
 import type { BuildHistory } from './file-history';
+import { isForAnother, nearestStep, type Found, type PastBuild } from './nearest';
 
 /** A step that was not found in the cache. */
 export interface MissedStep {
   readonly stage: string;
+  /** `os/architecture[/variant]` */
+  readonly platform: string;
   readonly index: number;
   readonly line: number;
   readonly text: string;
@@ -49,23 +52,6 @@ export interface Explanation {
 /** How many earlier builds of other projects are looked at. */
 const LOOKED_AT_ELSEWHERE = 20;
 
-/** An earlier step that can be compared with. */
-interface Found {
-  readonly build: PastBuild;
-  readonly step: PastStep;
-}
-
-type PastStep = Pick<StepRecord, 'stage' | 'index' | 'text' | 'key' | 'durationMs' | 'input'>;
-
-/** A build of this store, by its id, or one elsewhere, by the cache that tells of it. */
-interface PastBuild {
-  readonly id?: string | undefined;
-  readonly from?: string | undefined;
-  readonly keys?: string | undefined;
-  readonly bases: readonly BaseRecord[];
-  readonly steps: readonly PastStep[];
-}
-
 /** Explains the misses of one build. What it needs of the past is read at the first miss. */
 export class Explainer {
   readonly #read: BuildRecord[] = [];
@@ -75,10 +61,10 @@ export class Explainer {
     this.#unread = this.#past();
   }
 
-  /** Compares a step with the nearest earlier one: that of its place and text in the last builds of this Dockerfile, else of its text, else of its place. */
+  /** Compares a step with the nearest earlier one. */
   async explain(missed: MissedStep): Promise<Explanation> {
     const evictedAt = this.cache.evictedAt(missed.key);
-    const earlier = this.#nearest(missed);
+    const earlier = nearestStep(missed, this.#all(), this.current.steps);
     const told = earlier === undefined ? {} : { earlier: { build: earlier.build.id, from: earlier.build.from, key: earlier.step.key, durationMs: earlier.step.durationMs } };
     if (evictedAt !== undefined) return { causes: [{ kind: 'evicted', at: evictedAt }], ...told };
     if (this.cache.isForeign(missed.key)) return { causes: [{ kind: 'version', after: KEY_VERSION }], ...told };
@@ -90,28 +76,23 @@ export class Explainer {
     const input = this.#inputOf(earlier);
     if (input === undefined) return { causes: [keys === undefined || keys === KEY_VERSION ? { kind: 'unknown', reason: 'what the step before depended on is not on record any more' } : version], ...told };
     const own = await compareSteps({ text: earlier.step.text, input }, missed, (digest) => this.#manifest(digest), { dockerfile: this.current.dockerfile, stage: missed.stage, line: missed.line });
+    return { causes: [...own, ...this.#around(missed, earlier, input, version)], ...told };
+  }
+
+  /** What differs around the step. */
+  #around(missed: MissedStep, earlier: Found, input: KeyInput, version: Cause): readonly Cause[] {
     // What a step starts on is told by keys too.
-    const isOther = (cacheKey(input) as string) !== earlier.step.key;
-    const around = isOther ? [version] : input.parent === missed.input.parent ? [] : [this.#parentCause(missed, earlier)];
-    return { causes: [...own, ...around], ...told };
+    if ((cacheKey(input) as string) !== earlier.step.key) return [version];
+    if (input.parent === missed.input.parent) return [];
+    if (isForAnother(earlier.step, missed)) return [{ kind: 'setting', name: 'platform', before: earlier.step.platform, after: missed.platform }];
+    return [this.#parentCause(missed, earlier)];
   }
 
   #parentCause(missed: MissedStep, earlier: Found): Cause {
     if (missed.parent !== undefined) return { kind: 'parent', step: stepNumber(missed.parent.name), rebuilt: !missed.parent.cached };
-    const before = earlier.build.bases.find((base) => base.stage === earlier.step.stage);
+    const before = earlier.build.bases.find((base) => base.stage === earlier.step.stage && !isForAnother(base, missed));
     if (missed.base === undefined || before === undefined) return { kind: 'setting', name: 'FROM' };
     return { kind: 'base', before: { name: before.name, digest: before.digest }, after: { name: missed.base.name, digest: missed.base.digest } };
-  }
-
-  #nearest(missed: MissedStep): Found | undefined {
-    for (const build of this.#all()) {
-      const ofStage = build.steps.filter((step) => step.stage === missed.stage);
-      const distance = (step: PastStep): number => Math.abs(step.index - missed.index);
-      const [sameText] = ofStage.filter((step) => step.text === missed.text).sort((a, b) => distance(a) - distance(b));
-      const step = sameText ?? ofStage.find((candidate) => candidate.index === missed.index && keyword(candidate.text) === keyword(missed.text));
-      if (step !== undefined) return { build, step };
-    }
-    return undefined;
   }
 
   *#all(): Generator<PastBuild> {
@@ -170,10 +151,6 @@ export class Explainer {
     const bytes = await this.elsewhere.selection(digest);
     return bytes === undefined ? undefined : readManifest(bytes, digest);
   }
-}
-
-function keyword(text: string): string {
-  return (text.split(/\s/, 1)[0] ?? '').toUpperCase();
 }
 
 function take<T>(items: Iterable<T>, count: number): T[] {

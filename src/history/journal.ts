@@ -8,6 +8,7 @@ import { formatOwner } from '../content/owner';
 import { asForeseen, errnoOf, isMbuildError } from '../diagnostics/error';
 import type { Graph, StagePlan, Step } from '../graph/graph';
 import { ownIdentity } from '../linux/process';
+import { formatPlatform, hostPlatform } from '../oci/platform';
 import type { BuildEvent, ResourceUsage, VertexId } from '../progress/events';
 import { summaryOf, type BaseRecord, type BuildRecord, type RowRecord, type StepRecord } from './build-record';
 import { causesLine, type Cause } from './cause';
@@ -224,10 +225,15 @@ export class BuildJournal {
     const place = this.#places.get(step.id);
     const above = place?.above;
     const parent = above === undefined ? undefined : { name: above.name, cached: this.#isCached(above) };
+    const platform = this.#platformOf(step);
     return {
-      stage: step.stage, index: place?.index ?? 0, line: step.range.start.line, text: instructionText(step), key, input, parent,
-      base: above === undefined ? this.bases().find((base) => base.stage === step.stage) : undefined,
+      stage: step.stage, platform, index: place?.index ?? 0, line: step.range.start.line, text: instructionText(step), key, input, parent,
+      base: above === undefined ? this.bases().find((base) => base.stage === step.stage && base.platform === platform) : undefined,
     };
+  }
+
+  #platformOf(step: Step): string {
+    return formatPlatform(this.#places.get(step.id)?.stage.platform ?? hostPlatform());
   }
 
   #isCached(step: Step): boolean {
@@ -240,7 +246,7 @@ export class BuildJournal {
     return (this.#graph?.stages ?? []).flatMap((stage) => {
       let at = stage;
       while (at.base.kind === 'stage') at = at.base.stage;
-      return at.base.kind === 'image' ? [{ stage: stage.name, name: at.base.image.name, digest: at.base.image.descriptor.digest }] : [];
+      return at.base.kind === 'image' ? [{ stage: stage.name, platform: formatPlatform(stage.platform), name: at.base.image.name, digest: at.base.image.descriptor.digest }] : [];
     });
   }
 
@@ -257,7 +263,7 @@ export class BuildJournal {
       const cached = facts?.cached === true;
       const explained = cached ? undefined : this.#explained.get(step.id);
       return [{
-        name: step.name, stage: step.stage, index: this.#places.get(step.id)?.index ?? 0, line: step.range.start.line, text: instructionText(step), key: planned.key, cached,
+        name: step.name, stage: step.stage, platform: this.#platformOf(step), index: this.#places.get(step.id)?.index ?? 0, line: step.range.start.line, text: instructionText(step), key: planned.key, cached,
         ...(solved ? {} : { failed: true }), ...(facts?.kept === true ? { kept: true } : {}), ...(cached ? {} : { input: planned.input }),
         ...explained, durationMs: facts?.durationMs ?? 0, ...(row?.usage === undefined ? {} : { usage: row.usage }),
         ...(layer === undefined ? {} : { layer: { diffId: layer.diffId, size: layer.contentSize } }), row: row?.id ?? 0,

@@ -78,9 +78,11 @@ describeWith('a miss is explained', { root: true }, () => {
   it('an ARG, where it is declared, and that no later RUN uses it', async () => {
     await misses('--build-arg', 'GIT_SHA=a1');
     expect(await misses('--build-arg', 'GIT_SHA=b2')).toMatchObject({ 'RUN echo': 'ARG GIT_SHA a1→b2 (declared on line 3, used by no later RUN)' });
-    edit((text) => text.replace('RUN find', 'RUN echo $GIT_SHA; find'));
+    edit((text) => text.replace('RUN find', 'RUN printf $GIT_SHA; find'));
     await misses('--build-arg', 'GIT_SHA=b2');
-    expect(await misses('--build-arg', 'GIT_SHA=c3')).toMatchObject({ 'RUN echo': 'ARG GIT_SHA b2→c3 (declared on line 3)' });
+    const told = await misses('--build-arg', 'GIT_SHA=c3');
+    expect(await mbuild.ok(['explain', 'latest', ':4'])).toContain('not named in this RUN); every RUN below an ARG depends on it');
+    expect(told).toMatchObject({ 'RUN echo': 'ARG GIT_SHA b2→c3 (declared on line 3, not named in this RUN)', 'RUN printf': 'ARG GIT_SHA b2→c3 (declared on line 3)' });
   });
 
   it('an ENV', async () => {
@@ -156,6 +158,39 @@ describeWith('a miss is explained', { root: true }, () => {
     expect(await mbuild.ok(['explain'])).toContain('it ended with EXEC_FAILED: RUN exited with code 3');
     edit((text) => text.replace('RUN exit 3', 'RUN true'));
     expect(await misses()).toEqual({ 'RUN true': 'instruction changed (was: RUN exit 3)' });
+  });
+
+  it('where a long instruction was edited, by the place', async () => {
+    const long = (mode: string): string => `RUN echo ${'a very long list of words '.repeat(6)} && echo ${mode} > /mode && echo ${'more '.repeat(20)}`;
+    edit((text) => `${text}${long('fast')}\n`);
+    await misses();
+    edit((text) => text.replace('echo fast', 'echo slow'));
+    expect((await misses())['RUN echo']).toMatch(/^instruction changed \(was: ….{0,25}&& echo fast > \/mode && .*…\)$/);
+    edit((text) => `${text}COPY <<EOF /etc/conf\n${'a line\n'.repeat(20)}mode fast\nEOF\n`);
+    await misses();
+    edit((text) => text.replace('mode fast', 'mode slow'));
+    expect((await misses())['COPY <<EOF']).toMatch(/^instruction changed \(was: …a line.* mode fast EOF\)$/);
+  });
+
+  it('of a stage that has another name now', async () => {
+    edit((text) => `${text.replace('FROM small-base', 'FROM small-base AS build')}FROM small-base\nCOPY --from=build /all /all\n`);
+    await misses();
+    edit((text) => text.replace('AS build', 'AS compile').replace('--from=build', '--from=compile'));
+    appendFileSync(join(context, 'src/app.ts'), 'more\n');
+    expect(await misses()).toMatchObject({ 'COPY src': 'src/app.ts changed (+5 B)', 'RUN find': 'parent step compile 3 was rebuilt' });
+    edit((text) => text.replace('AS compile', 'AS base\nFROM base AS compile'));
+    writeFileSync(join(context, 'src/new.ts'), '');
+    expect(await misses()).toMatchObject({ 'COPY src': 'new file src/new.ts (not ignored)' });
+  });
+
+  it('for the platform that it is of', async () => {
+    writeFileSync(join(context, 'Dockerfile'), 'FROM scratch\nARG TARGETARCH\nCOPY src /app\nCOPY ${TARGETARCH}.txt /\n');
+    writeFiles(context, { 'amd64.txt': 'a\n', 'arm64.txt': 'b\n' });
+    await misses('--platform', 'linux/amd64');
+    expect(await misses('--platform', 'linux/arm64')).toEqual({ 'COPY arm64.txt': expect.any(String) as string });
+    appendFileSync(join(context, 'arm64.txt'), 'c\n');
+    const told = await misses('--platform', 'linux/amd64,linux/arm64');
+    expect(told).toEqual({ 'COPY arm64.txt': 'arm64.txt changed (+2 B)' });
   });
 
   it('in full, in words and as JSON, for a build and for a step of it', async () => {

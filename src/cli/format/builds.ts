@@ -56,6 +56,7 @@ function explainStep(step: StepRecord): string {
 /** What the line leaves out: the values of ENV, and the instruction as it is now. */
 function details(cause: Cause): string {
   if (cause.kind === 'variable' && cause.instruction === 'ENV' && cause.before !== undefined && cause.after !== undefined) return `: ${cause.before} → ${cause.after}`;
+  if (cause.kind === 'variable' && (cause.unused === true || cause.unnamed === true)) return '; every RUN below an ARG depends on it, so declare it where it is needed';
   return cause.kind === 'instruction' ? `, now: ${cause.after}` : '';
 }
 
