@@ -16,6 +16,8 @@ export type Cause =
   | FileCause
   /** The files of a source differ; which ones is not known. */
   | { readonly kind: 'files'; readonly source: string }
+  /** What ADD fetches is another one at its address. `before` and `after`: the file's digest, or the repository's commit. */
+  | { readonly kind: 'fetched'; readonly name: string; readonly before: string; readonly after: string }
   | VariableCause
   | { readonly kind: 'instruction'; readonly before: string; readonly after: string }
   /** Something else that the step depends on: `USER`, `WORKDIR`, `--chmod`, … */
@@ -77,6 +79,7 @@ export function causeText(cause: Cause): string {
     case 'base': return baseText(cause.before, cause.after);
     case 'file': return fileText(cause);
     case 'files': return `files of ${cause.source} changed`;
+    case 'fetched': return `${cause.name} changed at its address (${shortHash(cause.before)}→${shortHash(cause.after)})`;
     case 'variable': return variableText(cause);
     case 'instruction': return `instruction changed (was: ${aroundChange(cause.before, cause.after)})`;
     case 'setting': return settingText(cause.name, cause.before, cause.after);
@@ -101,7 +104,7 @@ function fileText({ path, change, before, after, bytes, directory, ignorable }: 
     case 'mode': return `mode ${before ?? ''}→${after ?? ''} of ${path}${byUmask(before, after) ? ' (umask?)' : ''}`;
     case 'owner': return `owner ${before ?? ''}→${after ?? ''} of ${path}`;
     case 'type': return `${path} became a ${after ?? ''} (was a ${before ?? ''})`;
-    case 'target': return `link ${path} →${before ?? ''} leads to ${after ?? ''}`;
+    case 'target': return `link ${path} leads to ${after ?? ''} (was ${before ?? ''})`;
     case 'capability': return `capabilities of ${path} changed`;
   }
 }
@@ -122,13 +125,16 @@ function variableText({ instruction, name, before, after, line, unused, unnamed 
 }
 
 function baseText(before: { readonly name: string; readonly digest: string }, after: { readonly name: string; readonly digest: string }): string {
-  const short = (digest: string): string => digest.replace('sha256:', '').slice(0, DIGEST_SHOWN);
-  return before.name === after.name ? `base image moved sha256:${short(before.digest)}→${short(after.digest)}` : `base image ${before.name}→${after.name}`;
+  return before.name === after.name ? `base image moved ${shortHash(before.digest)}→${shortHash(after.digest).replace('sha256:', '')}` : `base image ${before.name}→${after.name}`;
 }
 
 function settingText(name: string, before: string | undefined, after: string | undefined): string {
   if (before === undefined && after === undefined) return `${name} changed`;
   return `${name} ${cut(before ?? '(none)')}→${cut(after ?? '(none)')}`;
+}
+
+function shortHash(hash: string): string {
+  return hash.startsWith('sha256:') ? hash.slice(0, 'sha256:'.length + DIGEST_SHOWN) : hash.slice(0, DIGEST_SHOWN);
 }
 
 /** A piece of a long instruction in which it differs from the other. */

@@ -38,9 +38,11 @@ export async function compareSteps(before: ComparedStep, after: ComparedStep, fi
   const variables = compareVariables(texts(old['env']), texts(now['env']), declarations);
   const sources = await compareSources(list(old['sources']), list(now['sources']), findManifest);
   const mounts = await compareMounts(list(old['mounts']), list(now['mounts']), findManifest);
-  const files = [...sources.causes, ...mounts.causes];
   const names = [...new Set([...Object.keys(old), ...Object.keys(now)])].filter((name) => !STRUCTURED.includes(name) && !same(old[name], now[name]));
-  const isOther = before.input.kind !== after.input.kind || sources.isOther || mounts.isOther;
+  // Where nothing changed that both have, other files were asked for.
+  const otherFiles = isRewritten && sources.causes.length > 0 && sources.causes.every((cause) => cause.kind === 'file' && (cause.change === 'added' || cause.change === 'removed'));
+  const files = [...(otherFiles ? [] : sources.causes), ...mounts.causes];
+  const isOther = before.input.kind !== after.input.kind || sources.isOther || mounts.isOther || otherFiles;
   const rewritten: Cause[] = isRewritten && (names.length > 0 || isOther) ? [{ kind: 'instruction', before: before.text, after: after.text }] : [];
   const settings = isRewritten ? [] : names.map((name): Cause => ({ kind: 'setting', name: SETTINGS[name] ?? name, ...(name === 'args' ? {} : { before: word(old[name]), after: word(now[name]) }) }));
   const unnamed: Cause[] = !isRewritten && isOther ? [{ kind: 'setting', name: mounts.isOther ? '--mount' : 'sources' }] : [];
@@ -53,18 +55,31 @@ interface SourceComparison {
   readonly isOther: boolean;
 }
 
-/** Sources of COPY: digests of selections, or the text of heredocs. */
+/** Sources of COPY and ADD: digests of selections, the text of heredocs, what was fetched. */
 async function compareSources(before: readonly KeyValue[], after: readonly KeyValue[], findManifest: FindManifest): Promise<SourceComparison> {
-  if (before.length !== after.length) return { causes: [], isOther: true };
+  const isMoved = (list: readonly KeyValue[], others: readonly KeyValue[]): boolean => list.some((item, i) => !same(item, others[i]) && others.some((other) => same(item, other)));
+  if (before.length !== after.length || isMoved(before, after)) return { causes: [], isOther: true };
   const causes: Cause[] = [];
   let isOther = false;
   for (const [i, now] of after.entries()) {
     const old = before[i];
     if (same(old, now)) continue;
+    const fetched = compareFetched(list(old), list(now));
     if (isDigestText(old) && isDigestText(now)) causes.push(...await compareSelections(old, now, findManifest));
+    else if (fetched !== undefined) causes.push(fetched);
     else isOther = true;
   }
   return { causes, isOther };
+}
+
+/** Two downloads that differ in what came, or two checkouts that differ in the commit; `undefined` for what differs in more. */
+function compareFetched([kind, ...before]: readonly KeyValue[], [kindNow, ...after]: readonly KeyValue[]): Cause | undefined {
+  if (kind !== kindNow || (kind !== 'http' && kind !== 'git')) return undefined;
+  // ['http', name, digest, …] and ['git', commit, …]
+  const at = kind === 'http' ? 1 : 0;
+  const [old, now] = [before[at], after[at]];
+  if (typeof old !== 'string' || typeof now !== 'string' || !same(before.toSpliced(at, 1), after.toSpliced(at, 1))) return undefined;
+  return { kind: 'fetched', name: kind === 'http' ? String(before[0]) : 'the repository', before: old, after: now };
 }
 
 /** Mounts: a bind mount has the digest of what it shows. */

@@ -1,8 +1,9 @@
-import { appendFileSync, chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { smallBase } from '../support/bases';
 import { Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
+import { commitFolder, file, gitIn, startWebServer } from '../support/web-server';
 import { useTemp, writeFiles } from '../support/temp';
 
 const DOCKERFILE = `FROM small-base
@@ -158,6 +159,42 @@ describeWith('a miss is explained', { root: true }, () => {
     expect(await mbuild.ok(['explain'])).toContain('it ended with EXEC_FAILED: RUN exited with code 3');
     edit((text) => text.replace('RUN exit 3', 'RUN true'));
     expect(await misses()).toEqual({ 'RUN true': 'instruction changed (was: RUN exit 3)' });
+  });
+
+  it('a file that ADD fetches, and a repository', async () => {
+    const repositories = temp.dir('repositories');
+    const folder = writeFiles(temp.dir('repository'), { file: 'one\n' });
+    commitFolder(folder, repositories, 'one');
+    const server = await startWebServer(repositories);
+    try {
+      server.pages.set('/f.txt', file('one\n'));
+      edit((text) => text.replace('COPY src /app', `ADD ${server.url}/f.txt /app/\nADD ${server.url}/git/one.git /app/one`));
+      await misses();
+      server.pages.set('/f.txt', file('two two\n'));
+      expect((await misses())[`ADD ${server.url}/f.txt`]).toMatch(/^f\.txt changed at its address \(sha256:[0-9a-f]{12}→sha256:[0-9a-f]{12}\)$/);
+      writeFileSync(join(folder, 'file'), 'two\n');
+      gitIn(folder, 'commit', '--quiet', '--all', '--message=second');
+      expect((await misses())[`ADD ${server.url}/git/one.git`]).toMatch(/^the repository changed at its address \([0-9a-f]{12}→[0-9a-f]{12}\)$/);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  it('sources that were asked for in another order, or others, by the instruction', async () => {
+    edit((text) => text.replace('COPY src /app', 'COPY src/app.ts src/run.sh /app/'));
+    await misses();
+    edit((text) => text.replace('COPY src/app.ts src/run.sh', 'COPY src/run.sh src/app.ts'));
+    expect((await misses())['COPY src/run.sh']).toBe('instruction changed (was: COPY src/app.ts src/run.sh /app/)');
+    edit((text) => text.replace('COPY src/run.sh src/app.ts /app/', 'COPY . /app/'));
+    expect((await misses())['COPY .']).toBe('instruction changed (was: COPY src/run.sh src/app.ts /app/)');
+  });
+
+  it('a link that leads elsewhere', async () => {
+    symlinkSync('app.ts', join(context, 'src/link'));
+    await misses();
+    rmSync(join(context, 'src/link'));
+    symlinkSync('run.sh', join(context, 'src/link'));
+    expect(await misses()).toMatchObject({ 'COPY src': 'link src/link leads to run.sh (was app.ts)' });
   });
 
   it('where a long instruction was edited, by the place', async () => {
