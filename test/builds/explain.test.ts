@@ -238,8 +238,12 @@ describeWith('a miss is explained', { root: true }, () => {
     const text = await mbuild.ok(['explain', 'latest', '3']);
     expect(text).toContain('[3/4] COPY src /app  (line 5)\n  not cached, ran ');
     expect(text).toContain('    new file src/d (not ignored)');
-    expect(await mbuild.ok(['explain', 'latest', ':4'])).toContain('    ENV MODE changed: fast → other');
-    const json = JSON.parse(await mbuild.ok(['explain', '--format', 'json'])) as { steps: { text: string; cached: boolean; causes: { kind: string; text: string }[] }[] };
+    expect(text).not.toContain('it began with');
+    appendFileSync(join(context, 'src/app.ts'), 'more\n');
+    await misses();
+    expect(await mbuild.ok(['explain'])).toMatch(/^build .*\nDockerfile in .*\n\nit began with\n {2}\[3\/4\] COPY src \/app \(line 5\): src\/app\.ts changed \(\+5 B\)\n\n\[2\/4\]/);
+    expect(await mbuild.ok(['explain', '~1', ':4'])).toContain('    ENV MODE changed: fast → other');
+    const json = JSON.parse(await mbuild.ok(['explain', '~1', '--format', 'json'])) as { steps: { text: string; cached: boolean; causes: { kind: string; text: string }[] }[] };
     expect(json.steps.map(({ text: instruction, causes }) => [instruction, causes[0]?.kind])).toEqual([['RUN echo one > /one', 'variable'], ['COPY src /app', 'file'], ['RUN find /app -type f > /all', 'variable']]);
     const wrong = await mbuild.run(['explain', 'latest', '9']);
     expect(wrong.stderr).toContain('has no step 9');

@@ -1,6 +1,6 @@
 import type { BuildRecord, StepRecord } from '../../history/build-record';
 import { comparedWith, summaryLine, usageText } from '../../history/build-record';
-import { causeText, type Cause } from '../../history/cause';
+import { causesLine, causeText, type Cause } from '../../history/cause';
 import { MbuildError } from '../../diagnostics/error';
 import { seconds } from '../../progress/units';
 import type { ListRow, ListShape } from './list';
@@ -40,8 +40,18 @@ export function stepsOf(record: BuildRecord, word: string | undefined): readonly
 /** The whole story of a build's misses. */
 export function explainBuild(record: BuildRecord, steps: readonly StepRecord[], now: number): string {
   const failed = record.error === undefined ? '' : `\nit ended with ${record.error.code}: ${record.error.message}`;
-  const head = `${summaryLine(record.id, record.cache)}\n${record.dockerfile} in ${record.context}, ${humanSince(record.started, now)}${failed}\n`;
+  const head = `${summaryLine(record.id, record.cache)}\n${record.dockerfile} in ${record.context}, ${humanSince(record.started, now)}${failed}\n${steps === record.steps ? beginnings(steps) : ''}`;
   return [head, ...steps.map(explainStep)].join('\n');
+}
+
+/** The misses that brought the others about, where some did. */
+function beginnings(steps: readonly StepRecord[]): string {
+  const stages = new Set(steps.map(({ stage }) => stage));
+  const isFollowing = ({ text, causes = [] }: StepRecord): boolean => causes.every(({ kind }) => kind === 'parent') || stages.has(/--from=(\S+)/.exec(text)?.[1] ?? '');
+  const missed = steps.filter(({ cached }) => !cached);
+  const first = missed.filter((step) => !isFollowing(step));
+  if (first.length === 0 || first.length === missed.length) return '';
+  return `\nit began with\n${first.map(({ name, line, causes = [] }) => `  ${name} (line ${line}): ${causesLine(causes)}\n`).join('')}`;
 }
 
 function explainStep(step: StepRecord): string {
