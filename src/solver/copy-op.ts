@@ -36,7 +36,8 @@ export interface ChmodClause {
 }
 
 // POSIX.1-2017, chmod, "Grammar for the symbolic mode".
-const WHO = { u: 0o4700, g: 0o2070, o: 0o1007, a: 0o7777 } as const;
+const WHO = { u: 0o4700, g: 0o2070, o: 0o0007, a: 0o6777 } as const;
+const STICKY = 0o1000;
 const CLAUSE = /^([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)$/;
 const ACTION = /([-+=])([ugo]|[rwxXst]*)/g;
 
@@ -49,10 +50,16 @@ export function parseChmod(text: string): Chmod {
   const clauses = text.split(',').flatMap((clause): ChmodClause[] => {
     const [, whose, actions] = CLAUSE.exec(clause) ?? [];
     if (whose === undefined || actions === undefined) throw invalidMode(text, 'write it as 755, or as u=rwX,go=rX');
-    const who = whose === '' ? WHO.a : [...whose].reduce((bits, letter) => bits | WHO[letter as keyof typeof WHO], 0);
-    return [...actions.matchAll(ACTION)].map(([, operator, permissions = '']) => ({ who, operator: operator as ChmodClause['operator'], permissions }));
+    const given = [...whose].reduce((bits, letter) => bits | WHO[letter as keyof typeof WHO], 0);
+    return [...actions.matchAll(ACTION)].map(([, operator, permissions = '']) => ({ who: whoOf(given, permissions), operator: operator as ChmodClause['operator'], permissions }));
   });
   return { kind: 'symbolic', clauses };
+}
+
+/** The bits that a clause is about. The sticky one is where it is named, unless `o` alone is given, and then alone where nobody is: as BSD's setmode(3), which BuildKit has. */
+function whoOf(given: number, permissions: string): number {
+  const who = permissions.includes('t') && given !== WHO.o ? given | STICKY : given;
+  return who === 0 ? WHO.a : who;
 }
 
 /** The mode (permission bits with setuid, setgid, sticky) after a change. */
@@ -73,8 +80,7 @@ function applyClause({ who, operator, permissions }: ChmodClause, mode: number, 
   const bits = bitsOf(permissions, mode, isExecutable) & who;
   if (operator === '+') return mode | bits;
   if (operator === '-') return mode & ~bits;
-  // Whose bits are set anew; sticky stays unless it is named.
-  return (mode & ~(who & 0o6777)) | bits;
+  return (mode & ~who) | bits;
 }
 
 function bitsOf(permissions: string, mode: number, isExecutable: boolean): number {
@@ -87,7 +93,7 @@ function bitsOf(permissions: string, mode: number, isExecutable: boolean): numbe
     else if (letter === 'x') bits |= 0o111;
     else if (letter === 'X') bits |= isExecutable ? 0o111 : 0;
     else if (letter === 's') bits |= 0o6000;
-    else bits |= 0o1000;
+    else bits |= STICKY;
   }
   return bits;
 }
