@@ -13,14 +13,15 @@ export const SANDBOX_HOSTNAME = 'buildkitsandbox';
 /** Variables that reach the network in every step, but are no part of keys and history. Dockerfile reference, "Predefined ARGs". */
 export const PROXY_VARIABLES: readonly string[] = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY'].flatMap((name) => [name, name.toLowerCase()]);
 
-/** The environment of a step: what the Dockerfile sets, with PATH and a HOME that is not empty in any case, and proxies in both spellings. */
+/**
+ * The environment of a step: what the Dockerfile sets, with PATH and a HOME of the user's where it has none, and proxies in both
+ * spellings, which win over what the Dockerfile says, as in BuildKit.
+ */
 export function stepEnvironment(env: readonly string[], home: string, proxies: Readonly<Record<string, string>>): string[] {
   let complete = envValue(env, 'PATH') === undefined ? withEnv(env, 'PATH', DEFAULT_PATH) : [...env];
   if (!envValue(complete, 'HOME')) complete = withEnv(complete, 'HOME', home);
   for (const [name, value] of Object.entries(proxies)) {
-    for (const spelling of [name, name.toUpperCase(), name.toLowerCase()]) {
-      if (envValue(complete, spelling) === undefined) complete = withEnv(complete, spelling, value);
-    }
+    for (const spelling of [name.toUpperCase(), name.toLowerCase()]) complete = withEnv(complete, spelling, value);
   }
   return complete;
 }
