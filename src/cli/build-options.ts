@@ -32,13 +32,14 @@ const OUTPUT_TYPES = ['image', 'registry', 'oci', 'docker', 'tar', 'local'] as c
 export function buildOptions(flags: BuildFlags, inputs: BuildInputs, env: Environment): BuildOptions {
   refuseAttestations(flags);
   const tags = flags.tag.map(readTag);
+  const buildArgs = readBuildArgs(flags, env);
   return {
     ...inputs,
     contexts: pairsOf('build-context', flags['build-context']),
     ignoreFile: flags.ignorefile,
     contextModes: flags['context-modes'] as 'own' | 'git',
     tags,
-    buildArgs: readBuildArgs(flags, env),
+    buildArgs,
     target: flags.target[0],
     targets: flags.target.length > 1 ? flags.target : undefined,
     platforms: flags.platform.flatMap(splitCsv).map(readPlatform),
@@ -69,7 +70,7 @@ export function buildOptions(flags: BuildFlags, inputs: BuildInputs, env: Enviro
     cdiSpecDirs: flags['cdi-spec-dir'],
     outputs: readOutputs(flags, tags),
     jobs: flags.jobs,
-    sourceDateEpoch: flags['source-date-epoch'],
+    sourceDateEpoch: readEpoch(buildArgs['SOURCE_DATE_EPOCH']),
     format: flags.format as 'oci' | 'docker' | undefined,
   };
 }
@@ -153,6 +154,13 @@ function readBuildArgs(flags: BuildFlags, env: Environment): Readonly<Record<str
     if (value !== undefined && value !== '' && !args.has(name)) args.set(name, value);
   }
   return Object.fromEntries(args);
+}
+
+/** The time of the image: the build argument has the flag's where it is not given itself. */
+function readEpoch(text: string | undefined): number | undefined {
+  if (text === undefined || text === '') return undefined;
+  if (!/^\d{1,12}$/.test(text)) throw usage(`--build-arg SOURCE_DATE_EPOCH=${text} is no time`, 'give whole seconds since 1970, as `date +%s` prints them');
+  return Number(text);
 }
 
 function readArgFile(path: string): string[] {

@@ -16,6 +16,8 @@ describe('the options of a build', () => {
     [['-t', 'a', '-t', 'b:1'], {}, { tags: ['docker.io/library/a:latest', 'docker.io/library/b:1'] }],
     [['--build-arg', 'A=b=c', '--build-arg', 'X', '--build-arg', 'GONE'], { X: 'y' }, { buildArgs: { A: 'b=c', X: 'y' } }],
     [[], { http_proxy: 'http://p', SOURCE_DATE_EPOCH: '7' }, { buildArgs: { http_proxy: 'http://p', SOURCE_DATE_EPOCH: '7' }, sourceDateEpoch: 7 }],
+    [['--build-arg', 'SOURCE_DATE_EPOCH=9'], { SOURCE_DATE_EPOCH: '7' }, { buildArgs: { SOURCE_DATE_EPOCH: '9' }, sourceDateEpoch: 9 }],
+    [['--build-arg', 'SOURCE_DATE_EPOCH='], { SOURCE_DATE_EPOCH: '7' }, { buildArgs: { SOURCE_DATE_EPOCH: '' }, sourceDateEpoch: undefined }],
     [['--build-arg', 'http_proxy=mine'], { http_proxy: 'http://p' }, { buildArgs: { http_proxy: 'mine' } }],
     [['--platform', 'linux/amd64,linux/arm64/v8'], {}, { platforms: [{ os: 'linux', architecture: 'amd64' }, { os: 'linux', architecture: 'arm64' }] }],
     [['--label', 'a=b', '--label', 'c'], {}, { labels: { a: 'b', c: '' } }],
