@@ -5,6 +5,7 @@ import type { Image } from '../images/image-store';
 import type { Descriptor } from '../oci/image';
 import { formatReference, parseReference } from '../oci/reference';
 import type { Exported, Exporter, Outgoing } from '../output/exporter';
+import { toRaw } from '../linux/paths';
 import { withRow, type BuildScope, type VertexId } from '../progress/events';
 
 /** Whether the image is to have its names in the store: without `--output`, and with `type=image`. */
@@ -43,6 +44,7 @@ export async function exportImages(made: readonly MadeImage[], options: BuildOpt
     if (output.type === 'image' && !output.push) continue;
     const exported = await withRow(titleOf(output), newVertex(), scope, async (id) => {
       if (output.type === 'local' && made.length > 1) return exportFolders(output.dest, made, engine, id, scope);
+      if (output.type === 'tar' && made.length > 1) return exportFoldersTar(output.dest, made, engine, scope);
       return (await exporterOf(output, engine, (text) => scope.events({ kind: 'note', id, text })))?.export(outgoing, id, scope);
     });
     if (output.type === 'daemon' || exported === undefined) continue;
@@ -72,14 +74,22 @@ function nameInStore(made: readonly MadeImage[], outgoing: readonly Outgoing[], 
   });
 }
 
-/** Files of several images: a folder for each, named as BuildKit names those of platforms. */
+/** The folder of an image's files where there are several images, named as BuildKit names those of platforms. */
+function folderOf({ target, platform, group }: MadeImage, made: readonly MadeImage[]): string {
+  const isForTargets = new Set(made.map((one) => one.target)).size > 1;
+  return [...(isForTargets && target !== undefined ? [target] : []), ...(group === undefined ? [] : [platform.replaceAll('/', '_')])].join('/');
+}
+
 async function exportFolders(dest: string, made: readonly MadeImage[], engine: Engine, id: VertexId, scope: BuildScope): Promise<Exported> {
   const { localExporter } = await import('../output/local');
-  const isForTargets = new Set(made.map(({ target }) => target)).size > 1;
-  for (const { image, names, target, platform, group } of made) {
-    const parts = [...(isForTargets && target !== undefined ? [target] : []), ...(group === undefined ? [] : [platform.replaceAll('/', '_')])];
-    await localExporter(path.join(dest, ...parts), engine).export([{ image, names }], id, scope);
-  }
+  for (const one of made) await localExporter(path.join(dest, folderOf(one, made)), engine).export([{ image: one.image, names: one.names }], id, scope);
+  return { descriptors: [] };
+}
+
+async function exportFoldersTar(dest: string, made: readonly MadeImage[], engine: Engine, scope: BuildScope): Promise<Exported> {
+  const [{ foldersTar }, { writeTo }] = await Promise.all([import('../output/tar'), import('../output/destination')]);
+  const trees = made.map((one) => ({ folder: toRaw(folderOf(one, made)), view: engine.snapshots.view(one.image.stack) }));
+  await writeTo(destinationOf(dest), foldersTar(trees), scope.signal);
   return { descriptors: [] };
 }
 

@@ -111,6 +111,17 @@ describeWith('what a build is asked for', { root: true, programs: ['tar', 'pytho
       expect(existsSync(join(out, 'linux_arm64/made'))).toBe(true);
     });
 
+    it('leave as a folder each of one tar, hard links within it', async () => {
+      const linked = context('FROM --platform=$BUILDPLATFORM small-base AS b\nRUN mkdir /l && echo x > /l/one && ln /l/one /l/two\nFROM scratch\nCOPY --from=b /l /l\nARG TARGETARCH\nCOPY Dockerfile /$TARGETARCH\n');
+      const file = join(temp.dir(), 'both.tar');
+      await mbuild.build(['--platform', 'linux/amd64,linux/arm64', '--output', `type=tar,dest=${file}`, linked]);
+      expect(execFileSync('tar', ['-tf', file], { encoding: 'utf8' }).trim().split('\n')).toEqual(['amd64', 'arm64'].flatMap((arch) => (
+        ['', arch, 'l/', 'l/one', 'l/two'].map((name) => `linux_${arch}/${name}`))));
+      const untarred = temp.dir('untarred');
+      execFileSync('tar', ['-xf', file, '-C', untarred]);
+      expect(readFileSync(join(untarred, 'linux_arm64/l/two'), 'utf8')).toBe('x\n');
+    });
+
     it('are in the store under one name', async () => {
       await mbuild.build(['--platform', 'linux/amd64,linux/arm64', '-t', 'both', context(DOCKERFILE)]);
       expect((await mbuild.inspect('both')).Architecture).toBe('amd64');
