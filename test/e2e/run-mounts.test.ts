@@ -25,7 +25,8 @@ describeWith('mounts of a RUN step', { root: true }, () => {
     )).toEqual(['context', 'one', 'two']);
   });
 
-  it('may lie inside one another', async () => {
+  it('may lie inside one another, in whatever order they are written', async () => {
+    expect(await output('FROM small-base', 'RUN --mount=target=/t/context --mount=type=tmpfs,target=/t cat /t/context/file')).toEqual(['context']);
     expect(await output('FROM small-base', 'RUN --mount=type=tmpfs,target=/t --mount=target=/t/deep/context --mount=source=file,target=/t/f cat /t/deep/context/file /t/f')).toEqual(['context', 'context']);
   });
 

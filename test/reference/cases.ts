@@ -16,6 +16,8 @@ export interface ReferenceCase {
   /** Variables of the builders' environment. */
   readonly env: readonly string[];
   readonly deviation?: Deviation | undefined;
+  /** Differences that say nothing in this case. */
+  readonly noise?: RegExp | undefined;
 }
 
 /** A difference that is meant. */

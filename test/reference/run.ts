@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { buildByMbuild, buildByReference, prepare, pushImage, type Setting } from './builders';
 import { readCases, type ReferenceCase } from './cases';
 import { differences, type Outcome } from './compare';
+import { randomCases } from './random';
 
 const HELP = `npm run test:reference -- [OPTIONS]
 Builds every case of fixtures/reference with BuildKit and with mbuild, and prints what differs.
@@ -14,6 +15,8 @@ Builds every case of fixtures/reference with BuildKit and with mbuild, and print
   --work DIR       a folder that the daemon's client sees under the same path (MBUILD_REFERENCE_WORK, default: in the temporary folder)
   --only TEXT      cases whose name holds the text
   --jobs N         cases at the same time (default: 2)
+  --random N       not these cases, but N that chance composes, which are shown where they differ
+  --seed S         which (default: 1)
   --again          build with the reference even what it has built before
   --verbose        print the messages of refusals
   --list           print the names of the cases
@@ -32,10 +35,11 @@ async function main(): Promise<number> {
     options: {
       reference: { type: 'string', default: process.env.MBUILD_REFERENCE ?? 'docker' }, base: { type: 'string', default: process.env.MBUILD_REFERENCE_BASE ?? '' },
       work: { type: 'string', default: process.env.MBUILD_REFERENCE_WORK ?? path.join(os.tmpdir(), 'mbuild-reference') }, only: { type: 'string', default: '' },
+      random: { type: 'string' }, seed: { type: 'string', default: '1' },
       jobs: { type: 'string', default: '2' }, again: { type: 'boolean' }, verbose: { type: 'boolean' }, list: { type: 'boolean' }, help: { type: 'boolean' },
     },
   });
-  const { images, cases: all } = readCases('fixtures/reference');
+  const { images, cases: all } = values.random === undefined ? readCases('fixtures/reference') : { images: [], cases: randomCases(Number(values.random), Number(values.seed)) };
   const cases = all.filter((item) => item.id.includes(values.only));
   if (values.help === true) return say(HELP);
   if (values.list === true) return say(cases.map((item) => `${item.id}\n`).join(''));
@@ -67,7 +71,7 @@ async function judge(item: ReferenceCase, setting: Setting): Promise<Verdict> {
   const prepared = await prepare(item, setting);
   try {
     const [reference, ours] = [await buildByReference(prepared, setting), await buildByMbuild(prepared, setting)];
-    return { item, lines: differences(reference, ours), reference, ours };
+    return { item, lines: differences(reference, ours).filter((line) => item.noise?.test(line) !== true), reference, ours };
   } finally {
     rmSync(prepared.context, { recursive: true, force: true });
   }
@@ -83,13 +87,15 @@ function report(verdict: Verdict, verbose: boolean): void {
   const { item, reference, ours } = verdict;
   for (const line of unexpected(verdict)) process.stdout.write(`${item.id} · ${line}\n`);
   const isWrong = unexpected(verdict).length > 0;
+  // Nobody can read it elsewhere.
+  if (isWrong && item.noise !== undefined) process.stdout.write(`${indented('Dockerfile', item.dockerfile, Infinity)}\n`);
   for (const [who, outcome] of [['reference', reference], ['mbuild', ours]] as const) {
     if (outcome.kind === 'refused' && (verbose || (isWrong && reference.kind !== ours.kind))) process.stdout.write(`${indented(who, outcome.message)}\n`);
   }
 }
 
-function indented(who: string, message: string): string {
-  const lines = message.trim().split('\n').filter((line) => line.trim() !== '' && !/^#\d+ /.test(line)).slice(-12);
+function indented(who: string, message: string, most = 12): string {
+  const lines = message.trim().split('\n').filter((line) => line.trim() !== '' && !/^#\d+ /.test(line)).slice(-most);
   return lines.map((line) => `    ${who} │ ${line}`).join('\n');
 }
 

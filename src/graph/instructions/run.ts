@@ -26,7 +26,7 @@ export async function planRun(instruction: Run, state: StageState, scope: StageS
   const mounts = await Promise.all(options.mounts.map((mount) => planMount(mount, agents.indexOf(mount), instruction, state, scope)));
   const operation: RunOperation = {
     kind: 'run', args, env: [...withAgent(state.env, mounts)].map(([name, value]) => `${name}=${value}`), cwd: state.config.WorkingDir || '/', user: state.config.User ?? '',
-    mounts: script === undefined ? mounts : [...mounts, script], network: options.network, insecure: options.insecure,
+    mounts: byTarget(script === undefined ? mounts : [...mounts, script]), network: options.network, insecure: options.insecure,
     ...(options.devices.length === 0 ? {} : { devices: options.devices }), ...scope.run,
   };
   const step = scope.makeStep(operation, `${displayOf(instruction, state, scope)}${summary(instruction.heredocs)}`, instruction.range);
@@ -81,6 +81,11 @@ function readOptions(instruction: Run, state: StageState, scope: StageScopeReade
   } catch (error) {
     throw placed(error, scope.file, instruction.range);
   }
+}
+
+/** Parents before what is mounted inside them, in whatever order they are written. */
+function byTarget(mounts: readonly RunMount[]): readonly RunMount[] {
+  return mounts.toSorted(({ target: a = '' }, { target: b = '' }) => (a < b ? -1 : a > b ? 1 : 0));
 }
 
 /** SSH_AUTH_SOCK is where the first agent would be, whether it is given or not; ENV and ARG win. */
