@@ -32,7 +32,7 @@ export function nearestStep(wanted: Place, builds: Iterable<PastBuild>, current:
     const stage = stageIn(build, wanted.stage, current);
     const step = mostAlike(wanted, build.steps.filter((candidate) => candidate.stage === stage));
     if (step === undefined) continue;
-    if (isForAnother(step, wanted) === false) return { build, step };
+    if (!isForAnother(step, wanted)) return { build, step };
     forAnother ??= { build, step };
   }
   return forAnother;
