@@ -40,9 +40,10 @@ export class FileCacheStore implements CacheStore {
   }
 
   put(record: CacheRecord): void {
-    replaceFile(this.root, this.#file(record.key), JSON.stringify(record));
     const family = folderOf(record.input);
+    // First, for a record that is there is not written again by who finds it.
     if (family !== undefined) createFile(this.root, path.join(this.#families, family, record.key), '');
+    replaceFile(this.root, this.#file(record.key), JSON.stringify(record));
   }
 
   candidates(family: string): CacheRecord[] {

@@ -1,11 +1,12 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { smallBase } from '../support/bases';
-import { cleanEnv, command, type CommandResult } from '../support/command';
-import { MBUILD, Mbuild } from '../support/mbuild';
+import { lstatSync, readFileSync, rmSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { command, type CommandResult } from '../support/command';
+import { MBUILD, type Mbuild } from '../support/mbuild';
 import { findProgram } from '../support/needs';
-import { mountsLeft, writeFiles, type TempDirs } from '../support/temp';
+import { mountsLeft, namesIn, type TempDirs } from '../support/temp';
+import { losePower, randomOf } from './power-loss';
+import { envOf, openStore, type Work } from './works';
 
 /** One system call of mbuild's main thread. */
 export interface Call {
@@ -26,10 +27,15 @@ export interface Fault {
 }
 
 /** Calls that change a store. */
-export const CHANGING = 'write,pwrite64,writev,rename,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,symlink,mknod,mknodat,chmod,fchmodat,fchownat,utimensat,ftruncate';
+export const CHANGING = [
+  'write,pwrite64,writev,copy_file_range,sendfile,truncate,ftruncate,fallocate,fsync,fdatasync', 'rename,renameat,renameat2,link,linkat,unlink,unlinkat,symlink,symlinkat,mkdir,mkdirat,rmdir',
+  'mknod,mknodat,chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat,utimensat,setxattr,lsetxattr,fsetxattr,removexattr,lremovexattr,fremovexattr',
+].join(',');
 
 /** True for the long version of the tests. */
-export const SOAK = process.env['MBUILD_SOAK'] === '1';
+export const SOAK = process.env['MBUILD_SOAK'] !== undefined;
+/** True for the longest: every call of every work, which takes hours. */
+export const ALL_CALLS = process.env['MBUILD_SOAK'] === 'all';
 
 /** For `describeWith`: why system calls cannot be made to fail here; `undefined` when they can. */
 export function straceMissing(): string | undefined {
@@ -38,55 +44,40 @@ export function straceMissing(): string | undefined {
   return status === 0 ? undefined : `strace may not trace: ${stderr.trim()}`;
 }
 
-/** A store with a base and an earlier image, copied for each trial, and a build in it that is to be disturbed. */
+/** A store with a base and an earlier image, copied for each trial, and a work in it that is to be disturbed. */
 export class Trials {
   readonly #template: string;
-  readonly #context: string;
-  #reference = '';
+  /** What comes of the work when nothing disturbs it. */
+  #reference: readonly string[] = [];
 
-  constructor(private readonly temp: TempDirs) {
+  constructor(private readonly temp: TempDirs, readonly work: Work) {
     this.#template = temp.dir('template');
-    this.#context = writeFiles(temp.dir('context'), {
-      'one.txt': 'one', 'tree/two.txt': 'two', 'tree/three.txt': 'three',
-      // More than what is hashed on the spot, so that a worker takes part.
-      ...Object.fromEntries(Array.from({ length: 80 }, (_, i) => [`many/${i}`, `${i}`])),
-      Dockerfile: [
-        'FROM small-base AS first', 'RUN --mount=type=cache,target=/cache echo built > /built && echo x >> /cache/count', 'COPY many /many',
-        'FROM small-base', 'WORKDIR /work', 'COPY one.txt tree ./', 'COPY --from=first /built /built', 'RUN rm /etc/group && echo changed >> /etc/passwd && mkdir d && ln -s x d/l', 'CMD ["sh"]', '',
-      ].join('\n'),
-      'earlier.Dockerfile': 'FROM small-base\nRUN echo earlier > /earlier\n',
-    });
   }
 
-  /** Makes the template, and the digest that every build must come to. */
-  async prepare(): Promise<void> {
-    const mbuild = this.#mbuild(this.#template);
-    await smallBase(mbuild);
-    await mbuild.ok(['build', '-q', '-t', 'earlier', '-f', join(this.#context, 'earlier.Dockerfile'), this.#context]);
+  /** Makes the template, and what every trial must come to. @param sound a store with the two images. */
+  async prepare(sound: string): Promise<void> {
+    execFileSync('cp', ['-a', `${sound}/.`, this.#template]);
+    await this.work.prepare?.(openStore(this.#template));
     const store = this.open();
-    this.#reference = await this.#build(store);
-    rmSync(store.root, { recursive: true });
+    await store.ok(this.work.args(store));
+    this.#reference = await this.#result(store);
+    this.discard(store);
   }
 
   /** A fresh copy of the store. */
   open(): Mbuild {
     const root = join(this.temp.dir('trial'), 'store');
     execFileSync('cp', ['-a', this.#template, root]);
-    return this.#mbuild(root);
+    return openStore(root);
   }
 
-  /** The command line of the build, for strace to start. */
-  get #buildArgs(): string[] {
-    return ['build', '--progress=plain', '-t', 'new', this.#context];
-  }
-
-  /** The calls that the build makes, in their order, from the first that has to do with the store. */
+  /** The calls that the work makes, in their order, from the first that has to do with the store. */
   async calls(names: string): Promise<Call[]> {
     const store = this.open();
     const log = join(this.temp.dir('strace'), 'log');
-    await command('strace', ['-qq', '-o', log, '-e', `trace=${names}`, '-e', 'signal=none', MBUILD, ...this.#buildArgs], { env: this.#env(store) });
+    await command('strace', ['-qq', '-o', log, '-e', `trace=${names}`, '-e', 'signal=none', MBUILD, ...this.work.args(store)], { env: envOf(store) });
     const lines = readFileSync(log, 'latin1').split('\n').filter((line) => line.includes('('));
-    rmSync(store.root, { recursive: true });
+    this.discard(store);
     const counts = new Map<string, number>();
     const calls = lines.map((line): Call => {
       const name = line.slice(0, line.indexOf('('));
@@ -96,59 +87,90 @@ export class Trials {
     return calls.slice(lines.findIndex((line) => line.includes(store.root)));
   }
 
-  /** Runs the build with a fault. */
+  /** Does the work with a fault. */
   disturb(store: Mbuild, { call: { name, n }, action, onwards, follow }: Fault): Promise<CommandResult> {
     return command('strace', [
-      '-qq', ...(follow === true ? ['-f'] : []), '-o', '/dev/null', '-e', `trace=${name}`, '-e', `inject=${name}:${action}:when=${n}${onwards === true ? '+' : ''}`, MBUILD, ...this.#buildArgs,
-    ], { env: this.#env(store) });
+      '-qq', ...(follow === true ? ['-f'] : []), '-o', '/dev/null', '-e', `trace=${name}`, '-e', `inject=${name}:${action}:when=${n}${onwards === true ? '+' : ''}`, MBUILD, ...this.work.args(store),
+    ], { env: envOf(store) });
+  }
+
+  /** A store in which the work was done, and which then lost its power. */
+  async withoutPower(seed: number): Promise<Mbuild> {
+    const store = this.open();
+    await store.ok(this.work.args(store));
+    losePower(store.root, this.#template, randomOf(seed));
+    return store;
+  }
+
+  /** What is wrong with a store after a fault, by what a user would see. Empty when nothing is; the store is then deleted. */
+  async faultsLeft(store: Mbuild): Promise<string[]> {
+    const { code, stdout, stderr } = await store.run(['system', 'check']);
+    return [...(code === 0 ? [] : [`system check: ${code}\n${stdout}${stderr}`]), ...await this.faultsAgain(store)];
   }
 
   /**
-   * What is wrong with a store after a fault, by what a user would see: it verifies, the same build succeeds and gives the same image,
-   * and what the fault left goes with the next prune. Empty when nothing is. The store is deleted when all is well.
+   * The same of a store that may say of itself what is damaged: earlier images are what they were, the same work done again comes to the
+   * same, and what the fault left goes with the next prune.
    */
-  async faultsLeft(store: Mbuild): Promise<string[]> {
+  async faultsAgain(store: Mbuild): Promise<string[]> {
     const faults: string[] = [];
-    const check = async (when: string, wanted: RegExp): Promise<void> => {
-      const { code, stdout, stderr } = await store.run(['system', 'check']);
-      if (code !== 0 || !wanted.test(stdout)) faults.push(`${when}, system check: ${code}\n${stdout}${stderr}`);
-    };
-    await check('after the fault', /^Checked/m);
-    const built = await this.#build(store).catch((error: unknown) => String(error));
-    if (built !== this.#reference) faults.push(`the build gives ${built} instead of ${this.#reference}`);
-    await store.ok(['prune', '-f']).catch((error: unknown) => faults.push(String(error)));
-    await check('after a prune', /nothing is wrong/);
-    for (const folder of ['tmp', 'active', 'leases', 'locks', 'sandbox']) {
-      const left = namesIn(join(store.root, folder)).filter((name) => folder !== 'sandbox' || /\d/.test(name));
-      if (left.length > 0) faults.push(`left in ${folder}: ${left.join(' ')}`);
-    }
-    const names = (await store.ok(['images', '--format', '{{.Repository}}'])).split('\n').sort().join(' ');
-    if (names !== 'earlier new small-base') faults.push(`the images are ${names}`);
+    let again = await store.run(this.work.args(store));
+    // A blob that is found to be damaged is removed then, and made again the next time.
+    if (again.stderr.includes('[STORE_CORRUPT]')) again = await store.run(this.work.args(store));
+    // What was to be taken away may be gone already.
+    if (again.code !== 0 && !again.stderr.includes('no such image')) faults.push(`the same again: ${again.code}\n${again.stderr}`);
+    const result = await this.#result(store).catch((error: unknown) => [String(error)]);
+    faults.push(...result.filter((line) => !this.#reference.includes(line)), ...this.#reference.filter((line) => !result.includes(line)).map((line) => `missing: ${line}`));
     faults.push(...mountsLeft(store.root).map((mount) => `mounted: ${mount}`));
-    if (faults.length === 0) rmSync(store.root, { recursive: true });
+    if (faults.length === 0) this.discard(store);
     return faults;
   }
 
-  async #build(store: Mbuild): Promise<string> {
-    const { id } = await store.build(['-t', 'new', this.#context]);
-    return id;
+  discard(store: Mbuild): void {
+    rmSync(join(store.root, '..'), { recursive: true });
   }
 
-  #mbuild(root: string): Mbuild {
-    return new Mbuild(root, { SOURCE_DATE_EPOCH: '1700000000' });
-  }
-
-  #env(store: Mbuild): Record<string, string> {
-    return cleanEnv({ MBUILD_ROOT: store.root, SOURCE_DATE_EPOCH: '1700000000' });
+  /** What the work came to, and all that a store holds after a prune. */
+  async #result(store: Mbuild): Promise<string[]> {
+    const outcome = await this.work.outcome(store);
+    await store.ok(['prune', '-f']);
+    return [`outcome: ${outcome}`, await store.ok(['system', 'check']), ...contents(store.root)];
   }
 }
 
-function namesIn(folder: string): string[] {
-  return existsSync(folder) ? readdirSync(folder) : [];
+/** Folders whose files have the same names whenever the same was done. */
+const NAMED = ['chains', 'names', 'cache/records', 'cache/families', 'cache/digests'];
+/** Folders whose files have names of chance, or of the time. */
+const COUNTED = ['layers', 'blobs/sha256', 'images', 'containers'];
+/** Folders in which nothing stays. */
+const PASSING = ['tmp', 'active', 'leases', 'locks'];
+
+/** What is in a store, without what differs each time. */
+function contents(root: string): string[] {
+  return [
+    ...NAMED.flatMap((folder) => filesIn(join(root, folder)).map((file) => relative(root, file))),
+    ...COUNTED.map((folder) => `${namesIn(join(root, folder)).length} in ${folder}`),
+    ...PASSING.flatMap((folder) => namesIn(join(root, folder)).map((name) => `left: ${folder}/${name}`)),
+    ...namesIn(join(root, 'sandbox')).filter((name) => name.includes('.')).map((name) => `left: sandbox/${name}`),
+  ];
+}
+
+function filesIn(folder: string): string[] {
+  return namesIn(folder).sort().flatMap((name) => {
+    const file = join(folder, name);
+    return lstatSync(file).isDirectory() ? filesIn(file) : [file];
+  });
 }
 
 /** All of a list, or some of it at equal distances. */
-export function sample<T>(list: readonly T[], most: number): T[] {
+function sample<T>(list: readonly T[], most: number): T[] {
   if (list.length <= most) return [...list];
   return Array.from({ length: most }, (_, i) => list[Math.floor(((i + 0.5) * list.length) / most)]).flatMap((item) => (item === undefined ? [] : [item]));
+}
+
+/** Some calls, of as many kinds as possible. */
+export function sampleKinds(calls: readonly Call[], most: number): Call[] {
+  const kinds = [...new Set(calls.map(({ name }) => name))];
+  const each = Math.max(1, Math.floor(most / kinds.length));
+  return sample(kinds.flatMap((kind) => sample(calls.filter(({ name }) => name === kind), each)), most);
 }

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
@@ -11,7 +11,7 @@ import { smallBase } from '../support/bases';
 import { cleanEnv } from '../support/command';
 import { MBUILD, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
-import { mountsLeft, useTemp, writeFiles } from '../support/temp';
+import { mountsLeft, namesIn, useTemp, writeFiles } from '../support/temp';
 
 /** Starts a program on a new terminal, closes that when a line comes in, and prints how the program ended. */
 const ON_A_TERMINAL = `
@@ -181,10 +181,6 @@ function readText(file: string): string {
   } catch {
     return ''; // it has ended meanwhile
   }
-}
-
-function namesIn(folder: string): string[] {
-  return existsSync(folder) ? readdirSync(folder) : [];
 }
 
 async function until(condition: () => boolean): Promise<void> {

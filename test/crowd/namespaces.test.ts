@@ -1,12 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { smallBase } from '../support/bases';
 import { cleanEnv } from '../support/command';
 import { MBUILD, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
-import { useTemp, writeFiles } from '../support/temp';
+import { namesIn, useTemp, writeFiles } from '../support/temp';
 import { gateOf } from './gate';
 
 jest.setTimeout(120_000);
@@ -80,10 +80,6 @@ describeWith('a store that containers share, each with a PID namespace of its ow
     await mbuild.ok(['prune', '-f']);
   });
 });
-
-function namesIn(folder: string): string[] {
-  return existsSync(folder) ? readdirSync(folder) : [];
-}
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
   while (!(await condition())) await sleep(20);

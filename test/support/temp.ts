@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { spawnSync } from 'node:child_process';
@@ -44,6 +44,11 @@ export function writeFiles(dir: string, files: Readonly<Record<string, string | 
     }
   }
   return dir;
+}
+
+/** The names in a directory, sorted; none when there is no such directory. */
+export function namesIn(dir: string): string[] {
+  return existsSync(dir) && lstatSync(dir).isDirectory() ? readdirSync(dir).sort() : [];
 }
 
 /** Mount points of this process's mount namespace that are at or under a directory, deepest first. */
