@@ -80,6 +80,7 @@ export async function collectGarbage(services: Engine): Promise<Collected> {
   const [{ removeUnused }, { collectExplanations }, { forgetDownloads }, { lock }] = await Promise.all([import('../images/gc'), import('../history/collect'), import('../context/kept-sources'), import('../linux/flock')]);
   collectExplanations(services.root, services.cache);
   services.cache.forget(Date.now() - NOTES_KEPT_MS);
+  services.images.forgetBroken();
   const roots = await garbageRoots(services);
   // Nothing has to be made for this turn, for the disk may be full.
   const turn = openSync(services.root, 'r');

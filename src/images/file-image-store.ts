@@ -59,7 +59,7 @@ export class FileImageStore implements ImageStore {
   put(image: Omit<Image, 'names' | 'repoDigests' | 'id'>, names: readonly string[], repoDigests: readonly string[] = []): Image {
     const id = image.manifest.config.digest;
     const record = JSON.stringify({ id, descriptor: image.descriptor } satisfies ImageRecord);
-    if (!createFile(this.root, this.#imageFile(id), record) && this.manifestOf(id) === undefined) replaceFile(this.root, this.#imageFile(id), record);
+    if (!createFile(this.root, this.#imageFile(id), record) && !this.#isReadable(id, image.descriptor.digest)) replaceFile(this.root, this.#imageFile(id), record);
     for (const name of [...names, ...repoDigests]) this.#name(id, name, image.config);
     // Who removed the image meanwhile may have missed the names.
     createFile(this.root, this.#imageFile(id), record);
@@ -121,6 +121,19 @@ export class FileImageStore implements ImageStore {
   /** The digest of an image's manifest; `undefined` when there is no such image, or its record cannot be read. */
   manifestOf(id: Digest): Digest | undefined {
     return readRecord<ImageRecord>(this.#imageFile(id))?.descriptor.digest;
+  }
+
+  /** Whether an image has a record and a manifest; `written` has just been verified. */
+  #isReadable(id: Digest, written?: Digest): boolean {
+    const manifest = this.manifestOf(id);
+    return manifest !== undefined && (manifest === written || this.#json(manifest) !== undefined);
+  }
+
+  /** Forgets images that have no name, and no manifest or config that could be read: nobody can do anything with them. */
+  forgetBroken(): void {
+    for (const id of this.ids()) {
+      if ((!this.#isReadable(id) || this.#json(id) === undefined) && this.namesOf(id).length === 0) this.remove(id);
+    }
   }
 
   /** Names and repository digests of an image, sorted, also of one that lacks something. */

@@ -16,6 +16,7 @@ import { Lease } from './lease';
 import { parseConfig, parseIndex, parseManifest, selectPlatform } from './manifest';
 import type { ImageServices } from './services';
 import { checkCanceled } from './transfer';
+import { dropDamaged } from './trust';
 import { unpackLayers } from './unpack';
 
 /** Where images are loaded from: an archive (docker or OCI, compressed or not) or an OCI layout folder, or an archive's bytes. */
@@ -127,6 +128,7 @@ async function loadOne(candidate: Candidate, files: ImageFiles, services: ImageS
   const { manifest } = candidate;
   const name = candidate.names[0] ?? label;
   lease.hold({ blobs: [candidate.descriptor.digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)] });
+  await dropDamaged(manifest.config.digest, services);
   if (services.content.size(manifest.config.digest) === undefined && (await files.blob(blobName(manifest.config.digest), manifest.config)) === undefined) throw lacks(label, manifest.config.digest);
   const config = parseConfig(services.content.read(manifest.config.digest), manifest.layers.length, name);
   const stack = await unpackLayers(manifest.layers.map((blob, i) => ({

@@ -12,6 +12,7 @@ import type { Image } from './image-store';
 import { Lease } from './lease';
 import { parseConfig, parseIndex, parseManifest, platformNotFound, selectPlatform, suits } from './manifest';
 import type { ImageServices } from './services';
+import { dropDamaged } from './trust';
 import { unpackLayers } from './unpack';
 
 /** What is to be pulled. */
@@ -54,6 +55,7 @@ export async function pullImage(request: PullRequest, services: ImageServices, r
     const blobs = [chosen.descriptor.digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)];
     lease.hold({ blobs });
 
+    await dropDamaged(manifest.config.digest, services);
     await downloadBlob(registry, services.content, ref, manifest.config, scope.signal, undefined, services.patience);
     const config = parseConfig(services.content.read(manifest.config.digest), manifest.layers.length, name);
     if (request.anyPlatform !== true && !suits(config, platform)) throw platformNotFound(name, platform, [config]);

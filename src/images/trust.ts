@@ -10,6 +10,7 @@ import { layerCompression } from '../oci/media-types';
 import type { Stack } from '../snapshot/snapshotter';
 import { storedBlob } from './layer-blobs';
 import type { LayerRecord } from './layer-index';
+import { isTrusted } from './record-layer';
 import type { ImageServices } from './services';
 
 /** What layers are verified with. */
@@ -33,7 +34,7 @@ export async function trustedStack(diffIds: readonly DiffID[], services: TrustSe
  * @returns false when that is not possible; the layer is then out of the index.
  */
 export async function restoreLayer(record: LayerRecord, services: TrustServices): Promise<boolean> {
-  if (record.synced || record.boot === bootId()) return true;
+  if (isTrusted(record)) return true;
   if (!(await isIntact(record, services, { repair: true }))) {
     services.layers.delete(record.chainId);
     return false;
@@ -63,6 +64,11 @@ export async function isBlobIntact(digest: Digest, { content }: Pick<TrustServic
     return false;
   }
   return toDigest(hash) === digest;
+}
+
+/** Deletes a blob that is not what its name says any more, so that it is fetched again. */
+export async function dropDamaged(digest: Digest, { content }: Pick<TrustServices, 'content'>): Promise<void> {
+  if (content.size(digest) !== undefined && !(await isBlobIntact(digest, { content }))) content.delete(digest);
 }
 
 /** The DiffID of a layer directory as it is now; `undefined` when it cannot be read as a whole. */

@@ -147,7 +147,7 @@ export class Committer {
       this.services.cache.put(record);
       return { tree: twin.tree, record: Promise.resolve(record), kept: true };
     }
-    const result = this.#isKnown(executed.key) ? divergedResult(executed.key, (await hashed).diffId) : (executed.key as string as ResultId);
+    const result = await this.#resultOf(executed.key, hashed);
     const recorded = this.#track(this.#record(active.id, parent, executed, result, hashed, created, durationMs));
     const layers = reportedElsewhere(recorded.then(({ layers: made }) => made));
     return { tree: { result, stack: () => Promise.resolve(stack), layers }, record: reportedElsewhere(recorded.then(({ record }) => record)), kept: false };
@@ -161,8 +161,12 @@ export class Committer {
     return { tree: parent, record: Promise.resolve(record), kept: false };
   }
 
-  #isKnown(key: CacheKey): boolean {
-    return this.services.cache.get(key) !== undefined;
+  /** What later keys name a result by: a step that was run again and left something else has another one. */
+  async #resultOf(key: CacheKey, hashed: Promise<TarSummary>): Promise<ResultId> {
+    const known = this.services.cache.get(key);
+    if (known === undefined) return key as string as ResultId;
+    const { diffId } = await hashed;
+    return known.layer?.diffId === diffId ? known.result : divergedResult(key, diffId);
   }
 
   #earlierResults(executed: Executed): CacheRecord[] {

@@ -87,10 +87,30 @@ describeWith('a store that was damaged', { root: true }, () => {
       expect(readFileSync(layer.path, 'utf8')).toBe(JSON.stringify(layer.record));
     });
 
-    it('runs a step again whose layer is not what it left', async () => {
+    it('runs a step again whose layer is not what it left, and takes those above from the cache when it comes to the same', async () => {
       writeFileSync(loseBoot('one').file, '');
-      expect((await cached())[0]).toBe(false);
+      expect(await cached()).toEqual([false, true]);
       expect((await mbuild.run(['run', '--rm', 'app', 'cat', '/one', '/two'])).stdout).toBe('one\ntwo\n');
+    });
+
+    it('does not take a layer that may be damaged for one that was just built', async () => {
+      writeFileSync(loseBoot('one').file, '');
+      expect((await mbuild.build(['-t', 'app', '--no-cache', context])).id).toBe(id);
+      expect((await mbuild.run(['run', '--rm', 'app', 'cat', '/one', '/two'])).stdout).toBe('one\ntwo\n');
+      await mbuild.ok(['prune', '-f']);
+      expect(await mbuild.ok(['system', 'check'])).toMatch(/nothing is wrong/);
+    });
+
+    it('does not hand out a compressed layer that has lost its bytes, and compresses it again', async () => {
+      const save = (): ReturnType<Mbuild['run']> => mbuild.run(['build', '-q', '-o', `type=oci,dest=${join(temp.dir('out'), 'image.tar')},compression=gzip`, context]);
+      await save();
+      const blobs = join(mbuild.root, 'blobs/sha256');
+      const compressed = readdirSync(blobs).map((name) => join(blobs, name)).filter((file) => readFileSync(file).readUInt16BE() === 0x1f8b);
+      for (const file of compressed) writeFileSync(file, Buffer.alloc(readFileSync(file).length));
+      const codes = [];
+      do codes.push((await save()).code); while (codes.at(-1) !== 0 && codes.length <= compressed.length);
+      expect(codes).toEqual([...compressed.map(() => 1), 0]);
+      expect(await mbuild.ok(['system', 'check'])).toMatch(/nothing is wrong/);
     });
 
     it('unpacks an imported layer again from its archive, for builds and for containers', async () => {

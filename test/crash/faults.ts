@@ -102,28 +102,49 @@ export class Trials {
     return store;
   }
 
-  /** What is wrong with a store after a fault, by what a user would see. Empty when nothing is; the store is then deleted. */
+  /**
+   * What is wrong with a store after a fault, by what a user would see: it verifies, the same work done again comes to the same, and what
+   * the fault left goes with the next prune. Empty when nothing is; the store is then deleted.
+   */
   async faultsLeft(store: Mbuild): Promise<string[]> {
     const { code, stdout, stderr } = await store.run(['system', 'check']);
-    return [...(code === 0 ? [] : [`system check: ${code}\n${stdout}${stderr}`]), ...await this.faultsAgain(store)];
+    const faults = code === 0 ? [] : [`system check: ${code}\n${stdout}${stderr}`];
+    faults.push(...await this.#again(store), ...await this.#differences(store), ...mountsLeft(store.root).map((mount) => `mounted: ${mount}`));
+    if (faults.length === 0) this.discard(store);
+    return faults;
   }
 
   /**
-   * The same of a store that may say of itself what is damaged: earlier images are what they were, the same work done again comes to the
-   * same, and what the fault left goes with the next prune.
+   * The same after a loss of power, of which some damage may be told instead of mended: but not in what the work was done again for, and
+   * once that is repaired, nothing differs.
    */
-  async faultsAgain(store: Mbuild): Promise<string[]> {
-    const faults: string[] = [];
-    let again = await store.run(this.work.args(store));
-    // A blob that is found to be damaged is removed then, and made again the next time.
-    if (again.stderr.includes('[STORE_CORRUPT]')) again = await store.run(this.work.args(store));
-    // What was to be taken away may be gone already.
-    if (again.code !== 0 && !again.stderr.includes('no such image')) faults.push(`the same again: ${again.code}\n${again.stderr}`);
-    const result = await this.#result(store).catch((error: unknown) => [String(error)]);
-    faults.push(...result.filter((line) => !this.#reference.includes(line)), ...this.#reference.filter((line) => !result.includes(line)).map((line) => `missing: ${line}`));
-    faults.push(...mountsLeft(store.root).map((mount) => `mounted: ${mount}`));
+  async damageLeft(store: Mbuild): Promise<string[]> {
+    const faults = await this.#again(store);
+    const { code, stdout } = await store.run(['system', 'check']);
+    faults.push(...stdout.split('\n').filter((line) => /^(image|name) \S*(new|pulled|earlier|small-base)/.test(line)));
+    if (code !== 0) {
+      await store.ok(['system', 'check', '--repair']);
+      faults.push(...await this.#again(store));
+    }
+    // What was pulled is a layer also without its blob.
+    faults.push(...(await this.#differences(store)).filter((line) => !/blobs/.test(line)));
     if (faults.length === 0) this.discard(store);
     return faults;
+  }
+
+  /** Does the work once more. */
+  async #again(store: Mbuild): Promise<string[]> {
+    let { code, stderr } = await store.run(this.work.args(store));
+    // A blob that is found to be damaged is removed then, and made again the next time.
+    if (stderr.includes('[STORE_CORRUPT]')) ({ code, stderr } = await store.run(this.work.args(store)));
+    // What was to be taken away may be gone already.
+    return code === 0 || stderr.includes('no such image') ? [] : [`the same again: ${code}\n${stderr}`];
+  }
+
+  /** What there is that should not be, and what should be and is missing. */
+  async #differences(store: Mbuild): Promise<string[]> {
+    const result = await this.#result(store).catch((error: unknown) => [String(error)]);
+    return [...result.filter((line) => !this.#reference.includes(line)), ...this.#reference.filter((line) => !result.includes(line)).map((line) => `missing: ${line}`)];
   }
 
   discard(store: Mbuild): void {

@@ -125,7 +125,7 @@ describeWith('garbage collection', { root: true }, () => {
     lease.hold({ layers: [twin] });
     // The other's is collected just after it was found.
     const { put } = store.layers;
-    const index = { get: store.layers.get.bind(store.layers), put: (record: LayerRecord) => {
+    const index = { get: store.layers.get.bind(store.layers), replace: store.layers.replace.bind(store.layers), put: (record: LayerRecord) => {
       const first = put.call(store.layers, record);
       if (first.id === left.id) removeUnused(store, { layers: [base.id] });
       return first;
