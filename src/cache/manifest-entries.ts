@@ -16,20 +16,32 @@ export interface PackedEntries {
 export const HASH_KEPT = 6;
 
 const TYPES: Readonly<Record<EntryRecord['type'], string>> = { file: 'f', directory: 'd', symlink: 's', link: 'l', fifo: 'p', char: 'c', block: 'b' };
+/** Characters that are put together as text: of a large selection only the bytes are there as a whole. */
+const PART = 64 * 1024;
 const NO_HASH = '00'.repeat(HASH_KEPT);
 /** source, type, mode, uid, gid, size, capability, device, length of the target; then the target and the path, which may hold anything. */
 const LINE = /^(\d+)\|([a-z])\|(\d+)\|(\d+)\|(\d+)\|(\d*)\|([^|]*)\|([^|]*)\|(\d*)\|([^]*)$/;
 
-export function packEntries(entries: readonly EntryRecord[]): PackedEntries {
-  const lines: string[] = [];
-  const hashes: string[] = [];
+export function packEntries(entries: Iterable<EntryRecord>): PackedEntries {
+  const lines: Buffer[] = [];
+  const hashes: Buffer[] = [];
+  const part = { lines: '', hashes: '' };
+  let count = 0;
   let bytes = 0;
+  const endPart = (): void => {
+    lines.push(Buffer.from(part.lines, 'latin1'));
+    hashes.push(Buffer.from(part.hashes, 'hex'));
+    part.lines = part.hashes = '';
+  };
   for (const entry of entries) {
+    count++;
     bytes += entry.size ?? 0;
-    lines.push(lineOf(entry));
-    hashes.push(entry.content === undefined ? NO_HASH : entry.content.slice(0, 2 * HASH_KEPT).padEnd(2 * HASH_KEPT, '0'));
+    part.lines += lineOf(entry);
+    part.hashes += entry.content === undefined ? NO_HASH : entry.content.slice(0, 2 * HASH_KEPT).padEnd(2 * HASH_KEPT, '0');
+    if (part.lines.length >= PART) endPart();
   }
-  return { count: entries.length, bytes, lines: Buffer.from(lines.join(''), 'latin1'), hashes: Buffer.from(hashes.join(''), 'hex') };
+  endPart();
+  return { count, bytes, lines: Buffer.concat(lines), hashes: Buffer.concat(hashes) };
 }
 
 /** All entries, with the hashes of their contents as far as they are kept. What has another form is left out. */

@@ -45,7 +45,7 @@ export function describedSelection({ digest, entries }: SelectionDigest, selecti
   return [digest, () => (described ??= entries().then((records) => manifestOf(digest, records, selection, tree, word)))];
 }
 
-function manifestOf(digest: string, entries: readonly EntryRecord[], selection: Selection, tree: Pick<SourceTree, 'lstat' | 'ownership'>, word: string): SelectionManifest {
+function manifestOf(digest: string, entries: Iterable<EntryRecord>, selection: Selection, tree: Pick<SourceTree, 'lstat' | 'ownership'>, word: string): SelectionManifest {
   const root = tree.lstat('/')?.hostPath;
   return { digest, entries: packEntries(entries), ofContext: tree.ownership === 'root', places: selection.sources.map((source) => placeOf(source, root, word)) };
 }

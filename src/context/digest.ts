@@ -9,7 +9,7 @@ import { toDigest, type Digest } from '../oci/digest';
 import { hashFiles, type FileContent, type FileToHash, type HashedFile } from './hash-files';
 import type { SelectedEntry, Selection } from './selection';
 import { isSelectionSettled, selectionSignature } from './selection-memo';
-import type { DescribedFile, KnownContents, SourceTree } from './source-tree';
+import type { KnownContents, SourceTree } from './source-tree';
 import type { contextTasks } from './tasks';
 
 /** One entry of a selection as the cache key sees it: everything that shows in the result but mtimes. */
@@ -35,7 +35,15 @@ export interface EntryRecord {
 export interface SelectionDigest {
   readonly digest: Digest;
   /** What was hashed, in order: to be stored with the result, so that a later miss can be explained. Made when it is asked for. */
-  readonly entries: () => Promise<readonly EntryRecord[]>;
+  readonly entries: () => Promise<Iterable<EntryRecord>>;
+}
+
+/** What is read of an entry. */
+interface Content extends Partial<FileContent> {
+  /** Where that is not what the stats say. */
+  readonly size?: number | undefined;
+  /** Of a symlink. */
+  readonly target?: RawPath | undefined;
 }
 
 /** Reads files, in their order. */
@@ -66,25 +74,43 @@ export async function digestSelection(selection: Selection, tree: Pick<SourceTre
   return { digest, entries: () => Promise.resolve(entries) };
 }
 
-/** Reads what is not known, and hashes all that shows in the result. `wasKnown`: nothing had to be read. */
-async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>, read: ReadFiles): Promise<{ entries: EntryRecord[]; digest: Digest; wasKnown: boolean }> {
-  const all = selection.sources.flatMap((source) => source.entries);
+interface Description {
+  readonly digest: Digest;
+  readonly entries: Iterable<EntryRecord>;
+  /** Nothing had to be read. */
+  readonly wasKnown: boolean;
+}
+
+/** Reads what is not known, and hashes all that shows in the result. */
+async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>, read: ReadFiles): Promise<Description> {
+  const { sources } = selection;
+  const all = sources.flatMap((source) => source.entries);
   const { contents, wasKnown } = tree.describe === undefined ? await contentsOf(all, tree.known, read) : { contents: await tree.describe(all), wasKnown: false };
-  const entries: EntryRecord[] = [];
+  const entries = { [Symbol.iterator]: () => recordsOf(selection, tree.ownership, contents) };
   const hash = createHash('sha256');
-  let text = `selection 1|${selection.sources.length}\n`;
-  selection.sources.forEach((source, index) => {
-    text += `${source.kind}|${source.entries.length}\n`;
-    for (const entry of source.entries) {
-      const record = recordOf(entry, index, tree.ownership, contents[entries.length]);
-      entries.push(record);
-      text += frameRecord(record);
-      if (text.length < TEXT) continue;
-      hash.update(text, 'latin1');
-      text = '';
-    }
-  });
+  let text = `selection 1|${sources.length}\n`;
+  let begun = 0;
+  const begin = (until: number): void => {
+    for (const source of sources.slice(begun, until)) text += `${source.kind}|${source.entries.length}\n`;
+    begun = until;
+  };
+  for (const record of entries) {
+    if (record.source >= begun) begin(record.source + 1);
+    text += frameRecord(record);
+    if (text.length < TEXT) continue;
+    hash.update(text, 'latin1');
+    text = '';
+  }
+  begin(sources.length);
   return { digest: toDigest(hash.update(text, 'latin1')), entries, wasKnown };
+}
+
+/** One after the other, for the records of a large selection take more room than the selection. */
+function* recordsOf({ sources }: Selection, ownership: SourceTree['ownership'], contents: readonly (Content | undefined)[]): Generator<EntryRecord, void> {
+  let at = 0;
+  for (const [source, { entries }] of sources.entries()) {
+    for (const entry of entries) yield recordOf(entry, source, ownership, contents[at++]);
+  }
 }
 
 /** No two records are the same text: what may hold any character comes with its length, the rest holds no `|`. */
@@ -93,20 +119,18 @@ function frameRecord({ path, type, mode, uid, gid, size, content, capability, ta
   return target === undefined ? `${path.length}:${path}|${facts}\n` : `${path.length}:${path}|${facts}|${target.length}:${target}\n`;
 }
 
-function recordOf(entry: SelectedEntry, source: number, ownership: SourceTree['ownership'], content: FileContent | DescribedFile | undefined): EntryRecord {
-  const { path, hostPath, stats, linkTo } = entry;
+function recordOf({ path, stats, linkTo }: SelectedEntry, source: number, ownership: SourceTree['ownership'], { hash, capability, size, target }: Content = {}): EntryRecord {
   const type = linkTo === undefined ? typeOf(stats) : 'link';
   const isFile = type === 'file';
-  const described = content !== undefined && 'size' in content ? content : undefined;
   return {
     source, path, type,
     mode: type === 'symlink' ? 0o777 : stats.mode & 0o7777,
     uid: ownership === 'root' ? 0 : stats.uid,
     gid: ownership === 'root' ? 0 : stats.gid,
-    size: isFile ? described?.size ?? stats.size : undefined,
-    content: isFile ? content?.hash : undefined,
-    capability: isFile && content !== undefined && 'capability' in content ? content.capability : undefined,
-    target: type === 'symlink' ? described?.target ?? readlinkSync(fsPath(hostPath), 'latin1') : linkTo,
+    size: isFile ? size ?? stats.size : undefined,
+    content: isFile ? hash : undefined,
+    capability: isFile ? capability : undefined,
+    target: type === 'symlink' ? target : linkTo,
     device: type === 'char' || type === 'block' ? deviceOf(stats) : undefined,
   };
 }
@@ -124,11 +148,12 @@ function typeOf(stats: FileStats): Exclude<EntryRecord['type'], 'link'> {
   return stats.isBlockDevice() ? 'block' : 'char';
 }
 
-/** The contents of the files among entries, each at its entry's index: from the cache where a file is unchanged, else by reading it. */
-async function contentsOf(entries: readonly SelectedEntry[], known: KnownContents | undefined, read: ReadFiles): Promise<{ contents: readonly (FileContent | undefined)[]; wasKnown: boolean }> {
+/** The contents of the files and symlinks among entries, each at its entry's index: from the cache where a file is unchanged, else by reading it. */
+async function contentsOf(entries: readonly SelectedEntry[], known: KnownContents | undefined, read: ReadFiles): Promise<{ contents: readonly (Content | undefined)[]; wasKnown: boolean }> {
   const nameFrom = (known?.root.length ?? 0) + 1;
   const unknown: number[] = [];
-  const contents = entries.map(({ hostPath, stats, linkTo }, index): FileContent | undefined => {
+  const contents = entries.map(({ hostPath, stats, linkTo }, index): Content | undefined => {
+    if (stats.isSymbolicLink()) return { target: readlinkSync(fsPath(hostPath), 'latin1') };
     if (linkTo !== undefined || !stats.isFile()) return undefined;
     const content = known?.cache.get(hostPath.slice(nameFrom), stats);
     if (content === undefined) unknown.push(index);

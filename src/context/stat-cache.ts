@@ -7,14 +7,9 @@ import type { RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
 import type { FileContent } from './hash-files';
 
-/** What `lstat` shows of a file, and what was in it then. */
-interface Known {
-  readonly facts: readonly number[];
-  readonly content: FileContent;
-}
-
-/** A cache file as it is on disk, in columns: a file's place in all of them is its index. */
+/** What `lstat` showed of files, and what was in them then, in columns: a file's place in all of them is its index. */
 interface Columns {
+  readonly count: number;
   /** `FACTS` numbers a file. */
   readonly facts: Float64Array;
   /** 64 hex characters a file. */
@@ -41,14 +36,16 @@ const COARSE_TICK_MS = 2_100;
  */
 export class StatCache {
   readonly #used = new Set<RawPath>();
-  #loaded: { readonly files: Map<RawPath, number | Known>; readonly columns: Columns } | undefined;
+  /** What was put: flat numbers, for an object a file is a lot where there are hundreds of thousands. */
+  readonly #added = { facts: [] as number[], contents: [] as FileContent[] };
+  #loaded: { readonly files: Map<RawPath, number>; readonly columns: Columns } | undefined;
   #changed = false;
 
   /** @param file read when it is first asked; what cannot be read is empty. */
   private constructor(private readonly file: string) {}
 
-  /** Files as they were read, by name; a number is an index into the columns. */
-  get #files(): Map<RawPath, number | Known> {
+  /** Indices of files by name: first of those that were read, then of those that were put. */
+  get #files(): Map<RawPath, number> {
     return this.#load().files;
   }
 
@@ -56,7 +53,7 @@ export class StatCache {
     return this.#load().columns;
   }
 
-  #load(): { readonly files: Map<RawPath, number | Known>; readonly columns: Columns } {
+  #load(): { readonly files: Map<RawPath, number>; readonly columns: Columns } {
     if (this.#loaded === undefined) {
       const { names, ...columns } = readColumns(this.file);
       this.#loaded = { columns, files: new Map(names.map((name, index) => [name, index])) };
@@ -72,18 +69,17 @@ export class StatCache {
   /** The content of a file that is as it was; `undefined` when that is not known. */
   get(name: RawPath, stats: FileStats): FileContent | undefined {
     this.#used.add(name);
-    const known = this.#files.get(name);
-    if (known === undefined) return undefined;
-    if (typeof known !== 'number') return sameFacts(known.facts, 0, stats) ? known.content : undefined;
-    return sameFacts(this.#columns.facts, known * FACTS, stats) ? this.#contentAt(known) : undefined;
+    const index = this.#files.get(name);
+    return index !== undefined && sameFacts(this.#factsAt(index), stats) ? this.#contentAt(index) : undefined;
   }
 
   /** Remembers a file's content. @param hashedAt when its reading began (ms since the epoch), before `stats` were confirmed. */
   put(name: RawPath, stats: FileStats, content: FileContent, hashedAt: number): void {
     this.#used.add(name);
     if (isSettled(stats, hashedAt)) {
-      const { hash, capability } = content;
-      this.#files.set(name, { facts: factsOf(stats), content: capability === undefined ? { hash } : { hash, capability } });
+      this.#files.set(name, this.#columns.count + this.#added.contents.length);
+      this.#added.facts.push(...factsOf(stats));
+      this.#added.contents.push(content);
       this.#changed = true;
     } else if (this.#files.delete(name)) {
       // What was known is wrong by now, or would have been found.
@@ -106,29 +102,38 @@ export class StatCache {
     }
   }
 
+  #factsAt(index: number): ArrayLike<number> {
+    const { facts, count } = this.#columns;
+    return index < count ? facts.subarray(index * FACTS, (index + 1) * FACTS) : this.#added.facts.slice((index - count) * FACTS, (index - count + 1) * FACTS);
+  }
+
   #contentAt(index: number): FileContent {
-    const hash = this.#columns.hashes.slice(index * HASH_BYTES * 2, (index + 1) * HASH_BYTES * 2);
-    const capability = this.#columns.capabilities.get(index);
+    const { hashes, capabilities, count } = this.#columns;
+    if (index >= count) return this.#added.contents[index - count] ?? { hash: '' };
+    const hash = hashes.slice(index * HASH_BYTES * 2, (index + 1) * HASH_BYTES * 2);
+    const capability = capabilities.get(index);
     return capability === undefined ? { hash } : { hash, capability };
   }
 
   #encoded(): Buffer {
     const stale = this.#files.size - this.#used.size;
     const dropStale = stale > MAX_STALE && stale > this.#used.size;
-    const kept = [...this.#files].filter(([name]) => !dropStale || this.#used.has(name));
-    const capabilities: [number, string][] = [];
+    const kept = [...this.#files.keys()].filter((name) => !dropStale || this.#used.has(name));
     const facts = new Float64Array(kept.length * FACTS);
-    const hashes = kept.map(([, known], index) => {
-      const { hash, capability } = typeof known === 'number' ? this.#contentAt(known) : known.content;
-      if (capability !== undefined) capabilities.push([index, capability]);
-      facts.set(typeof known === 'number' ? this.#columns.facts.subarray(known * FACTS, (known + 1) * FACTS) : known.facts, index * FACTS);
-      return hash;
+    const hashes = Buffer.alloc(kept.length * HASH_BYTES);
+    const capabilities: [number, string][] = [];
+    kept.forEach((name, at) => {
+      const index = this.#files.get(name) ?? 0;
+      const { hash, capability } = this.#contentAt(index);
+      facts.set(this.#factsAt(index), at * FACTS);
+      hashes.write(hash, at * HASH_BYTES, 'hex');
+      if (capability !== undefined) capabilities.push([at, capability]);
     });
-    const names = Buffer.from(kept.map(([name]) => name).join('\0'), 'latin1');
+    const names = Buffer.from(kept.join('\0'), 'latin1');
     const more = Buffer.from(JSON.stringify(capabilities), 'latin1');
     const header = Buffer.alloc(HEADER);
     [MAGIC, kept.length, names.length, more.length].forEach((number, i) => header.writeUInt32LE(number, i * 4));
-    return Buffer.concat([header, Buffer.from(facts.buffer), Buffer.from(hashes.join(''), 'hex'), names, more]);
+    return Buffer.concat([header, Buffer.from(facts.buffer), hashes, names, more]);
   }
 }
 
@@ -157,14 +162,14 @@ function factsOf({ dev, ino, size, mtimeMs, ctimeMs, mode }: FileStats): readonl
   return [dev, ino, size, mtimeMs, ctimeMs, mode];
 }
 
-function sameFacts(facts: ArrayLike<number>, at: number, stats: FileStats): boolean {
-  return facts[at] === stats.dev && facts[at + 1] === stats.ino && facts[at + 2] === stats.size
-    && facts[at + 3] === stats.mtimeMs && facts[at + 4] === stats.ctimeMs && facts[at + 5] === stats.mode;
+function sameFacts(facts: ArrayLike<number>, stats: FileStats): boolean {
+  return facts[0] === stats.dev && facts[1] === stats.ino && facts[2] === stats.size
+    && facts[3] === stats.mtimeMs && facts[4] === stats.ctimeMs && facts[5] === stats.mode;
 }
 
 /** The columns of a cache file; none when it is not there or not whole. The machine's byte order is the file's. */
 function readColumns(file: string): Columns & { readonly names: readonly RawPath[] } {
-  const none = { facts: new Float64Array(), hashes: '', capabilities: new Map<number, string>(), names: [] };
+  const none = { count: 0, facts: new Float64Array(), hashes: '', capabilities: new Map<number, string>(), names: [] };
   const bytes = readWhole(file);
   if (bytes === undefined || bytes.length < HEADER || bytes.readUInt32LE(0) !== MAGIC) return none;
   const [count, nameBytes, moreBytes] = [bytes.readUInt32LE(4), bytes.readUInt32LE(8), bytes.readUInt32LE(12)];
@@ -175,6 +180,7 @@ function readColumns(file: string): Columns & { readonly names: readonly RawPath
   const names = count === 0 ? [] : bytes.toString('latin1', namesAt, moreAt).split('\0');
   if (names.length !== count) return none;
   return {
+    count,
     facts: new Float64Array(bytes.buffer.slice(bytes.byteOffset + HEADER, bytes.byteOffset + hashesAt)),
     hashes: bytes.toString('hex', hashesAt, namesAt),
     capabilities: new Map(JSON.parse(bytes.toString('latin1', moreAt)) as [number, string][]),

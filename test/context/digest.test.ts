@@ -87,7 +87,7 @@ describeWith('digestSelection', { root: true }, () => {
   });
 
   test('the records name everything that was hashed', async () => {
-    const entries = await (await digest()).entries();
+    const entries = [...await (await digest()).entries()];
     expect(entries.map(({ path: name, type, mode }) => `${name} ${type} ${mode.toString(8)}`)).toEqual(['a file 644', 'b file 755', 'l symlink 777', 'sub directory 755', 'sub/c file 644']);
     expect(entries[0]).toMatchObject({ size: 1, content: 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb', uid: 0, gid: 0 });
   });

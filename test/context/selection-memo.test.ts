@@ -68,7 +68,7 @@ describe('a remembered selection', () => {
   it('still tells what was in it', async () => {
     await settle();
     const tree = new LocalContext(root, undefined, { statCaches: path.join(dir, 'caches') });
-    const entries = await (await digestSelection(selectSources(tree, ['src']), tree)).entries();
+    const entries = [...await (await digestSelection(selectSources(tree, ['src']), tree)).entries()];
     expect(entries.map((entry) => entry.path)).toEqual(['a', 'b', 'l']);
   });
 });
