@@ -9,12 +9,15 @@ export type Xattrs = ReadonlyMap<string, Buffer>;
 const XATTR_MAX = 65_536;
 const PATH_MAX = 4096;
 const NAME_MAX = 256;
-const { ENODATA, ENOTSUP, EOPNOTSUPP } = os.constants.errno;
+/** Room for what nearly all files have, if they have any attribute. */
+const USUAL_MAX = 512;
+const { ENODATA, ENOTSUP, EOPNOTSUPP, ERANGE } = os.constants.errno;
 
 /** Names of the attributes of the file itself (a symlink is not followed), sorted by byte; empty where attributes are not supported. */
 export function listXattrs(path: RawPath): string[] {
   const { llistxattr, pathArg, value } = calls();
-  const length = llistxattr(cString(pathArg, path), value, XATTR_MAX);
+  const file = cString(pathArg, path);
+  const length = ask((room) => llistxattr(file, value, room));
   if (length === 0) return [];
   if (length < 0) {
     if (failedWith(ENOTSUP, EOPNOTSUPP)) return [];
@@ -26,7 +29,8 @@ export function listXattrs(path: RawPath): string[] {
 /** One attribute, or `undefined` when the file has none of that name or attributes are not supported. Does not follow a symlink. */
 export function getXattr(path: RawPath, name: string): Buffer | undefined {
   const { lgetxattr, pathArg, nameArg, value } = calls();
-  const length = lgetxattr(cString(pathArg, path), cString(nameArg, name), value, XATTR_MAX);
+  const [file, attribute] = [cString(pathArg, path), cString(nameArg, name)];
+  const length = ask((room) => lgetxattr(file, attribute, value, room));
   if (length >= 0) return Buffer.from(value.subarray(0, length));
   if (failedWith(ENODATA, ENOTSUP, EOPNOTSUPP)) return undefined;
   throw libc().error('lgetxattr', toText(path));
@@ -35,7 +39,8 @@ export function getXattr(path: RawPath, name: string): Buffer | undefined {
 /** The same of an open file, without the way to it. */
 export function getOpenXattr(fd: number, name: string): Buffer | undefined {
   const { fgetxattr, nameArg, value } = calls();
-  const length = fgetxattr(fd, cString(nameArg, name), value, XATTR_MAX);
+  const attribute = cString(nameArg, name);
+  const length = ask((room) => fgetxattr(fd, attribute, value, room));
   if (length >= 0) return Buffer.from(value.subarray(0, length));
   if (failedWith(ENODATA, ENOTSUP, EOPNOTSUPP)) return undefined;
   throw libc().error('fgetxattr');
@@ -88,6 +93,12 @@ const calls = once<Calls>(() => ({
   nameArg: Buffer.alloc(NAME_MAX),
   value: Buffer.alloc(XATTR_MAX),
 }));
+
+/** Offers little room first: the kernel takes as much memory as it is offered, and clears it, for each call. */
+function ask(call: (room: number) => number): number {
+  const length = call(USUAL_MAX);
+  return length < 0 && failedWith(ERANGE) ? call(XATTR_MAX) : length;
+}
 
 /** Writes a NUL-terminated string into `into`; what is too long for the kernel gets a buffer of its own, and the kernel's answer. */
 function cString(into: Buffer, text: string): Buffer {

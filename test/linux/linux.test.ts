@@ -6,7 +6,7 @@ import { lock, tryLock, unlock } from '../../src/linux/flock';
 import { decodeDevice, makeNode, makeWhiteout } from '../../src/linux/mknod';
 import { fsPath, toRaw, toText } from '../../src/linux/paths';
 import { bootId, runsHere, ownIdentity, startTimeOf } from '../../src/linux/process';
-import { getXattr, listXattrs, readXattrs, removeXattr, setXattr } from '../../src/linux/xattr';
+import { getOpenXattr, getXattr, listXattrs, readXattrs, removeXattr, setXattr } from '../../src/linux/xattr';
 
 const isRoot = process.getuid?.() === 0;
 const whenRoot = isRoot ? it : it.skip;
@@ -44,6 +44,23 @@ describe('extended attributes', () => {
     removeXattr(file, 'user.a');
     removeXattr(file, 'user.a');
     expect(getXattr(file, 'user.a')).toBeUndefined();
+  });
+
+  it('are read whole, whatever their number and size, by path and of an open file', () => {
+    const file = `${dir}/many`;
+    writeFileSync(file, '');
+    const values = new Map(Array.from({ length: 12 }, (_, i) => [`user.${'n'.repeat(60)}.${10 + i}`, Buffer.alloc([0, 511, 512, 513, 900][i] ?? 1, i)]));
+    for (const [name, value] of values) setXattr(file, name, value);
+    expect(listXattrs(file)).toEqual([...values.keys()]);
+    expect(readXattrs(file)).toEqual(values);
+    const fd = openSync(file, 'r');
+    try {
+      for (const [name, value] of values) expect(getOpenXattr(fd, name)).toEqual(value);
+      expect(getOpenXattr(fd, 'user.none')).toBeUndefined();
+    } finally {
+      closeSync(fd);
+    }
+    expect(() => getOpenXattr(-1, 'user.none')).toThrow(expect.objectContaining({ code: 'EBADF', syscall: 'fgetxattr' }));
   });
 
   whenRoot(`of a symlink are its own, never its target's${needsRoot}`, () => {
