@@ -142,7 +142,7 @@ class Forecaster {
   #untimed = 0;
 
   constructor(private readonly services: SolverServices, private readonly options: StepServices['options'], private readonly journal: BuildJournal, private readonly scope: BuildScope) {
-    this.#committer = new Committer(services, options.sourceDateEpoch);
+    this.#committer = new Committer(services, options.sourceDateEpoch, scope.signal);
   }
 
   async stage(stage: StagePlan): Promise<void> {

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { isLayout, layoutImage, type NamedContexts } from './named-contexts';
 import type { BuildOptions } from './options';
-import { isOnlyPushed } from './outputs';
+import { isOnlyPushed, leavesAsGzip } from './outputs';
 import type { BuildSecrets } from './secrets';
 import type { OpenedContext } from '../context/open';
 import type { RemoteSources } from '../context/remote';
@@ -37,7 +37,7 @@ export interface BuildSources {
 export function solveOptions(options: BuildOptions, sources: BuildSources, cacheMounts: string, journal?: SolveOptions['journal']): SolveOptions {
   const given = Object.entries(options.buildArgs ?? {}).filter(([name]) => PROXY_VARIABLES.includes(name));
   return {
-    journal, leaveTargets: isOnlyPushed(options), noCache: options.noCache ?? false, noCacheStages: options.noCacheFilter ?? [], noCacheFrom: options.noCacheFrom, cacheMounts, jobs: options.jobs ?? Math.max(4, availableParallelism()),
+    journal, leaveTargets: isOnlyPushed(options), compressTargets: leavesAsGzip(options), noCache: options.noCache ?? false, noCacheStages: options.noCacheFilter ?? [], noCacheFrom: options.noCacheFrom, cacheMounts, jobs: options.jobs ?? Math.max(4, availableParallelism()),
     sourceDateEpoch: options.sourceDateEpoch, proxies: { ...options.proxies, ...Object.fromEntries(given) },
     extraHosts: options.extraHosts ?? [], resolver: options.resolver ?? {}, ulimits: options.ulimits ?? [], shmSize: options.shmSize, limits: options.limits ?? {}, stepTimeout: options.stepTimeout, stepRetries: options.stepRetries,
     secrets: sources.secrets.readers, knownSecrets: () => sources.secrets.known(), ssh: sshAgents(options), devices: deviceOptions(options), remote: sources.remote,

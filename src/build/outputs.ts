@@ -23,6 +23,15 @@ export function isOnlyPushed({ outputs = [] }: BuildOptions): boolean {
   return outputs.length > 0 && outputs.every((output) => output.type === 'image' && output.onlyPush === true && output.compression === undefined);
 }
 
+/** Whether layers that are made will leave as gzip of no given level. */
+export function leavesAsGzip({ outputs = [] }: BuildOptions): boolean {
+  return outputs.some((output) => {
+    if (output.type !== 'oci' && output.type !== 'docker' && !(output.type === 'image' && output.push)) return false;
+    const { type, level } = output.compression ?? { type: output.type === 'docker' ? 'none' : 'gzip' };
+    return type === 'gzip' && level === undefined;
+  });
+}
+
 /** An image that was made, and what it is among those of its build. */
 export interface MadeImage {
   readonly image: Image;

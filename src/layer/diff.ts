@@ -29,9 +29,12 @@ export function hashSmallTree(dir: RawPath, options: TreeOptions, budget: TreeBu
   return hashHere(dir, options, budget, true);
 }
 
-/** The same for a large tree: it is walked and hashed here, while workers read its files. */
-export async function hashLargeTree(dir: RawPath, options: TreeOptions, threads: Workers): Promise<TarSummary> {
-  return hashWith(threads, dir, options, true);
+/**
+ * The same for a large tree: it is walked and hashed here, while workers read its files. `take` may read the tar on the way, to its end; a chunk is valid
+ * until the next is asked for.
+ */
+export async function hashLargeTree(dir: RawPath, options: TreeOptions, threads: Workers, take?: (tar: AsyncIterable<Buffer>) => Promise<void>): Promise<TarSummary> {
+  return hashWith(threads, dir, options, true, take);
 }
 
 /** A digest of everything in a layer directory but its times: equal for two runs of a step that made the same. */
@@ -72,13 +75,27 @@ function hashHere(dir: RawPath, options: TreeOptions, budget: TreeBudget | undef
   }
 }
 
-async function hashWith(threads: Workers, dir: RawPath, options: TreeOptions, mtimes: boolean): Promise<TarSummary> {
+async function hashWith(threads: Workers, dir: RawPath, options: TreeOptions, mtimes: boolean, take: (tar: AsyncIterable<Buffer>) => Promise<void> = passOver): Promise<TarSummary> {
   const hash = new TarHash(options);
-  const chunks = readAhead(threads, dir, options, mtimes);
-  for (let step = await chunks.next(); ; step = await chunks.next()) {
-    if (step.done === true) return complete(step.value && hash.summary(step.value));
-    hash.update(step.value);
+  let counts: TarCounts | undefined;
+  async function* hashed(): AsyncGenerator<Buffer, void> {
+    const chunks = readAhead(threads, dir, options, mtimes);
+    for (let step = await chunks.next(); ; step = await chunks.next()) {
+      if (step.done === true) {
+        counts = step.value;
+        return;
+      }
+      hash.update(step.value);
+      yield step.value;
+    }
   }
+  await take(hashed());
+  return complete(counts && hash.summary(counts));
+}
+
+async function passOver(tar: AsyncIterable<Buffer>): Promise<void> {
+  const chunks = tar[Symbol.asyncIterator]();
+  while ((await chunks.next()).done !== true);
 }
 
 /** Chunks are laid out in shared memory, read by the workers in any order, and handed on in theirs; each is valid until the next is asked for. */

@@ -12,6 +12,8 @@ import type { layerTasks } from '../layer/tasks';
 import { toRaw } from '../linux/paths';
 import { bootId } from '../linux/process';
 import { chainIds, type Digest } from '../oci/digest';
+import type { Descriptor } from '../oci/image';
+import { MediaType } from '../oci/media-types';
 import type { ActiveSnapshot, LayerId, Stack } from '../snapshot/snapshotter';
 import type { SolverServices } from './solver';
 import type { LeakWatch } from './leaks';
@@ -27,6 +29,8 @@ export interface Executed {
   readonly build?: string | undefined;
   /** What must not be in the layer, and whom to tell when it is. */
   readonly leaks?: LeakWatch | undefined;
+  /** The layer will leave as gzip: it is compressed while it is hashed. */
+  readonly leavesAsGzip?: boolean | undefined;
 }
 
 /** A result that was found, and the tree that it is. */
@@ -35,6 +39,11 @@ export interface FoundResult {
   readonly tree: Tree;
   /** Of a cache elsewhere: how messages name it, and the bytes that its layer has there. */
   readonly remote?: { readonly from: string; readonly bytes: number } | undefined;
+}
+
+/** What a layer comes to, and the blob that was made of it on the way. */
+interface Hashed extends TarSummary {
+  readonly blob?: Descriptor | undefined;
 }
 
 /** A committed step. */
@@ -54,7 +63,7 @@ export class Committer {
   readonly #pending = new Set<Promise<unknown>>();
   readonly #surplus = new Set<LayerId>();
 
-  constructor(private readonly services: SolverServices, private readonly sourceDateEpoch: number | undefined) {}
+  constructor(private readonly services: SolverServices, private readonly sourceDateEpoch: number | undefined, private readonly signal: AbortSignal) {}
 
   /** Waits for everything under way, then deletes directories that an equal layer made surplus. */
   async settled(): Promise<void> {
@@ -131,7 +140,10 @@ export class Committer {
     const small = this.#hashSmall(active.id, executed.leaks);
     if (small?.entries === 0) return this.#commitNothing(active.id, parent, executed, created, durationMs);
 
-    const hashed = this.#track((small === undefined ? this.#hash(active.id, executed.leaks) : Promise.resolve(small)).then(async (summary) => {
+    const earlier = this.#earlierResults(executed);
+    // What may turn out to be there already is not compressed for nothing.
+    const asGzip = executed.leavesAsGzip === true && earlier.length === 0;
+    const hashed = this.#track((small === undefined ? this.#hash(active.id, executed.leaks, asGzip) : Promise.resolve<Hashed>(small)).then(async (summary) => {
       if (executed.leaks !== undefined && summary.found?.length !== 0) await this.#tellOfLeaks(active.id, executed.leaks);
       return summary;
     }).catch((error: unknown) => {
@@ -139,7 +151,6 @@ export class Committer {
       this.#surplus.add(active.id);
       throw error;
     }));
-    const earlier = this.#earlierResults(executed);
     const twin = earlier.length === 0 ? undefined : await this.#twin(active.id, parent, earlier, await hashed);
     if (twin !== undefined) {
       this.services.snapshots.remove(active.id);
@@ -205,7 +216,7 @@ export class Committer {
   }
 
   async #record(
-    id: LayerId, parent: Tree, executed: Executed, result: ResultId, hashed: Promise<TarSummary>, created: string, durationMs: number,
+    id: LayerId, parent: Tree, executed: Executed, result: ResultId, hashed: Promise<Hashed>, created: string, durationMs: number,
   ): Promise<{ readonly record: CacheRecord; readonly layers: readonly TreeLayer[] }> {
     const summary = await hashed;
     const below = await parent.layers;
@@ -214,10 +225,13 @@ export class Committer {
     if (top === undefined) throw new Error('a layer without a chain');
     const kept = recordLayer({
       chainId: top.chainId, parent: below.at(-1)?.chainId, id, diffId: summary.diffId, size: summary.size, contentSize: summary.contentSize,
-      ...(this.sourceDateEpoch === undefined ? {} : { clampMtime: this.sourceDateEpoch }), blobs: [], boot: bootId(), synced: false,
+      ...(this.sourceDateEpoch === undefined ? {} : { clampMtime: this.sourceDateEpoch }), blobs: summary.blob === undefined ? [] : [summary.blob], boot: bootId(), synced: false,
     }, this.services.layers, this.services.lease);
     // Later steps of this build stand on our directory; it goes when they are done.
-    if (kept.id !== id) this.#surplus.add(id);
+    if (kept.id !== id) {
+      this.#surplus.add(id);
+      if (summary.blob !== undefined) this.services.layers.addBlob(top.chainId, summary.blob);
+    }
     const layer: RecordedLayer = { diffId: summary.diffId, chainId: top.chainId, size: summary.size, contentSize: summary.contentSize };
     const record: CacheRecord = { version: 1, key: executed.key, input: executed.input, result, layer, created, durationMs, build: executed.build };
     this.services.cache.put(record);
@@ -233,8 +247,27 @@ export class Committer {
     }
   }
 
-  #hash(id: LayerId, leaks: LeakWatch | undefined): Promise<TarSummary> {
-    return hashLargeTree(this.#dir(id), this.#options(leaks), this.services.threads);
+  async #hash(id: LayerId, leaks: LeakWatch | undefined, asGzip: boolean): Promise<Hashed> {
+    let blob: Descriptor | undefined;
+    const compress = async (tar: AsyncIterable<Buffer>): Promise<void> => {
+      blob = await this.#compress(tar);
+    };
+    const hash = (take?: typeof compress): Promise<TarSummary> => hashLargeTree(this.#dir(id), this.#options(leaks), this.services.threads, take);
+    if (!asGzip || this.signal.aborted) return hash();
+    try {
+      return { ...await hash(compress), blob };
+    } catch (error) {
+      if (!this.signal.aborted) throw error;
+      // Of a build that was stopped only the result of the step is kept.
+      return hash();
+    }
+  }
+
+  async #compress(tar: AsyncIterable<Buffer>): Promise<Descriptor> {
+    const { content, lease, threads } = this.services;
+    const { compressTar } = await import('../layer/compress');
+    const stored = await content.ingest(compressTar(untilAborted(tar, this.signal), { type: 'gzip' }, threads), undefined, (digest) => lease.hold({ blobs: [digest] }));
+    return { mediaType: MediaType.ociLayerGzip, ...stored };
   }
 
   async #tellOfLeaks(id: LayerId, leaks: LeakWatch): Promise<void> {
@@ -255,6 +288,13 @@ export class Committer {
 
   #options(leaks?: LeakWatch): TreeOptions {
     return { xattrs: this.services.xattrs, clampMtime: this.sourceDateEpoch, needles: leaks?.secrets.map(({ value }) => value) };
+  }
+}
+
+async function* untilAborted(source: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
+  for await (const chunk of source) {
+    signal.throwIfAborted();
+    yield chunk;
   }
 }
 

@@ -54,6 +54,8 @@ export interface SolveOptions {
   readonly cacheMounts: string;
   /** Layers of the targets stay in the cache elsewhere that has them, where nothing else needs them. */
   readonly leaveTargets?: boolean | undefined;
+  /** Layers of the targets will leave as gzip: large ones are compressed while they are hashed. */
+  readonly compressTargets?: boolean | undefined;
   /** Most steps that run at once. */
   readonly jobs: number;
   /** Seconds since the epoch; later times in layers are set to it, and it stands for the present. */
@@ -116,7 +118,7 @@ export interface Solution {
 export async function solve(graph: Graph, services: SolverServices, options: SolveOptions, newVertex: () => VertexId, scope: BuildScope): Promise<Solution> {
   const failure = new AbortController();
   const signal = AbortSignal.any([scope.signal, failure.signal]);
-  const solver = new Solver(services, options, newVertex, { ...scope, signal });
+  const solver = new Solver(graph, services, options, newVertex, { ...scope, signal });
   solver.announce(graph);
   const stages = graph.stages.map((stage) => solver.stage(stage).catch((error: unknown) => {
     failure.abort(error);
@@ -144,6 +146,11 @@ export function refusedBy(step: Step, stage: StagePlan, { noCache, noCacheStages
   return noCacheStages.includes(stage.name) ? '--no-cache-filter' : undefined;
 }
 
+/** The indexes of a stage and of those that it is built on. */
+function indexesDown({ index, base }: StagePlan): number[] {
+  return [index, ...(base.kind === 'stage' ? indexesDown(base.stage) : [])];
+}
+
 /** What a step's own file may ask of the solver. */
 export interface StepServices extends SolverServices {
   readonly options: SolveOptions;
@@ -164,11 +171,14 @@ class Solver {
   /** What was warned of already. */
   readonly #warned = new Set<string>();
   readonly #committer: Committer;
+  /** Stages whose layers are in an image that leaves as gzip. */
+  readonly #leavesAsGzip: readonly number[];
   readonly #limit: ReturnType<typeof pLimit>;
   readonly #services: StepServices;
 
-  constructor(private readonly services: SolverServices, private readonly options: SolveOptions, private readonly newVertex: () => VertexId, private readonly scope: BuildScope) {
-    this.#committer = new Committer(services, options.sourceDateEpoch);
+  constructor(graph: Graph, private readonly services: SolverServices, private readonly options: SolveOptions, private readonly newVertex: () => VertexId, private readonly scope: BuildScope) {
+    this.#committer = new Committer(services, options.sourceDateEpoch, scope.signal);
+    this.#leavesAsGzip = options.compressTargets === true ? graph.targets.flatMap(indexesDown) : [];
     this.#limit = pLimit(options.jobs);
     this.#services = {
       ...services, options, tree: (source) => this.#treeOf(source),
@@ -271,7 +281,7 @@ class Solver {
         const active = await this.#execute(planned, parent, id);
         const durationMs = Date.now() - started;
         const earlierKey = (await missed)?.earlierKey;
-        const made = await this.#committer.commit(active, parent, { key: planned.key, input: planned.input, earlierKey, build: this.options.journal?.id, leaks: leakWatch(step, this.options.secrets, this.#services.warn) }, durationMs);
+        const made = await this.#committer.commit(active, parent, { key: planned.key, input: planned.input, earlierKey, build: this.options.journal?.id, leaks: leakWatch(step, this.options.secrets, this.#services.warn), leavesAsGzip: this.#leavesAsGzip.includes(stage.index) }, durationMs);
         this.#solved({ step, key: planned.key, digests: planned.digests, cached: false, kept: made.kept, durationMs, created: reportedElsewhere(made.record.then((record) => record.created)), layer: reportedElsewhere(made.record.then((record) => record.layer)) }, planned);
         if (made.kept) this.scope.events({ kind: 'note', id, text: 'same result as before, kept' });
         this.scope.events({ kind: 'done', id, time: Date.now(), cached: false });

@@ -6,7 +6,7 @@ import { cleanEnv, command, succeed } from '../support/command';
 import { copyFixture } from '../support/fixtures';
 import { fixture, MBUILD, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
-import { useTemp } from '../support/temp';
+import { useTemp, writeFiles } from '../support/temp';
 import { listTree, treeDifference, treeOf, type TreeEntry } from '../support/tree';
 import { podman, unpackWithTar, unpackWithUmoci } from '../support/unpack';
 
@@ -58,6 +58,28 @@ describeWith('outputs', { root: true }, () => {
     execFileSync('tar', ['-xpf', await output('type=tar', 'tree.tar'), '--numeric-owner', '-C', untarred]);
     const withoutRoot = (tree: readonly TreeEntry[]): TreeEntry[] => tree.filter((entry) => entry.path !== '.');
     expect(treeDifference(withoutRoot(local), withoutRoot(listTree(untarred)))).toEqual([]);
+  });
+
+  it('what is compressed while it is hashed is what is compressed later, and no layer that does not leave', async () => {
+    const dir = temp.dir('context');
+    const lines = (length: number): string => Array.from({ length }, (_, i) => `line ${i * 7919}\n`).join('');
+    writeFiles(dir, {
+      Dockerfile: 'FROM scratch AS parts\nCOPY parts /parts\nFROM scratch AS below\nCOPY files /files\nFROM below\nCOPY --from=parts /parts/small /small\n',
+      'files/large': lines(200_000), 'parts/large': lines(190_000), 'parts/small': 'small',
+    });
+    const blobs = (folder: string): string[] => readdirSync(join(folder, 'blobs', 'sha256')).sort();
+    const isGzip = (folder: string, blob: string): boolean => readFileSync(join(folder, 'blobs', 'sha256', blob)).readUInt16BE(0) === 0x1f8b;
+    const atOnce = temp.dir('at-once');
+    const first = new Mbuild(temp.dir('store'));
+    await first.build(['--source-date-epoch=0', '--output', `type=oci,tar=false,dest=${atOnce}`, dir]);
+    const later = temp.dir('later');
+    const second = new Mbuild(temp.dir('store'));
+    await second.build(['--source-date-epoch=0', dir]);
+    await second.build(['--source-date-epoch=0', '--output', `type=oci,tar=false,dest=${later}`, dir]);
+    expect(blobs(atOnce)).toEqual(blobs(later));
+    const compressed = blobs(first.root).filter((blob) => isGzip(first.root, blob));
+    expect(compressed).toHaveLength(2);
+    expect(blobs(atOnce)).toEqual(expect.arrayContaining(compressed));
   });
 
   it('save writes an archive that load in another store takes back to the same image', async () => {

@@ -256,6 +256,12 @@ describe('the hash of a tree', () => {
       const threads = new Threads(undefined, size);
       try {
         expect(await hashLargeTree(`${dir()}/tree`, { xattrs: 'trusted' }, threads)).toEqual(alone);
+        const tar = createHash('sha256');
+        const summary = await hashLargeTree(`${dir()}/tree`, { xattrs: 'trusted' }, threads, async (chunks) => {
+          for await (const chunk of chunks) tar.update(chunk);
+        });
+        expect(summary).toEqual(alone);
+        expect(`sha256:${tar.digest('hex')}`).toBe(alone.diffId);
       } finally {
         await threads.close();
       }
