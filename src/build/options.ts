@@ -9,7 +9,7 @@ import type { Platform } from '../oci/platform';
 import type { CompressionSpec } from '../output/exporter';
 import type { RunSettings } from '../graph/operation';
 import type { CgroupLimits } from '../sandbox/cgroup';
-import type { ResolverOptions } from '../solver/run-environment';
+import type { ResolverOptions } from '../sandbox/resolver';
 import type { ResourceUsage } from '../progress/events';
 
 /** One `--output`. */

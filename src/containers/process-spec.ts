@@ -1,8 +1,9 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import path from 'node:path';
-import { MbuildError, errnoOf } from '../diagnostics/error';
+import { MbuildError } from '../diagnostics/error';
 import { toRaw } from '../linux/paths';
 import { DEFAULT_PATH, envValue, withEnv } from '../oci/env';
+import { resolvConf } from '../sandbox/resolver';
 import type { Mount, MountPoint, ProcessSpec } from '../sandbox/sandbox';
 import { LayeredView } from '../snapshot/merged-view';
 import { resolveUser, type ResolvedUser } from '../snapshot/users';
@@ -74,25 +75,10 @@ function networkFiles(record: ContainerRecord, view: MergedView): PlannedMount[]
     ...record.extraHosts.map(({ name, ip }) => `${ip}\t${name}`), '',
   ].join('\n');
   const files: readonly (readonly [string, Buffer])[] = [
-    ['/etc/hosts', Buffer.from(hosts)], ['/etc/hostname', Buffer.from(`${record.hostname}\n`)], ['/etc/resolv.conf', record.network === 'private' ? privateResolver() : readHostFile('/etc/resolv.conf')],
+    ['/etc/hosts', Buffer.from(hosts)], ['/etc/hostname', Buffer.from(`${record.hostname}\n`)], ['/etc/resolv.conf', resolvConf(record.network === 'private' ? { nameservers: [PRIVATE_RESOLVER] } : {})],
   ];
   return files.filter(([file]) => !record.volumes.some(({ target }) => target === file)).map(([file, content]) => {
     const { target, missing } = mountTarget(view, file, 'file');
     return { mount: { kind: 'file', target, content, mode: 0o644, uid: 0, gid: 0, readonly: false }, points: missing };
   });
-}
-
-/** The host's resolver file with the resolver of the private network, for the host's may listen on its loopback alone. */
-function privateResolver(): Buffer {
-  const kept = readHostFile('/etc/resolv.conf').toString('utf8').split('\n').filter((line) => /^\s*(?:search|options|domain)\s/.test(line));
-  return Buffer.from([`nameserver ${PRIVATE_RESOLVER}`, ...kept, ''].join('\n'));
-}
-
-function readHostFile(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return Buffer.alloc(0);
-    throw error;
-  }
 }

@@ -57,17 +57,33 @@ interface SourceComparison {
 
 /** Sources of COPY and ADD: digests of selections, the text of heredocs, what was fetched. */
 async function compareSources(before: readonly KeyValue[], after: readonly KeyValue[], findManifest: FindManifest): Promise<SourceComparison> {
-  const isMoved = (list: readonly KeyValue[], others: readonly KeyValue[]): boolean => list.some((item, i) => !same(item, others[i]) && others.some((other) => same(item, other)));
-  if (before.length !== after.length || isMoved(before, after)) return { causes: [], isOther: true };
+  const isMoved = before.some((item, i) => !same(item, after[i]) && after.some((other) => same(item, other)));
+  if (isMoved) return { causes: [], isOther: true };
+  return comparePairs(before, after, async (old, now) => {
+    if (isDigestText(old) && isDigestText(now)) return compareSelections(old, now, findManifest);
+    const fetched = compareFetched(list(old), list(now));
+    return fetched === undefined ? undefined : [fetched];
+  });
+}
+
+/** Mounts: a bind mount has the digest of what it shows. */
+async function compareMounts(before: readonly KeyValue[], after: readonly KeyValue[], findManifest: FindManifest): Promise<SourceComparison> {
+  return comparePairs(before, after, async (old, now) => {
+    const [oldDigest, newDigest] = [mountedDigest(old), mountedDigest(now)];
+    return oldDigest === undefined || newDigest === undefined || !same(withoutContent(old), withoutContent(now)) ? undefined : compareSelections(oldDigest, newDigest, findManifest);
+  });
+}
+
+/** Compares what stands in the same places. @param causesOf what a difference comes from; `undefined` when it is more than files. */
+async function comparePairs(before: readonly KeyValue[], after: readonly KeyValue[], causesOf: (old: KeyValue | undefined, now: KeyValue) => Promise<readonly Cause[] | undefined>): Promise<SourceComparison> {
+  if (before.length !== after.length) return { causes: [], isOther: true };
   const causes: Cause[] = [];
   let isOther = false;
   for (const [i, now] of after.entries()) {
-    const old = before[i];
-    if (same(old, now)) continue;
-    const fetched = compareFetched(list(old), list(now));
-    if (isDigestText(old) && isDigestText(now)) causes.push(...await compareSelections(old, now, findManifest));
-    else if (fetched !== undefined) causes.push(fetched);
-    else isOther = true;
+    if (same(before[i], now)) continue;
+    const found = await causesOf(before[i], now);
+    causes.push(...found ?? []);
+    isOther ||= found === undefined;
   }
   return { causes, isOther };
 }
@@ -80,21 +96,6 @@ function compareFetched([kind, ...before]: readonly KeyValue[], [kindNow, ...aft
   const [old, now] = [before[at], after[at]];
   if (typeof old !== 'string' || typeof now !== 'string' || !same(before.toSpliced(at, 1), after.toSpliced(at, 1))) return undefined;
   return { kind: 'fetched', name: kind === 'http' ? String(before[0]) : 'the repository', before: old, after: now };
-}
-
-/** Mounts: a bind mount has the digest of what it shows. */
-async function compareMounts(before: readonly KeyValue[], after: readonly KeyValue[], findManifest: FindManifest): Promise<SourceComparison> {
-  if (before.length !== after.length) return { causes: [], isOther: true };
-  const causes: Cause[] = [];
-  let isOther = false;
-  for (const [i, now] of after.entries()) {
-    const old = before[i];
-    if (same(old, now)) continue;
-    const [oldDigest, newDigest] = [mountedDigest(old), mountedDigest(now)];
-    if (oldDigest !== undefined && newDigest !== undefined && same(withoutContent(old), withoutContent(now))) causes.push(...await compareSelections(oldDigest, newDigest, findManifest));
-    else isOther = true;
-  }
-  return { causes, isOther };
 }
 
 async function compareSelections(before: string, after: string, findManifest: FindManifest): Promise<Cause[]> {

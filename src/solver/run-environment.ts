@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { envValue, withEnv, DEFAULT_PATH } from '../oci/env';
-import { errnoOf } from '../diagnostics/error';
+import { resolvConf, type ResolverOptions } from '../sandbox/resolver';
 import type { MountPoint, Mount } from '../sandbox/sandbox';
 import { keepsOwners } from '../linux/owners';
 import type { RawPath } from '../linux/paths';
@@ -26,19 +25,10 @@ export function stepEnvironment(env: readonly string[], home: string, proxies: R
   return complete;
 }
 
-/** Lines of resolv.conf(5) that take the place of the host's. */
-export interface ResolverOptions {
-  /** Addresses. */
-  readonly nameservers?: readonly string[] | undefined;
-  /** Domains; `.` is none. */
-  readonly search?: readonly string[] | undefined;
-  readonly options?: readonly string[] | undefined;
-}
-
 /** /etc/hosts and /etc/resolv.conf, which every step has and no layer holds. */
 export function networkFiles(view: MergedView, hostname: string, extraHosts: readonly { readonly name: string; readonly ip: string }[], resolver: ResolverOptions): { mounts: Mount[]; mountPoints: MountPoint[] } {
   const hosts = [`127.0.0.1\tlocalhost ${hostname}`, '::1\tlocalhost ip6-localhost ip6-loopback', ...extraHosts.map(({ name, ip }) => `${ip}\t${name}`), ''].join('\n');
-  const files: [RawPath, Buffer][] = [['/etc/hosts', Buffer.from(hosts)], ['/etc/resolv.conf', resolvConf(readHostFile('/etc/resolv.conf'), resolver)]];
+  const files: [RawPath, Buffer][] = [['/etc/hosts', Buffer.from(hosts)], ['/etc/resolv.conf', resolvConf(resolver)]];
   const targets = files.map(([file, content]) => ({ ...mountTarget(view, file, 'file'), content }));
   return {
     mounts: targets.map(({ target, content }) => ({ kind: 'file', target, content, mode: 0o644, uid: 0, gid: 0, readonly: false })),
@@ -56,26 +46,4 @@ export function packageManagerFiles(view: MergedView): { mounts: readonly Mount[
   const { target, missing } = mountTarget(view, `${folder}/zz-mbuild`, 'file');
   const content = Buffer.from('APT::Sandbox::User "root";\n');
   return { mounts: [{ kind: 'file', target, content, mode: 0o644, uid: 0, gid: 0, readonly: true }], mountPoints: missing };
-}
-
-/** The host's file, each kind of line replaced that somebody asked for. */
-export function resolvConf(own: Buffer, { nameservers = [], search = [], options = [] }: ResolverOptions): Buffer {
-  const given = [...nameservers.map((address) => `nameserver ${address}`), ...lineOf('search', search.filter((domain) => domain !== '.')), ...lineOf('options', options)];
-  const replaced = [...(nameservers.length > 0 ? ['nameserver'] : []), ...(search.length > 0 ? ['search', 'domain'] : []), ...(options.length > 0 ? ['options'] : [])];
-  if (replaced.length === 0) return own;
-  const kept = own.toString('utf8').split('\n').filter((line) => line.trim() !== '' && !replaced.includes(line.trim().split(/\s+/)[0] ?? ''));
-  return Buffer.from([...kept, ...given, ''].join('\n'));
-}
-
-function lineOf(keyword: string, words: readonly string[]): string[] {
-  return words.length === 0 ? [] : [`${keyword} ${words.join(' ')}`];
-}
-
-function readHostFile(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return Buffer.alloc(0);
-    throw error;
-  }
 }

@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { resolvConf } from '../../src/solver/run-environment';
+import { resolvConf } from '../../src/sandbox/resolver';
 import { smallBase } from '../support/bases';
 import { instructionSteps, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
@@ -74,5 +74,5 @@ describe('resolv.conf', () => {
     [{ nameservers: ['9.9.9.9'] }, '# made by hand\nsearch a b\ndomain c\noptions rotate\nnameserver 9.9.9.9\n'],
     [{ search: ['.'] }, '# made by hand\nnameserver 1.1.1.1\noptions rotate\n'],
     [{ search: ['x', 'y'], options: ['ndots:1'] }, '# made by hand\nnameserver 1.1.1.1\nsearch x y\noptions ndots:1\n'],
-  ])('with %j keeps the other lines of the host', (given, expected) => expect(resolvConf(own, given).toString()).toBe(expected));
+  ])('with %j keeps the other lines of the host', (given, expected) => expect(resolvConf(given, own).toString()).toBe(expected));
 });
