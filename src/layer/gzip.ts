@@ -13,7 +13,7 @@ declare const WebAssembly: {
   readonly Instance: new (module: object) => { readonly exports: unknown };
 };
 
-/** What wasm/gzip.ts exports. */
+/** What deflate/gzip.ts exports. */
 interface Compressor {
   readonly memory: { readonly buffer: ArrayBuffer };
   readonly input: { readonly value: number };
@@ -29,7 +29,7 @@ const compressor = once((): Compressor => {
 
 /**
  * Replaces the first `length` bytes of a buffer, {@link MEMBER} at most, by a gzip member that unpacks to them, and returns its length; the buffer needs
- * {@link OVERHEAD} bytes more. The same on every machine: it is compiled from what is in `wasm/`, and there are no levels.
+ * {@link OVERHEAD} bytes more. The same on every machine: it is compiled from what is in `deflate/`, and there are no levels.
  */
 export function gzipMember(buffer: Uint8Array, length: number): number {
   const { memory, input, output, compress } = compressor();
