@@ -25,6 +25,13 @@ describeWith('mounts of a RUN step', { root: true }, () => {
     )).toEqual(['context', 'one', 'two']);
   });
 
+  it('take sockets for SSH agents, and no keys, which the step could read', async () => {
+    const context = writeFiles(temp.dir('context'), { key: 'PRIVATE', Dockerfile: 'FROM small-base\nRUN --mount=type=ssh cat $SSH_AUTH_SOCK\n' });
+    const { code, stderr } = await mbuild.run(['build', '--ssh', `default=${context}/key`, context]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(`the SSH agent default is no socket: ${context}/key`)]);
+    expect(stderr).not.toContain('PRIVATE');
+  });
+
   it('may lie inside one another, in whatever order they are written', async () => {
     expect(await output('FROM small-base', 'RUN --mount=target=/t/context --mount=type=tmpfs,target=/t cat /t/context/file')).toEqual(['context']);
     expect(await output('FROM small-base', 'RUN --mount=type=tmpfs,target=/t --mount=target=/t/deep/context --mount=source=file,target=/t/f cat /t/deep/context/file /t/f')).toEqual(['context', 'context']);
