@@ -1,4 +1,4 @@
-import { closeSync, constants, createReadStream, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, createReadStream, ftruncateSync, openSync, readSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import zlib from 'node:zlib';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
@@ -8,6 +8,7 @@ import { BLOCK, type TarEntry } from '../layer/tar/entry';
 import { explained } from '../layer/tar/explain';
 import { TarReader, type TarSink } from '../layer/tar/read';
 import { fsPath, toText, type RawPath } from '../linux/paths';
+import { writeAll } from '../linux/write-all';
 import { cleanPath, splitPath } from '../snapshot/resolve';
 import type { Attributes, TreeDirectory, TreeWriter } from '../snapshot/tree-writer';
 import { CAPABILITY, openForReading } from './hash-files';
@@ -157,13 +158,8 @@ class Extraction implements TarSink {
   data(bytes: Buffer): void {
     const file = this.#file;
     if (file === undefined) return;
-    explained(file.entry, () => {
-      for (let at = 0; at < bytes.length;) {
-        const written = writeSync(file.fd, bytes, at, bytes.length - at, file.position);
-        at += written;
-        file.position += written;
-      }
-    });
+    explained(file.entry, () => writeAll(file.fd, bytes, file.position));
+    file.position += bytes.length;
   }
 
   hole(length: number): void {

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { Readable, pipeline, type Duplex } from 'node:stream';
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
@@ -7,6 +6,7 @@ import type { Workers } from '../linux/threads';
 import type { Compression } from '../oci/media-types';
 import { MEMBER, OVERHEAD, gzipMember } from './gzip';
 import type { layerTasks } from './tasks';
+import { throughProgram } from './through-program';
 
 /** How a layer is compressed on its way out. */
 export interface CompressForm {
@@ -149,29 +149,10 @@ async function* ownPieces(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer,
   for await (const { buffer, length } of inPieces(source, MEMBER, ownRoom)) yield buffer.subarray(0, length);
 }
 
-async function* zstdProgram(source: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer, void> {
-  const child = spawn('zstd', ['-cq', '-T0', ...(level > 19 ? ['--ultra'] : []), `-${level}`], { stdio: ['pipe', 'pipe', 'pipe'] });
-  let complaint = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint = (complaint + text).slice(-2000)));
-  const ended = new Promise<number | Error>((resolve) => {
-    child.once('error', resolve);
-    child.once('close', (code) => resolve(code ?? 1));
-  });
-  let sourceError: unknown;
-  const input = Readable.from(ownPieces(source));
-  input.once('error', (error) => (sourceError = error));
-  // When the program stops reading, its exit says why.
-  pipeline(input, child.stdin, () => {});
-  try {
-    yield* child.stdout as AsyncIterable<Buffer>;
-    const status = await ended;
-    if (sourceError !== undefined) throw sourceError;
-    if (typeof status !== 'number') throw zstdMissing(status);
-    if (status !== 0) throw new MbuildError('IO_FAILED', `zstd failed: ${complaint.trim()}`);
-  } finally {
-    input.destroy();
-    child.kill('SIGKILL');
-  }
+function zstdProgram(source: AsyncIterable<Buffer>, level: number): AsyncIterable<Buffer> {
+  const args = ['-cq', '-T0', ...(level > 19 ? ['--ultra'] : []), `-${level}`];
+  return throughProgram(Readable.from(ownPieces(source)), 'zstd', args, (failure) => (
+    failure.kind === 'missing' ? zstdMissing(failure.cause) : new MbuildError('IO_FAILED', `zstd failed: ${failure.complaint}`)));
 }
 
 function zstdMissing(cause: unknown): MbuildError {

@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { Readable, pipeline, type Transform } from 'node:stream';
 import zlib from 'node:zlib';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import type { Compression } from '../oci/media-types';
 import { LAYER_LIMITS, checkLimits } from './layer';
+import { throughProgram } from './through-program';
 
 /** What archives that are added to an image come in; layers know the first three alone. */
 export type ArchiveCompression = Compression | 'bzip2' | 'xz';
@@ -50,7 +50,7 @@ export async function* decompressStream(source: Readable, compression: ArchiveCo
     if (compression === 'none') yield* source as AsyncIterable<Buffer>;
     else if (compression === 'gzip') yield* throughZlib(source, zlib.createGunzip({ chunkSize: CHUNK }));
     else if (compression === 'zstd' && !isInstalled('zstd') && nodeZstd() !== undefined) yield* throughNodeZstd(source);
-    else yield* throughProgram(source, PROGRAMS[compression]);
+    else yield* unpackedBy(source, PROGRAMS[compression]);
   } finally {
     source.destroy();
   }
@@ -147,27 +147,9 @@ function isInstalled(name: string): boolean {
   return (process.env['PATH'] ?? '').split(':').some((dir) => dir !== '' && existsSync(`${dir}/${name}`));
 }
 
-async function* throughProgram(source: Readable, program: Program): AsyncGenerator<Buffer, void> {
-  const child = spawn(program.name, program.args, { stdio: ['pipe', 'pipe', 'pipe'] });
-  let complaint = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint = (complaint + text).slice(-2000)));
-  const ended = new Promise<number | Error>((resolve) => {
-    child.once('error', resolve);
-    child.once('close', (code) => resolve(code ?? 1));
-  });
-  let sourceError: unknown;
-  source.once('error', (error) => (sourceError = error));
-  // A program that stops reading has its reason in its exit code.
-  pipeline(source, child.stdin, () => {});
-  try {
-    yield* child.stdout as AsyncIterable<Buffer>;
-    const status = await ended;
-    if (sourceError !== undefined) throw sourceError;
-    if (typeof status !== 'number') throw missing(program, status);
-    if (status !== 0) throw new MbuildError('ARCHIVE_INVALID', `the ${program.name} data is damaged or truncated: ${complaint.trim()}`);
-  } finally {
-    child.kill('SIGKILL');
-  }
+function unpackedBy(source: Readable, program: Program): AsyncIterable<Buffer> {
+  return throughProgram(source, program.name, program.args, (failure) => (
+    failure.kind === 'missing' ? missing(program, failure.cause) : new MbuildError('ARCHIVE_INVALID', `the ${program.name} data is damaged or truncated: ${failure.complaint}`)));
 }
 
 function missing(program: Program, cause: unknown): MbuildError {

@@ -1,12 +1,13 @@
 import {
   chmodSync, closeSync, constants, ftruncateSync, futimesSync, lstatSync, lutimesSync, mkdirSync,
-  openSync, symlinkSync, unlinkSync, utimesSync, writeSync,
+  openSync, symlinkSync, unlinkSync, utimesSync,
 } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeWhiteout } from '../linux/mknod';
 import { bornOwner, keepsOwners, linkOwned, makeOwnedNode, own, ownOpen, setMode, setOpenMode } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
+import { writeAll } from '../linux/write-all';
 import { setXattr, type Xattrs } from '../linux/xattr';
 import type { ApplyLimits, OverlayXattrs } from './layer';
 import { AUFS_PREFIX, OPAQUE_MARK, WHITEOUT_PREFIX, isOverlayXattr, joinRaw, markOpaque, parentOf } from './marks';
@@ -90,13 +91,8 @@ export class Unpacker implements TarSink {
   data(bytes: Buffer): void {
     const file = this.#file;
     if (file === undefined) return;
-    explained(file.entry, () => {
-      for (let at = 0; at < bytes.length;) {
-        const written = writeSync(file.fd, bytes, at, bytes.length - at, file.position);
-        at += written;
-        file.position += written;
-      }
-    });
+    explained(file.entry, () => writeAll(file.fd, bytes, file.position));
+    file.position += bytes.length;
   }
 
   hole(length: number): void {

@@ -1,8 +1,9 @@
-import { chmodSync, closeSync, constants, copyFileSync, futimesSync, openSync, readSync, writeSync } from 'node:fs';
+import { chmodSync, closeSync, constants, copyFileSync, futimesSync, openSync, readSync } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { keepsOwners, ownOpen, setOpenMode } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { fstatOf, type FileStats } from '../linux/stat';
+import { writeAll } from '../linux/write-all';
 import { getOpenXattr, setXattr } from '../linux/xattr';
 
 /** A regular file to copy to a path where nothing is. */
@@ -121,7 +122,7 @@ function writeSmall(source: number, file: FileCopy, buffer: Buffer): number | un
   for (let read = -1; length < size && read !== 0; length += read) read = readSync(source, buffer, length, size - length, null);
   if (length !== size) return undefined;
   const target = openSync(fsPath(file.to), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, modeAtBirth(file));
-  for (let at = 0; at < length;) at += writeSync(target, buffer, at, length - at);
+  writeAll(target, buffer.subarray(0, length));
   return target;
 }
 

@@ -1,9 +1,10 @@
-import { closeSync, constants, copyFileSync, lutimesSync, mkdirSync, openSync, readlinkSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, copyFileSync, lutimesSync, mkdirSync, openSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeWhiteout, type DeviceNumber, type NodeKind } from '../linux/mknod';
 import { linkOwned, lstatOwned, makeOwnedNode, own, setMode } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
+import { writeAll } from '../linux/write-all';
 import { readXattrs, setXattr, type Xattrs } from '../linux/xattr';
 import type { FileStats } from '../linux/stat';
 import { childPath, isOpaque, isOverlayXattr, isWhiteout, markOpaque, type OverlayXattrs } from './marks';
@@ -162,7 +163,7 @@ export class TreeWriter implements TreeLookup<Directory> {
     const hostPath = this.place(dir, name);
     const fd = openSync(fsPath(hostPath), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
     try {
-      for (let at = 0; at < content.length;) at += writeSync(fd, content, at);
+      writeAll(fd, content);
     } finally {
       closeSync(fd);
     }

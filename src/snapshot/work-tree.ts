@@ -1,10 +1,11 @@
-import { closeSync, constants, copyFileSync, fstatSync, futimesSync, lutimesSync, mkdirSync, openSync, readSync, readdirSync, readlinkSync, symlinkSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, constants, copyFileSync, fstatSync, futimesSync, lutimesSync, mkdirSync, openSync, readSync, readdirSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { decodeDevice } from '../linux/mknod';
 import { keepsOwners, linkOwned, lstatOwned, makeOwnedNode, own, ownOpen, setMode, setOpenMode, type Owner } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import type { FileStats } from '../linux/stat';
+import { writeAll } from '../linux/write-all';
 import { listXattrs, readXattrs, setXattr, type Xattrs } from '../linux/xattr';
 import { claim } from './claim';
 import { childPath, isOpaque, isOverlayXattr, isWhiteout, OPAQUE_FILE, type OverlayXattrs } from './marks';
@@ -201,7 +202,7 @@ function copyFile(source: RawPath, stats: FileStats, target: RawPath, buffer: Bu
     if (stats.size > 0) {
       const from = openSync(fsPath(source), constants.O_RDONLY | constants.O_NOFOLLOW);
       try {
-        for (let read = readSync(from, buffer); read > 0; read = readSync(from, buffer)) for (let at = 0; at < read;) at += writeSync(to, buffer, at, read - at);
+        for (let read = readSync(from, buffer); read > 0; read = readSync(from, buffer)) writeAll(to, buffer.subarray(0, read));
       } finally {
         closeSync(from);
       }
