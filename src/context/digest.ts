@@ -69,23 +69,24 @@ export async function digestSelection(selection: Selection, tree: Pick<SourceTre
   if (remembered !== undefined) return { digest: remembered, entries: () => describe(selection, tree, read).then(({ entries }) => entries) };
   // What is new is copied next, as a rule: the workers for that start while this thread finds out.
   if (selection.sources.reduce((sum, source) => sum + source.entries.length, 0) > INLINE_FILES) threads?.start();
-  const { entries, digest, wasKnown } = await describe(selection, tree, read);
-  if (signature !== undefined && wasKnown && isSelectionSettled(selection, Date.now())) known?.selections.put(signature, digest);
+  const lookedAt = Date.now();
+  const { entries, digest, isAsSeen } = await describe(selection, tree, read);
+  if (signature !== undefined && isAsSeen && isSelectionSettled(selection, lookedAt)) known?.selections.put(signature, digest);
   return { digest, entries: () => Promise.resolve(entries) };
 }
 
 interface Description {
   readonly digest: Digest;
   readonly entries: Iterable<EntryRecord>;
-  /** Nothing had to be read. */
-  readonly wasKnown: boolean;
+  /** No file changed between the look at it and the end of its reading, as far as that is known. */
+  readonly isAsSeen: boolean;
 }
 
 /** Reads what is not known, and hashes all that shows in the result. */
 async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>, read: ReadFiles): Promise<Description> {
   const { sources } = selection;
   const all = sources.flatMap((source) => source.entries);
-  const { contents, wasKnown } = tree.describe === undefined ? await contentsOf(all, tree.known, read) : { contents: await tree.describe(all), wasKnown: false };
+  const { contents, isAsSeen } = tree.describe === undefined ? await contentsOf(all, tree.known, read) : { contents: await tree.describe(all), isAsSeen: false };
   const entries = { [Symbol.iterator]: () => recordsOf(selection, tree.ownership, contents) };
   const hash = createHash('sha256');
   let text = `selection 1|${sources.length}\n`;
@@ -102,7 +103,7 @@ async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership'
     text = '';
   }
   begin(sources.length);
-  return { digest: toDigest(hash.update(text, 'latin1')), entries, wasKnown };
+  return { digest: toDigest(hash.update(text, 'latin1')), entries, isAsSeen };
 }
 
 /** One after the other, for the records of a large selection take more room than the selection. */
@@ -149,7 +150,7 @@ function typeOf(stats: FileStats): Exclude<EntryRecord['type'], 'link'> {
 }
 
 /** The contents of the files and symlinks among entries, each at its entry's index: from the cache where a file is unchanged, else by reading it. */
-async function contentsOf(entries: readonly SelectedEntry[], known: KnownContents | undefined, read: ReadFiles): Promise<{ contents: readonly (Content | undefined)[]; wasKnown: boolean }> {
+async function contentsOf(entries: readonly SelectedEntry[], known: KnownContents | undefined, read: ReadFiles): Promise<{ contents: readonly (Content | undefined)[]; isAsSeen: boolean }> {
   const nameFrom = (known?.root.length ?? 0) + 1;
   const unknown: number[] = [];
   const contents = entries.map(({ hostPath, stats, linkTo }, index): Content | undefined => {
@@ -159,7 +160,7 @@ async function contentsOf(entries: readonly SelectedEntry[], known: KnownContent
     if (content === undefined) unknown.push(index);
     return content;
   });
-  if (unknown.length === 0) return { contents, wasKnown: true };
+  if (unknown.length === 0) return { contents, isAsSeen: true };
 
   const hashedAt = Date.now();
   const files = unknown.flatMap((index) => entries[index] ?? []);
@@ -171,7 +172,7 @@ async function contentsOf(entries: readonly SelectedEntry[], known: KnownContent
     if (content.changed !== true) known?.cache.put(file.hostPath.slice(nameFrom), file.stats, content, hashedAt);
   });
   known?.cache.save();
-  return { contents, wasKnown: false };
+  return { contents, isAsSeen: hashed.every((content) => content !== undefined && content.changed !== true) };
 }
 
 /** Reads files for nothing but their content. */

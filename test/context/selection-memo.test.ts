@@ -2,9 +2,10 @@ import { lstatSync, mkdtempSync, mkdirSync, renameSync, rmSync, symlinkSync, uti
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { digestSelection } from '../../src/context/digest';
+import { digestSelection, readFiles } from '../../src/context/digest';
 import { LocalContext } from '../../src/context/local';
 import { selectSources } from '../../src/context/selection';
+import { selectionSignature } from '../../src/context/selection-memo';
 
 describe('a remembered selection', () => {
   let dir: string;
@@ -63,6 +64,35 @@ describe('a remembered selection', () => {
   it('gives the digest that reading gives', async () => {
     await settle();
     expect(await digest()).toBe(await digest(false));
+  });
+
+  describe('after its first reading', () => {
+    /** Reads it once, while something happens; returns its digest, and what is remembered then. */
+    const firstReading = async (meanwhile: () => void = () => undefined): Promise<[digest: string, remembered: string | undefined]> => {
+      const tree = new LocalContext(root, undefined, { statCaches: path.join(dir, 'caches') });
+      const selection = selectSources(tree, ['.']);
+      const made = await digestSelection(selection, tree, undefined, (files) => {
+        meanwhile();
+        return readFiles(files, undefined);
+      });
+      return [made.digest, tree.known?.selections.get(selectionSignature(selection))];
+    };
+
+    it('is remembered', async () => {
+      await sleep(2_200);
+      const [made, remembered] = await firstReading();
+      expect(remembered).toBe(made);
+    });
+
+    it('is not when a file is so new that it could change unseen', async () => {
+      writeFileSync(path.join(root, 'src/a'), 'new');
+      expect((await firstReading())[1]).toBeUndefined();
+    });
+
+    it('is not when a file changed meanwhile', async () => {
+      await sleep(2_200);
+      expect((await firstReading(() => writeFileSync(path.join(root, 'src/a'), 'eno')))[1]).toBeUndefined();
+    });
   });
 
   it('still tells what was in it', async () => {
