@@ -85,11 +85,10 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
 
   test('root with a changed root alone', () => expect(build('chroot', { flags: ['--isolation=chroot'] })).toBe(expected));
 
-  test.each(['crun', 'runc'])('root with %s as runtime', (runtime) => {
-    if (findProgram(runtime) === undefined) return console.log(`skipped: ${runtime} is not installed`);
+  describe.each(['crun', 'runc'])('root with %s as runtime', (runtime) => describeWith(runtime, { programs: [runtime] }, () => test('gives it, too', () => {
     expect(build(runtime, { flags: ['--isolation=oci', '--runtime', runtime] })).toBe(expected);
     expect(build(`${runtime}-copies`, { flags: ['--isolation=oci', '--runtime', runtime, '--snapshotter=copy'] })).toBe(expected);
-  });
+  })));
 
   test('root of a container without privileges', () => {
     const prefix = ['setpriv', '--bounding-set', `-all,${DOCKER.split(',').map((name) => `+${name}`).join(',')}`, '--inh-caps', '-all'];

@@ -17,7 +17,7 @@ devices:
       additionalGids: [4242]
 `;
 
-describeWith('devices of a RUN step', { root: true }, () => {
+describeWith('devices of a RUN step', { root: true, programs: ['crun'] }, () => {
   const temp = useTemp();
   let mbuild: Mbuild;
   let specs: string;

@@ -6,7 +6,7 @@ import { instructionSteps, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
 
-describeWith('what build --volume and --dns give to each RUN', { root: true }, () => {
+describeWith('what build --volume and --dns give to each RUN', { root: true, programs: ['crun'] }, () => {
   const temp = useTemp();
   let mbuild: Mbuild;
   let folder: string;
