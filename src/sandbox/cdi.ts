@@ -38,7 +38,6 @@ export interface CdiDevice {
   readonly class?: string | undefined;
   /** What is to be done for it: its own edits, and those of its specification. */
   readonly edits: readonly ContainerEdits[];
-  readonly file: string;
 }
 
 /** SPEC.md, "CDI JSON Specification": what is read of it here. */
@@ -105,7 +104,7 @@ export class DeviceRegistry {
 }
 
 /** `vendor/class` and what stands behind the `=`, if anything does. */
-export function splitName(name: string): [kind: string, device: string | undefined] {
+function splitName(name: string): [kind: string, device: string | undefined] {
   const at = name.indexOf('=');
   return at < 0 ? [name, undefined] : [name.slice(0, at), name.slice(at + 1) || undefined];
 }
@@ -142,7 +141,7 @@ async function readSpecification(file: string): Promise<CdiDevice[]> {
   return devices.map((device) => {
     const notes = { ...annotations, ...device.annotations };
     return {
-      name: `${kind}=${device.name}`, kind, file, autoAllowed: notes[AUTO_ALLOW] === 'true', class: notes[CLASS],
+      name: `${kind}=${device.name}`, kind, autoAllowed: notes[AUTO_ALLOW] === 'true', class: notes[CLASS],
       edits: [...(containerEdits === undefined ? [] : [containerEdits]), device.containerEdits],
     };
   });

@@ -127,7 +127,10 @@ async function planPath(path: string, plan: CopyPlan): Promise<PlannedSource> {
     copied = await copyAhead({ ...op, inputs: [input(selection, tree)] }, context);
     return copied.read(files);
   };
-  const digested = await digestSelection(selection, tree, threads, read);
+  const digested = await digestSelection(selection, tree, threads, read).catch((error: unknown) => {
+    if (copied !== undefined) context.services.snapshots.discard(copied.active);
+    throw error;
+  });
   const { digest } = digested;
   if (memo !== undefined) cache.remember(memo, digest);
   return {

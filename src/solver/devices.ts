@@ -1,7 +1,7 @@
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import type { DeviceRequest } from '../dockerfile/device';
-import { DeviceRegistry, editsOf, splitName, type CdiDevice } from '../sandbox/cdi';
+import { DeviceRegistry, editsOf, type CdiDevice } from '../sandbox/cdi';
 import type { MergedView } from '../snapshot/view';
 import { placeHostPath, type HostMounts } from './host-paths';
 import type { StepServices } from './solver';
@@ -50,6 +50,6 @@ function notFound(name: string, registry: DeviceRegistry): MbuildError {
 }
 
 function checkAllowed({ name, kind, autoAllowed }: CdiDevice, allowed: readonly string[]): void {
-  if (autoAllowed || allowed.some((entry) => entry === '*' || entry === name || entry === kind || (splitName(entry)[1] === '*' && splitName(entry)[0] === kind))) return;
+  if (autoAllowed || ['*', name, kind, `${kind}=*`].some((entry) => allowed.includes(entry))) return;
   throw new MbuildError('NOT_ALLOWED', `the device ${name} is not allowed`, { hint: `grant it on the command line: --allow device=${name}` });
 }
