@@ -209,7 +209,7 @@ function terminalOps({ user }: Pick<ProcessSpec, 'user'>, size: TerminalSize, id
   window.writeUInt16LE(size.columns, 2);
   const ioctl = (what: string, fd: number, request: number, argument: Arg): Op => ({ what, call: 'ioctl', args: [fd, request, argument] });
   return [
-    { what: 'make a terminal', call: 'openat', args: [AT_FDCWD, { text: '/dev/pts/ptmx' }, O.RDWR | O.NOCTTY | O.CLOEXEC], save: 'terminal' },
+    { what: 'make a terminal', call: 'openat', args: [AT_FDCWD, { text: '/dev/pts/ptmx' }, O.RDWR | O.NOCTTY | O.NONBLOCK | O.CLOEXEC], save: 'terminal' },
     { what: 'keep the terminal', call: 'dup3', args: [{ saved: 'terminal' }, TERMINAL_FD, O.CLOEXEC] },
     ioctl('unlock the terminal', TERMINAL_FD, TIO.CSPTLCK, { bytes: Buffer.alloc(4) }),
     ioctl('set the size of the terminal', TERMINAL_FD, TIO.CSWINSZ, { bytes: window }),

@@ -1,10 +1,14 @@
-import { closeSync } from 'node:fs';
+import { closeSync, readSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { Writable } from 'node:stream';
 import { ReadStream } from 'node:tty';
 import { errnoOf } from '../diagnostics/error';
 import { makePipe } from '../linux/pipe';
-import { setTerminalSize } from '../linux/terminal';
+import { setTerminalSize, takeDescriptor } from '../linux/terminal';
 import type { ProcessIo, TerminalSize } from './sandbox';
+
+/** Milliseconds until a terminal that takes nothing is tried again. */
+const RETRY = 5;
 
 /** The three streams of a process that has no terminal. */
 export interface ProcessStreams {
@@ -55,24 +59,58 @@ export function openStreams(io: ProcessIo): ProcessStreams {
 
 /** The outer end of a process's terminal. */
 export class Terminal {
-  /** Resolves when no process has the terminal open any more. */
+  /** Resolves when no process has the terminal open any more, and what was written to it is handed on. */
   readonly ended: Promise<void>;
   readonly #fd: number;
   #open = true;
 
-  /** @param fd belongs to this object from now on. */
+  /** @param fd does not block, and belongs to this object from now on. */
   constructor(fd: number, io: ProcessIo) {
     this.#fd = fd;
-    const stream = new ReadStream(fd);
-    io.stdin?.pipe(stream);
-    this.ended = handOn(stream, (data) => io.output('stdout', data)).finally(() => {
+    const output = new ReadStream(takeDescriptor(process.pid, fd));
+    const input = new Writable({ write: (data: Buffer, _, done) => this.#type(data, done) });
+    io.stdin?.pipe(input);
+    this.ended = handOn(output, (data) => io.output('stdout', data)).then(() => this.#handOnRest(io)).finally(() => {
       this.#open = false;
-      io.stdin?.unpipe(stream);
+      io.stdin?.unpipe(input);
+      closeSync(fd);
     });
   }
 
   resize(size: TerminalSize): void {
     if (this.#open) setTerminalSize(this.#fd, size.columns, size.rows);
+  }
+
+  /** A process may write before it reads: what it does not take yet must not stop who reads its output. */
+  #type(data: Uint8Array, done: () => void): void {
+    if (!this.#open) return done();
+    try {
+      const written = writeSync(this.#fd, data);
+      if (written === data.length) return done();
+      this.#type(data.subarray(written), done);
+    } catch (error) {
+      if (errnoOf(error) !== 'EAGAIN') return done(); // nobody is there to read it
+      setTimeout(() => this.#type(data, done), RETRY);
+    }
+  }
+
+  /** The stream ends when everyone has closed the terminal, though there may be more to read. */
+  async #handOnRest(io: ProcessIo): Promise<void> {
+    try {
+      for (let data = this.#read(); data.length > 0; data = this.#read()) await io.output('stdout', data);
+    } catch {
+      // As for the stream: who takes no more has said so himself.
+    }
+  }
+
+  #read(): Uint8Array {
+    const buffer = Buffer.allocUnsafe(64 * 1024);
+    try {
+      return buffer.subarray(0, readSync(this.#fd, buffer));
+    } catch (error) {
+      if (errnoOf(error) !== 'EIO' && errnoOf(error) !== 'EAGAIN') throw error;
+      return Buffer.alloc(0);
+    }
   }
 }
 

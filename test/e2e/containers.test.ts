@@ -49,6 +49,16 @@ describeWith('containers', { root: true }, () => {
       expect((await mbuild.run(['run', '--rm', 'small-base', 'cat'], { input: 'typed\n' })).stdout).toBe('');
     });
 
+    it('with -t passes on all that is written before the terminal is closed', async () => {
+      const runs = await Promise.all(Array.from({ length: 6 }, () => mbuild.run(['run', '--rm', '-t', 'small-base', 'sh', '-c', 'stty -opost; seq 100000 130000; echo END'])));
+      expect(runs.map(({ code, stdout }) => [code, stdout.length, stdout.slice(-4)])).toEqual(runs.map(() => [0, 30001 * 7 + 4, 'END\n']));
+    });
+
+    it('with -t ends when nobody reads its output any more', async () => {
+      const { stdout, stderr } = await command('sh', ['-c', '"$0" run --rm -t small-base seq 1 100000 | head -n 1', MBUILD], { env: { PATH: process.env['PATH'] ?? '', MBUILD_ROOT: mbuild.root } });
+      expect([stdout, stderr]).toEqual(['1\r\n', '']);
+    });
+
     it('passes bytes on as they are', async () => {
       const bytes = Buffer.from(Array.from({ length: 256 * 1024 }, (_, i) => (i * 7) % 256));
       const file = join(temp.dir(), 'bytes');

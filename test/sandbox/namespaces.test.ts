@@ -1,11 +1,12 @@
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { execFileSync } from 'node:child_process';
 import { isMbuildError } from '../../src/diagnostics/error';
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from '../../src/sandbox/capabilities';
 import { NamespaceSandbox } from '../../src/sandbox/namespaces';
-import type { ExitStatus, ProcessSpec } from '../../src/sandbox/sandbox';
+import type { ExitStatus, ProcessIo, ProcessSpec } from '../../src/sandbox/sandbox';
 
 const BUSYBOX = '/bin/busybox';
 const isRoot = process.getuid?.() === 0;
@@ -33,7 +34,7 @@ if (!isRoot) console.log('skipped: the namespace sandbox needs root');
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
   let runs = 0;
-  async function run(args: readonly string[], change: Partial<ProcessSpec> = {}, signal = new AbortController().signal): Promise<{ status: ExitStatus; out: string; err: string; upper: string }> {
+  async function run(args: readonly string[], change: Partial<ProcessSpec> = {}, signal = new AbortController().signal, io: Partial<ProcessIo> = {}): Promise<{ status: ExitStatus; out: string; err: string; upper: string }> {
     const upper = path.join(dir, 'layers', `upper${runs}`);
     const work = path.join(dir, `work${runs++}`);
     for (const made of [upper, work]) mkdirSync(made);
@@ -43,13 +44,19 @@ if (!isRoot) console.log('skipped: the namespace sandbox needs root');
       mounts: [], mountPoints: [], network: 'host', hostname: 'box', capabilities: DEFAULT_CAPABILITIES, confined: true, ...change,
     };
     const text = { stdout: '', stderr: '' };
-    const status = await sandbox.run(spec, { output: (stream, data) => { text[stream] += Buffer.from(data).toString(); } }, { signal, events: () => undefined });
+    const status = await sandbox.run(spec, { output: (stream, data) => { text[stream] += Buffer.from(data).toString(); }, ...io }, { signal, events: () => undefined });
     return { status, out: text.stdout, err: text.stderr, upper };
   }
 
   it('reports the exit code and both outputs', async () => {
     const { status, out, err } = await run(['sh', '-c', 'echo out; echo err >&2; echo more > /dev/stdout; exit 3']);
     expect([status.code, out, err]).toEqual([3, 'out\nmore\n', 'err\n']);
+  });
+
+  it('a command on a terminal may write without reading what was typed', async () => {
+    const typed = Readable.from([Buffer.alloc(1 << 20, 'x\n')]);
+    const { out } = await run(['sh', '-c', 'stty raw -echo; sleep 0.2; seq 100000 150000; head -c 4 >/dev/null; echo END'], {}, undefined, { stdin: typed, terminal: { columns: 80, rows: 24 } });
+    expect([out.includes('\n150000\n'), out.slice(-4)]).toEqual([true, 'END\n']);
   });
 
   it('names the signal that ended the command', async () => {
