@@ -67,8 +67,9 @@ export async function digestSelection(selection: Selection, tree: Pick<SourceTre
   const signature = known === undefined ? undefined : selectionSignature(selection);
   const remembered = signature === undefined ? undefined : known?.selections.get(signature);
   if (remembered !== undefined) return { digest: remembered, entries: () => describe(selection, tree, read).then(({ entries }) => entries) };
-  // What is new is copied next, as a rule: the workers for that start while this thread finds out.
-  if (selection.sources.reduce((sum, source) => sum + source.entries.length, 0) > INLINE_FILES) threads?.start();
+  // What is new is copied next, as a rule: the workers for that start while this thread finds out. After an edit there is little to read or to copy.
+  const isNew = known === undefined || known.cache.isEmpty;
+  if (isNew && selection.sources.reduce((sum, source) => sum + source.entries.length, 0) > INLINE_FILES) threads?.start();
   const lookedAt = Date.now();
   const { entries, digest, isAsSeen } = await describe(selection, tree, read);
   if (signature !== undefined && isAsSeen && isSelectionSettled(selection, lookedAt)) known?.selections.put(signature, digest);

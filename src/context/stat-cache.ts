@@ -66,6 +66,11 @@ export class StatCache {
     return new StatCache(cacheFile(folder, root));
   }
 
+  /** Whether nothing is remembered. */
+  get isEmpty(): boolean {
+    return this.#files.size === 0;
+  }
+
   /** The content of a file that is as it was; `undefined` when that is not known. */
   get(name: RawPath, stats: FileStats): FileContent | undefined {
     this.#used.add(name);

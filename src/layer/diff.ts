@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { MbuildError } from '../diagnostics/error';
 import type { RawPath } from '../linux/paths';
 import type { Workers } from '../linux/threads';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
-import { layOut, readContents, type TarCounts, type TreeBudget } from './chunks';
+import { layOut, readContents, type Chunk, type TarCounts, type TreeBudget } from './chunks';
 import { layerEntries, type Found, type TreeOptions } from './entries';
 import type { TarSummary } from './layer';
 import { NeedleSearch } from './needles';
@@ -13,6 +14,8 @@ import type { layerTasks } from './tasks';
 export const SMALL_TREE: TreeBudget = { entries: 64, bytes: 1024 * 1024 };
 
 const CHUNK = 1024 * 1024;
+/** Chunks of a tree that are read here where no worker runs yet: starting them takes as long as that. */
+const FIRST_CHUNKS = 32;
 /** Chunks that are read at once, so that readers and the hash need not wait for each other. */
 const MOST_AHEAD = 8;
 
@@ -112,17 +115,24 @@ async function* readAhead(threads: Workers, dir: RawPath, options: TreeOptions, 
     free.push(Buffer.from(chunk.bytes.buffer));
   }
 
+  let count = 0;
   const chunks = layOut(layerEntries(dir, options, mtimes), { buffer: () => free.pop() ?? Buffer.from(new SharedArrayBuffer(CHUNK)) });
   for (let step = chunks.next(); ; step = chunks.next()) {
     if (step.done === true) {
       while (ahead.length > 0) yield* oldest();
       return step.value;
     }
-    const whole = step.value.contents.length === 0 ? Promise.resolve() : read(step.value);
+    const whole = step.value.contents.length === 0 ? Promise.resolve() : count++ < FIRST_CHUNKS && !threads.started ? readHere(step.value) : read(step.value);
     whole.catch(() => undefined); // told of when its turn comes
     ahead.push({ bytes: step.value.bytes, whole });
     if (ahead.length === mostAhead) yield* oldest();
   }
+}
+
+/** In its turn, so that what else is to be done here is. */
+async function readHere(chunk: Chunk): Promise<void> {
+  await setImmediate();
+  readContents(chunk);
 }
 
 /** The hash of a tar, and what else is found out from its bytes. */

@@ -9,8 +9,8 @@ export type Tasks = Readonly<Record<string, (...args: never[]) => unknown>>;
 /** The same functions, seen from the main thread. */
 export type Remote<T extends Tasks> = { readonly [K in keyof T]: (...args: Parameters<T[K]>) => Promise<Awaited<ReturnType<T[K]>>> };
 
-/** What callers need of {@link Threads}: its tasks, and how many run at once. */
-export type Workers = Pick<Threads, 'remote' | 'size'>;
+/** What callers need of {@link Threads}: its tasks, how many run at once, and whether any does yet. */
+export type Workers = Pick<Threads, 'remote' | 'size' | 'started'>;
 
 interface Call { readonly id: number; readonly group: string; readonly task: string; readonly args: readonly unknown[] }
 interface Reply { readonly id: number; readonly value?: unknown; readonly error?: unknown }
@@ -33,6 +33,11 @@ export class Threads {
     return new Proxy({} as Remote<T>, {
       get: (_, task) => (...args: unknown[]) => this.#call(name, String(task), args),
     });
+  }
+
+  /** Whether any worker runs already. */
+  get started(): boolean {
+    return this.#seats.length > 0;
   }
 
   /** Starts what workers there may be, for whoever will need them soon and has something to do until then. */
