@@ -12,8 +12,8 @@ export interface PackedEntries {
   readonly hashes: Buffer;
 }
 
-/** Bytes kept of a content's hash: two contents of one path and size that agree in 48 bits are not to be expected. */
-export const HASH_KEPT = 6;
+/** Bytes kept of a content's hash: as many as are out of reach for whoever would make two contents that agree in them. */
+export const HASH_KEPT = 16;
 
 const TYPES: Readonly<Record<EntryRecord['type'], string>> = { file: 'f', directory: 'd', symlink: 's', link: 'l', fifo: 'p', char: 'c', block: 'b' };
 /** Characters that are put together as text: of a large selection only the bytes are there as a whole. */

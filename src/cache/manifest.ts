@@ -28,11 +28,11 @@ export type DescribedSelection = readonly [digest: string, describe: () => Promi
 
 /** A stored manifest begins with a line of JSON; the hashes follow as they are, since nothing compresses them, then the lines, compressed. */
 interface Head extends Pick<SelectionManifest, 'ofContext' | 'places'>, Pick<PackedEntries, 'count' | 'bytes'> {
-  readonly version: 2;
+  readonly version: 3;
 }
 
 /** Other forms have other names, so that none is taken for this one; they go with what nobody refers to. */
-const SUFFIX = '.2';
+const SUFFIX = '.3';
 /** Bytes of a manifest's text: ten times what the largest one has. */
 const MAX_TEXT = 512 << 20;
 /** Larger selections are not kept: their misses are explained by the source's name alone. */
@@ -55,7 +55,7 @@ export async function storeManifest(root: string, { digest, ofContext, places, e
   const file = fileOf(root, digest);
   if (count > MAX_ENTRIES || existsSync(file)) return;
   const { deflateRawSync } = await import('node:zlib');
-  const head: Head = { version: 2, ofContext, places, count, bytes };
+  const head: Head = { version: 3, ofContext, places, count, bytes };
   replaceFile(root, file, Buffer.concat([Buffer.from(`${JSON.stringify(head)}\n`), hashes, deflateRawSync(lines, { level: 1 })]));
 }
 
@@ -129,7 +129,7 @@ function placeOf(source: Selection['sources'][number], root: RawPath | undefined
 }
 
 function isHead(value: Head | null): value is Head {
-  if (value === null || value.version !== 2) return false;
+  if (value === null || value.version !== 3) return false;
   const { count, bytes, places } = value as Readonly<Record<keyof Head, unknown>>;
   return Number.isSafeInteger(count) && Number(count) >= 0 && Number.isFinite(bytes) && Array.isArray(places) && places.every((place) => typeof place === 'string');
 }

@@ -1,6 +1,7 @@
 import { renameSync } from 'node:fs';
 import { removeFile, tempName } from '../content/files';
 import { errnoOf } from '../diagnostics/error';
+import { sharedSize } from '../linux/tree-size';
 import type { ChainID, Digest } from '../oci/digest';
 import type { LayerId } from '../snapshot/snapshotter';
 import type { LayerRecord } from './layer-index';
@@ -14,7 +15,7 @@ export interface CollectableStore extends Omit<ImageServices, 'images' | 'snapsh
     /** Layers and blobs of all images, also of those that lack some. */
     needs(): { readonly chains: readonly ChainID[]; readonly blobs: readonly Digest[] };
   };
-  readonly snapshots: Pick<ImageServices['snapshots'], 'remove'> & {
+  readonly snapshots: Pick<ImageServices['snapshots'], 'layerDir' | 'remove'> & {
     /** All committed layers. */
     list(): LayerId[];
   };
@@ -33,7 +34,7 @@ export interface Roots {
 export interface Collected {
   readonly layers: readonly LayerRecord[];
   readonly blobs: readonly Digest[];
-  /** Bytes that were freed, as `docker system df` counts them: contents of layers' files, and blobs. */
+  /** Bytes that were freed: contents of layers' files, but for those that layers which stay share, and blobs. */
   readonly bytes: number;
 }
 
@@ -45,12 +46,12 @@ export interface Collected {
  */
 export function removeUnused(store: CollectableStore, roots: Roots = {}): Collected {
   removeLeftovers(store.root);
-  const layers = removeLayers(store, roots);
+  const { layers, bytes } = removeLayers(store, roots);
   for (const id of findStrays(store, roots)) store.snapshots.remove(id);
   const blobs = removeBlobs(store, roots);
   return {
     layers, blobs: blobs.map((blob) => blob.digest),
-    bytes: layers.reduce((sum, layer) => sum + layer.contentSize, 0) + blobs.reduce((sum, blob) => sum + blob.size, 0),
+    bytes: bytes + blobs.reduce((sum, blob) => sum + blob.size, 0),
   };
 }
 
@@ -62,7 +63,7 @@ export function findUnused(store: CollectableStore, roots: Roots = {}): Collecte
   const staying = records.filter((layer) => needed.has(layer.chainId)).flatMap((layer) => layer.blobs.map((blob) => blob.digest));
   const kept = new Set([...heldByLeases(store.root).blobs, ...store.images.needs().blobs, ...staying, ...(roots.blobs ?? [])]);
   const blobs = store.content.list().filter((digest) => !kept.has(digest));
-  return { layers, blobs, bytes: layers.reduce((sum, layer) => sum + layer.contentSize, 0) + blobs.reduce((sum, digest) => sum + (store.content.size(digest) ?? 0), 0) };
+  return { layers, blobs, bytes: bytesOf(layers, records, store) + blobs.reduce((sum, digest) => sum + (store.content.size(digest) ?? 0), 0) };
 }
 
 /** ChainIDs of all layers that are needed: those of images and leases, and all below them. */
@@ -78,7 +79,7 @@ function neededChains(store: CollectableStore, records: readonly LayerRecord[], 
   return needed;
 }
 
-function removeLayers(store: CollectableStore, roots: Roots): LayerRecord[] {
+function removeLayers(store: CollectableStore, roots: Roots): { readonly layers: readonly LayerRecord[]; readonly bytes: number } {
   const records = store.layers.list();
   const before = neededChains(store, records, roots);
   const unused = topDown(records.filter((layer) => !before.has(layer.chainId)));
@@ -87,8 +88,17 @@ function removeLayers(store: CollectableStore, roots: Roots): LayerRecord[] {
   const after = unused.length === 0 ? before : neededChains(store, records, roots);
   for (const record of unused.filter((layer) => after.has(layer.chainId))) store.layers.put(record);
   const removed = unused.filter((layer) => !after.has(layer.chainId));
+  const bytes = bytesOf(removed, records, store);
   for (const record of removed) store.snapshots.remove(record.id);
-  return removed;
+  return { layers: removed, bytes };
+}
+
+/** What is freed when some of all layers go. A copy shares files with the copy that it was edited from, onto the same layer. */
+function bytesOf(going: readonly LayerRecord[], all: readonly LayerRecord[], { snapshots }: Pick<CollectableStore, 'snapshots'>): number {
+  const onto = new Map<ChainID | undefined, number>();
+  for (const { parent } of all) onto.set(parent, (onto.get(parent) ?? 0) + 1);
+  const mayShare = going.filter(({ parent }) => (onto.get(parent) ?? 0) > 1);
+  return going.reduce((sum, layer) => sum + layer.contentSize, 0) - sharedSize(mayShare.map(({ id }) => snapshots.layerDir(id)));
 }
 
 /** Layers so that each comes before those below it. */

@@ -18,6 +18,8 @@ export interface LayerRecord {
   readonly clampMtime?: number | undefined;
   /** The blobs that are known to unpack to this tar (as pulled, or as compressed for a push); they may be gone from the store. */
   readonly blobs: readonly Descriptor[];
+  /** Cache key of the step that wrote the directory, where that was done here: its files are what the key says. */
+  readonly madeBy?: string | undefined;
   /** The boot in which the directory was written, and whether it was synced: after a reboot an unsynced layer is verified before use. */
   readonly boot: string;
   readonly synced: boolean;

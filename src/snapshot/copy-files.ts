@@ -1,8 +1,8 @@
-import { chmodSync, closeSync, constants, copyFileSync, futimesSync, openSync, readSync } from 'node:fs';
-import { MbuildError } from '../diagnostics/error';
+import { chmodSync, closeSync, constants, copyFileSync, futimesSync, linkSync, openSync, readSync } from 'node:fs';
+import { MbuildError, errnoOf } from '../diagnostics/error';
 import { keepsOwners, ownOpen, setOpenMode } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
-import { fstatOf, type FileStats } from '../linux/stat';
+import { fstatOf, lstatOf, type FileStats } from '../linux/stat';
 import { writeAll } from '../linux/write-all';
 import { getOpenXattr, setXattr } from '../linux/xattr';
 
@@ -22,6 +22,8 @@ export interface FileCopy {
 // A file up to this size is read and written through one buffer: fewer system calls than copyFileSync makes.
 const SMALL = 512 * 1024;
 const CAPABILITY = 'security.capability';
+/** Milliseconds: what a copy's mtime loses on its way through a floating point number and whole microseconds. */
+const MTIME_LOST = 0.002;
 /** The bits that a change of owner takes away. */
 const SET_ID_AND_STICKY = 0o7000;
 
@@ -36,6 +38,25 @@ export type Look = (content: Buffer | number, capability: Buffer | undefined) =>
 export function copyFiles(files: readonly FileCopy[], look?: Look): RawPath[] {
   const copier = new FileCopier(Buffer.allocUnsafe(Math.min(SMALL, Math.max(1, ...files.map(({ seen }) => seen.size)))), look);
   return files.filter((file) => !copier.copy(file)).map(({ from }) => from);
+}
+
+/**
+ * Makes a copy a further name of a file with the same content, where that has all that the copy is to have; whatever is written to neither is written to the other.
+ * @returns false where it has not, or where no link can be made.
+ */
+export function linkSame(there: RawPath, { to, mode, uid, gid, mtime, seen }: FileCopy): boolean {
+  // What stands beside a file would have to be the same as well.
+  const stats = keepsOwners() ? undefined : lstatOf(there);
+  if (stats?.isFile() !== true || stats.size !== seen.size || (stats.mode & 0o7777) !== mode || stats.uid !== uid || stats.gid !== gid) return false;
+  if (Math.abs(stats.mtimeMs - mtime * 1000) > MTIME_LOST) return false;
+  try {
+    linkSync(fsPath(there), fsPath(to));
+    return true;
+  } catch (error) {
+    // Too many names, a limit on links, or the earlier layer was just deleted.
+    if (errnoOf(error) === undefined) throw error;
+    return false;
+  }
 }
 
 class FileCopier {

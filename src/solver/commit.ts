@@ -225,7 +225,7 @@ export class Committer {
     if (top === undefined) throw new Error('a layer without a chain');
     const kept = recordLayer({
       chainId: top.chainId, parent: below.at(-1)?.chainId, id, diffId: summary.diffId, size: summary.size, contentSize: summary.contentSize,
-      ...(this.sourceDateEpoch === undefined ? {} : { clampMtime: this.sourceDateEpoch }), blobs: summary.blob === undefined ? [] : [summary.blob], boot: bootId(), synced: false,
+      ...(this.sourceDateEpoch === undefined ? {} : { clampMtime: this.sourceDateEpoch }), blobs: summary.blob === undefined ? [] : [summary.blob], madeBy: executed.key, boot: bootId(), synced: false,
     }, this.services.layers, this.services.lease);
     // Later steps of this build stand on our directory; it goes when they are done.
     if (kept.id !== id) {

@@ -15,10 +15,10 @@ export interface CopiedAhead {
 }
 
 /** Copies into a snapshot. `--link` leaves what a plain copy leaves: directories that are there keep their attributes, links on the way are followed. */
-export async function copyInto(active: ActiveSnapshot, op: CopyOp, { services, parent, scope }: StepContext, onContent?: CopyOptions['onContent']): Promise<void> {
+export async function copyInto(active: ActiveSnapshot, op: CopyOp, { services, parent, scope }: StepContext, options: Pick<CopyOptions, 'onContent' | 'earlier'> = {}): Promise<void> {
   const { runCopy } = await import('./copy');
   const target = { parent: services.snapshots.view(await parent.stack()), dir: toRaw(active.dir), xattrs: services.xattrs };
-  await runCopy(op, target, { now: services.options.sourceDateEpoch, threads: services.threads, signal: scope.signal, onContent });
+  await runCopy(op, target, { now: services.options.sourceDateEpoch, threads: services.threads, signal: scope.signal, ...options });
 }
 
 /** Copies into a snapshot of its own, which is the caller's to take or to discard. */
@@ -27,7 +27,7 @@ export async function copyAhead(op: CopyOp, context: StepContext): Promise<Copie
   const contents = new Map<RawPath, FileContent>();
   const active = services.snapshots.prepare(await parent.stack());
   try {
-    await copyInto(active, op, context, (file, content) => contents.set(file, content));
+    await copyInto(active, op, context, { onContent: (file, content) => contents.set(file, content) });
   } catch (error) {
     services.snapshots.discard(active);
     throw error;

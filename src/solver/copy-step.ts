@@ -37,11 +37,11 @@ export async function planCopyStep(operation: CopyOperation, context: StepContex
     manifests: sources.flatMap((source) => (source.manifest === undefined ? [] : [source.manifest])),
     digests: new Map(sources.flatMap((source) => (source.remembered === undefined ? [] : [source.remembered]))),
     done: sources[0]?.copied,
-    execute: async (active) => {
+    execute: async (active, earlier) => {
       const opened: OpenedSource[] = [];
       try {
         for (const source of sources) opened.push(await openedSource(source));
-        await copyInto(active, { ...op, inputs: opened.map(({ input }) => input) }, context);
+        await copyInto(active, { ...op, inputs: opened.map(({ input }) => input) }, context, { earlier });
       } finally {
         for (const { close } of opened) close();
       }

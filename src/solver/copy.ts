@@ -9,11 +9,12 @@ import { decodeDevice } from '../linux/mknod';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
 import type { Threads } from '../linux/threads';
-import type { FileCopy } from '../snapshot/copy-files';
+import { linkSame, type FileCopy } from '../snapshot/copy-files';
 import { splitPath } from '../snapshot/resolve';
 import { TreeWriter, type Attributes, type ParentAttributes, type TreeDirectory } from '../snapshot/tree-writer';
 import type { OverlayXattrs } from '../snapshot/marks';
 import type { MergedView } from '../snapshot/view';
+import type { EarlierCopy } from './earlier-copy';
 import { applyChmod, parentMode, type CopyInput, type CopyOp } from './copy-op';
 
 /** Where a copy goes: the tree below, and the upper directory that takes what is new. */
@@ -29,6 +30,8 @@ export interface CopyOptions {
   /** Used where there is much to copy; without them everything is copied here. */
   readonly threads?: Threads | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** The layer of the same copy before an edit: of a large selection, files that are the same since become further names of the files there. */
+  readonly earlier?: EarlierCopy | undefined;
   /** Is told what is in each file that was copied. */
   readonly onContent?: ((file: RawPath, content: FileContent) => void) | undefined;
 }
@@ -165,11 +168,12 @@ class Copier {
         this.#special(directory, name, hostPath, stats, attributes);
       }
     }
-    await this.#copyAll(files, ({ path, hostPath, stats }) => {
+    const plan = ({ path, hostPath, stats }: SelectedEntry): FileCopy => {
       const [directory, name] = directoryOf(path);
       const { mode, uid, gid } = this.#entryAttributes(stats, input);
       return { from: hostPath, to: this.writer.place(directory, name), mode, uid, gid, mtime: stats.mtimeMs / 1000, seen: stats };
-    });
+    };
+    await this.#copyAll(this.#linkUnchanged(files, plan), plan);
     for (const { path, linkTo = '' } of links) {
       const [directory, name] = directoryOf(path);
       const [targetDirectory, targetName] = directoryOf(linkTo);
@@ -196,6 +200,19 @@ class Copier {
     return { mode: applyChmod(this.op.chmod, mode, false), uid: 0, gid: 0, ...this.op.owner, mtime };
   }
 
+  /** Takes over from the earlier copy what it can, and returns the rest. */
+  #linkUnchanged(entries: readonly SelectedEntry[], plan: (entry: SelectedEntry) => FileCopy): readonly SelectedEntry[] {
+    const { earlier, signal } = this.options;
+    // What is copied fast anyway keeps files of its own.
+    if (earlier === undefined || isSmall(entries)) return entries;
+    return entries.filter((entry) => {
+      signal?.throwIfAborted();
+      if (!earlier.isUnchanged(entry.path)) return true;
+      const copy = plan(entry);
+      return !linkSame(`${earlier.dir}${copy.to.slice(this.writer.root.hostPath.length)}`, copy);
+    });
+  }
+
   /** @param plan makes room for a file, and tells how it is to be copied there. */
   async #copyAll(entries: readonly SelectedEntry[], plan: (entry: SelectedEntry) => FileCopy): Promise<void> {
     const [first] = await this.#copyBatches(entries, plan);
@@ -206,9 +223,7 @@ class Copier {
   /** The sources that changed meanwhile. */
   async #copyBatches(entries: readonly SelectedEntry[], plan: (entry: SelectedEntry) => FileCopy): Promise<readonly RawPath[]> {
     const { threads, signal, onContent } = this.options;
-    const bytes = entries.reduce((sum, { stats }) => sum + stats.size, 0);
-    const isSmall = entries.length <= INLINE_FILES && bytes <= INLINE_BYTES;
-    const tasks = threads === undefined || isSmall ? contextTasks : threads.remote<typeof contextTasks>('context');
+    const tasks = threads === undefined || isSmall(entries) ? contextTasks : threads.remote<typeof contextTasks>('context');
     const changed: RawPath[] = [];
     // As many at a time as there are workers, so that giving up leaves nothing queued.
     await eachAtOnce(batchesOf(entries, ({ stats }) => stats.size, BATCH), threads?.size ?? 1, async ({ items }) => {
@@ -228,6 +243,11 @@ class Copier {
     });
     return changed;
   }
+}
+
+/** True for what is sooner copied than said to a worker. */
+function isSmall(entries: readonly SelectedEntry[]): boolean {
+  return entries.length <= INLINE_FILES && entries.reduce((sum, { stats }) => sum + stats.size, 0) <= INLINE_BYTES;
 }
 
 /** Stats do not cross threads as they are. */

@@ -7,7 +7,7 @@ import type { RemoteSources } from '../context/remote';
 import type { SourceTree } from '../context/source-tree';
 import type { Graph, StagePlan, Step } from '../graph/graph';
 import type { ContentStore } from '../content/store';
-import type { BuildJournal } from '../history/journal';
+import type { BuildJournal, MissNote } from '../history/journal';
 import type { TreeSource } from '../graph/operation';
 import type { LayerIndex } from '../images/layer-index';
 import type { Lease } from '../images/lease';
@@ -21,6 +21,7 @@ import type { Sandbox } from '../sandbox/sandbox';
 import type { ActiveSnapshot, Snapshotter } from '../snapshot/snapshotter';
 import { Committer, reportedElsewhere, type FoundResult } from './commit';
 import type { DeviceOptions } from './devices';
+import type { EarlierCopy } from './earlier-copy';
 import { leakWatch } from './leaks';
 import { planStep, type PlannedStep } from './step';
 import type { Tree, TreeLayer } from './tree';
@@ -272,13 +273,14 @@ class Solver {
         // Another process may have done this very step while we waited for it.
         const late = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
         if (late !== undefined) return { value: this.#hit(step, planned, late, id), landed: Promise.resolve() };
-        // Why it was missed is found out while it runs.
+        // Why it was missed is found out while it runs; a copy can then begin with what it was edited from.
         const missed = this.options.journal?.missed(step, planned, refused).then((miss) => {
           this.scope.events({ kind: 'note', id, text: `not cached: ${miss.text}` });
           return miss;
         });
         missed?.catch(() => undefined); // awaited below, unless the step fails first
-        const active = await this.#execute(planned, parent, id);
+        const earlier = step.operation.kind === 'copy' ? await this.#earlierCopy(planned, await missed) : undefined;
+        const active = await this.#execute(planned, parent, id, earlier);
         const durationMs = Date.now() - started;
         const earlierKey = (await missed)?.earlierKey;
         const made = await this.#committer.commit(active, parent, { key: planned.key, input: planned.input, earlierKey, build: this.options.journal?.id, leaks: leakWatch(step, this.options.secrets, this.#services.warn), leavesAsGzip: this.#leavesAsGzip.includes(stage.index) }, durationMs);
@@ -309,13 +311,19 @@ class Solver {
     return step.operation.kind === 'copy' && this.services.remote === undefined && !this.services.cache.knowsCopyOnto(parent.result);
   }
 
+  async #earlierCopy(planned: PlannedStep, missed: MissNote | undefined): Promise<EarlierCopy | undefined> {
+    if (planned.done !== undefined || missed?.earlierKey === undefined) return undefined;
+    const { findEarlierCopy } = await import('./earlier-copy');
+    return findEarlierCopy(missed.earlierKey, planned, this.services);
+  }
+
   /** Does what is planned on a tree of its own; a command that fails is tried again on a fresh one, as often as the build allows. */
-  async #execute(planned: PlannedStep, parent: Tree, id: VertexId): Promise<ActiveSnapshot> {
+  async #execute(planned: PlannedStep, parent: Tree, id: VertexId, earlier: EarlierCopy | undefined): Promise<ActiveSnapshot> {
     if (planned.done !== undefined) return planned.done;
     for (let left = this.options.stepRetries ?? 0; ; left--) {
       const active = this.services.snapshots.prepare(await parent.stack());
       try {
-        await planned.execute(active);
+        await planned.execute(active, earlier);
         return active;
       } catch (error) {
         this.services.snapshots.discard(active);

@@ -4,6 +4,7 @@ import type { Step } from '../graph/graph';
 import type { BuildScope, VertexId } from '../progress/events';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import { planCopyStep } from './copy-step';
+import type { EarlierCopy } from './earlier-copy';
 import { planMkdir } from './mkdir';
 import { planRunStep } from './run';
 import type { StepServices } from './solver';
@@ -18,8 +19,8 @@ export interface PlannedOperation {
   readonly digests?: ReadonlyMap<string, string> | undefined;
   /** A snapshot in which that is done already; it is there to be taken or discarded. */
   readonly done?: ActiveSnapshot | undefined;
-  /** Writes into the snapshot what the operation leaves. */
-  readonly execute: (active: ActiveSnapshot) => Promise<void>;
+  /** Writes into the snapshot what the operation leaves. @param earlier of a copy: what the one that it was edited from left. */
+  readonly execute: (active: ActiveSnapshot, earlier?: EarlierCopy) => Promise<void>;
 }
 
 /** A step with its key. */
