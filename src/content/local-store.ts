@@ -7,6 +7,7 @@ import { digestOf, hexOf, isDigest, toDigest, type Digest } from '../oci/digest'
 import { removeFile, replaceFile, storeError, storing, tempName } from './files';
 import { isAbandoned } from './presence';
 import type { ContentStore, Expected } from './store';
+import { isVerified, noteVerified } from './verified';
 
 /** Bytes that are hashed and read at once. */
 const CHUNK = 1 << 20;
@@ -50,6 +51,19 @@ export class LocalContentStore implements ContentStore {
     return createReadStream(this.path(digest), { highWaterMark: CHUNK, ...(range === undefined ? {} : { start: range.start }) });
   }
 
+  async *openVerified(digest: Digest): AsyncGenerator<Buffer, void> {
+    const file = this.path(digest);
+    if (isVerified(file)) return yield* this.open(digest) as AsyncIterable<Buffer>;
+    const hash = createHash('sha256');
+    for await (const chunk of this.open(digest) as AsyncIterable<Buffer>) {
+      hash.update(chunk);
+      yield chunk;
+    }
+    if (toDigest(hash) === digest) return noteVerified(file);
+    this.delete(digest);
+    throw new MbuildError('STORE_CORRUPT', `the blob ${digest} had changed on disk, and was removed`, { hint: 'do the same again; what cannot be made again has to be pulled' });
+  }
+
   read(digest: Digest): Buffer {
     let bytes: Buffer;
     try {
@@ -70,6 +84,7 @@ export class LocalContentStore implements ContentStore {
     try {
       const written = await writeHashed(temp, source, expected?.size, begun);
       check(written, expected);
+      noteVerified(temp);
       hold?.(written.digest);
       renameSync(temp, this.path(written.digest));
       return written;
@@ -102,6 +117,7 @@ export class LocalContentStore implements ContentStore {
     try {
       writeFileSync(file, '', { flag: 'a', mode: 0o600 });
       check(await hashFile(file), expected);
+      noteVerified(file);
       renameSync(file, this.path(expected.digest));
     } catch (error) {
       removeFile(file);

@@ -14,6 +14,11 @@ export interface ContentStore {
   size(digest: Digest): number | undefined;
   /** @throws MbuildError STORE_CORRUPT when it is not there. */
   open(digest: Digest, range?: { readonly start: number }): Readable;
+  /**
+   * The bytes of a blob, made sure of: those that were not verified since the machine was started are hashed as they go.
+   * @throws MbuildError STORE_CORRUPT when it is not there, and at its end when it has changed on disk; it is then deleted.
+   */
+  openVerified(digest: Digest): AsyncIterable<Buffer>;
   /** A small blob (manifest, config), verified again. @throws MbuildError STORE_CORRUPT. */
   read(digest: Digest): Buffer;
   /**

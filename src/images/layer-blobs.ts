@@ -53,7 +53,7 @@ export function storedBlob(record: LayerRecord, services: Pick<Services, 'conten
  * @throws MbuildError STORE_CORRUPT when it is neither, and at its end when it has changed on disk; it is then deleted.
  */
 export function openLayerBlob(record: LayerRecord, blob: Descriptor, services: Services): AsyncIterable<Buffer> {
-  if (services.content.size(blob.digest) !== undefined) return storedBytes(blob.digest, services);
+  if (services.content.size(blob.digest) !== undefined) return services.content.openVerified(blob.digest);
   if ((blob.digest as string) === record.diffId && layerCompression(blob.mediaType) === 'none') return owned(openLayerTar(record, services));
   throw new MbuildError('STORE_CORRUPT', `the blob ${blob.digest} is not in the store`, { hint: 'pull the image again' });
 }
@@ -61,15 +61,4 @@ export function openLayerBlob(record: LayerRecord, blob: Descriptor, services: S
 /** The same bytes in chunks that stay as they are. */
 async function* owned(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   for await (const chunk of source) yield Buffer.from(chunk);
-}
-
-async function* storedBytes(digest: Digest, { content }: Pick<Services, 'content'>): AsyncGenerator<Buffer> {
-  const hash = createHash('sha256');
-  for await (const chunk of content.open(digest) as AsyncIterable<Buffer>) {
-    hash.update(chunk);
-    yield chunk;
-  }
-  if (toDigest(hash) === digest) return;
-  content.delete(digest);
-  throw new MbuildError('STORE_CORRUPT', `the blob ${digest} had changed on disk, and was removed`, { hint: 'do the same again; what cannot be made again has to be pulled' });
 }

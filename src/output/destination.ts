@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { MbuildError, errnoOf } from '../diagnostics/error';
@@ -48,10 +49,23 @@ async function writeFile(path: string, bytes: AsyncIterable<Uint8Array>, signal:
   }
   const temp = `${path}.${randomBytes(6).toString('hex')}.partial`;
   try {
-    await pipeline(Readable.from(bytes, { objectMode: false }), createWriteStream(temp, { flags: 'wx' }), { signal });
+    await writeNew(temp, bytes, signal);
     renameSync(temp, path);
   } catch (error) {
     rmSync(temp, { force: true });
     throw error;
+  }
+}
+
+/** Without a stream in between: that takes longer than the writing. */
+async function writeNew(path: string, bytes: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+  const file = await open(path, 'wx');
+  try {
+    for await (const chunk of bytes) {
+      signal.throwIfAborted();
+      for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
+    }
+  } finally {
+    await file.close();
   }
 }

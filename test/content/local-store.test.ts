@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { LocalContentStore } from '../../src/content/local-store';
 import { formatOwner } from '../../src/content/owner';
-import { ownIdentity } from '../../src/linux/process';
+import { bootId, ownIdentity } from '../../src/linux/process';
+import { lstatOf } from '../../src/linux/stat';
+import { getXattr, removeXattr, setXattr } from '../../src/linux/xattr';
 import { digestOf, hexOf } from '../../src/oci/digest';
 
 let root: string;
@@ -74,6 +76,37 @@ describe('the content store', () => {
     store.write(BYTES);
     writeFileSync(store.path(DIGEST), 'some bytes of a bl0b');
     expect(() => store.read(DIGEST)).toThrow(expect.objectContaining({ code: 'STORE_CORRUPT' }));
+  });
+
+  describe('hands out a blob made sure of', () => {
+    const NOTE = 'user.mbuild.verified';
+    const other = 'some bytes of a bl0b';
+    let store: LocalContentStore;
+    beforeEach(async () => {
+      store = new LocalContentStore(root);
+      await store.ingest(chunks(BYTES));
+    });
+    const handOut = (): Promise<string> => new Response(store.openVerified(DIGEST) as never).text();
+
+    it('and notices what was written to it since', async () => {
+      await expect(handOut()).resolves.toBe('some bytes of a blob');
+      writeFileSync(store.path(DIGEST), other);
+      await expect(handOut()).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
+      expect(store.size(DIGEST)).toBeUndefined();
+    });
+
+    it('and notices what it lost before the machine was started', async () => {
+      writeFileSync(store.path(DIGEST), other);
+      const { size, mtimeMs } = lstatOf(store.path(DIGEST)) ?? statSync(store.path(DIGEST));
+      setXattr(store.path(DIGEST), NOTE, Buffer.from(`00000000-0000-0000-0000-000000000000 ${size} ${mtimeMs}`));
+      await expect(handOut()).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
+    });
+
+    it('and remembers that for the boot', async () => {
+      removeXattr(store.path(DIGEST), NOTE);
+      await expect(handOut()).resolves.toBe('some bytes of a blob');
+      expect(String(getXattr(store.path(DIGEST), NOTE))).toMatch(new RegExp(`^${bootId()} ${BYTES.length} `));
+    });
   });
 
   it('says which blob is missing', () => {
