@@ -12,6 +12,8 @@ export interface Libc {
   func(prototype: string): CFunction;
   /** The same, or `undefined` when the library has no such function. */
   find(prototype: string): CFunction | undefined;
+  /** Where the bytes of a buffer are. They stay there for as long as somebody refers to it, if it has its memory for itself (`Buffer.allocUnsafeSlow`). */
+  address(bytes: Uint8Array): bigint;
   /** The number of the error of the call that just failed, as in `os.constants.errno`. */
   errno(): number;
   /** The error of the call that just failed, shaped like those of `node:fs`: `code`, `errno`, `syscall`, `path`. */
@@ -59,6 +61,7 @@ function loadLibc(): Libc {
         return undefined;
       }
     },
+    address: (bytes) => BigInt(koffi.address(bytes)),
     errno: () => koffi.errno(),
     error(syscall, path) {
       const errno = koffi.errno();

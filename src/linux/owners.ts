@@ -1,12 +1,13 @@
-import { chmodSync, closeSync, fchmodSync, fchownSync, lchownSync, linkSync, lstatSync, openSync, readFileSync } from 'node:fs';
+import { chmodSync, closeSync, constants, fchmodSync, fchownSync, lchownSync, linkSync, lstatSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { isInUserNamespace, mappedIds } from './id-map';
-import { once } from './libc';
+import { libc, once } from './libc';
 import { linkOwner, setLinkOwner } from './link-owners';
 import { encodeDevice, makeNode, type DeviceNumber, type NodeKind } from './mknod';
+import { markOwner, markedOwner } from './owner-mark';
 import { fsPath, type RawPath } from './paths';
-import { lstatOf, type FileStats } from './stat';
-import { getXattr, removeXattr, setXattr } from './xattr';
+import { fstatOf, lstatOf, type FileStats } from './stat';
+import { getFollowedXattr, getOpenXattr, getXattr, removeXattr, setOpenXattr, setXattr } from './xattr';
 
 /*
  * An ordinary user without ids of other users can give no file away. What a file of a tree is said to be then stands beside it, in an
@@ -36,6 +37,9 @@ const TYPE_OF = { char: 0o020000, block: 0o060000 } as const;
 /** Capabilities by number; linux/capability.h. */
 const CAP_CHOWN = 0n;
 const CAP_DAC_OVERRIDE = 1n;
+
+const AT_EMPTY_PATH = 0x1000;
+const fchownat = once(() => libc().func('int fchownat(int dir, const char *path, unsigned int uid, unsigned int gid, int flags)'));
 
 /** True where owners stand beside the files, because this process can give none away. */
 export const keepsOwners: () => boolean = once(() => !holds(CAP_CHOWN) || (isInUserNamespace() && mappedIds() === 1));
@@ -110,6 +114,41 @@ export function ownOpen(fd: number, file: RawPath, uid: number, gid: number): vo
   else fchownSync(fd, uid, gid);
 }
 
+/**
+ * What chown(2) would do to a file if its new owner were there: that stands beside it, said also where it is root, so that it is told from what
+ * nobody gave away; setuid, setgid and capabilities go as they do. What can have no attribute is marked, for {@link takeMark}.
+ * @param fd may be one that only names the file (O_PATH).
+ * @param to who is left away stays.
+ * @param ownerBefore asked what was said of a file that can have no attribute.
+ * @throws the errors of fchownat(2) and fsetxattr(2); EOVERFLOW for an id that no mark can hold.
+ */
+export function giveAway(fd: number, to: Partial<Owner>, ownerBefore: () => Owner | undefined): void {
+  const id = (wanted: number | undefined): number => (wanted === undefined ? -1 : 0);
+  if (fchownat()(fd, '', id(to.uid), id(to.gid), AT_EMPTY_PATH) < 0) throw libc().error('fchownat');
+  if (!canHaveNote(fstatOf(fd))) {
+    const known = to.uid === undefined || to.gid === undefined ? givenOwner(fd, ownerBefore) : undefined;
+    markOwner(fd, { ...(known ?? ROOT), ...to });
+    return;
+  }
+  const open = openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    setOpenXattr(open, NOTE, Buffer.from(formatNote({ ...(parseNote(getOpenXattr(open, NOTE)) ?? ROOT), ...to }), 'latin1'));
+  } finally {
+    closeSync(open);
+  }
+}
+
+/**
+ * Whom an open file is said to belong to, be it by a note or by a mark.
+ * @param fd may be one that only names the file (O_PATH).
+ * @param linkOwner asked what is said of a file that can have no attribute.
+ */
+export function givenOwner(fd: number, linkOwner: () => Owner | undefined): Owner | undefined {
+  const file = `/proc/self/fd/${fd}`;
+  if (!canHaveNote(fstatOf(fd))) return markedOwner(file, true) ?? linkOwner();
+  return parseNote(getFollowedXattr(file, NOTE));
+}
+
 /** Sets the permission bits of what is at a path, which is no symlink. */
 export function setMode(file: RawPath, mode: number): void {
   chmodSync(fsPath(file), realMode(file, mode));
@@ -168,9 +207,13 @@ function formatNote({ uid, gid, mode, device }: Note): string {
   return `${uid}:${gid}${modes}${device === undefined ? '' : ` ${device.kind}=${device.major}:${device.minor}`}`;
 }
 
-/** A step may have written what it likes there: what makes no sense counts as nothing. */
 function readNote(file: RawPath): Note | undefined {
-  const text = getXattr(file, NOTE)?.toString('latin1');
+  return parseNote(getXattr(file, NOTE));
+}
+
+/** A step may have written what it likes there: what makes no sense counts as nothing. */
+function parseNote(bytes: Buffer | undefined): Note | undefined {
+  const text = bytes?.toString('latin1');
   const found = text === undefined ? null : /^(\d{1,10}):(\d{1,10})(?: mode=([0-7]{1,4})\/([0-7]{1,4}))?(?: (char|block)=(\d{1,5}):(\d{1,7}))?$/.exec(text);
   if (found === null) return undefined;
   const [, uid, gid, said, real, kind, major, minor] = found;

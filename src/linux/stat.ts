@@ -16,9 +16,11 @@ const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_NO_AUTOMOUNT = 0x800;
 const AT_EMPTY_PATH = 0x1000;
 const STATX_BASIC_STATS_AND_BTIME = 0xfff;
+const STATX_MNT_ID = 0x1000;
 /** `struct statx` as 32-bit words, the same on every architecture: all of it, and the part that is kept of a file. */
 const WORDS = 64;
 const KEPT = { from: 4, to: 36 } as const;
+const MNT_ID_WORD = 36;
 const KEPT_WORDS = KEPT.to - KEPT.from;
 /** Places in what is kept. */
 const AT = { nlink: 0, uid: 1, gid: 2, mode: 3, ino: 4, size: 6, atime: 12, btime: 16, ctime: 20, mtime: 24, rdev: 28, dev: 30 } as const;
@@ -50,6 +52,13 @@ export function fstatOf(fd: number): FileStats {
   if (statx === undefined) return fstatSync(fd);
   if (statx(fd, '', AT_EMPTY_PATH, STATX_BASIC_STATS_AND_BTIME, bytes) === 0) return keep();
   throw libc().error('fstat');
+}
+
+/** Which mount an open file is on; the descriptor may be one that only names it (O_PATH). @throws ENOSYS before Linux 5.8. */
+export function mountIdOf(fd: number): number {
+  const { statx, bytes, mountId } = calls();
+  if (statx?.(fd, '', AT_EMPTY_PATH, STATX_MNT_ID, bytes) !== 0) throw libc().error('statx');
+  return mountId();
 }
 
 function lstatOfNode(path: RawPath, changeMode?: (mode: number) => number): FileStats | undefined {
@@ -113,6 +122,8 @@ interface Calls {
   readonly bytes: Uint8Array;
   /** What it filled, for good. */
   keep(changeMode?: (mode: number) => number): FileStats;
+  /** Which mount it is on, if that was asked for. */
+  mountId(): number;
 }
 
 const calls: () => Calls = once(() => {
@@ -125,6 +136,7 @@ const calls: () => Calls = once(() => {
   return {
     statx: statx?.(AT_FDCWD, '/', 0, STATX_BASIC_STATS_AND_BTIME, bytes) === 0 ? statx : undefined,
     bytes,
+    mountId: () => (words[MNT_ID_WORD] ?? 0) + (words[MNT_ID_WORD + 1] ?? 0) * HIGH,
     keep(changeMode) {
       if (next === block.length) {
         block = new Uint32Array(BLOCK_FILES * KEPT_WORDS);

@@ -68,7 +68,8 @@ export class Threads {
   }
 
   #newSeat(): Seat {
-    const seat: Seat = { worker: new (workerThreads().Worker)(this.entry), pending: new Map() };
+    // Descriptors that the kernel gave without Node.js are closed by it, too.
+    const seat: Seat = { worker: new (workerThreads().Worker)(this.entry, { trackUnmanagedFds: false }), pending: new Map() };
     this.#seats.push(seat);
     seat.worker.on('message', (reply: Reply) => {
       const call = seat.pending.get(reply.id);

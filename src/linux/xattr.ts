@@ -46,6 +46,16 @@ export function getOpenXattr(fd: number, name: string): Buffer | undefined {
   throw libc().error('fgetxattr');
 }
 
+/** The same of what a path leads to: a symlink is followed. */
+export function getFollowedXattr(path: RawPath, name: string): Buffer | undefined {
+  const { getxattr, pathArg, nameArg, value } = calls();
+  const [file, attribute] = [cString(pathArg, path), cString(nameArg, name)];
+  const length = ask((room) => getxattr(file, attribute, value, room));
+  if (length >= 0) return Buffer.from(value.subarray(0, length));
+  if (failedWith(ENODATA, ENOTSUP, EOPNOTSUPP)) return undefined;
+  throw libc().error('getxattr', toText(path));
+}
+
 /** All attributes that the caller may read. */
 export function readXattrs(path: RawPath): Xattrs {
   const attributes = new Map<string, Buffer>();
@@ -64,6 +74,12 @@ export function setXattr(path: RawPath, name: string, value: Uint8Array): void {
   }
 }
 
+/** The same for an open file. */
+export function setOpenXattr(fd: number, name: string, value: Uint8Array): void {
+  const { fsetxattr, nameArg } = calls();
+  if (fsetxattr(fd, cString(nameArg, name), value.length === 0 ? null : value, value.length, 0) < 0) throw libc().error('fsetxattr');
+}
+
 /** Removes one attribute; a second call does nothing. */
 export function removeXattr(path: RawPath, name: string): void {
   const { lremovexattr, pathArg, nameArg } = calls();
@@ -74,8 +90,10 @@ export function removeXattr(path: RawPath, name: string): void {
 interface Calls {
   readonly llistxattr: CFunction;
   readonly lgetxattr: CFunction;
+  readonly getxattr: CFunction;
   readonly fgetxattr: CFunction;
   readonly lsetxattr: CFunction;
+  readonly fsetxattr: CFunction;
   readonly lremovexattr: CFunction;
   /** Buffers that every call reuses: calls are synchronous, so no two are under way in a thread. */
   readonly pathArg: Buffer;
@@ -86,8 +104,10 @@ interface Calls {
 const calls = once<Calls>(() => ({
   llistxattr: libc().func('long llistxattr(const void *path, void *list, size_t size)'),
   lgetxattr: libc().func('long lgetxattr(const void *path, const void *name, void *value, size_t size)'),
+  getxattr: libc().func('long getxattr(const void *path, const void *name, void *value, size_t size)'),
   fgetxattr: libc().func('long fgetxattr(int fd, const void *name, void *value, size_t size)'),
   lsetxattr: libc().func('int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)'),
+  fsetxattr: libc().func('int fsetxattr(int fd, const void *name, const void *value, size_t size, int flags)'),
   lremovexattr: libc().func('int lremovexattr(const void *path, const void *name)'),
   pathArg: Buffer.alloc(PATH_MAX),
   nameArg: Buffer.alloc(NAME_MAX),

@@ -11,6 +11,7 @@ import { commandOps, onlyIdOps, parentOps, type ProgramIo } from './namespace-pr
 import { killOrphans } from './orphans';
 import type { ContainerSandbox, ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
 import { stepFilter } from './seccomp/profile';
+import { isSupervised, underSupervision } from './supervisor';
 
 /** What is done to a tree for the time of a command. */
 export interface Around {
@@ -62,7 +63,10 @@ export class ChrootSandbox implements ContainerSandbox {
     try {
       places.put(spec);
       around?.enter();
-      return await this.#init.execute(this.program(spec, root, programIo(io), this.#init.arch), spec, io, scope, killOrphans);
+      const { arch } = this.#init;
+      const execute = (own: ProcessIo, supervised?: Uint8Array): Promise<ExitStatus> => this.#init.execute(this.program(spec, root, { ...programIo(own), supervised }, arch), spec, own, scope, killOrphans);
+      if (this.program !== chrootProgram || !mayFilter(spec) || !isSupervised(spec, ownIds())) return await execute(io);
+      return await underSupervision(arch, io, (own) => execute(own, stepFilter(arch, spec, 'supervised')));
     } finally {
       around?.leave();
       places.undo();
@@ -71,9 +75,8 @@ export class ChrootSandbox implements ContainerSandbox {
 }
 
 function chrootProgram(spec: ProcessSpec, root: RawPath, io: ProgramIo, arch: Arch): Op[] {
-  const ids = isInUserNamespace() && mappedIds() === 1 ? 'one' : undefined;
-  // In a user namespace there is the right to filter, even where nothing can be mounted.
-  const filter = spec.confined && heldCapabilities().includes('SYS_ADMIN') ? stepFilter(arch, spec, ids === 'one') : undefined;
+  const ids = ownIds();
+  const filter = mayFilter(spec) ? stepFilter(arch, spec, ids === 'one' ? 'pretended' : undefined) : undefined;
   return [
     ...parentOps(0, true),
     // Who has changed his root can make no user namespace.
@@ -82,6 +85,15 @@ function chrootProgram(spec: ProcessSpec, root: RawPath, io: ProgramIo, arch: Ar
     { what: 'change the root', call: 'chroot', args: [{ text: '.' }] },
     ...commandOps(spec, { ...io, ids, filter }),
   ];
+}
+
+function ownIds(): 'one' | undefined {
+  return isInUserNamespace() && mappedIds() === 1 ? 'one' : undefined;
+}
+
+/** In a user namespace there is the right to filter, even where nothing can be mounted. */
+function mayFilter({ confined }: ProcessSpec): boolean {
+  return confined && heldCapabilities().includes('SYS_ADMIN');
 }
 
 function unsupported(what: string): MbuildError {

@@ -9,6 +9,7 @@ import { bestMeans, meansOf, type Isolation } from './ladder';
 import { findRuntime } from './oci-runtime';
 import { holds, probeChroot, probeNamespaces, probeOwnProc, probeUserNamespace, type Obstacle } from './probe';
 import { hasSeccomp } from './seccomp/profile';
+import { canSupervise } from './supervisor';
 import { findMaps } from './user-namespace';
 
 /** One way to isolate RUN, from the best to the least. */
@@ -31,7 +32,7 @@ export interface Examination {
   readonly limits: string;
 }
 
-/** What who has one id alone gives away in RUN. */
+/** Where what RUN gives away is not kept beside the files. */
 const CHOWN_IS_LOST = 'chown in RUN succeeds and is lost';
 
 /**
@@ -86,9 +87,10 @@ function examineUserNamespaces(scratch: string, uid: number): Rung[] {
   const obstacle = probeUserNamespace(scratch);
   if (obstacle !== undefined) return [many, one].map((rung) => ({ ...rung, works: false, why: describe(obstacle), fix: userNamespaceFix() }));
   const hasProc = probeOwnProc(scratch) === undefined;
+  const owners = `owners are kept beside the files${canSupervise() ? '' : `; ${CHOWN_IS_LOST}, for calls of RUN cannot be answered here`}`;
   const single: Rung = hasProc
-    ? { ...one, works: true, why: `the same with one id: owners are kept beside the files; ${CHOWN_IS_LOST}` }
-    : { ...one, works: true, why: `with one id, owners beside the files, and a changed root: no /proc can be mounted, for parts of it are hidden here; ${CHOWN_IS_LOST}`, fix: 'with namespaces too: docker run --security-opt systempaths=unconfined …; in Kubernetes procMount: Unmasked' };
+    ? { ...one, works: true, why: `the same with one id: ${owners}` }
+    : { ...one, works: true, why: `with one id and a changed root: no /proc can be mounted, for parts of it are hidden here; ${owners}`, fix: 'with namespaces too: docker run --security-opt systempaths=unconfined …; in Kubernetes procMount: Unmasked' };
   const maps = findMaps(uid);
   if (!('missing' in maps)) return [{ ...many, works: true, why: 'the same as for root, with ids of /etc/subuid and /etc/subgid' }, single];
   const fix = maps.missing.startsWith('the program') ? 'as root: apt-get install uidmap (dnf install shadow-utils)' : 'as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER';

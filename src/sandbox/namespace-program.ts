@@ -12,6 +12,8 @@ import { surroundingOps, systemMountOps } from './system-mounts';
 export interface ProgramIo extends Pick<SandboxPlaces, 'ids'> {
   /** A filter for system calls, as seccomp(2) takes it. */
   readonly filter?: Uint8Array | undefined;
+  /** One that a supervisor answers for, who takes the listener from {@link LISTENER_FD} while the command waits; where there can be none, `filter` is taken. */
+  readonly supervised?: Uint8Array | undefined;
   /** A terminal instead of three streams. */
   readonly terminal?: TerminalSize | undefined;
   /** Whether the command waits for a byte on {@link SYNC_FD}. */
@@ -26,6 +28,9 @@ export const SYNC_FD = 5;
 
 /** File descriptor at which the waiting process has the terminal's other end. */
 export const TERMINAL_FD = 90;
+
+/** File descriptor at which the waiting process has its filter's listener, if it could have one. */
+export const LISTENER_FD = 92;
 
 /** Bytes of a struct rusage: getrusage(2). */
 export const RUSAGE = 144;
@@ -150,8 +155,9 @@ function nodeCommand(): string[] {
 export function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
   return [
     ...(io.terminal === undefined ? ownStreamOps(spec) : terminalOps(spec, io.terminal, io.ids)),
+    ...(io.filter === undefined ? [] : io.supervised === undefined ? [filterOp(io.filter)] : supervisedFilterOps(io.supervised, io.filter)),
+    // Nothing that a supervisor is asked may come before it has the listener.
     ...(io.waits ? waitOps() : []),
-    ...(io.filter === undefined ? [] : [filterOp(io.filter)]),
     ...privilegeOps(spec, io),
     ...executeOps({ ...spec, cwd: spec.user.uid === 0 ? spec.cwd : undefined }, io),
   ];
@@ -252,9 +258,19 @@ function loopbackOps(): Op[] {
 }
 
 /** While there still is the right to filter: to load one without it, a process must give up sudo and su for good. */
-export function filterOp(filter: Uint8Array): Op {
+export function filterOp(filter: Uint8Array, flags = 0): Op {
   const program: Arg = { words: [filter.length / 8, { bytes: filter }] }; // struct sock_fprog: number of instructions, their address
-  return { what: 'filter system calls', call: 'seccomp', args: [SECCOMP.SET_MODE_FILTER, SECCOMP.FLAG_SPEC_ALLOW, program] };
+  return { what: 'filter system calls', call: 'seccomp', args: [SECCOMP.SET_MODE_FILTER, SECCOMP.FLAG_SPEC_ALLOW | flags, program] };
+}
+
+/** Loads the first filter and keeps its listener, or the other one where the kernel gives no listener: one is all that a process may have. */
+function supervisedFilterOps(supervised: Uint8Array, alone: Uint8Array): Op[] {
+  return [
+    { ...filterOp(supervised, SECCOMP.FLAG_NEW_LISTENER), save: 'listener', onError: { to: 'filter alone' } },
+    { what: 'keep the listener', call: 'dup3', args: [{ saved: 'listener' }, LISTENER_FD, O.CLOEXEC], onPositive: { to: 'filtered' } },
+    { ...filterOp(alone), label: 'filter alone' },
+    { what: 'go on', label: 'filtered', call: 'umask', args: [0o22] },
+  ];
 }
 
 /**

@@ -10,6 +10,7 @@ import type { SandboxPlaces } from './mount-ops';
 import { enterProgram, namespaceProgram } from './namespace-program';
 import type { ContainerSandbox, EnterSpec, ExitStatus, MountPoint, ProcessIo, ProcessSpec } from './sandbox';
 import { stepFilter } from './seccomp/profile';
+import { isSupervised, underSupervision } from './supervisor';
 import { isInUserNamespace, mappedIds } from '../linux/id-map';
 
 /**
@@ -34,7 +35,11 @@ export class NamespaceSandbox implements ContainerSandbox {
 
   async run(wanted: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
     scope.signal.throwIfAborted();
-    return this.around(wanted, (spec, places) => this.#init.execute(namespaceProgram(spec, places, { ...programIo(io), ids: this.#ids, filter: spec.confined ? this.#filter(spec) : undefined }), spec, io, scope));
+    return this.around(wanted, (spec, places) => {
+      const filter = spec.confined ? this.#filter(spec) : undefined;
+      const execute = (own: ProcessIo, supervised?: Uint8Array): Promise<ExitStatus> => this.#init.execute(namespaceProgram(spec, places, { ...programIo(own), ids: this.#ids, filter, supervised }), spec, own, scope);
+      return isSupervised(spec, this.#ids) ? underSupervision(this.#init.arch, io, (own) => execute(own, this.#filter(spec, 'supervised'))) : execute(io);
+    });
   }
 
   /** Lends places to who runs a command in them, and takes out of the tree what was put there for that time. */
@@ -67,9 +72,9 @@ export class NamespaceSandbox implements ContainerSandbox {
   }
 
   /** The filter for who has these capabilities; compiled once, for that takes two milliseconds. */
-  #filter({ capabilities, user }: Pick<ProcessSpec, 'capabilities' | 'user'>): Uint8Array | undefined {
-    const key = `${capabilityMask(capabilities)} ${user.uid === 0}`;
-    const known = this.#filters.get(key) ?? stepFilter(this.#init.arch, { capabilities, user }, this.#ids === 'one');
+  #filter({ capabilities, user }: Pick<ProcessSpec, 'capabilities' | 'user'>, others: 'supervised' | 'pretended' = 'pretended'): Uint8Array | undefined {
+    const key = `${capabilityMask(capabilities)} ${user.uid === 0} ${others}`;
+    const known = this.#filters.get(key) ?? stepFilter(this.#init.arch, { capabilities, user }, this.#ids === 'one' ? others : undefined);
     if (known !== undefined) this.#filters.set(key, known);
     return known;
   }

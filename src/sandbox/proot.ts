@@ -9,7 +9,7 @@ import { PR, SIGKILL } from './init/syscalls';
 import { executeOps, filterOp, limitOps, parentOps, waitOps, type ProgramIo } from './namespace-program';
 import { killProcess } from './orphans';
 import type { ContainerSandbox, ProcessSpec } from './sandbox';
-import { defaultFilter, hasSeccomp, type Answers } from './seccomp/profile';
+import { UNKNOWN, defaultFilter, hasSeccomp, type Answers } from './seccomp/profile';
 
 /** Milliseconds. */
 const LOOK_EVERY = 20;
@@ -23,7 +23,7 @@ const BORROWED = ['/proc', '/dev/null', '/dev/zero', '/dev/full', '/dev/random',
  */
 const UNKNOWN_TO_PROOT: Answers = Object.fromEntries([
   'statx', 'openat2', 'faccessat2', 'fchmodat2', 'execveat', 'name_to_handle_at', 'setxattrat', 'getxattrat', 'listxattrat', 'removexattrat', 'statmount', 'listmount',
-].map((name) => [name, 'unknown']));
+].map((name) => [name, UNKNOWN]));
 
 /**
  * The sandbox for an ordinary user who may neither make namespaces nor change the root, as in a restricted pod: proot traces the

@@ -2,6 +2,7 @@ import type { Capability } from './capabilities';
 import type { CgroupLimits, RefusedLimit } from './cgroup';
 import type { RawPath } from '../linux/paths';
 import type { BuildScope, ResourceUsage } from '../progress/events';
+import type { Supervision } from './seccomp/supervisor';
 
 /** The root file system that a process is given. */
 export type Rootfs =
@@ -123,6 +124,8 @@ export interface ExitStatus {
   readonly usage?: ResourceUsage | undefined;
   /** True when a process of it was killed because the memory that `limits` give was used up. */
   readonly outOfMemory?: boolean | undefined;
+  /** Where there is one id: what was seen of processes that served other users, if that could be supervised. */
+  readonly supervision?: Supervision | undefined;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { takeMark } from '../linux/owner-mark';
 import { hasNote, lstatOwned, own, type Owner } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
@@ -26,7 +27,7 @@ export function claimNew(upper: RawPath, parent: MergedView, user: Owner, xattrs
 
 /**
  * The same for one entry. A file or directory that stands where one of root's stood is that one: only root's have no note. No
- * other kind is ever copied up.
+ * other kind is ever copied up, unless it was given away, and then it is marked. What the process gave away stays with whom it was given to.
  * @param below what was there before.
  */
 export function claim(hostPath: RawPath, stats: FileStats, below: FileStats | undefined, user: Owner): void {
@@ -35,5 +36,6 @@ export function claim(hostPath: RawPath, stats: FileStats, below: FileStats | un
     const isRoots = below?.uid === 0 && below.gid === 0 && (stats.isFile() ? below.isFile() : below.isDirectory());
     if (isRoots) return;
   }
-  own(hostPath, user.uid, user.gid);
+  const owner = (stats.isFile() || stats.isDirectory() ? undefined : takeMark(hostPath)) ?? user;
+  own(hostPath, owner.uid, owner.gid);
 }

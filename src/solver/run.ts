@@ -6,6 +6,7 @@ import type { RunOperation } from '../graph/operation';
 import { maskStream, maskedParts } from '../progress/mask';
 import { hasLimits, refusalText } from '../sandbox/cgroup';
 import type { ExitStatus, ProcessSpec } from '../sandbox/sandbox';
+import type { Supervision } from '../sandbox/seccomp/supervisor';
 import { keepsOwners } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
@@ -93,15 +94,19 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
   if (status.usage !== undefined) scope.events({ kind: 'usage', id: vertex, usage: status.usage });
   if (status.code !== 0) throw commandFailed(status, tail.text());
   services.snapshots.collect(active, user);
-  if (keepsOwners() && user.uid === 0) services.warn(ownersNotKept(context.step), true);
+  const lost = keepsOwners() && user.uid === 0 ? lostOwners(status.supervision) : undefined;
+  if (lost !== undefined) services.warn(ownersNotKept(context.step, lost), true);
 }
 
-/** Whether the command asked for it cannot be known: its calls are answered by the kernel's filter, which tells nobody. */
-function ownersNotKept({ file, range }: Step): Diagnostic {
-  return {
-    severity: 'warning', code: 'OwnersNotKept', message: 'there is one id here: where RUN gives files to other users (chown), that succeeds and is lost, the files stay root\'s', file, range,
-    hint: '`mbuild doctor` says how to have ids for other users; owners of COPY --chown and of base images are kept',
-  };
+/** What of owners is lost where there is one id. Unsupervised, whether the command asked for any cannot be known: the kernel's filter, which answers, tells nobody. */
+function lostOwners(supervision: Supervision | undefined): string | undefined {
+  if (supervision === undefined) return 'where RUN gives files to other users (chown), that succeeds and is lost, the files stay root\'s';
+  if (supervision.lost > 0) return `of what RUN gives to other users (chown), ${supervision.lost} stayed root's: the file system cannot keep whose`;
+  return supervision.users.length === 0 ? undefined : `RUN became another user (${supervision.users.join(', ')}), whose files are root's`;
+}
+
+function ownersNotKept({ file, range }: Step, lost: string): Diagnostic {
+  return { severity: 'warning', code: 'OwnersNotKept', message: `there is one id here: ${lost}`, file, range, hint: '`mbuild doctor` says how to have ids for other users' };
 }
 
 /** The process that a step is, on the tree that it is given. */

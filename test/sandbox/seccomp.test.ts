@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES, type Capability } from '../../src/sandbox/capabilities';
 import { compileFilter, type AbiRules, type Verdict } from '../../src/sandbox/seccomp/bpf';
-import { defaultFilter } from '../../src/sandbox/seccomp/profile';
+import { defaultFilter, stepFilter } from '../../src/sandbox/seccomp/profile';
 import { judge, type SystemCall } from '../support/bpf';
 
 const ARCH = { x64: 0xc000003e, x86: 0x40000003, arm64: 0xc00000b7, arm: 0x40000028, s390x: 0x80000016 };
@@ -117,5 +117,26 @@ describe('the numbers of the profile', () => {
     for (const name of ['mount', 'unshare', 'pivot_root', 'swapon', 'kexec_load', 'add_key', 'keyctl', 'request_key', 'userfaultfd', 'nfsservctl', 'move_pages', 'uselib', 'ustat', 'sysfs', '_sysctl', 'vserver', 'acct', 'quotactl', 'syslog', 'vhangup', 'setns', 'mbind', 'process_madvise', 'kcmp', 'iopl']) {
       expect([name, verdict(name) ?? 'errno 1']).toEqual([name, 'errno 1']);
     }
+  });
+});
+
+describe('the filter for root where there is one id', () => {
+  const spec = { capabilities: DEFAULT_CAPABILITIES, user: { uid: 0, gid: 0, groups: [0] } };
+  const numbers = { chown: 92, fchownat: 260, setuid: 105, setresuid: 117, setgroups: 116, stat: 4, fstat: 5, newfstatat: 262 };
+  const ROOT_TO_33 = [0n, 33n, 0n];
+  const AT_EMPTY_PATH = 0x1000n;
+
+  it.each<[keyof typeof numbers, readonly bigint[], supervised: string, pretended: string]>([
+    ['chown', [], 'notify', 'errno 0'], ['fchownat', [], 'notify', 'errno 0'], ['setgroups', [], 'errno 0', 'errno 0'],
+    ['setuid', [0n], 'errno 0', 'errno 0'], ['setuid', [33n], 'notify', 'errno 0'], ['setresuid', ROOT_TO_33, 'notify', 'errno 0'], ['setresuid', [33n, 0xffffffffn, 33n], 'errno 0', 'errno 0'],
+    ['stat', [], 'notify', 'allow'], ['fstat', [], 'allow', 'allow'], ['newfstatat', [0n, 0n, 0n, 0x100n], 'notify', 'allow'], ['newfstatat', [0n, 0n, 0n, AT_EMPTY_PATH], 'allow', 'allow'],
+  ])('%s of %j is answered with %s under supervision, else with %s', (name, args, supervised, pretended) => {
+    const verdicts = (['supervised', 'pretended'] as const).map((how) => judge(stepFilter('x64', spec, how) ?? Buffer.alloc(0), { arch: ARCH.x64, nr: numbers[name], args }));
+    expect(verdicts).toEqual([supervised, pretended]);
+  });
+
+  it('asks about 32-bit programs, too, and about no other user', () => {
+    expect(judge(stepFilter('x64', spec, 'supervised') ?? Buffer.alloc(0), { arch: ARCH.x86, nr: 212, args: [] })).toBe('notify'); // chown32
+    expect(judge(stepFilter('x64', { ...spec, user: { uid: 5, gid: 5, groups: [] } }, 'supervised') ?? Buffer.alloc(0), { arch: ARCH.x64, nr: numbers.chown, args: [] })).toBe('allow');
   });
 });

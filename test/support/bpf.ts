@@ -6,7 +6,7 @@ export interface SystemCall {
   readonly args: readonly bigint[];
 }
 
-/** Runs a classic BPF program over a system call, as the kernel would: `allow`, `kill` or `errno N`. @throws Error on what the kernel refuses to load. */
+/** Runs a classic BPF program over a system call, as the kernel would: `allow`, `kill`, `notify` or `errno N`. @throws Error on what the kernel refuses to load. */
 export function judge(program: Uint8Array, call: SystemCall): string {
   const code = Buffer.from(program);
   const data = Buffer.alloc(64); // struct seccomp_data: nr, arch, instruction pointer, six arguments
@@ -34,5 +34,6 @@ export function judge(program: Uint8Array, call: SystemCall): string {
 function verdictOf(value: number): string {
   if (value === 0x7fff0000) return 'allow';
   if (value === 0x80000000) return 'kill';
+  if (value === 0x7fc00000) return 'notify';
   return `errno ${value & 0xffff}`;
 }

@@ -65,7 +65,7 @@ export const TIO = { CSCTTY: 0x540e, CSWINSZ: 0x5414, CSPTLCK: 0x40045431, CGPTP
 export const O = { RDONLY: 0, WRONLY: 1, RDWR: 2, NOCTTY: 0o400, NONBLOCK: 0o4000, CREAT: 0o100, EXCL: 0o200, DIRECTORY: 0o200000, CLOEXEC: 0o2000000, PATH: 0o10000000 } as const;
 export const S = { IFREG: 0o100000, IFCHR: 0o020000 } as const;
 export const PR = { SET_PDEATHSIG: 1, SET_DUMPABLE: 4, CAPBSET_DROP: 24, SET_CHILD_SUBREAPER: 36, SET_NO_NEW_PRIVS: 38, CAP_AMBIENT: 47, CAP_AMBIENT_CLEAR_ALL: 4 } as const;
-export const SECCOMP = { SET_MODE_FILTER: 1, FLAG_SPEC_ALLOW: 4 } as const;
+export const SECCOMP = { SET_MODE_FILTER: 1, FLAG_SPEC_ALLOW: 4, FLAG_NEW_LISTENER: 8 } as const;
 export const SIGCHLD = 17;
 export const SIGKILL = 9;
 export const MSG_NOSIGNAL = 0x4000;
@@ -75,7 +75,7 @@ export const KEYCTL_JOIN_SESSION_KEYRING = 1;
 export const CAPABILITY_VERSION_3 = 0x20080522;
 
 /** openat2(2): stay inside the directory that one starts from, and follow no magic link. */
-export const RESOLVE = { NO_MAGICLINKS: 2, IN_ROOT: 16 } as const;
+export const RESOLVE = { NO_MAGICLINKS: 2, BENEATH: 8, IN_ROOT: 16 } as const;
 
 /** RLIMIT_* by the names that docker's `--ulimit` takes. asm-generic/resource.h. */
 export const RLIMITS: Readonly<Record<string, number>> = {

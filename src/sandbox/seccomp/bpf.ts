@@ -5,8 +5,10 @@ export type Verdict =
   | { readonly kind: 'errno'; readonly errno: number }
   /** The process is killed. */
   | { readonly kind: 'kill' }
-  /** Allowed when the argument passes, refused with EPERM otherwise. */
-  | { readonly kind: 'judge'; readonly argument: number; readonly passes: Condition };
+  /** Answered by who listens; see notification.ts. */
+  | { readonly kind: 'notify' }
+  /** By whether the argument passes: `passed` (default: allowed) or `failed` (default: refused with EPERM). */
+  | { readonly kind: 'judge'; readonly argument: number; readonly passes: Condition; readonly passed?: Verdict; readonly failed?: Verdict };
 
 /** Judges one argument of 64 bits. */
 export type Condition =
@@ -34,9 +36,10 @@ export interface FilterRules {
 /** linux/bpf_common.h */
 const OP = { LD_W_ABS: 0x20, JA: 0x05, JEQ: 0x15, JGT: 0x25, JGE: 0x35, JSET: 0x45, RET: 0x06 } as const;
 /** linux/seccomp.h: the answers, and where the fields of struct seccomp_data are. */
-const RET = { KILL_PROCESS: 0x80000000, ERRNO: 0x00050000, ALLOW: 0x7fff0000 } as const;
+const RET = { KILL_PROCESS: 0x80000000, ERRNO: 0x00050000, USER_NOTIF: 0x7fc00000, ALLOW: 0x7fff0000 } as const;
 const OFFSET = { NR: 0, ARCH: 4, ARGS: 16 } as const;
-const EPERM = 1;
+const ALLOWED: Verdict = { kind: 'allow' };
+const NOT_PERMITTED: Verdict = { kind: 'errno', errno: 1 };
 const LONGEST_JUMP = 255;
 const LAST_NUMBER = 0xffffffff;
 
@@ -103,7 +106,8 @@ class ProgramWriter {
       case 'allow': return this.#return(RET.ALLOW);
       case 'errno': return this.#return(RET.ERRNO | verdict.errno);
       case 'kill': return this.#return(RET.KILL_PROCESS);
-      case 'judge': return this.#judge(verdict.argument, verdict.passes);
+      case 'notify': return this.#return(RET.USER_NOTIF);
+      case 'judge': return this.#judge(verdict.argument, verdict.passes, this.answer(verdict.passed ?? ALLOWED), this.answer(verdict.failed ?? NOT_PERMITTED));
     }
   }
 
@@ -129,17 +133,15 @@ class ProgramWriter {
     return bytes;
   }
 
-  #judge(argument: number, condition: Condition): Label {
+  #judge(argument: number, condition: Condition, passed: Label, failed: Label): Label {
     const low = OFFSET.ARGS + argument * 8;
-    const allow = this.#return(RET.ALLOW);
-    const refuse = this.#return(RET.ERRNO | EPERM);
     if (condition.kind === 'without') {
-      this.branch(OP.JSET, condition.bits, refuse, allow);
+      this.branch(OP.JSET, condition.bits, failed, passed);
       return this.load(low);
     }
-    let next = refuse;
-    for (const [first, last] of condition.ranges.toReversed()) next = this.branch(OP.JGE, first, this.branch(OP.JGT, last, next, allow), refuse);
-    this.branch(OP.JEQ, 0, this.load(low), refuse);
+    let next = failed;
+    for (const [first, last] of condition.ranges.toReversed()) next = this.branch(OP.JGE, first, this.branch(OP.JGT, last, next, passed), failed);
+    this.branch(OP.JEQ, 0, this.load(low), failed);
     return this.load(low + 4);
   }
 

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { Capability } from '../capabilities';
 import type { Arch } from '../init/interpreter';
+import { AT_EMPTY_PATH } from '../init/syscalls';
 import type { ProcessSpec } from '../sandbox';
 import { compileFilter, type AbiRules, type Condition, type Verdict } from './bpf';
 import { ABIS, ALLOWED_WITH, ALWAYS_ALLOWED, JUDGED, type Abi, type Call } from './calls';
@@ -9,23 +10,49 @@ const EPERM = 1;
 const ENOSYS = 38;
 const ALLOW: Verdict = { kind: 'allow' };
 
-/** Calls of the list, by name, that are answered without being made: with success, or as by a kernel that has no such call. */
-export type Answers = Readonly<Partial<Record<string, 'success' | 'unknown'>>>;
+/** Calls of the list, by name, that are answered in another way than by making them. */
+export type Answers = Readonly<Partial<Record<string, Verdict>>>;
+
+/** As by a kernel that has no such call. */
+export const UNKNOWN: Verdict = { kind: 'errno', errno: ENOSYS };
+
+const SUCCESS: Verdict = { kind: 'errno', errno: 0 };
+const NOTIFY: Verdict = { kind: 'notify' };
+
+/** Calls of the list that give a file away. */
+export const GIVING = ['chown', 'chown32', 'fchown', 'fchown32', 'fchownat', 'lchown', 'lchown32'] as const;
+
+/** Calls of the list that change the user, and which argument is the one whose files a process makes from then on. */
+export const BECOMING = { setfsuid: 0, setfsuid32: 0, setuid: 0, setuid32: 0, setreuid: 1, setreuid32: 1, setresuid: 1, setresuid32: 1 } as const;
+
+/**
+ * Calls of the list that show whose a file is that has a name. Programs ask about open files with others, or with the flag AT_EMPTY_PATH, for
+ * what they read and write; whoever copies owners asks by name.
+ */
+export const SHOWING = ['stat', 'lstat', 'newfstatat', 'statx'] as const;
+
+const CHANGING_GROUPS = ['setfsgid', 'setfsgid32', 'setgid', 'setgid32', 'setgroups', 'setgroups32', 'setregid', 'setregid32', 'setresgid', 'setresgid32'];
 
 /**
  * What root does to become or to serve other users, and cannot where there are none: package managers give files away and drop rights,
- * and stop where that fails.
+ * and stop where that fails. It succeeds, and is lost.
  */
-export const OTHER_USERS: Answers = Object.fromEntries([
-  'chown', 'chown32', 'fchown', 'fchown32', 'fchownat', 'lchown', 'lchown32', 'setfsgid', 'setfsgid32', 'setfsuid', 'setfsuid32', 'setgid', 'setgid32',
-  'setgroups', 'setgroups32', 'setregid', 'setregid32', 'setresgid', 'setresgid32', 'setresuid', 'setresuid32', 'setreuid', 'setreuid32', 'setuid', 'setuid32',
-].map((name) => [name, 'success']));
+const OTHER_USERS: Answers = answers([...GIVING, ...Object.keys(BECOMING), ...CHANGING_GROUPS], SUCCESS);
+
+/** The same where a supervisor listens: it keeps whom a file was given to, shows that, and learns which users there were. Who stays root is not worth its time. */
+const SUPERVISED_USERS: Answers = {
+  ...OTHER_USERS,
+  ...answers([...GIVING, ...SHOWING], NOTIFY),
+  newfstatat: byName(3),
+  statx: byName(2),
+  ...Object.fromEntries(Object.entries(BECOMING).map(([name, argument]) => [name, { kind: 'judge', argument, passes: { kind: 'in', ranges: [[0, 0], [0xffffffff, 0xffffffff]] }, passed: SUCCESS, failed: NOTIFY }] as const)),
+};
 
 /** linux/audit.h */
-const AUDIT_ARCH: Readonly<Record<Abi, number>> = { x64: 0xc000003e, x86: 0x40000003, arm64: 0xc00000b7, arm: 0x40000028 };
+export const AUDIT_ARCH: Readonly<Record<Abi, number>> = { x64: 0xc000003e, x86: 0x40000003, arm64: 0xc00000b7, arm: 0x40000028 };
 
 /** The ABIs of the programs that an architecture runs. */
-const ABIS_OF: Readonly<Record<Arch, readonly Abi[]>> = { x64: ['x64', 'x86'], arm64: ['arm64', 'arm'] };
+export const ABIS_OF: Readonly<Record<Arch, readonly Abi[]>> = { x64: ['x64', 'x86'], arm64: ['arm64', 'arm'] };
 
 /** x32, which hardly any kernel has: its calls are answered as by one that has not. asm/unistd.h, __X32_SYSCALL_BIT. */
 const X32 = { from: 0x40000000, verdict: { kind: 'errno', errno: ENOSYS } } as const;
@@ -53,9 +80,14 @@ export function defaultFilter(arch: Arch, capabilities: readonly Capability[], a
   return compileFilter({ abis: ABIS_OF[arch].map((abi) => rulesOf(abi, capabilities, answers)), otherwise: { kind: 'errno', errno: EPERM } });
 }
 
-/** The filter for a command, where there is one id if `oneId`; `undefined` on kernels without filters. */
-export function stepFilter(arch: Arch, { capabilities, user }: Pick<ProcessSpec, 'capabilities' | 'user'>, oneId: boolean): Buffer | undefined {
-  return hasSeccomp() ? defaultFilter(arch, capabilities, oneId && user.uid === 0 ? OTHER_USERS : {}) : undefined;
+/**
+ * The filter for a command; `undefined` on kernels without filters.
+ * @param oneId set where there is one id: whether a supervisor listens to what root does for others, or that is pretended.
+ */
+export function stepFilter(arch: Arch, { capabilities, user }: Pick<ProcessSpec, 'capabilities' | 'user'>, oneId?: 'supervised' | 'pretended'): Buffer | undefined {
+  if (!hasSeccomp()) return undefined;
+  const others = oneId === 'supervised' ? SUPERVISED_USERS : OTHER_USERS;
+  return defaultFilter(arch, capabilities, oneId !== undefined && user.uid === 0 ? others : {});
 }
 
 /** False on kernels that were built without filters. */
@@ -66,19 +98,25 @@ export function hasSeccomp(): boolean {
 function rulesOf(abi: Abi, capabilities: readonly Capability[], answers: Answers): AbiRules {
   const isAdmin = capabilities.includes('SYS_ADMIN');
   const calls = new Map<number, Verdict>();
-  for (const call of ALWAYS_ALLOWED) calls.set(numberOf(call, abi), verdictOf(answers[call[0]]));
+  for (const call of ALWAYS_ALLOWED) calls.set(numberOf(call, abi), answers[call[0]] ?? ALLOW);
   for (const name of capabilities) for (const call of ALLOWED_WITH[name] ?? []) calls.set(numberOf(call, abi), ALLOW);
   for (const call of JUDGED) calls.set(numberOf(call, abi), (isAdmin && call[0].startsWith('clone') ? undefined : VERDICTS[call[0]]) ?? ALLOW);
   calls.delete(-1);
   return { auditArch: AUDIT_ARCH[abi], calls, beyond: abi === 'x64' ? X32 : undefined };
 }
 
-function verdictOf(answer: Answers[string]): Verdict {
-  return answer === undefined ? ALLOW : { kind: 'errno', errno: answer === 'success' ? 0 : ENOSYS };
+/** A call's number; -1 where an ABI has no such call. */
+export function numberOf(call: Call, abi: Abi): number {
+  return call[call.length === 2 ? 1 : 1 + ABIS.indexOf(abi)] as number;
 }
 
-function numberOf(call: Call, abi: Abi): number {
-  return call[call.length === 2 ? 1 : 1 + ABIS.indexOf(abi)] as number;
+function answers(names: readonly string[], answer: Verdict): Answers {
+  return Object.fromEntries(names.map((name) => [name, answer]));
+}
+
+/** @param flags which argument may have AT_EMPTY_PATH among them. */
+function byName(flags: number): Verdict {
+  return { kind: 'judge', argument: flags, passes: { kind: 'without', bits: AT_EMPTY_PATH }, passed: NOTIFY, failed: ALLOW };
 }
 
 function judged(argument: number, passes: Condition): Verdict {

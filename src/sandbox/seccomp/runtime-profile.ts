@@ -38,7 +38,7 @@ function rulesOf(name: string, verdict: Verdict): SyscallRule[] {
     case 'allow': return [{ names: [name], action: 'SCMP_ACT_ALLOW' }];
     case 'errno': return [{ names: [name], action: 'SCMP_ACT_ERRNO', errnoRet: verdict.errno }];
     case 'judge': return conditions(verdict.argument, verdict.passes).map((args) => ({ names: [name], action: 'SCMP_ACT_ALLOW', args }));
-    case 'kill': return [];
+    case 'kill': case 'notify': return []; // neither is in moby's profile
   }
 }
 
