@@ -118,6 +118,14 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     expect(chosen(way)).toBe('single-id');
   }));
 
+  testUser('an ordinary user with one id and a changed root alone', () => asUser('one-chroot', [], (way) => {
+    // Where a part of /proc is hidden, none can be mounted.
+    const prefix = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc/scsi 2>/dev/null || mount -t tmpfs none /proc/fs; exec "$@"', 'sh', ...way.prefix];
+    expect(build('one-chroot', { ...way, prefix })).toBe(expected);
+    const [program = '', ...args] = [...prefix, BIN, '--root', way.root, 'doctor'];
+    expect(spawnSync(program, args, { encoding: 'utf8', env: { ...cleanEnv(), ...way.env } }).stdout).toMatch(/single-id +works +with one id and a changed root/);
+  }));
+
   testUser('with one id, a build says once that what a RUN makes as another user is root\'s', () => asUser('become', [], (way) => {
     const folder = writeFiles(temp.dir('become-context'), { Dockerfile: 'FROM scratch\nADD small-base.tar /\nRUN chown 5 /etc/passwd\nRUN start-stop-daemon -S -c daemon -x /bin/touch -- /made\nRUN start-stop-daemon -S -c app -x /bin/true\n' });
     copyFileSync(join(context, 'small-base.tar'), join(folder, 'small-base.tar'));

@@ -72,7 +72,7 @@ export class Tracee {
       return openIn(base, name, flags, RESOLVE.BENEATH);
     } catch (error) {
       if (errnoOf(error) !== 'EXDEV') throw error;
-      return this.#inRoot((root) => openIn(root, `${this.#nameOf(dir)}/${name}`, flags, RESOLVE.IN_ROOT));
+      return this.#inRoot((root) => openIn(root, `${this.#fromRoot(readlinkSync(this.#linkTo(dir), 'latin1'))}/${name}`, flags, RESOLVE.IN_ROOT));
     } finally {
       closeSync(base);
     }
@@ -96,7 +96,7 @@ export class Tracee {
 
   /** Calls back with the directory that a file of the thread's tree is in now, and its name there. */
   inDirectoryOf<T>(fd: number, use: (dir: RawPath, name: RawPath) => T): T {
-    const file = readlinkSync(`/proc/self/fd/${fd}`, 'latin1');
+    const file = this.#fromRoot(readlinkSync(`/proc/self/fd/${fd}`, 'latin1'));
     return this.#inRoot((root) => {
       const dir = openIn(root, path.posix.dirname(file), O.PATH | O.CLOEXEC | O.DIRECTORY, RESOLVE.IN_ROOT);
       try {
@@ -137,9 +137,9 @@ export class Tracee {
     }
   }
 
-  /** Where a directory was when it was asked for, from the thread's root. */
-  #nameOf(dir: number): RawPath {
-    const [name, root] = [readlinkSync(this.#linkTo(dir), 'latin1'), readlinkSync(`${this.#proc}/root`, 'latin1')];
+  /** A path of the thread's mount namespace as the thread would say it. */
+  #fromRoot(name: RawPath): RawPath {
+    const root = readlinkSync(`${this.#proc}/root`, 'latin1');
     return root !== '/' && name.startsWith(`${root}/`) ? name.slice(root.length) : name;
   }
 
