@@ -79,14 +79,18 @@ export class FileCacheStore implements CacheStore {
     for (const file of namesIn(this.#records).map((name) => path.join(this.#records, name))) {
       if (isOlder(file, before) && isForeign(readRecord<CacheRecord>(file))) removeFile(file);
     }
-    this.#forgetFamilies();
+    this.#settleFamilies();
     for (const folder of [this.#evicted, this.#digests]) {
       for (const file of namesIn(folder).map((name) => path.join(folder, name))) if (isOlder(file, before)) removeFile(file);
     }
   }
 
-  /** Members of families whose records are gone. */
-  #forgetFamilies(): void {
+  /** Forgets members of families whose records are gone, and brings back those that a loss of power took from records that are there. */
+  #settleFamilies(): void {
+    for (const { key, input } of this.list()) {
+      const family = folderOf(input);
+      if (family !== undefined && !existsSync(path.join(this.#families, family, key))) createFile(this.root, path.join(this.#families, family, key), '');
+    }
     for (const family of namesIn(this.#families)) {
       for (const key of namesIn(path.join(this.#families, family))) if (!existsSync(this.#file(key as CacheKey))) removeFile(path.join(this.#families, family, key));
     }

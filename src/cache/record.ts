@@ -46,7 +46,7 @@ export interface CacheStore {
   isForeign(key: CacheKey): boolean;
   /** When a record was deleted that is not there now (RFC 3339); `undefined` when there was none, or it is there. */
   evictedAt(key: CacheKey): string | undefined;
-  /** Forgets what is older than a time (milliseconds since the epoch): notes of deleted records, digests that were remembered, records of other versions of mbuild. */
+  /** Forgets what is older than a time (milliseconds since the epoch): notes of deleted records, digests that were remembered, records of other versions of mbuild. What finds records is made good where it does not agree with them. */
   forget(before: number): void;
   /** A digest that was computed once for a name which says all that it depends on. */
   recall(name: string): string | undefined;

@@ -48,6 +48,14 @@ describe('copies', () => {
     expect(new FileCacheStore(root).knowsCopyOnto(parent)).toBe(false);
   });
 
+  it('that a loss of power took from the index are in it again after a prune', () => {
+    const cache = new FileCacheStore(root);
+    cache.put(record);
+    rmSync(path.join(root, 'cache', 'families'), { recursive: true });
+    cache.forget(0);
+    expect(cache.knowsCopyOnto(parent)).toBe(true);
+  });
+
   it.each(['run', 'mkdir'])('are not what a record of kind %s is', (kind) => {
     new FileCacheStore(root).put({ ...record, input: { ...record.input, kind } });
     expect(new FileCacheStore(root).knowsCopyOnto(parent)).toBe(false);

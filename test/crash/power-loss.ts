@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { lstatSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { lstatSync, readFileSync, readlinkSync, rmSync, writeFileSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import type { LayerRecord } from '../../src/images/layer-index';
 import { namesIn } from '../support/temp';
@@ -40,11 +40,18 @@ function lose(now: string, before: string, random: () => number): void {
     const stats = lstatSync(file, { throwIfNoEntry: false });
     const oldStats = lstatSync(old, { throwIfNoEntry: false });
     if (stats?.isDirectory() === true && (oldStats?.isDirectory() === true || random() >= DAMAGED)) lose(file, old, random);
-    else if (!(stats?.isFile() === true && oldStats?.isFile() === true && readFileSync(file).equals(readFileSync(old))) && random() < DAMAGED) {
+    else if (!isSame(file, stats, old, oldStats) && random() < DAMAGED) {
       if (stats?.isFile() !== true || random() < 0.4) putBack(file, old);
       else damage(file, random);
     }
   }
+}
+
+/** True for what was not written since; to put it back would change its directory. */
+function isSame(file: string, stats: Stats | undefined, old: string, oldStats: Stats | undefined): boolean {
+  if (stats === undefined || oldStats === undefined || stats.mode !== oldStats.mode || stats.rdev !== oldStats.rdev) return false;
+  if (stats.isSymbolicLink()) return readlinkSync(file) === readlinkSync(old);
+  return !stats.isFile() || readFileSync(file).equals(readFileSync(old));
 }
 
 /** The name has what it had before. */
