@@ -3,8 +3,9 @@ import { readlinkSync } from 'node:fs';
 import { batchesOf, eachAtOnce, type BatchLimits } from '../linux/batches';
 import { decodeDevice } from '../linux/mknod';
 import { fsPath, type RawPath } from '../linux/paths';
-import type { Threads } from '../linux/threads';
 import type { FileStats } from '../linux/stat';
+import { withStopFlag } from '../linux/stop-flag';
+import type { Threads } from '../linux/threads';
 import { toDigest, type Digest } from '../oci/digest';
 import { hashFiles, type FileContent, type FileToHash, type HashedFile } from './hash-files';
 import type { SelectedEntry, Selection } from './selection';
@@ -177,16 +178,16 @@ async function contentsOf(entries: readonly SelectedEntry[], known: KnownContent
 }
 
 /** Reads files for nothing but their content. */
-export async function readFiles(files: readonly SelectedEntry[], threads: Threads | undefined): Promise<readonly (HashedFile | undefined)[]> {
+export async function readFiles(files: readonly SelectedEntry[], threads: Threads | undefined, signal?: AbortSignal): Promise<readonly (HashedFile | undefined)[]> {
   const bytes = files.reduce((sum, { stats }) => sum + stats.size, 0);
   if (threads === undefined || (files.length <= INLINE_FILES && bytes <= INLINE_BYTES)) return hashFiles(files.map(fileToHash));
   const remote = threads.remote<typeof contextTasks>('context');
   const hashed = Array.from<HashedFile | undefined>({ length: files.length });
-  await eachAtOnce(batchesOf(files, ({ stats }) => stats.size, BATCH), 2 * threads.size, async ({ from, items }) => {
-    (await remote.hashFiles(items.map(fileToHash))).forEach((file, i) => {
+  await withStopFlag(signal, (stop) => eachAtOnce(batchesOf(files, ({ stats }) => stats.size, BATCH), 2 * threads.size, async ({ from, items }) => {
+    (await remote.hashFiles(items.map(fileToHash), stop)).forEach((file, i) => {
       hashed[from + i] = file;
     });
-  });
+  }));
   return hashed;
 }
 

@@ -17,6 +17,7 @@ import { CAPABILITY, openForReading } from './hash-files';
 export interface ExtractOptions {
   /** Owner of everything, whatever the archive says. */
   readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 interface OpenFile {
@@ -34,13 +35,16 @@ const SAMPLE = 64 * 1024;
  * Unpacks a tar archive (plain, gzip, bzip2, xz or zstd, by content) into a directory of a tree, as ADD does: directories
  * merge, anything else replaces what is there, a directory included. The destination is the archive's root: no `..`, absolute name or
  * symlink leads out of it. Of extended attributes capabilities are kept.
- * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE (an entry that leaves the destination), LIMIT_EXCEEDED, NO_SPACE, UNSUPPORTED (a missing program).
+ * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE (an entry that leaves the destination), LIMIT_EXCEEDED, NO_SPACE, UNSUPPORTED (a missing program); the signal's reason.
  */
 export async function extractArchive(source: Readable, writer: TreeWriter, destination: TreeDirectory, options: ExtractOptions = {}): Promise<void> {
   const extraction = new Extraction(writer, destination, options);
   const reader = new TarReader(extraction);
   try {
-    for await (const chunk of decompressed(source)) reader.push(chunk);
+    for await (const chunk of decompressed(source)) {
+      options.signal?.throwIfAborted();
+      reader.push(chunk);
+    }
     reader.finish();
     extraction.finish();
   } finally {

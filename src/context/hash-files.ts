@@ -3,6 +3,7 @@ import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { fstatOf, type FileStats } from '../linux/stat';
+import { throwIfStopped, type StopFlag } from '../linux/stop-flag';
 import { getOpenXattr } from '../linux/xattr';
 import { copyFiles, mayNotRead, type FileCopy } from '../snapshot/copy-files';
 
@@ -34,30 +35,33 @@ export const CAPABILITY = 'security.capability';
 
 const CHUNK = 1024 * 1024;
 
-/** Hashes files one after the other, with synchronous calls. @throws MbuildError COPY_FAILED for a file that vanished, PERMISSION_DENIED and others as they come. */
-export function hashFiles(files: readonly FileToHash[]): HashedFile[] {
+/**
+ * Hashes files one after the other, with synchronous calls.
+ * @throws MbuildError COPY_FAILED for a file that vanished, PERMISSION_DENIED and others as they come, CANCELED when `stop` is set.
+ */
+export function hashFiles(files: readonly FileToHash[], stop?: StopFlag): HashedFile[] {
   const buffer = Buffer.allocUnsafe(Math.min(CHUNK, Math.max(1, ...files.map(({ size }) => size + 1))));
-  return files.map((file) => hashFile(file, buffer));
+  return files.map((file) => hashFile(file, buffer, stop));
 }
 
 /**
  * Copies files and hashes them on the way, so that each is read once. `changed` are those that are not what was seen any more; where there
  * are any, `contents` is of no use. @throws as {@link copyFiles}.
  */
-export function copyAndHashFiles(files: readonly FileCopy[]): { readonly changed: readonly RawPath[]; readonly contents: readonly FileContent[] } {
+export function copyAndHashFiles(files: readonly FileCopy[], stop?: StopFlag): { readonly changed: readonly RawPath[]; readonly contents: readonly FileContent[] } {
   const contents: FileContent[] = [];
   let buffer: Buffer | undefined;
   const changed = copyFiles(files, (content, capability) => {
-    const hash = typeof content === 'number' ? hashContent(content, (buffer ??= Buffer.allocUnsafe(CHUNK))) : hashOf('sha256', content, 'hex');
+    const hash = typeof content === 'number' ? hashContent(content, (buffer ??= Buffer.allocUnsafe(CHUNK)), stop) : hashOf('sha256', content, 'hex');
     contents.push(fileContent(hash, capability));
-  });
+  }, stop);
   return { changed, contents };
 }
 
-function hashFile(file: FileToHash, buffer: Buffer): HashedFile {
+function hashFile(file: FileToHash, buffer: Buffer, stop: StopFlag | undefined): HashedFile {
   const fd = openForReading(file.hostPath);
   try {
-    const hash = hashContent(fd, buffer);
+    const hash = hashContent(fd, buffer, stop);
     const content = fileContent(hash, getOpenXattr(fd, CAPABILITY));
     return isSame(fstatOf(fd), file) ? content : { ...content, changed: true };
   } finally {
@@ -70,7 +74,8 @@ function fileContent(hash: string, capability: Buffer | undefined): FileContent 
 }
 
 /** sha256, hex. What fits into the buffer is hashed in one call. */
-function hashContent(fd: number, buffer: Buffer): string {
+function hashContent(fd: number, buffer: Buffer, stop: StopFlag | undefined): string {
+  throwIfStopped(stop);
   let read = readSync(fd, buffer);
   if (read < buffer.length) {
     const more = readSync(fd, buffer, read, buffer.length - read, null);
@@ -78,7 +83,10 @@ function hashContent(fd: number, buffer: Buffer): string {
     read += more;
   }
   const hash = createHash('sha256');
-  for (; read > 0; read = readSync(fd, buffer)) hash.update(buffer.subarray(0, read));
+  for (; read > 0; read = readSync(fd, buffer)) {
+    throwIfStopped(stop);
+    hash.update(buffer.subarray(0, read));
+  }
   return hash.digest('hex');
 }
 

@@ -5,6 +5,7 @@ import { completeApplied } from '../layer/apply';
 import { Growth, LAYER_LIMITS, type Applied, type ApplySource } from '../layer/layer';
 import type { layerTasks } from '../layer/tasks';
 import { bootId } from '../linux/process';
+import { withStopFlag, type StopFlag } from '../linux/stop-flag';
 import { chainIds, type ChainID, type DiffID } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
 import { MediaType, layerCompression } from '../oci/media-types';
@@ -150,10 +151,11 @@ async function unpackAlone(layer: LayerToUnpack, isFirst: boolean, services: Ima
   }
   try {
     report('extracting', blob.size);
-    const applied = await (coming?.applied ?? applyTo(active, blob.mediaType, stored(layer, services), services, isFirst ? [] : undefined));
+    const applied = await (coming?.applied ?? withStopFlag(scope.signal, (stop) => applyTo(active, blob.mediaType, stored(layer, services), services, isFirst ? [] : undefined, stop)));
     report('done', blob.size);
     return { active, applied };
   } catch (error) {
+    checkCanceled(scope.signal);
     if (wasThere && !(await isBlobIntact(blob.digest, services))) {
       // Left by an earlier process, and damaged since: it is fetched once more.
       services.content.delete(blob.digest);
@@ -235,14 +237,14 @@ function unpackComing(path: string, length: number | undefined, apply: (source: 
 
 /** @param parents directories of the layers below, the top first. */
 async function applyTo(
-  active: ActiveSnapshot, mediaType: string, source: Omit<ApplySource, 'compression'>, services: ImageServices, parents?: readonly string[],
+  active: ActiveSnapshot, mediaType: string, source: Omit<ApplySource, 'compression'>, services: ImageServices, parents?: readonly string[], stop?: StopFlag,
 ): Promise<Applied> {
   const compression = layerCompression(mediaType);
   if (compression === undefined) throw new MbuildError('IMAGE_INVALID', `${mediaType} is no layer of a file system`);
   return services.threads.remote<typeof layerTasks>('layer').applyLayer(
     { ...source, compression },
     active.dir,
-    { xattrs: services.xattrs, limits: LAYER_LIMITS, ...(parents === undefined ? {} : { parents }) },
+    { xattrs: services.xattrs, limits: LAYER_LIMITS, stop, ...(parents === undefined ? {} : { parents }) },
   );
 }
 

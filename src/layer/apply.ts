@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MbuildError } from '../diagnostics/error';
 import { fsPath, type RawPath } from '../linux/paths';
+import { throwIfStopped } from '../linux/stop-flag';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
 import { decompressStream } from './decompress';
 import { Growth, checkLimits, type Applied, type ApplySource, type OverlayXattrs } from './layer';
@@ -22,7 +23,7 @@ const WAIT = 5;
  * Unpacks a layer into an empty directory in overlay's form, verifying it on the way. The directory must be nobody else's;
  * it is left half written when this throws. Without `options.parents` some layers need {@link completeApplied} after.
  * @throws MbuildError DIGEST_MISMATCH, ARCHIVE_INVALID (no tar, damaged, truncated), ARCHIVE_UNSAFE (an entry that would lead
- * out of the tree), LIMIT_EXCEEDED, NO_SPACE.
+ * out of the tree), LIMIT_EXCEEDED, NO_SPACE, CANCELED.
  */
 export async function applyLayer(source: ApplySource, dir: RawPath, options: ApplyOptions): Promise<Applied> {
   mkdirSync(fsPath(dir), { recursive: true });
@@ -33,6 +34,7 @@ export async function applyLayer(source: ApplySource, dir: RawPath, options: App
   const tarHash = source.compression === 'none' ? undefined : createHash('sha256');
   try {
     const take = (chunk: Buffer): void => {
+      throwIfStopped(options.stop);
       tarHash?.update(chunk);
       checkLimits('layer', reader.offset + chunk.length, input.size, options.limits);
       reader.push(chunk);

@@ -7,6 +7,7 @@ import { makeWhiteout } from '../linux/mknod';
 import { bornOwner, keepsOwners, linkOwned, makeOwnedNode, own, ownOpen, setMode, setOpenMode } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
+import type { StopFlag } from '../linux/stop-flag';
 import { writeAll } from '../linux/write-all';
 import { setXattr, type Xattrs } from '../linux/xattr';
 import type { ApplyLimits, OverlayXattrs } from './layer';
@@ -26,6 +27,8 @@ export interface ApplyOptions {
    * merged tree, inside its root; a name that crosses a symlink of its own layer is refused in any case.
    */
   readonly parents?: readonly string[] | undefined;
+  /** Looked at between the pieces of the layer. */
+  readonly stop?: StopFlag | undefined;
 }
 
 /** What this layer made at a path. */

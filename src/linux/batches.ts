@@ -29,16 +29,14 @@ export function* batchesOf<T>(items: readonly T[], sizeOf: (item: T) => number, 
   if (from < items.length) yield { from, items: items.slice(from) };
 }
 
-/** Does the work on each, so many at a time; after a failure no more are begun. */
+/** Does the work on each, so many at a time. After a failure no more are begun; it is thrown when nothing is under way any more. */
 export async function eachAtOnce<T>(pieces: Iterable<T>, most: number, work: (piece: T) => Promise<void>): Promise<void> {
   const rest = pieces[Symbol.iterator]();
-  let failed = false;
+  const failures: unknown[] = [];
   await Promise.all(Array.from({ length: most }, async () => {
-    for (let next = rest.next(); next.done !== true && !failed; next = rest.next()) {
-      await work(next.value).catch((error: unknown) => {
-        failed = true;
-        throw error;
-      });
+    for (let next = rest.next(); next.done !== true && failures.length === 0; next = rest.next()) {
+      await work(next.value).catch((error: unknown) => void failures.push(error));
     }
   }));
+  if (failures.length > 0) throw failures[0];
 }

@@ -1,6 +1,7 @@
-import { chmodSync, constants, copyFileSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
+import { chmodSync, closeSync, constants, copyFileSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, openSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { MbuildError } from '../diagnostics/error';
+import { HUGE, copyPieces } from '../linux/copy-pieces';
 import { makeNode } from '../linux/mknod';
 import { fsPath, toRaw, type RawPath } from '../linux/paths';
 import { setXattr } from '../linux/xattr';
@@ -47,7 +48,8 @@ async function writeTree(view: MergedView, folder: RawPath, signal: AbortSignal)
       directories.push(item);
       continue;
     }
-    writeNode(item, target, folder);
+    if (item.entry.type === 'file' && item.entry.size >= HUGE) await writeHuge(item.source, clear(target), signal);
+    else writeNode(item, clear(target), folder);
     if (item.entry.type !== 'link') setAttributes(item, target, asRoot);
   }
   // Last, and the deepest first: a mode may forbid writing, and writing changes the time.
@@ -62,8 +64,28 @@ function makeDirectory(target: RawPath): void {
   mkdirSync(fsPath(target), { mode: 0o700 });
 }
 
-function writeNode({ entry, source }: TreeEntry, target: RawPath, folder: RawPath): void {
+/** A place where nothing is. */
+function clear(target: RawPath): RawPath {
   if (lstatSync(fsPath(target), { throwIfNoEntry: false }) !== undefined) rmSync(fsPath(target), { recursive: true });
+  return target;
+}
+
+/** Signals are heard meanwhile. */
+async function writeHuge(source: RawPath, target: RawPath, signal: AbortSignal): Promise<void> {
+  const from = openSync(fsPath(source), constants.O_RDONLY | constants.O_NOFOLLOW);
+  const to = openSync(fsPath(target), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+  try {
+    for (const pieces = copyPieces(from, to); pieces.next().done !== true;) {
+      await breathe();
+      signal.throwIfAborted();
+    }
+  } finally {
+    closeSync(from);
+    closeSync(to);
+  }
+}
+
+function writeNode({ entry, source }: TreeEntry, target: RawPath, folder: RawPath): void {
   switch (entry.type) {
     case 'link':
       return linkSync(fsPath(`${folder}/${entry.linkPath}`), fsPath(target));

@@ -1,8 +1,10 @@
 import { chmodSync, closeSync, constants, copyFileSync, futimesSync, linkSync, openSync, readSync } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { HUGE, copyPieces } from '../linux/copy-pieces';
 import { keepsOwners, ownOpen, setOpenMode } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { fstatOf, lstatOf, type FileStats } from '../linux/stat';
+import { throwIfStopped, type StopFlag } from '../linux/stop-flag';
 import { writeAll } from '../linux/write-all';
 import { getOpenXattr, setXattr } from '../linux/xattr';
 
@@ -33,10 +35,11 @@ export type Look = (content: Buffer | number, capability: Buffer | undefined) =>
 /**
  * Copies files one after the other with synchronous calls: bytes, mode, owner, mtime and capabilities; nothing else.
  * @param look is shown each file; not those whose sizes are others than was seen.
+ * @param stop is looked at between files, and between the pieces of large ones. @throws MbuildError CANCELED when it is set.
  * @returns the sources that are not what was seen any more; their copies are worth nothing. Vanished ones are among them.
  */
-export function copyFiles(files: readonly FileCopy[], look?: Look): RawPath[] {
-  const copier = new FileCopier(Buffer.allocUnsafe(Math.min(SMALL, Math.max(1, ...files.map(({ seen }) => seen.size)))), look);
+export function copyFiles(files: readonly FileCopy[], look?: Look, stop?: StopFlag): RawPath[] {
+  const copier = new FileCopier(Buffer.allocUnsafe(Math.min(SMALL, Math.max(1, ...files.map(({ seen }) => seen.size)))), look, stop);
   return files.filter((file) => !copier.copy(file)).map(({ from }) => from);
 }
 
@@ -62,16 +65,17 @@ export function linkSame(there: RawPath, { to, mode, uid, gid, mtime, seen }: Fi
 class FileCopier {
   #birth: Birth | undefined;
 
-  constructor(private readonly buffer: Buffer, private readonly look: Look | undefined) {}
+  constructor(private readonly buffer: Buffer, private readonly look: Look | undefined, private readonly stop: StopFlag | undefined) {}
 
   /** Copies one file; false when the source is not what was seen. */
   copy(file: FileCopy): boolean {
+    throwIfStopped(this.stop);
     const source = openSource(file.from);
     if (source === undefined) return false;
     try {
       if (!fstatOf(source).isFile()) return false;
       const isSmall = file.seen.size <= this.buffer.length;
-      const target = isSmall ? writeSmall(source, file, this.buffer) : writeLarge(source, file);
+      const target = isSmall ? writeSmall(source, file, this.buffer) : writeLarge(source, file, this.stop);
       if (target === undefined) return false;
       try {
         if (!isSmall || !this.#isBornRight(target, file)) setOwnerAndMode(target, file);
@@ -147,9 +151,36 @@ function writeSmall(source: number, file: FileCopy, buffer: Buffer): number | un
   return target;
 }
 
-function writeLarge(source: number, { to }: FileCopy): number {
-  // By way of /proc it is the opened file that is copied, whatever its name stands for by now; shared blocks where the file system can.
-  copyFileSync(`/proc/self/fd/${source}`, fsPath(to), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+function writeLarge(source: number, { to, seen }: FileCopy, stop: StopFlag | undefined): number {
+  if (seen.size >= HUGE && !shareBlocks(source, to)) return writePieces(source, to, stop);
+  if (seen.size < HUGE) copyFileSync(opened(source), fsPath(to), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
   chmodSync(fsPath(to), 0o600);
   return openSync(fsPath(to), constants.O_WRONLY | constants.O_NOFOLLOW);
+}
+
+/** By way of /proc it is the opened file that is copied, whatever its name stands for by now. */
+function opened(fd: number): string {
+  return `/proc/self/fd/${fd}`;
+}
+
+/** True where the file system can, which makes a copy of any size at once; else there is none. */
+function shareBlocks(source: number, to: RawPath): boolean {
+  try {
+    copyFileSync(opened(source), fsPath(to), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
+    return true;
+  } catch (error) {
+    if (['EEXIST', 'ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '')) throw error;
+    return false;
+  }
+}
+
+function writePieces(source: number, to: RawPath, stop: StopFlag | undefined): number {
+  const target = openSync(fsPath(to), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+  try {
+    for (const pieces = copyPieces(source, target); pieces.next().done !== true;) throwIfStopped(stop);
+    return target;
+  } catch (error) {
+    closeSync(target);
+    throw error;
+  }
 }

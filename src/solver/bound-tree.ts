@@ -1,6 +1,6 @@
 import type { KeyValue } from '../cache/key';
 import { describedSelection, type DescribedSelection } from '../cache/manifest';
-import { digestSelection } from '../context/digest';
+import { digestSelection, readFiles } from '../context/digest';
 import { selectSources, type Selection } from '../context/selection';
 import { sourceTreeOf, type SourceTree } from '../context/source-tree';
 import { MbuildError } from '../diagnostics/error';
@@ -84,7 +84,8 @@ async function bindContext(tree: SourceTree, source: string, context: StepContex
 
 async function digestPart(tree: SourceTree, source: string, context: StepContext): Promise<{ readonly selection: Selection; readonly digest: string; readonly manifest: DescribedSelection }> {
   const selection = selectSources(tree, [source], { parents: true });
-  const digested = await digestSelection(selection, tree, context.services.threads);
+  const { services: { threads }, scope: { signal } } = context;
+  const digested = await digestSelection(selection, tree, threads, (files) => readFiles(files, threads, signal));
   return { selection, digest: digested.digest, manifest: describedSelection(digested, selection, tree, source) };
 }
 

@@ -104,6 +104,7 @@ async function planSource(source: CopySource, plan: CopyPlan): Promise<PlannedSo
 async function planPath(path: string, plan: CopyPlan): Promise<PlannedSource> {
   const { operation, op, from, unpack, context } = plan;
   const { cache, remote, threads } = context.services;
+  const { signal } = context.scope;
   const select = (tree: SourceTree): Selection => selectSources(tree, [path], { parents: operation.parents, exclude: operation.exclude });
   const input = (selection: Selection, { ownership }: SourceTree): CopyInput => ({ kind: 'selection', selection, ownership, unpack });
   const memo = from.result === undefined ? undefined : hashValue(['selection', from.result, path, operation.parents, operation.exclude]);
@@ -115,7 +116,7 @@ async function planPath(path: string, plan: CopyPlan): Promise<PlannedSource> {
       // Said elsewhere: where it matters what the files are, they are looked at.
       const tree = await from.tree();
       const selection = select(tree);
-      if ((await digestSelection(selection, tree, threads)).digest !== told) throw remote.refuseDigest(memo);
+      if ((await digestSelection(selection, tree, threads, (files) => readFiles(files, threads, signal))).digest !== told) throw remote.refuseDigest(memo);
       return input(selection, tree);
     } };
   }
@@ -123,7 +124,7 @@ async function planPath(path: string, plan: CopyPlan): Promise<PlannedSource> {
   const selection = select(tree);
   let copied: CopiedAhead | undefined;
   const read: ReadFiles = async (files) => {
-    if (!mayCopyAhead(plan) || !isMostOf(files, selection)) return readFiles(files, threads);
+    if (!mayCopyAhead(plan) || !isMostOf(files, selection)) return readFiles(files, threads, signal);
     copied = await copyAhead({ ...op, inputs: [input(selection, tree)] }, context);
     return copied.read(files);
   };

@@ -8,6 +8,7 @@ import { batchesOf, eachAtOnce, type BatchLimits } from '../linux/batches';
 import { decodeDevice } from '../linux/mknod';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
+import { withStopFlag } from '../linux/stop-flag';
 import type { Threads } from '../linux/threads';
 import { linkSame, type FileCopy } from '../snapshot/copy-files';
 import { splitPath } from '../snapshot/resolve';
@@ -132,7 +133,7 @@ class Copier {
   async #unpack(hostPath: RawPath): Promise<boolean> {
     if (!(await isArchive(hostPath))) return false;
     const directory = this.writer.mkdirAll(this.#dest, { ...this.#parents, mode: 0o755 });
-    await extractFile(hostPath, this.writer, directory, { owner: this.op.owner });
+    await extractFile(hostPath, this.writer, directory, { owner: this.op.owner, signal: this.options.signal });
     return true;
   }
 
@@ -226,21 +227,21 @@ class Copier {
     const tasks = threads === undefined || isSmall(entries) ? contextTasks : threads.remote<typeof contextTasks>('context');
     const changed: RawPath[] = [];
     // As many at a time as there are workers, so that giving up leaves nothing queued.
-    await eachAtOnce(batchesOf(entries, ({ stats }) => stats.size, BATCH), threads?.size ?? 1, async ({ items }) => {
+    await withStopFlag(signal, (stop) => eachAtOnce(batchesOf(entries, ({ stats }) => stats.size, BATCH), threads?.size ?? 1, async ({ items }) => {
       signal?.throwIfAborted();
       const files = items.map((entry) => plainCopy(plan(entry)));
       if (onContent === undefined) {
-        changed.push(...(await tasks.copyFiles(files)));
+        changed.push(...(await tasks.copyFiles(files, undefined, stop)));
         return;
       }
-      const copied = await tasks.copyAndHashFiles(files);
+      const copied = await tasks.copyAndHashFiles(files, stop);
       changed.push(...copied.changed);
       if (copied.changed.length > 0) return;
       copied.contents.forEach((content, i) => {
         const file = files[i];
         if (file !== undefined) onContent(file.from, content);
       });
-    });
+    }));
     return changed;
   }
 }

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, readlinkSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
@@ -104,6 +104,15 @@ describeWith('a program that is told to end', { root: true, programs: ['python3'
     expect({ code: await exitCode(child), left: left() }).toEqual({ code, left: [] });
   });
 
+  it.each([['COPY', 'SIGINT', 130], ['ADD', 'SIGTERM', 143]] as const)('%s of what takes minutes is left by %s at once with code %d, and nothing of it stays', async (instruction, signal, code) => {
+    const dir = writeFiles(temp.dir('endless'), { Dockerfile: `FROM small-base\n${instruction} file /file\n`, file: tarOf({ path: 'f', content: '', size: 400 * 2 ** 30 }).subarray(0, 512) });
+    truncateSync(join(dir, 'file'), 400 * 2 ** 30 + 4096);
+    const child = start(['build', '--no-cache', dir]);
+    await until(() => openFiles(child.pid).includes(join(dir, 'file')));
+    child.kill(signal);
+    expect({ code: await exitCode(child), left: left() }).toEqual({ code, left: [] });
+  });
+
   describe('while a registry keeps it waiting', () => {
     let server: FaultServer;
     let waiting: boolean;
@@ -161,6 +170,17 @@ describeWith('a program that is told to end', { root: true, programs: ['python3'
     expect(await mbuild.ok(['images', '-q', 'talked'])).toMatch(/^[0-9a-f]{12}$/);
   });
 });
+
+function openFiles(pid: number | undefined): string[] {
+  const folder = `/proc/${pid}/fd`;
+  return namesIn(folder).flatMap((fd) => {
+    try {
+      return [readlinkSync(join(folder, fd))];
+    } catch {
+      return []; // closed meanwhile
+    }
+  });
+}
 
 /** The digest of the config of the only image that a server has. */
 function configOf(server: FaultServer): string {

@@ -30,4 +30,16 @@ describe('batches', () => {
     expect(most).toBe(2);
     expect(begun).not.toContain(9);
   });
+
+  test('that fail say so when nothing is written any more', async () => {
+    let running = 0;
+    const work = async (piece: number): Promise<void> => {
+      running++;
+      for (let turn = 0; turn < piece; turn++) await new Promise((resolve) => setImmediate(resolve));
+      running--;
+      if (piece === 1) throw new Error('one');
+    };
+    await expect(eachAtOnce([1, 9], 2, work)).rejects.toThrow('one');
+    expect(running).toBe(0);
+  });
 });

@@ -1,5 +1,7 @@
-import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, existsSync, lstatSync, mkdirSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { HUGE } from '../../src/linux/copy-pieces';
+import { withStopFlag } from '../../src/linux/stop-flag';
 import { copyFiles, type FileCopy } from '../../src/snapshot/copy-files';
 import { describeWith } from '../support/needs';
 import { useTemp } from '../support/temp';
@@ -47,5 +49,36 @@ describeWith('copyFiles', { root: true }, () => {
       expect({ to, mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid, mtime: stats.mtimeMs / 1000 }).toEqual({ to, mode, uid, gid, mtime });
       expect(readFileSync(to).equals(content)).toBe(true);
     }
+  });
+
+  /** A large file of nothing but a word at its beginning, one in its middle and one near its end. */
+  function sparse(size: number): FileCopy {
+    const dir = temp.dir();
+    const from = join(dir, 'from');
+    const fd = openSync(from, 'w');
+    for (const position of [0, size >> 1, size - 100]) writeSync(fd, 'word', position);
+    closeSync(fd);
+    truncateSync(from, size);
+    return { from, to: join(dir, 'to'), mode: 0o644, uid: 0, gid: 0, mtime: 1_000_000_000, seen: lstatSync(from) };
+  }
+
+  test('a large file is the same, and its holes stay holes', () => {
+    const file = sparse(HUGE + 4097);
+    expect(copyFiles([file])).toEqual([]);
+    expect(readFileSync(file.to).equals(readFileSync(file.from))).toBe(true);
+    expect(lstatSync(file.to).blocks * 512).toBeLessThan(8 << 20);
+  });
+
+  test('a copy that is told to stop begins no file, and ends within one', async () => {
+    const [first, second] = [sparse(HUGE), sparse(HUGE)];
+    await withStopFlag(AbortSignal.abort(), async (stop) => {
+      expect(() => copyFiles([first], undefined, stop)).toThrow('canceled');
+      expect(existsSync(first.to)).toBe(false);
+    });
+    const abort = new AbortController();
+    await withStopFlag(abort.signal, async (stop) => {
+      expect(() => copyFiles([first, second], () => abort.abort(), stop)).toThrow('canceled');
+      expect([first, second].map(({ to }) => existsSync(to))).toEqual([true, false]);
+    });
   });
 });
