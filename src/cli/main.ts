@@ -1,5 +1,5 @@
-import { closeSync } from 'node:fs';
-import { errnoOf } from '../diagnostics/error';
+import { isatty } from 'node:tty';
+import { endProcess, isLibcLoaded } from '../linux/libc';
 import type { Host } from './host';
 import { FdOutput } from './output';
 import { outerUid } from '../sandbox/outer-user';
@@ -17,16 +17,22 @@ void main();
 /** Runs the command line of this process; what was printed is written before it ends. */
 async function main(): Promise<void> {
   const watch = watchSignals(process);
+  // What Node.js changed of a terminal or a pipe it changes back at an orderly end.
+  let isOrderly = isatty(1) || isatty(2);
   const host: Host = {
     env: process.env,
     out: new FdOutput(1, () => watch.abort('the reader of the output is gone', READER_GONE)),
     err: new FdOutput(2),
     stdin: () => {
+      isOrderly = true;
       // Who waits for input waits no more.
       watch.signal.addEventListener('abort', () => process.stdin.destroy(), { once: true });
       return process.stdin;
     },
-    stdout: () => process.stdout,
+    stdout: () => {
+      isOrderly = true;
+      return process.stdout;
+    },
     signal: watch.signal,
     takeSignals: watch.take,
     now: Date.now,
@@ -35,17 +41,8 @@ async function main(): Promise<void> {
   };
   const code = await runCli(process.argv.slice(2), host);
   await Promise.all([host.out.drain(), host.err.drain()]);
-  if (watch.exitCode() === HUNG_UP) letGoOfTerminal();
-  process.exit(watch.exitCode() ?? code);
-}
-
-/** Node.js aborts at its end when it cannot put a terminal back into its first state: nodejs/node, src/node.cc, "ResetStdio". */
-function letGoOfTerminal(): void {
-  for (const fd of [0, 1, 2]) {
-    try {
-      closeSync(fd);
-    } catch (error) {
-      if (errnoOf(error) === undefined) throw error;
-    }
-  }
+  const last = watch.exitCode() ?? code;
+  // Of a terminal that is gone nothing can be changed back, and Node.js aborts when it tries: nodejs/node, src/node.cc, "ResetStdio".
+  if (last === HUNG_UP || (!isOrderly && isLibcLoaded())) endProcess(last);
+  process.exit(last);
 }

@@ -26,6 +26,19 @@ export interface Libc {
  */
 export const libc: () => Libc = once(loadLibc);
 
+let isLoaded = false;
+
+/** True once somebody asked for the C library. An orderly end of the process then writes the standard outputs to the disk, and hangs where that fails: koffi, lib/native/base/base.cc, "FlushStd". */
+export function isLibcLoaded(): boolean {
+  return isLoaded;
+}
+
+/** Ends the process without anything else that an orderly end does but to tell who listens to 'exit'. */
+export function endProcess(code: number): void {
+  process.emit('exit', code);
+  libc().func('void _exit(int code)')(code);
+}
+
 /** A function that computes its value on the first call and remembers it. */
 export function once<T>(compute: () => T): () => T {
   let made: { readonly value: T } | undefined;
@@ -49,6 +62,7 @@ function loadKoffi(): Koffi {
 function loadLibc(): Libc {
   const koffi = loadKoffi();
   const library = koffi.load(null);
+  isLoaded = true;
   const names = getSystemErrorMap();
 
   const func = (prototype: string): CFunction => library.func(prototype) as CFunction;

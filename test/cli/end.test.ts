@@ -1,0 +1,30 @@
+import { spawnSync } from 'node:child_process';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { straceMissing } from '../crash/faults';
+import { cleanEnv } from '../support/command';
+import { MBUILD } from '../support/mbuild';
+import { describeWith } from '../support/needs';
+import { useTemp } from '../support/temp';
+
+describeWith('a command whose outputs are files on a disk that cannot be synced', { programs: ['strace'], also: straceMissing }, () => {
+  const temp = useTemp();
+
+  // The bridge to the C library would sync them, and wait for itself for ever when that fails.
+  it('ends, with its exit code, and leaves the syncing to the kernel', () => {
+    const dir = temp.dir('end');
+    const [log, calls] = [join(dir, 'log'), join(dir, 'calls')];
+    writeFileSync(join(dir, 'Dockerfile'), 'FROM scratch\nCOPY Dockerfile /\n');
+    const fd = openSync(log, 'w');
+    try {
+      const { status, error } = spawnSync('strace', ['-f', '-qq', '-o', calls, '-e', 'trace=fsync', '-e', 'inject=fsync:error=EIO', MBUILD, '--root', join(dir, 'store'), 'build', '--progress=plain', dir], {
+        env: cleanEnv(), stdio: ['ignore', fd, fd], timeout: 60_000, killSignal: 'SIGKILL',
+      });
+      expect({ status, error }).toEqual({ status: 0, error: undefined });
+    } finally {
+      closeSync(fd);
+    }
+    expect(readFileSync(log, 'utf8')).toMatch(/DONE/);
+    expect(readFileSync(calls, 'utf8')).not.toMatch(/fsync\([12]\)/);
+  });
+});
