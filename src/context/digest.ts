@@ -153,12 +153,14 @@ function typeOf(stats: FileStats): Exclude<EntryRecord['type'], 'link'> {
 
 /** The contents of the files and symlinks among entries, each at its entry's index: from the cache where a file is unchanged, else by reading it. */
 async function contentsOf(entries: readonly SelectedEntry[], known: KnownContents | undefined, read: ReadFiles): Promise<{ contents: readonly (Content | undefined)[]; isAsSeen: boolean }> {
-  const nameFrom = (known?.root.length ?? 0) + 1;
+  // A part of a string that is kept anyway.
+  const nameOf = ({ treePath, hostPath }: SelectedEntry): RawPath => (treePath === undefined ? hostPath.slice((known?.root.length ?? 0) + 1) : treePath.slice(1));
   const unknown: number[] = [];
-  const contents = entries.map(({ hostPath, stats, linkTo }, index): Content | undefined => {
-    if (stats.isSymbolicLink()) return { target: readlinkSync(fsPath(hostPath), 'latin1') };
+  const contents = entries.map((entry, index): Content | undefined => {
+    const { stats, linkTo } = entry;
+    if (stats.isSymbolicLink()) return { target: readlinkSync(fsPath(entry.hostPath), 'latin1') };
     if (linkTo !== undefined || !stats.isFile()) return undefined;
-    const content = known?.cache.get(hostPath.slice(nameFrom), stats);
+    const content = known?.cache.get(nameOf(entry), stats);
     if (content === undefined) unknown.push(index);
     return content;
   });
@@ -171,7 +173,7 @@ async function contentsOf(entries: readonly SelectedEntry[], known: KnownContent
     const [index, file] = [unknown[i], files[i]];
     if (index === undefined || file === undefined || content === undefined) return;
     contents[index] = content;
-    if (content.changed !== true) known?.cache.put(file.hostPath.slice(nameFrom), file.stats, content, hashedAt);
+    if (content.changed !== true) known?.cache.put(nameOf(file), file.stats, content, hashedAt);
   });
   known?.cache.save();
   return { contents, isAsSeen: hashed.every((content) => content !== undefined && content.changed !== true) };

@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
-import { lstatOf } from '../linux/stat';
+import { lstatOf, type FileStats } from '../linux/stat';
 import { childPath } from '../snapshot/marks';
 import { resolvePath, type Found, type TreeLookup } from '../snapshot/resolve';
 import type { ViewEntry } from '../snapshot/view';
@@ -37,8 +37,18 @@ interface ContextDirectory extends ViewEntry {
   list?: readonly Child[];
 }
 
-/** An entry that the ignore file lets be. Of a large context there are many: a file is no more than its facts. */
-type Child = ViewEntry | ContextDirectory;
+/** An entry that the ignore file lets be. */
+type Child = ContextFile | ContextDirectory;
+
+/** Anything but a directory. Of a large context there are many: one is no more than its facts and a path. */
+class ContextFile implements ViewEntry {
+  /** @param root the context's path on the host, without a slash at its end. */
+  constructor(private readonly root: RawPath, readonly path: RawPath, readonly stats: FileStats) {}
+
+  get hostPath(): RawPath {
+    return this.root + this.path;
+  }
+}
 
 const MAX_IGNORE_FILE = 4 * 1024 * 1024;
 
@@ -56,10 +66,12 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
   readonly root: ContextDirectory;
   readonly #rules: IgnoreRules | undefined;
   readonly #changeMode: ((mode: number) => number) | undefined;
+  readonly #hostRoot: RawPath;
 
   /** @throws MbuildError CONTEXT_NOT_FOUND when `directory` is none. */
   constructor(directory: string, readonly ignore?: IgnoreFile | undefined, options: ContextOptions = {}) {
     this.path = contextRoot(directory);
+    this.#hostRoot = this.path === '/' ? '' : this.path;
     this.#rules = ignore?.rules.isEmpty === false ? ignore.rules : undefined;
     this.title = options.title ?? 'the build context';
     this.known = options.statCaches === undefined ? undefined : knownContents(options.statCaches, this.path);
@@ -145,7 +157,7 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
     const path = childPath(dir.path, name);
     const isDirectory = stats.isDirectory();
     const verdict = this.#rules?.match(path.slice(1), isDirectory, dir.state);
-    if (!isDirectory) return verdict?.ignored === true ? undefined : { path, hostPath, stats };
+    if (!isDirectory) return verdict?.ignored === true ? undefined : new ContextFile(this.#hostRoot, path, stats);
     const directory: ContextDirectory = { path, hostPath, stats, state: verdict?.state, children: new Map() };
     // An excluded directory is there after all when an exception brings back something in it.
     if (verdict?.ignored === true && !(this.#rules?.mayDescend(path.slice(1)) === true && this.#list(directory).length > 0)) return undefined;

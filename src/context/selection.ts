@@ -27,6 +27,8 @@ export interface SelectedEntry {
   /** Below the destination, without leading slash. Directories come before what is in them. */
   readonly path: RawPath;
   readonly hostPath: RawPath;
+  /** In the tree, `/`-rooted; absent for a source that is no directory. */
+  readonly treePath?: RawPath | undefined;
   readonly stats: FileStats;
   /** `path` of an earlier entry of the same source that is the same file. */
   readonly linkTo?: RawPath | undefined;
@@ -103,6 +105,28 @@ function patternMatcher(pattern: string): Include {
   return { matches, leadsTo: (directory) => plain.startsWith(`${directory}/`) || `${directory}/`.startsWith(plain) };
 }
 
+/** An entry of the tree, by its path below a directory of it. Of a large tree there are many: no string of theirs is kept twice. */
+class WalkedEntry implements SelectedEntry {
+  /** @param from where in the tree's path its own begins. */
+  constructor(private readonly entry: ViewEntry, private readonly from: number, readonly linkTo?: RawPath, readonly implied?: true) {}
+
+  get path(): RawPath {
+    return this.entry.path.slice(this.from);
+  }
+
+  get hostPath(): RawPath {
+    return this.entry.hostPath;
+  }
+
+  get treePath(): RawPath {
+    return this.entry.path;
+  }
+
+  get stats(): FileStats {
+    return this.entry.stats;
+  }
+}
+
 /** Collects entries below a directory. One per source, for hard links are kept within a source. */
 class Walk {
   readonly #entries: SelectedEntry[] = [];
@@ -111,28 +135,29 @@ class Walk {
   constructor(private readonly tree: SourceTree, private readonly exclude: IgnoreRules | undefined) {}
 
   below(directory: ViewEntry, include?: Include): readonly SelectedEntry[] {
-    this.#visit(directory, '', this.exclude === undefined ? undefined : [], include);
+    this.#visit(directory.path, childPath(directory.path, '').length, this.exclude === undefined ? undefined : [], include);
     return this.#entries;
   }
 
-  #visit(directory: ViewEntry, prefix: RawPath, state: IgnoreState | undefined, include: Include | undefined): void {
-    for (const { path: treePath, hostPath, stats } of this.tree.children(directory.path)) {
+  #visit(directory: RawPath, from: number, state: IgnoreState | undefined, include: Include | undefined): void {
+    for (const entry of this.tree.children(directory)) {
+      const { stats } = entry;
       if (stats.isSocket()) continue;
-      const path = prefix + treePath.slice(treePath.lastIndexOf('/') + 1);
+      const path = entry.path.slice(from);
       const isDirectory = stats.isDirectory();
       const verdict = this.exclude?.match(path, isDirectory, state);
       const excluded = verdict?.ignored === true;
       const included = include === undefined || include.matches(path);
       if (!isDirectory) {
-        if (!excluded && included) this.#entries.push({ path, hostPath, stats, linkTo: this.#link(path, stats) });
+        if (!excluded && included) this.#entries.push(new WalkedEntry(entry, from, this.#link(path, stats)));
         continue;
       }
       const mayHold = !excluded || this.exclude?.mayDescend(path) === true;
       if (!mayHold || (!included && include?.leadsTo(path) !== true)) continue;
       const implied = excluded || !included;
       const at = this.#entries.length;
-      this.#entries.push({ path, hostPath, stats, ...(implied ? { implied } : {}) });
-      this.#visit({ path: treePath, hostPath, stats }, `${path}/`, verdict?.state, included ? undefined : include);
+      this.#entries.push(new WalkedEntry(entry, from, undefined, implied ? true : undefined));
+      this.#visit(entry.path, from, verdict?.state, included ? undefined : include);
       if (implied && this.#entries.length === at + 1) this.#entries.pop();
     }
   }

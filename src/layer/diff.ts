@@ -14,8 +14,9 @@ import type { layerTasks } from './tasks';
 export const SMALL_TREE: TreeBudget = { entries: 64, bytes: 1024 * 1024 };
 
 const CHUNK = 1024 * 1024;
-/** Chunks of a tree that are read here where no worker runs yet: starting them takes as long as that. */
-const FIRST_CHUNKS = 32;
+/** Chunks of a tree that are read here where no worker runs yet, and from which on it is worth starting them: that takes as long as the others. */
+const FIRST_CHUNKS = 48;
+const WORTH_WORKERS = 24;
 /** Chunks that are read at once, so that readers and the hash need not wait for each other. */
 const MOST_AHEAD = 8;
 
@@ -116,13 +117,15 @@ async function* readAhead(threads: Workers, dir: RawPath, options: TreeOptions, 
   }
 
   let count = 0;
+  const readHereUntil = threads.started ? 0 : FIRST_CHUNKS;
   const chunks = layOut(layerEntries(dir, options, mtimes), { buffer: () => free.pop() ?? Buffer.from(new SharedArrayBuffer(CHUNK)) });
   for (let step = chunks.next(); ; step = chunks.next()) {
     if (step.done === true) {
       while (ahead.length > 0) yield* oldest();
       return step.value;
     }
-    const whole = step.value.contents.length === 0 ? Promise.resolve() : count++ < FIRST_CHUNKS && !threads.started ? readHere(step.value) : read(step.value);
+    const whole = step.value.contents.length === 0 ? Promise.resolve() : count++ < readHereUntil ? readHere(step.value) : read(step.value);
+    if (count === WORTH_WORKERS) threads.start();
     whole.catch(() => undefined); // told of when its turn comes
     ahead.push({ bytes: step.value.bytes, whole });
     if (ahead.length === mostAhead) yield* oldest();

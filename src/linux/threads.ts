@@ -9,8 +9,8 @@ export type Tasks = Readonly<Record<string, (...args: never[]) => unknown>>;
 /** The same functions, seen from the main thread. */
 export type Remote<T extends Tasks> = { readonly [K in keyof T]: (...args: Parameters<T[K]>) => Promise<Awaited<ReturnType<T[K]>>> };
 
-/** What callers need of {@link Threads}: its tasks, how many run at once, and whether any does yet. */
-export type Workers = Pick<Threads, 'remote' | 'size' | 'started'>;
+/** What callers need of {@link Threads}: its tasks, how many run at once, and whether they do yet. */
+export type Workers = Pick<Threads, 'remote' | 'size' | 'start' | 'started'>;
 
 interface Call { readonly id: number; readonly group: string; readonly task: string; readonly args: readonly unknown[] }
 interface Reply { readonly id: number; readonly value?: unknown; readonly error?: unknown }

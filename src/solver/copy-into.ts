@@ -1,7 +1,8 @@
 import type { ReadFiles } from '../context/digest';
 import type { FileContent } from '../context/hash-files';
 import { MbuildError } from '../diagnostics/error';
-import { toRaw, toText, type RawPath } from '../linux/paths';
+import { toRaw, toText } from '../linux/paths';
+import type { FileStats } from '../linux/stat';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import type { CopyOptions } from './copy';
 import type { CopyOp } from './copy-op';
@@ -24,18 +25,18 @@ export async function copyInto(active: ActiveSnapshot, op: CopyOp, { services, p
 /** Copies into a snapshot of its own, which is the caller's to take or to discard. */
 export async function copyAhead(op: CopyOp, context: StepContext): Promise<CopiedAhead> {
   const { services, parent } = context;
-  const contents = new Map<RawPath, FileContent>();
+  const contents = new Map<FileStats, FileContent>();
   const active = services.snapshots.prepare(await parent.stack());
   try {
-    await copyInto(active, op, context, { onContent: (file, content) => contents.set(file, content) });
+    await copyInto(active, op, context, { onContent: ({ stats }, content) => contents.set(stats, content) });
   } catch (error) {
     services.snapshots.discard(active);
     throw error;
   }
   return {
     active,
-    read: (files) => Promise.resolve(files.map(({ hostPath }) => {
-      const content = contents.get(hostPath);
+    read: (files) => Promise.resolve(files.map(({ hostPath, stats }) => {
+      const content = contents.get(stats);
       if (content === undefined) throw new MbuildError('INTERNAL', `${toText(hostPath)} was to be copied, and was not`);
       return content;
     })),

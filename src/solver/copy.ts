@@ -34,7 +34,7 @@ export interface CopyOptions {
   /** The layer of the same copy before an edit: of a large selection, files that are the same since become further names of the files there. */
   readonly earlier?: EarlierCopy | undefined;
   /** Is told what is in each file that was copied. */
-  readonly onContent?: ((file: RawPath, content: FileContent) => void) | undefined;
+  readonly onContent?: ((file: SelectedEntry, content: FileContent) => void) | undefined;
 }
 
 type SelectionInput = Extract<CopyInput, { kind: 'selection' }>;
@@ -229,17 +229,18 @@ class Copier {
     // As many at a time as there are workers, so that giving up leaves nothing queued.
     await withStopFlag(signal, (stop) => eachAtOnce(batchesOf(entries, ({ stats }) => stats.size, BATCH), threads?.size ?? 1, async ({ items }) => {
       signal?.throwIfAborted();
-      const files = items.map((entry) => plainCopy(plan(entry)));
+      // Nothing here holds the plans while they are carried out: of a large tree they are a lot.
+      const plans = (): FileCopy[] => items.map((entry) => plainCopy(plan(entry)));
       if (onContent === undefined) {
-        changed.push(...(await tasks.copyFiles(files, undefined, stop)));
+        changed.push(...(await tasks.copyFiles(plans(), undefined, stop)));
         return;
       }
-      const copied = await tasks.copyAndHashFiles(files, stop);
+      const copied = await tasks.copyAndHashFiles(plans(), stop);
       changed.push(...copied.changed);
       if (copied.changed.length > 0) return;
       copied.contents.forEach((content, i) => {
-        const file = files[i];
-        if (file !== undefined) onContent(file.from, content);
+        const file = items[i];
+        if (file !== undefined) onContent(file, content);
       });
     }));
     return changed;

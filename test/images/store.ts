@@ -31,7 +31,7 @@ export function openStore(root = mkdtempSync(path.join(tmpdir(), 'mbuild-store-'
   const content = new LocalContentStore(root);
   const layers = new FileLayerIndex(root);
   const tasks = Object.entries(layerTasks).map(([name, task]) => [name, async (...args: readonly unknown[]) => (task as (...args: readonly unknown[]) => unknown)(...args)]);
-  const threads = { size: 2, started: true, remote: <T extends Tasks>(): Remote<T> => Object.fromEntries(tasks) as Remote<T> };
+  const threads = { size: 2, started: true, start: () => undefined, remote: <T extends Tasks>(): Remote<T> => Object.fromEntries(tasks) as Remote<T> };
   return {
     root, content, layers, threads, xattrs: 'trusted',
     images: new FileImageStore(root, content, layers),
