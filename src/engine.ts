@@ -27,6 +27,9 @@ import type { DirectorySnapshotter } from './snapshot/directory';
 import { fileSystemOf, openGround, type Ground, type GroundProbes } from './snapshot/ground';
 import { OverlaySnapshotter } from './snapshot/overlay';
 
+/** How trees are kept. */
+export type SnapshotterKind = 'overlay' | 'fuse-overlayfs' | 'copy';
+
 /** How a store is opened. */
 export interface EngineOptions {
   /** The store's folder; made when it is not there, for its owner alone. */
@@ -38,7 +41,7 @@ export interface EngineOptions {
   readonly isolation?: Isolation | undefined;
   /** Name or path of the runtime for `oci`; crun, else runc, when absent. */
   readonly runtime?: string | undefined;
-  readonly snapshotter?: 'overlay' | 'copy' | undefined;
+  readonly snapshotter?: SnapshotterKind | undefined;
   /** Told of a cache record that cannot be read; it counts as missing. */
   readonly onCorruptRecord?: ((file: string) => void) | undefined;
 }
@@ -92,7 +95,7 @@ export function openEngine(options: EngineOptions): Engine {
     registry: registry.service,
     files: files.service,
     async close() {
-      if (snapshots instanceof CopySnapshotter) snapshots.close();
+      snapshots.close();
       await Promise.all([threads.close(), (await registry.made())?.close(), (await files.made())?.close()]);
       leave();
     },
@@ -171,13 +174,21 @@ async function ociSandbox(state: string, wanted: string | undefined): Promise<Co
 function makeSnapshotter(root: string, { marks, reason }: Ground, isolation: Means | undefined, pinned: EngineOptions['snapshotter']): DirectorySnapshotter {
   const kind = pinned ?? ((isolation === 'namespaces' || isolation === 'oci') && marks !== 'files' && reason === undefined ? 'overlay' : 'copy');
   const hint = 'choose another folder with --root or MBUILD_ROOT';
-  if (kind === 'overlay' && (isolation === 'chroot' || isolation === 'proot' || isolation === 'in-place')) throw new MbuildError('USAGE', `--snapshotter=overlay cannot be had with --isolation=${isolation}: nothing is mounted then`, { hint: 'use --snapshotter=copy' });
+  if (kind !== 'copy' && (isolation === 'chroot' || isolation === 'proot' || isolation === 'in-place')) throw new MbuildError('USAGE', `--snapshotter=${kind} cannot be had with --isolation=${isolation}: nothing is mounted then`, { hint: 'use --snapshotter=copy' });
   if (marks === 'trusted' && !heldCapabilities().includes('SYS_ADMIN')) {
     throw new MbuildError('STORE_UNUSABLE', `the store ${root} was made by a process with more rights than this one has: its layers carry attributes that need CAP_SYS_ADMIN`, { hint });
   }
   if (kind === 'copy') return new CopySnapshotter(root, marks);
+  if (kind === 'fuse-overlayfs') return new (require('./snapshot/fuse-overlayfs') as typeof import('./snapshot/fuse-overlayfs')).FuseOverlaySnapshotter(root, marks, () => fuseOverlayfs(root));
   if (marks === 'files' || reason !== undefined) throw new MbuildError('STORE_UNUSABLE', `--snapshotter=overlay cannot be had: ${reason ?? 'the file system does not allow it'}`, { hint });
   return new OverlaySnapshotter(root, marks);
+}
+
+/** The path of fuse-overlayfs. @throws MbuildError SANDBOX_UNAVAILABLE. */
+function fuseOverlayfs(root: string): string {
+  const found = (require('./sandbox/fuse') as typeof import('./sandbox/fuse')).findFuseOverlayfs(root);
+  if ('program' in found) return found.program;
+  throw new MbuildError('SANDBOX_UNAVAILABLE', `--snapshotter=fuse-overlayfs cannot be had: ${found.obstacle}`, { hint: `${found.fix}; or --snapshotter=copy` });
 }
 
 /** A service whose methods all return promises, loaded and made at the first call. */

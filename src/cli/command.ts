@@ -31,7 +31,7 @@ export const GLOBAL_FLAGS = {
   offline: { kind: 'boolean', global: true, help: 'Ask nothing of the network: what is not in the store is an error' },
   isolation: { kind: 'string', value: 'KIND', global: true, env: ['BUILDAH_ISOLATION'], help: 'How RUN is isolated: namespaces, user-namespace, single-id, oci (crun or runc), chroot, proot, in-place (default: auto, the best that works)' },
   runtime: { kind: 'string', value: 'PROGRAM', global: true, env: ['BUILDAH_RUNTIME'], help: 'The runtime of --isolation=oci (default: crun, else runc)' },
-  snapshotter: { kind: 'string', value: 'KIND', global: true, choices: ['auto', 'overlay', 'copy'], help: 'How trees are kept (default: auto)' },
+  snapshotter: { kind: 'string', value: 'KIND', global: true, choices: ['auto', 'overlay', 'fuse-overlayfs', 'copy'], help: 'How trees are kept (default: auto)' },
   debug: { kind: 'boolean', short: 'D', global: true, help: 'Show where errors come from' },
 } as const satisfies FlagTable;
 

@@ -51,7 +51,7 @@ export function engineOptions(host: Host, flags: StoreFlags): Omit<EngineOptions
   return {
     isolation: readIsolationFlag(flags.isolation),
     runtime: flags.runtime,
-    snapshotter: flags.snapshotter === 'overlay' || flags.snapshotter === 'copy' ? flags.snapshotter : undefined,
+    snapshotter: flags.snapshotter === 'overlay' || flags.snapshotter === 'fuse-overlayfs' || flags.snapshotter === 'copy' ? flags.snapshotter : undefined,
     registry: { env: host.env, authFile: flags.authfile, insecure: flags['insecure-registry'], ...readPatience(flags) },
     offline: flags.offline,
     onCorruptRecord: (file) => note(host, `the cache record ${file} cannot be read and counts as missing`),

@@ -18,6 +18,7 @@ import type { Container } from './container';
 import { whilePaused } from './pause';
 import type { ContainerServices } from './services';
 import type { ContainerStore } from './store';
+import { writtenLayer } from './written-layer';
 
 /** An image to be made of a container. */
 export interface CommitRequest {
@@ -70,7 +71,7 @@ async function commitLayer(container: Container, pause: boolean, store: Containe
   const tar = tempName(services.root, 'commit');
   const active = snapshots.prepare(record.image.stack);
   try {
-    const layer = toRaw(store.writableLayer(record).dir);
+    const layer = toRaw(writtenLayer(container, store, services));
     const copy = (): Promise<void> => writeTar(layer, tar, services);
     await (pause ? whilePaused(container, copy) : copy());
     const parents = record.image.stack.map((id) => toRaw(snapshots.layerDir(id))).reverse();

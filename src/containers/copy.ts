@@ -18,6 +18,7 @@ import { whilePaused } from './pause';
 import { containerView } from './process-spec';
 import type { ContainerServices } from './services';
 import type { ContainerStore } from './store';
+import { writtenLayer } from './written-layer';
 
 /** How files are copied. */
 export interface CpOptions {
@@ -89,6 +90,7 @@ function containerTree(container: Container, given: string, store: ContainerStor
   const { record, state } = container;
   const wanted = toRaw(given.startsWith('/') ? given : `/${given}`);
   if (state.status === 'running') return { tree: directoryTree(`/proc/${firstProcess(container).pid}/root`), inner: wanted };
+  const layer = toRaw(writtenLayer(container, store, services));
   const view = containerView(record, store, services);
   const resolved = view.resolve(wanted);
   const volume = record.volumes.filter(({ target }) => resolved === toRaw(target) || resolved.startsWith(`${toRaw(target)}/`)).sort((a, b) => b.target.length - a.target.length)[0];
@@ -96,7 +98,6 @@ function containerTree(container: Container, given: string, store: ContainerStor
     const rest = `${resolved.slice(toRaw(volume.target).length) || '/'}${/\/\.?$/.test(wanted) ? '/' : ''}`;
     return { tree: directoryTree(toRaw(volume.source)), inner: rest };
   }
-  const layer = toRaw(store.writableLayer(record).dir);
   return { tree: { view, writer: () => new TreeWriter(services.snapshots.view(record.image.stack), layer, services) }, inner: wanted };
 }
 

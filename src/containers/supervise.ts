@@ -14,6 +14,7 @@ import { removeContainer } from './remove';
 import type { ContainerServices } from './services';
 import { signalName } from './signals';
 import type { ContainerStore } from './store';
+import { writtenLayer } from './written-layer';
 
 /** What the container's process is attached to, besides its log. */
 export interface AttachedIo {
@@ -38,7 +39,7 @@ export interface AttachedIo {
 export async function superviseContainer(record: ContainerRecord, store: ContainerStore, services: ContainerServices, io: AttachedIo = {}): Promise<ExitStatus> {
   const lease = new Lease(services.root);
   lease.hold({ layers: record.image.stack });
-  const log = begin(record, store);
+  const log = begin(record, store, services);
   const connections: NetworkConnection[] = [];
   try {
     const status = await services.sandbox.run(processSpec(record, store, services), {
@@ -77,9 +78,9 @@ export function withoutBuildHint(error: unknown): unknown {
 }
 
 /** Clears what an earlier run left: overlay refuses a work directory of a `volatile` mount that it has seen before. */
-function begin(record: ContainerRecord, store: ContainerStore): LogWriter {
+function begin(record: ContainerRecord, store: ContainerStore, services: ContainerServices): LogWriter {
   if (store.state(record.id)?.status === 'running') throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is running already`);
-  const work = path.join(path.dirname(store.writableLayer(record).dir), 'work');
+  const work = path.join(path.dirname(writtenLayer(store.get(record.id), store, services)), 'work');
   removeTree(work);
   mkdirSync(work, { mode: 0o700 });
   rmSync(substituteFile(record.id, store), { force: true });

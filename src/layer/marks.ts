@@ -28,9 +28,9 @@ export function markOpaque(hostPath: RawPath, xattrs: OverlayXattrs): void {
   else setXattr(hostPath, `${xattrs}.overlay.opaque`, OPAQUE_VALUE);
 }
 
-/** True for overlay's own attributes in either form, and mbuild's: they never leave a layer directory and never enter one. */
+/** True for overlay's own attributes in either form, fuse-overlayfs's, and mbuild's: they never leave a layer directory and never enter one. */
 export function isOverlayXattr(name: string): boolean {
-  return name.startsWith('trusted.overlay.') || name.startsWith('user.overlay.') || isOwnerXattr(name);
+  return name.startsWith('trusted.overlay.') || name.startsWith('user.overlay.') || name.startsWith('user.fuseoverlayfs.') || isOwnerXattr(name);
 }
 
 const CAPABILITY = 'security.capability';

@@ -11,7 +11,7 @@ import type { BuildScope, ResourceUsage } from '../progress/events';
 import { makeCgroup, stepGroupName } from './cgroup';
 import { BASE, interpreterFile, type Arch } from './init/interpreter';
 import { assemble, type Op, type Program } from './init/program';
-import { READY, REPORT_FD, RUSAGE, SYNC_FD, TERMINAL_FD, joinOps, type ProgramIo } from './namespace-program';
+import { LOST, READY, REPORT_FD, RUSAGE, SYNC_FD, TERMINAL_FD, joinOps, type ProgramIo } from './namespace-program';
 import type { ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
 import { Terminal, openStreams } from './streams';
 
@@ -24,6 +24,8 @@ interface Report {
   /** As wait(2) gives it. */
   readonly status?: number | undefined;
   readonly usage?: ResourceUsage | undefined;
+  /** How a server of the command's trees ended that ended before it, as wait(2) gives it; zero where that is not known. */
+  readonly lost?: number | undefined;
 }
 
 /** What is known of a command before it runs, and of how long it may. */
@@ -126,7 +128,8 @@ export class InitProcess {
     (ends[REPORT_FD] as Readable).on('data', (chunk: Buffer) => {
       chunks.push(chunk);
       if (scope.signal.aborted) kill();
-      const { pid, isReady, status } = read();
+      const { pid, isReady, lost, status } = read();
+      if (lost !== undefined) kill();
       if (status !== undefined && child.pid !== undefined) ended?.(child.pid);
       if (pid === undefined || !isReady || preparing !== undefined) return;
       preparing = prepare(pid).then(() => void turn?.end('\n'), (error: unknown) => {
@@ -184,6 +187,7 @@ function readReport(bytes: Buffer, program: Program): Report {
   let failure: Report['failure'];
   let usage: ResourceUsage | undefined;
   let isReady = false;
+  let lost: number | undefined;
   for (let at = 0; at + 8 <= bytes.length; at += 8) {
     const word = bytes.readBigUInt64LE(at);
     if (status !== undefined) {
@@ -196,13 +200,17 @@ function readReport(bytes: Buffer, program: Program): Report {
       if (op !== undefined) failure = { op, errno: getSystemErrorName(Number(bytes.readBigInt64LE(at))) };
     } else if (word === BigInt(READY)) {
       isReady = true;
+    } else if (word === BigInt(LOST)) {
+      if (at + 16 > bytes.length) break;
+      at += 8;
+      lost = Number(bytes.readBigUInt64LE(at));
     } else if (pid === undefined) {
       pid = Number(word);
     } else {
       status = Number(word);
     }
   }
-  return { pid, isReady, failure, status, usage };
+  return { pid, isReady, failure, status, usage, lost };
 }
 
 /** getrusage(2): two times of seconds and microseconds, kilobytes, and blocks of 512 bytes. */
@@ -215,11 +223,22 @@ function readUsage(bytes: Buffer): ResourceUsage {
 /** @throws MbuildError when the command was never executed. */
 function exitStatus(report: Report, spec: Pick<ProcessSpec, 'args' | 'cwd'>): ExitStatus {
   if (report.failure !== undefined) throw failureError(report.failure.op, report.failure.errno, spec);
+  if (report.lost !== undefined) throw lostServer(endOf(report.lost));
   if (report.status === undefined) throw new MbuildError('SANDBOX_FAILED', 'the sandbox ended without a report', { hint: 'something outside of mbuild killed it, perhaps for want of memory' });
-  const signal = report.status & 0x7f;
-  if (signal === 0) return { code: (report.status >> 8) & 0xff, usage: report.usage };
+  return { ...endOf(report.status), usage: report.usage };
+}
+
+/** A wait status. */
+function endOf(status: number): ExitStatus {
+  const signal = status & 0x7f;
+  if (signal === 0) return { code: (status >> 8) & 0xff };
   const name = Object.entries(constants.signals).find(([, number]) => number === signal)?.[0];
-  return { code: 128 + signal, signal: name ?? `signal ${signal}`, usage: report.usage };
+  return { code: 128 + signal, signal: name ?? `signal ${signal}` };
+}
+
+function lostServer({ code, signal }: ExitStatus): MbuildError {
+  const how = signal !== undefined ? `was killed by ${signal}` : code !== 0 ? `exited with code ${code}` : 'ended';
+  return new MbuildError('SANDBOX_FAILED', `fuse-overlayfs, by which the command had its files, ${how}`, { hint: 'nothing of the command is kept; --snapshotter=copy does without fuse-overlayfs' });
 }
 
 /** Why a command was not executed, in words. */

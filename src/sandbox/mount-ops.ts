@@ -2,7 +2,8 @@ import path from 'node:path';
 import type { RawPath } from '../linux/paths';
 import type { Arg, Op } from './init/program';
 import { AT_FDCWD, MS, O, RESOLVE, S } from './init/syscalls';
-import type { Mount, MountPoint, OverlayRootfs, ProcessSpec, Rootfs } from './sandbox';
+import type { LayeredRootfs, Mount, MountPoint, OverlayRootfs, ProcessSpec, Rootfs } from './sandbox';
+import { placeTreeOp, treeOptions, type TreeServer } from './tree-server';
 
 /** Directories of the host that a sandbox uses; they may be shared by all sandboxes of a store, for each mounts in its own namespace. */
 export interface SandboxPlaces {
@@ -29,17 +30,24 @@ export function mountOp(what: string, source: string | 0, target: string, type: 
 }
 
 /** Mounts the root at its place. `nodev` everywhere: a device that a layer holds cannot be opened. */
-export function rootOps(rootfs: Rootfs, places: SandboxPlaces): Op[] {
-  if (rootfs.kind === 'overlay') return overlayOps(rootfs, places.root, [places.stubs]);
+export function rootOps(rootfs: Rootfs, places: SandboxPlaces, servers: readonly TreeServer[]): Op[] {
+  if (rootfs.kind !== 'directory') return layersOps(rootfs, places.root, [places.stubs], servers);
   return [mountOp('mount the root', rootfs.path, places.root, NULL, MS.BIND | MS.REC, NULL)];
+}
+
+/** @param below layers under those of the tree; a server knows them already. */
+function layersOps(rootfs: LayeredRootfs, target: string, below: readonly string[], servers: readonly TreeServer[]): Op[] {
+  if (rootfs.kind === 'overlay') return overlayOps(rootfs, target, below);
+  const server = servers.find((candidate) => candidate.rootfs === rootfs);
+  if (server === undefined) throw new Error('a tree without its server');
+  return [placeTreeOp(server, target)];
 }
 
 /** Directories are named relative to the top one's parent: mount options end at one page (4,096 bytes). */
 function overlayOps(rootfs: OverlayRootfs, target: string, below: readonly string[]): Op[] {
   const lowers = [...rootfs.lowers, ...below];
   const base = path.dirname(lowers[0] ?? rootfs.upper);
-  const near = (dir: string): string => path.relative(base, dir).replace(/[\\:,]/g, '\\$&');
-  const data = [`lowerdir=${lowers.map(near).join(':')}`, `upperdir=${near(rootfs.upper)}`, `workdir=${near(rootfs.work)}`, ...rootfs.options].join(',');
+  const data = treeOptions(base, { ...rootfs, lowers }, rootfs.options);
   return [
     { what: 'enter the layers', call: 'chdir', args: [{ path: base }] },
     mountOp(`mount ${rootfs.lowers.length} layers`, 'overlay', target, 'overlay', MS.NODEV, data),
@@ -47,7 +55,7 @@ function overlayOps(rootfs: OverlayRootfs, target: string, below: readonly strin
 }
 
 /** Opens what will be mounted while the host's tree is still in sight; from then on it is known by descriptor alone. */
-export function sourceOps(mounts: readonly Mount[], places: SandboxPlaces): Op[] {
+export function sourceOps(mounts: readonly Mount[], places: SandboxPlaces, servers: readonly TreeServer[]): Op[] {
   const ops: Op[] = [];
   if (mounts.some((mount) => mount.kind === 'file')) {
     ops.push(mountOp('make a place for files', 'tmpfs', places.files, 'tmpfs', MS.NOSUID | MS.NODEV, 'mode=0700'));
@@ -56,7 +64,7 @@ export function sourceOps(mounts: readonly Mount[], places: SandboxPlaces): Op[]
     if (mount.kind === 'bind') ops.push(...keepSource(mount.source, mount.subpath, i));
     if (mount.kind === 'host') ops.push(...keepSource(path.posix.dirname(mount.source), path.posix.basename(mount.source), i));
     if (mount.kind === 'overlay') {
-      ops.push(...overlayOps(mount.rootfs, places.aside, []), ...keepSource(places.aside, mount.subpath, i));
+      ops.push(...layersOps(mount.rootfs, places.aside, [], servers), ...keepSource(places.aside, mount.subpath, i));
     }
     if (mount.kind === 'file') {
       const file = `${places.files}/${i}`;

@@ -7,6 +7,8 @@ import { AT_EMPTY_PATH, AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SET
 import { NULL, mountOp, rootOps, sourceOps, targetOps, type SandboxPlaces } from './mount-ops';
 import type { EnterSpec, ProcessSpec, TerminalSize } from './sandbox';
 import { surroundingOps, systemMountOps } from './system-mounts';
+import { mapIdsOps } from './user-map';
+import { SERVER_STATUS, checkServerOps, endServerOps, leaveConnectionOps, serverOps, startServerOps, treeServers, watchServerOps, type TreeServer } from './tree-server';
 
 /** How the process is connected to mbuild. */
 export interface ProgramIo extends Pick<SandboxPlaces, 'ids'> {
@@ -20,7 +22,10 @@ export interface ProgramIo extends Pick<SandboxPlaces, 'ids'> {
   readonly waits: boolean;
 }
 
-/** File descriptor for reports: the pid, {@link READY} if the command waits, a failure if there is one, then the wait status and a struct rusage. */
+/**
+ * File descriptor for reports: the pid, {@link READY} if the command waits, a failure if there is one, {@link LOST} if there is cause, then the wait
+ * status and a struct rusage.
+ */
 export const REPORT_FD = 4;
 
 /** File descriptor on which the command waits for a byte, if it is to wait. */
@@ -38,18 +43,22 @@ export const RUSAGE = 144;
 /** Report of a process that waits; neither a pid nor a wait status nor an address. */
 export const READY = 0x8000000;
 
+/** Report that a server ended before the command, with its wait status as far as it is known; no other word either. */
+export const LOST = 0x9000000;
+
 /**
  * The system calls that turn a process into the sandboxed command: a parent that waits and reports, and a child
  * in namespaces of its own that mounts, gives up what it may not keep, and executes.
  */
 export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: ProgramIo = { waits: false }): Op[] {
+  const servers = treeServers(spec, places.stubs);
   return [
-    ...parentOps(namespaceFlags(spec)),
+    ...parentOps(namespaceFlags(spec), false, { servers, waits: io.waits }),
     { what: 'set the umask', call: 'umask', args: [0] },
     mountOp('make mounts private', 'none', '/', NULL, MS.REC | MS.PRIVATE, NULL),
-    ...rootOps(spec.rootfs, places),
+    ...rootOps(spec.rootfs, places, servers),
     ...(places.ids === undefined ? [] : surroundingOps()),
-    ...sourceOps(spec.mounts, places),
+    ...sourceOps(spec.mounts, places, servers),
     { what: 'enter the root', call: 'chdir', args: [{ path: places.root }] },
     { what: 'switch the root', call: 'pivot_root', args: [{ text: '.' }, { text: '.' }] },
     ...systemMountOps(spec, places.ids),
@@ -83,9 +92,11 @@ export function enterProgram(spec: EnterSpec, io: ProgramIo): Op[] {
 
 /**
  * Makes the child, whose ops follow; the parent waits for it and reports. When mbuild ends before it, all of it ends.
+ * @param servers processes that serve the command's trees, and end with it; `waits` says whether {@link SYNC_FD} is open.
  * @param reaps true where no PID namespace ends what the child leaves behind: that becomes the parent's, who stays until it is gone.
  */
-export function parentOps(flags: number, reaps = false): Op[] {
+export function parentOps(flags: number, reaps = false, { servers, waits }: { readonly servers: readonly TreeServer[]; readonly waits: boolean } = { servers: [], waits: true }): Op[] {
+  const leave = leaveConnectionOps(servers, waits ? SYNC_FD + 1 : SYNC_FD);
   return [
     // Who takes over orphans must outlive mbuild, for the guard to find them.
     reaps
@@ -93,23 +104,41 @@ export function parentOps(flags: number, reaps = false): Op[] {
       : { what: 'tie init to mbuild', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
     // Without it, who is in the container already could open the program that runs here by way of /proc.
     { what: 'hide init', call: 'prctl', args: [PR.SET_DUMPABLE, 0] },
+    ...startServerOps(servers),
     { what: 'make namespaces', call: 'clone', args: [flags | SIGCHLD, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
+    ...leave,
     ...(reaps ? [{ what: 'make the guard', call: 'clone', args: [SIGCHLD, 0, 0, 0, 0], onZero: { to: 'guard' } } as const] : []),
     // When the command is executed no one has the descriptor any more, which mbuild sees.
     { what: 'leave the turn to the command', call: 'close', args: [SYNC_FD], onError: 'next' },
     reportOp('report the pid', { addressOf: 'child' }, 8),
-    { what: 'wait for the command', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, { buffer: 'usage', size: RUSAGE }] },
-    reportOp('report the status', { buffer: 'status', size: 8 }, 8),
+    ...watchServerOps(servers, 'lost'),
+    { what: 'wait for the command', label: 'command', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, { buffer: 'usage', size: RUSAGE }] },
+    ...checkServerOps(servers, 'lost at the end'),
+    { ...reportOp('report the status', { buffer: 'status', size: 8 }, 8), label: 'ended' },
     reportOp('report the usage', { buffer: 'usage', size: RUSAGE }, RUSAGE),
+    ...endServerOps(servers),
     ...(reaps ? [{ what: 'wait for what the command left', label: 'reap', call: 'wait4', args: [-1, NULL, 0, NULL], onPositive: { to: 'reap' }, onError: 'next' } as const] : []),
     { what: 'exit', call: 'exit_group', args: [0] },
     { what: 'report a failure', label: 'fail', call: 'write', args: [REPORT_FD, 0x10000000, 16], onError: 'next' },
     { what: 'exit', call: 'exit_group', args: [125] },
     ...(reaps ? guardOps() : []),
+    ...(servers.length === 0 ? [] : lostOps()),
+    ...serverOps(servers, REPORT_FD),
     { what: 'tie the command to init', label: 'child', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
+    ...leave,
     { what: 'make a session', call: 'setsid', args: [] },
     { what: 'make a session keyring', call: 'keyctl', args: [KEYCTL_JOIN_SESSION_KEYRING, NULL], onError: 'next' },
   ];
+}
+
+/** In init, when a server has ended: mbuild ends the command, if it has not ended too. */
+function lostOps(): Op[] {
+  const word = Buffer.alloc(8);
+  word.writeUInt32LE(LOST);
+  return [['lost', 'command'], ['lost at the end', 'ended']].flatMap(([label, next = '']): Op[] => [
+    { ...reportOp('report the loss', { bytes: word }, 8), label },
+    { ...reportOp('report the server', SERVER_STATUS, 8), onPositive: { to: next }, onError: { to: next } },
+  ]);
 }
 
 /** Where mbuild is gone, nobody is told, and init goes on to take over orphans. */
@@ -279,17 +308,11 @@ function supervisedFilterOps(supervised: Uint8Array, alone: Uint8Array): Op[] {
  */
 export function onlyIdOps({ user }: Pick<ProcessSpec, 'user'>, ids: SandboxPlaces['ids']): Op[] {
   if (ids !== 'one' || (user.uid === 0 && user.gid === 0)) return [];
-  const write = (file: string, text: string, onError: 'next' | 'fail' = 'fail'): Op[] => [
-    { what: `open /proc/self/${file}`, call: 'openat', args: [AT_FDCWD, { text: `/proc/self/${file}` }, O.WRONLY | O.CLOEXEC], save: file, onError },
-    { what: `write /proc/self/${file}`, call: 'write', args: [{ saved: file }, { bytes: Buffer.from(text) }, text.length], onError },
-  ];
   return [
     { what: 'make a user namespace', call: 'unshare', args: [CLONE.NEWUSER] },
     // Who is hidden may not open these files of its own.
     { what: 'show the command', call: 'prctl', args: [PR.SET_DUMPABLE, 1] },
-    ...write('setgroups', 'deny', 'next'),
-    ...write('gid_map', `${user.gid} 0 1\n`),
-    ...write('uid_map', `${user.uid} 0 1\n`),
+    ...mapIdsOps(`${user.uid} 0 1\n`, `${user.gid} 0 1\n`),
     { what: 'hide the command', call: 'prctl', args: [PR.SET_DUMPABLE, 0] },
   ];
 }

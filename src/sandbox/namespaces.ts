@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ownName } from '../content/files';
+import { MbuildError, isMbuildError } from '../diagnostics/error';
 import { fsPath, toRaw, type RawPath } from '../linux/paths';
 import type { BuildScope } from '../progress/events';
 import { BorrowedTree, removePoint } from './borrowed-tree';
@@ -52,9 +53,11 @@ export class NamespaceSandbox implements ContainerSandbox {
       borrowed?.make([...SYSTEM_POINTS, ...spec.mountPoints]);
       borrowed?.ready();
       return await use(spec, { ...this.#places, stubs });
+    } catch (error) {
+      throw withServerLog(error, spec);
     } finally {
       borrowed?.restore();
-      if (spec.rootfs.kind === 'overlay') removeMountPoints(toRaw(spec.rootfs.upper), spec.mountPoints);
+      if (spec.rootfs.kind !== 'directory') removeMountPoints(toRaw(spec.rootfs.upper), spec.mountPoints);
       if (stubs !== this.#places.stubs) rmSync(stubs, { recursive: true, force: true });
     }
   }
@@ -93,12 +96,22 @@ export class NamespaceSandbox implements ContainerSandbox {
    */
   #stubsFor(spec: ProcessSpec): string {
     const more = spec.mountPoints.filter((point) => !STANDARD_POINTS.some((standard) => standard.path === point.path));
-    if (more.length === 0 || spec.rootfs.kind !== 'overlay') return this.#places.stubs;
+    if (more.length === 0 || spec.rootfs.kind === 'directory') return this.#places.stubs;
     const dir = ownName(this.#state, 'stubs');
     makeStubs(dir, [...STANDARD_POINTS, ...spec.mountPoints]);
     return dir;
   }
 
+}
+
+/** What the servers of trees have to say to an error of the sandbox. */
+function withServerLog(error: unknown, { rootfs, mounts }: ProcessSpec): unknown {
+  if (!isMbuildError(error, 'SANDBOX_FAILED')) return error;
+  const trees = [rootfs, ...mounts.flatMap((mount) => (mount.kind === 'overlay' ? [mount.rootfs] : []))];
+  const lines = trees.flatMap((tree) => (tree.kind === 'fuse' && existsSync(tree.log) ? readFileSync(tree.log, 'utf8').split('\n') : []));
+  // It is told of options that it need not know, and says so.
+  const said = lines.filter((line) => line !== '' && !line.startsWith('unknown argument ignored')).at(-1);
+  return said === undefined ? error : new MbuildError(error.code, `${error.message}: ${said}`, { cause: error, hint: error.hint });
 }
 
 const SYSTEM_POINTS: readonly MountPoint[] = ['/proc', '/sys', '/dev'].map((dir) => ({ path: dir, kind: 'directory' }));

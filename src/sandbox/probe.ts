@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import { toRaw } from '../linux/paths';
@@ -8,6 +8,8 @@ import { heldCapabilities } from './capabilities';
 import { interpreterFile, type Arch } from './init/interpreter';
 import { assemble, type Op } from './init/program';
 import { AT_FDCWD, CLONE, MS, SIGCHLD } from './init/syscalls';
+import { mapIdsOps } from './user-map';
+import { leaveConnectionOps, placeTreeOp, serverOps, startServerOps, treeServers } from './tree-server';
 
 /** Whether something can be done here: `undefined`, or what failed and how. */
 export type Obstacle = { readonly what: string; readonly errno: string } | undefined;
@@ -34,6 +36,28 @@ export function probeOverlay(state: string, options: string): Obstacle {
       { what: 'mount overlay', call: 'mount', args: [{ text: 'overlay' }, { text: 'merged' }, { text: 'overlay' }, 0, { text: data }] },
       { what: 'delete in the overlay', call: 'unlinkat', args: [AT_FDCWD, { text: 'merged/gone' }, AT_REMOVEDIR] },
     ]);
+  });
+}
+
+/**
+ * Mounts a tree by fuse-overlayfs, and changes and deletes a file in it.
+ * @param isRoot false makes a user namespace for it.
+ */
+export function probeFuse(state: string, program: string, isRoot: boolean): Obstacle {
+  return probeIn(state, (dir) => {
+    for (const name of ['lower', 'stubs', 'upper', 'work', 'merged']) mkdirSync(path.join(dir, name));
+    writeFileSync(path.join(dir, 'lower', 'gone'), '');
+    const rootfs = { kind: 'fuse' as const, program, lowers: [path.join(dir, 'lower')], upper: path.join(dir, 'upper'), work: path.join(dir, 'work'), log: path.join(dir, 'log') };
+    const servers = treeServers({ rootfs, mounts: [] }, path.join(dir, 'stubs'));
+    const leave = leaveConnectionOps(servers, FIRST_UNUSED_FD);
+    const ops = inChild(CLONE.NEWNS, [
+      ...leave,
+      { what: 'make mounts private', call: 'mount', args: [{ text: 'none' }, { text: '/' }, 0, MS.REC | MS.PRIVATE, 0] },
+      ...servers.map((server) => placeTreeOp(server, path.join(dir, 'merged'))),
+      { what: 'change a file of a tree', call: 'fchmodat', args: [AT_FDCWD, { path: path.join(dir, 'merged', 'gone') }, 0o600] },
+      { what: 'delete in its tree', call: 'unlinkat', args: [AT_FDCWD, { path: path.join(dir, 'merged', 'gone') }, 0] },
+    ], leave);
+    return [...(isRoot ? [] : ownUserNamespaceOps()), ...startServerOps(servers), ...ops, ...serverOps(servers, FIRST_UNUSED_FD)];
   });
 }
 
@@ -64,9 +88,19 @@ export function holds(...names: readonly ReturnType<typeof heldCapabilities>[num
 
 const AT_REMOVEDIR = 0x200;
 
-function inChild(flags: number, ops: readonly Op[]): Op[] {
+/** A user namespace in which this user is root. */
+function ownUserNamespaceOps(): Op[] {
+  return [{ what: 'make a user namespace', call: 'unshare', args: [CLONE.NEWUSER] }, ...mapIdsOps(`0 ${process.geteuid?.()} 1\n`, `0 ${process.getegid?.()} 1\n`)];
+}
+
+/** Behind the streams and the program; nothing is reported there. */
+const FIRST_UNUSED_FD = 4;
+
+/** @param then what the parent does before it waits. */
+function inChild(flags: number, ops: readonly Op[], then: readonly Op[] = []): Op[] {
   return [
     { what: 'make namespaces', call: 'clone', args: [flags | SIGCHLD, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
+    ...then,
     { what: 'wait', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, 0] },
     { what: 'end', call: 'exit_group', args: [0] },
     { what: 'report', label: 'fail', call: 'write', args: [1, 0x10000000, 16], onError: 'next' },

@@ -3,6 +3,7 @@ import { CLONE, FD_CLOEXEC, F_SETFD, MS } from './init/syscalls';
 import { FIRST_SOURCE_FD, NULL, mountOp, rootOps, sourceOps, type SandboxPlaces } from './mount-ops';
 import { REPORT_FD, SYNC_FD, parentOps } from './namespace-program';
 import type { ProcessSpec } from './sandbox';
+import { treeServers } from './tree-server';
 import { processOps } from './system-mounts';
 
 /** A runtime of the host that is to run the command, and what has been laid out for it. */
@@ -22,14 +23,15 @@ export function runtimeProgram(spec: ProcessSpec, places: SandboxPlaces, { argv,
   const sources = spec.mounts.flatMap((mount, i): Op[] => (mount.kind === 'tmpfs' ? [] : [
     mountOp(`lay out ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, `${bundle}/mount${i}`, NULL, mount.kind === 'bind' || mount.kind === 'host' ? MS.BIND | MS.REC : MS.BIND, NULL),
   ]));
+  const servers = treeServers(spec, places.stubs);
   return [
-    ...parentOps(CLONE.NEWNS | CLONE.NEWPID),
+    ...parentOps(CLONE.NEWNS | CLONE.NEWPID, false, { servers, waits: false }),
     { what: 'set the umask', call: 'umask', args: [0] },
     mountOp('make mounts private', 'none', '/', NULL, MS.REC | MS.PRIVATE, NULL),
     mountOp('mount /proc', 'proc', '/proc', 'proc', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
     ...processOps(spec),
-    ...rootOps(spec.rootfs, places),
-    ...sourceOps(spec.mounts, places),
+    ...rootOps(spec.rootfs, places, servers),
+    ...sourceOps(spec.mounts, places, servers),
     ...sources,
     ...(hidesGroups ? [mountOp('hide the control groups', 'tmpfs', '/sys/fs/cgroup', 'tmpfs', MS.NOSUID | MS.NODEV | MS.NOEXEC, 'mode=755')] : []),
     { what: 'set the umask', call: 'umask', args: [0o022] },

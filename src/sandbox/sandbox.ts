@@ -6,9 +6,12 @@ import type { Supervision } from './seccomp/supervisor';
 
 /** The root file system that a process is given. */
 export type Rootfs =
-  | OverlayRootfs
+  | LayeredRootfs
   /** A plain directory that is written in place. */
   | { readonly kind: 'directory'; readonly path: string };
+
+/** Layers under a directory that takes the writes, mounted inside the sandbox. */
+export type LayeredRootfs = OverlayRootfs | FuseRootfs;
 
 /** An overlay that is mounted inside the sandbox. Directories are absolute; `lowers` are ordered top first; `upper` takes the writes. */
 export interface OverlayRootfs {
@@ -17,6 +20,18 @@ export interface OverlayRootfs {
   readonly upper: string;
   readonly work: string;
   readonly options: readonly string[];
+}
+
+/** The same by a process of the program fuse-overlayfs, which lives as long as the mount. */
+export interface FuseRootfs {
+  readonly kind: 'fuse';
+  /** Absolute path of the program. */
+  readonly program: string;
+  readonly lowers: readonly string[];
+  readonly upper: string;
+  readonly work: string;
+  /** The file for what the program says, which is about what went wrong. */
+  readonly log: string;
 }
 
 /**
@@ -29,7 +44,7 @@ export type Mount =
   /** A path of the host itself, by its absolute name; what is written there stays. */
   | { readonly kind: 'host'; readonly source: RawPath; readonly target: RawPath; readonly readonly: boolean; /** Whether it is a device that may be opened. */ readonly device?: boolean | undefined }
   /** A tree that may be written but whose writes vanish: an overlay of its own over `lowers` (top first). */
-  | { readonly kind: 'overlay'; readonly rootfs: OverlayRootfs; readonly subpath: RawPath; readonly target: RawPath; readonly readonly: boolean }
+  | { readonly kind: 'overlay'; readonly rootfs: LayeredRootfs; readonly subpath: RawPath; readonly target: RawPath; readonly readonly: boolean }
   | { readonly kind: 'tmpfs'; readonly target: RawPath; /** Bytes. */ readonly size?: number | undefined; readonly mode?: number | undefined; readonly readonly?: boolean | undefined }
   /** A file with the given bytes on a tmpfs, which is gone with the process: secrets, /etc/hosts, /etc/resolv.conf. */
   | { readonly kind: 'file'; readonly target: RawPath; readonly content: Uint8Array; readonly mode: number; readonly uid: number; readonly gid: number; readonly readonly: boolean; readonly executable?: boolean | undefined };

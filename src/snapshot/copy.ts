@@ -54,8 +54,7 @@ export class CopySnapshotter extends DirectorySnapshotter {
     super.discard(active);
   }
 
-  /** Deletes the copies that are kept for later. */
-  close(): void {
+  override close(): void {
     for (const { dir } of this.#spare.values()) removeTree(path.dirname(dir));
     this.#spare.clear();
   }

@@ -90,6 +90,9 @@ export abstract class DirectorySnapshotter implements Snapshotter {
     removeTree(aside);
   }
 
+  /** Deletes what was kept for later; called when no process runs on a tree any more. */
+  close(): void {}
+
   /** All committed layers, for garbage collection. */
   list(): LayerId[] {
     return readdirSync(this.#layers).sort() as LayerId[];

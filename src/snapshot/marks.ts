@@ -15,7 +15,7 @@ export type OverlayXattrs = 'trusted' | 'user' | 'files';
 /** The file that marks a directory as opaque; a whiteout itself, so that nothing shows it. Its name is none that a layer can hold. */
 export const OPAQUE_FILE = '.wh..wh..opq';
 
-const OVERLAY_XATTR = /^(?:trusted|user)\.overlay\./;
+const PRIVATE_XATTR = /^(?:(?:trusted|user)\.overlay|user\.fuseoverlayfs)\./;
 
 /** True for a directory that hides what the layers below have in it. */
 export function isOpaque(dir: RawPath, xattrs: OverlayXattrs): boolean {
@@ -29,9 +29,14 @@ export function markOpaque(dir: RawPath, xattrs: OverlayXattrs): void {
   else if (lstatOf(`${dir}/${OPAQUE_FILE}`) === undefined) makeWhiteout(`${dir}/${OPAQUE_FILE}`, 'socket');
 }
 
-/** True for an attribute that overlay or mbuild keeps for itself: it says something about a layer, never about the tree. */
+/** True for an attribute that overlay or fuse-overlayfs keeps for itself. */
+export function isPrivateXattr(name: string): boolean {
+  return PRIVATE_XATTR.test(name);
+}
+
+/** True for an attribute that they or mbuild keep for themselves: it says something about a layer, never about the tree. */
 export function isOverlayXattr(name: string): boolean {
-  return OVERLAY_XATTR.test(name) || isOwnerXattr(name);
+  return isPrivateXattr(name) || isOwnerXattr(name);
 }
 
 /** The path of a name in a directory of a tree. */

@@ -73,7 +73,7 @@ async function bindContext(tree: SourceTree, source: string, context: StepContex
         const { runCopy } = await import('./copy');
         await runCopy({ inputs: [input], dest: '/' }, { parent: snapshots.view([]), dir: toRaw(copy.dir), xattrs }, { threads, signal: context.scope.signal });
         const rootfs = snapshots.rootfs(writes);
-        return { rootfs: rootfs.kind === 'overlay' ? { ...rootfs, lowers: [copy.dir] } : { kind: 'directory', path: copy.dir }, subpath: entry.path, isDirectory: entry.stats.isDirectory(), close };
+        return { rootfs: rootfs.kind !== 'directory' ? { ...rootfs, lowers: [copy.dir] } : { kind: 'directory', path: copy.dir }, subpath: entry.path, isDirectory: entry.stats.isDirectory(), close };
       } catch (error) {
         close();
         throw error;

@@ -57,7 +57,7 @@ async function planBind(mount: Extract<RunMount, { kind: 'bind' }>, context: Ste
     manifest: tree.manifest,
     prepare: async () => {
       const { rootfs, subpath, isDirectory, close } = await tree.open();
-      const prepared = await at(context, mount.target, isDirectory ? 'directory' : 'file', (target) => (rootfs.kind === 'overlay'
+      const prepared = await at(context, mount.target, isDirectory ? 'directory' : 'file', (target) => (rootfs.kind !== 'directory'
         ? { kind: 'overlay', rootfs, subpath, target, readonly: mount.readonly }
         : { kind: 'bind', source: toRaw(rootfs.path), subpath, target, readonly: mount.readonly }));
       return { ...prepared, release: close };
@@ -92,7 +92,7 @@ async function overlayOnCache(mount: Extract<RunMount, { kind: 'cache' }>, initi
   const work = mkdtempSync(path.join(folder, 'work-'));
   const below = await initial.open();
   const { rootfs } = below;
-  if (rootfs.kind !== 'overlay') {
+  if (rootfs.kind === 'directory') {
     below.close();
     cache.release();
     throw new MbuildError('UNSUPPORTED', 'a cache over an initial content (from=) needs overlay mounts, which are not to be had here', { hint: '`mbuild doctor` says why' });

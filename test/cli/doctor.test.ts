@@ -72,6 +72,13 @@ describeWith('doctor', { root: true, programs: ['setpriv', 'unshare', 'mount'] }
     expect(rung('proot')).toMatchObject({ works: false, why: 'the program proot is missing', fix: 'as root: apt-get install proot' });
   });
 
+  test('says what --snapshotter=fuse-overlayfs would need', () => {
+    const programs = temp.dir('path');
+    symlinkSync(process.execPath, join(programs, 'node'));
+    const { store } = doctor([], { PATH: programs });
+    expect(store).toMatchObject({ fuse: { works: false, why: 'the program fuse-overlayfs is missing', fix: expect.stringContaining('apt-get install fuse-overlayfs') } });
+  });
+
   test('says why trees are copied where the store is on an overlay, and what would help', () => {
     const place = temp.dir('place');
     for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(join(place, name));

@@ -71,14 +71,20 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     same = build('overlay-same', { target: 'same' });
   });
 
+  const canServe = existsSync('/dev/fuse') && findProgram('fuse-overlayfs') !== undefined;
+  if (!canServe) console.log('skipped: trees by fuse-overlayfs need the program and /dev/fuse');
+  const testFuse = canServe ? test : test.skip;
+
   test('root with overlays, again', () => expect(build('again')).toBe(expected));
 
   test('root with copies instead of overlays', () => expect(build('copies', { flags: ['--snapshotter=copy'] })).toBe(expected));
 
+  testFuse('root with fuse-overlayfs', () => expect(build('fuse', { flags: ['--snapshotter=fuse-overlayfs'] })).toBe(expected));
+
   test.each([
     ['another overlay', [], 'mount -t overlay overlay -o "lowerdir=$0/lower,upperdir=$0/upper,workdir=$0/work" "$0/merged"'],
     ['FUSE', ['/dev/fuse', findProgram('fuse-overlayfs') ?? 'fuse-overlayfs'], 'fuse-overlayfs -o "lowerdir=$0/lower,upperdir=$0/upper,workdir=$0/work" "$0/merged" 2>/dev/null'],
-  ])('root with the store on %s', (_, needed, mount) => {
+  ])('root with the store on %s', (name, needed, mount) => {
     const missing = needed.filter((file) => !existsSync(file));
     if (missing.length > 0) return console.log(`skipped: there is no ${missing.join(', ')}`);
     const place = temp.dir('place');
@@ -86,6 +92,8 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     // Unmounted for the program behind it to end.
     const prefix = ['unshare', '--mount', 'sh', '-c', `${mount} && { "$@"; code=$?; umount "$0/merged"; exit $code; }`, place];
     expect(build('', { prefix, root: join(place, 'merged/store') })).toBe(expected);
+    // It cannot serve a tree that another one serves.
+    if (canServe && name !== 'FUSE') expect(build('', { prefix, root: join(place, 'merged/served'), flags: ['--snapshotter=fuse-overlayfs'] })).toBe(expected);
   });
 
   test('root with a changed root alone', () => expect(build('chroot', { flags: ['--isolation=chroot'] })).toBe(expected));
@@ -110,6 +118,16 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     expect(build('user', way)).toBe(expected);
     expect(chosen(way)).toBe('user-namespace');
     for (const runtime of ['crun', 'runc'].filter((name) => findProgram(name) !== undefined)) expect(build('user', { ...way, flags: ['--isolation=oci', '--runtime', runtime], root: `${way.root}-${runtime}` })).toBe(expected);
+  }));
+
+  const testUserFuse = canTest ? testFuse : test.skip;
+
+  testUserFuse('an ordinary user with subordinate ids and fuse-overlayfs', () => asUser('user-fuse', ['--add-subuids', '700000-765535', '--add-subgids', '700000-765535'], (way) => {
+    expect(build('user', { ...way, flags: ['--snapshotter=fuse-overlayfs'] })).toBe(expected);
+  }));
+
+  testUserFuse('an ordinary user with one id and fuse-overlayfs', () => asUser('one-fuse', [], (way) => {
+    expect(build('one', { ...way, target: 'same', flags: ['--snapshotter=fuse-overlayfs'] })).toBe(same);
   }));
 
   testUser('an ordinary user with one id', () => asUser('one', [], (way) => {

@@ -1,5 +1,6 @@
 import { changesOf } from '../../containers/changes';
 import { ContainerStore } from '../../containers/store';
+import { writtenLayer } from '../../containers/written-layer';
 import { toText } from '../../linux/paths';
 import { defineCommand } from '../command';
 import { withServices } from '../services';
@@ -13,8 +14,8 @@ export const command = defineCommand({
   notes: ['A added, C changed, D deleted.'],
   run: ({ flags, positionals: [name = ''] }, host) => withServices(host, flags, (services) => {
     const store = new ContainerStore(services.root);
-    const { record } = store.get(name);
-    const changes = changesOf(store.writableLayer(record).dir, services.snapshots.view(record.image.stack), services.xattrs);
+    const container = store.get(name);
+    const changes = changesOf(writtenLayer(container, store, services), services.snapshots.view(container.record.image.stack), services.xattrs);
     host.out.write(changes.map(({ kind, path }) => `${kind} ${toText(path)}\n`).join(''));
     return 0;
   }),

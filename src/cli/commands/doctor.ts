@@ -3,6 +3,8 @@ import { arch, release, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../../diagnostics/error';
 import { examineIsolation, type Examination } from '../../sandbox/examine';
+import { findFuseOverlayfs } from '../../sandbox/fuse';
+import { meansOf } from '../../sandbox/ladder';
 import { fileSystemOf, probeMarks, readGround } from '../../snapshot/ground';
 import { defineCommand } from '../command';
 import { storeFacts, storeText, type StoreFacts } from '../format/store-facts';
@@ -22,7 +24,7 @@ export const command = defineCommand({
   notes: ['The exit code is 1 when RUN cannot be isolated at all.'],
   run: async ({ flags }, host) => {
     const examination = inScratch((scratch) => examineIsolation(scratch, host.uid));
-    const store = examineStore(storeRoot(flags.root, host), examination);
+    const store = { ...examineStore(storeRoot(flags.root, host), examination), fuse: inScratch((scratch) => examineFuse(scratch, examination)) };
     if (flags.format === 'json') host.out.write(`${goJson({ ...examination, store, kernel: release(), arch: arch(), node: process.version })}\n`);
     else printText(examination, store, host);
     return examination.chosen === undefined ? 1 : 0;
@@ -40,6 +42,14 @@ function examineStore(root: string, { chosen }: Examination): StoreFacts {
     if (code !== 'EACCES' && code !== 'EROFS' && code !== 'EPERM') throw error;
     return { root, fileSystem, snapshotter: 'none', why: `${place} cannot be written (${code})`, fix: 'choose a folder of your own with --root' };
   }
+}
+
+/** Never chosen by itself. */
+function examineFuse(scratch: string, { chosen }: Examination): StoreFacts['fuse'] {
+  if (chosen === undefined || meansOf(chosen) !== 'namespaces') return undefined;
+  const found = findFuseOverlayfs(scratch);
+  if ('obstacle' in found) return { works: false, why: found.obstacle, fix: found.fix };
+  return { works: true, why: 'serves trees without copying them, when --snapshotter=fuse-overlayfs asks for it' };
 }
 
 function printText({ rungs, chosen, seccomp, limits }: Examination, store: StoreFacts, { out }: Host): void {

@@ -9,6 +9,8 @@ export interface StoreFacts {
   readonly snapshotter: 'overlay' | 'copy' | 'none';
   readonly why?: string | undefined;
   readonly fix?: string | undefined;
+  /** What `--snapshotter=fuse-overlayfs` would need, where something can be mounted. */
+  readonly fuse?: { readonly works: boolean; readonly why: string; readonly fix?: string | undefined } | undefined;
 }
 
 /** A place, and what was found out there. */
@@ -34,8 +36,14 @@ export function storeFacts({ root, fileSystem, known, ground }: StorePlace, chos
 }
 
 /** The same for people. */
-export function storeText({ root, fileSystem, snapshotter, why, fix }: StoreFacts): string {
+export function storeText({ root, fileSystem, snapshotter, why, fix, fuse }: StoreFacts): string {
   const use = snapshotter === 'none' ? 'cannot be used' : `trees by ${snapshotter}`;
   const way = fix === undefined ? '' : `   to have ${snapshotter === 'none' ? 'a store' : 'overlays'}: ${fix}\n`;
-  return `Store: ${root} on ${fileSystem}, ${use}${why === undefined ? '' : ` (${why})`}\n${way}`;
+  return `Store: ${root} on ${fileSystem}, ${use}${why === undefined ? '' : ` (${why})`}\n${way}${fuseText(fuse)}`;
+}
+
+function fuseText(fuse: StoreFacts['fuse']): string {
+  if (fuse === undefined) return '';
+  const way = fuse.fix === undefined ? '' : `   to have fuse-overlayfs: ${fuse.fix}\n`;
+  return `   fuse-overlayfs  ${fuse.works ? 'works' : 'no'}  ${fuse.why}\n${way}`;
 }

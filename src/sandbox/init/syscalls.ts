@@ -23,6 +23,7 @@ const NUMBERS = {
   setresuid: [117, 147],
   setresgid: [119, 149],
   capset: [126, 91],
+  fstatfs: [138, 44],
   pivot_root: [155, 41],
   prctl: [157, 167],
   chroot: [161, 51],
@@ -30,6 +31,7 @@ const NUMBERS = {
   umount2: [166, 39],
   sethostname: [170, 161],
   exit_group: [231, 94],
+  waitid: [247, 95],
   keyctl: [250, 219],
   openat: [257, 56],
   mkdirat: [258, 34],
@@ -43,6 +45,10 @@ const NUMBERS = {
   prlimit64: [302, 261],
   setns: [308, 268],
   seccomp: [317, 277],
+  move_mount: [429, 429],
+  fsopen: [430, 430],
+  fsconfig: [431, 431],
+  fsmount: [432, 432],
   close_range: [436, 436],
   openat2: [437, 437],
 } as const satisfies Record<string, readonly [number, number]>;
@@ -62,10 +68,14 @@ export const MNT_DETACH = 2;
 export const AT_EMPTY_PATH = 0x1000;
 /** asm-generic/ioctls.h */
 export const TIO = { CSCTTY: 0x540e, CSWINSZ: 0x5414, CSPTLCK: 0x40045431, CGPTPEER: 0x5441 } as const;
-export const O = { RDONLY: 0, WRONLY: 1, RDWR: 2, NOCTTY: 0o400, NONBLOCK: 0o4000, CREAT: 0o100, EXCL: 0o200, DIRECTORY: 0o200000, CLOEXEC: 0o2000000, PATH: 0o10000000 } as const;
+export const O = { RDONLY: 0, WRONLY: 1, RDWR: 2, NOCTTY: 0o400, NONBLOCK: 0o4000, CREAT: 0o100, EXCL: 0o200, TRUNC: 0o1000, DIRECTORY: 0o200000, CLOEXEC: 0o2000000, PATH: 0o10000000 } as const;
 export const S = { IFREG: 0o100000, IFCHR: 0o020000 } as const;
 export const PR = { SET_PDEATHSIG: 1, SET_DUMPABLE: 4, CAPBSET_DROP: 24, SET_CHILD_SUBREAPER: 36, SET_NO_NEW_PRIVS: 38, CAP_AMBIENT: 47, CAP_AMBIENT_CLEAR_ALL: 4 } as const;
 export const SECCOMP = { SET_MODE_FILTER: 1, FLAG_SPEC_ALLOW: 4, FLAG_NEW_LISTENER: 8 } as const;
+/** linux/mount.h */
+export const FS = { OPEN_CLOEXEC: 1, SET_FLAG: 0, SET_STRING: 1, CMD_CREATE: 6, MOUNT_CLOEXEC: 1, ATTR_NODEV: 4, MOVE_EMPTY_PATH: 4 } as const;
+/** linux/wait.h */
+export const WAIT = { P_ALL: 0, NOHANG: 1, EXITED: 4, NOWAIT: 0x1000000 } as const;
 export const SIGCHLD = 17;
 export const SIGKILL = 9;
 export const MSG_NOSIGNAL = 0x4000;
