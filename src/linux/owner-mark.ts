@@ -33,6 +33,11 @@ export function markOwner(fd: number, { uid, gid }: Owner): void {
   throw Object.assign(new Error(`EOVERFLOW: owner ${uid}:${gid}`), { code: 'EOVERFLOW', errno: -constants.errno.EOVERFLOW });
 }
 
+/** Marks what is at a path again, as it was before its times were changed. */
+export function markAgain(file: RawPath, { uid, gid }: Owner): void {
+  setAccessTime(AT_FDCWD, file, AT_SYMLINK_NOFOLLOW, MARK + BigInt(gid), BigInt(uid));
+}
+
 /** The owner that a file is marked with. @param follows whether a symlink at the end of the path leads on. */
 export function markedOwner(file: RawPath, follows = false): Owner | undefined {
   const { atimeNs } = (follows ? statSync : lstatSync)(fsPath(file), { bigint: true });

@@ -1,8 +1,9 @@
 import path from 'node:path';
 import { MbuildError } from '../diagnostics/error';
+import { isInUserNamespace } from '../linux/id-map';
 import { ALL_CAPABILITIES, type Capability } from './capabilities';
 import type { Arg, Op } from './init/program';
-import { AT_FDCWD, CLONE, FD_CLOEXEC, FS, F_SETFD, O, PR, SIGCHLD, SIGKILL, WAIT } from './init/syscalls';
+import { AT_FDCWD, CLONE, FD_CLOEXEC, FS, F_SETFD, MS, O, PR, SIGCHLD, SIGKILL, WAIT } from './init/syscalls';
 import type { FuseRootfs, ProcessSpec } from './sandbox';
 
 /*
@@ -45,6 +46,8 @@ export function startServerOps(servers: readonly TreeServer[]): Op[] {
   if (servers.length === 0) return [];
   return [
     { what: 'make a mount namespace', call: 'unshare', args: [CLONE.NEWNS] },
+    { what: 'make mounts private', call: 'mount', args: [{ text: 'none' }, { text: '/' }, 0, MS.REC | MS.PRIVATE, 0] },
+    ...closeDevicesOps(servers),
     ...servers.flatMap((server, i): Op[] => [
       { what: 'open /dev/fuse', call: 'openat', args: [AT_FDCWD, { text: '/dev/fuse' }, O.RDWR | O.CLOEXEC], save: `fuse${i}` },
       { what: 'keep the connection', call: 'dup3', args: [{ saved: `fuse${i}` }, server.connection, O.CLOEXEC] },
@@ -52,6 +55,26 @@ export function startServerOps(servers: readonly TreeServer[]): Op[] {
       { what: 'make a server for the tree', call: 'clone', args: [SIGCHLD, 0, 0, 0, 0], save: `server${i}`, onZero: { to: `server ${i}` } },
     ]),
   ];
+}
+
+/**
+ * fuse-overlayfs opens what it copies up, be it a device of the host that a layer holds: where the layers are, none can be opened. In a user namespace none
+ * can be anyway, and flags of the surroundings may forbid to say so.
+ */
+function closeDevicesOps(servers: readonly TreeServer[]): Op[] {
+  const store = { path: commonFolder(servers.flatMap(({ rootfs, lowers }) => [...lowers, rootfs.upper, rootfs.work])) };
+  return [
+    { what: 'hold the layers', call: 'mount', args: [store, store, 0, MS.BIND | MS.REC, 0] },
+    { what: 'close devices', call: 'mount', args: [0, store, 0, MS.REMOUNT | MS.BIND | MS.NODEV, 0], onError: isInUserNamespace() ? 'next' : 'fail' },
+  ];
+}
+
+function commonFolder(dirs: readonly string[]): string {
+  return dirs.map((dir) => path.dirname(dir)).reduce((one, other) => {
+    let common = one;
+    while (common !== '/' && common !== other && !other.startsWith(`${common}/`)) common = path.dirname(common);
+    return common;
+  });
 }
 
 /** fsopen(2), fsconfig(2), fsmount(2); the file system's own descriptor gives way to that of the mount. */

@@ -1,6 +1,7 @@
 import { lutimesSync, readdirSync, readlinkSync, unlinkSync, writeFileSync } from 'node:fs';
-import { decodeDevice, makeWhiteout } from '../linux/mknod';
-import { lstatOwned, makeOwnedNode, own, setMode } from '../linux/owners';
+import { makeNode, makeWhiteout } from '../linux/mknod';
+import { markAgain, markedOwner } from '../linux/owner-mark';
+import { keepsOwners, lstatOwned, own, setMode, type Owner } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
 import { lstatOf, type FileStats } from '../linux/stat';
 import { getXattr, listXattrs, removeXattr } from '../linux/xattr';
@@ -9,8 +10,9 @@ import type { MergedView, ViewEntry } from './view';
 
 /*
  * fuse-overlayfs keeps an upper directory in a form of its own: a deletion is a 0:0 device, or an empty file `.wh.NAME` where it may make none; a
- * directory that hides what is below holds a file `.wh..wh..opq`. A process in its tree can make no name that begins with `.wh.` (EINVAL),
- * so these are its own; attributes of overlay's a process can make, and they say nothing.
+ * directory that hides what is below holds a file `.wh..wh..opq`. A process in its tree can make such names in roundabout ways, and attributes of
+ * overlay's as it likes. The attributes say nothing here. An empty file of such a name is a deletion whoever made it: what it hides, the process could
+ * have deleted. Anything else of such a name stays, and is refused like all names that a layer cannot hold.
  */
 
 /** What the name of a deletion begins with, where it is a file beside the name. */
@@ -41,7 +43,7 @@ export function readyUpper(upper: RawPath, xattrs: OverlayXattrs): void {
 
 /**
  * Brings an upper directory that fuse-overlayfs wrote into a layer's form, and makes good what it does otherwise than overlay when it copies
- * something up: directories get new times and lose the setgid bit, named pipes and devices become files, symlinks get new times.
+ * something up: directories get new times and lose the setgid bit, named pipes become files, symlinks get new times.
  * Nothing may serve or write to the directory.
  * @param parent what was below.
  */
@@ -91,13 +93,14 @@ class Settler {
     const isCopy = below !== undefined && !below.stats.isDirectory() && getXattr(host, ORIGIN)?.toString('latin1').replace(/\0$/, '') === below.path.slice(1);
     if (stats.isFile()) stripXattrs(host);
     if (!isCopy) return 'changed';
-    if (stats.isFile() && isSpecial(below.stats)) remakeNode(host, below.stats);
+    if (stats.isFile() && below.stats.isFIFO()) remakePipe(host);
     return stats;
   }
 
   /** A deletion beside the name; in a directory that hides all of it, it says nothing. */
   #whiteoutFile(dir: RawPath, name: RawPath, merged: ViewEntry | undefined): 'changed' | 'none' {
     const [host, deleted] = [`${dir}/${name}`, name.slice(WHITEOUT_PREFIX.length)];
+    if (!isMark(statsOf(host))) return 'changed';
     unlinkSync(fsPath(host));
     if (merged === undefined || name === OPAQUE_FILE || this.parent.lstat(childPath(merged.path, deleted)) === undefined) return 'none';
     if (lstatOf(`${dir}/${deleted}`) === undefined) makeWhiteout(`${dir}/${deleted}`, this.xattrs === 'files' ? 'socket' : 'device');
@@ -114,32 +117,46 @@ class Settler {
   #symlink(host: RawPath, stats: FileStats, below: ViewEntry | undefined): 'changed' | FileStats {
     if (below?.stats.isSymbolicLink() !== true || readlinkSync(fsPath(host), 'latin1') !== readlinkSync(fsPath(below.hostPath), 'latin1')) return 'changed';
     const { uid, gid } = lstatOwned(host) ?? below.stats;
-    if (uid !== below.stats.uid || gid !== below.stats.gid) lutimesSync(fsPath(host), below.stats.atimeMs / 1000, below.stats.mtimeMs / 1000);
+    if (givenTo(host) !== undefined || uid !== below.stats.uid || gid !== below.stats.gid) setTimes(host, below.stats);
     return stats;
   }
 }
 
-/** True for a directory that fuse-overlayfs made to hide what is below. */
+/** True for a directory that hides what is below. */
 function isMarked(dir: RawPath): boolean {
-  return lstatOf(`${dir}/${OPAQUE_FILE}`) !== undefined;
+  const stats = lstatOf(`${dir}/${OPAQUE_FILE}`);
+  return stats !== undefined && isMark(stats);
+}
+
+/** Directories that hide what is below hold a 0:0 device besides, as a deletion of `.opq`. */
+function isMark(stats: FileStats): boolean {
+  return (stats.isFile() && stats.size === 0) || isWhiteout(stats);
 }
 
 function stripXattrs(host: RawPath): void {
   for (const name of listXattrs(host)) if (isPrivateXattr(name)) removeXattr(host, name);
 }
 
-function isSpecial(stats: FileStats): boolean {
-  return stats.isFIFO() || stats.isCharacterDevice() || stats.isBlockDevice();
-}
-
-/** Makes a node again that was copied up as a file, whose mode and owner it takes. */
-function remakeNode(host: RawPath, below: FileStats): void {
-  const stats = lstatOwned(host) ?? below;
+/** Makes a named pipe of what was copied up as a file, whose mode and owner it takes. */
+function remakePipe(host: RawPath): void {
+  const stats = lstatOwned(host) ?? statsOf(host);
+  const given = givenTo(host);
   unlinkSync(fsPath(host));
-  makeOwnedNode(host, below.isFIFO() ? 'fifo' : below.isBlockDevice() ? 'block' : 'char', 0o600, decodeDevice(below.rdev));
+  makeNode(host, 'fifo', 0o600);
   own(host, stats.uid, stats.gid);
   setMode(host, stats.mode & PERMISSIONS);
-  lutimesSync(fsPath(host), stats.atimeMs / 1000, stats.mtimeMs / 1000);
+  setTimes(host, stats, given);
+}
+
+/** Whom a step gave something to that can have no note, where owners stand beside the files. */
+function givenTo(host: RawPath): Owner | undefined {
+  return keepsOwners() ? markedOwner(host) : undefined;
+}
+
+/** Sets the times of what is no directory, and leaves the mark on it. */
+function setTimes(host: RawPath, { atimeMs, mtimeMs }: FileStats, given = givenTo(host)): void {
+  lutimesSync(fsPath(host), atimeMs / 1000, mtimeMs / 1000);
+  if (given !== undefined) markAgain(host, given);
 }
 
 function keepingTimes(dir: RawPath, change: () => void): void {

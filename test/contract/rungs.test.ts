@@ -50,11 +50,12 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     readonly root?: string;
     readonly env?: Readonly<Record<string, string>>;
     readonly target?: 'whole' | 'same';
+    readonly folder?: string;
   }
 
   /** Builds on a store of its own, and returns the image's id. */
-  function build(name: string, { prefix = [], flags = [], root = join(temp.dir(name), 'store'), env = {}, target = 'whole' }: Way = {}): string {
-    const args = [...prefix, BIN, '--root', root, ...flags, 'build', '-q', '--target', target, '--source-date-epoch', '1700000000', '--secret', 'id=token,env=TOKEN', context];
+  function build(name: string, { prefix = [], flags = [], root = join(temp.dir(name), 'store'), env = {}, target = 'whole', folder = context }: Way = {}): string {
+    const args = [...prefix, BIN, '--root', root, ...flags, 'build', '-q', '--target', target, '--source-date-epoch', '1700000000', '--secret', 'id=token,env=TOKEN', folder];
     const { status, stdout, stderr } = spawnSync(args[0] ?? '', args.slice(1), { encoding: 'utf8', env: { ...cleanEnv(), ...env, TOKEN: 's3cret' } });
     expect(stderr).toBe('');
     expect(status).toBe(0);
@@ -128,6 +129,13 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
 
   testUserFuse('an ordinary user with one id and fuse-overlayfs', () => asUser('one-fuse', [], (way) => {
     expect(build('one', { ...way, target: 'same', flags: ['--snapshotter=fuse-overlayfs'] })).toBe(same);
+    // It cannot change a named pipe of a layer below.
+    const folder = writeFiles(temp.dir('one-context'), { Dockerfile: DOCKERFILE.trimStart().replace('chown -R 5:6 /p /opt', 'chown -R 5:6 /opt'), 'links/file': 'x\n' });
+    for (const name of ['a', 'b']) symlinkSync('file', join(folder, 'links', name));
+    copyFileSync(join(context, 'small-base.tar'), join(folder, 'small-base.tar'));
+    openToOthers(folder);
+    const ids = ['fuse-overlayfs', 'overlay'].map((kind) => build('one', { ...way, folder, flags: [`--snapshotter=${kind}`], root: `${way.root}-${kind}` }));
+    expect(ids[0]).toBe(ids[1]);
   }));
 
   testUser('an ordinary user with one id', () => asUser('one', [], (way) => {

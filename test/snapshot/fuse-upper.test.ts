@@ -71,6 +71,15 @@ describe.each(FORMS)('an upper directory of fuse-overlayfs, in a store with mark
     expect([readdirSync(path.join(upper, 'new')), isOpaque(path.join(upper, 'new'), xattrs)]).toEqual([[], false]);
   });
 
+  test('names of that kind that are no marks stay, to be refused', () => {
+    mkdirSync(path.join(upper, '.wh.top'));
+    symlinkSync('x', path.join(upper, '.wh.g'));
+    mkdirSync(path.join(upper, 'd/.wh..wh..opq'));
+    writeFileSync(path.join(upper, 'd/.wh.a'), 'not empty');
+    settle();
+    expect([readdirSync(upper), readdirSync(path.join(upper, 'd'))]).toEqual([['.wh.g', '.wh.top', 'd'], ['.wh..wh..opq', '.wh.a']]);
+  });
+
   test('a directory keeps its time when a file in it was copied up, and has its own when a name was made or deleted', () => {
     copyUp('d/a');
     settle();
