@@ -69,7 +69,7 @@ function supervise(listener: number, stop: number, arch: Arch): Supervision {
 /** @returns the errno that the call is to fail with, 0 for success, or that it is to be made. */
 function answerOf(listener: number, notification: Notification, call: Call): number | 'continue' {
   if (isBecoming(call.name)) return 0;
-  return isShowing(call.name) ? show(notification, call.name) : give(listener, notification, call);
+  return isShowing(call.name) ? show(listener, notification, call.name) : give(listener, notification, call);
 }
 
 /** @returns the errno that the call is to fail with; 0 for success. */
@@ -96,8 +96,9 @@ function give(listener: number, notification: Notification, call: Call): number 
 }
 
 /** Shows whose a file is said to be; where that is root, or nothing is known, the kernel may do it. */
-function show({ tid, args, arch }: Notification, name: keyof typeof SHOWN_AT): 'continue' | 0 {
-  const tracee = new Tracee(tid);
+function show(listener: number, notification: Notification, name: keyof typeof SHOWN_AT): 'continue' | 0 {
+  const { args, arch } = notification;
+  const tracee = new Tracee(notification.tid);
   try {
     const fd = tracee.open(shownFile(name, args, tracee));
     try {
@@ -107,7 +108,7 @@ function show({ tid, args, arch }: Notification, name: keyof typeof SHOWN_AT): '
       if (shown === undefined) return 'continue';
       shown.bytes.writeUInt32LE(owner.uid, shown.uid);
       shown.bytes.writeUInt32LE(owner.gid, shown.uid + 4);
-      tracee.write(args[SHOWN_AT[name]] ?? 0n, shown.bytes);
+      tracee.write(args[SHOWN_AT[name]] ?? 0n, shown.bytes, () => isWaiting(listener, notification));
       return 0;
     } finally {
       closeSync(fd);

@@ -2,7 +2,7 @@ import { closeSync, constants, openSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { constants as os } from 'node:os';
 import { errnoOf } from '../../diagnostics/error';
-import { libc, once, type CFunction } from '../../linux/libc';
+import { libc, once } from '../../linux/libc';
 import { fsPath, type RawPath } from '../../linux/paths';
 import { mountIdOf } from '../../linux/stat';
 import { AT_FDCWD, O, RESOLVE } from '../init/syscalls';
@@ -11,12 +11,11 @@ const SYS_OPENAT2 = 437; // on all architectures
 const PATH_MAX = 4096;
 const PAGE = 4096n;
 
-/** What is read from and written to another process passes through here. */
+/** What is read of another process comes here. */
 const memory = once(() => Buffer.allocUnsafeSlow(PATH_MAX));
-const transfers = once(() => {
-  const prototype = (name: string): string => `long ${name}(int pid, const void *ours, unsigned long count, const void *theirs, unsigned long theirCount, unsigned long flags)`;
-  return { read: libc().func(prototype('process_vm_readv')), write: libc().func(prototype('process_vm_writev')) };
-});
+const processVmReadv = once(() => libc().func('long process_vm_readv(int pid, const void *ours, unsigned long count, const void *theirs, unsigned long theirCount, unsigned long flags)'));
+/** Node.js writes at no place beyond 2^53. */
+const pwrite = once(() => libc().func('long pwrite(int fd, const void *bytes, size_t size, int64_t at)'));
 const readlinkat = once(() => libc().func('long readlinkat(int dir, const char *path, void *target, size_t size)'));
 const openat2 = once(() => libc().func('long syscall(long number, int dir, const void *path, const void *how, size_t size)'));
 
@@ -44,7 +43,8 @@ export class Tracee {
       // What follows the page may not be there.
       const at = address + BigInt(length);
       const room = Math.min(PATH_MAX - length, Number(PAGE - at % PAGE));
-      const read = this.#transfer(transfers().read, length, room, at);
+      const read = processVmReadv()(this.tid, place(libc().address(text) + BigInt(length), room), 1, place(at, room), 1, 0);
+      if (read <= 0) throw libc().error('process_vm_readv');
       const end = text.subarray(length, length + read).indexOf(0);
       if (end >= 0) return text.toString('latin1', 0, length + end);
       length += read;
@@ -52,10 +52,18 @@ export class Tracee {
     throw failure('ENAMETOOLONG');
   }
 
-  /** Writes at most a page to an address. @throws EFAULT. */
-  write(address: bigint, bytes: Uint8Array): void {
-    memory().set(bytes);
-    if (this.#transfer(transfers().write, 0, bytes.length, address) < bytes.length) throw failure('EFAULT');
+  /**
+   * Writes to an address.
+   * @param isThere asked when the memory is held: with false nothing is written, for the number of a thread that is gone may be another one's.
+   * @throws EFAULT.
+   */
+  write(address: bigint, bytes: Uint8Array, isThere: () => boolean): void {
+    const memory = openSync(`${this.#proc}/mem`, constants.O_WRONLY);
+    try {
+      if (isThere() && pwrite()(memory, bytes, bytes.length, address) !== bytes.length) throw failure('EFAULT');
+    } finally {
+      closeSync(memory);
+    }
   }
 
   /**
@@ -110,14 +118,6 @@ export class Tracee {
   /** True for what is on the same mount as the thread's root: no volume, no other file system. */
   isOnRoot(fd: number): boolean {
     return this.#inRoot((root) => mountIdOf(root) === mountIdOf(fd));
-  }
-
-  /** @returns how many bytes were transferred, at least one. */
-  #transfer(call: CFunction, offset: number, length: number, address: bigint): number {
-    const [ours, theirs] = [place(libc().address(memory()) + BigInt(offset), length), place(address, length)];
-    const done = call(this.tid, ours, 1, theirs, 1, 0);
-    if (done <= 0) throw libc().error('process_vm_readv');
-    return done;
   }
 
   #inRoot<T>(use: (root: number) => T): T {
