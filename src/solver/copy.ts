@@ -1,4 +1,5 @@
 import { readlinkSync, lstatSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import { extractFile, isArchive } from '../context/extract';
 import type { SelectedEntry, SelectedSource } from '../context/selection';
 import type { FileContent } from '../context/hash-files';
@@ -174,7 +175,7 @@ class Copier {
       const { mode, uid, gid } = this.#entryAttributes(stats, input);
       return { from: hostPath, to: this.writer.place(directory, name), mode, uid, gid, mtime: stats.mtimeMs / 1000, seen: stats };
     };
-    await this.#copyAll(this.#linkUnchanged(files, plan), plan);
+    await this.#copyAll(await this.#linkUnchanged(files, plan), plan);
     for (const { path, linkTo = '' } of links) {
       const [directory, name] = directoryOf(path);
       const [targetDirectory, targetName] = directoryOf(linkTo);
@@ -202,16 +203,22 @@ class Copier {
   }
 
   /** Takes over from the earlier copy what it can, and returns the rest. */
-  #linkUnchanged(entries: readonly SelectedEntry[], plan: (entry: SelectedEntry) => FileCopy): readonly SelectedEntry[] {
+  async #linkUnchanged(entries: readonly SelectedEntry[], plan: (entry: SelectedEntry) => FileCopy): Promise<readonly SelectedEntry[]> {
     const { earlier, signal } = this.options;
     // What is copied fast anyway keeps files of its own.
     if (earlier === undefined || isSmall(entries)) return entries;
-    return entries.filter((entry) => {
+    const rest: SelectedEntry[] = [];
+    for (const { items } of batchesOf(entries, () => 0, BATCH)) {
+      // Whoever wants to stop this, or to do something else in this thread, has a turn.
+      await setImmediate();
       signal?.throwIfAborted();
-      if (!earlier.isUnchanged(entry.path)) return true;
-      const copy = plan(entry);
-      return !linkSame(`${earlier.dir}${copy.to.slice(this.writer.root.hostPath.length)}`, copy);
-    });
+      rest.push(...items.filter((entry) => !earlier.isUnchanged(entry.path) || !this.#linkTo(earlier, plan(entry))));
+    }
+    return rest;
+  }
+
+  #linkTo({ dir }: EarlierCopy, copy: FileCopy): boolean {
+    return linkSame(`${dir}${copy.to.slice(this.writer.root.hostPath.length)}`, copy);
   }
 
   /** @param plan makes room for a file, and tells how it is to be copied there. */
