@@ -118,17 +118,18 @@ function readerOf(fd: number): Socket {
   return new Socket({ fd, readable: true, writable: false });
 }
 
-/** Hands on what arrives until every writer is gone; one chunk at a time where `take` wants to be waited for. */
+/** Hands on what arrives until every writer is gone, and waits for what was handed on last; one chunk at a time where `take` wants to be waited for. */
 function handOn(stream: Socket, take: (data: Uint8Array) => void | Promise<void>): Promise<void> {
-  return new Promise((resolve, reject) => {
+  let handedOn = Promise.resolve();
+  return new Promise<void>((resolve, reject) => {
     stream.on('data', (data: Buffer) => {
       const taken = take(data);
       if (taken === undefined) return;
       stream.pause();
-      taken.then(() => stream.resume(), () => stream.destroy());
+      handedOn = taken.then(() => void stream.resume(), () => void stream.destroy());
     });
     // A terminal that nobody has open any more reads as an error.
     stream.on('error', (error) => (errnoOf(error) === 'EIO' ? resolve() : reject(error)));
     stream.on('close', () => resolve());
-  });
+  }).then(() => handedOn);
 }
