@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { FileCacheStore } from './cache/file-cache';
 import type { CacheStore } from './cache/record';
@@ -11,6 +10,7 @@ import type { Image } from './images/image-store';
 import type { ImageRequest } from './images/resolve';
 import type { ImageServices } from './images/services';
 import { isInUserNamespace, mappedIds } from './linux/id-map';
+import { makeDirectories } from './linux/make-directories';
 import { keepsOwners } from './linux/owners';
 import { Threads } from './linux/threads';
 import type { BuildScope, VertexId } from './progress/events';
@@ -104,8 +104,7 @@ export function openEngine(options: EngineOptions): Engine {
 
 function makeStore(root: string): void {
   try {
-    mkdirSync(root, { recursive: true, mode: 0o700 });
-    mkdirSync(path.join(root, 'sandbox'), { recursive: true, mode: 0o700 });
+    for (const directory of [root, path.join(root, 'sandbox')]) makeDirectories(directory, 0o700);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new MbuildError('STORE_UNUSABLE', `the store ${root} cannot be opened: ${reason}`, { cause, hint: 'choose another folder with --root or MBUILD_ROOT' });

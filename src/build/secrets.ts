@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import type { SecretSource } from './options';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 
@@ -8,7 +8,9 @@ export class BuildSecrets {
   readonly readers: ReadonlyMap<string, () => Buffer>;
   readonly #values = new Map<string, Buffer>();
 
+  /** @throws MbuildError SECRET_MISSING for a file that is not there, though no step may ask for it. */
   constructor(private readonly sources: readonly SecretSource[]) {
+    for (const source of sources) checkFile(source);
     this.readers = new Map(sources.map((source) => [source.id, () => this.#read(source)]));
   }
 
@@ -30,6 +32,11 @@ export class BuildSecrets {
     this.#values.set(source.id, value);
     return value;
   }
+}
+
+function checkFile(source: SecretSource): void {
+  if (source.env !== undefined || existsSync(fileOf(source))) return;
+  throw new MbuildError('SECRET_MISSING', `the file ${fileOf(source)} of the secret ${source.id} is not there`, { hint: 'name it with --secret id=NAME,src=FILE, or a variable with env=NAME' });
 }
 
 function readSecret(secret: SecretSource): Buffer {

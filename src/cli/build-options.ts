@@ -12,6 +12,7 @@ import { isTrue, readCompression } from './compression';
 import { csvFields, splitCsv } from './csv';
 import { readBytes, readCapabilities, readHostname, readLimits, readResources, readTimeout } from './limit-options';
 import { readPlatform } from './services';
+import { RLIMITS } from '../sandbox/init/syscalls';
 import { usage } from './usage';
 import { readHostVolume } from './volume-options';
 
@@ -69,7 +70,7 @@ export function buildOptions(flags: BuildFlags, inputs: BuildInputs, env: Enviro
     allow: flags.allow.flatMap(splitCsv).map(readEntitlement),
     cdiSpecDirs: flags['cdi-spec-dir'],
     outputs: readOutputs(flags, tags),
-    jobs: flags.jobs,
+    jobs: readJobs(flags.jobs),
     sourceDateEpoch: readEpoch(buildArgs['SOURCE_DATE_EPOCH']),
     format: flags.format as 'oci' | 'docker' | undefined,
   };
@@ -200,8 +201,14 @@ function readEntitlement(text: string): string {
 /** `host:ip` or `host=ip`; an IPv6 address may stand in brackets. */
 export function readHost(text: string): { readonly name: string; readonly ip: string } {
   const match = /^([^\s:=]+)[:=]\[?([0-9a-fA-F.:]+)\]?$/.exec(text);
-  if (match === null) throw usage(`invalid --add-host ${JSON.stringify(text)}`, 'it is name:address, e.g. db:10.0.0.5');
-  return { name: match[1] ?? '', ip: match[2] ?? '' };
+  const [, name = '', ip = ''] = match ?? [];
+  if (isIP(ip) === 0) throw usage(`invalid --add-host ${JSON.stringify(text)}`, 'it is name:address, e.g. db:10.0.0.5');
+  return { name, ip };
+}
+
+function readJobs(jobs: number | undefined): number | undefined {
+  if (jobs === 0) throw usage('--jobs 0 would run no step', 'it is a number from 1 on');
+  return jobs;
 }
 
 function readAddress(text: string): string {
@@ -213,6 +220,7 @@ function readAddress(text: string): string {
 export function readUlimit(text: string): { readonly name: string; readonly soft: number; readonly hard: number } {
   const match = /^([a-z]+)=(-1|\d{1,15}|unlimited)(?::(-1|\d{1,15}|unlimited))?$/.exec(text);
   if (match === null) throw usage(`invalid --ulimit ${JSON.stringify(text)}`, 'it is name=soft[:hard], e.g. nofile=1024:2048');
+  if (RLIMITS[match[1] ?? ''] === undefined) throw usage(`invalid --ulimit ${JSON.stringify(text)}: there is no such limit`, didYouMean(match[1] ?? '', Object.keys(RLIMITS)) ?? `limits are ${Object.keys(RLIMITS).join(', ')}`);
   const limit = (value: string): number => (value === 'unlimited' ? -1 : Number(value));
   const soft = limit(match[2] ?? '');
   const hard = match[3] === undefined ? soft : limit(match[3]);

@@ -76,7 +76,7 @@ export function readCapabilities(flags: Pick<LimitFlags, 'cap-add' | 'cap-drop'>
 
 /** @throws MbuildError USAGE. */
 export function readHostname(text: string | undefined): string | undefined {
-  if (text !== undefined && !/^[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?$/.test(text)) throw usage(`invalid --hostname ${JSON.stringify(text)}`);
+  if (text !== undefined && !/^[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?$/.test(text)) throw usage(`invalid --hostname ${JSON.stringify(text)}`, 'it has up to 64 letters, digits, "-" and ".", and begins and ends with a letter or a digit');
   return text;
 }
 

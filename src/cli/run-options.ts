@@ -24,6 +24,7 @@ export function createRequest(flags: CreateFlags, image: Image, imageName: strin
   if (ports.length > 0 && (flags.network === 'none' || flags.network === 'host')) {
     throw usage(`--publish does not go with --network ${flags.network}`, 'ports are published from a private network; on the host\'s own they are reachable as they are');
   }
+  if (flags.workdir?.startsWith('/') === false) throw usage(`invalid --workdir ${JSON.stringify(flags.workdir)}`, 'it is an absolute path in the container');
   if (flags['stop-signal'] !== undefined) readSignal(flags['stop-signal']);
   return {
     image, imageName, command,

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { makeDirectories } from '../linux/make-directories';
 import { own } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
@@ -51,7 +52,7 @@ function prepareVolume(request: VolumeRequest, view: MergedView, services: Conta
 function hostPath(source: string): string {
   const absolute = path.resolve(source);
   try {
-    if (!existsSync(absolute)) mkdirSync(absolute, { recursive: true });
+    if (!existsSync(absolute)) makeDirectories(absolute);
     return realpathSync(absolute);
   } catch (cause) {
     if (errnoOf(cause) === undefined) throw cause;

@@ -70,7 +70,7 @@ export async function openContext(source: ContextSource, dockerfile: DockerfileS
   const directory = await directoryOf(source, fetcher);
   try {
     const given = directory.dockerfile ?? (dockerfile !== undefined && 'text' in dockerfile ? dockerfile : undefined);
-    const found = given === undefined ? findDockerfile(directory, dockerfile !== undefined && 'path' in dockerfile ? dockerfile.path : undefined) : undefined;
+    const found = given === undefined ? await findDockerfile(directory, dockerfile !== undefined && 'path' in dockerfile ? dockerfile.path : undefined) : undefined;
     const ignore = loadIgnoreFile(directory.path, ignoreFileOwner(directory, found), ignoreFile);
     const options = directory.isForeign ? { title: directory.title } : { statCaches: path.join(store, 'cache', 'stat') };
     const file = given ?? found?.file;
@@ -139,12 +139,12 @@ function needed(fetcher: ContextFetcher | undefined): ContextFetcher {
 }
 
 /** A given path counts from the working directory, else from the context; without one it is the context's `Dockerfile`. */
-function findDockerfile(directory: ContextDirectory, given: string | undefined): FoundDockerfile {
+async function findDockerfile(directory: ContextDirectory, given: string | undefined): Promise<FoundDockerfile> {
   const names = given === undefined ? ['Dockerfile', 'dockerfile'] : [given];
   const candidates = directory.isForeign ? names.flatMap((name) => placeIn(directory, name) ?? [])
     : [...(given === undefined ? [] : [path.resolve(given)]), ...names.map((name) => path.join(directory.path, name))];
   for (const candidate of candidates) {
-    const text = readText(candidate);
+    const text = await readText(candidate);
     if (text !== undefined) return { path: candidate, file: { name: given ?? path.basename(candidate), text } };
   }
   if (!existsSync(directory.path)) {
@@ -168,12 +168,16 @@ function ignoreFileOwner(directory: ContextDirectory, found: FoundDockerfile | u
   return lstatSync(`${found.path}.dockerignore`, { throwIfNoEntry: false })?.isFile() === true ? found.path : undefined;
 }
 
-function readText(file: string): string | undefined {
+async function readText(file: string): Promise<string | undefined> {
   try {
-    if (statSync(file).isDirectory()) throw new MbuildError('DOCKERFILE_NOT_FOUND', `${file} is a directory, not a Dockerfile`, { hint: 'name the file in it with -f' });
-    return decodeText(readFileSync(file), path.basename(file));
+    const stats = statSync(file);
+    if (stats.isDirectory()) throw new MbuildError('DOCKERFILE_NOT_FOUND', `${file} is a directory, not a Dockerfile`, { hint: 'name the file in it with -f' });
+    const bytes = stats.isFIFO() ? await (await import('./read-pipe')).readPipe(file, MAX_DOCKERFILE) : readFileSync(file);
+    return decodeText(bytes, path.basename(file));
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
-    throw error;
+    const code = errnoOf(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    if (code === undefined) throw error;
+    throw new MbuildError('DOCKERFILE_NOT_FOUND', `cannot read the Dockerfile ${file}: ${(error as Error).message}`, { cause: error });
   }
 }

@@ -267,7 +267,7 @@ function nameOf(entry: Descriptor): string | undefined {
 function openFiles(source: LoadSource, content: ContentStore, lease: Lease, scope: BuildScope): Promise<ImageFiles> {
   if ('stream' in source) return archiveFiles(source.stream, content, lease, scope);
   const stats = statSync(source.path, { throwIfNoEntry: false });
-  if (stats === undefined) throw new MbuildError('ARCHIVE_INVALID', `there is no file ${source.path}`);
+  if (stats === undefined) throw new MbuildError('ARCHIVE_INVALID', `there is no file ${source.path}`, { hint: 'it takes what docker save writes, an OCI archive, or the folder of an OCI layout' });
   if (!stats.isDirectory()) return archiveFiles(createReadStream(source.path, { highWaterMark: 1 << 20 }), content, lease, scope);
   return Promise.resolve(folderFiles(source.path, content));
 }

@@ -34,6 +34,9 @@ export function outputError(error: unknown, label: string, signal: AbortSignal):
     case 'EACCES':
     case 'EROFS':
     case 'EPERM':
+    case 'EEXIST':
+    case 'ELOOP':
+    case 'ENAMETOOLONG':
       return new MbuildError('USAGE', `cannot write ${label}: ${(error as Error).message}`, { cause: error });
     default:
       return error;

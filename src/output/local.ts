@@ -2,6 +2,7 @@ import { chmodSync, closeSync, constants, copyFileSync, lchownSync, linkSync, ls
 import { setImmediate as breathe } from 'node:timers/promises';
 import { MbuildError } from '../diagnostics/error';
 import { HUGE, copyPieces } from '../linux/copy-pieces';
+import { makeDirectories } from '../linux/make-directories';
 import { makeNode } from '../linux/mknod';
 import { fsPath, toRaw, type RawPath } from '../linux/paths';
 import { setXattr } from '../linux/xattr';
@@ -23,7 +24,7 @@ export function localExporter(folder: string, services: Pick<ExportServices, 'sn
       const [only, ...others] = images;
       if (only === undefined || others.length > 0) throw new MbuildError('USAGE', 'a folder takes the files of one image');
       try {
-        mkdirSync(folder, { recursive: true });
+        makeDirectories(folder);
         await writeTree(services.snapshots.view(only.image.stack), toRaw(folder), scope.signal);
       } catch (error) {
         throw outputError(error, folder, scope.signal);

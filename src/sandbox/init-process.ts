@@ -252,7 +252,7 @@ export function failureError(op: Pick<Op, 'what' | 'call'>, errno: string, spec:
       });
     }
     if (errno === 'ENOEXEC') return new MbuildError('EXEC_FAILED', `${command}: exec format error`, { hint: 'it is built for another architecture, or is a script without a #! line', exitCode: 126 });
-    return new MbuildError('EXEC_FAILED', `${command}: ${reason(errno)}`, { hint: errno === 'EACCES' ? 'is it executable, and may its user reach it?' : undefined, exitCode: 126 });
+    return new MbuildError('EXEC_FAILED', `${command}: ${reason(errno)}`, { hint: EXECUTE_HINTS[errno], exitCode: 126 });
   }
   if (op.call === 'chdir' && op.what.startsWith('enter the working')) return new MbuildError('EXEC_FAILED', `cannot enter the working directory ${spec.cwd}: ${reason(errno)}`, { exitCode: 126 });
   if (op.call === 'clone' || errno === 'EPERM') {
@@ -260,8 +260,16 @@ export function failureError(op: Pick<Op, 'what' | 'call'>, errno: string, spec:
       hint: 'RUN needs CAP_SYS_ADMIN for namespaces and mounts: run as root outside of a restricted container (docker run --privileged)',
     });
   }
-  return new MbuildError('SANDBOX_FAILED', `the sandbox could not ${op.what}: ${reason(errno)}`);
+  const isTarget = op.call === 'mount' && ['ENOENT', 'ENOTDIR'].includes(errno);
+  return new MbuildError('SANDBOX_FAILED', `the sandbox could not ${op.what}: ${reason(errno)}`, {
+    hint: isTarget ? 'the sandbox fills /dev, /proc, /sys, /etc/hosts and /etc/resolv.conf itself: mount on another path' : undefined,
+  });
 }
+
+const EXECUTE_HINTS: Readonly<Record<string, string>> = {
+  EACCES: 'is it executable, and may its user reach it?',
+  E2BIG: 'one argument or variable has at most 128 KiB, all together a fourth of the stack (2 MiB): put it in a file',
+};
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'no such file or directory', EACCES: 'permission denied', EPERM: 'operation not permitted', ENOTDIR: 'not a directory', EISDIR: 'is a directory',

@@ -28,7 +28,7 @@ export function mountTarget(view: MergedView, wanted: RawPath, kind: MountPoint[
     const found = missing.length > 0 ? undefined : view.lstat(at);
     if (found === undefined) missing.push({ path: at, kind: expected });
     else if (found.stats.isDirectory() !== (expected === 'directory')) {
-      throw new MbuildError('SANDBOX_FAILED', `cannot mount on ${toText(wanted)}: ${toText(at)} is ${found.stats.isDirectory() ? 'a directory' : 'no directory'} in the image`);
+      throw new MbuildError('SANDBOX_FAILED', `cannot mount on ${toText(wanted)}: ${toText(at)} is ${found.stats.isDirectory() ? 'a directory' : 'no directory'} in the image`, { hint: found.stats.isDirectory() ? 'mount a file on a file' : 'mount on a directory, or on a path that is not there yet' });
     }
   });
   return { target: path.posix.normalize(target), missing };

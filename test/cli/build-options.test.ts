@@ -39,7 +39,7 @@ describe('the options of a build', () => {
 
   test.each([
     [['-t', 'Upper/Case'], 'REFERENCE_INVALID', 'invalid tag "Upper/Case"'], [['-t', `a@sha256:${'0'.repeat(64)}`], 'REFERENCE_INVALID', 'invalid tag'],
-    [['--platform', 'a b'], 'USAGE', 'invalid platform'], [['--add-host', 'nope'], 'USAGE', 'invalid --add-host'], [['--ulimit', 'x=2:1'], 'USAGE', 'above the hard one'], [['--shm-size', '1x'], 'USAGE', 'invalid size'],
+    [['--platform', 'a b'], 'USAGE', 'invalid platform'], [['--add-host', 'nope'], 'USAGE', 'invalid --add-host'], [['--add-host', 'db:999.1.1.1'], 'USAGE', 'invalid --add-host'], [['--ulimit', 'nofile=2:1'], 'USAGE', 'above the hard one'], [['--ulimit', 'nofil=2'], 'USAGE', 'no such limit'], [['--jobs', '0'], 'USAGE', '--jobs 0'], [['--shm-size', '1x'], 'USAGE', 'invalid size'],
     [['--secret', 'src'], 'USAGE', 'not key=value'], [['--secret', 'idd=x'], 'USAGE', 'unknown key "idd"'], [['--secret', 'id=x,env=GONE'], 'SECRET_MISSING', 'the variable GONE'], [['--ssh', 'default'], 'SECRET_MISSING', 'SSH_AUTH_SOCK'],
     [['--push'], 'USAGE', 'no name to push to'], [['--provenance'], 'UNSUPPORTED', '--provenance=true'], [['--annotation', 'index:a=b'], 'UNSUPPORTED', 'only the manifest'], [['--label', '=x'], 'USAGE', 'invalid --label'],
     [['--build-arg-file', '/nonexistent/args'], 'USAGE', 'ENOENT'], [['--cache-from', 'type=gha'], 'UNSUPPORTED', '--cache-from'], [['--squash'], 'UNSUPPORTED', '--squash'],

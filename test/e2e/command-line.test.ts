@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { smallBase } from '../support/bases';
-import { instructionSteps, Mbuild } from '../support/mbuild';
+import { MBUILD, instructionSteps, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
 
@@ -109,6 +109,32 @@ describeWith('the build command', { root: true }, () => {
     writeFiles(context, { 'net.Dockerfile': 'FROM small-base\nRUN cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d " " > /interfaces\nCMD ["cat", "/interfaces"]\n' });
     await mbuild.build(['--network', 'none', '-f', join(context, 'net.Dockerfile'), '-t', 'net', context]);
     expect((await mbuild.run(['run', '--rm', 'net'])).stdout).toBe('lo\n');
+  });
+
+  it('reads a Dockerfile out of a pipe, and waits for none that nobody writes to', async () => {
+    const dir = writeFiles(temp.dir('piped'), { 'real.Dockerfile': 'FROM small-base\nLABEL piped=yes\n' });
+    execFileSync('mkfifo', [join(dir, 'Dockerfile')]);
+    expect(await mbuild.run(['build', dir])).toMatchObject({ code: 1, stderr: expect.stringContaining('[DOCKERFILE_EMPTY]') as string });
+    execFileSync('bash', ['-c', '"$0" build -q -t piped -f <(sleep 0.1; cat real.Dockerfile) .', MBUILD], { cwd: dir, env: { PATH: process.env['PATH'], MBUILD_ROOT: mbuild.root } });
+    expect((await mbuild.inspect('piped')).Config.Labels).toEqual({ piped: 'yes' });
+  });
+
+  it.each([
+    ['a Dockerfile that is a link to itself', ['build', '-f', 'loop', '.'], 1, 'DOCKERFILE_NOT_FOUND'],
+    ['a folder to write to that is a file', ['build', '-o', 'type=local,dest=Dockerfile', '.'], 125, 'USAGE'],
+    ['a folder to write to in which nothing can be made', ['build', '-o', 'type=local,dest=/proc/out', '.'], 125, 'USAGE'],
+    ['a store in which nothing can be made', ['--root', '/proc/store/deep', 'images'], 1, 'STORE_UNUSABLE'],
+    ['a volume where nothing can be made', ['run', '--rm', '-v', '/proc/volume:/v', 'small-base', 'true'], 125, 'USAGE'],
+    ['a secret that is not there, though no step asks for it', ['build', '--secret', 'id=x,src=/no/such/file', '.'], 1, 'SECRET_MISSING'],
+    ['a context to list that is not there', ['context', 'ls', '/no/such/folder'], 1, 'CONTEXT_NOT_FOUND'],
+    ['a working directory of a container that leads nowhere', ['run', '--rm', '-w', 'here', 'small-base', 'true'], 125, 'USAGE'],
+    ['a filter of prune that does not exist, before it asks', ['prune', '--filter', 'foo=bar'], 125, 'USAGE'],
+    ['a time of prune that is none, before it asks', ['builder', 'prune', '--filter', 'until=abc'], 125, 'USAGE'],
+  ])('refuses %s', async (_, args, code, errorCode) => {
+    const dir = writeFiles(temp.dir('refused'), { Dockerfile: 'FROM small-base\n' });
+    symlinkSync('loop', join(dir, 'loop'));
+    const result = await mbuild.run(args, { cwd: dir });
+    expect(result).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(`[${errorCode}]`) as string });
   });
 
   it('refuses an invalid name before it builds', async () => {

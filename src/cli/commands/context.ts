@@ -65,6 +65,7 @@ interface SelectionFlags {
 }
 
 function contextOf(directory: string, { file, ignorefile }: SelectionFlags): LocalContext {
+  if (readContext(directory).kind === 'directory' && !existsSync(directory)) throw new MbuildError('CONTEXT_NOT_FOUND', `${directory} is not there`, { hint: 'give the directory that a build is given' });
   if (readContext(directory).kind !== 'directory') throw new MbuildError('UNSUPPORTED', `${directory} is no directory`, { hint: 'give the directory that a build is given' });
   return new LocalContext(directory, loadIgnoreFile(directory, dockerfilePath(directory, file), ignorefile));
 }

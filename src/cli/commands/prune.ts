@@ -58,6 +58,7 @@ const SHARED = { usage: ['[OPTIONS]'], positionals: { min: 0, max: 0 } } as cons
 export const imagePrune = defineCommand({
   ...SHARED, name: 'image prune', summary: 'Remove images without a name', flags: FLAGS,
   run: ({ flags }, host) => withServices(host, flags, async (services) => {
+    checkFilters(flags.filter, ['label', 'label!', 'until'], host.now());
     const kind = flags.all ? 'all images without at least one container associated to them' : 'all dangling images';
     if (!(await agreed(`WARNING! This will remove ${kind}.`, flags, host))) return 1;
     const containers = await containersOf(services.root);
@@ -74,6 +75,8 @@ export const builderPrune = defineCommand({
     policy: POLICY_FLAG,
   },
   run: ({ flags }, host) => withServices(host, flags, async (services) => {
+    checkFilters(flags.filter, ['until', 'type'], host.now());
+    if (flags['keep-storage'] !== undefined) readSize(flags['keep-storage']);
     if (!(await agreed(`WARNING! This will remove all ${flags.all ? '' : 'dangling '}build cache.`, flags, host))) return 1;
     const { records, past } = await findCache(services, flags, host.now());
     if (!flags['dry-run']) for (const { key } of records) services.cache.delete(key);
@@ -90,6 +93,7 @@ export const builderPrune = defineCommand({
 export const systemPrune = defineCommand({
   ...SHARED, name: 'prune', summary: 'Remove stopped containers, images without a name, and the build cache that no image needs', flags: FLAGS,
   run: ({ flags }, host) => withServices(host, flags, async (services) => {
+    checkFilters(flags.filter, ['label', 'label!', 'until'], host.now());
     const what = ['all stopped containers', flags.all ? 'all images without at least one container associated to them' : 'all dangling images', flags.all ? 'all build cache' : 'unused build cache'];
     if (!(await agreed(`WARNING! This will remove:\n${what.map((line) => `  - ${line}\n`).join('')}`, flags, host))) return 1;
     const containers = await containersOf(services.root);
@@ -148,6 +152,15 @@ function onlyPruneFilters(text: string, known: readonly string[]): string {
   const key = text.split('=')[0] ?? '';
   if (known.includes(key) && text.includes('=')) return text;
   throw new MbuildError('USAGE', `invalid filter ${JSON.stringify(text)}`, { hint: didYouMean(key, known) ?? `filters are ${known.join(', ')}, each with =VALUE` });
+}
+
+/** Before anybody is asked. @throws MbuildError USAGE. */
+function checkFilters(filters: readonly string[], known: readonly string[], now: number): void {
+  for (const text of filters) {
+    const [key, value = ''] = onlyPruneFilters(text, known).split(/=(.*)/s);
+    if (key === 'until') untilTime(value, now);
+    if (key === 'type') readType(value);
+  }
 }
 
 /** Records that no image stands on or no build finds (with `all` every one), and that meet the filters. */
