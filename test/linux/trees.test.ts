@@ -2,7 +2,7 @@ import { chmodSync, existsSync, linkSync, mkdirSync, mkdtempSync, renameSync, sy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { removeTree } from '../../src/linux/remove-tree';
-import { treeSize } from '../../src/linux/tree-size';
+import { sharedSize, treeSize } from '../../src/linux/tree-size';
 
 describe('trees', () => {
   let dir: string;
@@ -33,6 +33,18 @@ describe('trees', () => {
     mkdirSync(join(dir, 'deep-1'));
     writeFileSync(join(dir, 'beside'), '12');
     expect(treeSize(dir).bytes).toBe(times === 1 ? 7 : 2);
+  });
+
+  test('do not free what has a name in another tree when they go', () => {
+    for (const tree of ['a', 'b', 'c']) mkdirSync(join(dir, tree, 'in'), { recursive: true });
+    writeFileSync(join(dir, 'a/alone'), 'x'.repeat(1000));
+    writeFileSync(join(dir, 'a/in/twice'), 'x'.repeat(100));
+    linkSync(join(dir, 'a/in/twice'), join(dir, 'a/again'));
+    writeFileSync(join(dir, 'a/both'), 'x'.repeat(10));
+    linkSync(join(dir, 'a/both'), join(dir, 'b/both'));
+    writeFileSync(join(dir, 'a/all'), 'x');
+    for (const tree of ['b', 'c']) linkSync(join(dir, 'a/all'), join(dir, tree, 'in/all'));
+    expect(['a', 'b', 'ab', 'abc', ''].map((trees) => sharedSize([...trees].map((tree) => join(dir, tree))))).toEqual([11, 11, 1, 0, 0]);
   });
 
   test('count a hard link once and follow no symlink; names that are not UTF-8 are names', () => {

@@ -1,8 +1,8 @@
-import { chmodSync, chownSync, closeSync, existsSync, lstatSync, mkdirSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, existsSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { HUGE } from '../../src/linux/copy-pieces';
 import { withStopFlag } from '../../src/linux/stop-flag';
-import { copyFiles, type FileCopy } from '../../src/snapshot/copy-files';
+import { copyFiles, linkSame, type FileCopy } from '../../src/snapshot/copy-files';
 import { describeWith } from '../support/needs';
 import { useTemp } from '../support/temp';
 
@@ -80,5 +80,45 @@ describeWith('copyFiles', { root: true }, () => {
       expect(() => copyFiles([first, second], () => abort.abort(), stop)).toThrow('canceled');
       expect([first, second].map(({ to }) => existsSync(to))).toEqual([true, false]);
     });
+  });
+});
+
+describeWith('linkSame', { root: true }, () => {
+  const temp = useTemp();
+
+  /** An earlier copy, and the copy that is to be made of the same file. */
+  function makeCopies(): { readonly there: string; readonly copy: FileCopy } {
+    const dir = temp.dir();
+    const from = join(dir, 'source');
+    writeFileSync(from, 'content');
+    const seen = lstatSync(from);
+    const copy = { from, to: join(dir, 'copy'), mode: 0o640, uid: 5, gid: 6, mtime: seen.mtimeMs / 1000, seen };
+    const there = join(dir, 'there');
+    expect(copyFiles([{ ...copy, to: there }])).toEqual([]);
+    return { there, copy };
+  }
+
+  test('makes a copy a further name of the same one', () => {
+    const { there, copy } = makeCopies();
+    expect(linkSame(there, copy)).toBe(true);
+    expect(lstatSync(copy.to).ino).toBe(lstatSync(there).ino);
+  });
+
+  test.each<readonly [string, (there: string) => void]>([
+    ['mode', (there) => chmodSync(there, 0o644)],
+    ['user', (there) => chownSync(there, 0, 6)],
+    ['group', (there) => chownSync(there, 5, 0)],
+    ['size', (there) => truncateSync(there, 3)],
+    ['time', (there) => utimesSync(there, 1, 1)],
+    ['kind', (there) => {
+      renameSync(there, `${there}.file`);
+      symlinkSync(`${there}.file`, there);
+    }],
+    ['place, as it is gone', (there) => rmSync(there)],
+  ])('links to nothing that has another %s', (_, change) => {
+    const { there, copy } = makeCopies();
+    change(there);
+    expect(linkSame(there, copy)).toBe(false);
+    expect(existsSync(copy.to)).toBe(false);
   });
 });
