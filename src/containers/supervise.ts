@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, rmSync, writeFileSync, readFileSync } from 'node
 import path from 'node:path';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { Lease } from '../images/lease';
+import { firstDamaged } from '../images/trust';
 import { identityOf, ownIdentity } from '../linux/process';
 import { removeTree } from '../linux/remove-tree';
 import { findCgroup, hasLimits, makeCgroup, refusalText } from '../sandbox/cgroup';
@@ -42,6 +43,8 @@ export async function superviseContainer(record: ContainerRecord, store: Contain
   const log = begin(record, store, services);
   const connections: NetworkConnection[] = [];
   try {
+    const damaged = await firstDamaged(record.image.config.rootfs.diff_ids, record.image.stack, services);
+    if (damaged !== undefined) throw new MbuildError('STORE_CORRUPT', `the layer ${damaged} of ${record.image.name} was damaged when the machine ended, and ${record.name} stands on it`, { hint: `build or pull the image again and make a new container; \`mbuild cp ${record.name}:PATH .\` takes out what it has written` });
     const status = await services.sandbox.run(processSpec(record, store, services), {
       stdin: io.stdin,
       output: (stream, data) => {

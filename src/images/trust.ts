@@ -29,6 +29,21 @@ export async function trustedStack(diffIds: readonly DiffID[], services: TrustSe
 }
 
 /**
+ * The same for the layers that a container stands on, which may be others by now than those of the index.
+ * @returns the DiffID of one that was damaged and cannot be unpacked again; `undefined` when there is none.
+ */
+export async function firstDamaged(diffIds: readonly DiffID[], stack: Stack, services: TrustServices): Promise<DiffID | undefined> {
+  for (const [i, chainId] of chainIds(diffIds).entries()) {
+    const [record, id] = [services.layers.get(chainId), stack[i]];
+    if (record === undefined || id === undefined || (record.id === id && isTrusted(record))) continue;
+    // One that is damaged stays in the index until a build takes it out: the next start is refused as well.
+    if (!(await isIntact({ ...record, id }, services, { repair: true }))) return record.diffId;
+    if (record.id === id) services.layers.replace({ ...record, boot: bootId() });
+  }
+  return undefined;
+}
+
+/**
  * Makes sure of a layer that was written before the machine last started, and not synced, so that a loss of power may have damaged it.
  * One that is not what it was is unpacked again from its stored blob, in its place.
  * @returns false when that is not possible; the layer is then out of the index.

@@ -113,6 +113,16 @@ describeWith('a store that was damaged', { root: true }, () => {
       expect(await mbuild.ok(['system', 'check'])).toMatch(/nothing is wrong/);
     });
 
+    it('does not start a container on a layer that is not what its step left, and still hands out what it wrote', async () => {
+      await mbuild.ok(['run', '--name', 'mine', 'app', 'sh', '-c', 'cat /one; echo kept > /kept']);
+      writeFileSync(loseBoot('one').file, '');
+      for (const _ of ['first', 'second']) expect(await mbuild.run(['start', '-a', 'mine'])).toMatchObject({ code: 125, stdout: '', stderr: expect.stringMatching(/layer sha256:\S+ of app was damaged when the machine ended, and mine stands on it\n\[STORE_CORRUPT\] hint: .*mbuild cp mine:PATH/) as string });
+      // Built again, the layer is another one than the container's.
+      expect(await cached()).toEqual([false, true]);
+      expect((await mbuild.run(['start', '-a', 'mine'])).code).toBe(125);
+      await mbuild.ok(['cp', 'mine:/kept', temp.dir('kept')]);
+    });
+
     it('unpacks an imported layer again from its archive, for builds and for containers', async () => {
       for (const use of [() => mbuild.build(['-t', 'app', '--no-cache', context]), () => mbuild.ok(['run', '--rm', 'small-base', 'cat', '/etc/passwd'])]) {
         const { file } = loseBoot('etc');
