@@ -1,7 +1,5 @@
-import { existsSync, rmSync } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
-import { toRaw } from '../linux/paths';
-import { serverLog } from '../snapshot/server-log';
+import { isServed, settleServed } from '../snapshot/served';
 import type { Container } from './container';
 import type { ContainerServices } from './services';
 import type { ContainerStore } from './store';
@@ -12,11 +10,7 @@ import type { ContainerStore } from './store';
  */
 export function writtenLayer({ record, state }: Container, store: ContainerStore, services: ContainerServices): string {
   const { dir } = store.writableLayer(record);
-  const log = serverLog(dir);
-  if (!existsSync(log)) return dir;
-  if (state.status === 'running') throw new MbuildError('UNSUPPORTED', `what ${record.name} has written cannot be told while it runs on fuse-overlayfs`, { hint: `mbuild stop ${record.name}` });
-  const { settleUpper } = require('../snapshot/fuse-upper') as typeof import('../snapshot/fuse-upper');
-  settleUpper(toRaw(dir), services.snapshots.view(record.image.stack), services.xattrs);
-  rmSync(log);
+  if (state.status === 'running' && isServed(dir)) throw new MbuildError('UNSUPPORTED', `what ${record.name} has written cannot be told while it runs on fuse-overlayfs`, { hint: `mbuild stop ${record.name}` });
+  settleServed(dir, () => services.snapshots.view(record.image.stack), services.xattrs);
   return dir;
 }

@@ -21,7 +21,8 @@ export function findFuseOverlayfs(scratch: string): FuseOverlayfs {
   if (device !== undefined) return device;
   const failed = probeFuse(scratch, program, process.geteuid?.() === 0);
   if (failed === undefined) return { program };
-  return { obstacle: `${program} cannot ${failed.what} (${failed.errno})`, fix: 'install a newer one: version 1.10 is known to work' };
+  const fix = failed.errno === 'ENOSYS' ? 'Linux 5.2 or newer' : failed.what === 'make a FUSE mount' ? CONTAINER : 'install another one: version 1.10 is known to work';
+  return { obstacle: `${program} cannot ${failed.what} (${failed.errno})`, fix };
 }
 
 function deviceObstacle(): Extract<FuseOverlayfs, { obstacle: string }> | undefined {

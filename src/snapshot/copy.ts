@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
+import { MbuildError, errnoOf } from '../diagnostics/error';
 import type { Owner } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
@@ -75,8 +76,19 @@ export class CopySnapshotter extends DirectorySnapshotter {
     if (height === 0 && !existsSync(dir)) mkdirSync(dir, { mode: 0o755 });
     const missing = active.parent.length === 0 ? this.lowers([]) : active.parent.slice(height).map((id) => this.layerDir(id));
     // What was written into the layer already belongs to the tree.
-    for (const layer of [...missing, active.dir]) applyLayerDirectory(toRaw(layer), toRaw(dir), this.xattrs);
+    for (const layer of [...missing, active.dir]) this.#apply(layer, dir);
     return { dir, stock: takeStock(toRaw(dir)) };
+  }
+
+  /** @throws MbuildError NO_SPACE. */
+  #apply(layer: string, tree: string): void {
+    try {
+      applyLayerDirectory(toRaw(layer), toRaw(tree), this.xattrs);
+    } catch (cause) {
+      const code = errnoOf(cause);
+      if (code !== 'ENOSPC' && code !== 'EDQUOT') throw cause;
+      throw new MbuildError('NO_SPACE', `no space left for a copy of the tree: ${tree}`, { cause, hint: 'free some space; or --snapshotter=fuse-overlayfs, which copies nothing' });
+    }
   }
 
   #keep(tree: WorkTree, stack: Stack): void {

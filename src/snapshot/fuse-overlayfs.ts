@@ -11,7 +11,7 @@ import { claimNew } from './claim';
 import { DirectorySnapshotter } from './directory';
 import { WHITEOUT_PREFIX, readyUpper, settleUpper } from './fuse-upper';
 import { OPAQUE_FILE, isWhiteout, type OverlayXattrs } from './marks';
-import { serverLog } from './server-log';
+import { serverLog } from './served';
 import type { ActiveSnapshot, LayerId, Stack } from './snapshotter';
 import { dropUnchanged } from './unchanged';
 

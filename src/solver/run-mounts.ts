@@ -7,6 +7,9 @@ import type { RunMount } from '../graph/operation';
 import { toRaw } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import type { Mount, MountPoint } from '../sandbox/sandbox';
+import { LayeredView } from '../snapshot/merged-view';
+import type { OverlayXattrs } from '../snapshot/marks';
+import { readyServed, serverLog, settleServed } from '../snapshot/served';
 import { bindTree, type BoundTree } from './bound-tree';
 import { openCacheMount } from './cache-mounts';
 import { mountTarget } from './mount-target';
@@ -97,16 +100,24 @@ async function overlayOnCache(mount: Extract<RunMount, { kind: 'cache' }>, initi
     cache.release();
     throw new MbuildError('UNSUPPORTED', 'a cache over an initial content (from=) needs overlay mounts, which are not to be had here', { hint: '`mbuild doctor` says why' });
   }
+  const settle = (): void => settleServed(cache.dir, () => viewOf(rootfs.lowers, services.xattrs), services.xattrs);
+  settle();
+  const upper = rootfs.kind === 'fuse' ? { upper: readyServed(cache.dir, services.xattrs), log: serverLog(cache.dir) } : { upper: cache.dir };
   const prepared = await at(context, mount.target, 'directory', (target) => (
-    { kind: 'overlay', rootfs: { ...rootfs, upper: cache.dir, work }, subpath: below.subpath, target, readonly: mount.readonly }));
+    { kind: 'overlay', rootfs: { ...rootfs, ...upper, work }, subpath: below.subpath, target, readonly: mount.readonly }));
   return {
     ...prepared,
     release: () => {
+      settle();
       below.close();
       removeTree(work);
       cache.release();
     },
   };
+}
+
+function viewOf([top = '', ...below]: readonly string[], xattrs: OverlayXattrs): LayeredView {
+  return new LayeredView([toRaw(top), ...below.map(toRaw)], xattrs);
 }
 
 /** A secret is keyed by its name: its value may change without the step being run again. */
