@@ -41,9 +41,9 @@ export async function hashLargeTree(dir: RawPath, options: TreeOptions, threads:
   return hashWith(threads, dir, options, true, take);
 }
 
-/** A digest of everything in a layer directory but its times: equal for two runs of a step that made the same. */
-export async function treeDigest(dir: RawPath, options: TreeOptions, threads: Workers): Promise<Digest> {
-  return (await hashWith(threads, dir, options, false)).diffId as unknown as Digest;
+/** A digest of everything in a layer directory but its times: equal for two runs of a step that made the same. `take` as for {@link hashLargeTree}. */
+export async function treeDigest(dir: RawPath, options: TreeOptions, threads: Workers, take?: (tar: AsyncIterable<Buffer>) => Promise<void>): Promise<Digest> {
+  return (await hashWith(threads, dir, options, false, take)).diffId as unknown as Digest;
 }
 
 /** What {@link tarTree} streams, read ahead by workers. A chunk is valid until the next is asked for. */

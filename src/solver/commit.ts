@@ -63,7 +63,11 @@ export class Committer {
   readonly #pending = new Set<Promise<unknown>>();
   readonly #surplus = new Set<LayerId>();
 
-  constructor(private readonly services: SolverServices, private readonly sourceDateEpoch: number | undefined, private readonly signal: AbortSignal) {}
+  /**
+   * @param signal ends what only saves time later.
+   * @param patience ends hashing as well, and with it what cannot be recorded without its hash.
+   */
+  constructor(private readonly services: SolverServices, private readonly sourceDateEpoch: number | undefined, private readonly signal: AbortSignal, private readonly patience: AbortSignal = signal) {}
 
   /** Waits for everything under way, then deletes directories that an equal layer made surplus. */
   async settled(): Promise<void> {
@@ -212,7 +216,7 @@ export class Committer {
   }
 
   #digest(id: LayerId): Promise<Digest> {
-    return treeDigest(this.#dir(id), this.#options(), this.services.threads);
+    return treeDigest(this.#dir(id), this.#options(), this.services.threads, this.#readThrough);
   }
 
   async #record(
@@ -252,16 +256,20 @@ export class Committer {
     const compress = async (tar: AsyncIterable<Buffer>): Promise<void> => {
       blob = await this.#compress(tar);
     };
-    const hash = (take?: typeof compress): Promise<TarSummary> => hashLargeTree(this.#dir(id), this.#options(leaks), this.services.threads, take);
-    if (!asGzip || this.signal.aborted) return hash();
+    const hash = (take: typeof compress): Promise<TarSummary> => hashLargeTree(this.#dir(id), this.#options(leaks), this.services.threads, take);
+    if (!asGzip || this.signal.aborted) return hash(this.#readThrough);
     try {
       return { ...await hash(compress), blob };
     } catch (error) {
       if (!this.signal.aborted) throw error;
       // Of a build that was stopped only the result of the step is kept.
-      return hash();
+      return hash(this.#readThrough);
     }
   }
+
+  readonly #readThrough = async (tar: AsyncIterable<Buffer>): Promise<void> => {
+    for await (const chunk of untilAborted(tar, this.patience)) void chunk;
+  };
 
   async #compress(tar: AsyncIterable<Buffer>): Promise<Descriptor> {
     const { content, lease, threads } = this.services;

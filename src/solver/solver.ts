@@ -102,6 +102,9 @@ export interface StepOutcome {
   readonly layer: Promise<{ readonly diffId: TreeLayer['diffId']; readonly size: number; readonly contentSize: number } | undefined>;
 }
 
+/** Milliseconds for which the results of steps that ended well are hashed after the build was told to end. */
+const PATIENCE = 500;
+
 /** What a graph came to. */
 export interface Solution {
   /** By index of the stage. */
@@ -119,7 +122,8 @@ export interface Solution {
 export async function solve(graph: Graph, services: SolverServices, options: SolveOptions, newVertex: () => VertexId, scope: BuildScope): Promise<Solution> {
   const failure = new AbortController();
   const signal = AbortSignal.any([scope.signal, failure.signal]);
-  const solver = new Solver(graph, services, options, newVertex, { ...scope, signal });
+  const patience = abortedLater(scope.signal, PATIENCE);
+  const solver = new Solver(graph, services, options, newVertex, { ...scope, signal }, patience);
   solver.announce(graph);
   const stages = graph.stages.map((stage) => solver.stage(stage).catch((error: unknown) => {
     failure.abort(error);
@@ -134,10 +138,19 @@ export async function solve(graph: Graph, services: SolverServices, options: Sol
   } catch (error) {
     // The others were told to stop; what they had begun is taken away before anybody goes on.
     await Promise.allSettled(stages);
-    // What is being hashed belongs to steps that ended well: it is recorded, so that the next build goes on from there.
+    // What is being hashed belongs to steps that ended well: it is recorded, so that the next build goes on from there, unless that takes long.
     await solver.settled().catch(() => undefined);
     throw isMbuildError(error, 'CANCELED') && !scope.signal.aborted ? failure.signal.reason : error;
   }
+}
+
+/** A signal that is aborted so many milliseconds after another, if the program still runs then. */
+function abortedLater(signal: AbortSignal, delay: number): AbortSignal {
+  const later = new AbortController();
+  const start = (): void => void setTimeout(() => later.abort(signal.reason), delay).unref();
+  if (signal.aborted) start();
+  else signal.addEventListener('abort', start, { once: true });
+  return later.signal;
 }
 
 /** The flag that keeps a step from being taken from the cache. Triggers of the base image stand on the line of their FROM. */
@@ -177,8 +190,8 @@ class Solver {
   readonly #limit: ReturnType<typeof pLimit>;
   readonly #services: StepServices;
 
-  constructor(graph: Graph, private readonly services: SolverServices, private readonly options: SolveOptions, private readonly newVertex: () => VertexId, private readonly scope: BuildScope) {
-    this.#committer = new Committer(services, options.sourceDateEpoch, scope.signal);
+  constructor(graph: Graph, private readonly services: SolverServices, private readonly options: SolveOptions, private readonly newVertex: () => VertexId, private readonly scope: BuildScope, patience: AbortSignal) {
+    this.#committer = new Committer(services, options.sourceDateEpoch, scope.signal, patience);
     this.#leavesAsGzip = options.compressTargets === true ? graph.targets.flatMap(indexesDown) : [];
     this.#limit = pLimit(options.jobs);
     this.#services = {

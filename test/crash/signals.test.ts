@@ -113,6 +113,15 @@ describeWith('a program that is told to end', { root: true, programs: ['python3'
     expect({ code: await exitCode(child), left: left() }).toEqual({ code, left: [] });
   });
 
+  it('while it hashes what would take minutes ends at once, and nothing of that stays', async () => {
+    const dir = writeFiles(temp.dir('endless'), { Dockerfile: `FROM small-base\nRUN truncate -s ${400 * 2 ** 30} /endless\n` });
+    const child = start(['build', '--no-cache', dir]);
+    await until(() => openFiles(child.pid).some((file) => file.endsWith('/endless')));
+    child.kill('SIGTERM');
+    expect({ code: await exitCode(child), left: left() }).toEqual({ code: 143, left: [] });
+    expect(readdirSync(join(mbuild.root, 'layers')).filter((layer) => namesIn(join(mbuild.root, 'layers', layer)).includes('endless'))).toEqual([]);
+  });
+
   describe('while a registry keeps it waiting', () => {
     let server: FaultServer;
     let waiting: boolean;
