@@ -19,7 +19,7 @@ const RETRY = 5;
 const MEMORY_DEVICES = 1;
 
 /**
- * Writes to a file descriptor in order, several texts at a time. `onClosed` is called once when the reader is gone (EPIPE).
+ * Writes to a file descriptor in order, several texts at a time; to standard output that is a terminal only what gives it no orders. `onClosed` is called once when the reader is gone (EPIPE).
  * A descriptor is written by the thread pool, for a pipe that nobody reads would stop the whole program otherwise.
  */
 export class FdOutput implements Output {
@@ -34,7 +34,8 @@ export class FdOutput implements Output {
 
   write(text: string): void {
     if (this.#closed || text === '') return;
-    this.#queue.push(text);
+    // Progress on the other one moves the cursor, and cleans what it shows itself.
+    this.#queue.push(this.isTTY && this.fd === 1 ? harmless(text) : text);
     this.#running ??= this.#run();
   }
 
@@ -72,6 +73,14 @@ export class FdOutput implements Output {
       }
     }
   }
+}
+
+// Names and values of images, as results hold them; line feeds, tabs and colours stay.
+const COMMANDS = /\r(?!\n)|\x1b(?!\[\d{0,2}m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
+
+/** A text that gives a terminal no orders: control characters show as their pictures, and where they have none as U+FFFD. */
+function harmless(text: string): string {
+  return text.replace(COMMANDS, (character) => (character < ' ' ? String.fromCharCode(0x2400 + character.charCodeAt(0)) : '\ufffd'));
 }
 
 // `node:tty` brings the network stack along: it is only asked about what can be a terminal at all.

@@ -108,6 +108,22 @@ describeWith('mbuild withstands', { root: true }, () => {
     expect(shown).not.toMatch(/\x1b\[2J|\x1b\]52/);
   });
 
+  if (findProgram('script') !== undefined) test('attack 23: paths, labels and templates with escapes are shown on a terminal', async () => {
+    const name = `$(printf 'a\\033[2J')" "$(printf 'b\\302\\2332J')" "$(printf 'c\\rd\\342\\200\\256')`;
+    await mbuild.ok(['build', '-t', 'shown', context(`RUN mkdir "/${name}"`)]);
+    const id = await mbuild.ok(['run', '-d', '--label', 'x=\x1b]0;t\x07', 'shown', 'sleep', '1000']);
+    try {
+      await mbuild.ok(['exec', id, 'touch', '/new\x1b[2J']);
+      for (const command of ['image diff small-base shown', 'image diff --format json small-base shown', `diff ${id}`, "ps --format '{{.Labels}}'", `inspect ${id}`]) {
+        const shown = execFileSync('script', ['-qec', `${join(__dirname, '../../bin/mbuild')} --root ${mbuild.root} ${command}`, '/dev/null']).toString();
+        expect(shown.replace(/\r+\n/g, '\n')).not.toMatch(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]/);
+        expect(shown).toMatch(/\u241b|\\u001b/);
+      }
+    } finally {
+      await mbuild.ok(['rm', '-f', id]);
+    }
+  });
+
   test('attack 25: a log of many megabytes is kept whole', async () => {
     const { code } = await mbuild.run(['build', '--no-cache', '--progress=quiet', context('RUN yes 0123456789012345678901234567890123456789 | head -c 20000000')]);
     expect(code).toBe(0);
