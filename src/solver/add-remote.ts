@@ -3,7 +3,7 @@ import type { DescribedSelection } from '../cache/manifest';
 import { selectSources } from '../context/selection';
 import { MbuildError } from '../diagnostics/error';
 import type { CopyOperation } from '../graph/operation';
-import type { ActiveSnapshot } from '../snapshot/snapshotter';
+import type { DoneAhead } from './copy-into';
 import type { CopyInput } from './copy-op';
 import type { StepContext } from './step';
 
@@ -13,7 +13,7 @@ export interface PlannedSource {
   readonly open: () => CopyInput | Promise<OpenedSource | CopyInput>;
   readonly manifest?: DescribedSelection | undefined;
   /** A snapshot in which the copy is made already. */
-  readonly copied?: ActiveSnapshot | undefined;
+  readonly copied?: DoneAhead | undefined;
   /** Name and digest of a selection that is remembered. */
   readonly remembered?: readonly [name: string, digest: string] | undefined;
 }

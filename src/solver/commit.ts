@@ -31,6 +31,8 @@ export interface Executed {
   readonly leaks?: LeakWatch | undefined;
   /** The layer will leave as gzip: it is compressed while it is hashed. */
   readonly leavesAsGzip?: boolean | undefined;
+  /** What the layer comes to, where that is being found out already. */
+  readonly hashed?: Promise<TarSummary> | undefined;
 }
 
 /** A result that was found, and the tree that it is. */
@@ -147,7 +149,8 @@ export class Committer {
     const earlier = this.#earlierResults(executed);
     // What may turn out to be there already is not compressed for nothing.
     const asGzip = executed.leavesAsGzip === true && earlier.length === 0;
-    const hashed = this.#track((small === undefined ? this.#hash(active.id, executed.leaks, asGzip) : Promise.resolve<Hashed>(small)).then(async (summary) => {
+    const ahead = executed.leaks === undefined && !asGzip ? executed.hashed : undefined;
+    const hashed = this.#track((small === undefined ? ahead ?? this.#hash(active.id, executed.leaks, asGzip) : Promise.resolve<Hashed>(small)).then(async (summary) => {
       if (executed.leaks !== undefined && summary.found?.length !== 0) await this.#tellOfLeaks(active.id, executed.leaks);
       return summary;
     }).catch((error: unknown) => {

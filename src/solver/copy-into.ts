@@ -1,19 +1,33 @@
-import type { ReadFiles } from '../context/digest';
+import { closeSync, constants, openSync } from 'node:fs';
+import { readFiles, type ReadFiles } from '../context/digest';
 import type { FileContent } from '../context/hash-files';
+import type { SelectedEntry } from '../context/selection';
 import { MbuildError } from '../diagnostics/error';
+import type { TarSummary } from '../layer/layer';
+import type { layerTasks } from '../layer/tasks';
 import { toRaw, toText } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import type { CopyOptions } from './copy';
-import type { CopyOp } from './copy-op';
+import { changedMeanwhile, type CopyOp } from './copy-op';
 import type { StepContext } from './step';
 
-/** A copy that was made while its files were read for the key, so that each was read once. */
-export interface CopiedAhead {
+/** What was done before it was known to be needed. */
+export interface DoneAhead {
   readonly active: ActiveSnapshot;
+  /** What its layer comes to, where that is being found out already. */
+  readonly hashed?: Promise<TarSummary> | undefined;
+}
+
+/** A copy that was made while its files were read for the key. */
+export interface CopiedAhead extends DoneAhead {
   /** What is in the files that were copied. */
   readonly read: ReadFiles;
 }
+
+// From here on hashing files takes longer than all else: those of key and layer are hashed at the same time.
+const LARGE_COPY = 64 << 20;
+const LARGE_FILE = 4 << 20;
 
 /** Copies into a snapshot. `--link` leaves what a plain copy leaves: directories that are there keep their attributes, links on the way are followed. */
 export async function copyInto(active: ActiveSnapshot, op: CopyOp, { services, parent, scope }: StepContext, options: Pick<CopyOptions, 'onContent' | 'earlier'> = {}): Promise<void> {
@@ -22,23 +36,44 @@ export async function copyInto(active: ActiveSnapshot, op: CopyOp, { services, p
   await runCopy(op, target, { now: services.options.sourceDateEpoch, threads: services.threads, signal: scope.signal, ...options });
 }
 
-/** Copies into a snapshot of its own, which is the caller's to take or to discard. */
-export async function copyAhead(op: CopyOp, context: StepContext): Promise<CopiedAhead> {
+/** Copies files into a snapshot of its own, which is the caller's to take or to discard. Small files are hashed on the way, so that each is read once. */
+export async function copyAhead(op: CopyOp, files: readonly SelectedEntry[], context: StepContext): Promise<CopiedAhead> {
   const { services, parent } = context;
+  const bytes = files.reduce((sum, { stats }) => sum + stats.size, 0);
+  const { compressTargets, secrets } = services.options;
+  // A layer that is compressed, or searched for secrets, is hashed on that way.
+  const areLarge = bytes >= LARGE_COPY && bytes >= files.length * LARGE_FILE && compressTargets !== true && secrets.size === 0;
   const contents = new Map<FileStats, FileContent>();
   const active = services.snapshots.prepare(await parent.stack());
   try {
-    await copyInto(active, op, context, { onContent: ({ stats }, content) => contents.set(stats, content) });
+    await copyInto(active, op, context, areLarge ? {} : { onContent: ({ stats }, content) => contents.set(stats, content) });
+    if (areLarge) return { active, hashed: hashAhead(active, context), read: (wanted) => readCopied(wanted, context) };
   } catch (error) {
     services.snapshots.discard(active);
     throw error;
   }
   return {
     active,
-    read: (files) => Promise.resolve(files.map(({ hostPath, stats }) => {
+    read: (wanted) => Promise.resolve(wanted.map(({ hostPath, stats }) => {
       const content = contents.get(stats);
       if (content === undefined) throw new MbuildError('INTERNAL', `${toText(hostPath)} was to be copied, and was not`);
       return content;
     })),
   };
+}
+
+/** Finds out what a finished tree comes to, wherever it is moved meanwhile. Who discards the tree need not look at what becomes of that. */
+function hashAhead({ dir }: ActiveSnapshot, { services: { threads, xattrs, options } }: StepContext): Promise<TarSummary> {
+  const fd = openSync(dir, constants.O_RDONLY | constants.O_DIRECTORY);
+  const hashed = threads.remote<typeof layerTasks>('layer').hashTree(`/proc/self/fd/${fd}`, { xattrs, clampMtime: options.sourceDateEpoch }).finally(() => closeSync(fd));
+  hashed.catch(() => undefined);
+  return hashed;
+}
+
+/** Reads files that were copied, and must still be what was. */
+async function readCopied(files: readonly SelectedEntry[], { services: { threads } }: StepContext): ReturnType<ReadFiles> {
+  const read = await readFiles(files, threads);
+  const changed = files.find((_, i) => read[i]?.changed === true);
+  if (changed !== undefined) throw changedMeanwhile(changed.hostPath);
+  return read;
 }

@@ -1,4 +1,4 @@
-import type { RawPath } from '../linux/paths';
+import { toText, type RawPath } from '../linux/paths';
 import { MbuildError } from '../diagnostics/error';
 import type { Selection } from '../context/selection';
 
@@ -96,6 +96,10 @@ function bitsOf(permissions: string, mode: number, isExecutable: boolean): numbe
     else bits |= STICKY;
   }
   return bits;
+}
+
+export function changedMeanwhile(file: RawPath): MbuildError {
+  return new MbuildError('COPY_FAILED', `${toText(file)} changed while it was copied`, { hint: 'build again when nothing writes to it any more' });
 }
 
 function invalidMode(text: string, why: string): MbuildError {

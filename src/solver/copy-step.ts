@@ -125,7 +125,7 @@ async function planPath(path: string, plan: CopyPlan): Promise<PlannedSource> {
   let copied: CopiedAhead | undefined;
   const read: ReadFiles = async (files) => {
     if (!mayCopyAhead(plan) || !isMostOf(files, selection)) return readFiles(files, threads, signal);
-    copied = await copyAhead({ ...op, inputs: [input(selection, tree)] }, context);
+    copied = await copyAhead({ ...op, inputs: [input(selection, tree)] }, files, context);
     return copied.read(files);
   };
   const digested = await digestSelection(selection, tree, threads, read).catch((error: unknown) => {
@@ -135,7 +135,7 @@ async function planPath(path: string, plan: CopyPlan): Promise<PlannedSource> {
   const { digest } = digested;
   if (memo !== undefined) cache.remember(memo, digest);
   return {
-    content: digest, copied: copied?.active, open: () => input(selection, tree), manifest: describedSelection(digested, selection, tree, path),
+    content: digest, copied, open: () => input(selection, tree), manifest: describedSelection(digested, selection, tree, path),
     ...(memo === undefined ? {} : { remembered: [memo, digest] }),
   };
 }

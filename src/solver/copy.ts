@@ -17,7 +17,7 @@ import { TreeWriter, type Attributes, type ParentAttributes, type TreeDirectory 
 import type { OverlayXattrs } from '../snapshot/marks';
 import type { MergedView } from '../snapshot/view';
 import type { EarlierCopy } from './earlier-copy';
-import { applyChmod, parentMode, type CopyInput, type CopyOp } from './copy-op';
+import { applyChmod, changedMeanwhile, parentMode, type CopyInput, type CopyOp } from './copy-op';
 
 /** Where a copy goes: the tree below, and the upper directory that takes what is new. */
 export interface CopyTarget {
@@ -225,7 +225,7 @@ class Copier {
   async #copyAll(entries: readonly SelectedEntry[], plan: (entry: SelectedEntry) => FileCopy): Promise<void> {
     const [first] = await this.#copyBatches(entries, plan);
     if (first === undefined) return;
-    throw new MbuildError('COPY_FAILED', `${toText(first)} changed while it was copied`, { hint: 'build again when nothing writes to it any more' });
+    throw changedMeanwhile(first);
   }
 
   /** The sources that changed meanwhile. */

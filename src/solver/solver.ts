@@ -21,6 +21,7 @@ import type { Sandbox } from '../sandbox/sandbox';
 import type { ActiveSnapshot, Snapshotter } from '../snapshot/snapshotter';
 import { Committer, reportedElsewhere, type FoundResult } from './commit';
 import type { DeviceOptions } from './devices';
+import type { DoneAhead } from './copy-into';
 import type { EarlierCopy } from './earlier-copy';
 import { leakWatch } from './leaks';
 import { planStep, type PlannedStep } from './step';
@@ -270,7 +271,7 @@ class Solver {
     this.scope.signal.throwIfAborted();
     const id = this.#vertex(`step ${step.id}`);
     const started = Date.now();
-    let done: ActiveSnapshot | undefined;
+    let done: DoneAhead | undefined;
     try {
       const refused = refusedBy(step, stage, this.options);
       const planned = await planStep(step, parent, this.#services, this.scope, id, refused !== undefined || this.#isNew(step, parent));
@@ -296,7 +297,7 @@ class Solver {
         const active = await this.#execute(planned, parent, id, earlier);
         const durationMs = Date.now() - started;
         const earlierKey = (await missed)?.earlierKey;
-        const made = await this.#committer.commit(active, parent, { key: planned.key, input: planned.input, earlierKey, build: this.options.journal?.id, leaks: leakWatch(step, this.options.secrets, this.#services.warn), leavesAsGzip: this.#leavesAsGzip.includes(stage.index) }, durationMs);
+        const made = await this.#committer.commit(active, parent, { key: planned.key, input: planned.input, earlierKey, build: this.options.journal?.id, leaks: leakWatch(step, this.options.secrets, this.#services.warn), leavesAsGzip: this.#leavesAsGzip.includes(stage.index), hashed: planned.done?.hashed }, durationMs);
         this.#solved({ step, key: planned.key, digests: planned.digests, cached: false, kept: made.kept, durationMs, created: reportedElsewhere(made.record.then((record) => record.created)), layer: reportedElsewhere(made.record.then((record) => record.layer)) }, planned);
         if (made.kept) this.scope.events({ kind: 'note', id, text: 'same result as before, kept' });
         this.scope.events({ kind: 'done', id, time: Date.now(), cached: false });
@@ -315,7 +316,7 @@ class Solver {
       throw canceled && !isMbuildError(error) ? new MbuildError('CANCELED', 'the build was canceled', { cause: error }) : error;
     } finally {
       // What was committed is gone from there; what was done in vain goes now.
-      if (done !== undefined) this.services.snapshots.discard(done);
+      if (done !== undefined) this.services.snapshots.discard(done.active);
     }
   }
 
@@ -332,7 +333,7 @@ class Solver {
 
   /** Does what is planned on a tree of its own; a command that fails is tried again on a fresh one, as often as the build allows. */
   async #execute(planned: PlannedStep, parent: Tree, id: VertexId, earlier: EarlierCopy | undefined): Promise<ActiveSnapshot> {
-    if (planned.done !== undefined) return planned.done;
+    if (planned.done !== undefined) return planned.done.active;
     for (let left = this.options.stepRetries ?? 0; ; left--) {
       const active = this.services.snapshots.prepare(await parent.stack());
       try {

@@ -3,6 +3,7 @@ import type { DescribedSelection, SelectionManifest } from '../cache/manifest';
 import type { Step } from '../graph/graph';
 import type { BuildScope, VertexId } from '../progress/events';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
+import type { DoneAhead } from './copy-into';
 import { planCopyStep } from './copy-step';
 import type { EarlierCopy } from './earlier-copy';
 import { planMkdir } from './mkdir';
@@ -18,7 +19,7 @@ export interface PlannedOperation {
   /** Those that were remembered, by name. */
   readonly digests?: ReadonlyMap<string, string> | undefined;
   /** A snapshot in which that is done already; it is there to be taken or discarded. */
-  readonly done?: ActiveSnapshot | undefined;
+  readonly done?: DoneAhead | undefined;
   /** Writes into the snapshot what the operation leaves. @param earlier of a copy: what the one that it was edited from left. */
   readonly execute: (active: ActiveSnapshot, earlier?: EarlierCopy) => Promise<void>;
 }
@@ -29,7 +30,7 @@ export interface PlannedStep {
   readonly input: KeyInput;
   readonly manifests: ReadonlyMap<string, () => Promise<SelectionManifest>>;
   readonly digests: ReadonlyMap<string, string>;
-  readonly done?: ActiveSnapshot | undefined;
+  readonly done?: DoneAhead | undefined;
   readonly execute: PlannedOperation['execute'];
 }
 

@@ -1,4 +1,4 @@
-import { chmodSync, linkSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, readdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setXattr } from '../../src/linux/xattr';
 import { Mbuild, instructionSteps } from '../support/mbuild';
@@ -41,6 +41,33 @@ describeWith('a COPY that must be made is made while its files are read', { root
     // What was copied onto the tree before may be the same: files are read for the key alone.
     await other.build(['-f', '-', context], { input: 'FROM scratch\nCOPY src/empty /\n' });
     expect(await layersOf(other, context)).toEqual([made]);
+  });
+
+  describe('of large files, which key and layer are made of at the same time,', () => {
+    /** Two files of 40 MB, which are mostly holes. */
+    function makeLarge(): string {
+      const context = writeFiles(temp.dir('context'), { Dockerfile: 'FROM scratch\nCOPY . /data/\n', '.dockerignore': 'Dockerfile\n', 'in/a': 'a', b: 'b' });
+      for (const file of ['in/a', 'b']) truncateSync(join(context, file), 40 << 20);
+      return context;
+    }
+
+    it.each([
+      ['', []],
+      [', at a time', ['--build-arg', 'SOURCE_DATE_EPOCH=1000000000']],
+      [', searched for a secret', ['--secret', 'id=token,env=TOKEN']],
+      [', and leaves compressed', ['--output', 'type=oci,dest=image.tar', '--output', 'type=image']],
+    ])('and leaves the layer that it leaves otherwise%s', async (_, args) => {
+      const context = makeLarge();
+      const [mbuild, other] = [new Mbuild(temp.dir('store')), new Mbuild(temp.dir('store'))];
+      const options = { cwd: temp.dir('out'), env: { TOKEN: 'of a secret' } };
+      await mbuild.build([...args, '-t', 'x', context], options);
+      await other.build(['-f', '-', context], { input: 'FROM scratch\nCOPY .dockerignore /\n' });
+      await other.build([...args, '-t', 'x', context], options);
+      expect((await mbuild.inspect('x')).RootFS.Layers).toEqual((await other.inspect('x')).RootFS.Layers);
+      expect(await mbuild.ok(['system', 'check'])).toMatch(/nothing is wrong/);
+      expect(instructionSteps((await mbuild.build([...args, context], options)).steps).map(({ cached }) => cached)).toEqual([true]);
+      expect(unfinished(mbuild)).toEqual([]);
+    });
   });
 
   it('and is found by the next build, in which nothing is read', async () => {
