@@ -1,8 +1,9 @@
+import { unlinkSync } from 'node:fs';
 import { makeWhiteout } from '../linux/mknod';
 import { isOwnerXattr } from '../linux/owners';
-import type { RawPath } from '../linux/paths';
+import { fsPath, type RawPath } from '../linux/paths';
 import { lstatOf } from '../linux/stat';
-import { getXattr, setXattr } from '../linux/xattr';
+import { getXattr, removeXattr, setXattr } from '../linux/xattr';
 
 export { isWhiteout } from '../linux/mknod';
 
@@ -27,6 +28,12 @@ export function isOpaque(dir: RawPath, xattrs: OverlayXattrs): boolean {
 export function markOpaque(dir: RawPath, xattrs: OverlayXattrs): void {
   if (xattrs !== 'files') setXattr(dir, `${xattrs}.overlay.opaque`, Buffer.from('y'));
   else if (lstatOf(`${dir}/${OPAQUE_FILE}`) === undefined) makeWhiteout(`${dir}/${OPAQUE_FILE}`, 'socket');
+}
+
+/** Takes {@link markOpaque} back. */
+export function unmarkOpaque(dir: RawPath, xattrs: OverlayXattrs): void {
+  if (xattrs === 'files') unlinkSync(fsPath(`${dir}/${OPAQUE_FILE}`));
+  else removeXattr(dir, `${xattrs}.overlay.opaque`);
 }
 
 /** True for an attribute that overlay or fuse-overlayfs keeps for itself. */

@@ -1,13 +1,14 @@
 import { lutimesSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { lstatOwned } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
-import { childPath, isOpaque, isWhiteout, type OverlayXattrs } from './marks';
+import { childPath, isOpaque, isWhiteout, unmarkOpaque, type OverlayXattrs } from './marks';
 import { isSameEntry } from './same';
 import type { MergedView } from './view';
 
 /**
  * Takes out of an upper directory what the kernel copied up and nobody changed: files that were opened for writing, and
- * directories on the way to them. So a layer holds what differs, however it came about. Nothing may write to the directory.
+ * directories on the way to them; and the marks of directories that hide nothing, with which it makes sure of those that are moved. So a
+ * layer holds what differs, however it came about. Nothing may write to the directory.
  */
 export function dropUnchanged(upper: RawPath, parent: MergedView, xattrs: OverlayXattrs): void {
   dropIn(upper, '/', parent, xattrs);
@@ -26,6 +27,7 @@ function drop(hostPath: RawPath, path: RawPath, parent: MergedView, xattrs: Over
   const stats = lstatOwned(hostPath);
   if (stats === undefined || isWhiteout(stats)) return false;
   const below = parent.lstat(path);
+  if (below === undefined && stats.isDirectory() && isOpaque(hostPath, xattrs)) unmarkOpaque(hostPath, xattrs);
   // Hard links belong together: one of them alone does not say what it was.
   if (below === undefined || (!stats.isDirectory() && stats.nlink > 1)) return false;
   if (!stats.isDirectory()) {

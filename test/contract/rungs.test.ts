@@ -25,7 +25,7 @@ WORKDIR /w/x
 RUN --mount=type=cache,target=/root/.c echo y >> /root/.c/f; mkdir -p /d/e; rm -r /home/app; mkdir /home/app; touch /home/app/z; ln /etc/passwd /etc/pw2; mv /opt/Dockerfile /opt/D2; mkfifo /p; chmod 4755 /opt/D2; ln -s x /l
 RUN --mount=type=bind,target=/ctx rm -rf /d /l && ln -s /etc /d && mkdir /l && cp /ctx/Dockerfile /l/ && mv /l/Dockerfile "/l/ü" && mv /home/app /home/moved
 RUN --mount=type=tmpfs,target=/scratch --mount=type=secret,id=token,target=/run/secret touch /scratch/x && [ "$(cat /run/secret)" = s3cret ] && echo 127.0.0.2 me >> /etc/hosts
-RUN ln -s of-root /opt/links/mine; mv /opt/links/file /opt/file; rm /opt/links/b; mkdir /opt/links/dir; echo more >> /opt/file
+RUN ln -s of-root /opt/links/mine; mv /opt/links/file /opt/file; rm /opt/links/b; mkdir /opt/links/dir; echo more >> /opt/file; mkdir /fresh; mv /fresh /opt/fresh
 USER app
 RUN id -u > /tmp/id; ln -s of-app /tmp/l; mkdir /tmp/d; mkfifo /tmp/p; sleep 987654 & true
 USER root
