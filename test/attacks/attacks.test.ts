@@ -79,6 +79,13 @@ describe.each(['namespaces', 'chroot', 'oci'])('with RUN in %s', (isolation) => 
     expect(readdirSync(`${host}/b`)).toEqual(['c']);
   });
 
+  it.each(['/proc', '/proc/self', '/proc/self/fd/..', '/to-proc/1', '/to-root', '/up'])('attack 04: the target of a mount is the root or the kernel\'s: %s', async (target) => {
+    for (const type of ['tmpfs', 'cache', 'bind']) {
+      const { code, stderr } = await attempt(['RUN ln -s /proc /to-proc; ln -s / /to-root; ln -s ../../.. /up', `RUN --mount=type=${type},target=${target} echo "mounted"`]);
+      expect([code, stderr.split('\n').find((line) => line.includes('cannot mount on'))]).toEqual([1, expect.stringMatching(/the root|the kernel's/)]);
+    }
+  });
+
   if (isBest) it('attack 05: cache-mount sub-path flipped during the step', async () => {
     const inCache = (command: string, options?: CommandOptions): Promise<CommandResult> => attempt([`RUN --mount=type=cache,id=flip,target=/c ${command}`], [], options);
     const attack = async (name: string): Promise<void> => {
