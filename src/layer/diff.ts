@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { MbuildError } from '../diagnostics/error';
 import type { RawPath } from '../linux/paths';
+import { throwIfStopped, type StopFlag } from '../linux/stop-flag';
 import type { Workers } from '../linux/threads';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
 import { layOut, readContents, type Chunk, type TarCounts, type TreeBudget } from './chunks';
@@ -22,10 +23,10 @@ const MOST_AHEAD = 8;
 
 /**
  * The DiffID of a layer directory: hash of the tar that {@link tarTree} streams. Synchronous, in constant memory.
- * Nothing may write to the directory meanwhile. @throws MbuildError UNSUPPORTED for a name that a layer cannot hold.
+ * Nothing may write to the directory meanwhile. @throws MbuildError UNSUPPORTED for a name that a layer cannot hold, CANCELED when `stop` is set.
  */
-export function hashTree(dir: RawPath, options: TreeOptions): TarSummary {
-  return complete(hashHere(dir, options, undefined, true));
+export function hashTree(dir: RawPath, options: TreeOptions, stop?: StopFlag): TarSummary {
+  return complete(hashHere(dir, options, undefined, true, stop));
 }
 
 /** The same for a small tree; `undefined` as soon as it turns out not to be one. */
@@ -68,12 +69,13 @@ export async function* tarEntries(found: Iterable<Found>, unfinished = false): A
   }
 }
 
-function hashHere(dir: RawPath, options: TreeOptions, budget: TreeBudget | undefined, mtimes: boolean): TarSummary | undefined {
+function hashHere(dir: RawPath, options: TreeOptions, budget: TreeBudget | undefined, mtimes: boolean, stop?: StopFlag): TarSummary | undefined {
   const hash = new TarHash(options);
   const buffer = Buffer.allocUnsafe(budget === undefined ? CHUNK : Math.min(CHUNK, budget.bytes));
   const chunks = layOut(layerEntries(dir, options, mtimes), { budget, buffer: () => buffer });
   for (let step = chunks.next(); ; step = chunks.next()) {
     if (step.done === true) return step.value && hash.summary(step.value);
+    throwIfStopped(stop);
     readContents(step.value);
     hash.update(step.value.bytes);
   }

@@ -149,8 +149,10 @@ export class Committer {
     const earlier = this.#earlierResults(executed);
     // What may turn out to be there already is not compressed for nothing.
     const asGzip = executed.leavesAsGzip === true && earlier.length === 0;
-    const ahead = executed.leaks === undefined && !asGzip ? executed.hashed : undefined;
-    const hashed = this.#track((small === undefined ? ahead ?? this.#hash(active.id, executed.leaks, asGzip) : Promise.resolve<Hashed>(small)).then(async (summary) => {
+    const hash = (): Promise<Hashed> => this.#hash(active.id, executed.leaks, asGzip);
+    // That may have been stopped, where it now is a matter of patience.
+    const ahead = executed.leaks === undefined && !asGzip ? executed.hashed?.catch(hash) : undefined;
+    const hashed = this.#track((small === undefined ? ahead ?? hash() : Promise.resolve<Hashed>(small)).then(async (summary) => {
       if (executed.leaks !== undefined && summary.found?.length !== 0) await this.#tellOfLeaks(active.id, executed.leaks);
       return summary;
     }).catch((error: unknown) => {

@@ -7,6 +7,7 @@ import type { TarSummary } from '../layer/layer';
 import type { layerTasks } from '../layer/tasks';
 import { toRaw, toText } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
+import { withStopFlag } from '../linux/stop-flag';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import type { CopyOptions } from './copy';
 import { changedMeanwhile, type CopyOp } from './copy-op';
@@ -62,17 +63,18 @@ export async function copyAhead(op: CopyOp, files: readonly SelectedEntry[], con
   };
 }
 
-/** Finds out what a finished tree comes to, wherever it is moved meanwhile. Who discards the tree need not look at what becomes of that. */
-function hashAhead({ dir }: ActiveSnapshot, { services: { threads, xattrs, options } }: StepContext): Promise<TarSummary> {
+/** Finds out what a finished tree comes to, wherever it is moved meanwhile, until the build is stopped. Who discards the tree need not look at what becomes of that. */
+function hashAhead({ dir }: ActiveSnapshot, { services: { threads, xattrs, options }, scope }: StepContext): Promise<TarSummary> {
   const fd = openSync(dir, constants.O_RDONLY | constants.O_DIRECTORY);
-  const hashed = threads.remote<typeof layerTasks>('layer').hashTree(`/proc/self/fd/${fd}`, { xattrs, clampMtime: options.sourceDateEpoch }).finally(() => closeSync(fd));
+  const { hashTree } = threads.remote<typeof layerTasks>('layer');
+  const hashed = withStopFlag(scope.signal, (stop) => hashTree(`/proc/self/fd/${fd}`, { xattrs, clampMtime: options.sourceDateEpoch }, stop)).finally(() => closeSync(fd));
   hashed.catch(() => undefined);
   return hashed;
 }
 
 /** Reads files that were copied, and must still be what was. */
-async function readCopied(files: readonly SelectedEntry[], { services: { threads } }: StepContext): ReturnType<ReadFiles> {
-  const read = await readFiles(files, threads);
+async function readCopied(files: readonly SelectedEntry[], { services: { threads }, scope }: StepContext): ReturnType<ReadFiles> {
+  const read = await readFiles(files, threads, scope.signal);
   const changed = files.find((_, i) => read[i]?.changed === true);
   if (changed !== undefined) throw changedMeanwhile(changed.hostPath);
   return read;
