@@ -38,7 +38,7 @@ export async function execInContainer(
   try {
     return await services.sandbox.enter({
       pid, args: request.args, env, cwd: request.cwd ?? record.cwd, user: { uid: user.uid, gid: user.gid, groups: [user.gid, ...user.groups] },
-      capabilities: record.capabilities, ulimits: record.ulimits,
+      capabilities: record.capabilities, ulimits: record.ulimits, noNewPrivileges: record.noNewPrivileges,
     }, { stdin: io.stdin, output: io.output, terminal: io.terminal, prepare: (prepared) => {
       if (hasLimits(record.limits)) findCgroup(record.id).add(prepared.pid);
       io.started?.(prepared);

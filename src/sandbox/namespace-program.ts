@@ -75,7 +75,7 @@ export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: P
 
 /** The same for a command that enters the namespaces of a process that runs already. */
 export function enterProgram(spec: EnterSpec, io: ProgramIo): Op[] {
-  const namespaces = ['ipc', 'uts', 'net', 'pid', 'mnt'];
+  const namespaces = ['ipc', 'uts', 'net', 'pid', 'cgroup', 'mnt'];
   return [
     { what: 'open the root of the container', call: 'openat', args: [AT_FDCWD, { text: `/proc/${spec.pid}/root` }, O.PATH | O.DIRECTORY | O.CLOEXEC], save: 'root' },
     ...namespaces.flatMap((name): Op[] => [

@@ -329,6 +329,14 @@ describeWith('containers', { root: true }, () => {
       expect(await mbuild.ok(['exec', '-i', '-u', 'app', '-w', '/tmp', '-e', 'X=1', id, 'sh', '-c', 'id -un; pwd; echo $X; cat'], { input: 'typed' })).toBe('app\n/tmp\n1\ntyped');
     });
 
+    it('has no more rights than the container was given, and sees no more of the host', async () => {
+      const id = await running('echo ready; sleep 1000', '--no-new-privileges', '--cap-drop', 'ALL', '--ulimit', 'nofile=77');
+      const facts = ['sh', '-c', 'grep -E "NoNewPrivs|Seccomp:|CapBnd|CapEff" /proc/self/status; ulimit -n; for name in cgroup ipc mnt net pid uts user; do readlink /proc/self/ns/$name; done'];
+      const first = await mbuild.ok(['exec', id, 'sh', '-c', 'grep -E "NoNewPrivs|Seccomp:|CapBnd|CapEff" /proc/1/status; ulimit -n; for name in cgroup ipc mnt net pid uts user; do readlink /proc/1/ns/$name; done']);
+      expect(await mbuild.ok(['exec', id, ...facts])).toBe(first);
+      expect(first).toMatch(/NoNewPrivs:\t1/);
+    });
+
     it('is refused where nothing runs', async () => {
       const name = await changed('true');
       expect(await mbuild.run(['exec', name, 'true'])).toMatchObject({ code: 125, stderr: expect.stringMatching(/is not running/) });
