@@ -238,7 +238,8 @@ function endOf(status: number): ExitStatus {
 
 function lostServer({ code, signal }: ExitStatus): MbuildError {
   const how = signal !== undefined ? `was killed by ${signal}` : code !== 0 ? `exited with code ${code}` : 'ended';
-  return new MbuildError('SANDBOX_FAILED', `fuse-overlayfs, by which the command had its files, ${how}`, { hint: 'nothing of the command is kept; --snapshotter=copy does without fuse-overlayfs' });
+  const memory = signal === 'SIGKILL' ? 'SIGKILL often means that memory ran out; ' : '';
+  return new MbuildError('SANDBOX_FAILED', `fuse-overlayfs, by which the command had its files, ${how}`, { hint: `${memory}nothing of the command is kept; --snapshotter=copy does without fuse-overlayfs` });
 }
 
 /** Why a command was not executed, in words. */

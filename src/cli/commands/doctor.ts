@@ -49,7 +49,7 @@ function examineFuse(scratch: string, { chosen }: Examination): StoreFacts['fuse
   if (chosen === undefined || meansOf(chosen) !== 'namespaces') return undefined;
   const found = findFuseOverlayfs(scratch);
   if ('obstacle' in found) return { works: false, why: found.obstacle, fix: found.fix };
-  return { works: true, why: 'serves trees without copying them, when --snapshotter=fuse-overlayfs asks for it' };
+  return { works: true, why: 'serves trees without copying them, with faults that the README names, when --snapshotter=fuse-overlayfs asks for it' };
 }
 
 function printText({ rungs, chosen, seccomp, limits }: Examination, store: StoreFacts, { out }: Host): void {
