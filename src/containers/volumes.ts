@@ -56,7 +56,7 @@ function hostPath(source: string): string {
     return realpathSync(absolute);
   } catch (cause) {
     if (errnoOf(cause) === undefined) throw cause;
-    throw new MbuildError('USAGE', `cannot mount ${source}: ${(cause as Error).message}`, { cause });
+    throw new MbuildError('USAGE', `cannot mount ${source}: ${(cause as Error).message}`, { cause, hint: 'name a path that is there, or one that can be made' });
   }
 }
 

@@ -225,6 +225,9 @@ function hintFor(said: string, address: GitAddress | undefined): string | undefi
   if (/could not read (?:Username|Password)|Authentication failed|Permission denied|\b40[13]\b|not found/i.test(said)) {
     return address?.protocol === 'ssh' ? 'is the key known to an SSH agent? name it with --ssh default' : 'for a private repository pass a token: --secret id=GIT_AUTH_TOKEN';
   }
+  if (/could not resolve host|failed to connect|unable to connect|connection (?:refused|timed out)|network is unreachable/i.test(said)) {
+    return 'check the address and the network; proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY';
+  }
   if (/Host key verification failed/i.test(said)) return 'add the host to known_hosts: ssh-keyscan HOST >> ~/.ssh/known_hosts, after you compared the key';
   if (/transport .* not allowed/.test(said)) return 'submodules are fetched over https, http, ssh and git alone';
   return undefined;

@@ -178,6 +178,6 @@ async function readText(file: string): Promise<string | undefined> {
     const code = errnoOf(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     if (code === undefined) throw error;
-    throw new MbuildError('DOCKERFILE_NOT_FOUND', `cannot read the Dockerfile ${file}: ${(error as Error).message}`, { cause: error });
+    throw new MbuildError('DOCKERFILE_NOT_FOUND', `cannot read the Dockerfile ${file}: ${(error as Error).message}`, { cause: error, hint: 'name another with -f, or allow it to be read' });
   }
 }

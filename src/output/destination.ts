@@ -37,7 +37,7 @@ export function outputError(error: unknown, label: string, signal: AbortSignal):
     case 'EEXIST':
     case 'ELOOP':
     case 'ENAMETOOLONG':
-      return new MbuildError('USAGE', `cannot write ${label}: ${(error as Error).message}`, { cause: error });
+      return new MbuildError('USAGE', `cannot write ${label}: ${(error as Error).message}`, { cause: error, hint: 'name a place where a new file or folder can be made' });
     default:
       return error;
   }

@@ -126,15 +126,16 @@ describeWith('the build command', { root: true }, () => {
     ['a store in which nothing can be made', ['--root', '/proc/store/deep', 'images'], 1, 'STORE_UNUSABLE'],
     ['a volume where nothing can be made', ['run', '--rm', '-v', '/proc/volume:/v', 'small-base', 'true'], 125, 'USAGE'],
     ['a secret that is not there, though no step asks for it', ['build', '--secret', 'id=x,src=/no/such/file', '.'], 1, 'SECRET_MISSING'],
+    ['a repository that cannot be reached', ['build', 'https://127.0.0.1:1/x.git'], 1, 'GIT_FAILED'],
     ['a context to list that is not there', ['context', 'ls', '/no/such/folder'], 1, 'CONTEXT_NOT_FOUND'],
     ['a working directory of a container that leads nowhere', ['run', '--rm', '-w', 'here', 'small-base', 'true'], 125, 'USAGE'],
     ['a filter of prune that does not exist, before it asks', ['prune', '--filter', 'foo=bar'], 125, 'USAGE'],
     ['a time of prune that is none, before it asks', ['builder', 'prune', '--filter', 'until=abc'], 125, 'USAGE'],
-  ])('refuses %s', async (_, args, code, errorCode) => {
+  ])('refuses %s with the way out', async (_, args, code, errorCode) => {
     const dir = writeFiles(temp.dir('refused'), { Dockerfile: 'FROM small-base\n' });
     symlinkSync('loop', join(dir, 'loop'));
     const result = await mbuild.run(args, { cwd: dir });
-    expect(result).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(`[${errorCode}]`) as string });
+    expect(result).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(`[${errorCode}] hint: `) as string });
   });
 
   it('refuses an invalid name before it builds', async () => {

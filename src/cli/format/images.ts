@@ -127,7 +127,7 @@ export function untilTime(text: string, now: number): number {
   }
   if (/^\d+(?:\.\d+)?$/.test(text)) return Number(text) * 1000;
   const time = Date.parse(text);
-  if (Number.isNaN(time)) throw new MbuildError('USAGE', `invalid filter 'until=${text}': neither a time nor a duration such as 24h`);
+  if (Number.isNaN(time)) throw new MbuildError('USAGE', `invalid filter 'until=${text}': neither a time nor a duration`, { hint: 'write until=24h, or a time such as until=2026-01-31T12:00:00Z' });
   return time;
 }
 
