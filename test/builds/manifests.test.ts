@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { loadManifest, readManifest, treePath, storeManifest, type SelectionManifest } from '../../src/cache/manifest';
-import { packEntries, unpackEntries } from '../../src/cache/manifest-entries';
+import { HASH_KEPT, packEntries, unpackEntries } from '../../src/cache/manifest-entries';
 import type { EntryRecord } from '../../src/context/digest';
 import { BuildHistory } from '../../src/history/file-history';
 import { collectExplanations } from '../../src/history/collect';
@@ -35,7 +35,7 @@ describe('descriptions of selections', () => {
       await storeManifest(root, manifest);
       const back = await loadManifest(root, digest);
       expect(back).toEqual(manifest);
-      expect(back === undefined ? undefined : unpackEntries(back.entries)).toEqual(entries.map((one) => ({ ...one, content: one.content?.slice(0, 12) })));
+      expect(back === undefined ? undefined : unpackEntries(back.entries)).toEqual(entries.map((one) => ({ ...one, content: one.content?.slice(0, 2 * HASH_KEPT) })));
     }), { numRuns: 50 });
   });
 
@@ -92,6 +92,6 @@ describe('descriptions of selections', () => {
     // As an earlier version called its own.
     writeFileSync(join(root, 'cache', 'manifests', 'c'.repeat(64)), 'x');
     collectExplanations(root, { list: () => [] });
-    expect(readdirSync(join(root, 'cache', 'manifests'))).toEqual([`${'c'.repeat(64)}.2`]);
+    expect(readdirSync(join(root, 'cache', 'manifests'))).toEqual([`${'c'.repeat(64)}.3`]);
   });
 });
