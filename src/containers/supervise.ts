@@ -70,6 +70,7 @@ export async function superviseContainer(record: ContainerRecord, store: Contain
     await Promise.all(connections.map((connection) => connection.close()));
     if (hasLimits(record.limits)) findCgroup(record.id).remove();
     if (record.autoRemove) removeContainer(record, store, services.root, { volumes: true });
+    else settle(record, store, services);
     lease.release();
   }
 }
@@ -114,6 +115,16 @@ function end(record: ContainerRecord, store: ContainerStore, status: ExitStatus)
   const final = substituted === undefined ? status : { code: 128 + substituted, signal: signalName(substituted) };
   store.writeState(record.id, { ...store.state(record.id), status: 'exited', process: undefined, supervisor: undefined, exitCode: final.code, finished: new Date().toISOString() });
   return final;
+}
+
+/** Leaves what the container has written as a layer has it, and no copy of its tree behind. */
+function settle(record: ContainerRecord, store: ContainerStore, services: ContainerServices): void {
+  try {
+    writtenLayer(store.get(record.id), store, services);
+  } catch (error) {
+    // Nothing of it is lost: whoever wants it next brings it into that form, or is told why that cannot be.
+    if (!isMbuildError(error) && errnoOf(error) === undefined) throw error;
+  }
 }
 
 /** Notes that the SIGKILL which is sent next stands for another signal: that one is what the container was ended by. */

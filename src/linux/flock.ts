@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import { libc, once } from './libc';
 
 /** Several may hold a file shared, one alone exclusive. */
@@ -28,6 +29,17 @@ export async function lock(fd: number, mode: LockMode, signal?: AbortSignal): Pr
   for (let wait = FIRST_WAIT_MS; !tryLock(fd, mode); wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
     // Waiters that started together must not keep asking together.
     await sleep(wait * (0.5 + Math.random()), undefined, signal === undefined ? {} : { signal });
+  }
+}
+
+/** Runs a function while a directory is locked, for what takes a moment: the thread waits. */
+export function whileLocked<T>(dir: string, use: () => T): T {
+  const fd = openSync(dir, 'r');
+  try {
+    flock(fd, LOCK_EX);
+    return use();
+  } finally {
+    closeSync(fd);
   }
 }
 

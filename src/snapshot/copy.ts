@@ -5,6 +5,7 @@ import type { Owner } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import type { Rootfs } from '../sandbox/sandbox';
+import { copiedTree } from './copied';
 import { DirectorySnapshotter } from './directory';
 import type { OverlayXattrs } from './marks';
 import type { ActiveSnapshot, Stack } from './snapshotter';
@@ -62,7 +63,7 @@ export class CopySnapshotter extends DirectorySnapshotter {
 
   /** The tree of the parent: the spare copy of it or of the tallest stack below it, with the layers that it lacks. */
   #prepareTree(active: ActiveSnapshot): WorkTree {
-    const dir = path.join(path.dirname(active.dir), 'tree');
+    const dir = copiedTree(active.dir);
     let height = active.parent.length;
     for (; height > 0; height--) {
       const key = keyOf(active.parent.slice(0, height));

@@ -68,11 +68,12 @@ export function takeStock(dir: RawPath): Stock {
 /**
  * Writes into a layer directory what differs in a tree from what its stock was, as an overlay's upper directory would have it.
  * What was only touched, and is what the parent has, is left out.
+ * @param before `undefined` where nobody took stock: all of the tree is then compared with the parent.
  * @param user who made the changes; what is new is that user's where the kernel cannot tell.
  */
-export function collectChanges(tree: RawPath, before: Stock, parent: MergedView, upper: RawPath, { xattrs, user }: { readonly xattrs: OverlayXattrs; readonly user: Owner }): void {
+export function collectChanges(tree: RawPath, before: Stock | undefined, parent: MergedView, upper: RawPath, { xattrs, user }: { readonly xattrs: OverlayXattrs; readonly user: Owner }): void {
   const writer = new TreeWriter(parent, upper, { xattrs });
-  new Collector(tree, parent, writer, user).directory('/', before, () => writer.root, false);
+  new Collector(tree, parent, writer, user, before !== undefined).directory('/', before, () => writer.root, false);
   writer.finish();
 }
 
@@ -81,7 +82,7 @@ class Collector {
   readonly #links = new Map<number, RawPath>();
   #depth = 0;
 
-  constructor(private readonly tree: RawPath, private readonly parent: MergedView, private readonly writer: TreeWriter, private readonly user: Owner) {}
+  constructor(private readonly tree: RawPath, private readonly parent: MergedView, private readonly writer: TreeWriter, private readonly user: Owner, private readonly hasStock: boolean) {}
 
   /**
    * @param handle the directory in the writer, asked for when there is something to write.
@@ -97,7 +98,7 @@ class Collector {
     for (const name of names) wrote = this.#entry(path, name, isNew ? undefined : before?.children?.get(name), handle, isNew) || wrote;
     if (!isNew) {
       const left = new Set(names);
-      for (const name of before?.children?.keys() ?? []) {
+      for (const name of this.hasStock ? before?.children?.keys() ?? [] : this.parent.readdir(path)) {
         if (left.has(name) || this.parent.lstat(childPath(path, name)) === undefined) continue;
         this.writer.remove(handle(), name);
         wrote = true;
@@ -126,7 +127,9 @@ class Collector {
 
   #subdirectory(path: RawPath, name: RawPath, found: FileStats, before: Stock | undefined, handle: () => TreeDirectory): boolean {
     // Inode numbers are given again, so the time of birth has to be the same too.
-    const lives = before?.stats.isDirectory() === true && before.stats.ino === found.ino && before.stats.birthtimeMs === found.birthtimeMs;
+    const lives = this.hasStock
+      ? before?.stats.isDirectory() === true && before.stats.ino === found.ino && before.stats.birthtimeMs === found.birthtimeMs
+      : this.parent.lstat(path)?.stats.isDirectory() === true;
     const stats = lives ? found : this.#claimed(this.#host(path), found, undefined);
     let made: TreeDirectory | undefined;
     const open = (): TreeDirectory => (made ??= this.writer.makeDirectory(handle(), name, attributesOf(stats)).directory);
@@ -157,8 +160,7 @@ class Collector {
   }
 
   #isChanged(path: RawPath, stats: FileStats, before: FileStats | undefined): boolean {
-    if (before === undefined) return true;
-    if (isUntouched(stats, before)) return false;
+    if (before !== undefined && isUntouched(stats, before)) return false;
     const below = this.parent.lstat(path);
     return below === undefined || !isSameEntry(below, { hostPath: this.#host(path), stats });
   }

@@ -94,9 +94,15 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
   if (status.usage !== undefined) scope.events({ kind: 'usage', id: vertex, usage: status.usage });
   if (status.code !== 0) throw commandFailed(status, tail.text());
   services.snapshots.collect(active, user);
+  if (spec.rootfs.kind === 'fuse') services.warn(FUSE_FAULTS, true);
   const lost = keepsOwners() && user.uid === 0 ? lostOwners(status.supervision) : undefined;
   if (lost !== undefined) services.warn(ownersNotKept(context.step, lost), true);
 }
+
+const FUSE_FAULTS: Diagnostic = {
+  severity: 'warning', code: 'FuseOverlayFaults', message: 'fuse-overlayfs loses what some steps delete, so that the image may be another one than elsewhere: a file of an earlier layer that a RUN replaces and deletes is there again',
+  hint: 'leave --snapshotter=fuse-overlayfs away where there is room for copies; the README names its other faults',
+};
 
 /** What of owners is lost where there is one id. Unsupervised, whether the command asked for any cannot be known: the kernel's filter, which answers, tells nobody. */
 function lostOwners(supervision: Supervision | undefined): string | undefined {
