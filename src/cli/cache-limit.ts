@@ -3,6 +3,7 @@ import { cacheKey } from '../cache/key';
 import type { CacheRecord } from '../cache/record';
 import { MbuildError } from '../diagnostics/error';
 import type { Engine } from '../engine';
+import type { Image } from '../images/image-store';
 import { chainIds } from '../oci/digest';
 import { humanSize } from '../progress/units';
 import { note, type Host } from './host';
@@ -15,9 +16,10 @@ export function readSize(text: string): number {
   return Number(match[1]) * (match[3] === '' ? 1000 : 1024) ** (' kmgt'.indexOf((match[2] ?? '').toLowerCase() || ' '));
 }
 
-/** Records whose layers no image has, and those that no build finds any more: they were made by another version of mbuild. */
-export function uselessRecords({ cache, images }: Pick<Engine, 'cache' | 'images'>): CacheRecord[] {
-  const used = new Set(images.list().flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
+/** Records whose layers no image but those that go has, and those that no build finds any more: they were made by another version of mbuild. */
+export function uselessRecords({ cache, images }: Pick<Engine, 'cache' | 'images'>, going: readonly Image[] = []): CacheRecord[] {
+  const gone = new Set(going.map(({ id }) => id));
+  const used = new Set(images.list().filter(({ id }) => !gone.has(id)).flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
   return cache.list().filter(({ key, input, layer }) => layer === undefined || !used.has(layer.chainId) || cacheKey(input) !== key);
 }
 

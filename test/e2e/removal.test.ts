@@ -151,6 +151,17 @@ describeWith('removing images', { root: true }, () => {
       expect(again.steps.some((step) => step.cached)).toBe(true);
     });
 
+    it('takes in one go the images without a name, and the build cache that only they shared', async () => {
+      await build('app', 'RUN echo 1 > /1');
+      await build('app', 'RUN echo 2 > /2');
+      const dry = await mbuild.ok(['prune', '--dry-run']);
+      const printed = await mbuild.ok(['prune', '-f']);
+      expect(printed).toMatch(/^Deleted Images:\n.*\n\nDeleted build cache objects:\n[0-9a-f]{64}\n/s);
+      expect(dry.replace(/\n1 step would .*/, '').replaceAll('Would delete', 'Deleted').replace('reclaimable', 'reclaimed')).toBe(printed);
+      expect(layers()).toHaveLength(2);
+      expect(await mbuild.ok(['prune', '-f'])).toBe('Total reclaimed space: 0B');
+    });
+
     it('says what it would do, and does nothing', async () => {
       const id = await build('app', 'RUN echo 1 > /1');
       await build('app', 'RUN echo 2 > /2');

@@ -101,7 +101,7 @@ export const systemPrune = defineCommand({
     const left = containers.filter((container) => !stopped.includes(container));
     const images = unusedImages(services, flags, left, host.now());
     const timed = { ...flags, filter: flags.filter.filter((text) => text.startsWith('until=')) };
-    return prune({ containers: stopped, images, cache: unusedCache(services, timed, host.now()), past: findPast(services.root, untilOf(timed.filter, host.now()), flags.all, host.now()) }, services, flags, host);
+    return prune({ containers: stopped, images, cache: unusedCache(services, timed, host.now(), images), past: findPast(services.root, untilOf(timed.filter, host.now()), flags.all, host.now()) }, services, flags, host);
   }),
 });
 
@@ -163,10 +163,10 @@ function checkFilters(filters: readonly string[], known: readonly string[], now:
   }
 }
 
-/** Records that no image stands on or no build finds (with `all` every one), and that meet the filters. */
-function unusedCache(services: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, now: number): CacheRecord[] {
+/** Records that no image but those that go stands on or no build finds (with `all` every one), and that meet the filters. */
+function unusedCache(services: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, now: number, going?: readonly Image[]): CacheRecord[] {
   const before = untilOf(filter, now);
-  return (all ? services.cache.list() : uselessRecords(services)).filter(({ created }) => (parseTime(created) ?? 0) < before);
+  return (all ? services.cache.list() : uselessRecords(services, going)).filter(({ created }) => (parseTime(created) ?? 0) < before);
 }
 
 /** What `builder prune` takes away: cache mounts too, as docker's does. */
