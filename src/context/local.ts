@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
-import { MbuildError, errnoOf } from '../diagnostics/error';
+import { MbuildError, errnoOf, machineFault } from '../diagnostics/error';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
 import { lstatOf, type FileStats } from '../linux/stat';
 import { childPath } from '../snapshot/marks';
@@ -190,7 +190,7 @@ function readIgnoreFile(path: RawPath, name: string): IgnoreFile | undefined {
     fd = openSync(fsPath(path), constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
-    throw new MbuildError('IGNORE_FILE_INVALID', `cannot read ignore file ${name}: ${(error as Error).message}`, { cause: error });
+    throw machineFault(error) ?? new MbuildError('IGNORE_FILE_INVALID', `cannot read ignore file ${name}: ${(error as Error).message}`, { cause: error });
   }
   try {
     const stats = fstatSync(fd);

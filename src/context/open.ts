@@ -2,7 +2,7 @@ import { existsSync, createReadStream, lstatSync, mkdtempSync, readFileSync, sta
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
-import { MbuildError, errnoOf } from '../diagnostics/error';
+import { MbuildError, errnoOf, machineFault } from '../diagnostics/error';
 import { decodeText } from '../diagnostics/text';
 import type { SourceFile } from '../diagnostics/range';
 import { fsPath, toRaw, toText } from '../linux/paths';
@@ -178,6 +178,6 @@ async function readText(file: string): Promise<string | undefined> {
     const code = errnoOf(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     if (code === undefined) throw error;
-    throw new MbuildError('DOCKERFILE_NOT_FOUND', `cannot read the Dockerfile ${file}: ${(error as Error).message}`, { cause: error, hint: 'name another with -f, or allow it to be read' });
+    throw machineFault(error) ?? new MbuildError('DOCKERFILE_NOT_FOUND', `cannot read the Dockerfile ${file}: ${(error as Error).message}`, { cause: error, hint: 'name another with -f, or allow it to be read' });
   }
 }

@@ -119,6 +119,12 @@ export function asForeseen(error: unknown): unknown {
   }
 }
 
+/** What a refusal of the system says of the machine, and not of the file that was asked for: there is no room, no descriptor is left, or the disk fails. */
+export function machineFault(error: unknown): MbuildError | undefined {
+  const foreseen = asForeseen(error);
+  return isMbuildError(foreseen, 'NO_SPACE') || isMbuildError(foreseen, 'IO_FAILED') ? foreseen : undefined;
+}
+
 /** One error out of all that a pass found: the first is the error, the others ride along. */
 export function errorOfDiagnostics(diagnostics: readonly Diagnostic[]): MbuildError {
   const [first, ...others] = diagnostics;

@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { MbuildError, errnoOf } from '../diagnostics/error';
+import { MbuildError, errnoOf, machineFault } from '../diagnostics/error';
 import { decompressed } from '../layer/decompress';
 import type { ContainerConfig, ImageConfig } from '../oci/image';
 import { hostPlatform, type Platform } from '../oci/platform';
@@ -60,7 +60,7 @@ async function* bytesOf(request: ImportRequest): AsyncGenerator<Uint8Array> {
     yield* createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>;
   } catch (cause) {
     if (errnoOf(cause) === undefined) throw cause;
-    throw new MbuildError('ARCHIVE_INVALID', `cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw machineFault(cause) ?? new MbuildError('ARCHIVE_INVALID', `cannot read ${path}: ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { MbuildError, errnoOf, errorOfDiagnostics } from '../../diagnostics/error';
+import { MbuildError, errnoOf, errorOfDiagnostics, machineFault } from '../../diagnostics/error';
 import { toParseJson } from '../../dockerfile/json';
 import { parseInstructions } from '../../dockerfile/parse';
 import { defineCommand } from '../command';
@@ -32,6 +32,6 @@ async function readDockerfile(name: string, host: Host): Promise<string> {
   try {
     return readFileSync(name, 'utf8');
   } catch (error) {
-    throw new MbuildError('DOCKERFILE_NOT_FOUND', `cannot read ${name} (${errnoOf(error) ?? 'error'})`, { cause: error, hint: 'name it with --file' });
+    throw machineFault(error) ?? new MbuildError('DOCKERFILE_NOT_FOUND', `cannot read ${name} (${errnoOf(error) ?? 'error'})`, { cause: error, hint: 'name it with --file' });
   }
 }
