@@ -1,10 +1,12 @@
 import { isatty } from 'node:tty';
+import { MbuildError } from '../diagnostics/error';
 import { endProcess, isLibcLoaded } from '../linux/libc';
 import type { Host } from './host';
 import { FdOutput } from './output';
 import { outerUid } from '../sandbox/outer-user';
 import { needsUserNamespace, runAsRoot } from './as-root';
-import { runCli } from './run-cli';
+import { FAILURE_CODE, runCli } from './run-cli';
+import { showError } from './show-error';
 import { watchSignals } from './signals';
 
 /** The exit code that a shell shows for what SIGPIPE ended. */
@@ -13,6 +15,13 @@ const READER_GONE = 141;
 const HUNG_UP = 129;
 
 void main();
+
+/** Nothing is left to wait for, and the command is not done: a fault of mbuild, which must not look like success. */
+async function endUnfinished(host: Host, code = FAILURE_CODE): Promise<void> {
+  await showError(new MbuildError('INTERNAL', 'the command stopped in the middle: what it waits for will never come'), host);
+  await Promise.all([host.out.drain(), host.err.drain()]);
+  process.exit(code);
+}
 
 /** Runs the command line of this process; what was printed is written before it ends. */
 async function main(): Promise<void> {
@@ -39,6 +48,7 @@ async function main(): Promise<void> {
     uid: outerUid(process.env) ?? process.getuid?.() ?? -1,
     elsewhere: needsUserNamespace() ? (argv, where) => runAsRoot(argv, watch, where) : undefined,
   };
+  process.once('beforeExit', () => void endUnfinished(host, watch.exitCode()));
   const code = await runCli(process.argv.slice(2), host);
   await Promise.all([host.out.drain(), host.err.drain()]);
   const last = watch.exitCode() ?? code;

@@ -18,9 +18,10 @@ type Request =
 
 /** Commands for which no rights are needed. */
 const WITHOUT_STORE = ['version', 'parse', 'login', 'logout', 'doctor', 'completion'];
-/** Exit codes: docker's for a command line that makes no sense, and buildx's for whatever fails. */
+/** Exit code for a command line that makes no sense: docker's. */
 const USAGE_CODE = 125;
-const FAILURE_CODE = 1;
+/** Exit code of whatever fails: buildx's. */
+export const FAILURE_CODE = 1;
 /** Global flags that take a value. */
 const GLOBAL_VALUES = ['--root', '--authfile', '--insecure-registry', '--isolation', '--runtime', '--snapshotter'];
 const GLOBAL_SWITCHES = ['--offline', '--debug', '-D'];

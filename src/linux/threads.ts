@@ -47,7 +47,11 @@ export class Threads {
 
   /** Ends all workers; calls under way reject. */
   async close(): Promise<void> {
-    await Promise.all(this.#seats.splice(0).map((seat) => seat.worker.terminate()));
+    await Promise.all(this.#seats.splice(0).map(({ worker }) => {
+      // An answer that still comes would let go of the worker, and the process could end before this is waited for.
+      worker.removeAllListeners('message');
+      return worker.terminate();
+    }));
   }
 
   #call(group: string, task: string, args: readonly unknown[]): Promise<unknown> {

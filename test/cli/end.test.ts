@@ -5,7 +5,7 @@ import { straceMissing } from '../crash/faults';
 import { cleanEnv } from '../support/command';
 import { MBUILD } from '../support/mbuild';
 import { describeWith } from '../support/needs';
-import { useTemp } from '../support/temp';
+import { useTemp, writeFiles } from '../support/temp';
 
 describeWith('a command whose outputs are files on a disk that cannot be synced', { programs: ['strace'], also: straceMissing }, () => {
   const temp = useTemp();
@@ -26,5 +26,18 @@ describeWith('a command whose outputs are files on a disk that cannot be synced'
     }
     expect(readFileSync(log, 'utf8')).toMatch(/DONE/);
     expect(readFileSync(calls, 'utf8')).not.toMatch(/fsync\([12]\)/);
+  });
+});
+
+describe('a command that waits for what never comes', () => {
+  const temp = useTemp();
+
+  it('fails, and says that it is a fault of mbuild', () => {
+    const dir = writeFiles(temp.dir('never'), {
+      'context/Dockerfile': 'FROM scratch\nCOPY . /\n', ...Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`context/${i}`, `${i}`])),
+      'never.js': "const { Worker } = require('node:worker_threads');\nWorker.prototype.postMessage = function () { this.ref = () => undefined; this.unref(); };\n",
+    });
+    const { status, stderr } = spawnSync(MBUILD, ['--root', join(dir, 'store'), 'build', join(dir, 'context')], { env: cleanEnv({ NODE_OPTIONS: `--require ${join(dir, 'never.js')}` }), encoding: 'utf8' });
+    expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringMatching(/stopped in the middle[^]*\[INTERNAL\]/) as string });
   });
 });
