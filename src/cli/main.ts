@@ -26,8 +26,8 @@ async function endUnfinished(host: Host, code = FAILURE_CODE): Promise<void> {
 /** Runs the command line of this process; what was printed is written before it ends. */
 async function main(): Promise<void> {
   const watch = watchSignals(process);
-  // What Node.js changed of a terminal or a pipe it changes back at an orderly end.
-  let isOrderly = isatty(1) || isatty(2);
+  // What Node.js changed of a terminal or a pipe it changes back at an orderly end; and what it was asked for itself (profiles, coverage) it writes then.
+  let isOrderly = isatty(1) || isatty(2) || process.execArgv.length > 0 || (process.env['NODE_V8_COVERAGE'] ?? '') !== '';
   const host: Host = {
     env: process.env,
     out: new FdOutput(1, () => watch.abort('the reader of the output is gone', READER_GONE)),

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { straceMissing } from '../crash/faults';
 import { cleanEnv } from '../support/command';
@@ -39,5 +39,17 @@ describe('a command that waits for what never comes', () => {
     });
     const { status, stderr } = spawnSync(MBUILD, ['--root', join(dir, 'store'), 'build', join(dir, 'context')], { env: cleanEnv({ NODE_OPTIONS: `--require ${join(dir, 'never.js')}` }), encoding: 'utf8' });
     expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringMatching(/stopped in the middle[^]*\[INTERNAL\]/) as string });
+  });
+});
+
+describe('a command under a profiler', () => {
+  const temp = useTemp();
+
+  it('leaves the profile', () => {
+    const dir = writeFiles(temp.dir('profile'), { 'context/Dockerfile': 'FROM scratch\nCOPY Dockerfile /\n' });
+    const { status } = spawnSync(process.execPath, [
+      '--cpu-prof', `--cpu-prof-dir=${join(dir, 'profiles')}`, join(MBUILD, '../start.cjs'), '--root', join(dir, 'store'), 'build', join(dir, 'context'),
+    ], { env: cleanEnv() });
+    expect({ status, profiles: readdirSync(join(dir, 'profiles')).length }).toEqual({ status: 0, profiles: 1 });
   });
 });
