@@ -23,11 +23,13 @@ export function isCopied(upper: string): boolean {
 export function settleCopied(upper: string, parent: () => MergedView, xattrs: OverlayXattrs): void {
   if (!isCopied(upper)) return;
   const { collectChanges } = require('./work-tree') as typeof import('./work-tree');
-  const [tree, made, old] = [copiedTree(upper), `${upper}.new`, `${upper}.old`];
-  for (const left of [made, old]) removeTree(left);
+  const [tree, made, old, done] = [copiedTree(upper), `${upper}.new`, `${upper}.old`, `${copiedTree(upper)}.old`];
+  for (const left of [made, old, done]) removeTree(left);
   mkdirSync(made, { mode: 0o755 });
   collectChanges(toRaw(tree), undefined, parent(), toRaw(made), { xattrs, user: { uid: 0, gid: 0 } });
   if (existsSync(upper)) renameSync(upper, old);
   renameSync(made, upper);
-  for (const left of [tree, old]) removeTree(left);
+  // Half a copy would be taken for one in which much was deleted.
+  renameSync(tree, done);
+  for (const left of [done, old]) removeTree(left);
 }

@@ -1,7 +1,10 @@
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { straceMissing } from '../crash/faults';
 import { smallBase } from '../support/bases';
-import { Mbuild } from '../support/mbuild';
+import { cleanEnv, command } from '../support/command';
+import { MBUILD, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp } from '../support/temp';
 
@@ -50,5 +53,27 @@ describeWith('containers on copies of their trees', { root: true }, () => {
     while ((await copies.ok(['ps', '-q'])) !== '');
     // Places of mounts that nobody took out may be there, too.
     expect(await copies.ok(['diff', 'c1'])).toMatch(/^A \/kept$/m);
+  });
+
+  describeWith('whose changes are being collected', { programs: ['strace'], also: straceMissing }, () => {
+    it('lose nothing either, whenever that is killed', async () => {
+      await copies.ok(['run', '-d', '--name', 'c1', 'small-base', 'sh', '-c', 'echo kept > /kept; while :; do sleep 1; done']);
+      while (!(await copies.run(['exec', 'c1', 'cat', '/kept'])).stdout.includes('kept'));
+      process.kill((JSON.parse(readFileSync(join(folder(copies), 'state.json'), 'utf8')) as { supervisor: { pid: number } }).supervisor.pid, 'SIGKILL');
+      while ((await copies.ok(['ps', '-q'])) !== '');
+      const before = join(temp.dir('before'), 'layer');
+      execFileSync('cp', ['-a', join(folder(copies), 'layer'), before]);
+      const differences = new Set<string>();
+      for (const [calls, steps] of [['rename,renameat,renameat2', [1, 2, 3]], ['unlink,unlinkat,rmdir', [1, 2, 5, 20]]] as const) {
+        for (const n of steps) {
+          rmSync(join(folder(copies), 'layer'), { recursive: true });
+          execFileSync('cp', ['-a', before, join(folder(copies), 'layer')]);
+          const { code } = await command('strace', ['-qq', '-f', '-o', '/dev/null', '-e', `trace=${calls}`, '-e', `inject=${calls}:signal=KILL:when=${n}`, MBUILD, 'diff', 'c1'], { env: cleanEnv({ MBUILD_ROOT: copies.root, MBUILD_SNAPSHOTTER: 'copy' }) });
+          expect({ calls, n, code }).toEqual({ calls, n, code: 137 });
+          differences.add(await copies.ok(['diff', 'c1']));
+        }
+      }
+      expect([...differences]).toEqual([expect.stringMatching(/^A \/kept$/m)]);
+    });
   });
 });
