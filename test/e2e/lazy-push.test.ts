@@ -117,9 +117,9 @@ describeWith('an image whose layers are all in a cache elsewhere, and that is on
     const { stderr } = await second.build(['--cache-from', cache, '-t', `${watched.host}/fresh${serial}:1`, '--push', context]);
     watched.hide = () => false;
     expect(stderr).toContain(`the cache of ${cache} is not used here`);
-    // Both are missed at once, or the lower one first: what was built for it is then in the store for the second attempt.
-    expect(stderr).toMatch(/^build \w+: [01] of 2 steps from the cache$/m);
-    expect(stderr.slice(stderr.lastIndexOf('is not used here'))).not.toContain('from the cache of');
+    // Both are missed at once, or one after the other: what was built for the first is then in the store for the next attempt.
+    expect(stderr).toMatch(/^build \w+: (?:0 of 2 steps from the cache$|1 of 2 steps from the cache, )/m);
+    expect(stderr.match(/^#\d+ not cached: /gm)?.length).toBeGreaterThanOrEqual(2);
     await first.ok(['pull', '-q', `${watched.host}/fresh${serial}:1`]);
   });
 
