@@ -1,7 +1,9 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, readdirSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { smallBase } from '../support/bases';
-import { command, succeed } from '../support/command';
+import { cleanEnv, command, succeed } from '../support/command';
 import { MBUILD, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { mountsLeft, useTemp, writeFiles } from '../support/temp';
@@ -23,6 +25,26 @@ describeWith('containers', { root: true }, () => {
     if (all.length > 0) await mbuild.ok(['rm', '-f', '-v', ...all]);
   });
   afterAll(() => expect(mountsLeft(mbuild.root)).toEqual([]));
+
+  it('go with a prune that was agreed to, but for those that do not stand still', async () => {
+    await mbuild.ok(['run', '--name', 'kept', '--label', 'keep', 'small-base', 'true']);
+    await mbuild.ok(['create', '--name', 'started', 'small-base', 'sh', '-c', 'while :; do sleep 1; done']);
+    await changed('head -c 1000 /dev/zero > /x');
+    expect(await mbuild.run(['container', 'prune'], { input: 'n\n' })).toMatchObject({ code: 1, stdout: 'WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] ' });
+    expect(await mbuild.ok(['container', 'prune', '--dry-run', '--filter', 'label!=keep'])).toMatch(/^Would delete Containers:\n(?:[0-9a-f]{64}\n){2}\nTotal reclaimable space: /);
+    const child = spawn(MBUILD, ['container', 'prune', '--filter', 'label!=keep'], { env: cleanEnv({ MBUILD_ROOT: mbuild.root }), stdio: ['pipe', 'pipe', 'inherit'] });
+    let printed = '';
+    const ended = once(child, 'close');
+    await new Promise<void>((resolve) => child.stdout.on('data', (data: Buffer) => {
+      printed += data.toString();
+      if (printed.includes('[y/N]')) resolve();
+    }));
+    await mbuild.ok(['start', 'started']);
+    child.stdin.end('y\n');
+    await ended;
+    expect(printed).toMatch(/\[y\/N\] Deleted Containers:\n[0-9a-f]{64}\n\nTotal reclaimed space: 1kB\n$/);
+    expect((await mbuild.ok(['ps', '-a', '--format', '{{.Names}}'])).split('\n').sort()).toEqual(['kept', 'started']);
+  });
 
   /** A file system with a change in it: the id of a stopped container. */
   async function changed(script: string, ...flags: string[]): Promise<string> {

@@ -1,13 +1,9 @@
 import { ContainerStore } from '../../containers/store';
 import { killContainer, stopAndRemove, stopContainer, waitForEnd } from '../../containers/stop';
-import { isMbuildError } from '../../diagnostics/error';
 import { runAttached, startDetached } from '../attach';
 import { defineCommand } from '../command';
 import { forEachName } from '../each';
 import { readSignal } from '../run-options';
-import { humanSize } from '../../progress/units';
-import { treeSize } from '../../containers/changes';
-import { filterContainers } from '../format/containers';
 import { withServices } from '../services';
 import { orFailure } from './run';
 
@@ -87,33 +83,5 @@ export const restart = defineCommand({
       await stopContainer(container, store, flags.time);
       await startDetached(container.record, services.root);
     });
-  }),
-});
-
-export const prune = defineCommand({
-  name: 'container prune', summary: 'Remove all containers that do not run', usage: ['[OPTIONS]'], positionals: { min: 0, max: 0 },
-  flags: {
-    filter: { kind: 'list', value: 'NAME=VALUE', help: 'Only containers with: label' },
-    force: { kind: 'boolean', short: 'f', ignored: 'nothing is asked', hidden: true, help: 'Do not ask' },
-  },
-  run: ({ flags }, host) => withServices(host, flags, async (services) => {
-    const store = new ContainerStore(services.root);
-    const stopped = filterContainers(store.list(), flags.filter, (name) => store.get(name)).filter(({ state }) => state.status !== 'running');
-    let bytes = 0;
-    const removed: string[] = [];
-    for (const container of stopped) {
-      const size = treeSize(store.writableLayer(container.record).dir);
-      try {
-        await stopAndRemove(container, store, services.root, { force: false, volumes: false });
-      } catch (error) {
-        if (!isMbuildError(error, 'CONTAINER_CONFLICT')) throw error; // it was started meanwhile
-        continue;
-      }
-      bytes += size;
-      removed.push(container.record.id);
-    }
-    if (removed.length > 0) host.out.write(`Deleted Containers:\n${removed.map((id) => `${id}\n`).join('')}\n`);
-    host.out.write(`Total reclaimed space: ${humanSize(bytes)}\n`);
-    return 0;
   }),
 });

@@ -66,6 +66,15 @@ export const imagePrune = defineCommand({
   }),
 });
 
+export const containerPrune = defineCommand({
+  ...SHARED, name: 'container prune', summary: 'Remove all containers that do not run', flags: { 'dry-run': FLAGS['dry-run'], filter: FLAGS.filter, force: FLAGS.force },
+  run: ({ flags }, host) => withServices(host, flags, async (services) => {
+    checkFilters(flags.filter, ['label', 'label!', 'until'], host.now());
+    if (!(await agreed('WARNING! This will remove all stopped containers.', flags, host))) return 1;
+    return prune({ containers: stoppedOf(await containersOf(services.root), flags.filter, host.now()), images: [], cache: [], past: NO_PAST }, services, flags, host);
+  }),
+});
+
 export const builderPrune = defineCommand({
   ...SHARED, name: 'builder prune', summary: 'Remove the build cache that no image needs, and cache mounts',
   flags: {
@@ -97,7 +106,7 @@ export const systemPrune = defineCommand({
     const what = ['all stopped containers', flags.all ? 'all images without at least one container associated to them' : 'all dangling images', flags.all ? 'all build cache' : 'unused build cache'];
     if (!(await agreed(`WARNING! This will remove:\n${what.map((line) => `  - ${line}\n`).join('')}`, flags, host))) return 1;
     const containers = await containersOf(services.root);
-    const stopped = containers.filter((container) => container.state.status !== 'running' && passes(container, flags.filter, host.now()));
+    const stopped = stoppedOf(containers, flags.filter, host.now());
     const left = containers.filter((container) => !stopped.includes(container));
     const images = unusedImages(services, flags, left, host.now());
     const timed = { ...flags, filter: flags.filter.filter((text) => text.startsWith('until=')) };
@@ -106,7 +115,7 @@ export const systemPrune = defineCommand({
 });
 
 /** Asks on standard input, as docker does. */
-async function agreed(warning: string, flags: PruneFlags, host: Host): Promise<boolean> {
+async function agreed(warning: string, flags: Pick<PruneFlags, 'dry-run' | 'force'>, host: Host): Promise<boolean> {
   if (flags.force || flags['dry-run']) return true;
   host.out.write(`${warning}\nAre you sure you want to continue? [y/N] `);
   await host.out.drain();
@@ -138,7 +147,12 @@ function labelTests(filter: readonly string[]): ((labels: Readonly<Record<string
   });
 }
 
-/** True for a stopped container that meets the filters `label`, `label!` and `until`. */
+/** Those that do not run and meet the filters `label`, `label!` and `until`. */
+function stoppedOf(containers: readonly Container[], filter: readonly string[], now: number): Container[] {
+  return containers.filter((container) => container.state.status !== 'running' && passes(container, filter, now));
+}
+
+/** True for a container that meets the filters. */
 function passes({ record }: Container, filter: readonly string[], now: number): boolean {
   return filter.every((text) => {
     const [key, value = ''] = onlyPruneFilters(text, ['label', 'label!', 'until']).split(/=(.*)/s);
@@ -204,16 +218,16 @@ async function cacheToPrune(services: Engine, flags: Pick<PruneFlags, 'all' | 'f
 }
 
 /** Removes what was found (or says that it would), and then what nothing needs any more; in docker's words. */
-async function prune(victims: Victims, services: Engine, flags: PruneFlags, host: Host): Promise<number> {
+async function prune(victims: Victims, services: Engine, flags: Pick<PruneFlags, 'dry-run'>, host: Host): Promise<number> {
   const dry = flags['dry-run'];
   const untagged = victims.images.map((image) => [...image.names, ...image.repoDigests].map((name) => `untagged: ${shortName(name)}`));
-  const sizes = dry ? 0 : await removeAll(victims, services);
+  const { containers, bytes: sizes } = dry ? { containers: victims.containers, bytes: 0 } : await removeAll(victims, services);
   const { layers, bytes } = dry ? await previewGarbage(services, {
     images: new Set(victims.images.map(({ id }) => id)), cache: new Set(victims.cache.map(({ key }) => key)), containers: new Set(victims.containers.map(({ record }) => record.id)),
   }) : await collectGarbage(services);
   const section = (title: string, lines: readonly string[]): string => (lines.length === 0 ? '' : `${dry ? 'Would delete' : 'Deleted'} ${title}:\n${lines.map((line) => `${line}\n`).join('')}\n`);
   const imageLines = victims.images.flatMap((image, i) => [...(untagged[i] ?? []), `deleted: ${image.id}`, ...layersOf(image, victims.images.slice(i + 1), layers)]);
-  host.out.write(section('Containers', victims.containers.map(({ record }) => record.id)) + section('Images', imageLines) + section('build cache objects', victims.cache.map(({ key }) => key)) + pastText(victims.past, dry));
+  host.out.write(section('Containers', containers.map(({ record }) => record.id)) + section('Images', imageLines) + section('build cache objects', victims.cache.map(({ key }) => key)) + pastText(victims.past, dry));
   if (dry) host.out.write(recreation(victims.cache));
   host.out.write(`Total ${dry ? 'reclaimable' : 'reclaimed'} space: ${humanSize(bytes + sizes + (dry ? sizeOfPast(victims.past, services.root) : 0))}\n`);
   return 0;
@@ -226,18 +240,22 @@ function layersOf(image: Image, later: readonly Image[], layers: readonly LayerR
   return layers.filter(({ chainId }) => chains.has(chainId) && !laterChains.has(chainId)).map(({ chainId }) => `deleted: ${chainId}`);
 }
 
-/** Returns the bytes of the containers' own layers, and of what builds left. */
-async function removeAll({ containers, images, cache, past }: Victims, services: Engine): Promise<number> {
+/** Returns the containers that went, for one may have been started or removed meanwhile; and the bytes of their own layers, and of what builds left. */
+async function removeAll({ containers, images, cache, past }: Victims, services: Engine): Promise<{ readonly containers: readonly Container[]; readonly bytes: number }> {
   let bytes = removePast(past, services.root);
+  const removed: Container[] = [];
   if (containers.length > 0) {
     const [{ ContainerStore }, { removeContainer }, { treeSize }] = await Promise.all([import('../../containers/store'), import('../../containers/remove'), import('../../linux/tree-size')]);
     const store = new ContainerStore(services.root);
-    for (const { record } of containers) {
+    for (const container of containers) {
+      const { record } = container;
+      if ((store.state(record.id)?.status ?? 'running') === 'running') continue;
       bytes += treeSize(store.writableLayer(record).dir).bytes;
       removeContainer(record, store, services.root, { volumes: false });
+      removed.push(container);
     }
   }
   for (const { id } of images) services.images.remove(id);
   for (const { key } of cache) services.cache.delete(key);
-  return bytes;
+  return { containers: removed, bytes };
 }
