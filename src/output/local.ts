@@ -1,12 +1,13 @@
 import { chmodSync, closeSync, constants, copyFileSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, openSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
 import { setImmediate as breathe } from 'node:timers/promises';
-import { MbuildError } from '../diagnostics/error';
+import { MbuildError, errnoOf } from '../diagnostics/error';
 import { HUGE, copyPieces } from '../linux/copy-pieces';
 import { makeDirectories } from '../linux/make-directories';
 import { makeNode } from '../linux/mknod';
 import { fsPath, toRaw, type RawPath } from '../linux/paths';
 import { setXattr } from '../linux/xattr';
 import type { MergedView } from '../snapshot/view';
+import { outerUid } from '../sandbox/outer-user';
 import { outputError } from './destination';
 import type { Exporter, ExportServices } from './exporter';
 import { treeEntries, type TreeEntry } from './tree';
@@ -16,7 +17,8 @@ const AT_ONCE = 256;
 
 /**
  * `--output type=local`: the files of one image in a folder, which is made when it is not there. Files of the same name are
- * replaced, others stay. Modes, links, times and attributes are kept, owners only by root, who alone may give files away.
+ * replaced, others stay. Modes, links, times and attributes are kept, owners only by root, who alone may give files away: whoever is root in
+ * mbuild's own user namespace alone could not delete them outside of it.
  */
 export function localExporter(folder: string, services: Pick<ExportServices, 'snapshots'>): Exporter {
   return {
@@ -35,7 +37,7 @@ export function localExporter(folder: string, services: Pick<ExportServices, 'sn
 }
 
 async function writeTree(view: MergedView, folder: RawPath, signal: AbortSignal): Promise<void> {
-  const asRoot = process.getuid?.() === 0;
+  const asRoot = process.getuid?.() === 0 && outerUid(process.env) === undefined;
   const directories: TreeEntry[] = [];
   let written = 0;
   for (const item of treeEntries(view)) {
@@ -101,8 +103,17 @@ function writeNode({ entry, source }: TreeEntry, target: RawPath, folder: RawPat
   }
 }
 
+/** Root of a container has not always all ids: what belongs to another stays root's. */
+function setOwner(target: RawPath, { uid, gid }: TreeEntry['entry']): void {
+  try {
+    lchownSync(fsPath(target), uid, gid);
+  } catch (error) {
+    if (errnoOf(error) !== 'EINVAL') throw error;
+  }
+}
+
 function setAttributes({ entry }: TreeEntry, target: RawPath, asRoot: boolean): void {
-  if (asRoot) lchownSync(fsPath(target), entry.uid, entry.gid);
+  if (asRoot) setOwner(target, entry);
   // After chown, which takes setuid, setgid and security.capability away.
   if (entry.type !== 'symlink') chmodSync(fsPath(target), entry.mode);
   for (const [name, value] of entry.xattrs) {

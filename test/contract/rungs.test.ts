@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, statSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { listXattrs } from '../../src/linux/xattr';
 import { smallBaseTar } from '../support/bases';
@@ -171,6 +171,17 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     const [program = '', ...args] = [...way.prefix, BIN, '--root', way.root, 'build', '-v', `${host}:/host`, '-q', folder];
     expect(spawnSync(program, args, { encoding: 'utf8', env: { ...cleanEnv(), ...way.env } })).toMatchObject({ status: 0, stderr: '' });
     expect(listXattrs(join(host, 'file'))).toEqual([]);
+  }));
+
+  testUser.each([['subordinate ids', ['--add-subuids', '700000-765535', '--add-subgids', '700000-765535']], ['one id', []]])('with %s, all files of --output type=local are whose mbuild is', (_, ids) => asUser('local', ids, (way) => {
+    const folder = writeFiles(temp.dir('local-context'), { Dockerfile: 'FROM scratch\nCOPY --chown=5:6 file /given/file\nCOPY --chown=0:7 --chmod=2755 file /file\n', file: 'x' });
+    openToOthers(folder);
+    const out = join(way.root, '../out');
+    const [program = '', ...args] = [...way.prefix, BIN, '--root', way.root, 'build', '-q', '--output', `type=local,dest=${out}`, folder];
+    expect(spawnSync(program, args, { encoding: 'utf8', env: { ...cleanEnv(), ...way.env } })).toMatchObject({ status: 0, stderr: '' });
+    const { uid, gid } = statSync(out);
+    expect(uid).not.toBe(0);
+    expect(['file', 'given', 'given/file'].map((name) => statSync(join(out, name))).map((stats) => [stats.uid, stats.gid, stats.mode & 0o7777])).toEqual([[uid, gid, 0o2755], [uid, gid, 0o755], [uid, gid, 0o644]]);
   }));
 
   testUser('a store is used as it was made, and by nobody else', () => asUser('bound', [], (way) => {
