@@ -1,7 +1,7 @@
 import { isMbuildError } from '../diagnostics/error';
 import { heldCapabilities } from '../sandbox/capabilities';
 import type { Isolation } from '../sandbox/ladder';
-import type { UserMaps } from '../sandbox/user-namespace';
+import type { JoinedNamespace, UserMaps } from '../sandbox/user-namespace';
 import { readGround, type Ground } from '../snapshot/ground';
 import type { SignalWatch } from './signals';
 
@@ -10,6 +10,8 @@ export interface Whereabouts {
   /** The store's folder. */
   readonly root: string;
   readonly isolation: Isolation | undefined;
+  /** Of a command that has to do with containers: words that may name some. */
+  readonly containers: readonly string[] | undefined;
 }
 
 /** True for an ordinary user, who can neither own other users' files nor mount. */
@@ -19,14 +21,16 @@ export function needsUserNamespace(): boolean {
 
 /**
  * Does the whole command as root of a user namespace, as `buildah unshare` would: so the store's trees, with files of many
- * users in them, are written, read and removed by one who may. Without ids for other users it is one of its user's id alone.
+ * users in them, are written, read and removed by one who may. Without ids for other users it is one of its user's id alone. Containers
+ * that run share theirs, for only who is in it can enter them, and end what runs there as another user.
  * @returns the exit code; `undefined` when there can be no such namespace, and the command has to be done here.
  */
 export async function runAsRoot(argv: readonly string[], watch: SignalWatch, where: Whereabouts): Promise<number | undefined> {
   const { findMaps, mayUseUserNamespaces, runInUserNamespace } = await import('../sandbox/user-namespace');
   if (!mayUseUserNamespaces()) return undefined;
   const ranges = findMaps(process.getuid?.() ?? -1);
-  for (const maps of choices('missing' in ranges ? undefined : ranges, where)) {
+  const running = where.containers === undefined ? undefined : await namespaceOfContainers(where, where.containers);
+  for (const maps of [...(running === undefined ? [] : [running]), ...choices('missing' in ranges ? undefined : ranges, where)]) {
     let release: (() => void) | undefined;
     try {
       return await runInUserNamespace(process.execPath, [...process.execArgv, ...process.argv.slice(1, process.argv.length - argv.length), ...argv], process.env, maps, (send) => {
@@ -52,6 +56,18 @@ function choices(ranges: UserMaps | undefined, { root, isolation }: Whereabouts)
   const owners = isolation === 'single-id' ? 'beside' : isolation === 'user-namespace' ? 'kernel' : ownersOf(root);
   const many = ranges === undefined ? [] : [ranges];
   return owners === 'beside' ? [ONE_ID] : owners === 'kernel' ? many : [...many, ONE_ID];
+}
+
+/** Where the containers of a store run: the first that is named, or any. */
+async function namespaceOfContainers({ root, isolation }: Whereabouts, words: readonly string[]): Promise<JoinedNamespace | undefined> {
+  const owners = ownersOf(root);
+  if (owners === undefined || isolation === 'proot' || (isolation === 'single-id' && owners !== 'beside') || (isolation === 'user-namespace' && owners !== 'kernel')) return undefined;
+  const [{ ContainerStore }, { runsHere }] = await Promise.all([import('../containers/store'), import('../linux/process')]);
+  const running = new ContainerStore(root).list().filter(({ state }) => state.status === 'running' && state.supervisor !== undefined && runsHere(state.supervisor));
+  // As cp has it, a path may be behind the name.
+  const names = words.map((word) => word.split(':')[0] ?? '').filter((name) => name !== '');
+  const container = running.find(({ record }) => names.some((name) => name === record.name || record.id.startsWith(name))) ?? running[0];
+  return container?.state.supervisor;
 }
 
 function ownersOf(root: string): Ground['owners'] | undefined {

@@ -18,6 +18,8 @@ type Request =
 
 /** Commands for which no rights are needed. */
 const WITHOUT_STORE = ['version', 'parse', 'login', 'logout', 'doctor', 'completion'];
+/** Commands that start containers, end them, or go into them. */
+const OF_CONTAINERS = ['run', 'start', 'stop', 'restart', 'kill', 'rm', 'exec', 'cp', 'commit', 'export', 'prune', 'container prune'];
 /** Exit code for a command line that makes no sense: docker's. */
 const USAGE_CODE = 125;
 /** Exit code of whatever fails: buildx's. */
@@ -39,7 +41,8 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
         return 0;
       case 'command':
         if (host.elsewhere !== undefined && !WITHOUT_STORE.includes(request.entry.name)) {
-          const code = await host.elsewhere(argv, whereabouts(argv, host));
+          const containers = OF_CONTAINERS.includes(request.entry.name) ? request.argv : undefined;
+          const code = await host.elsewhere(argv, { ...whereabouts(argv, host), containers });
           if (code !== undefined) return code;
         }
         return await runCommand(request.entry, request.argv, host);
@@ -91,7 +94,7 @@ function splitGlobals(argv: readonly string[]): { readonly globals: readonly str
 }
 
 /** What a command line says of the store and of RUN, read before the command itself is known. */
-function whereabouts(argv: readonly string[], host: Host): Whereabouts {
+function whereabouts(argv: readonly string[], host: Host): Omit<Whereabouts, 'containers'> {
   const value = (flag: string, variables: readonly string[]): string | undefined => {
     const at = argv.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
     const said = argv[at] === flag ? argv[at + 1] : argv[at]?.slice(flag.length + 1);

@@ -25,7 +25,8 @@ export async function stopContainer(container: Container, store: ContainerStore,
   const seconds = timeout ?? record.stopTimeout;
   const deadline = AbortSignal.timeout(seconds * 1000);
   const delivered = killContainer(container, signal ?? parseSignal(record.stopSignal) ?? SIGTERM, store);
-  if (await waitForEnd(container, store, deadline) === 'timeout') await deliver(target, constants.signals.SIGKILL, () => undefined);
+  const failed = new Promise<never>((_, reject) => void delivered.catch(reject));
+  if (await Promise.race([waitForEnd(container, store, deadline), failed]) === 'timeout') await deliver(target, constants.signals.SIGKILL, () => undefined);
   await delivered;
   await waitForEnd(container, store);
 }

@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
+import { errnoOf } from '../diagnostics/error';
 import { bundledFile } from '../linux/bundle';
 import { ALL_CAPABILITIES, capabilityMask } from './capabilities';
 import type { Arg, Op } from './init/program';
@@ -75,7 +76,7 @@ export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: P
 
 /** The same for a command that enters the namespaces of a process that runs already. */
 export function enterProgram(spec: EnterSpec, io: ProgramIo): Op[] {
-  const namespaces = ['ipc', 'uts', 'net', 'pid', 'cgroup', 'mnt'];
+  const namespaces = ['ipc', 'uts', 'net', 'pid', 'cgroup', 'mnt'].filter((name) => !isOwnNamespace(spec.pid, name));
   return [
     { what: 'open the root of the container', call: 'openat', args: [AT_FDCWD, { text: `/proc/${spec.pid}/root` }, O.PATH | O.DIRECTORY | O.CLOEXEC], save: 'root' },
     ...namespaces.flatMap((name): Op[] => [
@@ -88,6 +89,17 @@ export function enterProgram(spec: EnterSpec, io: ProgramIo): Op[] {
     ...onlyIdOps(spec, io.ids),
     ...commandOps(spec, io),
   ];
+}
+
+/** True where a process is in a namespace that this one is in, too: the machine's network. Only root of the machine could enter that. */
+function isOwnNamespace(pid: number, name: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/${name}`) === readlinkSync(`/proc/self/ns/${name}`);
+  } catch (error) {
+    // The program will say what is wrong.
+    if (errnoOf(error) === undefined) throw error;
+    return false;
+  }
 }
 
 /**

@@ -8,7 +8,7 @@ import { MbuildError, errnoOf } from '../diagnostics/error';
 import { sealedFile } from '../linux/sealed-file';
 import { BASE, interpreterFile, type Arch } from './init/interpreter';
 import { assemble, type Op, type Program } from './init/program';
-import { CLONE, FD_CLOEXEC, F_SETFD, PR } from './init/syscalls';
+import { AT_FDCWD, CLONE, FD_CLOEXEC, F_SETFD, O, PR } from './init/syscalls';
 import { findInPath } from './find-program';
 import { OUTER_UID } from './outer-user';
 import { probeUserNamespace } from './probe';
@@ -49,19 +49,24 @@ export function findMaps(uid: number): UserMaps | { readonly missing: string } {
   return { uids, gids };
 }
 
+/** The user namespace that a process of the user's own is in. */
+export interface JoinedNamespace {
+  readonly pid: number;
+}
+
 /**
- * Runs a program as root of a new user namespace, in which the user's own id and those of `maps` exist; standard streams are
+ * Runs a program as root of a new user namespace, in which the user's own id and those of `maps` exist, or of one that is there; standard streams are
  * this process's. Resolves with its exit code (128 + signal).
  * @param onStart given a function that hands a signal on.
  * @throws MbuildError SANDBOX_UNAVAILABLE when the namespace cannot be made.
  */
 export async function runInUserNamespace(
-  file: string, args: readonly string[], env: NodeJS.ProcessEnv, maps: UserMaps, onStart: (signal: (name: NodeJS.Signals) => void) => void,
+  file: string, args: readonly string[], env: NodeJS.ProcessEnv, maps: UserMaps | JoinedNamespace, onStart: (signal: (name: NodeJS.Signals) => void) => void,
 ): Promise<number> {
   if (process.arch !== 'x64' && process.arch !== 'arm64') throw new MbuildError('SANDBOX_UNAVAILABLE', `mbuild has no sandbox for ${process.arch}`);
   const uid = process.getuid?.() ?? -1;
   const variables = Object.entries({ ...env, [OUTER_UID]: String(uid) }).flatMap(([key, value]) => (value === undefined ? [] : [`${key}=${value}`]));
-  const program = assemble(userNamespaceProgram(file, args, variables), process.arch);
+  const program = assemble(userNamespaceProgram('pid' in maps ? joinOps(maps.pid) : makeOps(), file, args, variables), process.arch);
   const child = start(program, process.arch);
   const ended = new Promise<number>((resolve, reject) => {
     child.on('error', (cause) => reject(new MbuildError('SANDBOX_UNAVAILABLE', `the user namespace's init could not be started: ${cause.message}`, { cause })));
@@ -76,7 +81,7 @@ export async function runInUserNamespace(
   (ends[REPORT_FD] as Readable).on('data', (chunk: Buffer) => {
     const isFirst = reported.length === 0;
     reported = Buffer.concat([reported, chunk]);
-    if (!isFirst || child.pid === undefined || failureIn(reported, program) !== undefined) return;
+    if ('pid' in maps || !isFirst || child.pid === undefined || failureIn(reported, program) !== undefined) return;
     try {
       writeMap('uid', child.pid, uid, maps.uids);
       writeMap('gid', child.pid, process.getgid?.() ?? -1, maps.gids);
@@ -93,11 +98,24 @@ export async function runInUserNamespace(
   return code;
 }
 
-function userNamespaceProgram(file: string, args: readonly string[], env: readonly string[]): Op[] {
+function makeOps(): Op[] {
   return [
     { what: 'make a user namespace', call: 'unshare', args: [CLONE.NEWUSER] },
     { what: 'say so', call: 'write', args: [REPORT_FD, { bytes: Buffer.alloc(8) }, 8] },
     { what: 'wait for the ids', call: 'read', args: [SYNC_FD, { buffer: 'turn', size: 8 }, 1], onZero: { to: 'fail' } },
+  ];
+}
+
+function joinOps(pid: number): Op[] {
+  return [
+    { what: 'open the user namespace', call: 'openat', args: [AT_FDCWD, { text: `/proc/${pid}/ns/user` }, O.RDONLY | O.CLOEXEC], save: 'namespace' },
+    { what: 'enter the user namespace', call: 'setns', args: [{ saved: 'namespace' }, CLONE.NEWUSER] },
+  ];
+}
+
+function userNamespaceProgram(ops: readonly Op[], file: string, args: readonly string[], env: readonly string[]): Op[] {
+  return [
+    ...ops,
     { what: 'become group 0', call: 'setresgid', args: [0, 0, 0] },
     { what: 'become user 0', call: 'setresuid', args: [0, 0, 0] },
     { what: 'leave other groups', call: 'setgroups', args: [0, 0], onError: 'next' },

@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, statSync, symlinkSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { listXattrs } from '../../src/linux/xattr';
 import { smallBaseTar } from '../support/bases';
 import { cleanEnv } from '../support/command';
@@ -111,11 +111,12 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
   });
 
   const user = 'mbuild-test-user';
+  const RANGES = ['--add-subuids', '700000-765535', '--add-subgids', '700000-765535'];
   const canTest = ['useradd', 'userdel', 'newuidmap', 'newgidmap'].every((name) => findProgram(name) !== undefined) && isReachable();
   if (!canTest) console.log('skipped: an ordinary user needs useradd, newuidmap, and a checkout that others can read');
   const testUser = canTest ? test : test.skip;
 
-  testUser('an ordinary user with subordinate ids', () => asUser('user', ['--add-subuids', '700000-765535', '--add-subgids', '700000-765535'], (way) => {
+  testUser('an ordinary user with subordinate ids', () => asUser('user', RANGES, (way) => {
     expect(build('user', way)).toBe(expected);
     expect(chosen(way)).toBe('user-namespace');
     for (const runtime of ['crun', 'runc'].filter((name) => findProgram(name) !== undefined)) expect(build('user', { ...way, flags: ['--isolation=oci', '--runtime', runtime], root: `${way.root}-${runtime}` })).toBe(expected);
@@ -123,7 +124,7 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
 
   const testUserFuse = canTest ? testFuse : test.skip;
 
-  testUserFuse('an ordinary user with subordinate ids and fuse-overlayfs', () => asUser('user-fuse', ['--add-subuids', '700000-765535', '--add-subgids', '700000-765535'], (way) => {
+  testUserFuse('an ordinary user with subordinate ids and fuse-overlayfs', () => asUser('user-fuse', RANGES, (way) => {
     expect(build('user', { ...way, flags: ['--snapshotter=fuse-overlayfs'] })).toBe(expected);
   }));
 
@@ -173,7 +174,7 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     expect(listXattrs(join(host, 'file'))).toEqual([]);
   }));
 
-  testUser.each([['subordinate ids', ['--add-subuids', '700000-765535', '--add-subgids', '700000-765535']], ['one id', []]])('with %s, all files of --output type=local are whose mbuild is', (_, ids) => asUser('local', ids, (way) => {
+  testUser.each([['subordinate ids', RANGES], ['one id', []]])('with %s, all files of --output type=local are whose mbuild is', (_, ids) => asUser('local', ids, (way) => {
     const folder = writeFiles(temp.dir('local-context'), { Dockerfile: 'FROM scratch\nCOPY --chown=5:6 file /given/file\nCOPY --chown=0:7 --chmod=2755 file /file\n', file: 'x' });
     openToOthers(folder);
     const out = join(way.root, '../out');
@@ -182,6 +183,31 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     const { uid, gid } = statSync(out);
     expect(uid).not.toBe(0);
     expect(['file', 'given', 'given/file'].map((name) => statSync(join(out, name))).map((stats) => [stats.uid, stats.gid, stats.mode & 0o7777])).toEqual([[uid, gid, 0o2755], [uid, gid, 0o755], [uid, gid, 0o644]]);
+  }));
+
+  testUser.each([['subordinate ids', RANGES, []], ['subordinate ids and no network', RANGES, ['--network', 'none']], ['one id', [], []]])('with %s, containers are entered and ended from outside, whoever runs in them', (_, ids, flags) => asUser('containers', ids, (way) => {
+    const tar = join(way.root, '../small-base.tar');
+    copyFileSync(join(context, 'small-base.tar'), tar);
+    openToOthers(dirname(tar));
+    const mbuild = (...words: readonly string[]): string => {
+      const [program = '', ...args] = [...way.prefix, BIN, '--root', way.root, ...words];
+      const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', env: { ...cleanEnv(), ...way.env } });
+      expect({ words, status, stderr }).toEqual({ words, status: 0, stderr: '' });
+      return stdout.trim();
+    };
+    mbuild('import', tar, 'base');
+    try {
+      for (const name of ['first', 'second']) mbuild('run', '-d', '--name', name, ...flags, '--user', '5', 'base', 'sh', '-c', "trap 'exit 3' TERM; while :; do sleep 0.05; done");
+      expect(mbuild('exec', 'second', 'id', '-u')).toBe('5');
+      expect(mbuild('exec', '--user', '0', 'first', 'sh', '-c', 'echo made > /made; cat /made; ls -d /proc/1')).toBe('made\n/proc/1');
+      mbuild('stop', '-t', '20', 'first');
+      expect(mbuild('ps', '-a', '--filter', 'name=first', '--format', '{{.Status}}')).toMatch(/^Exited \(3\)/);
+      mbuild('start', 'first');
+      expect(mbuild('commit', 'first', 'made')).toMatch(/^sha256:/);
+      mbuild('kill', 'first');
+    } finally {
+      mbuild('rm', '-f', 'first', 'second');
+    }
   }));
 
   testUser('a store is used as it was made, and by nobody else', () => asUser('bound', [], (way) => {
