@@ -8,7 +8,7 @@ import type { CacheSummary } from '../history/build-record';
 import type { Platform } from '../oci/platform';
 import type { CompressionSpec } from '../output/exporter';
 import type { RunSettings } from '../graph/operation';
-import type { CgroupLimits } from '../sandbox/cgroup';
+import type { CgroupLimits } from '../sandbox/cgroup-limits';
 import type { ResolverOptions } from '../sandbox/resolver';
 import type { ResourceUsage } from '../progress/events';
 

@@ -1,7 +1,7 @@
 import { parseDuration } from '../dockerfile/duration';
 import { didYouMean } from '../diagnostics/suggest';
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES, parseCapability, type Capability } from '../sandbox/capabilities';
-import type { CgroupLimits } from '../sandbox/cgroup';
+import type { CgroupLimits } from '../sandbox/cgroup-limits';
 import type { FlagTable, FlagValues } from './args';
 import { usage } from './usage';
 

@@ -1,4 +1,5 @@
-import { findCgroup, hasLimits } from '../sandbox/cgroup';
+import { findCgroup } from '../sandbox/cgroup';
+import { hasLimits } from '../sandbox/cgroup-limits';
 import type { ExitStatus, PreparedProcess, ProcessIo } from '../sandbox/sandbox';
 import { resolveUser } from '../snapshot/users';
 import { splitEnv, withEnv } from '../oci/env';

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { keepsOwners } from '../linux/owners';
-import { makeCgroup, refusalText, stepGroupName } from './cgroup';
+import { makeCgroup, refusalFix, refusalText, stepGroupName } from './cgroup';
 import { findInPath } from './find-program';
 import { inPlaceObstacle } from './in-place';
 import { bestMeans, meansOf, type Isolation } from './ladder';
@@ -30,6 +30,8 @@ export interface Examination {
   readonly seccomp: string;
   /** Which limits of RUN can be set. */
   readonly limits: string;
+  /** What would let the others be set, where that is known. */
+  readonly limitsFix?: string | undefined;
 }
 
 /** Where what RUN gives away is not kept beside the files. */
@@ -44,7 +46,7 @@ export function examineIsolation(scratch: string, uid: number): Examination {
   const inUserNamespace = examineUserNamespaces(scratch, uid);
   const rungs = [namespaces, ...inUserNamespace, examineRuntime([namespaces, ...inUserNamespace].some(({ works }) => works)), examineChroot(scratch, uid), examineProot(uid), examineInPlace()];
   const chosen = uid === 0 ? bestMeans(namespaces.works) : rungs.find((rung) => rung.works && rung.name !== 'oci' && rung.name !== 'in-place')?.name;
-  return { rungs, chosen, seccomp: seccompFact(chosen), limits: limitsFact() };
+  return { rungs, chosen, seccomp: seccompFact(chosen), ...limitsFacts() };
 }
 
 /**
@@ -148,10 +150,11 @@ function seccompFact(chosen: Isolation | undefined): string {
 }
 
 /** Tries out one limit of each kind. */
-function limitsFact(): string {
-  const group = makeCgroup(stepGroupName(), { memory: 64 << 20, cpus: 1, cpusetCpus: '0', pids: 1000 });
-  group.remove();
-  return group.refused.length === 0 ? 'memory, CPUs and processes of RUN can be limited' : refusalText('RUN', group.refused);
+function limitsFacts(): Pick<Examination, 'limits' | 'limitsFix'> {
+  const { refused, remove } = makeCgroup(stepGroupName(), { memory: 64 << 20, cpus: 1, cpusetCpus: '0', pids: 1000 });
+  remove();
+  if (refused.length === 0) return { limits: 'memory, CPUs and processes of RUN can be limited' };
+  return { limits: refusalText('RUN', refused), limitsFix: refusalFix(refused) };
 }
 
 function readSetting(file: string): string | undefined {

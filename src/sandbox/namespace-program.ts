@@ -2,6 +2,7 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../diagnostics/error';
 import { bundledFile } from '../linux/bundle';
+import { isInUserNamespace } from '../linux/id-map';
 import { ALL_CAPABILITIES, capabilityMask } from './capabilities';
 import type { Arg, Op } from './init/program';
 import { AT_EMPTY_PATH, AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, MSG_NOSIGNAL, O, PR, RLIMITS, SECCOMP, SIGCHLD, SIGKILL, TIO } from './init/syscalls';
@@ -116,7 +117,7 @@ export function parentOps(flags: number, reaps = false, { servers, waits }: { re
       : { what: 'tie init to mbuild', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
     // Without it, who is in the container already could open the program that runs here by way of /proc.
     { what: 'hide init', call: 'prctl', args: [PR.SET_DUMPABLE, 0] },
-    ...startServerOps(servers),
+    ...startServerOps(servers, isInUserNamespace()),
     { what: 'make namespaces', call: 'clone', args: [flags | SIGCHLD, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
     ...leave,
     ...(reaps ? [{ what: 'make the guard', call: 'clone', args: [SIGCHLD, 0, 0, 0, 0], onZero: { to: 'guard' } } as const] : []),

@@ -1,4 +1,4 @@
-import type { CgroupLimits } from './cgroup';
+import type { CgroupLimits } from './cgroup-limits';
 import type { Arch } from './init/interpreter';
 import type { Mount, ProcessSpec } from './sandbox';
 import { hasSeccomp } from './seccomp/profile';

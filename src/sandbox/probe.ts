@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { getSystemErrorName } from 'node:util';
+import { isInUserNamespace } from '../linux/id-map';
 import { toRaw } from '../linux/paths';
 import { sealedFile } from '../linux/sealed-file';
 import { heldCapabilities } from './capabilities';
@@ -57,7 +58,7 @@ export function probeFuse(state: string, program: string, isRoot: boolean): Obst
       { what: 'change a file of a tree', call: 'fchmodat', args: [AT_FDCWD, { path: path.join(dir, 'merged', 'gone') }, 0o600] },
       { what: 'delete in its tree', call: 'unlinkat', args: [AT_FDCWD, { path: path.join(dir, 'merged', 'gone') }, 0] },
     ], leave);
-    return [...(isRoot ? [] : ownUserNamespaceOps()), ...startServerOps(servers), ...ops, ...serverOps(servers, FIRST_UNUSED_FD)];
+    return [...(isRoot ? [] : ownUserNamespaceOps()), ...startServerOps(servers, !isRoot || isInUserNamespace()), ...ops, ...serverOps(servers, FIRST_UNUSED_FD)];
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Capability } from './capabilities';
-import type { CgroupLimits, RefusedLimit } from './cgroup';
+import type { RefusedLimit } from './cgroup';
+import type { CgroupLimits } from './cgroup-limits';
 import type { RawPath } from '../linux/paths';
 import type { BuildScope, ResourceUsage } from '../progress/events';
 import type { Supervision } from './seccomp/supervisor';

@@ -1,6 +1,5 @@
 import path from 'node:path';
 import { MbuildError } from '../diagnostics/error';
-import { isInUserNamespace } from '../linux/id-map';
 import { ALL_CAPABILITIES, type Capability } from './capabilities';
 import type { Arg, Op } from './init/program';
 import { AT_FDCWD, CLONE, FD_CLOEXEC, FS, F_SETFD, MS, O, PR, SIGCHLD, SIGKILL, WAIT } from './init/syscalls';
@@ -41,13 +40,16 @@ export function treeServers({ rootfs, mounts }: Pick<ProcessSpec, 'rootfs' | 'mo
   return trees.map((tree, i) => ({ rootfs: tree, lowers: tree === rootfs ? [...tree.lowers, stubs] : tree.lowers, connection: FIRST_FD + 2 * i, mount: FIRST_FD + 2 * i + 1 }));
 }
 
-/** In init: makes the mounts and the servers. To mount, it needs a mount namespace of its user namespace. */
-export function startServerOps(servers: readonly TreeServer[]): Op[] {
+/**
+ * In init: makes the mounts and the servers. To mount, it needs a mount namespace of its user namespace.
+ * @param inUserNamespace whether that is another one than the machine's.
+ */
+export function startServerOps(servers: readonly TreeServer[], inUserNamespace: boolean): Op[] {
   if (servers.length === 0) return [];
   return [
     { what: 'make a mount namespace', call: 'unshare', args: [CLONE.NEWNS] },
     { what: 'make mounts private', call: 'mount', args: [{ text: 'none' }, { text: '/' }, 0, MS.REC | MS.PRIVATE, 0] },
-    ...closeDevicesOps(servers),
+    ...closeDevicesOps(servers, inUserNamespace),
     ...servers.flatMap((server, i): Op[] => [
       { what: 'open /dev/fuse', call: 'openat', args: [AT_FDCWD, { text: '/dev/fuse' }, O.RDWR | O.CLOEXEC], save: `fuse${i}` },
       { what: 'keep the connection', call: 'dup3', args: [{ saved: `fuse${i}` }, server.connection, O.CLOEXEC] },
@@ -61,11 +63,11 @@ export function startServerOps(servers: readonly TreeServer[]): Op[] {
  * fuse-overlayfs opens what it copies up, be it a device of the host that a layer holds: where the layers are, none can be opened. In a user namespace none
  * can be anyway, and flags of the surroundings may forbid to say so.
  */
-function closeDevicesOps(servers: readonly TreeServer[]): Op[] {
+function closeDevicesOps(servers: readonly TreeServer[], inUserNamespace: boolean): Op[] {
   const store = { path: commonFolder(servers.flatMap(({ rootfs, lowers }) => [...lowers, rootfs.upper, rootfs.work])) };
   return [
     { what: 'hold the layers', call: 'mount', args: [store, store, 0, MS.BIND | MS.REC, 0] },
-    { what: 'close devices', call: 'mount', args: [0, store, 0, MS.REMOUNT | MS.BIND | MS.NODEV, 0], onError: isInUserNamespace() ? 'next' : 'fail' },
+    { what: 'close devices', call: 'mount', args: [0, store, 0, MS.REMOUNT | MS.BIND | MS.NODEV, 0], onError: inUserNamespace ? 'next' : 'fail' },
   ];
 }
 

@@ -15,7 +15,7 @@ import type { OverlayXattrs } from '../layer/layer';
 import type { Threads } from '../linux/threads';
 import { chainIds } from '../oci/digest';
 import type { BuildScope, VertexId } from '../progress/events';
-import type { CgroupLimits } from '../sandbox/cgroup';
+import type { CgroupLimits } from '../sandbox/cgroup-limits';
 import type { ResolverOptions } from '../sandbox/resolver';
 import type { Sandbox } from '../sandbox/sandbox';
 import type { ActiveSnapshot, Snapshotter } from '../snapshot/snapshotter';

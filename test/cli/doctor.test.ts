@@ -44,8 +44,10 @@ describe('what forbids user namespaces is undone by', () => {
 });
 
 interface Found {
+  readonly limits: string;
+  readonly limitsFix?: string;
   readonly rungs: readonly { readonly name: string; readonly works: boolean; readonly why: string; readonly fix?: string }[];
-  readonly store: { readonly snapshotter: string; readonly fileSystem: string; readonly why?: string; readonly fix?: string };
+  readonly store: { readonly snapshotter: string; readonly fileSystem: string; readonly why?: string; readonly fix?: string; readonly fuse?: { readonly works: boolean; readonly why: string } };
 }
 
 function doctor(prefix: readonly string[], env: Readonly<Record<string, string>> = {}): Found {
@@ -71,6 +73,22 @@ describeWith('doctor', { root: true, programs: ['setpriv', 'unshare', 'mount'] }
     if (namespaces) expect(rung('user-namespace')).toMatchObject({ works: false, why: 'the program newuidmap is missing', fix: expect.stringContaining('apt-get install uidmap') });
     expect(rung('proot')).toMatchObject({ works: false, why: 'the program proot is missing', fix: 'as root: apt-get install proot' });
   });
+
+  (isReachable ? test : test.skip)('says how an ordinary user gets limits where there are none', () => {
+    const own = temp.dir('own');
+    chownSync(own, 65534, 65534);
+    openToOthers(own);
+    const { limits, limitsFix } = doctor(NOBODY, { MBUILD_ROOT: join(own, 'store'), TMPDIR: own });
+    expect(limits).toMatch(/cannot be set on this machine and are not kept: .*(EACCES|there is no)/);
+    if (limits.includes('EACCES')) expect(limitsFix).toBe('sudo mbuild …');
+  });
+
+  describeWith('with fuse-overlayfs', { programs: ['fuse-overlayfs'], also: () => (isReachable ? undefined : 'needs a checkout that others can read') }, () => test('tries it for an ordinary user also where flags of the file system cannot be changed', () => {
+    const place = temp.dir('place');
+    openToOthers(place);
+    const { store } = doctor(['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs -o nosuid,nodev,mode=1777 none "$0" && exec "$@"', place, ...NOBODY], { MBUILD_ROOT: join(place, 'store'), TMPDIR: place });
+    expect(store.fuse).toMatchObject({ why: expect.stringMatching(/^serves trees|^there is no \/dev\/fuse|^\/dev\/fuse cannot be opened/) });
+  }));
 
   test('says what --snapshotter=fuse-overlayfs would need', () => {
     const programs = temp.dir('path');

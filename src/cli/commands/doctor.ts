@@ -52,12 +52,13 @@ function examineFuse(scratch: string, { chosen }: Examination): StoreFacts['fuse
   return { works: true, why: 'serves trees without copying them, with faults that the README names, when --snapshotter=fuse-overlayfs asks for it' };
 }
 
-function printText({ rungs, chosen, seccomp, limits }: Examination, store: StoreFacts, { out }: Host): void {
+function printText({ rungs, chosen, seccomp, limits, limitsFix }: Examination, store: StoreFacts, { out }: Host): void {
   out.write(`Isolation: ${chosen ?? 'none: RUN cannot be isolated here'}\n`);
   out.write(layOutTable(rungs.map(({ name, works, why }) => ['', name, works ? 'works' : 'no', why])));
   for (const { name, fix } of rungs) if (fix !== undefined) out.write(`   to have ${name}: ${fix}\n`);
   out.write(`System calls: ${seccomp}\n`);
   out.write(`Limits: ${limits}\n`);
+  if (limitsFix !== undefined) out.write(`   to have limits: ${limitsFix}\n`);
   out.write(storeText(store));
 }
 
