@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, constants, copyFileSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, openSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, constants, copyFileSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, openSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { HUGE, copyPieces } from '../linux/copy-pieces';
@@ -95,7 +95,9 @@ function writeNode({ entry, source }: TreeEntry, target: RawPath, folder: RawPat
     case 'symlink':
       return symlinkSync(fsPath(entry.linkPath), fsPath(target));
     case 'file':
-      return copyFileSync(fsPath(source), fsPath(target), constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+      copyFileSync(fsPath(source), fsPath(target), constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+      // From version 22 on, Node.js gives a copy the owner of what was copied, where it may.
+      return chownSync(fsPath(target), process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
     case 'directory':
       return;
     default:

@@ -99,7 +99,7 @@ function checked(status: ExitStatus, spec: ProcessSpec, bundle: string, runtime:
   if (status.code === 0 || !existsSync(path.join(bundle, 'log'))) return status;
   const message = lastError(readFileSync(path.join(bundle, 'log'), 'utf8'));
   if (message === undefined) return status;
-  const errno = [[/not found|no such file/i, 'ENOENT'], [/permission denied/i, 'EACCES'], [/exec format error/i, 'ENOEXEC']] as const;
+  const errno = [[/not found|no such file/i, 'ENOENT'], [/permission denied|not executable/i, 'EACCES'], [/exec format error/i, 'ENOEXEC']] as const;
   const known = /exec|open executable|chdir/i.test(message) ? errno.find(([pattern]) => pattern.test(message))?.[1] : undefined;
   if (known === undefined) throw new MbuildError('SANDBOX_FAILED', `${runtime.name} could not run the command: ${message}`, { hint: 'without --isolation=oci no runtime is needed' });
   const isCwd = /chdir|cwd/i.test(message);

@@ -12,7 +12,10 @@ const BIN = resolve(__dirname, '../../bin/mbuild');
 /** What an unprivileged container leaves to root: docker's fourteen capabilities. */
 const DOCKER = 'chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service,sys_chroot,kill,audit_write';
 
-/** Everything by which trees can differ, done by COPY, WORKDIR and RUN; and in the end what proot cannot keep: whom RUN gives files to. */
+/**
+ * Everything by which trees can differ, done by COPY, WORKDIR and RUN; and in the end what proot cannot keep: whom RUN gives files to.
+ * Pipes are made without a umask, for fuse-overlayfs 1.14 ignores it.
+ */
 const DOCKERFILE = `
 FROM scratch AS base
 ADD small-base.tar /
@@ -22,16 +25,16 @@ RUN echo hello > /etc/new; chmod 600 /etc/passwd; exec 3<>/etc/group; touch /etc
 RUN chmod 600 /etc/passwd; exec 3<>/etc/passwd; rm /etc/new
 COPY --chown=5:6 Dockerfile /opt/
 WORKDIR /w/x
-RUN --mount=type=cache,target=/root/.c echo y >> /root/.c/f; mkdir -p /d/e; rm -r /home/app; mkdir /home/app; touch /home/app/z; ln /etc/passwd /etc/pw2; mv /opt/Dockerfile /opt/D2; mkfifo /p; chmod 4755 /opt/D2; ln -s x /l
+RUN --mount=type=cache,target=/root/.c echo y >> /root/.c/f; mkdir -p /d/e; rm -r /home/app; mkdir /home/app; touch /home/app/z; ln /etc/passwd /etc/pw2; mv /opt/Dockerfile /opt/D2; (umask 0; mkfifo /p); chmod 4755 /opt/D2; ln -s x /l
 RUN --mount=type=bind,target=/ctx rm -rf /d /l && ln -s /etc /d && mkdir /l && cp /ctx/Dockerfile /l/ && mv /l/Dockerfile "/l/ü" && mv /home/app /home/moved
 RUN --mount=type=tmpfs,target=/scratch --mount=type=secret,id=token,target=/run/secret touch /scratch/x && [ "$(cat /run/secret)" = s3cret ] && echo 127.0.0.2 me >> /etc/hosts
 RUN ln -s of-root /opt/links/mine; mv /opt/links/file /opt/file; rm /opt/links/b; mkdir /opt/links/dir; echo more >> /opt/file; mkdir /fresh; mv /fresh /opt/fresh
 USER app
-RUN id -u > /tmp/id; ln -s of-app /tmp/l; mkdir /tmp/d; mkfifo /tmp/p; sleep 987654 & true
+RUN id -u > /tmp/id; ln -s of-app /tmp/l; mkdir /tmp/d; (umask 0; mkfifo /tmp/p); sleep 987654 & true
 USER root
 FROM same AS whole
 RUN chown -R 5:6 /p /opt; touch /t; chgrp 6 /t
-RUN cp /bin/busybox /given; chmod 6755 /given; chown 9:10 /given; mkdir -p /g/in; ln -s of-9 /g/l; ln -s of-root /g/again; mkfifo /g/p; cd /g/in; chown 9 ../l ../p .; \
+RUN cp /bin/busybox /given; chmod 6755 /given; chown 9:10 /given; mkdir -p /g/in; ln -s of-9 /g/l; ln -s of-root /g/again; (umask 0; mkfifo /g/p); cd /g/in; chown 9 ../l ../p .; \
   chown -h 9:10 ../l ../again; chgrp -h 11 ../l; mv ../l ../renamed; ln -sfn of-root /g/again; ln /given ../hard; chown 0:0 /opt/file; chown 12:13 /d/group; cp -p /given /g/copy; \
   chown 7 /dev/null /dev/stdout /proc/self/fd/1; chown 7 /g/none 2>/g/why || echo $? >> /g/why; cd / && chown 8 g/in/../../t
 RUN chgrp -h 12 /g/renamed; chown -R 9:10 /g/in; mv /g/renamed /g/in/back; ln -s of-root /g/renamed; rm /g/again; chmod 4755 /g/copy

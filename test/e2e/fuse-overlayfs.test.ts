@@ -10,11 +10,11 @@ import { mountsLeft, useTemp, writeFiles } from '../support/temp';
 
 const FLAGS = ['--snapshotter=fuse-overlayfs'];
 
-/** Where what fuse-overlayfs copies up differs from what overlay does, and what a deletion can meet. */
+/** Where what fuse-overlayfs copies up differs from what overlay does, and what a deletion can meet. Version 1.14 ignores the umask of a pipe. */
 const CORNERS = `
 FROM scratch AS base
 ADD small-base.tar /
-RUN mkdir -p /d/sub /g /h /m; echo a > /d/a; ln /d/a /d/hard; ln -s a /d/link; mkfifo /d/pipe; echo f > /d/sub/f; echo x > /g/x; chown 3:4 /g/x /g; \
+RUN mkdir -p /d/sub /g /h /m; echo a > /d/a; ln /d/a /d/hard; ln -s a /d/link; (umask 0; mkfifo /d/pipe); echo f > /d/sub/f; echo x > /g/x; chown 3:4 /g/x /g; \
     chmod 2775 /g; echo s > /m/suid; chmod 4755 /m/suid; truncate -s 1M /m/sparse; find /d /g /h /m -exec touch -h -d '2020-09-13 12:26:40' {} +
 FROM base
 RUN echo more >> /d/sub/f
@@ -28,7 +28,7 @@ RUN mkdir /m/n; mv /m/sparse /m/n/; printf x | dd of=/m/n/sparse bs=1 seek=50000
 RUN rm -rf /d/sub && ln -s /etc /d/sub; rm /m/suid; mkdir /m/suid
 RUN chmod 700 /h; chown 7:8 /m/n; touch -d '2019-01-01 00:00:00' /h
 RUN sed -i s/root/ROOT/ /etc/group; rm -rf /home; mkdir -p /home/app/x
-RUN rm -rf /m/* /d; mkfifo /m/p; touch /m/.hidden
+RUN rm -rf /m/* /d; (umask 0; mkfifo /m/p); touch /m/.hidden
 `;
 
 const missing = (): string | undefined => (existsSync('/dev/fuse') ? undefined : 'there is no /dev/fuse');

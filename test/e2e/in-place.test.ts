@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, cpSync, mkdirSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { smallBaseTar } from '../support/bases';
+import { DEBIAN_MODULES, smallBaseTar } from '../support/bases';
 import { cleanEnv } from '../support/command';
 import { Mbuild, REPOSITORY } from '../support/mbuild';
 import { describeWith } from '../support/needs';
@@ -24,7 +24,9 @@ USER app
 RUN id -u > /tmp/id; cat /proc/self/cmdline > /dev/null; sleep 987655 & true
 `;
 
-describeWith('--isolation=in-place', { root: true, programs: ['setpriv', 'unshare', 'ldd', 'tar', 'bash'] }, () => {
+const scattered = (): string | undefined => (existsSync(`${DEBIAN_MODULES}/cjs-module-lexer`) ? `needs a Node.js in one piece: parts of this one are in ${DEBIAN_MODULES}` : undefined);
+
+describeWith('--isolation=in-place', { root: true, programs: ['setpriv', 'unshare', 'ldd', 'tar', 'bash'], also: scattered }, () => {
   const temp = useTemp();
 
   /** A root directory with mbuild alone, as fixtures/in-place/Dockerfile makes it, and a context in /mbuild/context. */

@@ -42,6 +42,9 @@ export async function debianBase(mbuild: Mbuild, name = 'debian'): Promise<void>
   await mbuild.ok(['import', debianTar(), name]);
 }
 
+/** Where parts of Debian's own node lie, and its npm with all that it uses. */
+export const DEBIAN_MODULES = '/usr/share/nodejs';
+
 /** Adds this machine's node and npm to the Debian base (which must be there under `from`) as one layer, in /usr/local. */
 export async function nodeBase(mbuild: Mbuild, name = 'node', from = 'debian'): Promise<void> {
   await inTemp(async (dir) => {
@@ -49,6 +52,7 @@ export async function nodeBase(mbuild: Mbuild, name = 'node', from = 'debian'): 
     writeFiles(root, { 'usr/local/bin/': '', 'usr/local/lib/node_modules/': '' });
     const node = realpathSync(process.execPath);
     for (const file of [node, ...librariesOf(node)]) cpSync(file, join(root, file === node ? 'usr/local/bin/node' : `usr/local/lib/${basename(file)}`), { dereference: true });
+    if (existsSync(DEBIAN_MODULES)) cpSync(DEBIAN_MODULES, join(root, DEBIAN_MODULES), { recursive: true, dereference: true });
     symlinkSync(installNpm(root), join(root, 'usr/local/bin/npm'));
     execFileSync('tar', ['--create', '--file', join(dir, 'node.tar'), '--numeric-owner', '--owner=0', '--group=0', '-C', root, '.'], { env: cleanEnv() });
     rmSync(root, { recursive: true });
@@ -77,12 +81,7 @@ export function npmrcForBuild(): string {
 /** Copies npm into a root file system; returns the path of its script inside. */
 function installNpm(root: string): string {
   const script = realpathSync(findProgram('npm') ?? 'npm');
-  // Debian's own npm lies about in /usr/share/nodejs with all that it uses; elsewhere it is one folder.
-  const shared = '/usr/share/nodejs';
-  if (script.startsWith(`${shared}/`)) {
-    cpSync(shared, join(root, shared), { recursive: true, dereference: true });
-    return script;
-  }
+  if (script.startsWith(`${DEBIAN_MODULES}/`)) return script;
   cpSync(dirname(dirname(script)), join(root, 'usr/local/lib/node_modules/npm'), { recursive: true, verbatimSymlinks: true });
   return '/usr/local/lib/node_modules/npm/bin/npm-cli.js';
 }
