@@ -10,7 +10,7 @@ import type { Image } from './images/image-store';
 import type { ImageRequest } from './images/resolve';
 import type { ImageServices } from './images/services';
 import { isInUserNamespace, mappedIds } from './linux/id-map';
-import { makeDirectories } from './linux/make-directories';
+import { makeDirectories, unmakeDirectories } from './linux/make-directories';
 import { keepsOwners } from './linux/owners';
 import { Threads } from './linux/threads';
 import type { BuildScope, VertexId } from './progress/events';
@@ -69,8 +69,7 @@ export interface Engine extends ImageServices {
 /** Makes the services of a store: the only place that picks implementations. @throws MbuildError STORE_UNUSABLE. */
 export function openEngine(options: EngineOptions): Engine {
   const root = path.resolve(options.root);
-  makeStore(root);
-  const ground = openGround(root, groundProbes(root));
+  const ground = openStore(root);
   if (options.isolation !== undefined) checkIsolation(options.isolation, root);
   const leave = bePresent(root);
   const isolation = options.isolation === undefined ? bestMeans(ground.canMount) : meansOf(options.isolation);
@@ -102,9 +101,21 @@ export function openEngine(options: EngineOptions): Engine {
   };
 }
 
-function makeStore(root: string): void {
+/** Where no store can be had, nothing is left of the attempt. */
+function openStore(root: string): Ground {
+  const made = makeStore(root);
   try {
-    for (const directory of [root, path.join(root, 'sandbox')]) makeDirectories(directory, 0o700);
+    return openGround(root, groundProbes(root));
+  } catch (error) {
+    unmakeDirectories(made);
+    throw error;
+  }
+}
+
+/** @returns the directories that were not there, the deepest last. */
+function makeStore(root: string): string[] {
+  try {
+    return [root, path.join(root, 'sandbox')].flatMap((directory) => makeDirectories(directory, 0o700));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new MbuildError('STORE_UNUSABLE', `the store ${root} cannot be opened: ${reason}`, { cause, hint: 'choose another folder with --root or MBUILD_ROOT' });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, symlinkSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { smallBase } from '../support/bases';
 import { MBUILD, instructionSteps, Mbuild } from '../support/mbuild';
@@ -136,6 +136,12 @@ describeWith('the build command', { root: true }, () => {
     symlinkSync('loop', join(dir, 'loop'));
     const result = await mbuild.run(args, { cwd: dir });
     expect(result).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(`[${errorCode}] hint: `) as string });
+  });
+
+  it('leaves a folder that cannot be a store as it was', async () => {
+    const dir = writeFiles(temp.dir('unusable'), { 'ground.json': '{"marks":"others"}' });
+    expect(await mbuild.run(['--root', dir, 'images'])).toMatchObject({ code: 1, stderr: expect.stringContaining('[STORE_UNUSABLE]') as string });
+    expect(readdirSync(dir)).toEqual(['ground.json']);
   });
 
   it('refuses an invalid name before it builds', async () => {
