@@ -19,6 +19,7 @@ import type { RegistryOptions } from './registry/client';
 import type { FileClient, FileSource } from './registry/download-file';
 import type { ContainerSandbox } from './sandbox/sandbox';
 import { heldCapabilities } from './sandbox/capabilities';
+import { confinement } from './sandbox/confinement';
 import { findInPath } from './sandbox/find-program';
 import { outerUid } from './sandbox/outer-user';
 import { bestMeans, meansOf, type Isolation, type Means } from './sandbox/ladder';
@@ -123,10 +124,11 @@ function makeStore(root: string): string[] {
 }
 
 function groundProbes(root: string): GroundProbes {
-  // Loaded when a store is made, and never again.
+  // Loaded when a store is made, and where it is used under another confinement.
   const probe = (): typeof import('./sandbox/probe') => require('./sandbox/probe') as typeof import('./sandbox/probe');
   return {
     fileSystem: () => fileSystemOf(root),
+    confinement: () => (heldCapabilities().includes('SYS_ADMIN') ? confinement() : undefined),
     canMount: () => heldCapabilities().includes('SYS_ADMIN') && probe().probeNamespaces(root) === undefined,
     refusesOverlay: (marks) => {
       const obstacle = marks === 'files' ? undefined : probe().probeOverlay(root, marks === 'user' ? 'userxattr' : '');

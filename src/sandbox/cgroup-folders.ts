@@ -68,8 +68,11 @@ function unifiedFoldersIn(base: string, name: string, controllers: readonly Cont
   const all = (obstacle: CgroupFolder['obstacle']): Map<Controller, CgroupFolder> => new Map(controllers.map((controller) => [controller, { path: folder, obstacle }]));
   const parents = [path.dirname(base), base];
   const occupied = parents.find((parent) => isOccupied(parent));
-  if (occupied !== undefined) return all({ reason: `there are processes in ${occupied} itself, so that no group in it can have limits`, fix: emptyFix(occupied) });
   try {
+    if (occupied !== undefined) {
+      accessSync(occupied, constants.W_OK);
+      return all({ reason: `there are processes in ${occupied} itself, so that no group in it can have limits`, fix: emptyFix(occupied) });
+    }
     mkdirSync(base, { recursive: true });
     const withheld = new Map(controllers.map((controller) => [controller, parents.map((parent) => enable(controller, parent)).find((reason) => reason !== undefined)]));
     makeReachableFolder(folder, place);
@@ -81,7 +84,7 @@ function unifiedFoldersIn(base: string, name: string, controllers: readonly Cont
     return new Map(folders);
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
-    return all({ reason: reasonOf(error, base), fix: deniedFix(error, place) });
+    return all({ reason: reasonOf(error, occupied ?? base), fix: deniedFix(error, place) });
   }
 }
 
@@ -116,13 +119,14 @@ function emptyFix(folder: string): string {
   return `before that, as root: mkdir ${folder}/init; xargs -rn1 <${folder}/cgroup.procs >${folder}/init/cgroup.procs`;
 }
 
+/** In a container, the group of this process is the first that is seen; an ordinary user is refused there before it is said that all is read-only. */
 function deniedFix(error: unknown, place: CgroupPlace): string | undefined {
-  const { manager } = place;
-  switch (errnoOf(error)) {
-    case 'EROFS': return 'limit the container instead: docker run --memory … --cpus … --pids-limit …';
-    case 'EACCES': case 'EPERM': return manager === undefined ? undefined : isUnified(place) && existsSync(manager) ? 'systemd-run --user --scope mbuild …' : 'sudo mbuild …';
-    default: return undefined;
-  }
+  const { root, manager } = place;
+  const unified = isUnified(place);
+  const denied = errnoOf(error) === 'EACCES' || errnoOf(error) === 'EPERM';
+  if (errnoOf(error) === 'EROFS' || (denied && unified && path.resolve(ownGroup('', place)) === root)) return 'limit the container instead: docker run --memory … --cpus … --pids-limit …';
+  if (!denied || manager === undefined) return undefined;
+  return unified && existsSync(manager) ? 'systemd-run --user --scope mbuild …' : 'sudo mbuild …';
 }
 
 /** Root has a group at the top for mbuild; others, next to their own group, what the system's manager gave them. */

@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import { isInUserNamespace } from '../linux/id-map';
 import { toRaw } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import { sealedFile } from '../linux/sealed-file';
 import { heldCapabilities } from './capabilities';
 import { interpreterFile, type Arch } from './init/interpreter';
@@ -15,12 +16,14 @@ import { leaveConnectionOps, placeTreeOp, serverOps, startServerOps, treeServers
 /** Whether something can be done here: `undefined`, or what failed and how. */
 export type Obstacle = { readonly what: string; readonly errno: string } | undefined;
 
-/** Makes the namespaces of a step and mounts in them, as this process is. */
+/** Makes the namespaces of a step, mounts in them and switches the root, as this process is. Docker's filter forbids the last even with CAP_SYS_ADMIN. */
 export function probeNamespaces(state: string): Obstacle {
   return probeIn(state, (dir) => inChild(CLONE.NEWNS | CLONE.NEWPID | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP, [
     { what: 'make mounts private', call: 'mount', args: [{ text: 'none' }, { text: '/' }, 0, MS.REC | MS.PRIVATE, 0] },
     { what: 'mount proc', call: 'mount', args: [{ text: 'proc' }, { path: dir }, { text: 'proc' }, MS.NOSUID | MS.NODEV | MS.NOEXEC, 0] },
     { what: 'mount tmpfs', call: 'mount', args: [{ text: 'tmpfs' }, { path: dir }, { text: 'tmpfs' }, MS.NOSUID | MS.NODEV, 0] },
+    { what: 'enter the tmpfs', call: 'chdir', args: [{ path: dir }] },
+    { what: 'switch the root', call: 'pivot_root', args: [{ text: '.' }, { text: '.' }] },
   ]));
 }
 
@@ -119,7 +122,7 @@ function probeIn(state: string, program: (dir: string) => readonly Op[]): Obstac
   try {
     return run(program(toRaw(dir)), process.arch, dir);
   } finally {
-    rmSync(dir, { recursive: true, force: true });
+    removeTree(dir);
   }
 }
 

@@ -1,20 +1,24 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, statfsSync } from 'node:fs';
 import path from 'node:path';
+import { replaceFile } from '../content/files';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeNode } from '../linux/mknod';
 import { keepsOwners, own } from '../linux/owners';
 import { toRaw } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import { setXattr } from '../linux/xattr';
 import type { OverlayXattrs } from './marks';
 
-/** What a store's file system was found to be good for when the store was made. */
+/** What a store's file system was found to be good for when the store was made, and what its users may mount. */
 export interface Ground {
   /** How the store's layers are marked, for as long as it lives. */
   readonly marks: OverlayXattrs;
   /** Why no overlay can be mounted on them, where that is so. */
   readonly reason?: string | undefined;
-  /** False when nothing could be mounted then. */
+  /** False when nothing could be mounted by a process under `confinement`. */
   readonly canMount: boolean;
+  /** Under what that was tried; missing where the process had no right to mount at all. */
+  readonly confinement?: string | undefined;
   /** Whose the files of layers are: as the kernel says, or as it stands beside them (see linux/owners.ts). */
   readonly owners: 'kernel' | 'beside';
 }
@@ -23,6 +27,8 @@ export interface Ground {
 export interface GroundProbes {
   /** The name of the file system. */
   readonly fileSystem: () => string;
+  /** What this process is confined by; `undefined` for one that may not mount in any case. */
+  readonly confinement: () => string | undefined;
   readonly canMount: () => boolean;
   /** Why no overlay can be mounted on layers with these marks. */
   readonly refusesOverlay: (marks: OverlayXattrs) => string | undefined;
@@ -57,29 +63,41 @@ export function storeObstacle(fileSystem: string): string | undefined {
 }
 
 /**
- * The ground of a store: as it was found when the store was made, else tried out now and written down.
- * @param probes asked once, when the store is made.
+ * The ground of a store: as it was found when the store was made, else tried out now and written down. What can be mounted is tried out again under
+ * another confinement, as in another container.
  * @throws MbuildError STORE_UNUSABLE when the file can be read but not understood, when owners cannot be kept as the store does, and
  * for a new store where none may be made.
  */
 export function openGround(root: string, probes: GroundProbes): Ground {
   const known = readGround(root);
-  if (known !== undefined) return checkOwners(root, known);
+  const confinement = probes.confinement();
+  if (known !== undefined) {
+    checkOwners(root, known);
+    return confinement === undefined || confinement === known.confinement ? known : write(root, { ...known, ...tryMounts(known, probes), confinement });
+  }
   // Stores from before there was a choice are overlays'.
-  const ground: Ground = hasLayers(root) ? { marks: 'trusted', canMount: true, owners: 'kernel' } : tryGround(root, probes);
-  writeFileSync(path.join(root, FILE), `${JSON.stringify(ground)}\n`, { mode: 0o600 });
+  return write(root, hasLayers(root) ? { marks: 'trusted', canMount: true, owners: 'kernel' } : { ...tryGround(root, probes), confinement });
+}
+
+/** Whoever reads it meanwhile finds a whole one. */
+function write(root: string, ground: Ground): Ground {
+  replaceFile(root, path.join(root, FILE), `${JSON.stringify(ground)}\n`);
   return ground;
 }
 
-function tryGround(root: string, { fileSystem, canMount, refusesOverlay }: GroundProbes): Ground {
-  const obstacle = storeObstacle(fileSystem());
-  if (obstacle !== undefined) throw new MbuildError('STORE_UNUSABLE', `the store ${root} is on ${fileSystem()}: ${obstacle}`, { hint: 'put it on a disk of this machine with --root or MBUILD_ROOT' });
+function tryGround(root: string, probes: GroundProbes): Ground {
+  const fileSystem = probes.fileSystem();
+  const obstacle = storeObstacle(fileSystem);
+  if (obstacle !== undefined) throw new MbuildError('STORE_UNUSABLE', `the store ${root} is on ${fileSystem}: ${obstacle}`, { hint: 'put it on a disk of this machine with --root or MBUILD_ROOT' });
   const owners = keepsOwners() ? 'beside' : 'kernel';
   if (owners === 'beside') checkAttributes(root);
   const found = probeMarks(root);
+  return { ...found, ...tryMounts(found, probes), owners };
+}
+
+function tryMounts({ marks, reason }: Pick<Ground, 'marks' | 'reason'>, { canMount, refusesOverlay }: GroundProbes): Pick<Ground, 'canMount' | 'reason'> {
   const mounts = canMount();
-  const reason = found.reason ?? (mounts ? refusesOverlay(found.marks) : undefined);
-  return { ...found, reason, canMount: mounts, owners };
+  return { canMount: mounts, reason: marks === 'files' ? reason : mounts ? refusesOverlay(marks) : undefined };
 }
 
 /** @throws MbuildError STORE_UNUSABLE on a file system without user.* attributes, where owners cannot stand beside files. */
@@ -93,13 +111,13 @@ function checkAttributes(root: string): void {
       cause, hint: 'put the store on another one with --root (ext4, xfs, btrfs), or get ids: as root: apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER',
     });
   } finally {
-    rmSync(dir, { recursive: true, force: true });
+    removeTree(dir);
   }
 }
 
 /** @throws MbuildError STORE_UNUSABLE for a store that was made with other rights. */
-function checkOwners(root: string, ground: Ground): Ground {
-  if (ground.owners === (keepsOwners() ? 'beside' : 'kernel')) return ground;
+function checkOwners(root: string, ground: Ground): void {
+  if (ground.owners === (keepsOwners() ? 'beside' : 'kernel')) return;
   const [message, hint] = ground.owners === 'beside'
     ? [`the store ${root} was made by a user without ids of others, who keeps owners beside the files: no other user can read it`, 'use it as that user, or another folder with --root']
     : [`the store ${root} was made with the ids of /etc/subuid (or by root), which are not to be had now`, '`mbuild doctor` says why; or take another folder with --root'];
@@ -121,7 +139,7 @@ export function probeMarks(root: string): Pick<Ground, 'marks' | 'reason'> {
     }
     return { marks: 'files', reason: whyNot(fileSystemOf(root)) };
   } finally {
-    rmSync(dir, { recursive: true, force: true });
+    removeTree(dir);
   }
 }
 
@@ -141,8 +159,8 @@ export function readGround(root: string): Ground | undefined {
     throw error;
   }
   try {
-    const { marks, reason, canMount, owners } = JSON.parse(text) as Partial<Ground>;
-    if (marks === 'trusted' || marks === 'user' || marks === 'files') return { marks, reason, canMount: canMount !== false, owners: owners === 'beside' ? 'beside' : 'kernel' };
+    const { marks, reason, canMount, confinement, owners } = JSON.parse(text) as Partial<Ground>;
+    if (marks === 'trusted' || marks === 'user' || marks === 'files') return { marks, reason, canMount: canMount !== false, confinement, owners: owners === 'beside' ? 'beside' : 'kernel' };
   } catch {
     // Said below.
   }

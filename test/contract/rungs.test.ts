@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, statSync, symlinkSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { listXattrs } from '../../src/linux/xattr';
 import { smallBaseTar } from '../support/bases';
@@ -11,6 +11,17 @@ const BIN = resolve(__dirname, '../../bin/mbuild');
 
 /** What an unprivileged container leaves to root: docker's fourteen capabilities. */
 const DOCKER = 'chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service,sys_chroot,kill,audit_write';
+
+/** Denies one system call, as docker's filter does even for who has CAP_SYS_ADMIN, and executes a command. seccomp(2); linux/filter.h, linux/seccomp.h. */
+const WITHOUT_PIVOT_ROOT = `
+import ctypes, os, struct, sys
+load, equal, give, denied, allowed = 0x20, 0x15, 0x06, 0x00050001, 0x7fff0000
+code = b"".join(struct.pack("HBBI", *line) for line in [(load, 0, 0, 0), (equal, 0, 1, int(sys.argv[1])), (give, 0, 0, denied), (give, 0, 0, allowed)])
+class Program(ctypes.Structure): _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+assert ctypes.CDLL(None, use_errno=True).prctl(22, 2, ctypes.byref(Program(4, code))) == 0
+os.execvp(sys.argv[2], sys.argv[2:])
+`;
+const PIVOT_ROOT: Readonly<Record<string, number>> = { x64: 155, arm64: 41 };
 
 /**
  * Everything by which trees can differ, done by COPY, WORKDIR and RUN; and in the end what proot cannot keep: whom RUN gives files to.
@@ -111,6 +122,29 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     const prefix = ['setpriv', '--bounding-set', `-all,${DOCKER.split(',').map((name) => `+${name}`).join(',')}`, '--inh-caps', '-all'];
     expect(build('container', { prefix })).toBe(expected);
     expect(spawnSync('setpriv', [...prefix.slice(1), BIN, 'doctor', '--format', 'json'], { encoding: 'utf8' }).stdout).toMatch(/"chosen":"chroot"/);
+  });
+
+  describeWith('root that may mount, but not switch the root', { programs: ['python3'], also: () => (process.arch in PIVOT_ROOT ? undefined : `needs the number of pivot_root on ${process.arch}`) }, () => {
+    const prefix = ['python3', '-c', WITHOUT_PIVOT_ROOT, String(PIVOT_ROOT[process.arch])];
+
+    test('has a changed root', () => {
+      expect(build('filtered', { prefix })).toBe(expected);
+      const { chosen, rungs } = JSON.parse(spawnSync('python3', [...prefix.slice(1), BIN, 'doctor', '--format', 'json'], { encoding: 'utf8' }).stdout) as { chosen: string; rungs: { name: string; why: string }[] };
+      expect(chosen).toBe('chroot');
+      expect(rungs.find(({ name }) => name === 'namespaces')?.why).toBe('cannot switch the root (EPERM)');
+    });
+
+    test('hands a store on to root who may, and takes it back', () => {
+      const root = temp.dir('handed');
+      const folder = writeFiles(temp.dir('handed-context'), { Dockerfile: 'FROM scratch\nADD small-base.tar /\nRUN if [ -d /proc/1 ]; then echo all; else echo some; fi > /processes\nCMD ["cat", "/processes"]\n' });
+      copyFileSync(join(context, 'small-base.tar'), join(folder, 'small-base.tar'));
+      const processes = (...words: readonly string[]): string => {
+        const [program = '', ...args] = [...words, BIN, '--root', root, 'build', '-q', '--no-cache', '--output', `type=local,dest=${root}-out`, folder];
+        expect(spawnSync(program, args, { encoding: 'utf8', env: cleanEnv() })).toMatchObject({ status: 0, stderr: '' });
+        return readFileSync(`${root}-out/processes`, 'utf8').trim();
+      };
+      expect([processes(...prefix), processes(), processes(...prefix)]).toEqual(['some', 'all', 'some']);
+    });
   });
 
   const user = 'mbuild-test-user';

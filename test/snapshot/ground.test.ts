@@ -4,8 +4,8 @@ import { fileSystemName, openGround, storeObstacle, type GroundProbes } from '..
 import { useTemp } from '../support/temp';
 
 const temp = useTemp();
-const LOCAL: GroundProbes = { fileSystem: () => 'ext4', canMount: () => false, refusesOverlay: () => undefined };
-const NEVER: GroundProbes = { fileSystem: never, canMount: never, refusesOverlay: never };
+const LOCAL: GroundProbes = { fileSystem: () => 'ext4', confinement: () => 'here', canMount: () => false, refusesOverlay: () => undefined };
+const NEVER: GroundProbes = { fileSystem: never, confinement: () => 'here', canMount: never, refusesOverlay: never };
 
 function never(): never {
   throw new Error('asked again');
@@ -44,4 +44,15 @@ test('a file that mbuild did not write is no ground', () => {
   const root = temp.dir();
   writeFileSync(join(root, 'ground.json'), '{"marks":"others"}');
   expect(() => openGround(root, LOCAL)).toThrow(expect.objectContaining({ code: 'STORE_UNUSABLE' }));
+});
+
+test('what can be mounted is tried out again where the process is confined otherwise, and by who may mount at all', () => {
+  const root = temp.dir();
+  openGround(root, { ...LOCAL, confinement: () => undefined });
+  const container = { ...NEVER, confinement: () => 'container', canMount: () => true, refusesOverlay: () => undefined };
+  expect(openGround(root, { ...NEVER, confinement: () => undefined })).toMatchObject({ canMount: false });
+  expect(openGround(root, container)).toMatchObject({ canMount: true });
+  expect(openGround(root, { ...NEVER, confinement: () => 'container' })).toMatchObject({ canMount: true });
+  expect(openGround(root, { ...container, confinement: () => 'another', canMount: () => false })).toMatchObject({ canMount: false });
+  expect(openGround(root, { ...container, confinement: () => 'container', refusesOverlay: () => 'cannot mount overlay (EINVAL)' })).toMatchObject({ canMount: true, reason: 'cannot mount overlay (EINVAL)' });
 });
