@@ -1,9 +1,10 @@
-import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { build, type BuildOptions } from '../build';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 import type { Engine } from '../engine';
+import { removeTree } from '../linux/remove-tree';
 import { runCommand } from '../sandbox/command';
 import { GitObjects } from './git-objects';
 
@@ -45,7 +46,7 @@ export async function benchRun(directory: string, plan: BenchPlan, options: Omit
     const samples = plan.kind === 'git' ? await buildRange(directory, work, plan, options, engine, signal) : await buildAgain(directory, work, plan, options, engine, signal);
     return { version: 1, kind: 'run', title: plan.kind === 'git' ? plan.range : `${plan.times} × ${plan.mode}`, samples };
   } finally {
-    rmSync(work, { recursive: true, force: true });
+    removeTree(work);
   }
 }
 

@@ -1,7 +1,8 @@
-import { existsSync, rmSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { createFile, namesIn, readJson, readRecord, removeFile, replaceFile } from '../content/files';
+import { createFile, namesIn, readJson, readRecord, replaceFile } from '../content/files';
 import { isMbuildError } from '../diagnostics/error';
+import { removeFile } from '../linux/remove-tree';
 import { hashValue, type CacheKey, type KeyInput, type ResultId } from './key';
 import type { CacheRecord, CacheStore } from './record';
 
@@ -63,7 +64,7 @@ export class FileCacheStore implements CacheStore {
     if (record !== undefined) replaceFile(this.root, path.join(this.#evicted, key), '');
     removeFile(this.#file(key));
     const family = record === undefined ? undefined : folderOf(record.input);
-    if (family !== undefined) rmSync(path.join(this.#families, family, key), { force: true });
+    if (family !== undefined) removeFile(path.join(this.#families, family, key));
   }
 
   isForeign(key: CacheKey): boolean {

@@ -1,11 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { namesIn, removeFile, replaceFile } from '../content/files';
+import { namesIn, replaceFile } from '../content/files';
 import type { EntryRecord, SelectionDigest } from '../context/digest';
 import type { Selection } from '../context/selection';
 import type { SourceTree } from '../context/source-tree';
 import { errnoOf } from '../diagnostics/error';
 import type { RawPath } from '../linux/paths';
+import { removeFile } from '../linux/remove-tree';
 import type { KeyInput } from './key';
 import { HASH_KEPT, packEntries, type PackedEntries } from './manifest-entries';
 

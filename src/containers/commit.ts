@@ -1,4 +1,4 @@
-import { createWriteStream, mkdirSync, rmSync } from 'node:fs';
+import { createWriteStream, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -11,6 +11,7 @@ import { tarTree } from '../layer/diff';
 import type { layerTasks } from '../layer/tasks';
 import { toRaw } from '../linux/paths';
 import { bootId } from '../linux/process';
+import { removeFile } from '../linux/remove-tree';
 import { chainIds, type DiffID } from '../oci/digest';
 import type { ImageConfig } from '../oci/image';
 import { applyChanges } from './apply-changes';
@@ -80,7 +81,7 @@ async function commitLayer(container: Container, pause: boolean, store: Containe
     snapshots.discard(active);
     throw storeError(error, tar);
   } finally {
-    rmSync(tar, { force: true });
+    removeFile(tar);
   }
   lease.hold({ layers: [active.id] });
   snapshots.commit(active);

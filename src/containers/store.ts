@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
-import { createFile, namesIn, readJson, removeFile, replaceFile, storing, tempName } from '../content/files';
+import { createFile, namesIn, readJson, replaceFile, storing, tempName } from '../content/files';
 import { isAlive } from '../content/presence';
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import { ownIdentity, type ProcessIdentity } from '../linux/process';
-import { removeTree } from '../linux/remove-tree';
+import { removeFile, removeTree } from '../linux/remove-tree';
 import type { ActiveSnapshot, LayerId } from '../snapshot/snapshotter';
 import type { Container, ContainerId, ContainerRecord, ContainerState } from './container';
 import { isContainerName, randomName } from './names';

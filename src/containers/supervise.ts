@@ -1,10 +1,10 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { Lease } from '../images/lease';
 import { firstDamaged } from '../images/trust';
 import { identityOf, ownIdentity } from '../linux/process';
-import { removeTree } from '../linux/remove-tree';
+import { removeFile, removeTree } from '../linux/remove-tree';
 import { findCgroup, makeCgroup, refusalText } from '../sandbox/cgroup';
 import { hasLimits } from '../sandbox/cgroup-limits';
 import type { ExitStatus, PreparedProcess, ProcessIo, TerminalSize } from '../sandbox/sandbox';
@@ -88,7 +88,7 @@ function begin(record: ContainerRecord, store: ContainerStore, services: Contain
   const work = path.join(path.dirname(writtenLayer(store.get(record.id), store, services)), 'work');
   removeTree(work);
   mkdirSync(work, { mode: 0o700 });
-  rmSync(substituteFile(record.id, store), { force: true });
+  removeFile(substituteFile(record.id, store));
   return new LogWriter(store.logFile(record.id));
 }
 

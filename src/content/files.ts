@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, linkSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, linkSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { ownIdentity } from '../linux/process';
+import { removeFile } from '../linux/remove-tree';
 import { formatOwner } from './owner';
 
 /** Milliseconds until a file that is being written is looked at again. */
@@ -73,15 +74,6 @@ export function createFile(root: string, file: string, text: string): boolean {
       removeFile(temp);
     }
   });
-}
-
-/** Deletes a file; a missing one is as good. */
-export function removeFile(file: string): void {
-  try {
-    unlinkSync(file);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error;
-  }
 }
 
 /** A JSON file of the store; `undefined` when it is not there. @throws MbuildError STORE_CORRUPT. */

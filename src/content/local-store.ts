@@ -3,8 +3,9 @@ import { createReadStream, existsSync, mkdirSync, readFileSync, readdirSync, ren
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { removeFile } from '../linux/remove-tree';
 import { digestOf, hexOf, isDigest, toDigest, type Digest } from '../oci/digest';
-import { removeFile, replaceFile, storeError, storing, tempName } from './files';
+import { replaceFile, storeError, storing, tempName } from './files';
 import { isAbandoned } from './presence';
 import type { ContentStore, Expected } from './store';
 import { isVerified, noteVerified } from './verified';

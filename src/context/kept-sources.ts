@@ -1,9 +1,9 @@
 import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { namesIn, readRecord, removeFile } from '../content/files';
+import { namesIn, readRecord } from '../content/files';
 import type { ContentStore } from '../content/store';
 import { tryLock } from '../linux/flock';
-import { removeTree } from '../linux/remove-tree';
+import { removeFile, removeTree } from '../linux/remove-tree';
 import { treeSize } from '../linux/tree-size';
 import type { DownloadRecord } from './download';
 

@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, rmSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { namesIn, readJson, removeFile, replaceFile } from '../content/files';
+import { namesIn, readJson, replaceFile } from '../content/files';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
+import { removeFile, removeTree } from '../linux/remove-tree';
 import { treeSize } from '../linux/tree-size';
 import type { BuildRecord } from './build-record';
 
@@ -90,7 +91,7 @@ export class BuildHistory {
 
   delete({ project, id }: Pick<BuildRecord, 'project' | 'id'>): void {
     removeFile(this.#file(project, id));
-    rmSync(this.logFolder({ project, id }), { recursive: true, force: true });
+    removeTree(this.logFolder({ project, id }));
   }
 
   /** Where the logs of a build are. */

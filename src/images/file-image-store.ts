@@ -1,8 +1,9 @@
 import { linkSync, renameSync, rmdirSync } from 'node:fs';
 import path from 'node:path';
-import { createFile, namesIn, readRecord, removeFile, replaceFile, tempName } from '../content/files';
+import { createFile, namesIn, readRecord, replaceFile, tempName } from '../content/files';
 import type { ContentStore } from '../content/store';
 import { errnoOf, isMbuildError } from '../diagnostics/error';
+import { removeFile } from '../linux/remove-tree';
 import { chainIds, digestOf, hexOf, isDigest, type ChainID, type Digest } from '../oci/digest';
 import type { Descriptor, ImageConfig, Index, Manifest } from '../oci/image';
 import { MediaType } from '../oci/media-types';

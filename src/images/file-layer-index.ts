@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { createFile, namesIn, readRecord, removeFile, replaceFile } from '../content/files';
+import { createFile, namesIn, readRecord, replaceFile } from '../content/files';
+import { removeFile } from '../linux/remove-tree';
 import { chainIds, hexOf, isDigest, type ChainID, type DiffID } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
 import type { LayerId, Stack } from '../snapshot/snapshotter';

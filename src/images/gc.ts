@@ -1,6 +1,7 @@
 import { renameSync } from 'node:fs';
-import { removeFile, tempName } from '../content/files';
+import { tempName } from '../content/files';
 import { errnoOf } from '../diagnostics/error';
+import { removeFile } from '../linux/remove-tree';
 import { sharedSize } from '../linux/tree-size';
 import type { ChainID, Digest } from '../oci/digest';
 import type { LayerId } from '../snapshot/snapshotter';

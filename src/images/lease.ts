@@ -1,8 +1,9 @@
 import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
-import { namesIn, ownName, removeFile, storing } from '../content/files';
+import { namesIn, ownName, storing } from '../content/files';
 import { isAbandoned } from '../content/presence';
 import { errnoOf } from '../diagnostics/error';
+import { removeFile } from '../linux/remove-tree';
 import type { Digest } from '../oci/digest';
 import type { LayerId } from '../snapshot/snapshotter';
 

@@ -1,11 +1,11 @@
 import { closeSync, existsSync, fstatSync, lstatSync, openSync, readFileSync, readdirSync, statSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
-import { namesIn, removeFile } from '../content/files';
+import { namesIn } from '../content/files';
 import { parseOwner } from '../content/owner';
 import { isAbandoned, isAlive, removeDeserted } from '../content/presence';
 import { errnoOf } from '../diagnostics/error';
 import { tryLock } from '../linux/flock';
-import { removeTree } from '../linux/remove-tree';
+import { removeFile, removeTree } from '../linux/remove-tree';
 
 /** Folders of the store with files whose names end in the process that writes them. */
 const OWNED = ['tmp', 'active', 'leases', 'sandbox', path.join('cache', 'stat')];

@@ -1,6 +1,7 @@
 import path from 'node:path';
-import { namesIn, readJson, removeFile, replaceFile } from '../content/files';
+import { namesIn, readJson, replaceFile } from '../content/files';
 import { MbuildError } from '../diagnostics/error';
+import { removeFile } from '../linux/remove-tree';
 import { digestOf, hexOf, type Digest } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
 import { isIndexType } from '../oci/media-types';

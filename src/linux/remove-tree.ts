@@ -1,20 +1,69 @@
-import { readdirSync, renameSync, rmSync } from 'node:fs';
+import { readdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
+import { fsPath, type RawPath } from './paths';
+
+// Not by Node's own rmSync: from version 23 on its errors have no code that tells a full disk from anything else.
 
 /** Directories deeper than this are brought up before they are deleted. */
 const DEPTH = 64;
 
 /**
- * Deletes a file, or a directory with all that is in it, however deep it is: a step can make paths that are longer than the kernel takes,
- * and trees deeper than a recursion. Nothing happens when it is not there.
+ * Deletes a file, or a directory with all that is in it, however deep it is: a step can make paths that are longer than the kernel takes.
+ * Nothing happens when it is not there, and no symlink is followed.
  */
 export function removeTree(path: string | Buffer): void {
+  const root = Buffer.from(path).toString('latin1');
   try {
-    rmSync(path, { recursive: true, force: true });
+    removeAll(root);
   } catch (error) {
-    if (errnoOf(error) !== 'ENAMETOOLONG' && (error as Error).name !== 'RangeError') throw error;
+    if (errnoOf(error) !== 'ENAMETOOLONG') throw error;
     flatten(Buffer.from(path));
-    rmSync(path, { recursive: true, force: true });
+    removeAll(root);
+  }
+}
+
+/** Deletes a file, and nothing when it is not there. */
+export function removeFile(path: string | Buffer): void {
+  ifThere(() => unlinkSync(path));
+}
+
+function removeAll(root: RawPath): void {
+  if (!isDirectoryAfterUnlink(root)) return;
+  const open = [{ path: root, emptied: false }];
+  for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
+    const { path, emptied } = top;
+    if (emptied) {
+      ifThere(() => rmdirSync(fsPath(path)));
+      open.pop();
+      continue;
+    }
+    top.emptied = true;
+    ifThere(() => {
+      for (const entry of readdirSync(fsPath(path), { encoding: 'latin1', withFileTypes: true })) {
+        const child = `${path}/${entry.name}`;
+        if (entry.isDirectory() || isDirectoryAfterUnlink(child)) open.push({ path: child, emptied: false });
+      }
+    });
+  }
+}
+
+/** Deletes a name, unless it is a directory's. */
+function isDirectoryAfterUnlink(path: RawPath): boolean {
+  try {
+    unlinkSync(fsPath(path));
+  } catch (error) {
+    if (errnoOf(error) === 'EISDIR') return true;
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+  return false;
+}
+
+/** Others may delete the same. */
+function ifThere(action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
   }
 }
 

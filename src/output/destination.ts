@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { createWriteStream, renameSync, rmSync, statSync } from 'node:fs';
+import { createWriteStream, renameSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { removeFile } from '../linux/remove-tree';
 
 /** Where bytes go: a file, or a stream that is left open at the end (standard output). */
 export type Destination = { readonly path: string } | { readonly stream: NodeJS.WritableStream };
@@ -55,7 +56,7 @@ async function writeFile(path: string, bytes: AsyncIterable<Uint8Array>, signal:
     await writeNew(temp, bytes, signal);
     renameSync(temp, path);
   } catch (error) {
-    rmSync(temp, { force: true });
+    removeFile(temp);
     throw error;
   }
 }

@@ -1,10 +1,11 @@
-import { chmodSync, chownSync, closeSync, constants, copyFileSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, openSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, constants, copyFileSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, openSync, symlinkSync, unlinkSync } from 'node:fs';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { HUGE, copyPieces } from '../linux/copy-pieces';
 import { makeDirectories } from '../linux/make-directories';
 import { makeNode } from '../linux/mknod';
 import { fsPath, toRaw, type RawPath } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import { setXattr } from '../linux/xattr';
 import type { MergedView } from '../snapshot/view';
 import { outerUid } from '../sandbox/outer-user';
@@ -69,7 +70,7 @@ function makeDirectory(target: RawPath): void {
 
 /** A place where nothing is. */
 function clear(target: RawPath): RawPath {
-  if (lstatSync(fsPath(target), { throwIfNoEntry: false }) !== undefined) rmSync(fsPath(target), { recursive: true });
+  if (lstatSync(fsPath(target), { throwIfNoEntry: false }) !== undefined) removeTree(fsPath(target));
   return target;
 }
 

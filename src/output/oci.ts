@@ -1,9 +1,10 @@
-import { createWriteStream, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { createWriteStream, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { removeFile } from '../linux/remove-tree';
 import { hexOf, type Digest } from '../oci/digest';
 import type { Descriptor, Index } from '../oci/image';
 import { MediaType } from '../oci/media-types';
@@ -109,7 +110,7 @@ async function writeFile(file: string, bytes: AsyncIterable<Uint8Array> | Iterab
     await pipeline(Readable.from(bytes, { objectMode: false }), createWriteStream(temp, { flags: 'wx' }), { signal: scope.signal });
     renameSync(temp, file);
   } catch (error) {
-    rmSync(temp, { force: true });
+    removeFile(temp);
     throw error;
   }
 }

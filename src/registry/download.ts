@@ -1,8 +1,9 @@
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContentStore } from '../content/store';
-import { removeFile, storeError } from '../content/files';
+import { storeError } from '../content/files';
 import { MbuildError } from '../diagnostics/error';
+import { removeFile } from '../linux/remove-tree';
 import type { Descriptor } from '../oci/image';
 import { PATIENCE, type ImageSource, type Patience, type Repository } from './registry';
 import { isTransient } from './transport';

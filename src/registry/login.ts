@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { removeFile } from '../linux/remove-tree';
 import { DEFAULT_REGISTRY } from '../oci/reference';
 import { HUB_SERVER, readAuthFile, runHelper, type AuthFile, type CredentialOptions } from './credentials';
 
@@ -69,7 +70,7 @@ function writeAuthFile(file: string, auth: AuthFile): void {
     writeFileSync(temp, `${JSON.stringify(auth, undefined, '\t')}\n`, { flag: 'wx', mode: 0o600 });
     renameSync(temp, target);
   } catch (cause) {
-    if (temp !== undefined) rmSync(temp, { force: true });
+    if (temp !== undefined) removeFile(temp);
     if (errnoOf(cause) === undefined) throw cause;
     throw new MbuildError('USAGE', `cannot keep the credentials in ${file} (${errnoOf(cause)})`, { cause, hint: 'name another file with --authfile or DOCKER_CONFIG' });
   }

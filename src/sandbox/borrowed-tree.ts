@@ -1,4 +1,4 @@
-import { lstatSync, lutimesSync, mkdirSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
+import { lstatSync, lutimesSync, mkdirSync, rmdirSync, writeFileSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../diagnostics/error';
 import { fsPath, type RawPath } from '../linux/paths';
@@ -86,7 +86,7 @@ export function removePoint(root: RawPath, point: MountPoint): void {
   const host = pathWithoutLinks(root, point.path);
   if (host === undefined) return;
   const stats = lstatSync(fsPath(host));
-  if (point.kind === 'file' && stats.isFile() && stats.size === 0) rmSync(fsPath(host));
+  if (point.kind === 'file' && stats.isFile() && stats.size === 0) unlinkSync(fsPath(host));
   if (point.kind !== 'directory' || !stats.isDirectory()) return;
   try {
     rmdirSync(fsPath(host));

@@ -1,6 +1,7 @@
-import { chmodSync, chownSync, existsSync, lstatSync, lutimesSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, type Stats } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, lutimesSync, mkdirSync, readFileSync, readdirSync, renameSync, type Stats } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { fsPath, toText, type RawPath } from '../linux/paths';
+import { removeTree } from '../linux/remove-tree';
 import { isSameTime } from './borrowed-tree';
 import { ChrootSandbox } from './chroot';
 import type { Op } from './init/program';
@@ -127,7 +128,7 @@ export class MovedTree {
     if (shared === undefined) return;
     const stats = lstatSync(fsPath(`${this.to}${entry}`), { throwIfNoEntry: false });
     if (stats?.isDirectory() === true) return this.#leave(entry);
-    rmSync(fsPath(`${this.from}${entry}`), { recursive: true });
+    removeTree(fsPath(`${this.from}${entry}`));
     if (stats !== undefined) renameSync(fsPath(`${this.to}${entry}`), fsPath(`${this.from}${entry}`));
     mkdirSync(fsPath(`${this.to}${entry}`));
     setOwner(`${this.to}${entry}`, shared.there);

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ownName } from '../content/files';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
@@ -13,6 +13,7 @@ import type { ContainerSandbox, EnterSpec, ExitStatus, MountPoint, ProcessIo, Pr
 import { stepFilter } from './seccomp/profile';
 import { isSupervised, underSupervision } from './supervisor';
 import { isInUserNamespace, mappedIds } from '../linux/id-map';
+import { removeTree } from '../linux/remove-tree';
 
 /**
  * The sandbox for root: mount, PID, IPC and UTS namespaces of its own (network too where the step has none),
@@ -58,7 +59,7 @@ export class NamespaceSandbox implements ContainerSandbox {
     } finally {
       borrowed?.restore();
       if (spec.rootfs.kind !== 'directory') removeMountPoints(toRaw(spec.rootfs.upper), spec.mountPoints);
-      if (stubs !== this.#places.stubs) rmSync(stubs, { recursive: true, force: true });
+      if (stubs !== this.#places.stubs) removeTree(stubs);
     }
   }
 

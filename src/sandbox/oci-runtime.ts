@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, statSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, statSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { fsPath } from '../linux/paths';
@@ -8,6 +8,7 @@ import type { NamespaceSandbox } from './namespaces';
 import { runtimeConfig } from './oci-config';
 import { runtimeProgram } from './runtime-program';
 import { isInUserNamespace } from '../linux/id-map';
+import { removeTree } from '../linux/remove-tree';
 import type { ContainerSandbox, EnterSpec, ExitStatus, Mount, ProcessIo, ProcessSpec } from './sandbox';
 import { findInPath } from './find-program';
 
@@ -69,7 +70,7 @@ export class OciSandbox implements ContainerSandbox {
         const status = await this.#init.execute(runtimeProgram(spec, places, { argv: this.#argv(bundle, name), bundle, hidesGroups: this.runtime.name === 'crun' && existsSync(BOTH_VERSIONS) }), groups === undefined ? spec : { ...spec, limits: undefined }, io, scope);
         return checked(status, spec, bundle, this.runtime);
       } finally {
-        rmSync(bundle, { recursive: true, force: true });
+        removeTree(bundle);
         if (groups !== undefined) removeGroups(name);
       }
     });

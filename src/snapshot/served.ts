@@ -1,4 +1,4 @@
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { toRaw } from '../linux/paths';
 import type { OverlayXattrs } from './marks';
@@ -22,7 +22,7 @@ export function settleServed(upper: string, parent: () => MergedView, xattrs: Ov
   if (!isServed(upper)) return;
   const { settleUpper } = require('./fuse-upper') as typeof import('./fuse-upper');
   settleUpper(toRaw(upper), parent(), xattrs);
-  rmSync(serverLog(upper));
+  unlinkSync(serverLog(upper));
 }
 
 /** Makes a directory in a layer's form ready to be served again, and returns it. */

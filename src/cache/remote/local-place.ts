@@ -1,4 +1,4 @@
-import { closeSync, createReadStream, createWriteStream, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { closeSync, createReadStream, createWriteStream, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { Readable } from 'node:stream';
@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { namesIn, storeError } from '../../content/files';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
 import { lock } from '../../linux/flock';
+import { removeFile } from '../../linux/remove-tree';
 import { digestOf, hexOf, isDigest, type Digest } from '../../oci/digest';
 import type { Descriptor, Index, Manifest } from '../../oci/image';
 import { MediaType, isIndexType } from '../../oci/media-types';
@@ -96,7 +97,7 @@ export class LocalPlace implements CachePlace {
       await pipeline(Readable.from(bytes, { objectMode: false }), createWriteStream(temp, { flags: 'wx' }), { signal });
       renameSync(temp, file);
     } catch (error) {
-      rmSync(temp, { force: true });
+      removeFile(temp);
       throw error;
     }
   }
@@ -111,7 +112,7 @@ export class LocalPlace implements CachePlace {
     }
     const blobs = path.join(this.folder, 'blobs', 'sha256');
     const surplus = namesIn(blobs).filter((name) => !needed.has(name.slice(0, 64)) || name.endsWith('.partial'));
-    for (const name of surplus) rmSync(path.join(blobs, name), { force: true });
+    for (const name of surplus) removeFile(path.join(blobs, name));
     return surplus.length;
   }
 

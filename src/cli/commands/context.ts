@@ -1,10 +1,11 @@
-import { createWriteStream, existsSync, rmSync } from 'node:fs';
+import { createWriteStream, existsSync } from 'node:fs';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { listContext, type ContextEntry } from '../../context/list';
 import { LocalContext, loadIgnoreFile } from '../../context/local';
 import { MbuildError } from '../../diagnostics/error';
 import { toRaw, toText, type RawPath } from '../../linux/paths';
+import { removeFile } from '../../linux/remove-tree';
 import { humanSize } from '../../progress/units';
 import { readContext } from '../build-options';
 import { defineCommand } from '../command';
@@ -52,7 +53,7 @@ export const exportContext = defineCommand({
     try {
       await pipeline(tar, createWriteStream(flags.output), { signal: host.signal });
     } catch (error) {
-      rmSync(flags.output, { force: true });
+      removeFile(flags.output);
       throw error;
     }
     return 0;

@@ -1,7 +1,8 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync } from 'node:fs';
 import { arch, release, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../../diagnostics/error';
+import { removeTree } from '../../linux/remove-tree';
 import { examineIsolation, type Examination } from '../../sandbox/examine';
 import { findFuseOverlayfs } from '../../sandbox/fuse';
 import { meansOf } from '../../sandbox/ladder';
@@ -67,6 +68,6 @@ function inScratch<T>(use: (scratch: string) => T): T {
   try {
     return use(scratch);
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    removeTree(scratch);
   }
 }
