@@ -3,6 +3,7 @@ import path from 'node:path';
 import { MbuildError } from '../diagnostics/error';
 import { toRaw } from '../linux/paths';
 import { DEFAULT_PATH, envValue, withEnv } from '../oci/env';
+import { hasLimits } from '../sandbox/cgroup-limits';
 import { resolvConf } from '../sandbox/resolver';
 import type { Mount, MountPoint, ProcessSpec } from '../sandbox/sandbox';
 import { LayeredView } from '../snapshot/merged-view';
@@ -29,6 +30,7 @@ export function processSpec(record: ContainerRecord, store: ContainerStore, serv
     mounts: mounts.map(({ mount }) => mount), mountPoints: mounts.flatMap(({ points }) => points),
     network: record.network, hostname: record.hostname, capabilities: record.capabilities, confined: true,
     readonlyRoot: record.readonlyRoot, shmSize: record.shmSize, ulimits: record.ulimits, noNewPrivileges: record.noNewPrivileges,
+    ...(hasLimits(record.limits) ? { limits: record.limits, group: record.id } : {}),
   };
 }
 

@@ -5,8 +5,7 @@ import { Lease } from '../images/lease';
 import { firstDamaged } from '../images/trust';
 import { identityOf, ownIdentity } from '../linux/process';
 import { removeFile, removeTree } from '../linux/remove-tree';
-import { findCgroup, makeCgroup, refusalText } from '../sandbox/cgroup';
-import { hasLimits } from '../sandbox/cgroup-limits';
+import { refusalText } from '../sandbox/cgroup';
 import type { ExitStatus, PreparedProcess, ProcessIo, TerminalSize } from '../sandbox/sandbox';
 import type { ContainerId, ContainerRecord } from './container';
 import { LogWriter } from './log';
@@ -54,12 +53,13 @@ export async function superviseContainer(record: ContainerRecord, store: Contain
       },
       ...(record.terminal ? { terminal: io.terminal ?? { columns: 80, rows: 24 } } : {}),
       prepare: async (prepared) => {
-        limit(record, prepared.pid, io);
         if (record.network === 'private') connections.push(await connectNetwork(prepared.pid, record.ports, store.folder(record.id)));
         markRunning(record.id, prepared, store);
         io.started?.(prepared);
       },
       executed: io.executed,
+      // Limits are a safety net: where the machine gives no right to set any, the container runs without.
+      refused: (limits) => io.note?.(refusalText('the container', limits)),
     }, { signal: new AbortController().signal, events: () => undefined });
     return end(record, store, status);
   } catch (error) {
@@ -69,7 +69,6 @@ export async function superviseContainer(record: ContainerRecord, store: Contain
   } finally {
     log.close();
     await Promise.all(connections.map((connection) => connection.close()));
-    if (hasLimits(record.limits)) findCgroup(record.id).remove();
     if (record.autoRemove) removeContainer(record, store, services.root, { volumes: true });
     else settle(record, store, services);
     lease.release();
@@ -90,19 +89,6 @@ function begin(record: ContainerRecord, store: ContainerStore, services: Contain
   mkdirSync(work, { mode: 0o700 });
   removeFile(substituteFile(record.id, store));
   return new LogWriter(store.logFile(record.id));
-}
-
-/** Limits are a safety net: where the machine gives no right to set any, the container runs without. */
-function limit({ id, limits }: ContainerRecord, pid: number, io: AttachedIo): void {
-  if (!hasLimits(limits)) return;
-  const group = makeCgroup(id, limits);
-  try {
-    group.add(pid);
-    if (group.refused.length > 0) io.note?.(refusalText('the container', group.refused));
-  } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
-    io.note?.(`the limits of the container cannot be set on this machine: ${(error as Error).message}`);
-  }
 }
 
 function markRunning(id: ContainerId, { pid }: PreparedProcess, store: ContainerStore): void {

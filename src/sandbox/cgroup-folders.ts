@@ -169,9 +169,10 @@ function commonFolder(a: string, b: string): string {
   return folder;
 }
 
-/** Makes the folder of a group, and removes those of processes that were killed. */
+/** Makes the folder of a group anew, and removes those of processes that were killed. */
 function makeFolder(folder: string): void {
   const base = path.dirname(folder);
+  removeGroupFolder(folder);
   for (const name of readdirSync(base)) {
     const owner = /^mbuild-step-(\d+)-/.exec(name)?.[1];
     if (owner !== undefined && !existsSync(`/proc/${owner}`)) removeGroupFolder(path.join(base, name));

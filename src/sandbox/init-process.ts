@@ -29,7 +29,7 @@ interface Report {
 }
 
 /** What is known of a command before it runs, and of how long it may. */
-type ExecuteSpec = Pick<ProcessSpec, 'args' | 'cwd' | 'limits' | 'timeout'>;
+type ExecuteSpec = Pick<ProcessSpec, 'args' | 'cwd' | 'limits' | 'group' | 'timeout'>;
 
 /** Starts init with programs, connects the command's streams, and waits for its end. */
 export class InitProcess {
@@ -55,7 +55,7 @@ export class InitProcess {
    * @throws MbuildError EXEC_NOT_FOUND, EXEC_FAILED, STEP_TIMEOUT, SANDBOX_FAILED, SANDBOX_UNAVAILABLE, CANCELED.
    */
   async execute(ops: readonly Op[], spec: ExecuteSpec, io: ProcessIo, scope: BuildScope, ended?: (init: number) => void): Promise<ExitStatus> {
-    const group = spec.limits === undefined ? undefined : makeCgroup(stepGroupName(), spec.limits);
+    const group = spec.limits === undefined ? undefined : makeCgroup(spec.group ?? stepGroupName(), spec.limits);
     try {
       if (group !== undefined && group.refused.length > 0) io.refused?.(group.refused);
       const status = await this.#execute([...joinOps(group?.doors ?? []), ...ops], spec, io, scope, ended);

@@ -89,6 +89,8 @@ export interface ProcessSpec {
   readonly noNewPrivileges?: boolean | undefined;
   /** How much of the machine the process and its descendants may use, as far as that can be set here: see {@link ProcessIo.refused}. */
   readonly limits?: CgroupLimits | undefined;
+  /** What the group with these limits is called, by which others find it; unique on this machine, made up when absent. */
+  readonly group?: string | undefined;
   /**
    * Most processes and threads at a time, roughly: a limit of the PID namespace, which costs nothing and needs Linux 6.14. Where
    * there is none of the two, nothing limits them.

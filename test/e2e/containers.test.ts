@@ -175,6 +175,20 @@ describeWith('containers', { root: true }, () => {
       expect(await mbuild.ok(['ps', '-a', '--format', '{{.Names}} {{.State}}'])).toBe('orphan exited');
     });
 
+    it('has its limits again when what ran it was killed, and leaves no control group in the end', async () => {
+      for (const args of [['run', '--name', 'limited', '--pids-limit', '50', 'small-base', 'sh', '-c', 'echo ready; sleep 1000'], ['start', '-a', 'limited']]) {
+        let pid = 0;
+        let ready = false;
+        const ended = mbuild.run(args, { onStart: (started) => (pid = started), onStdout: () => (ready = true) });
+        await until(() => ready);
+        process.kill(pid, 'SIGKILL');
+        expect((await ended).stderr).not.toContain('EEXIST');
+      }
+      const id = await mbuild.ok(['inspect', '--format', '{{.Id}}', 'limited']);
+      await mbuild.ok(['rm', 'limited']);
+      expect(await succeed('find', ['/sys/fs/cgroup', '-name', `mbuild-${id}`])).toBe('');
+    });
+
     it('stops reading when nobody reads what it prints', async () => {
       const { stdout } = await command('sh', ['-c', '"$0" run --rm small-base yes | head -1', MBUILD], { env: { PATH: process.env['PATH'] ?? '', MBUILD_ROOT: mbuild.root } });
       expect(stdout).toBe('y\n');
@@ -230,6 +244,10 @@ describeWith('containers', { root: true }, () => {
     it('limits processes, where the machine lets it', async () => {
       const { stdout, stderr } = await mbuild.run(['run', '--rm', '--pids-limit', '8', 'small-base', 'sh', '-c', '(for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1 & done) 2>&1; true']);
       if (!stderr.includes('cannot be set on this machine')) expect(stdout).toMatch(/fork/);
+    });
+
+    it('sees its own control group as the first, in which programs look for their limits', async () => {
+      expect(await mbuild.ok(['run', '--rm', '--pids-limit', '50', '--memory', '100m', 'small-base', 'sh', '-c', "grep -v ':/$' /proc/self/cgroup || echo own"])).toBe('own');
     });
   });
 
