@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, realpathSync, rmdirSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { unescapeMount } from '../linux/mount-points';
 import type { Digest } from '../oci/digest';
 import { runCommand } from '../sandbox/command';
 import type { LayerId } from '../snapshot/snapshotter';
@@ -27,7 +28,7 @@ export function imageMounts(root: string): ImageMount[] {
     const directory = before.split(' ')[4];
     if (directory === undefined || !source.startsWith(start)) return [];
     const lowers = [...options.matchAll(/(?:^|,)lowerdir\+?=([^,]*)/g)].flatMap(([, names = '']) => names.split(':'));
-    return [{ id: source.slice(start.length) as Digest, directory: unescape(directory), layers: lowers.map((name) => path.basename(name) as LayerId) }];
+    return [{ id: source.slice(start.length) as Digest, directory: unescapeMount(directory), layers: lowers.map((name) => path.basename(name) as LayerId) }];
   });
 }
 
@@ -83,9 +84,4 @@ function removePlace(root: string, place: string): void {
 /** By which a mount is known as this store's, whatever links lead to it, and the image. */
 function sourceOf(root: string, id: string): string {
   return `mbuild-${createHash('sha256').update(realpathSync(root)).digest('hex').slice(0, 12)}-${id}`;
-}
-
-/** proc_pid_mountinfo(5): blanks and backslashes are octal. */
-function unescape(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
+import { mountPoints } from '../linux/mount-points';
 
 /**
  * What keeps a process that has CAP_SYS_ADMIN from mounting, in short: whether its system calls are filtered, its label of AppArmor or SELinux, and how
@@ -7,7 +8,7 @@ import { errnoOf } from '../diagnostics/error';
  */
 export function confinement(): string {
   const [, filtered = '0'] = /^Seccomp:\s*(\d)/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? [];
-  const hidden = readFileSync('/proc/self/mountinfo', 'latin1').match(/^\S+ \S+ \S+ \S+ \/proc\/\S* /gm)?.length ?? 0;
+  const hidden = mountPoints().filter((point) => point.startsWith('/proc/')).length;
   return `seccomp ${filtered}, ${label() ?? 'no label'}, ${hidden} mounts in /proc`;
 }
 

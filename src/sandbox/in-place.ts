@@ -1,6 +1,7 @@
-import { chmodSync, chownSync, existsSync, lstatSync, lutimesSync, mkdirSync, readFileSync, readdirSync, renameSync, type Stats } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, lutimesSync, mkdirSync, readdirSync, renameSync, type Stats } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { fsPath, toText, type RawPath } from '../linux/paths';
+import { mountPoints } from '../linux/mount-points';
 import { removeTree } from '../linux/remove-tree';
 import { isSameTime } from './borrowed-tree';
 import { ChrootSandbox } from './chroot';
@@ -26,7 +27,7 @@ export function inPlaceSandbox(state: string): ChrootSandbox {
   if (!`${state}/`.startsWith(`${HOME}/`) || lstatSync(state).dev !== lstatSync('/').dev) {
     throw new MbuildError('SANDBOX_UNAVAILABLE', `--isolation=in-place needs its store in ${HOME}, on the container's own file system, and not in ${state}`, { hint: `--root ${HOME}/store, and no volume there` });
   }
-  return new ChrootSandbox(state, inPlaceProgram, (root) => new MovedTree(root, '', mountPoints()));
+  return new ChrootSandbox(state, inPlaceProgram, (root) => new MovedTree(root, '', new Set(mountPoints())));
 }
 
 /** Why commands cannot be run in place here; `undefined` where they can. This is no machine to be overwritten unless all of it says so. */
@@ -34,7 +35,7 @@ export function inPlaceObstacle(): string | undefined {
   if (process.getuid?.() !== 0) return 'only root can';
   if (!existsSync(MARKER)) return `this is no throw-away container of mbuild's: ${MARKER} is not there`;
   for (const file of [process.execPath, process.argv[1] ?? '']) if (!file.startsWith(`${HOME}/`)) return `${file} would be replaced: all of mbuild has to be in ${HOME}`;
-  const foreign = foreignFile('', mountPoints());
+  const foreign = foreignFile('', new Set(mountPoints()));
   return foreign === undefined ? undefined : `/ holds more than mbuild, such as ${toText(foreign)}: the container has to be new, and its image mbuild's alone`;
 }
 
@@ -51,12 +52,6 @@ function foreignFile(dir: RawPath, mounts: ReadonlySet<RawPath>): RawPath | unde
     if (found !== undefined) return found;
   }
   return undefined;
-}
-
-/** Where something is mounted: proc_pid_mountinfo(5). */
-function mountPoints(): ReadonlySet<RawPath> {
-  const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n');
-  return new Set(lines.map((line) => (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)))));
 }
 
 /** A directory that both trees have, with its attributes before; `ready` is when the command began. */

@@ -3,7 +3,7 @@ import type { Arch } from './init/interpreter';
 import type { Mount, ProcessSpec } from './sandbox';
 import { hasSeccomp } from './seccomp/profile';
 import { runtimeSeccomp } from './seccomp/runtime-profile';
-import { MASKED_PATHS, READONLY_PATHS } from './system-mounts';
+import { MASKED_PATHS, READONLY_PATHS, mountsInSys } from './system-mounts';
 
 /** What a runtime's config.json says besides what the process is: config.md of the OCI runtime specification. */
 export interface BundlePlaces {
@@ -71,6 +71,7 @@ function systemMounts(spec: ProcessSpec, ownSys: boolean): RuntimeMount[] {
   return [
     mount('/proc', 'proc', ['nosuid', 'noexec', 'nodev']),
     ownSys ? mount('/sys', 'sysfs', sys) : mount('/sys', 'bind', ['rbind', ...sys], '/sys'),
+    ...(!ownSys && spec.confined ? mountsInSys().map((target) => mount(target, 'tmpfs', ['nosuid', 'noexec', 'nodev', 'ro', 'size=0'])) : []),
     mount('/dev', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
     mount('/dev/pts', 'devpts', ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5']),
     mount('/dev/shm', 'tmpfs', ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${spec.shmSize ?? 64 << 20}`], 'shm'),

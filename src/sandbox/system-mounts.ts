@@ -1,5 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { release } from 'node:os';
+import { mountPoints } from '../linux/mount-points';
 import type { Op } from './init/program';
 import { AT_FDCWD, MS, O, S } from './init/syscalls';
 import { NULL, mountOp, type SandboxPlaces } from './mount-ops';
@@ -27,7 +28,7 @@ export function systemMountOps(spec: ProcessSpec, ids: SandboxPlaces['ids']): Op
     ...['/proc', '/sys', '/dev'].map((dir): Op => ({ what: `make ${dir}`, call: 'mkdirat', args: [AT_FDCWD, { text: dir }, 0o755], onError: 'next' })),
     mountOp('mount /proc', 'proc', '/proc', 'proc', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
     ...processOps(spec),
-    ...(ids !== undefined && spec.network === 'host' ? bindSysOps(sysFlags) : [mountOp('mount /sys', 'sysfs', '/sys', 'sysfs', sysFlags, NULL)]),
+    ...(ids !== undefined && spec.network === 'host' ? bindSysOps(sysFlags, spec.confined) : [mountOp('mount /sys', 'sysfs', '/sys', 'sysfs', sysFlags, NULL)]),
     ...(existsSync('/sys/fs/cgroup/cgroup.controllers') ? [{ ...mountOp('mount /sys/fs/cgroup', 'cgroup2', '/sys/fs/cgroup', 'cgroup2', sysFlags, NULL), onError: 'next' } as const] : []),
     mountOp('mount /dev', 'tmpfs', '/dev', 'tmpfs', MS.NOSUID | MS.STRICTATIME, 'mode=755,size=65536k'),
     ...DEVICES.flatMap(([name, major, minor]) => deviceOps(name, major, minor, ids)),
@@ -67,11 +68,21 @@ export function surroundingOps(): Op[] {
 }
 
 /** The network's owner alone may mount its sysfs, so the surroundings' is taken. */
-function bindSysOps(flags: number): Op[] {
+function bindSysOps(flags: number, confined: boolean): Op[] {
   return [
     mountOp('take over /sys', `/proc/self/fd/${SYS_FD}`, '/sys', NULL, MS.BIND | MS.REC, NULL),
     { ...mountOp('restrict /sys', NULL, '/sys', NULL, MS.REMOUNT | MS.BIND | flags, NULL), onError: 'next' },
+    ...(confined ? mountsInSys().map((target) => mountOp(`hide ${target}`, 'tmpfs', target, 'tmpfs', MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, 'size=0')) : []),
   ];
+}
+
+/**
+ * What is mounted in the surroundings' /sys and comes with it, the outermost ones. A user may own some of it, and could write there: to the control groups
+ * that systemd gave out, by which all of his processes can be ended, or to the connections of FUSE. A sysfs of one's own has none of that.
+ */
+export function mountsInSys(): string[] {
+  const points = [...new Set(mountPoints().filter((point) => point.startsWith('/sys/')))];
+  return points.filter((point) => !points.some((other) => point.startsWith(`${other}/`)));
 }
 
 /** A device; in a user namespace none can be made, and the surroundings' is mounted. */

@@ -159,6 +159,19 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     for (const runtime of ['crun', 'runc'].filter((name) => findProgram(name) !== undefined)) expect(build('user', { ...way, flags: ['--isolation=oci', '--runtime', runtime], root: `${way.root}-${runtime}` })).toBe(expected);
   }));
 
+  testUser.each(['crun', 'runc'])('an ordinary user with %s as runtime keeps his control groups from steps', (runtime) => asUser('groups', RANGES, (way) => {
+    if (findProgram(runtime) === undefined) return console.log(`skipped: there is no ${runtime}`);
+    const folder = writeFiles(temp.dir('groups-context'), { Dockerfile: 'FROM scratch\nADD small-base.tar /\nRUN ls -A /sys/fs/cgroup > /seen; test -d /sys/kernel\n' });
+    copyFileSync(join(context, 'small-base.tar'), join(folder, 'small-base.tar'));
+    openToOthers(folder);
+    const out = temp.dir('groups-out');
+    openToOthers(out);
+    chmodSync(out, 0o777);
+    const { status, stderr } = spawnSync(way.prefix?.[0] ?? '', [...(way.prefix?.slice(1) ?? []), BIN, '--root', way.root ?? '', 'build', '-q', '--isolation=oci', '--runtime', runtime, '--output', `type=local,dest=${join(out, 'tree')}`, folder], { encoding: 'utf8', env: { ...cleanEnv(), ...way.env } });
+    expect([status, stderr]).toEqual([0, '']);
+    expect(readFileSync(join(out, 'tree/seen'), 'utf8')).toBe('');
+  }));
+
   const testUserFuse = canTest ? testFuse : test.skip;
 
   testUserFuse('an ordinary user with subordinate ids and fuse-overlayfs', () => asUser('user-fuse', RANGES, (way) => {
