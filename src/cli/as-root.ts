@@ -2,7 +2,7 @@ import { isMbuildError } from '../diagnostics/error';
 import { heldCapabilities } from '../sandbox/capabilities';
 import type { Isolation } from '../sandbox/ladder';
 import type { JoinedNamespace, UserMaps } from '../sandbox/user-namespace';
-import { readGround, type Ground } from '../snapshot/ground';
+import { boundOwners, type Ground } from '../snapshot/ground';
 import type { SignalWatch } from './signals';
 
 /** What a command line says about where it is to be done. */
@@ -72,7 +72,7 @@ async function namespaceOfContainers({ root, isolation }: Whereabouts, words: re
 
 function ownersOf(root: string): Ground['owners'] | undefined {
   try {
-    return readGround(root)?.owners;
+    return boundOwners(root);
   } catch {
     // Whoever opens the store says what is wrong with it.
     return undefined;

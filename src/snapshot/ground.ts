@@ -71,12 +71,12 @@ export function storeObstacle(fileSystem: string): string | undefined {
 export function openGround(root: string, probes: GroundProbes): Ground {
   const known = readGround(root);
   const confinement = probes.confinement();
-  if (known !== undefined) {
+  if (known !== undefined && (known.owners === ownersHere() || holdsTrees(root))) {
     checkOwners(root, known);
     return confinement === undefined || confinement === known.confinement ? known : write(root, { ...known, ...tryMounts(known, probes), confinement });
   }
   // Stores from before there was a choice are overlays'.
-  return write(root, hasLayers(root) ? { marks: 'trusted', canMount: true, owners: 'kernel' } : { ...tryGround(root, probes), confinement });
+  return write(root, holdsTrees(root) ? { marks: 'trusted', canMount: true, owners: 'kernel' } : { ...tryGround(root, probes), confinement });
 }
 
 /** Whoever reads it meanwhile finds a whole one. */
@@ -89,7 +89,7 @@ function tryGround(root: string, probes: GroundProbes): Ground {
   const fileSystem = probes.fileSystem();
   const obstacle = storeObstacle(fileSystem);
   if (obstacle !== undefined) throw new MbuildError('STORE_UNUSABLE', `the store ${root} is on ${fileSystem}: ${obstacle}`, { hint: 'put it on a disk of this machine with --root or MBUILD_ROOT' });
-  const owners = keepsOwners() ? 'beside' : 'kernel';
+  const owners = ownersHere();
   if (owners === 'beside') checkAttributes(root);
   const found = probeMarks(root);
   return { ...found, ...tryMounts(found, probes), owners };
@@ -117,7 +117,7 @@ function checkAttributes(root: string): void {
 
 /** @throws MbuildError STORE_UNUSABLE for a store that was made with other rights. */
 function checkOwners(root: string, ground: Ground): void {
-  if (ground.owners === (keepsOwners() ? 'beside' : 'kernel')) return;
+  if (ground.owners === ownersHere()) return;
   const [message, hint] = ground.owners === 'beside'
     ? [`the store ${root} was made by a user without ids of others, who keeps owners beside the files: no other user can read it`, 'use it as that user, or another folder with --root']
     : [`the store ${root} was made with the ids of /etc/subuid (or by root), which are not to be had now`, '`mbuild doctor` says why; or take another folder with --root'];
@@ -167,11 +167,27 @@ export function readGround(root: string): Ground | undefined {
   throw new MbuildError('STORE_UNUSABLE', `${file} is not what mbuild writes`, { hint: 'choose another folder with --root' });
 }
 
-function hasLayers(root: string): boolean {
-  try {
-    return readdirSync(path.join(root, 'layers')).length > 0;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
-    throw error;
-  }
+/** How a store keeps owners for as long as there is something in it; `undefined` for one that is not bound to a way yet. @throws MbuildError STORE_UNUSABLE. */
+export function boundOwners(root: string): Ground['owners'] | undefined {
+  const owners = readGround(root)?.owners;
+  return owners === undefined || !holdsTrees(root) ? undefined : owners;
+}
+
+/** How this process keeps owners. */
+function ownersHere(): Ground['owners'] {
+  return keepsOwners() ? 'beside' : 'kernel';
+}
+
+/** Folders of a store whose files belong to somebody. */
+const TREES = ['layers', 'active', 'containers', 'volumes', 'cache/mounts'];
+
+function holdsTrees(root: string): boolean {
+  return TREES.some((folder) => {
+    try {
+      return readdirSync(path.join(root, folder)).length > 0;
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return false;
+      throw error;
+    }
+  });
 }

@@ -260,6 +260,15 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     }
   }));
 
+  testUser('a store with nothing in it becomes that of a user with ids when there are some', () => asUser('later', [], (way) => {
+    const [program = '', ...args] = [...way.prefix, BIN, '--root', way.root];
+    expect(spawnSync(program, [...args, 'images'], { encoding: 'utf8', env: { ...cleanEnv(), ...way.env } }).status).toBe(0);
+    expect(JSON.parse(readFileSync(join(way.root, 'ground.json'), 'utf8'))).toMatchObject({ owners: 'beside' });
+    execFileSync('usermod', [...RANGES, user]);
+    expect(build('later', way)).toBe(expected);
+    expect(JSON.parse(readFileSync(join(way.root, 'ground.json'), 'utf8'))).toMatchObject({ owners: 'kernel', canMount: true });
+  }));
+
   testUser('a store is used as it was made, and by nobody else', () => asUser('bound', [], (way) => {
     build('bound', { ...way, target: 'same' });
     const asRoot = spawnSync(BIN, ['--root', way.root, 'images'], { encoding: 'utf8', env: cleanEnv() });

@@ -273,8 +273,8 @@ describeWith('containers', { root: true }, () => {
       await running('for i in 1 2 3; do echo line $i; done; echo ready; while [ ! -e /go ]; do sleep 0.05; done; echo last', '--name', 'talker');
       expect(await mbuild.ok(['logs', '--tail', '2', 'talker'])).toBe('line 3\nready');
       expect(await mbuild.ok(['logs', '-t', '--tail', '1', 'talker'])).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z ready$/);
-      let go: Promise<string> | undefined;
-      const followed = mbuild.ok(['logs', '-f', '--tail', '1', 'talker'], { onStdout: () => (go ??= mbuild.ok(['exec', 'talker', 'touch', '/go'])) });
+      let go: Promise<unknown> | undefined;
+      const followed = mbuild.ok(['logs', '-f', '--tail', '1', 'talker'], { onStdout: () => (go ??= mbuild.run(['exec', 'talker', 'touch', '/go'])) });
       expect(await followed).toBe('ready\nlast');
       await go;
     });
