@@ -35,7 +35,7 @@ describeWith('removing images', { root: true }, () => {
     const { Id, RootFS } = await mbuild.inspect(image);
     const stack = readdirSync(join(mbuild.root, 'chains')).map((name) => JSON.parse(readFileSync(join(mbuild.root, 'chains', name), 'utf8')) as { id: string; diffId: string });
     writeFileSync(join(folder, 'config.json'), JSON.stringify({
-      id, name: 'calm_turing', created: new Date().toISOString(), image: { id: Id, name: image, config: {}, stack: RootFS.Layers.map((diffId) => stack.find((layer) => layer.diffId === diffId)?.id) },
+      id, name: 'calm_turing', created: new Date().toISOString(), limits: {}, image: { id: Id, name: image, config: {}, stack: RootFS.Layers.map((diffId) => stack.find((layer) => layer.diffId === diffId)?.id) },
       args: ['true'], env: [], volumes: [], labels: {},
     }));
     writeFileSync(join(folder, 'state.json'), JSON.stringify(status === 'exited' ? { status, exitCode: 0 } : { status, supervisor: ownIdentity() }));
