@@ -67,8 +67,9 @@ function unifiedFoldersIn(base: string, name: string, controllers: readonly Cont
   const folder = path.join(base, groupName(name));
   const all = (obstacle: CgroupFolder['obstacle']): Map<Controller, CgroupFolder> => new Map(controllers.map((controller) => [controller, { path: folder, obstacle }]));
   const parents = [path.dirname(base), base];
-  const occupied = parents.find((parent) => isOccupied(parent));
+  let occupied: string | undefined;
   try {
+    occupied = parents.find((parent) => isOccupied(parent));
     if (occupied !== undefined) {
       accessSync(occupied, constants.W_OK);
       return all({ reason: `there are processes in ${occupied} itself, so that no group in it can have limits`, fix: emptyFix(occupied) });
