@@ -107,10 +107,25 @@ export function targetOps(spec: ProcessSpec): Op[] {
     const bind = mountOp(`mount ${mount.target}`, `/proc/self/fd/${FIRST_SOURCE_FD + i}`, mount.target, NULL, mount.kind === 'bind' || mount.kind === 'host' ? MS.BIND | MS.REC : MS.BIND, NULL);
     // What `nodev` would forbid is what it is for.
     if (mount.kind === 'host' && mount.device === true) return [...covered, bind];
-    const flags = MS.REMOUNT | MS.BIND | MS.NODEV | (mount.readonly ? MS.RDONLY : 0) | (mount.kind === 'file' ? MS.NOSUID | (mount.executable === true ? 0 : MS.NOEXEC) : 0);
-    return [...covered, bind, mountOp(`restrict ${mount.target}`, NULL, mount.target, NULL, flags, NULL)];
+    const flags = MS.NODEV | (mount.readonly ? MS.RDONLY : 0) | (mount.kind === 'file' ? MS.NOSUID | (mount.executable === true ? 0 : MS.NOEXEC) : 0);
+    return [...covered, bind, ...restrictOps(mount.target, flags, `restricted ${i}`)];
   });
   return [...points, ...mounts];
+}
+
+/**
+ * Adds flags to a mount. mount_setattr(2), where the flags have the same numbers, leaves those that it has: a user namespace may not take away what the
+ * surroundings gave, such as `nosuid`. Before Linux 5.12 they are set anew.
+ * @param label for what follows; used once.
+ */
+function restrictOps(target: RawPath, flags: number, label: string): Op[] {
+  const what = `restrict ${target}`;
+  const attributes: Arg = { words: [flags, 0, 0, 0] }; // struct mount_attr: to set, to clear, propagation, user namespace
+  return [
+    { what, call: 'mount_setattr', args: [AT_FDCWD, { path: target }, 0, attributes, 32], onZero: { to: label }, onError: 'next' },
+    mountOp(what, NULL, target, NULL, MS.REMOUNT | MS.BIND | flags, NULL),
+    { what: 'go on', label, call: 'umask', args: [0] },
+  ];
 }
 
 /** A place to mount on; where it is there already, that is well. */

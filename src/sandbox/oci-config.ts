@@ -1,3 +1,5 @@
+import { accessSync, constants } from 'node:fs';
+import { errnoOf } from '../diagnostics/error';
 import type { CgroupLimits } from './cgroup-limits';
 import type { Arch } from './init/interpreter';
 import type { Mount, ProcessSpec } from './sandbox';
@@ -71,12 +73,23 @@ function systemMounts(spec: ProcessSpec, ownSys: boolean): RuntimeMount[] {
   return [
     mount('/proc', 'proc', ['nosuid', 'noexec', 'nodev']),
     ownSys ? mount('/sys', 'sysfs', sys) : mount('/sys', 'bind', ['rbind', ...sys], '/sys'),
-    ...(!ownSys && spec.confined ? mountsInSys().map((target) => mount(target, 'tmpfs', ['nosuid', 'noexec', 'nodev', 'ro', 'size=0'])) : []),
+    ...(!ownSys && spec.confined ? mountsInSys().filter((target) => isWithinReach(target)).map((target) => mount(target, 'tmpfs', ['nosuid', 'noexec', 'nodev', 'ro', 'size=0'])) : []),
     mount('/dev', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
     mount('/dev/pts', 'devpts', ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5']),
     mount('/dev/shm', 'tmpfs', ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${spec.shmSize ?? 64 << 20}`], 'shm'),
     mount('/dev/mqueue', 'mqueue', ['nosuid', 'noexec', 'nodev']),
   ];
+}
+
+/** What a user cannot enter, a runtime cannot mount on, nor the step look into. */
+function isWithinReach(directory: string): boolean {
+  try {
+    accessSync(directory, constants.X_OK);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return false;
+  }
 }
 
 function ownMount(mount: Mount, source: string): RuntimeMount {

@@ -260,6 +260,13 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     }
   }));
 
+  testUser.each([['subordinate ids', RANGES], ['one id', []]])('an ordinary user with %s, on a file system with flags that he may not take away', (_, ids) => asUser('flags', ids, (way) => {
+    const place = temp.dir('flags-place');
+    openToOthers(place);
+    const prefix = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs -o nosuid,nodev,mode=1777 none "$0" && exec "$@"', place, ...way.prefix];
+    expect(build('flags', { ...way, prefix, root: join(place, 'store'), env: { ...way.env, TMPDIR: place } })).toBe(expected);
+  }));
+
   testUser('a store with nothing in it becomes that of a user with ids when there are some', () => asUser('later', [], (way) => {
     const [program = '', ...args] = [...way.prefix, BIN, '--root', way.root];
     expect(spawnSync(program, [...args, 'images'], { encoding: 'utf8', env: { ...cleanEnv(), ...way.env } }).status).toBe(0);

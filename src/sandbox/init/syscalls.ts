@@ -51,6 +51,7 @@ const NUMBERS = {
   fsmount: [432, 432],
   close_range: [436, 436],
   openat2: [437, 437],
+  mount_setattr: [442, 442],
 } as const satisfies Record<string, readonly [number, number]>;
 
 export type Syscall = keyof typeof NUMBERS;
