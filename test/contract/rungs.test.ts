@@ -135,13 +135,13 @@ describeWith('every rung of the ladder gives the same image', { root: true, prog
     });
 
     test('hands a store on to root who may, and takes it back', () => {
-      const root = temp.dir('handed');
+      const [root, out] = [temp.dir('handed'), temp.dir('handed-out')];
       const folder = writeFiles(temp.dir('handed-context'), { Dockerfile: 'FROM scratch\nADD small-base.tar /\nRUN if [ -d /proc/1 ]; then echo all; else echo some; fi > /processes\nCMD ["cat", "/processes"]\n' });
       copyFileSync(join(context, 'small-base.tar'), join(folder, 'small-base.tar'));
       const processes = (...words: readonly string[]): string => {
-        const [program = '', ...args] = [...words, BIN, '--root', root, 'build', '-q', '--no-cache', '--output', `type=local,dest=${root}-out`, folder];
+        const [program = '', ...args] = [...words, BIN, '--root', root, 'build', '-q', '--no-cache', '--output', `type=local,dest=${out}`, folder];
         expect(spawnSync(program, args, { encoding: 'utf8', env: cleanEnv() })).toMatchObject({ status: 0, stderr: '' });
-        return readFileSync(`${root}-out/processes`, 'utf8').trim();
+        return readFileSync(join(out, 'processes'), 'utf8').trim();
       };
       expect([processes(...prefix), processes(), processes(...prefix)]).toEqual(['some', 'all', 'some']);
     });
