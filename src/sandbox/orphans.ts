@@ -9,11 +9,15 @@ const LONGEST_PAUSE = 200;
  * Kills the children of a process that takes over orphans (prctl(2), PR_SET_CHILD_SUBREAPER), and what becomes its child when
  * they end, until none is left. Returns after the first round; the others follow.
  * @param spared a child that is let live.
+ * @param killed told of each.
  */
-export function killOrphans(reaper: number, spared?: number, pause = FIRST_PAUSE): void {
+export function killOrphans(reaper: number, spared?: number, killed?: (pid: number) => void, pause = FIRST_PAUSE): void {
   const orphans = childrenOf(reaper).filter((pid) => pid !== spared);
-  for (const pid of orphans) killProcess(pid);
-  if (orphans.length > 0) setTimeout(() => killOrphans(reaper, spared, Math.min(2 * pause, LONGEST_PAUSE)), pause);
+  for (const pid of orphans) {
+    killProcess(pid);
+    killed?.(pid);
+  }
+  if (orphans.length > 0) setTimeout(() => killOrphans(reaper, spared, killed, Math.min(2 * pause, LONGEST_PAUSE)), pause);
 }
 
 /** Ends a process, if it has not ended by itself. */

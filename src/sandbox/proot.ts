@@ -8,6 +8,7 @@ import type { Op } from './init/program';
 import { PR, SIGKILL } from './init/syscalls';
 import { executeOps, filterOp, limitOps, parentOps, waitOps, type ProgramIo } from './namespace-program';
 import { killProcess } from './orphans';
+import { removeProotFiles } from './proot-files';
 import type { ContainerSandbox, ProcessSpec } from './sandbox';
 import { UNKNOWN, defaultFilter, hasSeccomp, type Answers } from './seccomp/profile';
 
@@ -34,13 +35,21 @@ export function prootSandbox(state: string): ContainerSandbox {
   const sandbox = new ChrootSandbox(state, prootProgram);
   return {
     enter: () => sandbox.enter(),
-    run: (spec, io, scope) => sandbox.run(spec, {
-      ...io,
-      prepare: async (prepared) => {
-        await io.prepare?.(prepared);
-        endLeftovers(prepared.pid);
-      },
-    }, scope),
+    run: async (spec, io, scope) => {
+      let proot: number | undefined;
+      try {
+        return await sandbox.run(spec, {
+          ...io,
+          prepare: async (prepared) => {
+            proot = prepared.pid;
+            await io.prepare?.(prepared);
+            endLeftovers(prepared.pid);
+          },
+        }, scope);
+      } finally {
+        if (proot !== undefined) removeProotFiles(proot);
+      }
+    },
   };
 }
 

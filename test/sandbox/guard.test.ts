@@ -61,13 +61,17 @@ describeWith('what a step leaves running', { root: true, programs: ['tar'] }, ()
     return spawn(program, args, { env: cleanEnv({ TMPDIR: own, HOME: own }), stdio: 'ignore' });
   }
 
+  /** Files of proot's own. */
+  const prootFiles = (): string[] => readdirSync('/tmp').filter((name) => /^proot(ed)?-/.test(name));
+
   test.each(ways)('is gone when mbuild is killed with SIGKILL, with --isolation=$isolation', async (way) => {
+    const before = prootFiles();
     const mbuild = begin(way, 'wait');
     try {
       await until(() => left().length === seconds.length);
       mbuild.kill('SIGKILL');
       await once(mbuild, 'exit');
-      await until(() => left().length === 0);
+      await until(() => left().length === 0 && prootFiles().every((name) => before.includes(name)));
     } finally {
       for (const pid of left()) process.kill(pid, 'SIGKILL');
     }
