@@ -96,9 +96,7 @@ function writeNode({ entry, source }: TreeEntry, target: RawPath, folder: RawPat
     case 'symlink':
       return symlinkSync(fsPath(entry.linkPath), fsPath(target));
     case 'file':
-      copyFileSync(fsPath(source), fsPath(target), constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
-      // From version 22 on, Node.js gives a copy the owner of what was copied, where it may.
-      return chownSync(fsPath(target), process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
+      return copyFileSync(fsPath(source), fsPath(target), constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
     case 'directory':
       return;
     default:
@@ -117,6 +115,8 @@ function setOwner(target: RawPath, { uid, gid }: TreeEntry['entry']): void {
 
 function setAttributes({ entry }: TreeEntry, target: RawPath, asRoot: boolean): void {
   if (asRoot) setOwner(target, entry);
+  // From version 22 on, Node.js gives a copy the owner of what was copied, where it may.
+  else if (entry.type === 'file') chownSync(fsPath(target), process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
   // After chown, which takes setuid, setgid and security.capability away.
   if (entry.type !== 'symlink') chmodSync(fsPath(target), entry.mode);
   for (const [name, value] of entry.xattrs) {

@@ -20,11 +20,12 @@ export interface CgroupLimits {
   readonly pids?: number | undefined;
 }
 
-/** Those whose limits are set. */
+/** The controllers that have these limits. cgroups(7). */
 export const CONTROLLERS = ['memory', 'cpu', 'cpuset', 'pids'] as const;
+/** One of {@link CONTROLLERS}. */
 export type Controller = (typeof CONTROLLERS)[number];
-const PERIOD = 100_000; // microseconds, the kernel's default
 
+const PERIOD = 100_000; // microseconds, the kernel's default
 
 /** A file of a controller with what is written to it. */
 export interface Setting {
