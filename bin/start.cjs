@@ -28,7 +28,13 @@ function run() {
     process.once('exit', () => writeCache(stamp, script));
   }
   const program = { exports: {} };
-  script.runInThisContext()(program.exports, createRequire(bundle), program, bundle, dirname(bundle));
+  script.runInThisContext()(
+    program.exports,
+    createRequire(bundle),
+    program,
+    bundle,
+    dirname(bundle),
+  );
 }
 
 // As good as it gets without reading the command line: a wrong answer costs time, nothing else.
@@ -39,7 +45,9 @@ function isBuild([first = '', ...rest]) {
 function readCache(stamp) {
   try {
     const cached = readFileSync(cacheFile);
-    return cached.toString('latin1', 0, stamp.length) === stamp ? cached.subarray(stamp.length) : undefined;
+    return cached.toString('latin1', 0, stamp.length) === stamp
+      ? cached.subarray(stamp.length)
+      : undefined;
   } catch {
     return undefined;
   }

@@ -58,7 +58,8 @@ export interface Engine extends ImageServices {
   readonly refusesRun: () => MbuildError | undefined;
   readonly registry: Registry;
   /** Where FROM finds its images, if not in this store and in its registries; they are in this store then. */
-  readonly findBase?: ((request: ImageRequest, vertex: VertexId, scope: BuildScope) => Promise<Image>) | undefined;
+  readonly findBase?:
+    ((request: ImageRequest, vertex: VertexId, scope: BuildScope) => Promise<Image>) | undefined;
   /** Fetches files over http. */
   readonly files: FileSource;
   /** True when git may not ask the network either. */
@@ -73,19 +74,37 @@ export function openEngine(options: EngineOptions): Engine {
   const ground = openStore(root);
   if (options.isolation !== undefined) checkIsolation(options.isolation, root);
   const leave = bePresent(root);
-  const isolation = options.isolation === undefined ? bestMeans(ground.canMount) : meansOf(options.isolation);
+  const isolation =
+    options.isolation === undefined ? bestMeans(ground.canMount) : meansOf(options.isolation);
   const snapshots = makeSnapshotter(root, ground, isolation, options.snapshotter);
   const content = new LocalContentStore(root);
   const layers = new FileLayerIndex(root);
   const threads = new Threads();
   const offline = options.offline === true;
   // A build that finds everything in its cache needs none of these.
-  const registry = later<Registry>(async () => (offline ? new (await import('./registry/offline')).OfflineRegistry() : new (await import('./registry/client')).RegistryClient(options.registry)));
-  const files = later<FileSource & Pick<FileClient, 'close'>>(async () => (offline ? new (await import('./registry/offline')).OfflineFiles() : new (await import('./registry/download-file')).FileClient(options.registry)));
-  const sandbox = later<ContainerSandbox>(async () => makeSandbox(isolation, path.join(root, 'sandbox'), options.runtime));
+  const registry = later<Registry>(async () =>
+    offline
+      ? new (await import('./registry/offline')).OfflineRegistry()
+      : new (await import('./registry/client')).RegistryClient(options.registry),
+  );
+  const files = later<FileSource & Pick<FileClient, 'close'>>(async () =>
+    offline
+      ? new (await import('./registry/offline')).OfflineFiles()
+      : new (await import('./registry/download-file')).FileClient(options.registry),
+  );
+  const sandbox = later<ContainerSandbox>(async () =>
+    makeSandbox(isolation, path.join(root, 'sandbox'), options.runtime),
+  );
   return {
-    root, content, layers, threads, offline,
-    patience: { attempts: options.registry?.attempts ?? PATIENCE.attempts, pauseMs: options.registry?.pauseMs ?? PATIENCE.pauseMs },
+    root,
+    content,
+    layers,
+    threads,
+    offline,
+    patience: {
+      attempts: options.registry?.attempts ?? PATIENCE.attempts,
+      pauseMs: options.registry?.pauseMs ?? PATIENCE.pauseMs,
+    },
     xattrs: ground.marks,
     images: new FileImageStore(root, content, layers),
     snapshots,
@@ -96,7 +115,11 @@ export function openEngine(options: EngineOptions): Engine {
     files: files.service,
     async close() {
       snapshots.close();
-      await Promise.all([threads.close(), (await registry.made())?.close(), (await files.made())?.close()]);
+      await Promise.all([
+        threads.close(),
+        (await registry.made())?.close(),
+        (await files.made())?.close(),
+      ]);
       leave();
     },
   };
@@ -116,22 +139,32 @@ function openStore(root: string): Ground {
 /** @returns the directories that were not there, the deepest last. */
 function makeStore(root: string): string[] {
   try {
-    return [root, path.join(root, 'sandbox')].flatMap((directory) => makeDirectories(directory, 0o700));
+    return [root, path.join(root, 'sandbox')].flatMap((directory) =>
+      makeDirectories(directory, 0o700),
+    );
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new MbuildError('STORE_UNUSABLE', `the store ${root} cannot be opened: ${reason}`, { cause, hint: 'choose another folder with --root or MBUILD_ROOT' });
+    throw new MbuildError('STORE_UNUSABLE', `the store ${root} cannot be opened: ${reason}`, {
+      cause,
+      hint: 'choose another folder with --root or MBUILD_ROOT',
+    });
   }
 }
 
 function groundProbes(root: string): GroundProbes {
   // Loaded when a store is made, and where it is used under another confinement.
-  const probe = (): typeof import('./sandbox/probe') => require('./sandbox/probe') as typeof import('./sandbox/probe');
+  const probe = (): typeof import('./sandbox/probe') =>
+    require('./sandbox/probe') as typeof import('./sandbox/probe');
   return {
     fileSystem: () => fileSystemOf(root),
     confinement: () => (heldCapabilities().includes('SYS_ADMIN') ? confinement() : undefined),
-    canMount: () => heldCapabilities().includes('SYS_ADMIN') && probe().probeNamespaces(root) === undefined,
+    canMount: () =>
+      heldCapabilities().includes('SYS_ADMIN') && probe().probeNamespaces(root) === undefined,
     refusesOverlay: (marks) => {
-      const obstacle = marks === 'files' ? undefined : probe().probeOverlay(root, marks === 'user' ? 'userxattr' : '');
+      const obstacle =
+        marks === 'files'
+          ? undefined
+          : probe().probeOverlay(root, marks === 'user' ? 'userxattr' : '');
       return obstacle === undefined ? undefined : `cannot ${obstacle.what} (${obstacle.errno})`;
     },
   };
@@ -151,56 +184,122 @@ function checkIsolation(isolation: Isolation, scratch: string): void {
 
 function isPossible(isolation: Isolation): boolean {
   switch (isolation) {
-    case 'namespaces': return heldCapabilities().includes('SYS_ADMIN');
-    case 'user-namespace': return isInUserNamespace() && mappedIds() > 1;
-    case 'single-id': return isInUserNamespace() && mappedIds() === 1;
-    case 'chroot': return heldCapabilities().includes('SYS_CHROOT');
-    case 'oci': return heldCapabilities().includes('SYS_ADMIN') && !keepsOwners();
-    case 'in-place': return (require('./sandbox/in-place') as typeof import('./sandbox/in-place')).inPlaceObstacle() === undefined;
+    case 'namespaces':
+      return heldCapabilities().includes('SYS_ADMIN');
+    case 'user-namespace':
+      return isInUserNamespace() && mappedIds() > 1;
+    case 'single-id':
+      return isInUserNamespace() && mappedIds() === 1;
+    case 'chroot':
+      return heldCapabilities().includes('SYS_CHROOT');
+    case 'oci':
+      return heldCapabilities().includes('SYS_ADMIN') && !keepsOwners();
+    case 'in-place':
+      return (
+        (require('./sandbox/in-place') as typeof import('./sandbox/in-place')).inPlaceObstacle() ===
+        undefined
+      );
     // Whoever has rights would give them to the steps.
-    case 'proot': return keepsOwners() && findInPath('proot') !== undefined;
+    case 'proot':
+      return keepsOwners() && findInPath('proot') !== undefined;
   }
 }
 
-async function makeSandbox(isolation: Means | undefined, state: string, runtime: string | undefined): Promise<ContainerSandbox> {
+async function makeSandbox(
+  isolation: Means | undefined,
+  state: string,
+  runtime: string | undefined,
+): Promise<ContainerSandbox> {
   switch (isolation) {
-    case 'oci': return ociSandbox(state, runtime);
-    case 'namespaces': return new (await import('./sandbox/namespaces')).NamespaceSandbox(state);
-    case 'in-place': return (await import('./sandbox/in-place')).inPlaceSandbox(state);
-    case 'chroot': return new (await import('./sandbox/chroot')).ChrootSandbox(state);
-    case 'proot': return (await import('./sandbox/proot')).prootSandbox(state);
-    case undefined: throw noSandbox(state);
+    case 'oci':
+      return ociSandbox(state, runtime);
+    case 'namespaces':
+      return new (await import('./sandbox/namespaces')).NamespaceSandbox(state);
+    case 'in-place':
+      return (await import('./sandbox/in-place')).inPlaceSandbox(state);
+    case 'chroot':
+      return new (await import('./sandbox/chroot')).ChrootSandbox(state);
+    case 'proot':
+      return (await import('./sandbox/proot')).prootSandbox(state);
+    case undefined:
+      throw noSandbox(state);
   }
 }
 
 async function ociSandbox(state: string, wanted: string | undefined): Promise<ContainerSandbox> {
-  const [{ OciSandbox, findRuntime }, { NamespaceSandbox }] = await Promise.all([import('./sandbox/oci-runtime'), import('./sandbox/namespaces')]);
+  const [{ OciSandbox, findRuntime }, { NamespaceSandbox }] = await Promise.all([
+    import('./sandbox/oci-runtime'),
+    import('./sandbox/namespaces'),
+  ]);
   const runtime = findRuntime(wanted);
   if (runtime !== undefined) return new OciSandbox(state, runtime, new NamespaceSandbox(state));
-  throw new MbuildError('SANDBOX_UNAVAILABLE', wanted === undefined ? '--isolation=oci needs crun or runc, and neither is installed' : `the runtime ${wanted} is not there`, {
-    hint: 'apt-get install crun, or leave --isolation away: mbuild needs no runtime',
-  });
+  throw new MbuildError(
+    'SANDBOX_UNAVAILABLE',
+    wanted === undefined
+      ? '--isolation=oci needs crun or runc, and neither is installed'
+      : `the runtime ${wanted} is not there`,
+    {
+      hint: 'apt-get install crun, or leave --isolation away: mbuild needs no runtime',
+    },
+  );
 }
 
 /** @throws MbuildError STORE_UNUSABLE for a store whose layers cannot be used that way. */
-function makeSnapshotter(root: string, { marks, reason }: Ground, isolation: Means | undefined, pinned: EngineOptions['snapshotter']): DirectorySnapshotter {
-  const kind = pinned ?? ((isolation === 'namespaces' || isolation === 'oci') && marks !== 'files' && reason === undefined ? 'overlay' : 'copy');
+function makeSnapshotter(
+  root: string,
+  { marks, reason }: Ground,
+  isolation: Means | undefined,
+  pinned: EngineOptions['snapshotter'],
+): DirectorySnapshotter {
+  const kind =
+    pinned ??
+    ((isolation === 'namespaces' || isolation === 'oci') &&
+    marks !== 'files' &&
+    reason === undefined
+      ? 'overlay'
+      : 'copy');
   const hint = 'choose another folder with --root or MBUILD_ROOT';
-  if (kind !== 'copy' && (isolation === 'chroot' || isolation === 'proot' || isolation === 'in-place')) throw new MbuildError('USAGE', `--snapshotter=${kind} cannot be had with --isolation=${isolation}: nothing is mounted then`, { hint: 'use --snapshotter=copy' });
+  if (
+    kind !== 'copy' &&
+    (isolation === 'chroot' || isolation === 'proot' || isolation === 'in-place')
+  )
+    throw new MbuildError(
+      'USAGE',
+      `--snapshotter=${kind} cannot be had with --isolation=${isolation}: nothing is mounted then`,
+      { hint: 'use --snapshotter=copy' },
+    );
   if (marks === 'trusted' && !heldCapabilities().includes('SYS_ADMIN')) {
-    throw new MbuildError('STORE_UNUSABLE', `the store ${root} was made by a process with more rights than this one has: its layers carry attributes that need CAP_SYS_ADMIN`, { hint });
+    throw new MbuildError(
+      'STORE_UNUSABLE',
+      `the store ${root} was made by a process with more rights than this one has: its layers carry attributes that need CAP_SYS_ADMIN`,
+      { hint },
+    );
   }
   if (kind === 'copy') return new CopySnapshotter(root, marks);
-  if (kind === 'fuse-overlayfs') return new (require('./snapshot/fuse-overlayfs') as typeof import('./snapshot/fuse-overlayfs')).FuseOverlaySnapshotter(root, marks, () => fuseOverlayfs(root));
-  if (marks === 'files' || reason !== undefined) throw new MbuildError('STORE_UNUSABLE', `--snapshotter=overlay cannot be had: ${reason ?? 'the file system does not allow it'}`, { hint });
+  if (kind === 'fuse-overlayfs')
+    return new (
+      require('./snapshot/fuse-overlayfs') as typeof import('./snapshot/fuse-overlayfs')
+    ).FuseOverlaySnapshotter(root, marks, () => fuseOverlayfs(root));
+  if (marks === 'files' || reason !== undefined)
+    throw new MbuildError(
+      'STORE_UNUSABLE',
+      `--snapshotter=overlay cannot be had: ${reason ?? 'the file system does not allow it'}`,
+      { hint },
+    );
   return new OverlaySnapshotter(root, marks);
 }
 
 /** The path of fuse-overlayfs. @throws MbuildError SANDBOX_UNAVAILABLE. */
 function fuseOverlayfs(root: string): string {
-  const found = (require('./sandbox/fuse') as typeof import('./sandbox/fuse')).findFuseOverlayfs(root);
+  const found = (require('./sandbox/fuse') as typeof import('./sandbox/fuse')).findFuseOverlayfs(
+    root,
+  );
   if ('program' in found) return found.program;
-  throw new MbuildError('SANDBOX_UNAVAILABLE', `--snapshotter=fuse-overlayfs cannot be had: ${found.obstacle}`, { hint: `${found.fix}; or --snapshotter=copy` });
+  throw new MbuildError(
+    'SANDBOX_UNAVAILABLE',
+    `--snapshotter=fuse-overlayfs cannot be had: ${found.obstacle}`,
+    { hint: `${found.fix}; or --snapshotter=copy` },
+  );
 }
 
 /** A service whose methods all return promises, loaded and made at the first call. */
@@ -212,10 +311,15 @@ interface Later<T> {
 function later<T extends object>(make: () => Promise<T>): Later<T> {
   let made: Promise<T> | undefined;
   const service = new Proxy({} as T, {
-    get: (_, method) => async (...args: readonly unknown[]) => {
-      const real = await (made ??= make()) as Record<PropertyKey, (...given: readonly unknown[]) => unknown>;
-      return real[method]?.(...args);
-    },
+    get:
+      (_, method) =>
+      async (...args: readonly unknown[]) => {
+        const real = (await (made ??= make())) as Record<
+          PropertyKey,
+          (...given: readonly unknown[]) => unknown
+        >;
+        return real[method]?.(...args);
+      },
   });
   return { service, made: () => made };
 }

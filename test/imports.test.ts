@@ -44,16 +44,51 @@ const imports = files.flatMap(importsOf);
 
 describe('imports', () => {
   it('src/ has the folders of the design and no others', () => {
-    const folders = readdirSync(SRC).filter((name) => statSync(join(SRC, name)).isDirectory()).sort();
-    const known = ['bench', 'build', 'cache', 'cli', 'containers', 'content', 'context', 'diagnostics', 'dockerfile', 'graph', 'history', 'images', 'layer', 'lint', 'linux', 'oci',
-      'output', 'progress', 'registry', 'report', 'sandbox', 'snapshot', 'solver', 'verify'];
+    const folders = readdirSync(SRC)
+      .filter((name) => statSync(join(SRC, name)).isDirectory())
+      .sort();
+    const known = [
+      'bench',
+      'build',
+      'cache',
+      'cli',
+      'containers',
+      'content',
+      'context',
+      'diagnostics',
+      'dockerfile',
+      'graph',
+      'history',
+      'images',
+      'layer',
+      'lint',
+      'linux',
+      'oci',
+      'output',
+      'progress',
+      'registry',
+      'report',
+      'sandbox',
+      'snapshot',
+      'solver',
+      'verify',
+    ];
     expect(folders).toEqual(known);
-    const loose = readdirSync(SRC).filter((name) => name.endsWith('.ts')).sort();
-    expect(loose.filter((name) => !['build.ts', 'engine.ts', 'index.ts', 'worker.ts'].includes(name))).toEqual([]);
+    const loose = readdirSync(SRC)
+      .filter((name) => name.endsWith('.ts'))
+      .sort();
+    expect(
+      loose.filter((name) => !['build.ts', 'engine.ts', 'index.ts', 'worker.ts'].includes(name)),
+    ).toEqual([]);
   });
 
   it('lead to files that exist', () => {
-    const broken = imports.filter(({ from, specifier, to }) => specifier.startsWith('.') && to === undefined && !existsSync(join(SRC, dirname(from), specifier)));
+    const broken = imports.filter(
+      ({ from, specifier, to }) =>
+        specifier.startsWith('.') &&
+        to === undefined &&
+        !existsSync(join(SRC, dirname(from), specifier)),
+    );
     expect(broken.map(show)).toEqual([]);
   });
 
@@ -73,15 +108,21 @@ describe('imports', () => {
 
   it('keep each package in one folder', () => {
     const strays = imports.filter(({ from, specifier, to }) => {
-      if (to !== undefined || specifier.startsWith('.') || specifier.startsWith('node:')) return false;
-      const name = specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/');
+      if (to !== undefined || specifier.startsWith('.') || specifier.startsWith('node:'))
+        return false;
+      const name = specifier
+        .split('/')
+        .slice(0, specifier.startsWith('@') ? 2 : 1)
+        .join('/');
       return PACKAGE_HOMES[name] !== topOf(from);
     });
     expect(strays.map(show)).toEqual([]);
   });
 
   it('name modules of Node with their prefix', () => {
-    expect(imports.filter(({ specifier }) => builtinModules.includes(specifier)).map(show)).toEqual([]);
+    expect(imports.filter(({ specifier }) => builtinModules.includes(specifier)).map(show)).toEqual(
+      [],
+    );
   });
 });
 
@@ -94,7 +135,10 @@ function show({ from, specifier }: Import): string {
   return `${from} → ${specifier}`;
 }
 
-function edges(nameOf: (file: string) => string, { types }: { types: boolean } = { types: true }): Map<string, Set<string>> {
+function edges(
+  nameOf: (file: string) => string,
+  { types }: { types: boolean } = { types: true },
+): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>();
   for (const { from, to, typeOnly } of imports) {
     if (to === undefined || (typeOnly && !types) || nameOf(from) === nameOf(to)) continue;
@@ -124,12 +168,21 @@ function circleIn(graph: ReadonlyMap<string, ReadonlySet<string>>): string[] {
 }
 
 function importsOf(from: string): Import[] {
-  const text = readFileSync(join(SRC, from), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+  const text = readFileSync(join(SRC, from), 'utf8')
+    .replace(/\/\*[\s\S]*?\*\//g, '')
+    .replace(/^\s*\/\/.*$/gm, '');
   const statements = /\b(?:import|export)\s+(type\s+)?(?:[\w*{}\s,$]+?\s+from\s+)?'([^']+)'/g;
   const calls = /\b(?:import|require)\(\s*'([^']+)'\s*\)(\s*\.)?/g;
   const found: Import[] = [];
-  for (const [, type, specifier = ''] of text.matchAll(statements)) found.push({ from, specifier, to: resolveImport(from, specifier), typeOnly: type !== undefined });
-  for (const [, specifier = ''] of text.matchAll(calls)) found.push({ from, specifier, to: resolveImport(from, specifier), typeOnly: false });
+  for (const [, type, specifier = ''] of text.matchAll(statements))
+    found.push({
+      from,
+      specifier,
+      to: resolveImport(from, specifier),
+      typeOnly: type !== undefined,
+    });
+  for (const [, specifier = ''] of text.matchAll(calls))
+    found.push({ from, specifier, to: resolveImport(from, specifier), typeOnly: false });
   return found;
 }
 

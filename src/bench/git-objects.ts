@@ -28,7 +28,12 @@ export interface GitBlob {
   readonly hash: string;
 }
 
-const KINDS: Readonly<Record<string, GitEntry['kind']>> = { 40000: 'directory', 100755: 'executable', 120000: 'symlink', 160000: 'submodule' };
+const KINDS: Readonly<Record<string, GitEntry['kind']>> = {
+  40000: 'directory',
+  100755: 'executable',
+  120000: 'symlink',
+  160000: 'submodule',
+};
 
 /** A repository's objects, read by one `git cat-file --batch` and remembered: nothing is checked out. */
 export class GitObjects {
@@ -44,28 +49,54 @@ export class GitObjects {
 
   /** The repository's folder, and the path from there to `dir`. @throws MbuildError GIT_FAILED where there is no repository. */
   async place(): Promise<{ readonly top: string; readonly prefix: string }> {
-    const [top = '', prefix = ''] = (await this.#git('rev-parse', '--show-toplevel', '--show-prefix')).split('\n');
+    const [top = '', prefix = ''] = (
+      await this.#git('rev-parse', '--show-toplevel', '--show-prefix')
+    ).split('\n');
     return { top, prefix: prefix.replace(/\/$/, '') };
   }
 
   /** The commits of a range as git has it, the oldest first; of a merge the first parent's line alone is followed, unless `all`. */
   async commits(range: string, all: boolean): Promise<GitCommit[]> {
-    if (range.startsWith('-')) throw new MbuildError('USAGE', `${range} is no range of commits`, { hint: 'write for example HEAD~50.. or v1.0..main' });
-    const text = await this.#git('log', '--reverse', '--topo-order', ...(all ? [] : ['--first-parent']), '--format=%H%x00%T%x00%P%x00%ct%x00%s', '--end-of-options', range, '--');
-    return text.split('\n').filter((line) => line !== '').map((line) => {
-      const [id = '', tree = '', parents = '', time = '0', subject = ''] = line.split('\0');
-      return { id, tree, parents: parents === '' ? 0 : parents.split(' ').length, time: Number(time), subject };
-    });
+    if (range.startsWith('-'))
+      throw new MbuildError('USAGE', `${range} is no range of commits`, {
+        hint: 'write for example HEAD~50.. or v1.0..main',
+      });
+    const text = await this.#git(
+      'log',
+      '--reverse',
+      '--topo-order',
+      ...(all ? [] : ['--first-parent']),
+      '--format=%H%x00%T%x00%P%x00%ct%x00%s',
+      '--end-of-options',
+      range,
+      '--',
+    );
+    return text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => {
+        const [id = '', tree = '', parents = '', time = '0', subject = ''] = line.split('\0');
+        return {
+          id,
+          tree,
+          parents: parents === '' ? 0 : parents.split(' ').length,
+          time: Number(time),
+          subject,
+        };
+      });
   }
 
   /** Reads a tree with all below it, so that {@link entries} and {@link target} can be asked without waiting. */
   async load(tree: string): Promise<void> {
     if (this.#complete.has(tree)) return;
     const entries = await this.#tree(tree);
-    await Promise.all(entries.map(async ({ kind, id }) => {
-      if (kind === 'directory') await this.load(id);
-      else if (kind === 'symlink' && !this.#links.has(id)) this.#links.set(id, (await this.#objects().read(id)).toString('latin1'));
-    }));
+    await Promise.all(
+      entries.map(async ({ kind, id }) => {
+        if (kind === 'directory') await this.load(id);
+        else if (kind === 'symlink' && !this.#links.has(id))
+          this.#links.set(id, (await this.#objects().read(id)).toString('latin1'));
+      }),
+    );
     this.#complete.add(tree);
   }
 
@@ -81,13 +112,15 @@ export class GitObjects {
 
   /** Sizes and hashes of blobs. */
   async blobs(ids: readonly string[]): Promise<readonly GitBlob[]> {
-    return Promise.all(ids.map(async (id) => {
-      const known = this.#blobs.get(id);
-      if (known !== undefined) return known;
-      const blob = await this.#objects().hash(id);
-      this.#blobs.set(id, blob);
-      return blob;
-    }));
+    return Promise.all(
+      ids.map(async (id) => {
+        const known = this.#blobs.get(id);
+        if (known !== undefined) return known;
+        const blob = await this.#objects().hash(id);
+        this.#blobs.set(id, blob);
+        return blob;
+      }),
+    );
   }
 
   /** A small file as text. */
@@ -116,7 +149,8 @@ export class GitObjects {
 
   async #git(...args: string[]): Promise<string> {
     const { exitCode, stdout, stderr } = await runCommand('git', ['-C', this.dir, ...args]);
-    if (exitCode !== 0) throw new MbuildError('GIT_FAILED', `git ${args[0] ?? ''} in ${this.dir}: ${stderr.trim()}`);
+    if (exitCode !== 0)
+      throw new MbuildError('GIT_FAILED', `git ${args[0] ?? ''} in ${this.dir}: ${stderr.trim()}`);
     return stdout;
   }
 }
@@ -124,7 +158,8 @@ export class GitObjects {
 /** gitformat-tree: `mode name\0` and the 20 (sha1) or 32 (sha256) bytes of the id. Which it is shows in whether the parts fit. */
 function parseTree(bytes: Buffer): GitEntry[] {
   const entries = readEntries(bytes, 20) ?? readEntries(bytes, 32);
-  if (entries === undefined) throw new MbuildError('GIT_FAILED', 'git gave a tree that cannot be read');
+  if (entries === undefined)
+    throw new MbuildError('GIT_FAILED', 'git gave a tree that cannot be read');
   return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
@@ -134,8 +169,13 @@ function readEntries(bytes: Buffer, idBytes: number): GitEntry[] | undefined {
     const space = bytes.indexOf(0x20, at);
     const end = bytes.indexOf(0, space);
     const mode = bytes.toString('latin1', at, space);
-    if (space < 0 || end < 0 || !/^[0-7]{5,6}$/.test(mode) || end + 1 + idBytes > bytes.length) return undefined;
-    entries.push({ name: bytes.toString('latin1', space + 1, end), kind: KINDS[mode] ?? 'file', id: bytes.toString('hex', end + 1, end + 1 + idBytes) });
+    if (space < 0 || end < 0 || !/^[0-7]{5,6}$/.test(mode) || end + 1 + idBytes > bytes.length)
+      return undefined;
+    entries.push({
+      name: bytes.toString('latin1', space + 1, end),
+      kind: KINDS[mode] ?? 'file',
+      id: bytes.toString('hex', end + 1, end + 1 + idBytes),
+    });
     at = end + 1 + idBytes;
   }
   return entries;
@@ -162,7 +202,10 @@ class ObjectReader {
     this.#process = spawn('git', ['-C', dir, 'cat-file', '--batch'], { stdio: 'pipe' });
     this.#process.stdout.on('data', (chunk: Buffer) => this.#take(chunk));
     const lose = (error: Error): void => {
-      for (const wanted of this.#wanted.splice(0)) wanted.fail(new MbuildError('GIT_FAILED', `git cat-file ended: ${error.message}`, { cause: error }));
+      for (const wanted of this.#wanted.splice(0))
+        wanted.fail(
+          new MbuildError('GIT_FAILED', `git cat-file ended: ${error.message}`, { cause: error }),
+        );
     };
     this.#process.on('error', lose);
     this.#process.on('close', (code) => lose(new Error(`exit code ${code ?? 'unknown'}`)));
@@ -171,12 +214,17 @@ class ObjectReader {
 
   read(id: string): Promise<Buffer> {
     const chunks: Buffer[] = [];
-    return this.#ask(id, (chunk) => chunks.push(Buffer.from(chunk))).then(() => Buffer.concat(chunks));
+    return this.#ask(id, (chunk) => chunks.push(Buffer.from(chunk))).then(() =>
+      Buffer.concat(chunks),
+    );
   }
 
   hash(id: string): Promise<GitBlob> {
     const hash = createHash('sha256');
-    return this.#ask(id, (chunk) => hash.update(chunk)).then((size) => ({ size, hash: hash.digest('hex') }));
+    return this.#ask(id, (chunk) => hash.update(chunk)).then((size) => ({
+      size,
+      hash: hash.digest('hex'),
+    }));
   }
 
   close(): void {
@@ -206,7 +254,11 @@ class ObjectReader {
         rest = rest.subarray(end + 1);
         if (type === undefined || size === undefined) {
           this.#wanted.shift();
-          wanted.fail(new MbuildError('GIT_FAILED', `the repository lacks the object ${wanted.id}`, { hint: 'a shallow or partial clone has not all of its history: git fetch --unshallow' }));
+          wanted.fail(
+            new MbuildError('GIT_FAILED', `the repository lacks the object ${wanted.id}`, {
+              hint: 'a shallow or partial clone has not all of its history: git fetch --unshallow',
+            }),
+          );
           continue;
         }
         this.#size = Number(size);

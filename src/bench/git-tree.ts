@@ -32,8 +32,18 @@ export class GitTree implements SourceTree, TreeLookup<Directory> {
   readonly #objects = new Map<RawPath, GitEntry>();
 
   /** @param onSubmodule is told of every submodule that shows in the context. */
-  constructor(private readonly git: GitObjects, tree: string, private readonly rules: IgnoreRules | undefined, private readonly onSubmodule: (path: RawPath) => void) {
-    this.root = { entry: { path: '/', hostPath: '', stats: STATS.directory }, tree, state: rules === undefined ? undefined : [], children: new Map() };
+  constructor(
+    private readonly git: GitObjects,
+    tree: string,
+    private readonly rules: IgnoreRules | undefined,
+    private readonly onSubmodule: (path: RawPath) => void,
+  ) {
+    this.root = {
+      entry: { path: '/', hostPath: '', stats: STATS.directory },
+      tree,
+      state: rules === undefined ? undefined : [],
+      children: new Map(),
+    };
   }
 
   lstat(path: RawPath): ViewEntry | undefined {
@@ -51,11 +61,14 @@ export class GitTree implements SourceTree, TreeLookup<Directory> {
 
   async describe(entries: readonly SelectedEntry[]): Promise<(DescribedFile | undefined)[]> {
     const objects = entries.map((entry) => this.#objects.get(entry.hostPath));
-    const files = objects.flatMap((object) => (object === undefined || object.kind === 'symlink' ? [] : [object.id]));
+    const files = objects.flatMap((object) =>
+      object === undefined || object.kind === 'symlink' ? [] : [object.id],
+    );
     const blobs = (await this.git.blobs(files)).values();
     return objects.map((object): DescribedFile | undefined => {
       if (object === undefined) return undefined;
-      if (object.kind === 'symlink') return { hash: '', size: 0, target: this.git.target(object.id) };
+      if (object.kind === 'symlink')
+        return { hash: '', size: 0, target: this.git.target(object.id) };
       const blob = blobs.next().value;
       return blob === undefined ? undefined : { hash: blob.hash, size: blob.size };
     });
@@ -65,7 +78,9 @@ export class GitTree implements SourceTree, TreeLookup<Directory> {
     const child = this.#child(dir, name);
     if (child === undefined) return undefined;
     if (child.directory !== undefined) return { kind: 'directory', directory: child.directory };
-    return child.object.kind === 'symlink' ? { kind: 'symlink', target: this.git.target(child.object.id) } : { kind: 'other' };
+    return child.object.kind === 'symlink'
+      ? { kind: 'symlink', target: this.git.target(child.object.id) }
+      : { kind: 'other' };
   }
 
   #entry(path: RawPath, follow: boolean): ViewEntry | undefined {
@@ -76,12 +91,16 @@ export class GitTree implements SourceTree, TreeLookup<Directory> {
   }
 
   #list(directory: Directory): readonly ViewEntry[] {
-    directory.list ??= this.git.entries(directory.tree).flatMap(({ name }) => this.#child(directory, name)?.entry ?? []);
+    directory.list ??= this.git
+      .entries(directory.tree)
+      .flatMap(({ name }) => this.#child(directory, name)?.entry ?? []);
     return directory.list;
   }
 
   #child(dir: Directory, name: RawPath): Child | undefined {
-    if (dir.children.size === 0) for (const object of this.git.entries(dir.tree)) dir.children.set(object.name, this.#visible(dir, object));
+    if (dir.children.size === 0)
+      for (const object of this.git.entries(dir.tree))
+        dir.children.set(object.name, this.#visible(dir, object));
     return dir.children.get(name);
   }
 
@@ -99,23 +118,45 @@ export class GitTree implements SourceTree, TreeLookup<Directory> {
     const tree = object.kind === 'submodule' ? '' : object.id;
     if (object.kind === 'submodule' && verdict?.ignored !== true) this.onSubmodule(path);
     const directory: Directory = { entry, tree, state: verdict?.state, children: new Map() };
-    if (verdict?.ignored === true && !(this.rules?.mayDescend(path.slice(1)) === true && this.#list(directory).length > 0)) return undefined;
+    if (
+      verdict?.ignored === true &&
+      !(this.rules?.mayDescend(path.slice(1)) === true && this.#list(directory).length > 0)
+    )
+      return undefined;
     return { entry, object, directory };
   }
 }
 
 /** As much of `Stats` as selections look at. */
 const STATS: Readonly<Record<GitEntry['kind'], Stats>> = {
-  file: statsOf('file', 0o100644), executable: statsOf('file', 0o100755), symlink: statsOf('symlink', 0o120777),
-  directory: statsOf('directory', 0o40755), submodule: statsOf('directory', 0o40755),
+  file: statsOf('file', 0o100644),
+  executable: statsOf('file', 0o100755),
+  symlink: statsOf('symlink', 0o120777),
+  directory: statsOf('directory', 0o40755),
+  submodule: statsOf('directory', 0o40755),
 };
 
 function statsOf(type: 'file' | 'symlink' | 'directory', mode: number): Stats {
   const no = (): boolean => false;
   const stats = {
-    mode, size: 0, uid: 0, gid: 0, dev: 0, ino: 0, rdev: 0, nlink: 1, mtimeMs: 0, ctimeMs: 0, atimeMs: 0,
-    isFile: () => type === 'file', isDirectory: () => type === 'directory', isSymbolicLink: () => type === 'symlink',
-    isSocket: no, isFIFO: no, isBlockDevice: no, isCharacterDevice: no,
+    mode,
+    size: 0,
+    uid: 0,
+    gid: 0,
+    dev: 0,
+    ino: 0,
+    rdev: 0,
+    nlink: 1,
+    mtimeMs: 0,
+    ctimeMs: 0,
+    atimeMs: 0,
+    isFile: () => type === 'file',
+    isDirectory: () => type === 'directory',
+    isSymbolicLink: () => type === 'symlink',
+    isSocket: no,
+    isFIFO: no,
+    isBlockDevice: no,
+    isCharacterDevice: no,
   };
   return stats as unknown as Stats;
 }

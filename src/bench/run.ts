@@ -13,7 +13,12 @@ export type BenchPlan =
   /** Every commit of a range, one after the other. */
   | { readonly kind: 'git'; readonly range: string; readonly allParents: boolean }
   /** The same context again and again: without the cache, with it, or after a line was added to a file. */
-  | { readonly kind: 'repeat'; readonly mode: 'cold' | 'warm' | 'edited'; readonly times: number; readonly file?: string | undefined };
+  | {
+      readonly kind: 'repeat';
+      readonly mode: 'cold' | 'warm' | 'edited';
+      readonly times: number;
+      readonly file?: string | undefined;
+    };
 
 /** What one build took. */
 export interface BenchSample {
@@ -29,7 +34,14 @@ export interface BenchSample {
   readonly hits: number;
   readonly misses: number;
   readonly hitRatio: number;
-  readonly steps: readonly { readonly name: string; readonly text: string; readonly cached: boolean; readonly kept: boolean; readonly seconds: number; readonly why?: string | undefined }[];
+  readonly steps: readonly {
+    readonly name: string;
+    readonly text: string;
+    readonly cached: boolean;
+    readonly kept: boolean;
+    readonly seconds: number;
+    readonly why?: string | undefined;
+  }[];
 }
 
 export interface BenchReport {
@@ -40,17 +52,38 @@ export interface BenchReport {
 }
 
 /** Really builds, and measures. @throws MbuildError GIT_FAILED; a build that fails is a sample with a `problem`. */
-export async function benchRun(directory: string, plan: BenchPlan, options: Omit<BuildOptions, 'context'>, engine: Engine, signal: AbortSignal): Promise<BenchReport> {
+export async function benchRun(
+  directory: string,
+  plan: BenchPlan,
+  options: Omit<BuildOptions, 'context'>,
+  engine: Engine,
+  signal: AbortSignal,
+): Promise<BenchReport> {
   const work = mkdtempSync(path.join(tmpdir(), 'mbuild-bench-'));
   try {
-    const samples = plan.kind === 'git' ? await buildRange(directory, work, plan, options, engine, signal) : await buildAgain(directory, work, plan, options, engine, signal);
-    return { version: 1, kind: 'run', title: plan.kind === 'git' ? plan.range : `${plan.times} × ${plan.mode}`, samples };
+    const samples =
+      plan.kind === 'git'
+        ? await buildRange(directory, work, plan, options, engine, signal)
+        : await buildAgain(directory, work, plan, options, engine, signal);
+    return {
+      version: 1,
+      kind: 'run',
+      title: plan.kind === 'git' ? plan.range : `${plan.times} × ${plan.mode}`,
+      samples,
+    };
   } finally {
     removeTree(work);
   }
 }
 
-async function buildRange(directory: string, work: string, plan: Extract<BenchPlan, { kind: 'git' }>, options: Omit<BuildOptions, 'context'>, engine: Engine, signal: AbortSignal): Promise<BenchSample[]> {
+async function buildRange(
+  directory: string,
+  work: string,
+  plan: Extract<BenchPlan, { kind: 'git' }>,
+  options: Omit<BuildOptions, 'context'>,
+  engine: Engine,
+  signal: AbortSignal,
+): Promise<BenchSample[]> {
   const git = new GitObjects(directory);
   const { prefix } = await git.place();
   const commits = await git.commits(plan.range, plan.allParents);
@@ -59,47 +92,104 @@ async function buildRange(directory: string, work: string, plan: Extract<BenchPl
   const samples: BenchSample[] = [];
   for (const commit of commits) {
     await checkOut(directory, commit.id, tree, path.join(work, 'index'));
-    samples.push(await measure(commit.id, { ...options, context: { kind: 'directory', path: path.join(tree, prefix) } }, engine, signal));
+    samples.push(
+      await measure(
+        commit.id,
+        { ...options, context: { kind: 'directory', path: path.join(tree, prefix) } },
+        engine,
+        signal,
+      ),
+    );
   }
   return samples;
 }
 
 /** Makes a folder what a checkout of the commit is; the repository's own files and index are not touched. */
-async function checkOut(directory: string, commit: string, tree: string, index: string): Promise<void> {
+async function checkOut(
+  directory: string,
+  commit: string,
+  tree: string,
+  index: string,
+): Promise<void> {
   const { mkdirSync } = await import('node:fs');
   mkdirSync(tree, { recursive: true });
   const umask = process.umask(0o022);
   try {
-    const { exitCode, stderr } = await runCommand('git', ['-C', directory, '--work-tree', tree, 'read-tree', '--reset', '-u', commit], { env: { GIT_INDEX_FILE: index } });
-    if (exitCode !== 0) throw new MbuildError('GIT_FAILED', `git read-tree ${commit}: ${stderr.trim()}`);
+    const { exitCode, stderr } = await runCommand(
+      'git',
+      ['-C', directory, '--work-tree', tree, 'read-tree', '--reset', '-u', commit],
+      { env: { GIT_INDEX_FILE: index } },
+    );
+    if (exitCode !== 0)
+      throw new MbuildError('GIT_FAILED', `git read-tree ${commit}: ${stderr.trim()}`);
   } finally {
     process.umask(umask);
   }
 }
 
-async function buildAgain(directory: string, work: string, plan: Extract<BenchPlan, { kind: 'repeat' }>, options: Omit<BuildOptions, 'context'>, engine: Engine, signal: AbortSignal): Promise<BenchSample[]> {
+async function buildAgain(
+  directory: string,
+  work: string,
+  plan: Extract<BenchPlan, { kind: 'repeat' }>,
+  options: Omit<BuildOptions, 'context'>,
+  engine: Engine,
+  signal: AbortSignal,
+): Promise<BenchSample[]> {
   const { mode, times, file } = plan;
-  if (mode === 'edited' && file === undefined) throw new MbuildError('USAGE', 'nothing says which file is to be edited', { hint: 'name it with --edit FILE' });
+  if (mode === 'edited' && file === undefined)
+    throw new MbuildError('USAGE', 'nothing says which file is to be edited', {
+      hint: 'name it with --edit FILE',
+    });
   const context = mode === 'edited' ? path.join(work, 'context') : directory;
   if (mode === 'edited') cpSync(directory, context, { recursive: true, verbatimSymlinks: true });
   const samples: BenchSample[] = [];
   for (let i = 1; i <= times; i++) {
     if (mode === 'edited' && file !== undefined) appendFileSync(path.join(context, file), `${i}\n`);
-    samples.push(await measure(`${mode} ${i}`, { ...options, noCache: mode === 'cold', context: { kind: 'directory', path: context } }, engine, signal));
+    samples.push(
+      await measure(
+        `${mode} ${i}`,
+        { ...options, noCache: mode === 'cold', context: { kind: 'directory', path: context } },
+        engine,
+        signal,
+      ),
+    );
   }
   return samples;
 }
 
-async function measure(name: string, options: BuildOptions, engine: Engine, signal: AbortSignal): Promise<BenchSample> {
+async function measure(
+  name: string,
+  options: BuildOptions,
+  engine: Engine,
+  signal: AbortSignal,
+): Promise<BenchSample> {
   const [wall, cpu] = [performance.now(), cpuSeconds()];
-  const cost = (): Pick<BenchSample, 'wallSeconds' | 'cpuSeconds' | 'peakBytes'> => (
-    { wallSeconds: rounded((performance.now() - wall) / 1000), cpuSeconds: rounded(cpuSeconds() - cpu), peakBytes: process.resourceUsage().maxRSS * 1024 });
+  const cost = (): Pick<BenchSample, 'wallSeconds' | 'cpuSeconds' | 'peakBytes'> => ({
+    wallSeconds: rounded((performance.now() - wall) / 1000),
+    cpuSeconds: rounded(cpuSeconds() - cpu),
+    peakBytes: process.resourceUsage().maxRSS * 1024,
+  });
   try {
-    const { buildId, cache, steps } = await build(options, engine, { signal, events: () => undefined });
+    const { buildId, cache, steps } = await build(options, engine, {
+      signal,
+      events: () => undefined,
+    });
     const { hits, misses, hitRatio } = cache;
     return {
-      name, build: buildId, ...cost(), hits, misses, hitRatio,
-      steps: steps.map((step) => ({ name: step.name, text: step.name.replace(/^\[.*?\] /, ''), cached: step.cached, kept: step.kept ?? false, seconds: step.durationMs / 1000, why: step.missed?.join(', ') })),
+      name,
+      build: buildId,
+      ...cost(),
+      hits,
+      misses,
+      hitRatio,
+      steps: steps.map((step) => ({
+        name: step.name,
+        text: step.name.replace(/^\[.*?\] /, ''),
+        cached: step.cached,
+        kept: step.kept ?? false,
+        seconds: step.durationMs / 1000,
+        why: step.missed?.join(', '),
+      })),
     };
   } catch (error) {
     if (!isMbuildError(error) || signal.aborted) throw error;

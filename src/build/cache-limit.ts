@@ -1,5 +1,12 @@
 import type { CacheRecord, RecordedLayer } from '../cache/record';
-import { chooseVictims, foundRatioOf, NEVER_SEEN, type EvictionPolicy, type Reuse, type Weighed } from '../cache/eviction';
+import {
+  chooseVictims,
+  foundRatioOf,
+  NEVER_SEEN,
+  type EvictionPolicy,
+  type Reuse,
+  type Weighed,
+} from '../cache/eviction';
 import type { Engine } from '../engine';
 import { BuildHistory } from '../history/file-history';
 import type { ChainID } from '../oci/digest';
@@ -11,19 +18,33 @@ type LayerResult = CacheRecord & { readonly layer: RecordedLayer };
  * The records to delete so that the layers of the rest have no more than `keepBytes`; those of one layer go together, and none of a layer below
  * one that is kept. @param records those that may go, and no others count. Steps that left nothing stay: they take no space.
  */
-export function recordsBeyond(records: readonly CacheRecord[], keepBytes: number, policy: EvictionPolicy, { root, layers }: Pick<Engine, 'root' | 'layers'>): CacheRecord[] {
+export function recordsBeyond(
+  records: readonly CacheRecord[],
+  keepBytes: number,
+  policy: EvictionPolicy,
+  { root, layers }: Pick<Engine, 'root' | 'layers'>,
+): CacheRecord[] {
   const results = records.filter((record): record is LayerResult => record.layer !== undefined);
   const ofLayer = new Map<ChainID, LayerResult[]>();
-  for (const result of results) ofLayer.set(result.layer.chainId, [...(ofLayer.get(result.layer.chainId) ?? []), result]);
-  const bytes = [...ofLayer.values()].reduce((sum, [first]) => sum + (first?.layer.contentSize ?? 0), 0);
+  for (const result of results)
+    ofLayer.set(result.layer.chainId, [...(ofLayer.get(result.layer.chainId) ?? []), result]);
+  const bytes = [...ofLayer.values()].reduce(
+    (sum, [first]) => sum + (first?.layer.contentSize ?? 0),
+    0,
+  );
   if (bytes <= keepBytes) return [];
   const uses = readUses(new BuildHistory(root));
   const items = [...ofLayer].map(([chainId, made]): Weighed => ({
-    key: chainId, parent: layers.get(chainId)?.parent, bytes: made[0]?.layer.contentSize ?? 0,
+    key: chainId,
+    parent: layers.get(chainId)?.parent,
+    bytes: made[0]?.layer.contentSize ?? 0,
     seconds: Math.max(...made.map(({ durationMs }) => durationMs)) / 1000,
-    idle: Math.min(...made.map((record) => uses.idle(record))), foundRatio: Math.max(...made.map(({ key }) => uses.foundRatio(key))),
+    idle: Math.min(...made.map((record) => uses.idle(record))),
+    foundRatio: Math.max(...made.map(({ key }) => uses.foundRatio(key))),
   }));
-  return chooseVictims(items, keepBytes, policy).flatMap(({ key }) => ofLayer.get(key as ChainID) ?? []);
+  return chooseVictims(items, keepBytes, policy).flatMap(
+    ({ key }) => ofLayer.get(key as ChainID) ?? [],
+  );
 }
 
 /** What the builds on record say of results. */

@@ -37,32 +37,68 @@ export type CallResult =
  * Checks what a build would do, and builds nothing: of base images the configs alone are fetched.
  * @throws MbuildError for a context or Dockerfile that cannot be read or parsed.
  */
-export async function check(options: BuildOptions, engine: Engine, signal: AbortSignal): Promise<CheckResult> {
+export async function check(
+  options: BuildOptions,
+  engine: Engine,
+  signal: AbortSignal,
+): Promise<CheckResult> {
   const lease = new Lease(engine.root);
-  const fetcher = contextFetcher(buildRemote(options, new BuildSecrets(options.secrets ?? []), engine, lease), options, vertexIds(), { signal, events: () => undefined });
-  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher).finally(() => lease.release());
+  const fetcher = contextFetcher(
+    buildRemote(options, new BuildSecrets(options.secrets ?? []), engine, lease),
+    options,
+    vertexIds(),
+    { signal, events: () => undefined },
+  );
+  const context = await openContext(
+    options.context,
+    options.dockerfile,
+    options.ignoreFile,
+    engine.root,
+    fetcher,
+  ).finally(() => lease.release());
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
     const plain = lintOptions(options);
     const bases = new Map<string, ImageConfig>();
-    const notes = unusedInputs(dockerfile, { buildArgs: Object.keys(plain.buildArgs), contexts: Object.keys(options.contexts ?? {}) });
-    await Promise.all(baseImages(dockerfile, plain).filter(({ name }) => options.contexts?.[name] === undefined).map(async ({ name, platform }) => {
-      try {
-        bases.set(`${name} ${formatPlatform(platform)}`, await fetchConfig(name, platform, engine.images, () => engine.registry, signal));
-      } catch (error) {
-        if (!isMbuildError(error) || signal.aborted) throw error;
-        notes.push({ severity: 'warning', code: error.code, message: `${name} could not be looked at, so variables of its stages are not checked: ${error.message}` });
-      }
-    }));
-    const configOf = (name: string, platform: Platform): ImageConfig | undefined => bases.get(`${name} ${formatPlatform(platform)}`);
+    const notes = unusedInputs(dockerfile, {
+      buildArgs: Object.keys(plain.buildArgs),
+      contexts: Object.keys(options.contexts ?? {}),
+    });
+    await Promise.all(
+      baseImages(dockerfile, plain)
+        .filter(({ name }) => options.contexts?.[name] === undefined)
+        .map(async ({ name, platform }) => {
+          try {
+            bases.set(
+              `${name} ${formatPlatform(platform)}`,
+              await fetchConfig(name, platform, engine.images, () => engine.registry, signal),
+            );
+          } catch (error) {
+            if (!isMbuildError(error) || signal.aborted) throw error;
+            notes.push({
+              severity: 'warning',
+              code: error.code,
+              message: `${name} could not be looked at, so variables of its stages are not checked: ${error.message}`,
+            });
+          }
+        }),
+    );
+    const configOf = (name: string, platform: Platform): ImageConfig | undefined =>
+      bases.get(`${name} ${formatPlatform(platform)}`);
     const warnings = lintDockerfile(dockerfile, {
-      ...plain, allStages: true, ignore: context.tree.ignore?.rules,
+      ...plain,
+      allStages: true,
+      ignore: context.tree.ignore?.rules,
       base: (name, platform) => {
         const config = configOf(name, platform);
-        return config && { env: config.config?.Env ?? [], shell: config.config?.Shell, platform: config };
+        return (
+          config && { env: config.config?.Env ?? [], shell: config.config?.Shell, platform: config }
+        );
       },
     });
-    const error = await planningError(dockerfile, options, plain, configOf) ?? checkViolation(dockerfile, warnings, plain.buildArgs);
+    const error =
+      (await planningError(dockerfile, options, plain, configOf)) ??
+      checkViolation(dockerfile, warnings, plain.buildArgs);
     return { file: dockerfile.file, warnings, error, notes };
   } finally {
     context.close();
@@ -70,14 +106,21 @@ export async function check(options: BuildOptions, engine: Engine, signal: Abort
 }
 
 /** Reads the Dockerfile for `--call outline` or `targets`; images are not looked at. @throws MbuildError as {@link check}. */
-export async function call(method: CallResult['method'], options: BuildOptions, root: string): Promise<CallResult> {
+export async function call(
+  method: CallResult['method'],
+  options: BuildOptions,
+  root: string,
+): Promise<CallResult> {
   const context = await openContext(options.context, options.dockerfile, options.ignoreFile, root);
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
     const plain = lintOptions(options);
     const { file } = dockerfile;
     if (method === 'targets') return { method, file, targets: targets(dockerfile, plain) };
-    const error = options.target === undefined ? undefined : await planningError(dockerfile, options, plain, () => undefined);
+    const error =
+      options.target === undefined
+        ? undefined
+        : await planningError(dockerfile, options, plain, () => undefined);
     if (error?.code === 'UNKNOWN_STAGE') throw error;
     return { method, file, outline: outline(dockerfile, plain) };
   } finally {
@@ -86,19 +129,43 @@ export async function call(method: CallResult['method'], options: BuildOptions, 
 }
 
 function lintOptions(options: BuildOptions): LintOptions {
-  return { buildArgs: options.buildArgs ?? {}, platform: options.platforms?.[0] ?? hostPlatform(), buildPlatform: hostPlatform(), target: options.target };
+  return {
+    buildArgs: options.buildArgs ?? {},
+    platform: options.platforms?.[0] ?? hostPlatform(),
+    buildPlatform: hostPlatform(),
+    target: options.target,
+  };
 }
 
 /** Plans the build with images that are empty where they are not known. */
-async function planningError(dockerfile: Dockerfile, options: BuildOptions, { buildArgs, platform, buildPlatform }: LintOptions, configOf: (name: string, platform: Platform) => ImageConfig | undefined): Promise<MbuildError | undefined> {
+async function planningError(
+  dockerfile: Dockerfile,
+  options: BuildOptions,
+  { buildArgs, platform, buildPlatform }: LintOptions,
+  configOf: (name: string, platform: Platform) => ImageConfig | undefined,
+): Promise<MbuildError | undefined> {
   try {
     await planGraph(dockerfile, {
-      target: options.target, platform, buildPlatform, buildArgs, labels: {}, network: 'none', allowInsecure: true,
-      contexts: Object.keys(options.contexts ?? {}), warn: () => undefined,
-      findImage: (name, wanted) => Promise.resolve({
-        name, config: configOf(name, wanted) ?? { os: wanted.os, architecture: wanted.architecture, rootfs: { type: 'layers', diff_ids: [] } },
-        descriptor: { mediaType: '', digest: digestOf(''), size: 0 }, stack: () => Promise.resolve([]),
-      }),
+      target: options.target,
+      platform,
+      buildPlatform,
+      buildArgs,
+      labels: {},
+      network: 'none',
+      allowInsecure: true,
+      contexts: Object.keys(options.contexts ?? {}),
+      warn: () => undefined,
+      findImage: (name, wanted) =>
+        Promise.resolve({
+          name,
+          config: configOf(name, wanted) ?? {
+            os: wanted.os,
+            architecture: wanted.architecture,
+            rootfs: { type: 'layers', diff_ids: [] },
+          },
+          descriptor: { mediaType: '', digest: digestOf(''), size: 0 },
+          stack: () => Promise.resolve([]),
+        }),
     });
     return undefined;
   } catch (error) {

@@ -86,28 +86,65 @@ interface ForecastTree extends Tree {
  * Nothing is run and no layer is pulled; of base images that are not in the store the manifest is asked for.
  * @throws MbuildError as a build does until its first step.
  */
-export async function forecast(options: BuildOptions, engine: Engine, scope: BuildScope): Promise<Forecast> {
+export async function forecast(
+  options: BuildOptions,
+  engine: Engine,
+  scope: BuildScope,
+): Promise<Forecast> {
   const newVertex = vertexIds();
   const lease = new Lease(engine.root);
   const secrets = new BuildSecrets(options.secrets ?? []);
   const remote = buildRemote(options, secrets, engine, lease);
   const fetcher = contextFetcher(remote, options, newVertex, scope);
-  const contexts = new NamedContexts(options.contexts ?? {}, engine.root, fetcher, options.contextModes);
-  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, engine.root, fetcher, options.contextModes);
+  const contexts = new NamedContexts(
+    options.contexts ?? {},
+    engine.root,
+    fetcher,
+    options.contextModes,
+  );
+  const context = await openContext(
+    options.context,
+    options.dockerfile,
+    options.ignoreFile,
+    engine.root,
+    fetcher,
+    options.contextModes,
+  );
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
     const pulls = new Map<string, ForecastPull>();
     const findImage = async (name: string, wanted: Platform): Promise<BaseImage> => {
       if (!isLayout(name, options.contexts)) return findBase(name, wanted, pulls, engine, scope);
-      const { config, descriptor, stack } = await layoutImage(name, wanted, engine, newVertex(), scope);
+      const { config, descriptor, stack } = await layoutImage(
+        name,
+        wanted,
+        engine,
+        newVertex(),
+        scope,
+      );
       return { name, config, descriptor, stack: () => Promise.resolve(stack) };
     };
-    const graph = await planWanted(dockerfile, options, wantedImages(options, []), contexts, findImage, () => undefined);
-    const journal = new BuildJournal(engine.root, engine.cache, { context: options.context.kind === 'directory' ? toText(context.tree.path) : '-', dockerfile: context.dockerfile.name });
+    const graph = await planWanted(
+      dockerfile,
+      options,
+      wantedImages(options, []),
+      contexts,
+      findImage,
+      () => undefined,
+    );
+    const journal = new BuildJournal(engine.root, engine.cache, {
+      context: options.context.kind === 'directory' ? toText(context.tree.path) : '-',
+      dockerfile: context.dockerfile.name,
+    });
     const caches = await openCaches(options, engine, lease, newVertex, scope);
     journal.begin(graph, dockerfile, caches);
     const { root, cache, content, layers, snapshots, sandbox, threads, xattrs } = engine;
-    const forecaster = new Forecaster({ root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease, remote: caches }, solveOptions(options, { context, contexts, remote, secrets }, engine.root, journal), journal, scope);
+    const forecaster = new Forecaster(
+      { root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease, remote: caches },
+      solveOptions(options, { context, contexts, remote, secrets }, engine.root, journal),
+      journal,
+      scope,
+    );
     for (const stage of graph.stages) await forecaster.stage(stage);
     return forecaster.result(dockerfile.file.name, [...pulls.values()], graph.targets);
   } finally {
@@ -118,15 +155,38 @@ export async function forecast(options: BuildOptions, engine: Engine, scope: Bui
 }
 
 /** An image of the store, else what its registry says of it. */
-async function findBase(name: string, platform: Platform, pulls: Map<string, ForecastPull>, engine: Engine, scope: BuildScope): Promise<BaseImage> {
+async function findBase(
+  name: string,
+  platform: Platform,
+  pulls: Map<string, ForecastPull>,
+  engine: Engine,
+  scope: BuildScope,
+): Promise<BaseImage> {
   try {
-    const image = await resolveImage({ name, platform, pull: 'never' }, engine, engine.registry, 0, scope);
-    return { name, config: image.config, descriptor: image.descriptor, stack: () => Promise.resolve(image.stack) };
+    const image = await resolveImage(
+      { name, platform, pull: 'never' },
+      engine,
+      engine.registry,
+      0,
+      scope,
+    );
+    return {
+      name,
+      config: image.config,
+      descriptor: image.descriptor,
+      stack: () => Promise.resolve(image.stack),
+    };
   } catch (error) {
-    if (!isMbuildError(error, 'IMAGE_NOT_FOUND') && !isMbuildError(error, 'PLATFORM_NOT_FOUND')) throw error;
+    if (!isMbuildError(error, 'IMAGE_NOT_FOUND') && !isMbuildError(error, 'PLATFORM_NOT_FOUND'))
+      throw error;
     const image = await peekImage(name, platform, engine.registry, scope.signal);
     pulls.set(`${name} ${formatPlatform(platform)}`, { name, bytes: image.bytes });
-    return { name, config: image.config, descriptor: image.descriptor, stack: () => Promise.resolve([]) };
+    return {
+      name,
+      config: image.config,
+      descriptor: image.descriptor,
+      stack: () => Promise.resolve([]),
+    };
   }
 }
 
@@ -141,7 +201,12 @@ class Forecaster {
   #workMs = 0;
   #untimed = 0;
 
-  constructor(private readonly services: SolverServices, private readonly options: StepServices['options'], private readonly journal: BuildJournal, private readonly scope: BuildScope) {
+  constructor(
+    private readonly services: SolverServices,
+    private readonly options: StepServices['options'],
+    private readonly journal: BuildJournal,
+    private readonly scope: BuildScope,
+  ) {
     this.#committer = new Committer(services, options.sourceDateEpoch, scope.signal);
   }
 
@@ -151,18 +216,38 @@ class Forecaster {
     this.#trees.set(stage.index, tree);
   }
 
-  result(dockerfile: string, pulls: readonly ForecastPull[], targets: readonly StagePlan[]): Forecast {
+  result(
+    dockerfile: string,
+    pulls: readonly ForecastPull[],
+    targets: readonly StagePlan[],
+  ): Forecast {
     const seconds = (ms: number): number => Math.round(ms) / 1000;
     return {
-      dockerfile, steps: this.#steps, pulls, fetches: [...this.#fetches].map(([from, bytes]) => ({ from, bytes })), hits: this.#hits, misses: this.#steps.filter(({ outcome }) => outcome !== 'same').length - this.#hits,
-      workSeconds: seconds(this.#workMs), expectedSeconds: seconds(Math.max(0, ...targets.map(({ index }) => this.#trees.get(index)?.readyAt ?? 0))), untimed: this.#untimed,
+      dockerfile,
+      steps: this.#steps,
+      pulls,
+      fetches: [...this.#fetches].map(([from, bytes]) => ({ from, bytes })),
+      hits: this.#hits,
+      misses: this.#steps.filter(({ outcome }) => outcome !== 'same').length - this.#hits,
+      workSeconds: seconds(this.#workMs),
+      expectedSeconds: seconds(
+        Math.max(0, ...targets.map(({ index }) => this.#trees.get(index)?.readyAt ?? 0)),
+      ),
+      untimed: this.#untimed,
     };
   }
 
   async #base({ base }: StagePlan): Promise<ForecastTree> {
     if (base.kind === 'stage') return this.#stageTree(base.stage);
     const known = { isGuess: false, mayBeKept: false, readyAt: 0 };
-    return base.kind === 'scratch' ? { result: sourceResult(undefined), stack: () => Promise.resolve([]), layers: Promise.resolve([]), ...known } : { ...await imageTree(base.image), ...known };
+    return base.kind === 'scratch'
+      ? {
+          result: sourceResult(undefined),
+          stack: () => Promise.resolve([]),
+          layers: Promise.resolve([]),
+          ...known,
+        }
+      : { ...(await imageTree(base.image)), ...known };
   }
 
   async #step(step: Step, stage: StagePlan, parent: ForecastTree): Promise<ForecastTree> {
@@ -170,7 +255,8 @@ class Forecaster {
     const startsAt = Math.max(...needed.map((tree) => tree.readyAt));
     const mayBeKept = needed.some((tree) => tree.mayBeKept);
     const told = { name: step.name, stage: stage.name, line: step.range.start.line };
-    if (needed.slice(1).some((tree) => tree.isGuess)) return this.#unknown(step, told, parent, startsAt);
+    if (needed.slice(1).some((tree) => tree.isGuess))
+      return this.#unknown(step, told, parent, startsAt);
 
     const planned = await planStep(step, parent, this.#stepServices(), this.scope, 0);
     const twin = this.#told.get(planned.key);
@@ -178,32 +264,76 @@ class Forecaster {
       this.#steps.push({ ...told, outcome: 'same', why: `same as ${twin.name}`, key: planned.key });
       return { ...twin.tree, readyAt: Math.max(startsAt, twin.tree.readyAt) };
     }
-    const tree = await this.#foretell(step, stage, parent, planned, { ...told, startsAt, mayBeKept });
+    const tree = await this.#foretell(step, stage, parent, planned, {
+      ...told,
+      startsAt,
+      mayBeKept,
+    });
     this.#told.set(planned.key, { name: step.name, tree });
     return tree;
   }
 
-  async #foretell(step: Step, stage: StagePlan, parent: ForecastTree, planned: PlannedStep, { startsAt, mayBeKept, ...told }: ToldStep & Pick<ForecastTree, 'mayBeKept'> & { readonly startsAt: number }): Promise<ForecastTree> {
+  async #foretell(
+    step: Step,
+    stage: StagePlan,
+    parent: ForecastTree,
+    planned: PlannedStep,
+    {
+      startsAt,
+      mayBeKept,
+      ...told
+    }: ToldStep & Pick<ForecastTree, 'mayBeKept'> & { readonly startsAt: number },
+  ): Promise<ForecastTree> {
     const refused = refusedBy(step, stage, this.options);
-    const hit = refused === undefined && !parent.isGuess ? await this.#committer.lookup(planned.key, parent) : undefined;
+    const hit =
+      refused === undefined && !parent.isGuess
+        ? await this.#committer.lookup(planned.key, parent)
+        : undefined;
     if (hit !== undefined) {
       this.#hits++;
-      if (hit.remote !== undefined) this.#fetches.set(hit.remote.from, (this.#fetches.get(hit.remote.from) ?? 0) + hit.remote.bytes);
-      this.journal.solved(step, { ...planned, cached: true, kept: false, durationMs: hit.record.durationMs, layer: Promise.resolve(undefined) });
-      this.#steps.push({ ...told, outcome: 'hit', seconds: hit.record.durationMs / 1000, key: planned.key });
+      if (hit.remote !== undefined)
+        this.#fetches.set(
+          hit.remote.from,
+          (this.#fetches.get(hit.remote.from) ?? 0) + hit.remote.bytes,
+        );
+      this.journal.solved(step, {
+        ...planned,
+        cached: true,
+        kept: false,
+        durationMs: hit.record.durationMs,
+        layer: Promise.resolve(undefined),
+      });
+      this.#steps.push({
+        ...told,
+        outcome: 'hit',
+        seconds: hit.record.durationMs / 1000,
+        key: planned.key,
+      });
       return { ...hit.tree, isGuess: false, mayBeKept: false, readyAt: startsAt };
     }
     const miss = await this.journal.missed(step, planned, refused);
     const ms = this.#time(miss.earlierMs);
-    this.#steps.push({ ...told, outcome: mayBeKept ? 'may-hit' : 'miss', why: miss.text, seconds: ms === undefined ? undefined : ms / 1000, key: planned.key });
+    this.#steps.push({
+      ...told,
+      outcome: mayBeKept ? 'may-hit' : 'miss',
+      why: miss.text,
+      seconds: ms === undefined ? undefined : ms / 1000,
+      key: planned.key,
+    });
     return this.#guessed(parent, planned.key, startsAt + (ms ?? 0), mayBeKept || !parent.isGuess);
   }
 
   /** A step that copies from what is not made yet. */
   #unknown(step: Step, told: ToldStep, parent: ForecastTree, startsAt: number): ForecastTree {
-    const names = sourceStages(step).filter((source) => this.#stageTree(source).isGuess).map((source) => source.name);
+    const names = sourceStages(step)
+      .filter((source) => this.#stageTree(source).isGuess)
+      .map((source) => source.name);
     this.#untimed++;
-    this.#steps.push({ ...told, outcome: 'may-hit', why: `depends on what stage ${names.join(', ')} holds when it is built` });
+    this.#steps.push({
+      ...told,
+      outcome: 'may-hit',
+      why: `depends on what stage ${names.join(', ')} holds when it is built`,
+    });
     return this.#guessed(parent, `unknown ${step.id}` as CacheKey, startsAt, true);
   }
 
@@ -227,7 +357,9 @@ class Forecaster {
   #stepServices(): StepServices {
     const tree = (source: TreeSource): Promise<Tree> => {
       if (source.kind === 'context') throw new Error('a context is not a tree of the store');
-      return source.kind === 'stage' ? Promise.resolve(this.#stageTree(source.stage)) : imageTree(source.image);
+      return source.kind === 'stage'
+        ? Promise.resolve(this.#stageTree(source.stage))
+        : imageTree(source.image);
     };
     return { ...this.services, options: this.options, warn: () => undefined, tree };
   }
@@ -236,12 +368,25 @@ class Forecaster {
 async function imageTree(image: BaseImage): Promise<Tree> {
   const { diff_ids: diffIds } = image.config.rootfs;
   const chains = chainIds(diffIds);
-  const layers = diffIds.flatMap((diffId, i) => (chains[i] === undefined ? [] : [{ diffId, chainId: chains[i] }]));
-  return { result: sourceResult(chains.at(-1)), stack: image.stack, layers: Promise.resolve(layers) };
+  const layers = diffIds.flatMap((diffId, i) =>
+    chains[i] === undefined ? [] : [{ diffId, chainId: chains[i] }],
+  );
+  return {
+    result: sourceResult(chains.at(-1)),
+    stack: image.stack,
+    layers: Promise.resolve(layers),
+  };
 }
 
 /** The stages that a step takes files from. */
 function sourceStages({ operation }: Step): StagePlan[] {
-  const sources = operation.kind === 'copy' ? [operation.from] : operation.kind === 'run' ? operation.mounts.flatMap((mount) => ('from' in mount && mount.from !== undefined ? [mount.from] : [])) : [];
+  const sources =
+    operation.kind === 'copy'
+      ? [operation.from]
+      : operation.kind === 'run'
+        ? operation.mounts.flatMap((mount) =>
+            'from' in mount && mount.from !== undefined ? [mount.from] : [],
+          )
+        : [];
   return sources.flatMap((source) => (source.kind === 'stage' ? [source.stage] : []));
 }

@@ -17,12 +17,31 @@ import { PROXY_VARIABLES } from '../solver/run-environment';
 import type { SolveOptions } from '../solver/solver';
 
 /** Finds the images of FROM and `--from`, each with a row of progress. */
-export function findBase(options: BuildOptions, engine: Engine, newVertex: () => VertexId, scope: BuildScope): PlanOptions['findImage'] {
-  const find: NonNullable<Engine['findBase']> = engine.findBase ?? ((request, id, inner) => resolveImage(request, engine, engine.registry, id, inner));
-  return (name, platform): Promise<BaseImage> => withRow(`[internal] load metadata for ${name}`, newVertex(), scope, async (id) => {
-    const image = isLayout(name, options.contexts) ? await layoutImage(name, platform, engine, id, scope) : await find({ name, platform, pull: options.pull ?? 'missing', anyPlatform: true }, id, scope);
-    return { name, config: image.config, descriptor: image.descriptor, stack: () => Promise.resolve(image.stack) };
-  });
+export function findBase(
+  options: BuildOptions,
+  engine: Engine,
+  newVertex: () => VertexId,
+  scope: BuildScope,
+): PlanOptions['findImage'] {
+  const find: NonNullable<Engine['findBase']> =
+    engine.findBase ??
+    ((request, id, inner) => resolveImage(request, engine, engine.registry, id, inner));
+  return (name, platform): Promise<BaseImage> =>
+    withRow(`[internal] load metadata for ${name}`, newVertex(), scope, async (id) => {
+      const image = isLayout(name, options.contexts)
+        ? await layoutImage(name, platform, engine, id, scope)
+        : await find(
+            { name, platform, pull: options.pull ?? 'missing', anyPlatform: true },
+            id,
+            scope,
+          );
+      return {
+        name,
+        config: image.config,
+        descriptor: image.descriptor,
+        stack: () => Promise.resolve(image.stack),
+      };
+    });
 }
 
 /** Where a build's files come from. */
@@ -34,25 +53,64 @@ export interface BuildSources {
 }
 
 /** How the steps are done, out of what the build was asked. */
-export function solveOptions(options: BuildOptions, sources: BuildSources, cacheMounts: string, journal?: SolveOptions['journal']): SolveOptions {
-  const given = Object.entries(options.buildArgs ?? {}).filter(([name]) => PROXY_VARIABLES.includes(name));
+export function solveOptions(
+  options: BuildOptions,
+  sources: BuildSources,
+  cacheMounts: string,
+  journal?: SolveOptions['journal'],
+): SolveOptions {
+  const given = Object.entries(options.buildArgs ?? {}).filter(([name]) =>
+    PROXY_VARIABLES.includes(name),
+  );
   return {
-    journal, leaveTargets: isOnlyPushed(options), compressTargets: leavesAsGzip(options), noCache: options.noCache ?? false, noCacheStages: options.noCacheFilter ?? [], noCacheFrom: options.noCacheFrom, cacheMounts, jobs: options.jobs ?? Math.max(4, availableParallelism()),
-    sourceDateEpoch: options.sourceDateEpoch, proxies: { ...options.proxies, ...Object.fromEntries(given) },
-    extraHosts: options.extraHosts ?? [], resolver: options.resolver ?? {}, ulimits: options.ulimits ?? [], shmSize: options.shmSize, limits: options.limits ?? {}, stepTimeout: options.stepTimeout, stepRetries: options.stepRetries,
-    secrets: sources.secrets.readers, knownSecrets: () => sources.secrets.known(), ssh: sshAgents(options), devices: deviceOptions(options), remote: sources.remote,
-    context: (name) => (name === undefined ? Promise.resolve(sources.context.tree) : sources.contexts.tree(name)),
+    journal,
+    leaveTargets: isOnlyPushed(options),
+    compressTargets: leavesAsGzip(options),
+    noCache: options.noCache ?? false,
+    noCacheStages: options.noCacheFilter ?? [],
+    noCacheFrom: options.noCacheFrom,
+    cacheMounts,
+    jobs: options.jobs ?? Math.max(4, availableParallelism()),
+    sourceDateEpoch: options.sourceDateEpoch,
+    proxies: { ...options.proxies, ...Object.fromEntries(given) },
+    extraHosts: options.extraHosts ?? [],
+    resolver: options.resolver ?? {},
+    ulimits: options.ulimits ?? [],
+    shmSize: options.shmSize,
+    limits: options.limits ?? {},
+    stepTimeout: options.stepTimeout,
+    stepRetries: options.stepRetries,
+    secrets: sources.secrets.readers,
+    knownSecrets: () => sources.secrets.known(),
+    ssh: sshAgents(options),
+    devices: deviceOptions(options),
+    remote: sources.remote,
+    context: (name) =>
+      name === undefined ? Promise.resolve(sources.context.tree) : sources.contexts.tree(name),
   };
 }
 
 /** What every RUN of the build is given. BuildKit's argument names the host, if no flag does. */
-export function runSettings({ capabilities, noNewPrivileges, hostname, volumes, buildArgs }: BuildOptions): RunSettings {
-  return { capabilities, noNewPrivileges, volumes, hostname: hostname ?? (buildArgs?.['BUILDKIT_SANDBOX_HOSTNAME'] || undefined) };
+export function runSettings({
+  capabilities,
+  noNewPrivileges,
+  hostname,
+  volumes,
+  buildArgs,
+}: BuildOptions): RunSettings {
+  return {
+    capabilities,
+    noNewPrivileges,
+    volumes,
+    hostname: hostname ?? (buildArgs?.['BUILDKIT_SANDBOX_HOSTNAME'] || undefined),
+  };
 }
 
 /** What `--allow device` and `--cdi-spec-dir` say. */
 function deviceOptions({ allow = [], cdiSpecDirs = [] }: BuildOptions): DeviceOptions {
-  const allowed = allow.flatMap((entry) => (entry === 'device' ? ['*'] : entry.startsWith('device=') ? [entry.slice('device='.length)] : []));
+  const allowed = allow.flatMap((entry) =>
+    entry === 'device' ? ['*'] : entry.startsWith('device=') ? [entry.slice('device='.length)] : [],
+  );
   return { allowed, folders: cdiSpecDirs.length === 0 ? CDI_FOLDERS : cdiSpecDirs };
 }
 

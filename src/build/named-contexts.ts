@@ -27,14 +27,24 @@ export class NamedContexts {
   readonly #trees = new Map<string, Promise<OpenedTree>>();
 
   /** @param root the store's folder. */
-  constructor(private readonly contexts: NonNullable<BuildOptions['contexts']>, private readonly root: string, private readonly fetcher: ContextFetcher, private readonly modes?: ContextModes) {}
+  constructor(
+    private readonly contexts: NonNullable<BuildOptions['contexts']>,
+    private readonly root: string,
+    private readonly fetcher: ContextFetcher,
+    private readonly modes?: ContextModes,
+  ) {}
 
   /** What a name stands for: a stage, an image that `findImage` finds, or files. buildx, "Additional build contexts". */
-  async plan(name: string, platform: Platform, findImage: PlanOptions['findImage']): Promise<NamedContext> {
+  async plan(
+    name: string,
+    platform: Platform,
+    findImage: PlanOptions['findImage'],
+  ): Promise<NamedContext> {
     const value = this.contexts[name] ?? '';
     if (value.startsWith(STAGE)) return { kind: 'stage', name: value.slice(STAGE.length) };
     if (value.startsWith(LAYOUT)) return { kind: 'image', image: await findImage(value, platform) };
-    if (value.startsWith(IMAGE)) return { kind: 'image', image: await findImage(value.slice(IMAGE.length), platform) };
+    if (value.startsWith(IMAGE))
+      return { kind: 'image', image: await findImage(value.slice(IMAGE.length), platform) };
     return { kind: 'files' };
   }
 
@@ -47,14 +57,20 @@ export class NamedContexts {
 
   /** Deletes what was fetched. */
   async close(): Promise<void> {
-    for (const opened of await Promise.allSettled(this.#trees.values())) if (opened.status === 'fulfilled') opened.value.close();
+    for (const opened of await Promise.allSettled(this.#trees.values()))
+      if (opened.status === 'fulfilled') opened.value.close();
   }
 
   async #open(name: string): Promise<OpenedTree> {
     const value = this.contexts[name];
-    if (value === undefined) throw new MbuildError('CONTEXT_NOT_FOUND', `there is no build context ${name}`, { hint: `name it with --build-context ${name}=DIRECTORY` });
-    if (isGitAddress(value)) return openNamedRemote(name, { kind: 'git', url: value }, this.fetcher, this.modes);
-    if (/^https?:\/\//.test(value)) return openNamedRemote(name, { kind: 'http', url: value }, this.fetcher, this.modes);
+    if (value === undefined)
+      throw new MbuildError('CONTEXT_NOT_FOUND', `there is no build context ${name}`, {
+        hint: `name it with --build-context ${name}=DIRECTORY`,
+      });
+    if (isGitAddress(value))
+      return openNamedRemote(name, { kind: 'git', url: value }, this.fetcher, this.modes);
+    if (/^https?:\/\//.test(value))
+      return openNamedRemote(name, { kind: 'http', url: value }, this.fetcher, this.modes);
     return { tree: openNamedDirectory(name, value, this.root, this.modes), close: () => undefined };
   }
 }
@@ -65,17 +81,40 @@ export function isLayout(name: string, contexts: BuildOptions['contexts']): bool
 }
 
 /** The image behind `oci-layout://FOLDER[:TAG][@DIGEST]`. @throws MbuildError USAGE, IMAGE_NOT_FOUND, PLATFORM_NOT_FOUND, and as `loadImages`. */
-export async function layoutImage(name: string, platform: Platform, engine: Engine, vertex: VertexId, scope: BuildScope): Promise<Image> {
+export async function layoutImage(
+  name: string,
+  platform: Platform,
+  engine: Engine,
+  vertex: VertexId,
+  scope: BuildScope,
+): Promise<Image> {
   const { loadFromLayout } = await import('../images/load');
-  return loadFromLayout({ ...readLayout(name.slice(LAYOUT.length)), platform }, engine, vertex, scope);
+  return loadFromLayout(
+    { ...readLayout(name.slice(LAYOUT.length)), platform },
+    engine,
+    vertex,
+    scope,
+  );
 }
 
-function readLayout(text: string): { readonly folder: string; readonly tag: string | undefined; readonly digest: Digest | undefined } {
+function readLayout(text: string): {
+  readonly folder: string;
+  readonly tag: string | undefined;
+  readonly digest: Digest | undefined;
+} {
   const at = text.lastIndexOf('@');
   const digest = at < 0 ? undefined : text.slice(at + 1);
-  if (digest !== undefined && !isDigest(digest)) throw new MbuildError('USAGE', `the digest of ${LAYOUT}${text} is not sha256: and 64 characters`);
+  if (digest !== undefined && !isDigest(digest))
+    throw new MbuildError(
+      'USAGE',
+      `the digest of ${LAYOUT}${text} is not sha256: and 64 characters`,
+    );
   const rest = at < 0 ? text : text.slice(0, at);
   const colon = rest.lastIndexOf(':');
   const hasTag = colon > rest.lastIndexOf('/');
-  return { folder: hasTag ? rest.slice(0, colon) : rest, tag: hasTag ? rest.slice(colon + 1) : undefined, digest };
+  return {
+    folder: hasTag ? rest.slice(0, colon) : rest,
+    tag: hasTag ? rest.slice(colon + 1) : undefined,
+    digest,
+  };
 }

@@ -15,11 +15,19 @@ import type { ResourceUsage } from '../progress/events';
 /** One `--output`. */
 export type OutputSpec =
   | {
-    readonly type: 'image'; readonly push: boolean; readonly names: readonly string[]; readonly compression?: CompressionSpec | undefined;
-    /** It is only to be pushed: layers that a cache elsewhere has are not fetched, and without them the image is not in the store. */
-    readonly onlyPush?: boolean | undefined;
-  }
-  | { readonly type: 'oci' | 'docker'; /** A path, or `-` for standard output. */ readonly dest: string; readonly tar: boolean; readonly compression?: CompressionSpec | undefined }
+      readonly type: 'image';
+      readonly push: boolean;
+      readonly names: readonly string[];
+      readonly compression?: CompressionSpec | undefined;
+      /** It is only to be pushed: layers that a cache elsewhere has are not fetched, and without them the image is not in the store. */
+      readonly onlyPush?: boolean | undefined;
+    }
+  | {
+      readonly type: 'oci' | 'docker';
+      /** A path, or `-` for standard output. */ readonly dest: string;
+      readonly tar: boolean;
+      readonly compression?: CompressionSpec | undefined;
+    }
   | { readonly type: 'tar' | 'local'; readonly dest: string }
   /** Into docker or podman, where one runs. */
   | { readonly type: 'daemon'; readonly names: readonly string[] };
@@ -62,7 +70,8 @@ export interface BuildOptions extends RunSettings {
   readonly extraHosts?: readonly { readonly name: string; readonly ip: string }[] | undefined;
   /** How names are looked up, where it is not as on the host. */
   readonly resolver?: ResolverOptions | undefined;
-  readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[] | undefined;
+  readonly ulimits?:
+    readonly { readonly name: string; readonly soft: number; readonly hard: number }[] | undefined;
   readonly shmSize?: number | undefined;
   /** How much of the machine each RUN may use. What cannot be set here is warned of. */
   readonly limits?: CgroupLimits | undefined;

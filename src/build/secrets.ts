@@ -17,7 +17,12 @@ export class BuildSecrets {
   /** All values that can be had without waiting for a pipe: those that no step was given too, as an earlier build may have left one in a layer. */
   known(): Buffer[] {
     return this.sources.flatMap((source) => {
-      if (!this.#values.has(source.id) && source.env === undefined && statSync(fileOf(source), { throwIfNoEntry: false })?.isFile() !== true) return [];
+      if (
+        !this.#values.has(source.id) &&
+        source.env === undefined &&
+        statSync(fileOf(source), { throwIfNoEntry: false })?.isFile() !== true
+      )
+        return [];
       try {
         return [this.#read(source)];
       } catch (error) {
@@ -36,20 +41,32 @@ export class BuildSecrets {
 
 function checkFile(source: SecretSource): void {
   if (source.env !== undefined || existsSync(fileOf(source))) return;
-  throw new MbuildError('SECRET_MISSING', `the file ${fileOf(source)} of the secret ${source.id} is not there`, { hint: 'name it with --secret id=NAME,src=FILE, or a variable with env=NAME' });
+  throw new MbuildError(
+    'SECRET_MISSING',
+    `the file ${fileOf(source)} of the secret ${source.id} is not there`,
+    { hint: 'name it with --secret id=NAME,src=FILE, or a variable with env=NAME' },
+  );
 }
 
 function readSecret(secret: SecretSource): Buffer {
   if (secret.env !== undefined) {
     const value = process.env[secret.env];
-    if (value === undefined) throw new MbuildError('SECRET_MISSING', `the secret ${secret.id} is to come from ${secret.env}, which is not set`);
+    if (value === undefined)
+      throw new MbuildError(
+        'SECRET_MISSING',
+        `the secret ${secret.id} is to come from ${secret.env}, which is not set`,
+      );
     return Buffer.from(value);
   }
   const file = fileOf(secret);
   try {
     return readFileSync(file);
   } catch (cause) {
-    throw new MbuildError('SECRET_MISSING', `the secret ${secret.id} could not be read from ${file}`, { cause });
+    throw new MbuildError(
+      'SECRET_MISSING',
+      `the secret ${secret.id} could not be read from ${file}`,
+      { cause },
+    );
   }
 }
 

@@ -15,23 +15,54 @@ export interface WantedImage extends PlanTarget {
 
 /** Every target for every platform. @throws MbuildError USAGE for names that cannot be told apart. */
 export function wantedImages(options: BuildOptions, names: readonly string[]): WantedImage[] {
-  const targets = options.targets !== undefined && options.targets.length > 0 ? options.targets : [options.target];
-  const platforms = [...new Map((options.platforms ?? []).map((platform) => [formatPlatform(platform), platform])).values()];
+  const targets =
+    options.targets !== undefined && options.targets.length > 0
+      ? options.targets
+      : [options.target];
+  const platforms = [
+    ...new Map(
+      (options.platforms ?? []).map((platform) => [formatPlatform(platform), platform]),
+    ).values(),
+  ];
   if (targets.length > 1 && names.length > 0 && names.length !== targets.length) {
-    throw new MbuildError('USAGE', `${targets.length} targets have ${names.length} names`, { hint: 'give one --tag for each --target, in the same order, or none' });
+    throw new MbuildError('USAGE', `${targets.length} targets have ${names.length} names`, {
+      hint: 'give one --tag for each --target, in the same order, or none',
+    });
   }
-  return targets.flatMap((target, i) => (platforms.length > 0 ? platforms : [hostPlatform()]).map((platform): WantedImage => ({
-    target, platform, names: targets.length > 1 ? names.slice(i, i + 1) : names, group: platforms.length > 1 ? i : undefined,
-  })));
+  return targets.flatMap((target, i) =>
+    (platforms.length > 0 ? platforms : [hostPlatform()]).map((platform): WantedImage => ({
+      target,
+      platform,
+      names: targets.length > 1 ? names.slice(i, i + 1) : names,
+      group: platforms.length > 1 ? i : undefined,
+    })),
+  );
 }
 
 /** The graph of all of them. @param warn is told of what is odd in the Dockerfile. */
-export async function planWanted(dockerfile: Dockerfile, options: BuildOptions, wanted: readonly WantedImage[], contexts: NamedContexts, findImage: PlanOptions['findImage'], warn: PlanOptions['warn']): Promise<Graph> {
-  return planTargets(dockerfile, {
-    buildPlatform: hostPlatform(), isPlatformGiven: (options.platforms?.length ?? 0) > 0, buildArgs: options.buildArgs ?? {}, labels: options.labels ?? {},
-    network: options.network === 'none' ? 'none' : 'host', allowInsecure: options.allow?.includes('security.insecure') === true, run: runSettings(options),
-    contexts: Object.keys(options.contexts ?? {}), namedContext: (name, wanted) => contexts.plan(name, wanted, findImage), findImage,
-    warn,
-  }, wanted);
+export async function planWanted(
+  dockerfile: Dockerfile,
+  options: BuildOptions,
+  wanted: readonly WantedImage[],
+  contexts: NamedContexts,
+  findImage: PlanOptions['findImage'],
+  warn: PlanOptions['warn'],
+): Promise<Graph> {
+  return planTargets(
+    dockerfile,
+    {
+      buildPlatform: hostPlatform(),
+      isPlatformGiven: (options.platforms?.length ?? 0) > 0,
+      buildArgs: options.buildArgs ?? {},
+      labels: options.labels ?? {},
+      network: options.network === 'none' ? 'none' : 'host',
+      allowInsecure: options.allow?.includes('security.insecure') === true,
+      run: runSettings(options),
+      contexts: Object.keys(options.contexts ?? {}),
+      namedContext: (name, wanted) => contexts.plan(name, wanted, findImage),
+      findImage,
+      warn,
+    },
+    wanted,
+  );
 }
-

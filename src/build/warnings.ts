@@ -14,17 +14,40 @@ import { hostPlatform } from '../oci/platform';
  * line gives in vain.
  * @throws MbuildError CHECK_FAILED under `check=error=true`, DOCKERFILE_SEMANTIC or USAGE when `check=` makes no sense.
  */
-export function buildWarnings(dockerfile: Dockerfile, graph: Graph, options: BuildOptions, context: OpenedContext): Diagnostic[] {
+export function buildWarnings(
+  dockerfile: Dockerfile,
+  graph: Graph,
+  options: BuildOptions,
+  context: OpenedContext,
+): Diagnostic[] {
   const buildArgs = options.buildArgs ?? {};
-  const images = new Map(graph.stages.flatMap(({ base }) => (base.kind === 'image' ? [[base.image.name, base.image.config] as const] : [])));
+  const images = new Map(
+    graph.stages.flatMap(({ base }) =>
+      base.kind === 'image' ? [[base.image.name, base.image.config] as const] : [],
+    ),
+  );
   const warnings = lintDockerfile(dockerfile, {
-    buildArgs, platform: options.platforms?.[0] ?? hostPlatform(), buildPlatform: hostPlatform(), target: options.target, ignore: context.tree.ignore?.rules,
+    buildArgs,
+    platform: options.platforms?.[0] ?? hostPlatform(),
+    buildPlatform: hostPlatform(),
+    target: options.target,
+    ignore: context.tree.ignore?.rules,
     base: (name) => {
       const config = images.get(name);
-      return config && { env: config.config?.Env ?? [], shell: config.config?.Shell, platform: config };
+      return (
+        config && { env: config.config?.Env ?? [], shell: config.config?.Shell, platform: config }
+      );
     },
   });
   const violation = checkViolation(dockerfile, warnings, buildArgs);
   if (violation !== undefined) throw violation;
-  return [...syntaxWarnings(dockerfile, buildArgs), ...warnings, ...contextConcerns(graph, context.tree), ...unusedInputs(dockerfile, { buildArgs: Object.keys(buildArgs), contexts: Object.keys(options.contexts ?? {}) })];
+  return [
+    ...syntaxWarnings(dockerfile, buildArgs),
+    ...warnings,
+    ...contextConcerns(graph, context.tree),
+    ...unusedInputs(dockerfile, {
+      buildArgs: Object.keys(buildArgs),
+      contexts: Object.keys(options.contexts ?? {}),
+    }),
+  ];
 }

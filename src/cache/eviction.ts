@@ -40,7 +40,11 @@ interface Branch {
  * The results to give up so that the rest has no more than `keepBytes`; none goes without what stands on it. By `value`, those are chosen
  * whose seconds times likelihood of use, per byte, are least, always of a result and all on it together.
  */
-export function chooseVictims(items: readonly Weighed[], keepBytes: number, policy: EvictionPolicy): Weighed[] {
+export function chooseVictims(
+  items: readonly Weighed[],
+  keepBytes: number,
+  policy: EvictionPolicy,
+): Weighed[] {
   let left = items.reduce((sum, { bytes }) => sum + bytes, 0);
   if (left <= keepBytes) return [];
   const branches = new Set(growBranches(items));
@@ -79,7 +83,14 @@ function growBranches(items: readonly Weighed[]): Branch[] {
     const known = grown.get(item.key);
     if (known !== undefined) return known;
     const below = item.parent === undefined ? undefined : byKey.get(item.parent);
-    const branch: Branch = { item, parent: below === undefined ? undefined : grow(below), children: new Set(), bytes: 0, worth: 0, idle: 0 };
+    const branch: Branch = {
+      item,
+      parent: below === undefined ? undefined : grow(below),
+      children: new Set(),
+      bytes: 0,
+      worth: 0,
+      idle: 0,
+    };
     branch.parent?.children.add(branch);
     grown.set(item.key, branch);
     return branch;

@@ -18,7 +18,10 @@ export class FileCacheStore implements CacheStore {
   readonly #evicted: string;
 
   /** @param onCorrupt is told of a record that cannot be read; it counts as missing and is removed. */
-  constructor(private readonly root: string, private readonly onCorrupt: (file: string) => void = () => undefined) {
+  constructor(
+    private readonly root: string,
+    private readonly onCorrupt: (file: string) => void = () => undefined,
+  ) {
     this.#records = path.join(root, 'cache', 'records');
     this.#families = path.join(root, 'cache', 'families');
     this.#digests = path.join(root, 'cache', 'digests');
@@ -43,12 +46,15 @@ export class FileCacheStore implements CacheStore {
   put(record: CacheRecord): void {
     const family = folderOf(record.input);
     // First, for a record that is there is not written again by who finds it.
-    if (family !== undefined) createFile(this.root, path.join(this.#families, family, record.key), '');
+    if (family !== undefined)
+      createFile(this.root, path.join(this.#families, family, record.key), '');
     replaceFile(this.root, this.#file(record.key), JSON.stringify(record));
   }
 
   candidates(family: string): CacheRecord[] {
-    return namesIn(path.join(this.#families, family)).flatMap((name) => this.get(name as CacheKey) ?? []);
+    return namesIn(path.join(this.#families, family)).flatMap(
+      (name) => this.get(name as CacheKey) ?? [],
+    );
   }
 
   knowsCopyOnto(parent: ResultId): boolean {
@@ -56,7 +62,9 @@ export class FileCacheStore implements CacheStore {
   }
 
   list(): CacheRecord[] {
-    return namesIn(this.#records).flatMap((name) => (name.endsWith('.json') ? this.get(name.slice(0, -'.json'.length) as CacheKey) ?? [] : []));
+    return namesIn(this.#records).flatMap((name) =>
+      name.endsWith('.json') ? (this.get(name.slice(0, -'.json'.length) as CacheKey) ?? []) : [],
+    );
   }
 
   delete(key: CacheKey): void {
@@ -82,7 +90,8 @@ export class FileCacheStore implements CacheStore {
     }
     this.#settleFamilies();
     for (const folder of [this.#evicted, this.#digests]) {
-      for (const file of namesIn(folder).map((name) => path.join(folder, name))) if (isOlder(file, before)) removeFile(file);
+      for (const file of namesIn(folder).map((name) => path.join(folder, name)))
+        if (isOlder(file, before)) removeFile(file);
     }
   }
 
@@ -90,15 +99,20 @@ export class FileCacheStore implements CacheStore {
   #settleFamilies(): void {
     for (const { key, input } of this.list()) {
       const family = folderOf(input);
-      if (family !== undefined && !existsSync(path.join(this.#families, family, key))) createFile(this.root, path.join(this.#families, family, key), '');
+      if (family !== undefined && !existsSync(path.join(this.#families, family, key)))
+        createFile(this.root, path.join(this.#families, family, key), '');
     }
     for (const family of namesIn(this.#families)) {
-      for (const key of namesIn(path.join(this.#families, family))) if (!existsSync(this.#file(key as CacheKey))) removeFile(path.join(this.#families, family, key));
+      for (const key of namesIn(path.join(this.#families, family)))
+        if (!existsSync(this.#file(key as CacheKey)))
+          removeFile(path.join(this.#families, family, key));
     }
   }
 
   recall(name: string): string | undefined {
-    const digest = readRecord<{ readonly digest?: unknown }>(path.join(this.#digests, name))?.digest;
+    const digest = readRecord<{ readonly digest?: unknown }>(
+      path.join(this.#digests, name),
+    )?.digest;
     return typeof digest === 'string' ? digest : undefined;
   }
 
@@ -125,7 +139,9 @@ function isOlder(file: string, time: number): boolean {
  * same tree. Only commands have one; a copy's key says all about what it leaves.
  */
 export function familyOf(input: Pick<KeyInput, 'kind' | 'parent' | 'inputs'>): string | undefined {
-  return input.kind === 'run' ? hashValue([input.kind, input.parent, input.inputs['args']]) : undefined;
+  return input.kind === 'run'
+    ? hashValue([input.kind, input.parent, input.inputs['args']])
+    : undefined;
 }
 
 /** Where among the families a record is noted. */

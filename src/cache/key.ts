@@ -8,7 +8,14 @@ export type CacheKey = string & { readonly __brand: 'CacheKey' };
  * and one that is `undefined` are the same, and so is `null` in a list (JSON has nothing else for it), so that what was stored as JSON
  * has the key that it had before.
  */
-export type KeyValue = string | number | boolean | undefined | null | readonly KeyValue[] | { readonly [name: string]: KeyValue };
+export type KeyValue =
+  | string
+  | number
+  | boolean
+  | undefined
+  | null
+  | readonly KeyValue[]
+  | { readonly [name: string]: KeyValue };
 
 /**
  * The structured input of a key. It is stored beside the result, so that a later miss can be told in these terms.
@@ -33,7 +40,12 @@ export const KEY_VERSION = 'mbuild-key-2';
 
 /** The key of an input. Different inputs never hash alike: every part is framed by its type and length. */
 export function cacheKey(input: KeyInput): CacheKey {
-  return hashValue({ version: KEY_VERSION, kind: input.kind, parent: input.parent, inputs: input.inputs }) as CacheKey;
+  return hashValue({
+    version: KEY_VERSION,
+    kind: input.kind,
+    parent: input.parent,
+    inputs: input.inputs,
+  }) as CacheKey;
 }
 
 /** The framed sha256 of plain data, 64 hex characters. */
@@ -60,7 +72,9 @@ export function frame(value: KeyValue, write: (part: string | Buffer) => void): 
     for (const item of value) frame(item, write);
     return undefined;
   }
-  const names = Object.keys(value).filter((name) => value[name] !== undefined && value[name] !== null).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const names = Object.keys(value)
+    .filter((name) => value[name] !== undefined && value[name] !== null)
+    .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   write(`r${names.length}:`);
   for (const name of names) {
     frame(name, write);

@@ -59,34 +59,78 @@ export interface PushedMount {
  * Makes a name of a registry the content of a cache mount, in parts; those that were exported under the name before are neither compressed
  * nor sent. @throws MbuildError USAGE when there is no cache of that id, and as ImageTarget does.
  */
-export async function pushMount(id: string, ref: Reference, services: MountServices, registry: ImageSource & ImageTarget, signal: AbortSignal): Promise<PushedMount> {
+export async function pushMount(
+  id: string,
+  ref: Reference,
+  services: MountServices,
+  registry: ImageSource & ImageTarget,
+  signal: AbortSignal,
+): Promise<PushedMount> {
   const { root, content } = services;
   const lease = new Lease(root);
   try {
     const parts = cutMount(mountContent(root, id));
     const earlier = await findEarlier(ref, registry, signal);
     const inTurn = limiter(PARALLEL_TRANSFERS);
-    const stored = await together({ signal, events: () => undefined }, parts.map((part) => (inner) => inTurn(async () => {
-      const hash = await hashOf(part, inner.signal);
-      const known = earlier?.parts.get(hash);
-      if (known !== undefined) return { hash, blob: known, isNew: false };
-      const made = await compressPart(part, services, lease);
-      await registry.pushBlob(ref, { descriptor: made.blob, open: (start) => content.open(made.blob.digest, { start }) as AsyncIterable<Uint8Array> }, inner.signal);
-      return { ...made, isNew: true };
-    })));
-    const config = Buffer.from(JSON.stringify({ id, parts: stored.map(({ hash }) => hash) } satisfies MountConfig));
+    const stored = await together(
+      { signal, events: () => undefined },
+      parts.map(
+        (part) => (inner) =>
+          inTurn(async () => {
+            const hash = await hashOf(part, inner.signal);
+            const known = earlier?.parts.get(hash);
+            if (known !== undefined) return { hash, blob: known, isNew: false };
+            const made = await compressPart(part, services, lease);
+            await registry.pushBlob(
+              ref,
+              {
+                descriptor: made.blob,
+                open: (start) =>
+                  content.open(made.blob.digest, { start }) as AsyncIterable<Uint8Array>,
+              },
+              inner.signal,
+            );
+            return { ...made, isNew: true };
+          }),
+      ),
+    );
+    const config = Buffer.from(
+      JSON.stringify({ id, parts: stored.map(({ hash }) => hash) } satisfies MountConfig),
+    );
     const manifest: Manifest = {
-      schemaVersion: 2, mediaType: MediaType.ociManifest, config: { mediaType: CONFIG_TYPE, digest: digestOf(config), size: config.length }, layers: stored.map(({ blob }) => blob),
+      schemaVersion: 2,
+      mediaType: MediaType.ociManifest,
+      config: { mediaType: CONFIG_TYPE, digest: digestOf(config), size: config.length },
+      layers: stored.map(({ blob }) => blob),
     };
     const bytes = Buffer.from(JSON.stringify(manifest));
     const digest = digestOf(bytes);
     const changed = digest !== earlier?.digest;
     if (changed) {
-      await registry.pushBlob(ref, { descriptor: manifest.config, open: async function* open(start) { yield config.subarray(start); } }, signal);
-      await registry.pushManifest(ref, { descriptor: { mediaType: MediaType.ociManifest, digest, size: bytes.length }, bytes }, signal);
+      await registry.pushBlob(
+        ref,
+        {
+          descriptor: manifest.config,
+          open: async function* open(start) {
+            yield config.subarray(start);
+          },
+        },
+        signal,
+      );
+      await registry.pushManifest(
+        ref,
+        { descriptor: { mediaType: MediaType.ociManifest, digest, size: bytes.length }, bytes },
+        signal,
+      );
     }
     const fresh = stored.filter(({ isNew }) => isNew);
-    return { digest, changed, parts: stored.length, newParts: fresh.length, newBytes: fresh.reduce((sum, { blob }) => sum + blob.size, 0) };
+    return {
+      digest,
+      changed,
+      parts: stored.length,
+      newParts: fresh.length,
+      newBytes: fresh.reduce((sum, { blob }) => sum + blob.size, 0),
+    };
   } finally {
     lease.release();
   }
@@ -96,22 +140,42 @@ export async function pushMount(id: string, ref: Reference, services: MountServi
  * Puts what {@link pushMount} has sent in the place of a cache mount's content: under the first of the names that is there, which is returned.
  * @throws MbuildError IMAGE_INVALID for something else, IMAGE_NOT_FOUND, DIGEST_MISMATCH, and as `importMount`; the mount then is as it was.
  */
-export async function pullMount(id: string, refs: readonly Reference[], { root, content }: Pick<MountServices, 'root' | 'content'>, registry: ImageSource, signal: AbortSignal): Promise<Reference> {
+export async function pullMount(
+  id: string,
+  refs: readonly Reference[],
+  { root, content }: Pick<MountServices, 'root' | 'content'>,
+  registry: ImageSource,
+  signal: AbortSignal,
+): Promise<Reference> {
   const lease = new Lease(root);
   try {
     const { ref, manifest } = await firstThatIsThere(refs, registry, signal);
     lease.hold({ blobs: manifest.layers.map(({ digest }) => digest) });
     const inTurn = limiter(PARALLEL_TRANSFERS);
-    await together({ signal, events: () => undefined }, [...new Map(manifest.layers.map((layer) => [layer.digest, layer])).values()].map((layer) => (inner) => inTurn(() => downloadBlob(registry, content, ref, layer, inner.signal))));
+    await together(
+      { signal, events: () => undefined },
+      [...new Map(manifest.layers.map((layer) => [layer.digest, layer])).values()].map(
+        (layer) => (inner) =>
+          inTurn(() => downloadBlob(registry, content, ref, layer, inner.signal)),
+      ),
+    );
     // Members of gzip, one behind the other, are one stream.
-    await importMount(root, id, Readable.from(oneAfterTheOther(manifest.layers, content), { objectMode: false }));
+    await importMount(
+      root,
+      id,
+      Readable.from(oneAfterTheOther(manifest.layers, content), { objectMode: false }),
+    );
     return ref;
   } finally {
     lease.release();
   }
 }
 
-async function firstThatIsThere(refs: readonly Reference[], registry: ImageSource, signal: AbortSignal): Promise<{ readonly ref: Reference; readonly manifest: Manifest }> {
+async function firstThatIsThere(
+  refs: readonly Reference[],
+  registry: ImageSource,
+  signal: AbortSignal,
+): Promise<{ readonly ref: Reference; readonly manifest: Manifest }> {
   for (const [i, ref] of refs.entries()) {
     const name = familiarName(ref);
     const found = await registry.manifest(ref, signal).catch((error: unknown) => {
@@ -121,7 +185,9 @@ async function firstThatIsThere(refs: readonly Reference[], registry: ImageSourc
     if (found === undefined) continue;
     const manifest = mountManifest(found.bytes, name);
     if (manifest !== undefined) return { ref, manifest };
-    throw new MbuildError('IMAGE_INVALID', `${name} is no cache mount`, { hint: "'mbuild cache-mount export --ref' makes one" });
+    throw new MbuildError('IMAGE_INVALID', `${name} is no cache mount`, {
+      hint: "'mbuild cache-mount export --ref' makes one",
+    });
   }
   throw new MbuildError('INTERNAL', 'a cache mount from nowhere');
 }
@@ -129,20 +195,43 @@ async function firstThatIsThere(refs: readonly Reference[], registry: ImageSourc
 /** `undefined` for the manifest of something else. */
 function mountManifest(bytes: Buffer, name: string): Manifest | undefined {
   const manifest = parseManifest(bytes, name, MAX_PARTS);
-  return manifest.config.mediaType === CONFIG_TYPE && manifest.layers.length > 0 ? manifest : undefined;
+  return manifest.config.mediaType === CONFIG_TYPE && manifest.layers.length > 0
+    ? manifest
+    : undefined;
 }
 
 /** What a name has now; `undefined` when it is free, or something else's, which the export replaces. */
-async function findEarlier(ref: Reference, registry: ImageSource, signal: AbortSignal): Promise<Earlier | undefined> {
+async function findEarlier(
+  ref: Reference,
+  registry: ImageSource,
+  signal: AbortSignal,
+): Promise<Earlier | undefined> {
   try {
     const name = familiarName(ref);
     const { bytes, descriptor } = await registry.manifest(ref, signal);
     const manifest = mountManifest(bytes, name);
     if (manifest === undefined) return undefined;
-    const hashes = readHashes(await readSmallBlob(registry, ref, manifest.config, MAX_CONFIG, `the config of ${name}`, signal));
-    return { digest: descriptor.digest, parts: new Map(manifest.layers.flatMap((layer, i) => (hashes[i] === undefined ? [] : [[hashes[i], layer] as const]))) };
+    const hashes = readHashes(
+      await readSmallBlob(
+        registry,
+        ref,
+        manifest.config,
+        MAX_CONFIG,
+        `the config of ${name}`,
+        signal,
+      ),
+    );
+    return {
+      digest: descriptor.digest,
+      parts: new Map(
+        manifest.layers.flatMap((layer, i) =>
+          hashes[i] === undefined ? [] : [[hashes[i], layer] as const],
+        ),
+      ),
+    };
   } catch (error) {
-    if (isMbuildError(error, 'IMAGE_NOT_FOUND') || isMbuildError(error, 'IMAGE_INVALID')) return undefined;
+    if (isMbuildError(error, 'IMAGE_NOT_FOUND') || isMbuildError(error, 'IMAGE_INVALID'))
+      return undefined;
     throw error;
   }
 }
@@ -151,7 +240,9 @@ async function findEarlier(ref: Reference, registry: ImageSource, signal: AbortS
 function readHashes(config: Buffer): readonly Digest[] {
   try {
     const { parts } = JSON.parse(config.toString('utf8')) as Partial<MountConfig>;
-    return Array.isArray(parts) && parts.every((part) => typeof part === 'string' && isDigest(part)) ? parts : [];
+    return Array.isArray(parts) && parts.every((part) => typeof part === 'string' && isDigest(part))
+      ? parts
+      : [];
   } catch (error) {
     if (error instanceof SyntaxError) return [];
     throw error;
@@ -168,7 +259,11 @@ async function hashOf(part: MountPart, signal: AbortSignal): Promise<Digest> {
 }
 
 /** Hashed again while it is read: a step may have written to the cache since. */
-async function compressPart(part: MountPart, { content, threads }: MountServices, lease: Lease): Promise<{ readonly hash: Digest; readonly blob: Descriptor }> {
+async function compressPart(
+  part: MountPart,
+  { content, threads }: MountServices,
+  lease: Lease,
+): Promise<{ readonly hash: Digest; readonly blob: Descriptor }> {
   const hash = createHash('sha256');
   async function* hashed(): AsyncGenerator<Buffer, void> {
     for await (const chunk of tarOfPart(part)) {
@@ -176,10 +271,17 @@ async function compressPart(part: MountPart, { content, threads }: MountServices
       yield chunk;
     }
   }
-  const stored = await content.ingest(compressTar(hashed(), { type: 'gzip' }, threads), undefined, (digest) => lease.hold({ blobs: [digest] }));
+  const stored = await content.ingest(
+    compressTar(hashed(), { type: 'gzip' }, threads),
+    undefined,
+    (digest) => lease.hold({ blobs: [digest] }),
+  );
   return { hash: toDigest(hash), blob: { mediaType: MediaType.ociLayerGzip, ...stored } };
 }
 
-async function* oneAfterTheOther(layers: readonly Descriptor[], content: ContentStore): AsyncGenerator<Buffer, void> {
+async function* oneAfterTheOther(
+  layers: readonly Descriptor[],
+  content: ContentStore,
+): AsyncGenerator<Buffer, void> {
   for (const { digest } of layers) yield* content.open(digest) as AsyncIterable<Buffer>;
 }

@@ -1,4 +1,13 @@
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, statSync, utimesSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  utimesSync,
+} from 'node:fs';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { namesIn, readJson, replaceFile, tempName } from '../content/files';
@@ -53,18 +62,30 @@ export function noteMountUse(root: string, folder: string, id: string): void {
 /** All caches, by id. Their files are counted. */
 export function listMounts(root: string): KeptMount[] {
   const folder = mountsFolder(root);
-  return namesIn(folder).flatMap((name): KeptMount[] => {
-    const place = path.join(folder, name);
-    const dir = path.join(place, 'fs');
-    if (!existsSync(dir)) return [];
-    const about = readJson<About>(path.join(place, 'about.json'));
-    const [id = '', seed] = (about?.id ?? `(${name.slice(0, 12)})`).split(SEED_SEPARATOR);
-    const used = statSync(path.join(place, 'about.json'), { throwIfNoEntry: false })?.mtime ?? statSync(dir).mtime;
-    return [{
-      id, copy: Number(/-(\d+)$/.exec(name)?.[1] ?? 0), seeded: seed !== undefined, created: about?.created ?? used.toISOString(), used: used.toISOString(),
-      ...treeSize(dir), inUse: !withLock(place, () => undefined), folder: place,
-    }];
-  }).sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : a.copy - b.copy));
+  return namesIn(folder)
+    .flatMap((name): KeptMount[] => {
+      const place = path.join(folder, name);
+      const dir = path.join(place, 'fs');
+      if (!existsSync(dir)) return [];
+      const about = readJson<About>(path.join(place, 'about.json'));
+      const [id = '', seed] = (about?.id ?? `(${name.slice(0, 12)})`).split(SEED_SEPARATOR);
+      const used =
+        statSync(path.join(place, 'about.json'), { throwIfNoEntry: false })?.mtime ??
+        statSync(dir).mtime;
+      return [
+        {
+          id,
+          copy: Number(/-(\d+)$/.exec(name)?.[1] ?? 0),
+          seeded: seed !== undefined,
+          created: about?.created ?? used.toISOString(),
+          used: used.toISOString(),
+          ...treeSize(dir),
+          inUse: !withLock(place, () => undefined),
+          folder: place,
+        },
+      ];
+    })
+    .sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : a.copy - b.copy));
 }
 
 /** The content of a cache as a tar. @throws MbuildError USAGE when there is none of that id. */
@@ -84,7 +105,11 @@ export function mountContent(root: string, id: string): string {
  * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE, STORE_LOCKED when a step uses it; it then is as it was.
  */
 export async function importMount(root: string, id: string, tar: Readable): Promise<void> {
-  const [{ extractArchive }, { TreeWriter }, { EMPTY_VIEW }] = await Promise.all([import('../context/extract'), import('../snapshot/tree-writer'), import('../snapshot/merged-view')]);
+  const [{ extractArchive }, { TreeWriter }, { EMPTY_VIEW }] = await Promise.all([
+    import('../context/extract'),
+    import('../snapshot/tree-writer'),
+    import('../snapshot/merged-view'),
+  ]);
   const folder = mountFolder(root, id);
   const temp = tempName(root, 'mount');
   mkdirSync(temp, { recursive: true, mode: 0o755 });
@@ -108,7 +133,8 @@ export async function importMount(root: string, id: string, tar: Readable): Prom
 export function removeMount(mount: Pick<KeptMount, 'id' | 'folder'>): void {
   // The lock's file stays: a step that waits for it would else hold the lock of a file that nobody sees any more.
   const done = withLock(mount.folder, () => {
-    for (const name of readdirSync(mount.folder)) if (name !== 'lock') removeTree(path.join(mount.folder, name));
+    for (const name of readdirSync(mount.folder))
+      if (name !== 'lock') removeTree(path.join(mount.folder, name));
   });
   if (!done) throw inUse(mount.id);
 }
@@ -130,9 +156,13 @@ function withLock(folder: string, work: () => void): boolean {
 }
 
 function noMount(id: string): MbuildError {
-  return new MbuildError('USAGE', `there is no cache mount ${id}`, { hint: "'mbuild cache-mount ls' lists them" });
+  return new MbuildError('USAGE', `there is no cache mount ${id}`, {
+    hint: "'mbuild cache-mount ls' lists them",
+  });
 }
 
 function inUse(id: string): MbuildError {
-  return new MbuildError('STORE_LOCKED', `the cache mount ${id} is in use by a step`, { hint: 'wait until its build has ended' });
+  return new MbuildError('STORE_LOCKED', `the cache mount ${id} is in use by a step`, {
+    hint: 'wait until its build has ended',
+  });
 }

@@ -22,27 +22,41 @@ interface FlagBase {
 }
 
 /** One flag. `value` names what it takes in `--help`. */
-export type Flag = FlagBase & (
-  | { readonly kind: 'boolean' }
-  | { readonly kind: 'string'; readonly value: string; readonly choices?: readonly string[] | undefined; readonly fallback?: string | undefined }
-  /** May be given several times. */
-  | { readonly kind: 'list'; readonly value: string }
-  /** A whole number, not negative. */
-  | { readonly kind: 'number'; readonly value: string }
-  /** `--pull` means `--pull=implied`; the value is only ever taken from behind `=`. */
-  | { readonly kind: 'optional'; readonly value: string; readonly implied: string; readonly choices?: readonly string[] | undefined }
-);
+export type Flag = FlagBase &
+  (
+    | { readonly kind: 'boolean' }
+    | {
+        readonly kind: 'string';
+        readonly value: string;
+        readonly choices?: readonly string[] | undefined;
+        readonly fallback?: string | undefined;
+      }
+    /** May be given several times. */
+    | { readonly kind: 'list'; readonly value: string }
+    /** A whole number, not negative. */
+    | { readonly kind: 'number'; readonly value: string }
+    /** `--pull` means `--pull=implied`; the value is only ever taken from behind `=`. */
+    | {
+        readonly kind: 'optional';
+        readonly value: string;
+        readonly implied: string;
+        readonly choices?: readonly string[] | undefined;
+      }
+  );
 
 /** Flags by their long name. */
 export type FlagTable = Readonly<Record<string, Flag>>;
 
 /** The value that a flag has after reading. */
-type ValueOf<F extends Flag> =
-  F extends { readonly kind: 'boolean' } ? boolean
-    : F extends { readonly kind: 'list' } ? readonly string[]
-      : F extends { readonly kind: 'number' } ? number | undefined
-        : F extends { readonly fallback: string } ? string
-          : string | undefined;
+type ValueOf<F extends Flag> = F extends { readonly kind: 'boolean' }
+  ? boolean
+  : F extends { readonly kind: 'list' }
+    ? readonly string[]
+    : F extends { readonly kind: 'number' }
+      ? number | undefined
+      : F extends { readonly fallback: string }
+        ? string
+        : string | undefined;
 
 /** The values of a table's flags. */
 export type FlagValues<T extends FlagTable> = { readonly [K in keyof T]: ValueOf<T[K]> };
@@ -80,14 +94,23 @@ type Collected = Map<string, string[]>;
  * What is not written is taken from the environment ({@link envNames}; a list has one item per line there).
  * @throws MbuildError USAGE, with the nearest flag as hint; UNSUPPORTED.
  */
-export function parseArgs<T extends FlagTable>(argv: readonly string[], table: T, options: ParseOptions): ParsedArgs<T> {
+export function parseArgs<T extends FlagTable>(
+  argv: readonly string[],
+  table: T,
+  options: ParseOptions,
+): ParsedArgs<T> {
   const reader = new Reader(table, options);
   reader.read(argv);
   for (const name of Object.keys(table)) {
     const value = reader.collected.has(name) ? undefined : fromEnvironment(name, table, options);
     if (value !== undefined) reader.collected.set(name, value);
   }
-  const flags = Object.fromEntries(Object.entries(table).map(([name, flag]) => [name, valueOf(name, flag, reader.collected.get(name), options)]));
+  const flags = Object.fromEntries(
+    Object.entries(table).map(([name, flag]) => [
+      name,
+      valueOf(name, flag, reader.collected.get(name), options),
+    ]),
+  );
   return {
     flags: flags as unknown as FlagValues<T>,
     positionals: reader.positionals,
@@ -99,13 +122,18 @@ export function parseArgs<T extends FlagTable>(argv: readonly string[], table: T
 
 /** The variables that stand for a flag, ours first. */
 export function envNames(name: string, flag: Flag, prefix?: string): string[] {
-  const own = ['MBUILD', ...(prefix === undefined || flag.global === true ? [] : [prefix]), name].join('_').replace(/-/g, '_').toUpperCase();
+  const own = ['MBUILD', ...(prefix === undefined || flag.global === true ? [] : [prefix]), name]
+    .join('_')
+    .replace(/-/g, '_')
+    .toUpperCase();
   return [own, ...(flag.env ?? [])];
 }
 
 /** An error about the command line; the hint names the way to the help. */
 export function usageError(command: string, message: string, hint?: string): MbuildError {
-  return new MbuildError('USAGE', message, { hint: hint === undefined ? `see '${command} --help'` : hint });
+  return new MbuildError('USAGE', message, {
+    hint: hint === undefined ? `see '${command} --help'` : hint,
+  });
 }
 
 class Reader {
@@ -115,7 +143,10 @@ class Reader {
   readonly #long = new Map<string, string>();
   readonly #short = new Map<string, string>();
 
-  constructor(readonly table: FlagTable, readonly options: ParseOptions) {
+  constructor(
+    readonly table: FlagTable,
+    readonly options: ParseOptions,
+  ) {
     for (const [name, flag] of Object.entries(table)) {
       for (const known of [name, ...(flag.aliases ?? [])]) this.#long.set(known, name);
       if (flag.short !== undefined) this.#short.set(flag.short, name);
@@ -147,7 +178,11 @@ class Reader {
         this.help = true;
         return;
       }
-      throw this.#unknown(`--${written}`, [...this.#long.keys()].map((known) => `--${known}`), written);
+      throw this.#unknown(
+        `--${written}`,
+        [...this.#long.keys()].map((known) => `--${known}`),
+        written,
+      );
     }
     this.#put(name, `--${written}`, equals < 0 ? undefined : word.slice(equals + 1), rest);
   }
@@ -163,12 +198,18 @@ class Reader {
         }
         const long = this.#long.get(word.slice(1).split('=')[0] ?? '');
         const hint = long === undefined ? undefined : `did you mean "--${long}"?`;
-        throw usageError(this.options.command, `unknown shorthand flag: '${letter}' in ${word}`, hint);
+        throw usageError(
+          this.options.command,
+          `unknown shorthand flag: '${letter}' in ${word}`,
+          hint,
+        );
       }
       const behind = word.slice(at + 1);
-      const takesValue = this.table[name]?.kind !== 'boolean' && this.table[name]?.kind !== 'optional';
+      const takesValue =
+        this.table[name]?.kind !== 'boolean' && this.table[name]?.kind !== 'optional';
       if (behind.startsWith('=')) return this.#put(name, `-${letter}`, behind.slice(1), rest);
-      if (takesValue) return this.#put(name, `-${letter}`, behind === '' ? undefined : behind, rest);
+      if (takesValue)
+        return this.#put(name, `-${letter}`, behind === '' ? undefined : behind, rest);
       this.#put(name, `-${letter}`, undefined, rest);
     }
   }
@@ -184,18 +225,28 @@ class Reader {
     else if (flag.kind === 'optional') values.push(flag.implied);
     else {
       const value = rest.shift();
-      if (value === undefined) throw usageError(this.options.command, `flag needs an argument: ${written}`);
+      if (value === undefined)
+        throw usageError(this.options.command, `flag needs an argument: ${written}`);
       values.push(value);
     }
   }
 
   #unknown(flag: string, candidates: readonly string[], written: string): MbuildError {
-    const short = written.length === 1 && this.#short.has(written) ? `did you mean "-${written}"?` : undefined;
-    return usageError(this.options.command, `unknown flag: ${flag}`, short ?? didYouMean(flag, candidates));
+    const short =
+      written.length === 1 && this.#short.has(written) ? `did you mean "-${written}"?` : undefined;
+    return usageError(
+      this.options.command,
+      `unknown flag: ${flag}`,
+      short ?? didYouMean(flag, candidates),
+    );
   }
 }
 
-function fromEnvironment(name: string, table: FlagTable, { env, envPrefix }: ParseOptions): string[] | undefined {
+function fromEnvironment(
+  name: string,
+  table: FlagTable,
+  { env, envPrefix }: ParseOptions,
+): string[] | undefined {
   const flag = table[name];
   if (flag === undefined) return undefined;
   for (const variable of envNames(name, flag, envPrefix)) {
@@ -207,7 +258,12 @@ function fromEnvironment(name: string, table: FlagTable, { env, envPrefix }: Par
   return undefined;
 }
 
-function valueOf(name: string, flag: Flag, texts: readonly string[] | undefined, options: ParseOptions): boolean | string | number | readonly string[] | undefined {
+function valueOf(
+  name: string,
+  flag: Flag,
+  texts: readonly string[] | undefined,
+  options: ParseOptions,
+): boolean | string | number | readonly string[] | undefined {
   const text = texts?.at(-1);
   switch (flag.kind) {
     case 'boolean':
@@ -215,7 +271,11 @@ function valueOf(name: string, flag: Flag, texts: readonly string[] | undefined,
     case 'list':
       return texts ?? [];
     case 'number':
-      if (text !== undefined && !/^\d{1,15}$/.test(text)) throw usageError(options.command, `invalid argument ${JSON.stringify(text)} for --${name}: not a whole number`);
+      if (text !== undefined && !/^\d{1,15}$/.test(text))
+        throw usageError(
+          options.command,
+          `invalid argument ${JSON.stringify(text)} for --${name}: not a whole number`,
+        );
       return text === undefined ? undefined : Number(text);
     case 'string':
       return chosen(name, text ?? flag.fallback, flag.choices, options);
@@ -229,12 +289,24 @@ function readBoolean(name: string, text: string, options: ParseOptions): boolean
   const word = text.toLowerCase();
   if (['1', 't', 'true', 'yes', 'on'].includes(word)) return true;
   if (['0', 'f', 'false', 'no', 'off'].includes(word)) return false;
-  throw usageError(options.command, `invalid argument ${JSON.stringify(text)} for --${name}: neither true nor false`);
+  throw usageError(
+    options.command,
+    `invalid argument ${JSON.stringify(text)} for --${name}: neither true nor false`,
+  );
 }
 
-function chosen(name: string, text: string | undefined, choices: readonly string[] | undefined, options: ParseOptions): string | undefined {
+function chosen(
+  name: string,
+  text: string | undefined,
+  choices: readonly string[] | undefined,
+  options: ParseOptions,
+): string | undefined {
   if (text === undefined || choices === undefined || choices.includes(text)) return text;
-  throw usageError(options.command, `invalid argument ${JSON.stringify(text)} for --${name}: one of ${choices.join(', ')}`, didYouMean(text, choices));
+  throw usageError(
+    options.command,
+    `invalid argument ${JSON.stringify(text)} for --${name}: one of ${choices.join(', ')}`,
+    didYouMean(text, choices),
+  );
 }
 
 function noteOf(name: string, flag: Flag | undefined): string[] {

@@ -25,20 +25,37 @@ export function needsUserNamespace(): boolean {
  * that run share theirs, for only who is in it can enter them, and end what runs there as another user.
  * @returns the exit code; `undefined` when there can be no such namespace, and the command has to be done here.
  */
-export async function runAsRoot(argv: readonly string[], watch: SignalWatch, where: Whereabouts): Promise<number | undefined> {
-  const { findMaps, mayUseUserNamespaces, runInUserNamespace } = await import('../sandbox/user-namespace');
+export async function runAsRoot(
+  argv: readonly string[],
+  watch: SignalWatch,
+  where: Whereabouts,
+): Promise<number | undefined> {
+  const { findMaps, mayUseUserNamespaces, runInUserNamespace } =
+    await import('../sandbox/user-namespace');
   if (!mayUseUserNamespaces()) return undefined;
   const ranges = findMaps(process.getuid?.() ?? -1);
-  const running = where.containers === undefined ? undefined : await namespaceOfContainers(where, where.containers);
-  for (const maps of [...(running === undefined ? [] : [running]), ...choices('missing' in ranges ? undefined : ranges, where)]) {
+  const running =
+    where.containers === undefined
+      ? undefined
+      : await namespaceOfContainers(where, where.containers);
+  for (const maps of [
+    ...(running === undefined ? [] : [running]),
+    ...choices('missing' in ranges ? undefined : ranges, where),
+  ]) {
     let release: (() => void) | undefined;
     try {
-      return await runInUserNamespace(process.execPath, [...process.execArgv, ...process.argv.slice(1, process.argv.length - argv.length), ...argv], process.env, maps, (send) => {
-        // What a terminal sends reaches the whole group of processes by itself.
-        release = watch.take((signal) => {
-          if (signal !== 'SIGINT' || process.stdin.isTTY !== true) send(signal);
-        });
-      });
+      return await runInUserNamespace(
+        process.execPath,
+        [...process.execArgv, ...process.argv.slice(1, process.argv.length - argv.length), ...argv],
+        process.env,
+        maps,
+        (send) => {
+          // What a terminal sends reaches the whole group of processes by itself.
+          release = watch.take((signal) => {
+            if (signal !== 'SIGINT' || process.stdin.isTTY !== true) send(signal);
+          });
+        },
+      );
     } catch (error) {
       if (!isMbuildError(error, 'SANDBOX_UNAVAILABLE')) throw error;
     } finally {
@@ -53,20 +70,45 @@ const ONE_ID: UserMaps = { uids: [], gids: [] };
 /** The maps to try, best first: what was asked for; else what the store was made with; else all that there is. */
 function choices(ranges: UserMaps | undefined, { root, isolation }: Whereabouts): UserMaps[] {
   if (isolation === 'proot') return [];
-  const owners = isolation === 'single-id' ? 'beside' : isolation === 'user-namespace' ? 'kernel' : ownersOf(root);
+  const owners =
+    isolation === 'single-id'
+      ? 'beside'
+      : isolation === 'user-namespace'
+        ? 'kernel'
+        : ownersOf(root);
   const many = ranges === undefined ? [] : [ranges];
   return owners === 'beside' ? [ONE_ID] : owners === 'kernel' ? many : [...many, ONE_ID];
 }
 
 /** Where the containers of a store run: the first that is named, or any. */
-async function namespaceOfContainers({ root, isolation }: Whereabouts, words: readonly string[]): Promise<JoinedNamespace | undefined> {
+async function namespaceOfContainers(
+  { root, isolation }: Whereabouts,
+  words: readonly string[],
+): Promise<JoinedNamespace | undefined> {
   const owners = ownersOf(root);
-  if (owners === undefined || isolation === 'proot' || (isolation === 'single-id' && owners !== 'beside') || (isolation === 'user-namespace' && owners !== 'kernel')) return undefined;
-  const [{ ContainerStore }, { runsHere }] = await Promise.all([import('../containers/store'), import('../linux/process')]);
-  const running = new ContainerStore(root).list().filter(({ state }) => state.status === 'running' && state.supervisor !== undefined && runsHere(state.supervisor));
+  if (
+    owners === undefined ||
+    isolation === 'proot' ||
+    (isolation === 'single-id' && owners !== 'beside') ||
+    (isolation === 'user-namespace' && owners !== 'kernel')
+  )
+    return undefined;
+  const [{ ContainerStore }, { runsHere }] = await Promise.all([
+    import('../containers/store'),
+    import('../linux/process'),
+  ]);
+  const running = new ContainerStore(root)
+    .list()
+    .filter(
+      ({ state }) =>
+        state.status === 'running' && state.supervisor !== undefined && runsHere(state.supervisor),
+    );
   // As cp has it, a path may be behind the name.
   const names = words.map((word) => word.split(':')[0] ?? '').filter((name) => name !== '');
-  const container = running.find(({ record }) => names.some((name) => name === record.name || record.id.startsWith(name))) ?? running[0];
+  const container =
+    running.find(({ record }) =>
+      names.some((name) => name === record.name || record.id.startsWith(name)),
+    ) ?? running[0];
   return container?.state.supervisor;
 }
 

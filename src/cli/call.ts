@@ -21,23 +21,40 @@ const FORMATS = ['text', 'json', 'sarif'];
  * Reads `--check`, `--call METHOD[,format=FORMAT]` (alternatively `--format`). `undefined`: build.
  * @throws MbuildError USAGE.
  */
-export function readCall(flags: { readonly check: boolean; readonly call: string; readonly format: string | undefined }): Call | undefined {
+export function readCall(flags: {
+  readonly check: boolean;
+  readonly call: string;
+  readonly format: string | undefined;
+}): Call | undefined {
   const [written = '', ...fields] = flags.call.split(',');
   const method = flags.check ? 'check' : written.trim();
   let format = flags.format;
   for (const field of fields) {
     const [key, value] = field.split('=');
-    if (key?.trim() !== 'format' || value === undefined) throw usage(`invalid field ${JSON.stringify(field)} in --call`, 'write --call=check,format=json');
+    if (key?.trim() !== 'format' || value === undefined)
+      throw usage(
+        `invalid field ${JSON.stringify(field)} in --call`,
+        'write --call=check,format=json',
+      );
     format = value.trim();
   }
-  if (!METHODS.includes(method)) throw usage(`unknown method ${JSON.stringify(method)} of --call`, didYouMean(method, METHODS) ?? `one of ${METHODS.join(', ')}`);
+  if (!METHODS.includes(method))
+    throw usage(
+      `unknown method ${JSON.stringify(method)} of --call`,
+      didYouMean(method, METHODS) ?? `one of ${METHODS.join(', ')}`,
+    );
   if (method === 'build') {
-    if (format !== undefined && FORMATS.includes(format)) throw usage(`--format ${format} is for --check and --call`, 'an image is oci or docker');
+    if (format !== undefined && FORMATS.includes(format))
+      throw usage(`--format ${format} is for --check and --call`, 'an image is oci or docker');
     return undefined;
   }
   const form = format ?? 'text';
   const known = method === 'check' ? FORMATS : ['text', 'json'];
-  if (!known.includes(form)) throw usage(`--call ${method} has no format ${JSON.stringify(form)}`, didYouMean(form, known) ?? `one of ${known.join(', ')}`);
+  if (!known.includes(form))
+    throw usage(
+      `--call ${method} has no format ${JSON.stringify(form)}`,
+      didYouMean(form, known) ?? `one of ${known.join(', ')}`,
+    );
   return { method: method as Call['method'], format: form as Call['format'] };
 }
 
@@ -45,21 +62,43 @@ export function readCall(flags: { readonly check: boolean; readonly call: string
  * Answers a call on standard output. Exit code 1 when the build could not be done or `check=error=true` forbids it;
  * warnings alone are no failure.
  */
-export async function runCall({ method, format }: Call, options: BuildOptions, flags: StoreFlags, host: Host): Promise<number> {
+export async function runCall(
+  { method, format }: Call,
+  options: BuildOptions,
+  flags: StoreFlags,
+  host: Host,
+): Promise<number> {
   const color = useColor(host.err.isTTY, host.env);
   if (method !== 'check') {
-    const [{ call }, { callJson, callText }] = await Promise.all([import('../build/check'), import('./format/calls')]);
+    const [{ call }, { callJson, callText }] = await Promise.all([
+      import('../build/check'),
+      import('./format/calls'),
+    ]);
     const result = await call(method, options, storeRoot(flags.root, host));
     host.out.write(format === 'json' ? callJson(result) : callText(result));
     return 0;
   }
-  const [{ check }, { checkJson, checkSarif, checkText }] = await Promise.all([import('../build/check'), import('./format/check')]);
-  const result = await withServices(host, flags, (services) => check(options, services, host.signal));
-  host.out.write(format === 'json' ? checkJson(result) : format === 'sarif' ? checkSarif(result, packageJson.version) : checkText(result));
+  const [{ check }, { checkJson, checkSarif, checkText }] = await Promise.all([
+    import('../build/check'),
+    import('./format/check'),
+  ]);
+  const result = await withServices(host, flags, (services) =>
+    check(options, services, host.signal),
+  );
+  host.out.write(
+    format === 'json'
+      ? checkJson(result)
+      : format === 'sarif'
+        ? checkSarif(result, packageJson.version)
+        : checkText(result),
+  );
   for (const note of result.notes) host.err.write(`\n${renderDiagnostic(note, { color })}\n`);
   if (result.error === undefined) return 0;
   // The warnings have been shown.
-  const error = result.error.code === 'CHECK_FAILED' ? new MbuildError('CHECK_FAILED', result.error.message, { ...result.error, others: [] }) : result.error;
+  const error =
+    result.error.code === 'CHECK_FAILED'
+      ? new MbuildError('CHECK_FAILED', result.error.message, { ...result.error, others: [] })
+      : result.error;
   host.err.write(`\n${renderError(error, { color })}\n`);
   return 1;
 }

@@ -21,29 +21,79 @@ export interface CommandOf<T extends FlagTable> {
 }
 
 /** A subcommand whose flags have been forgotten by the type system. */
-export type Command = Omit<CommandOf<FlagTable>, 'run'> & { run(args: ParsedArgs<FlagTable>, host: Host): Promise<number> };
+export type Command = Omit<CommandOf<FlagTable>, 'run'> & {
+  run(args: ParsedArgs<FlagTable>, host: Host): Promise<number>;
+};
 
 /** Flags of every command; they may also stand before its name. */
 export const GLOBAL_FLAGS = {
-  root: { kind: 'string', value: 'DIR', global: true, help: 'Folder of the store (default: /var/lib/mbuild for root, $XDG_DATA_HOME/mbuild for others)' },
-  authfile: { kind: 'string', value: 'PATH', global: true, help: 'The only file to look for credentials in' },
-  'insecure-registry': { kind: 'list', value: 'HOST', global: true, help: 'A registry whose certificate is not checked' },
-  offline: { kind: 'boolean', global: true, help: 'Ask nothing of the network: what is not in the store is an error' },
-  isolation: { kind: 'string', value: 'KIND', global: true, env: ['BUILDAH_ISOLATION'], help: 'How RUN is isolated: namespaces, user-namespace, single-id, oci (crun or runc), chroot, proot, in-place (default: auto, the best that works)' },
-  runtime: { kind: 'string', value: 'PROGRAM', global: true, env: ['BUILDAH_RUNTIME'], help: 'The runtime of --isolation=oci (default: crun, else runc)' },
-  snapshotter: { kind: 'string', value: 'KIND', global: true, choices: ['auto', 'overlay', 'fuse-overlayfs', 'copy'], help: 'How trees are kept (default: auto)' },
+  root: {
+    kind: 'string',
+    value: 'DIR',
+    global: true,
+    help: 'Folder of the store (default: /var/lib/mbuild for root, $XDG_DATA_HOME/mbuild for others)',
+  },
+  authfile: {
+    kind: 'string',
+    value: 'PATH',
+    global: true,
+    help: 'The only file to look for credentials in',
+  },
+  'insecure-registry': {
+    kind: 'list',
+    value: 'HOST',
+    global: true,
+    help: 'A registry whose certificate is not checked',
+  },
+  offline: {
+    kind: 'boolean',
+    global: true,
+    help: 'Ask nothing of the network: what is not in the store is an error',
+  },
+  isolation: {
+    kind: 'string',
+    value: 'KIND',
+    global: true,
+    env: ['BUILDAH_ISOLATION'],
+    help: 'How RUN is isolated: namespaces, user-namespace, single-id, oci (crun or runc), chroot, proot, in-place (default: auto, the best that works)',
+  },
+  runtime: {
+    kind: 'string',
+    value: 'PROGRAM',
+    global: true,
+    env: ['BUILDAH_RUNTIME'],
+    help: 'The runtime of --isolation=oci (default: crun, else runc)',
+  },
+  snapshotter: {
+    kind: 'string',
+    value: 'KIND',
+    global: true,
+    choices: ['auto', 'overlay', 'fuse-overlayfs', 'copy'],
+    help: 'How trees are kept (default: auto)',
+  },
   debug: { kind: 'boolean', short: 'D', global: true, help: 'Show where errors come from' },
 } as const satisfies FlagTable;
 
 /** Flags of the commands that fetch and send images. */
 export const RETRY_FLAGS = {
-  retry: { kind: 'number', value: 'N', help: 'How often a transfer that fails for the moment is tried again (default: 4)' },
-  'retry-delay': { kind: 'string', value: 'TIME', help: 'First pause before that, such as 500ms or 2s; it doubles every time (default: 250ms)' },
+  retry: {
+    kind: 'number',
+    value: 'N',
+    help: 'How often a transfer that fails for the moment is tried again (default: 4)',
+  },
+  'retry-delay': {
+    kind: 'string',
+    value: 'TIME',
+    help: 'First pause before that, such as 500ms or 2s; it doubles every time (default: 250ms)',
+  },
 } as const satisfies FlagTable;
 
 /** A command whose `run` is given its flags by their types. */
 export function defineCommand<const T extends FlagTable>(command: CommandOf<T>): Command {
-  return { ...command, run: (args, host) => command.run(args as unknown as ParsedArgs<T & typeof GLOBAL_FLAGS>, host) };
+  return {
+    ...command,
+    run: (args, host) => command.run(args as unknown as ParsedArgs<T & typeof GLOBAL_FLAGS>, host),
+  };
 }
 
 /** The part of a command's name in its variables; the build has none, so that `MBUILD_TAG` is `build --tag`. */

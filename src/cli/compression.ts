@@ -6,18 +6,26 @@ const LEVELS = { gzip: 9, zstd: 22 } as const;
 
 /** `compression=` (gzip where only the others are given), `compression-level=` and `force-compression=` of an output or a cache. @throws MbuildError USAGE. */
 export function readCompression(values: ReadonlyMap<string, string>): CompressionSpec | undefined {
-  if (!['compression', 'compression-level', 'force-compression'].some((key) => values.has(key))) return undefined;
+  if (!['compression', 'compression-level', 'force-compression'].some((key) => values.has(key)))
+    return undefined;
   const type = values.get('compression') ?? 'gzip';
   if (type !== 'gzip' && type !== 'zstd' && type !== 'uncompressed' && type !== 'none') {
-    throw usage(`unknown compression ${JSON.stringify(type)}`, didYouMean(type, ['gzip', 'zstd', 'uncompressed']) ?? 'one of gzip, zstd, uncompressed');
+    throw usage(
+      `unknown compression ${JSON.stringify(type)}`,
+      didYouMean(type, ['gzip', 'zstd', 'uncompressed']) ?? 'one of gzip, zstd, uncompressed',
+    );
   }
   const level = values.get('compression-level');
-  if (level !== undefined && !/^\d{1,2}$/.test(level)) throw usage(`compression-level ${JSON.stringify(level)} is not a number`);
-  if ((type === 'gzip' || type === 'zstd') && Number(level ?? 0) > LEVELS[type]) throw usage(`${type} has no compression-level ${level}`, `levels go up to ${LEVELS[type]}`);
+  if (level !== undefined && !/^\d{1,2}$/.test(level))
+    throw usage(`compression-level ${JSON.stringify(level)} is not a number`);
+  if ((type === 'gzip' || type === 'zstd') && Number(level ?? 0) > LEVELS[type])
+    throw usage(`${type} has no compression-level ${level}`, `levels go up to ${LEVELS[type]}`);
   return {
     type: type === 'uncompressed' ? 'none' : type,
     level: level === undefined ? undefined : Number(level),
-    force: values.has('force-compression') ? isTrue('force-compression', values.get('force-compression')) : undefined,
+    force: values.has('force-compression')
+      ? isTrue('force-compression', values.get('force-compression'))
+      : undefined,
   };
 }
 

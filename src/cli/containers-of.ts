@@ -11,7 +11,12 @@ export async function containersOf(root: string): Promise<readonly Container[]> 
 /** Tells which containers were made of an image, running ones first. */
 export async function imageUsers(root: string): Promise<(image: Image) => readonly ImageUser[]> {
   const containers = await containersOf(root);
-  return (image) => containers.filter(({ record }) => record.image.id === image.id)
-    .map(({ record, state }) => ({ id: record.id.slice(0, 12), running: state.status === 'running' }))
-    .sort((a, b) => Number(b.running) - Number(a.running));
+  return (image) =>
+    containers
+      .filter(({ record }) => record.image.id === image.id)
+      .map(({ record, state }) => ({
+        id: record.id.slice(0, 12),
+        running: state.status === 'running',
+      }))
+      .sort((a, b) => Number(b.running) - Number(a.running));
 }

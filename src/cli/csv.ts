@@ -9,7 +9,10 @@ export function splitCsv(text: string): string[] {
   let rest = text;
   for (;;) {
     const match = /^(?:"((?:[^"]|"")*)"|([^",]*))(,|$)/.exec(rest);
-    if (match === null) throw new MbuildError('USAGE', `invalid quoting in ${JSON.stringify(text)}`, { hint: 'a field with a comma stands in double quotes as a whole: "name=a,b"' });
+    if (match === null)
+      throw new MbuildError('USAGE', `invalid quoting in ${JSON.stringify(text)}`, {
+        hint: 'a field with a comma stands in double quotes as a whole: "name=a,b"',
+      });
     fields.push(match[1]?.replace(/""/g, '"') ?? match[2] ?? '');
     if (match[3] === '') return fields;
     rest = rest.slice(match[0].length);
@@ -17,9 +20,13 @@ export function splitCsv(text: string): string[] {
 }
 
 /** Fields as `key=value`, keys in lower case. A field without `=` has no value. */
-export function csvFields(text: string): { readonly key: string; readonly value: string | undefined }[] {
+export function csvFields(
+  text: string,
+): { readonly key: string; readonly value: string | undefined }[] {
   return splitCsv(text).map((field) => {
     const at = field.indexOf('=');
-    return at < 0 ? { key: field.trim(), value: undefined } : { key: field.slice(0, at).trim().toLowerCase(), value: field.slice(at + 1) };
+    return at < 0
+      ? { key: field.trim(), value: undefined }
+      : { key: field.slice(0, at).trim().toLowerCase(), value: field.slice(at + 1) };
   });
 }

@@ -3,7 +3,11 @@ import type { Host } from './host';
 import { showError } from './show-error';
 
 /** Does something for each name and prints the name, as docker does; what fails is shown and the others go on. Returns the exit code. */
-export async function forEachName(names: readonly string[], host: Host, act: (name: string) => void | Promise<void>): Promise<number> {
+export async function forEachName(
+  names: readonly string[],
+  host: Host,
+  act: (name: string) => void | Promise<void>,
+): Promise<number> {
   let code = 0;
   for (const name of names) {
     try {

@@ -6,11 +6,15 @@ const WIDTH = 100;
 
 /** The help of a command, generated from its table, laid out as docker's. */
 export function commandHelp(command: Command, aliases: readonly string[]): string {
-  const usage = command.usage.map((form, i) => `${i === 0 ? 'Usage:  ' : '        '}mbuild ${command.name} ${form}`.trimEnd());
+  const usage = command.usage.map((form, i) =>
+    `${i === 0 ? 'Usage:  ' : '        '}mbuild ${command.name} ${form}`.trimEnd(),
+  );
   const sections = [
     usage.join('\n'),
     command.summary,
-    ...(aliases.length < 2 ? [] : [`Aliases:\n  ${aliases.map((name) => `mbuild ${name}`).join(', ')}`]),
+    ...(aliases.length < 2
+      ? []
+      : [`Aliases:\n  ${aliases.map((name) => `mbuild ${name}`).join(', ')}`]),
     ...(Object.keys(command.flags).length === 0 ? [] : [`Options:\n${flagLines(command.flags)}`]),
     `Global options:\n${flagLines({ ...GLOBAL_FLAGS, help: { kind: 'boolean', short: 'h', help: 'Show this help' } })}`,
     ...(command.notes ?? []),
@@ -20,7 +24,9 @@ export function commandHelp(command: Command, aliases: readonly string[]): strin
 }
 
 /** The list of commands. */
-export function overview(commands: readonly { readonly name: string; readonly summary: string }[]): string {
+export function overview(
+  commands: readonly { readonly name: string; readonly summary: string }[],
+): string {
   const width = Math.max(...commands.map(({ name }) => name.length)) + 2;
   return [
     'Usage:  mbuild [OPTIONS] COMMAND',
@@ -32,7 +38,11 @@ export function overview(commands: readonly { readonly name: string; readonly su
     ...commands.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`),
     '',
     'Global options:',
-    flagLines({ ...GLOBAL_FLAGS, version: { kind: 'boolean', short: 'v', help: 'Print the version' }, help: { kind: 'boolean', short: 'h', help: 'Show this help' } }),
+    flagLines({
+      ...GLOBAL_FLAGS,
+      version: { kind: 'boolean', short: 'v', help: 'Print the version' },
+      help: { kind: 'boolean', short: 'h', help: 'Show this help' },
+    }),
     '',
     "Run 'mbuild COMMAND --help' for more about a command; without a command, mbuild builds.",
     '',
@@ -40,11 +50,20 @@ export function overview(commands: readonly { readonly name: string; readonly su
 }
 
 function flagLines(flags: FlagTable): string {
-  const rows = Object.entries(flags).filter(([, flag]) => flag.hidden !== true && flag.unsupported === undefined)
+  const rows = Object.entries(flags)
+    .filter(([, flag]) => flag.hidden !== true && flag.unsupported === undefined)
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, flag]): [string, string] => [`  ${flag.short === undefined ? '   ' : `-${flag.short},`} --${name}${takes(flag)}`, about(flag)]);
+    .map(([name, flag]): [string, string] => [
+      `  ${flag.short === undefined ? '   ' : `-${flag.short},`} --${name}${takes(flag)}`,
+      about(flag),
+    ]);
   const left = Math.max(...rows.map(([head]) => head.length)) + 3;
-  return rows.map(([head, help]) => head.padEnd(left) + wrap(help, Math.max(30, WIDTH - left)).join(`\n${' '.repeat(left)}`)).join('\n');
+  return rows
+    .map(
+      ([head, help]) =>
+        head.padEnd(left) + wrap(help, Math.max(30, WIDTH - left)).join(`\n${' '.repeat(left)}`),
+    )
+    .join('\n');
 }
 
 function takes(flag: Flag): string {
@@ -53,14 +72,22 @@ function takes(flag: Flag): string {
 }
 
 function about(flag: Flag): string {
-  const choices = (flag.kind === 'string' || flag.kind === 'optional') && flag.choices !== undefined ? ` (${flag.choices.join(', ')})` : '';
-  const fallback = flag.kind === 'string' && flag.fallback !== undefined && flag.fallback !== '' ? ` (default "${flag.fallback}")` : '';
+  const choices =
+    (flag.kind === 'string' || flag.kind === 'optional') && flag.choices !== undefined
+      ? ` (${flag.choices.join(', ')})`
+      : '';
+  const fallback =
+    flag.kind === 'string' && flag.fallback !== undefined && flag.fallback !== ''
+      ? ` (default "${flag.fallback}")`
+      : '';
   const repeat = flag.kind === 'list' ? ' (repeatable)' : '';
   return `${flag.help}${repeat}${choices}${fallback}${flag.ignored === undefined ? '' : ` (ignored: ${flag.ignored})`}`;
 }
 
 function variablesNote(command: Command): string {
-  const [name, flag] = Object.entries(command.flags).find(([, candidate]) => candidate.unsupported === undefined) ?? ['root', GLOBAL_FLAGS.root];
+  const [name, flag] = Object.entries(command.flags).find(
+    ([, candidate]) => candidate.unsupported === undefined,
+  ) ?? ['root', GLOBAL_FLAGS.root];
   const variable = envNames(name, flag, envPrefixOf(command.name))[0] ?? '';
   return `Every option can come from a variable as well: ${variable} stands for --${name}; a repeatable one has a line per value.`;
 }

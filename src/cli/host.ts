@@ -23,7 +23,8 @@ export interface Host {
    * Where this process's user has not the rights to keep layers, but may have them in a user namespace: does the whole command there
    * and returns its exit code. `undefined`: there is no such namespace to be had, and the command is to be done here.
    */
-  readonly elsewhere?: ((argv: readonly string[], where: Whereabouts) => Promise<number | undefined>) | undefined;
+  readonly elsewhere?:
+    ((argv: readonly string[], where: Whereabouts) => Promise<number | undefined>) | undefined;
 }
 
 /** One line for people, beside the results. */

@@ -1,32 +1,84 @@
 import { parseDuration } from '../dockerfile/duration';
 import { didYouMean } from '../diagnostics/suggest';
-import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES, parseCapability, type Capability } from '../sandbox/capabilities';
+import {
+  ALL_CAPABILITIES,
+  DEFAULT_CAPABILITIES,
+  parseCapability,
+  type Capability,
+} from '../sandbox/capabilities';
 import type { CgroupLimits } from '../sandbox/cgroup-limits';
 import type { FlagTable, FlagValues } from './args';
 import { usage } from './usage';
 
 /** What a process may use of the machine and may do: the same for RUN and for containers. */
 export const LIMIT_FLAGS = {
-  'cap-add': { kind: 'list', value: 'CAPABILITY', help: 'A right that processes have besides the usual ones; ALL is every one' },
-  'cap-drop': { kind: 'list', value: 'CAPABILITY', help: 'A right that processes do not have; ALL is every one' },
-  'cpu-period': { kind: 'number', value: 'MICROSECONDS', help: 'Period of --cpu-quota (default: 100000)' },
-  'cpu-quota': { kind: 'string', value: 'MICROSECONDS', help: 'CPU time in each period; -1 is no limit' },
-  'cpu-shares': { kind: 'number', short: 'c', value: 'WEIGHT', help: 'Share of CPUs where they are scarce; 1024 is the usual one' },
+  'cap-add': {
+    kind: 'list',
+    value: 'CAPABILITY',
+    help: 'A right that processes have besides the usual ones; ALL is every one',
+  },
+  'cap-drop': {
+    kind: 'list',
+    value: 'CAPABILITY',
+    help: 'A right that processes do not have; ALL is every one',
+  },
+  'cpu-period': {
+    kind: 'number',
+    value: 'MICROSECONDS',
+    help: 'Period of --cpu-quota (default: 100000)',
+  },
+  'cpu-quota': {
+    kind: 'string',
+    value: 'MICROSECONDS',
+    help: 'CPU time in each period; -1 is no limit',
+  },
+  'cpu-shares': {
+    kind: 'number',
+    short: 'c',
+    value: 'WEIGHT',
+    help: 'Share of CPUs where they are scarce; 1024 is the usual one',
+  },
   cpus: { kind: 'string', value: 'NUMBER', help: 'How many CPUs may be used, also parts of one' },
   'cpuset-cpus': { kind: 'string', value: 'CPUS', help: 'The CPUs that may be used: 0-3,8' },
   'cpuset-mems': { kind: 'string', value: 'NODES', help: 'The memory nodes that may be used' },
   hostname: { kind: 'string', value: 'NAME', help: 'Host name that processes see' },
-  memory: { kind: 'string', short: 'm', value: 'BYTES', help: 'How much memory may be used; swap included, unless --memory-swap says otherwise' },
-  'memory-swap': { kind: 'string', value: 'BYTES', help: 'Memory and swap together; -1 is no limit for swap' },
-  'no-new-privileges': { kind: 'boolean', help: 'Programs give no rights: sudo, su and the like do not work' },
-  'pids-limit': { kind: 'string', value: 'NUMBER', help: 'How many processes and threads there may be; -1 is no limit' },
+  memory: {
+    kind: 'string',
+    short: 'm',
+    value: 'BYTES',
+    help: 'How much memory may be used; swap included, unless --memory-swap says otherwise',
+  },
+  'memory-swap': {
+    kind: 'string',
+    value: 'BYTES',
+    help: 'Memory and swap together; -1 is no limit for swap',
+  },
+  'no-new-privileges': {
+    kind: 'boolean',
+    help: 'Programs give no rights: sudo, su and the like do not work',
+  },
+  'pids-limit': {
+    kind: 'string',
+    value: 'NUMBER',
+    help: 'How many processes and threads there may be; -1 is no limit',
+  },
 } as const satisfies FlagTable;
 
 export type LimitFlags = FlagValues<typeof LIMIT_FLAGS>;
 type LimitValues = { readonly [K in keyof LimitFlags]?: LimitFlags[K] };
 
 /** What `--resource` can name: buildx's words, each a flag of its own as well. */
-const RESOURCES = ['memory', 'memory-swap', 'cpu-shares', 'cpu-period', 'cpu-quota', 'cpuset-cpus', 'cpuset-mems', 'cpus', 'pids-limit'] as const;
+const RESOURCES = [
+  'memory',
+  'memory-swap',
+  'cpu-shares',
+  'cpu-period',
+  'cpu-quota',
+  'cpuset-cpus',
+  'cpuset-mems',
+  'cpus',
+  'pids-limit',
+] as const;
 
 /** Least memory of a group, as docker has it: below it nothing starts. */
 const LEAST_MEMORY = 6 << 20;
@@ -34,15 +86,31 @@ const LEAST_MEMORY = 6 << 20;
 /** The limits of the flags. @throws MbuildError USAGE for what makes no sense, naming the flag. */
 export function readLimits(flags: LimitValues): CgroupLimits {
   const memory = bytesOf(flags, 'memory');
-  if (memory !== undefined && memory < LEAST_MEMORY) throw usage(`--memory ${flags.memory} is too little`, 'at least 6m are needed');
+  if (memory !== undefined && memory < LEAST_MEMORY)
+    throw usage(`--memory ${flags.memory} is too little`, 'at least 6m are needed');
   const memorySwap = flags['memory-swap'] === '-1' ? -1 : bytesOf(flags, 'memory-swap');
-  if (memorySwap !== undefined && memory === undefined) throw usage('--memory-swap needs --memory', 'it is memory and swap together');
-  if (memorySwap !== undefined && memorySwap !== -1 && memorySwap < (memory ?? 0)) throw usage(`--memory-swap ${flags['memory-swap']} is less than --memory ${flags.memory}`, 'it is memory and swap together');
-  if (flags.cpus !== undefined && (flags['cpu-quota'] ?? flags['cpu-period']) !== undefined) throw usage('--cpus does not go with --cpu-quota and --cpu-period', '--cpus 1.5 is --cpu-quota 150000');
+  if (memorySwap !== undefined && memory === undefined)
+    throw usage('--memory-swap needs --memory', 'it is memory and swap together');
+  if (memorySwap !== undefined && memorySwap !== -1 && memorySwap < (memory ?? 0))
+    throw usage(
+      `--memory-swap ${flags['memory-swap']} is less than --memory ${flags.memory}`,
+      'it is memory and swap together',
+    );
+  if (flags.cpus !== undefined && (flags['cpu-quota'] ?? flags['cpu-period']) !== undefined)
+    throw usage(
+      '--cpus does not go with --cpu-quota and --cpu-period',
+      '--cpus 1.5 is --cpu-quota 150000',
+    );
   return {
-    memory, memorySwap, cpus: flags.cpus === undefined ? undefined : readCpus(flags.cpus),
-    cpuShares: flags['cpu-shares'], cpuQuota: wholeOf(flags, 'cpu-quota', 1000), cpuPeriod: periodOf(flags),
-    cpusetCpus: setOf(flags, 'cpuset-cpus'), cpusetMems: setOf(flags, 'cpuset-mems'), pids: pidsOf(flags),
+    memory,
+    memorySwap,
+    cpus: flags.cpus === undefined ? undefined : readCpus(flags.cpus),
+    cpuShares: flags['cpu-shares'],
+    cpuQuota: wholeOf(flags, 'cpu-quota', 1000),
+    cpuPeriod: periodOf(flags),
+    cpusetCpus: setOf(flags, 'cpuset-cpus'),
+    cpusetMems: setOf(flags, 'cpuset-mems'),
+    pids: pidsOf(flags),
   };
 }
 
@@ -51,32 +119,54 @@ export function readResources(texts: readonly string[], flags: LimitFlags): Limi
   return texts.reduce<LimitFlags>((all, text) => {
     const at = text.indexOf('=');
     const name = RESOURCES.find((candidate) => candidate === text.slice(0, at));
-    if (name === undefined) throw usage(`invalid --resource ${JSON.stringify(text)}`, didYouMean(text.slice(0, at), RESOURCES) ?? `it is NAME=VALUE, NAME one of ${RESOURCES.join(', ')}`);
+    if (name === undefined)
+      throw usage(
+        `invalid --resource ${JSON.stringify(text)}`,
+        didYouMean(text.slice(0, at), RESOURCES) ??
+          `it is NAME=VALUE, NAME one of ${RESOURCES.join(', ')}`,
+      );
     const value = text.slice(at + 1);
     if (name !== 'cpu-shares' && name !== 'cpu-period') return { ...all, [name]: value };
-    if (!/^\d+$/.test(value)) throw usage(`invalid --resource ${JSON.stringify(text)}`, 'its value is a whole number');
+    if (!/^\d+$/.test(value))
+      throw usage(`invalid --resource ${JSON.stringify(text)}`, 'its value is a whole number');
     return { ...all, [name]: Number(value) };
   }, flags);
 }
 
 /** What processes may do as root; `undefined` for the usual. @throws MbuildError USAGE for a capability that does not exist. */
-export function readCapabilities(flags: Pick<LimitFlags, 'cap-add' | 'cap-drop'>): readonly Capability[] | undefined {
+export function readCapabilities(
+  flags: Pick<LimitFlags, 'cap-add' | 'cap-drop'>,
+): readonly Capability[] | undefined {
   if (flags['cap-add'].length + flags['cap-drop'].length === 0) return undefined;
-  const read = (flag: string) => (text: string): readonly Capability[] => {
-    const found = parseCapability(text);
-    if (found === undefined) throw usage(`invalid --${flag} ${JSON.stringify(text)}: there is no such capability`, 'see capabilities(7), or write ALL');
-    return found;
-  };
+  const read =
+    (flag: string) =>
+    (text: string): readonly Capability[] => {
+      const found = parseCapability(text);
+      if (found === undefined)
+        throw usage(
+          `invalid --${flag} ${JSON.stringify(text)}: there is no such capability`,
+          'see capabilities(7), or write ALL',
+        );
+      return found;
+    };
   const dropped = new Set(flags['cap-drop'].flatMap(read('cap-drop')));
   const dropsAll = flags['cap-drop'].some((text) => text.toUpperCase() === 'ALL');
   const added = new Set(flags['cap-add'].flatMap(read('cap-add')));
   // With one of the two ALL, the other one says what is different.
-  return ALL_CAPABILITIES.filter((name) => (dropsAll ? added.has(name) : (added.has(name) || DEFAULT_CAPABILITIES.includes(name)) && !dropped.has(name)));
+  return ALL_CAPABILITIES.filter((name) =>
+    dropsAll
+      ? added.has(name)
+      : (added.has(name) || DEFAULT_CAPABILITIES.includes(name)) && !dropped.has(name),
+  );
 }
 
 /** @throws MbuildError USAGE. */
 export function readHostname(text: string | undefined): string | undefined {
-  if (text !== undefined && !/^[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?$/.test(text)) throw usage(`invalid --hostname ${JSON.stringify(text)}`, 'it has up to 64 letters, digits, "-" and ".", and begins and ends with a letter or a digit');
+  if (text !== undefined && !/^[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?$/.test(text))
+    throw usage(
+      `invalid --hostname ${JSON.stringify(text)}`,
+      'it has up to 64 letters, digits, "-" and ".", and begins and ends with a letter or a digit',
+    );
   return text;
 }
 
@@ -85,15 +175,25 @@ export function readTimeout(flag: string, text: string | undefined): number | un
   if (text === undefined) return undefined;
   const nanoseconds = /^\d+$/.test(text) ? Number(text) * 1e9 : parseDuration(text);
   const ms = Math.round((nanoseconds ?? 0) / 1e6);
-  if (ms <= 0 || ms >= 2 ** 31) throw usage(`invalid --${flag} ${JSON.stringify(text)}`, 'it is a time such as 90s or 1h30m, less than 24 days');
+  if (ms <= 0 || ms >= 2 ** 31)
+    throw usage(
+      `invalid --${flag} ${JSON.stringify(text)}`,
+      'it is a time such as 90s or 1h30m, less than 24 days',
+    );
   return ms;
 }
 
 /** Bytes with docker's binary units: `64m` is 64 MiB. go-units, size.go, `RAMInBytes`. @throws MbuildError USAGE. */
 export function readBytes(flag: string, text: string): number {
   const match = /^(\d+(?:\.\d+)?) ?(?:([kmgt])(?:i?b)?|b)?$/i.exec(text.trim());
-  if (match === null) throw usage(`invalid size ${JSON.stringify(text)} for --${flag}`, 'a size is a number with b, k, m or g behind it');
-  return Math.floor(Number(match[1]) * 1024 ** ('kmgt'.indexOf((match[2] ?? '').toLowerCase() || '-') + 1));
+  if (match === null)
+    throw usage(
+      `invalid size ${JSON.stringify(text)} for --${flag}`,
+      'a size is a number with b, k, m or g behind it',
+    );
+  return Math.floor(
+    Number(match[1]) * 1024 ** ('kmgt'.indexOf((match[2] ?? '').toLowerCase() || '-') + 1),
+  );
 }
 
 function bytesOf(flags: LimitValues, name: 'memory' | 'memory-swap'): number | undefined {
@@ -102,10 +202,18 @@ function bytesOf(flags: LimitValues, name: 'memory' | 'memory-swap'): number | u
 }
 
 /** A number that is at least `least`; -1 is no limit. */
-function wholeOf(flags: LimitValues, name: 'cpu-quota' | 'pids-limit', least: number): number | undefined {
+function wholeOf(
+  flags: LimitValues,
+  name: 'cpu-quota' | 'pids-limit',
+  least: number,
+): number | undefined {
   const text = flags[name];
   if (text === undefined || text === '-1') return text === undefined ? undefined : -1;
-  if (!/^\d{1,15}$/.test(text) || Number(text) < least) throw usage(`invalid --${name} ${JSON.stringify(text)}`, `it is a whole number from ${least} on, or -1`);
+  if (!/^\d{1,15}$/.test(text) || Number(text) < least)
+    throw usage(
+      `invalid --${name} ${JSON.stringify(text)}`,
+      `it is a whole number from ${least} on, or -1`,
+    );
   return Number(text);
 }
 
@@ -115,17 +223,23 @@ function pidsOf(flags: LimitValues): number | undefined {
 }
 
 function periodOf({ 'cpu-period': period }: LimitValues): number | undefined {
-  if (period !== undefined && (period < 1000 || period > 1_000_000)) throw usage(`invalid --cpu-period ${period}`, 'it is from 1000 to 1000000 microseconds');
+  if (period !== undefined && (period < 1000 || period > 1_000_000))
+    throw usage(`invalid --cpu-period ${period}`, 'it is from 1000 to 1000000 microseconds');
   return period;
 }
 
 function setOf(flags: LimitValues, name: 'cpuset-cpus' | 'cpuset-mems'): string | undefined {
   const text = flags[name];
-  if (text !== undefined && !/^\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*$/.test(text)) throw usage(`invalid --${name} ${JSON.stringify(text)}`, 'it is a list of numbers and ranges: 0-3,8');
+  if (text !== undefined && !/^\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*$/.test(text))
+    throw usage(
+      `invalid --${name} ${JSON.stringify(text)}`,
+      'it is a list of numbers and ranges: 0-3,8',
+    );
   return text;
 }
 
 function readCpus(text: string): number {
-  if (!/^(?:\d+(?:\.\d*)?|\.\d+)$/.test(text) || Number(text) <= 0) throw usage(`invalid --cpus ${JSON.stringify(text)}`, 'it is a number, e.g. 1.5');
+  if (!/^(?:\d+(?:\.\d*)?|\.\d+)$/.test(text) || Number(text) <= 0)
+    throw usage(`invalid --cpus ${JSON.stringify(text)}`, 'it is a number, e.g. 1.5');
   return Number(text);
 }

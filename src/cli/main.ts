@@ -18,7 +18,13 @@ void main();
 
 /** Nothing is left to wait for, and the command is not done: a fault of mbuild, which must not look like success. */
 async function endUnfinished(host: Host, code = FAILURE_CODE): Promise<void> {
-  await showError(new MbuildError('INTERNAL', 'the command stopped in the middle: what it waits for will never come'), host);
+  await showError(
+    new MbuildError(
+      'INTERNAL',
+      'the command stopped in the middle: what it waits for will never come',
+    ),
+    host,
+  );
   await Promise.all([host.out.drain(), host.err.drain()]);
   process.exit(code);
 }
@@ -27,7 +33,11 @@ async function endUnfinished(host: Host, code = FAILURE_CODE): Promise<void> {
 async function main(): Promise<void> {
   const watch = watchSignals(process);
   // What Node.js changed of a terminal or a pipe it changes back at an orderly end; and what it was asked for itself (profiles, coverage) it writes then.
-  let isOrderly = isatty(1) || isatty(2) || process.execArgv.length > 0 || (process.env['NODE_V8_COVERAGE'] ?? '') !== '';
+  let isOrderly =
+    isatty(1) ||
+    isatty(2) ||
+    process.execArgv.length > 0 ||
+    (process.env['NODE_V8_COVERAGE'] ?? '') !== '';
   const host: Host = {
     env: process.env,
     out: new FdOutput(1, () => watch.abort('the reader of the output is gone', READER_GONE)),

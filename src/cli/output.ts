@@ -28,7 +28,10 @@ export class FdOutput implements Output {
   #running: Promise<void> | undefined;
   #closed = false;
 
-  constructor(readonly fd: 1 | 2, readonly onClosed: () => void = () => {}) {
+  constructor(
+    readonly fd: 1 | 2,
+    readonly onClosed: () => void = () => {},
+  ) {
     this.isTTY = isTerminal(fd);
   }
 
@@ -62,10 +65,15 @@ export class FdOutput implements Output {
     let done = 0;
     while (done < bytes.length && !this.#closed) {
       const result = await new Promise<number | string>((resolve) => {
-        write(this.fd, bytes, done, bytes.length - done, null, (error, written) => resolve(error === null ? written : (errnoOf(error) ?? 'EIO')));
+        write(this.fd, bytes, done, bytes.length - done, null, (error, written) =>
+          resolve(error === null ? written : (errnoOf(error) ?? 'EIO')),
+        );
       });
       if (typeof result === 'number') done += result;
-      else if (result === 'EAGAIN') await new Promise((resolve) => { setTimeout(resolve, RETRY); });
+      else if (result === 'EAGAIN')
+        await new Promise((resolve) => {
+          setTimeout(resolve, RETRY);
+        });
       else {
         this.#closed = true;
         this.#queue = [];
@@ -76,18 +84,25 @@ export class FdOutput implements Output {
 }
 
 // Names and values of images, as results hold them; line feeds, tabs and colours stay.
-const COMMANDS = /\r(?!\n)|\x1b(?!\[\d{0,2}m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
+const COMMANDS =
+  /\r(?!\n)|\x1b(?!\[\d{0,2}m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
 
 /** A text that gives a terminal no orders: control characters show as their pictures, and where they have none as U+FFFD. */
 function harmless(text: string): string {
-  return text.replace(COMMANDS, (character) => (character < ' ' ? String.fromCharCode(0x2400 + character.charCodeAt(0)) : '\ufffd'));
+  return text.replace(COMMANDS, (character) =>
+    character < ' ' ? String.fromCharCode(0x2400 + character.charCodeAt(0)) : '\ufffd',
+  );
 }
 
 // `node:tty` brings the network stack along: it is only asked about what can be a terminal at all.
 function isTerminal(fd: 1 | 2): boolean {
   try {
     const stats = fstatSync(fd);
-    return stats.isCharacterDevice() && decodeDevice(stats.rdev).major !== MEMORY_DEVICES && (fd === 1 ? process.stdout : process.stderr).isTTY;
+    return (
+      stats.isCharacterDevice() &&
+      decodeDevice(stats.rdev).major !== MEMORY_DEVICES &&
+      (fd === 1 ? process.stdout : process.stderr).isTTY
+    );
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     return false;

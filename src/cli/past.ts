@@ -23,7 +23,11 @@ const SOURCES_KEPT_MS = 48 * 3600 * 1000;
  */
 export function findPast(root: string, before: number, all: boolean, now: number): Past {
   const unused = Math.min(before, all ? Infinity : now - SOURCES_KEPT_MS);
-  return { builds: surplusBuilds(new BuildHistory(root), before), sources: keptRepositories(root).filter(({ used }) => used < unused), mounts: [] };
+  return {
+    builds: surplusBuilds(new BuildHistory(root), before),
+    sources: keptRepositories(root).filter(({ used }) => used < unused),
+    mounts: [],
+  };
 }
 
 /** Cache mounts that were not used since a time, and are not now. */
@@ -33,19 +37,46 @@ export function idleMounts(root: string, before: number): KeptMount[] {
 
 /** What would go or is gone, in sections. */
 export function pastText({ builds, sources, mounts }: Past, dry: boolean): string {
-  const section = (title: string, lines: readonly string[]): string => (lines.length === 0 ? '' : `${dry ? 'Would delete' : 'Deleted'} ${title}:\n${lines.map((line) => `${line}\n`).join('')}\n`);
-  return section('build records', builds.map(({ id }) => id)) + section('fetched repositories', sources.map(({ name }) => name)) + section('cache mounts', mounts.map(({ id }) => id));
+  const section = (title: string, lines: readonly string[]): string =>
+    lines.length === 0
+      ? ''
+      : `${dry ? 'Would delete' : 'Deleted'} ${title}:\n${lines.map((line) => `${line}\n`).join('')}\n`;
+  return (
+    section(
+      'build records',
+      builds.map(({ id }) => id),
+    ) +
+    section(
+      'fetched repositories',
+      sources.map(({ name }) => name),
+    ) +
+    section(
+      'cache mounts',
+      mounts.map(({ id }) => id),
+    )
+  );
 }
 
 export function sizeOfPast({ builds, sources, mounts }: Past, root: string): number {
   const history = new BuildHistory(root);
-  return [...builds.map((build) => history.size(build)), ...sources.map(({ bytes }) => bytes), ...mounts.map(({ bytes }) => bytes)].reduce((sum, bytes) => sum + bytes, 0);
+  return [
+    ...builds.map((build) => history.size(build)),
+    ...sources.map(({ bytes }) => bytes),
+    ...mounts.map(({ bytes }) => bytes),
+  ].reduce((sum, bytes) => sum + bytes, 0);
 }
 
 /** Deletes it, but what a build has begun to use meanwhile. Returns the bytes that were freed. */
 export function removePast({ builds, sources, mounts }: Past, root: string): number {
   const history = new BuildHistory(root);
-  const freed = sizeOfPast({ builds, sources: sources.filter((source) => removeRepository(source)), mounts: mounts.filter(wasRemoved) }, root);
+  const freed = sizeOfPast(
+    {
+      builds,
+      sources: sources.filter((source) => removeRepository(source)),
+      mounts: mounts.filter(wasRemoved),
+    },
+    root,
+  );
   for (const build of builds) history.delete(build);
   return freed;
 }

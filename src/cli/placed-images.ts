@@ -12,14 +12,31 @@ import { withProgress } from './progress';
 import { engineOptions, findImage, lookUp, withServices, type StoreFlags } from './services';
 
 /** Lets a command use two images, each named as the store has it, or by the path of an archive or layout. */
-export function withImages<T>(first: string, second: string, host: Host, flags: StoreFlags, use: (first: PlacedImage, second: PlacedImage) => Promise<T>): Promise<T> {
-  return withServices(host, flags, (services) => withImage(first, services, host, flags, (one) => withImage(second, services, host, flags, (other) => use(one, other))));
+export function withImages<T>(
+  first: string,
+  second: string,
+  host: Host,
+  flags: StoreFlags,
+  use: (first: PlacedImage, second: PlacedImage) => Promise<T>,
+): Promise<T> {
+  return withServices(host, flags, (services) =>
+    withImage(first, services, host, flags, (one) =>
+      withImage(second, services, host, flags, (other) => use(one, other)),
+    ),
+  );
 }
 
 /** An image of the store by its name or id; of an archive or layout by its path, unpacked into a store that goes when `use` is done. */
-async function withImage<T>(text: string, services: Engine, host: Host, flags: StoreFlags, use: (image: PlacedImage) => Promise<T>): Promise<T> {
+async function withImage<T>(
+  text: string,
+  services: Engine,
+  host: Host,
+  flags: StoreFlags,
+  use: (image: PlacedImage) => Promise<T>,
+): Promise<T> {
   const known = lookUp(services, text);
-  if (known !== undefined || !existsSync(text)) return use({ image: known ?? findImage(services, text), services });
+  if (known !== undefined || !existsSync(text))
+    return use({ image: known ?? findImage(services, text), services });
   const root = tempName(services.root, 'verify');
   const store = openEngine({ ...engineOptions(host, flags), root });
   try {
@@ -32,9 +49,13 @@ async function withImage<T>(text: string, services: Engine, host: Host, flags: S
 
 /** @throws MbuildError USAGE for an archive with several. */
 async function onlyImage(file: string, store: Engine, host: Host): Promise<Image> {
-  const loaded = await withProgress(host, 'quiet', (scope) => withRow(`loading ${file}`, 1, scope, (id) => loadImages({ path: file }, store, id, scope)));
+  const loaded = await withProgress(host, 'quiet', (scope) =>
+    withRow(`loading ${file}`, 1, scope, (id) => loadImages({ path: file }, store, id, scope)),
+  );
   const images = new Map(loaded.map(({ image }) => [image.id, image]));
   const [only] = images.values();
   if (only !== undefined && images.size === 1) return only;
-  throw new MbuildError('USAGE', `${file} holds ${images.size} images`, { hint: `load it with: mbuild load -i ${file}; then compare by name` });
+  throw new MbuildError('USAGE', `${file} holds ${images.size} images`, {
+    hint: `load it with: mbuild load -i ${file}; then compare by name`,
+  });
 }

@@ -8,18 +8,45 @@ import type { Host } from './host';
 const TICK = 100;
 
 /** Shows what `work` reports, until it settles. */
-export function withProgress<T>(host: Host, mode: ProgressMode, work: (scope: BuildScope) => Promise<T>): Promise<T> {
-  const screen = { write: (text: string) => host.err.write(text), isTTY: host.err.isTTY, size: () => host.err.size() };
+export function withProgress<T>(
+  host: Host,
+  mode: ProgressMode,
+  work: (scope: BuildScope) => Promise<T>,
+): Promise<T> {
+  const screen = {
+    write: (text: string) => host.err.write(text),
+    isTTY: host.err.isTTY,
+    size: () => host.err.size(),
+  };
   return shown(host, chooseRenderer(mode, screen, host.env), work);
 }
 
 /** Shows the layers that `work` transfers, a line each, as docker's pull and push do. */
-export function withTransfer<T>(host: Host, kind: TransferKind, quiet: boolean, work: (scope: BuildScope) => Promise<T>): Promise<T> {
+export function withTransfer<T>(
+  host: Host,
+  kind: TransferKind,
+  quiet: boolean,
+  work: (scope: BuildScope) => Promise<T>,
+): Promise<T> {
   const draws = host.err.isTTY && host.env['TERM'] !== 'dumb';
-  return shown(host, quiet ? quietRenderer() : transferRenderer((text) => host.err.write(text), kind, draws ? { size: () => host.err.size() } : undefined), work);
+  return shown(
+    host,
+    quiet
+      ? quietRenderer()
+      : transferRenderer(
+          (text) => host.err.write(text),
+          kind,
+          draws ? { size: () => host.err.size() } : undefined,
+        ),
+    work,
+  );
 }
 
-async function shown<T>(host: Host, renderer: Renderer, work: (scope: BuildScope) => Promise<T>): Promise<T> {
+async function shown<T>(
+  host: Host,
+  renderer: Renderer,
+  work: (scope: BuildScope) => Promise<T>,
+): Promise<T> {
   const timer = setInterval(() => renderer.tick(host.now()), TICK);
   timer.unref();
   try {
@@ -28,6 +55,11 @@ async function shown<T>(host: Host, renderer: Renderer, work: (scope: BuildScope
     clearInterval(timer);
     renderer.finish(host.now());
     // Results come after the progress, where both are shown on one terminal, but do not wait for a reader that sleeps.
-    await Promise.race([host.err.drain(), new Promise((resolve) => { setTimeout(resolve, TICK).unref(); })]);
+    await Promise.race([
+      host.err.drain(),
+      new Promise((resolve) => {
+        setTimeout(resolve, TICK).unref();
+      }),
+    ]);
   }
 }

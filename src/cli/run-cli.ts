@@ -19,13 +19,33 @@ type Request =
 /** Commands for which no rights are needed. */
 const WITHOUT_STORE = ['version', 'parse', 'login', 'logout', 'doctor', 'completion'];
 /** Commands that start containers, end them, or go into them. */
-const OF_CONTAINERS = ['run', 'start', 'stop', 'restart', 'kill', 'rm', 'exec', 'cp', 'commit', 'export', 'prune', 'container prune'];
+const OF_CONTAINERS = [
+  'run',
+  'start',
+  'stop',
+  'restart',
+  'kill',
+  'rm',
+  'exec',
+  'cp',
+  'commit',
+  'export',
+  'prune',
+  'container prune',
+];
 /** Exit code for a command line that makes no sense: docker's. */
 const USAGE_CODE = 125;
 /** Exit code of whatever fails: buildx's. */
 export const FAILURE_CODE = 1;
 /** Global flags that take a value. */
-const GLOBAL_VALUES = ['--root', '--authfile', '--insecure-registry', '--isolation', '--runtime', '--snapshotter'];
+const GLOBAL_VALUES = [
+  '--root',
+  '--authfile',
+  '--insecure-registry',
+  '--isolation',
+  '--runtime',
+  '--snapshotter',
+];
 const GLOBAL_SWITCHES = ['--offline', '--debug', '-D'];
 
 /** Runs one command line and returns its exit code. Errors are shown, never thrown. */
@@ -34,7 +54,9 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
     const request = readRequest(argv);
     switch (request.kind) {
       case 'overview':
-        host.out.write((await import('./help')).overview(COMMANDS.filter(({ hidden }) => hidden !== true)));
+        host.out.write(
+          (await import('./help')).overview(COMMANDS.filter(({ hidden }) => hidden !== true)),
+        );
         return 0;
       case 'group':
         host.out.write((await import('./help')).overview(commandsOfGroup(request.name) ?? []));
@@ -49,7 +71,10 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
     }
   } catch (error) {
     // What breaks off after a signal breaks off because of it.
-    await showError(host.signal.aborted && !isMbuildError(error, 'CANCELED') ? host.signal.reason : error, host);
+    await showError(
+      host.signal.aborted && !isMbuildError(error, 'CANCELED') ? host.signal.reason : error,
+      host,
+    );
     return isMbuildError(error, 'USAGE') ? USAGE_CODE : FAILURE_CODE;
   }
 }
@@ -62,15 +87,26 @@ function readRequest(argv: readonly string[]): Request {
   const { globals, rest } = splitGlobals(argv);
   const [first] = rest;
   if (first === undefined || first === '--help' || first === '-h') return { kind: 'overview' };
-  if (first === '--version' || first === '-v') return commandRequest(['version', ...rest.slice(1)], globals);
-  if (first === 'help') return rest.length === 1 ? { kind: 'overview' } : commandRequest([...rest.slice(1), '--help'], globals);
+  if (first === '--version' || first === '-v')
+    return commandRequest(['version', ...rest.slice(1)], globals);
+  if (first === 'help')
+    return rest.length === 1
+      ? { kind: 'overview' }
+      : commandRequest([...rest.slice(1), '--help'], globals);
   const found = findCommand(rest);
   if (found !== undefined) return commandRequest(rest, globals);
   const group = commandsOfGroup(first);
   if (group !== undefined) {
     const second = rest[1];
     if (second === undefined || second.startsWith('-')) return { kind: 'group', name: first };
-    throw usageError(`mbuild ${first}`, `unknown command: mbuild ${first} ${second}`, didYouMean(second, group.map(({ name }) => name)));
+    throw usageError(
+      `mbuild ${first}`,
+      `unknown command: mbuild ${first} ${second}`,
+      didYouMean(
+        second,
+        group.map(({ name }) => name),
+      ),
+    );
   }
   if (first.startsWith('-') || isContext(first)) return commandRequest(['build', ...rest], globals);
   throw usageError('mbuild', `unknown command: mbuild ${first}`, didYouMean(first, firstWords()));
@@ -78,16 +114,28 @@ function readRequest(argv: readonly string[]): Request {
 
 function commandRequest(words: readonly string[], globals: readonly string[]): Request {
   const found = findCommand(words);
-  if (found === undefined) throw usageError('mbuild', `unknown command: mbuild ${words[0] ?? ''}`, didYouMean(words[0] ?? '', firstWords()));
+  if (found === undefined)
+    throw usageError(
+      'mbuild',
+      `unknown command: mbuild ${words[0] ?? ''}`,
+      didYouMean(words[0] ?? '', firstWords()),
+    );
   return { kind: 'command', entry: found.entry, argv: [...globals, ...words.slice(found.length)] };
 }
 
 /** The flags of every command that stand before its name. */
-function splitGlobals(argv: readonly string[]): { readonly globals: readonly string[]; readonly rest: readonly string[] } {
+function splitGlobals(argv: readonly string[]): {
+  readonly globals: readonly string[];
+  readonly rest: readonly string[];
+} {
   let at = 0;
   for (let word = argv[at]; word !== undefined; word = argv[at]) {
     if (GLOBAL_VALUES.includes(word)) at += 2;
-    else if (GLOBAL_VALUES.some((flag) => word?.startsWith(`${flag}=`)) || GLOBAL_SWITCHES.includes(word)) at += 1;
+    else if (
+      GLOBAL_VALUES.some((flag) => word?.startsWith(`${flag}=`)) ||
+      GLOBAL_SWITCHES.includes(word)
+    )
+      at += 1;
     else break;
   }
   return { globals: argv.slice(0, at), rest: argv.slice(at) };
@@ -98,17 +146,22 @@ function whereabouts(argv: readonly string[], host: Host): Omit<Whereabouts, 'co
   const value = (flag: string, variables: readonly string[]): string | undefined => {
     const at = argv.findIndex((word) => word === flag || word.startsWith(`${flag}=`));
     const said = argv[at] === flag ? argv[at + 1] : argv[at]?.slice(flag.length + 1);
-    return said ?? variables.map((name) => host.env[name]).find((text) => text !== undefined && text !== '');
+    return (
+      said ??
+      variables.map((name) => host.env[name]).find((text) => text !== undefined && text !== '')
+    );
   };
   return {
     root: storeRoot(value('--root', ['MBUILD_ROOT']), host),
-    isolation: readIsolation(value('--isolation', ['MBUILD_ISOLATION', 'BUILDAH_ISOLATION']) ?? '').isolation,
+    isolation: readIsolation(value('--isolation', ['MBUILD_ISOLATION', 'BUILDAH_ISOLATION']) ?? '')
+      .isolation,
   };
 }
 
 /** A word that can only be meant as a context to build. */
 function isContext(word: string): boolean {
-  if (word === '-' || /^(?:https?:\/\/|git:\/\/|git@|ssh:\/\/)/.test(word) || word.includes('/')) return true;
+  if (word === '-' || /^(?:https?:\/\/|git:\/\/|git@|ssh:\/\/)/.test(word) || word.includes('/'))
+    return true;
   try {
     return statSync(word).isDirectory();
   } catch (error) {
@@ -117,13 +170,24 @@ function isContext(word: string): boolean {
   }
 }
 
-async function runCommand(entry: CommandEntry, argv: readonly string[], host: Host): Promise<number> {
+async function runCommand(
+  entry: CommandEntry,
+  argv: readonly string[],
+  host: Host,
+): Promise<number> {
   const { command } = await entry.load();
   let args: ParsedArgs<FlagTable>;
   try {
-    args = parseArgs(argv, { ...GLOBAL_FLAGS, ...command.flags }, {
-      command: `mbuild ${command.name}`, stopAtPositional: command.stopAtPositional, envPrefix: envPrefixOf(command.name), env: host.env,
-    });
+    args = parseArgs(
+      argv,
+      { ...GLOBAL_FLAGS, ...command.flags },
+      {
+        command: `mbuild ${command.name}`,
+        stopAtPositional: command.stopAtPositional,
+        envPrefix: envPrefixOf(command.name),
+        env: host.env,
+      },
+    );
     if (!args.help) checkPositionals(command, args.positionals);
   } catch (error) {
     await showError(error, host);
@@ -134,17 +198,33 @@ async function runCommand(entry: CommandEntry, argv: readonly string[], host: Ho
     return 0;
   }
   for (const text of args.notes) note(host, text);
-  return command.run(args, { ...host, env: args.flags['debug'] === true ? { ...host.env, MBUILD_DEBUG: '1' } : host.env });
+  return command.run(args, {
+    ...host,
+    env: args.flags['debug'] === true ? { ...host.env, MBUILD_DEBUG: '1' } : host.env,
+  });
 }
 
-function checkPositionals({ name, positionals: { min, max }, usage }: Command, words: readonly string[]): void {
+function checkPositionals(
+  { name, positionals: { min, max }, usage }: Command,
+  words: readonly string[],
+): void {
   if (words.length >= min && words.length <= max) return;
   throw wrongCount(name, min, max, usage[0] ?? '');
 }
 
 function wrongCount(name: string, min: number, max: number, usage: string): MbuildError {
   const plural = (count: number): string => `${count} argument${count === 1 ? '' : 's'}`;
-  const wanted = max === 0 ? 'accepts no arguments' : min === max ? `requires ${plural(min)}`
-    : max === Infinity ? `requires at least ${plural(min)}` : `requires ${min === 0 ? 'at most' : `${min} to`} ${plural(max)}`;
-  return usageError(`mbuild ${name}`, `'mbuild ${name}' ${wanted}`, `usage: mbuild ${name} ${usage}`.trimEnd());
+  const wanted =
+    max === 0
+      ? 'accepts no arguments'
+      : min === max
+        ? `requires ${plural(min)}`
+        : max === Infinity
+          ? `requires at least ${plural(min)}`
+          : `requires ${min === 0 ? 'at most' : `${min} to`} ${plural(max)}`;
+  return usageError(
+    `mbuild ${name}`,
+    `'mbuild ${name}' ${wanted}`,
+    `usage: mbuild ${name} ${usage}`.trimEnd(),
+  );
 }

@@ -16,42 +16,87 @@ type CreateFlags = FlagValues<typeof CREATE_FLAGS>;
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A port to be published; without `hostPort` a free one of the host. */
-export type PortRequest = Omit<PortMapping, 'hostPort'> & { readonly hostPort?: number | undefined };
+export type PortRequest = Omit<PortMapping, 'hostPort'> & {
+  readonly hostPort?: number | undefined;
+};
 
 /** What the flags of `run` ask for; ports are still to be found. @throws MbuildError USAGE naming the flag. */
-export function createRequest(flags: CreateFlags, image: Image, imageName: string, command: readonly string[], env: Environment): Omit<CreateRequest, 'ports'> & { readonly ports: readonly PortRequest[] } {
-  const ports = [...flags.publish.flatMap(readPublish), ...(flags['publish-all'] ? exposedPorts(image) : [])];
+export function createRequest(
+  flags: CreateFlags,
+  image: Image,
+  imageName: string,
+  command: readonly string[],
+  env: Environment,
+): Omit<CreateRequest, 'ports'> & { readonly ports: readonly PortRequest[] } {
+  const ports = [
+    ...flags.publish.flatMap(readPublish),
+    ...(flags['publish-all'] ? exposedPorts(image) : []),
+  ];
   if (ports.length > 0 && (flags.network === 'none' || flags.network === 'host')) {
-    throw usage(`--publish does not go with --network ${flags.network}`, 'ports are published from a private network; on the host\'s own they are reachable as they are');
+    throw usage(
+      `--publish does not go with --network ${flags.network}`,
+      "ports are published from a private network; on the host's own they are reachable as they are",
+    );
   }
-  if (flags.workdir?.startsWith('/') === false) throw usage(`invalid --workdir ${JSON.stringify(flags.workdir)}`, 'it is an absolute path in the container');
+  if (flags.workdir?.startsWith('/') === false)
+    throw usage(
+      `invalid --workdir ${JSON.stringify(flags.workdir)}`,
+      'it is an absolute path in the container',
+    );
   if (flags['stop-signal'] !== undefined) readSignal(flags['stop-signal']);
   return {
-    image, imageName, command,
+    image,
+    imageName,
+    command,
     entrypoint: flags.entrypoint === undefined ? undefined : [flags.entrypoint],
-    name: flags.name, env: readEnvironment(flags, env), cwd: flags.workdir, user: flags.user, hostname: readHostname(flags.hostname),
-    network: (flags.network as CreateRequest['network'] | undefined) ?? (ports.length > 0 ? 'private' : 'host'),
-    ports, extraHosts: flags['add-host'].map(readHost), volumes: flags.volume.map(readVolume), tmpfs: flags.tmpfs.map(readTmpfs),
-    capabilities: readCapabilities(flags) ?? DEFAULT_CAPABILITIES, noNewPrivileges: flags['no-new-privileges'], readonlyRoot: flags['read-only'],
+    name: flags.name,
+    env: readEnvironment(flags, env),
+    cwd: flags.workdir,
+    user: flags.user,
+    hostname: readHostname(flags.hostname),
+    network:
+      (flags.network as CreateRequest['network'] | undefined) ??
+      (ports.length > 0 ? 'private' : 'host'),
+    ports,
+    extraHosts: flags['add-host'].map(readHost),
+    volumes: flags.volume.map(readVolume),
+    tmpfs: flags.tmpfs.map(readTmpfs),
+    capabilities: readCapabilities(flags) ?? DEFAULT_CAPABILITIES,
+    noNewPrivileges: flags['no-new-privileges'],
+    readonlyRoot: flags['read-only'],
     shmSize: flags['shm-size'] === undefined ? undefined : readBytes('shm-size', flags['shm-size']),
     ulimits: flags.ulimit.map(readUlimit),
     limits: readLimits(flags),
-    terminal: flags.tty, labels: pairsOf('label', flags.label, true), stopSignal: flags['stop-signal'], stopTimeout: flags['stop-timeout'], autoRemove: flags.rm,
+    terminal: flags.tty,
+    labels: pairsOf('label', flags.label, true),
+    stopSignal: flags['stop-signal'],
+    stopTimeout: flags['stop-timeout'],
+    autoRemove: flags.rm,
   };
 }
 
 /** A signal as users write it. @throws MbuildError USAGE. */
 export function readSignal(text: string): number {
   const signal = parseSignal(text);
-  if (signal === undefined) throw usage(`invalid signal ${JSON.stringify(text)}`, 'give a number or a name such as SIGTERM');
+  if (signal === undefined)
+    throw usage(
+      `invalid signal ${JSON.stringify(text)}`,
+      'give a number or a name such as SIGTERM',
+    );
   return signal;
 }
 
 /** Variables of `-e` and `--env-file`; a name alone takes the caller's value, and takes the image's away where there is none. */
-export function readEnvironment(flags: { readonly env: readonly string[]; readonly 'env-file'?: readonly string[] }, env: Environment): string[] {
-  const lines = (flags['env-file'] ?? []).flatMap((file) => readLines(file)).filter((line) => line.trim() !== '' && !line.startsWith('#'));
+export function readEnvironment(
+  flags: { readonly env: readonly string[]; readonly 'env-file'?: readonly string[] },
+  env: Environment,
+): string[] {
+  const lines = (flags['env-file'] ?? [])
+    .flatMap((file) => readLines(file))
+    .filter((line) => line.trim() !== '' && !line.startsWith('#'));
   return [...lines.map((line) => line.trimStart()), ...flags.env].map((entry) => {
-    if (entry === '' || entry.startsWith('=')) throw usage(`invalid variable ${JSON.stringify(entry)}`, 'it is NAME=VALUE, or NAME');
+    if (entry === '' || entry.startsWith('='))
+      throw usage(`invalid variable ${JSON.stringify(entry)}`, 'it is NAME=VALUE, or NAME');
     const value = entry.includes('=') ? undefined : env[entry];
     return value === undefined ? entry : `${entry}=${value}`;
   });
@@ -69,31 +114,56 @@ function readLines(file: string): string[] {
 function readTmpfs(text: string): TmpfsMount {
   const colon = text.indexOf(':');
   const target = colon < 0 ? text : text.slice(0, colon);
-  if (!target.startsWith('/')) throw usage(`invalid --tmpfs ${JSON.stringify(text)}`, 'it begins with an absolute path in the container');
+  if (!target.startsWith('/'))
+    throw usage(
+      `invalid --tmpfs ${JSON.stringify(text)}`,
+      'it begins with an absolute path in the container',
+    );
   const options = colon < 0 ? [] : text.slice(colon + 1).split(',');
-  return options.reduce<TmpfsMount>((mount, option) => {
-    const [key = '', value = ''] = option.split('=');
-    if (key === 'size') return { ...mount, size: readBytes('tmpfs', value) };
-    if (key === 'mode' && /^[0-7]{3,4}$/.test(value)) return { ...mount, mode: parseInt(value, 8) };
-    if (['rw', 'nosuid', 'nodev', 'noexec', 'exec', ''].includes(key)) return mount;
-    throw usage(`invalid --tmpfs ${JSON.stringify(text)}: unknown option ${option}`, 'options are size=BYTES and mode=OCTAL');
-  }, { target });
+  return options.reduce<TmpfsMount>(
+    (mount, option) => {
+      const [key = '', value = ''] = option.split('=');
+      if (key === 'size') return { ...mount, size: readBytes('tmpfs', value) };
+      if (key === 'mode' && /^[0-7]{3,4}$/.test(value))
+        return { ...mount, mode: parseInt(value, 8) };
+      if (['rw', 'nosuid', 'nodev', 'noexec', 'exec', ''].includes(key)) return mount;
+      throw usage(
+        `invalid --tmpfs ${JSON.stringify(text)}: unknown option ${option}`,
+        'options are size=BYTES and mode=OCTAL',
+      );
+    },
+    { target },
+  );
 }
 
 /** `[[IP:]HOSTPORT:]PORT[/PROTOCOL]`, with ranges of the same length on both sides. */
 function readPublish(text: string): PortRequest[] {
-  const match = /^(?:(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d*(?:-\d+)?):)?(\d+(?:-\d+)?)(?:\/(tcp|udp))?$/.exec(text);
+  const match =
+    /^(?:(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d*(?:-\d+)?):)?(\d+(?:-\d+)?)(?:\/(tcp|udp))?$/.exec(
+      text,
+    );
   const range = (part: string): number[] => {
     const [from = 0, to = from] = part.split('-').map(Number);
-    return from > 0 && from <= to && to <= 65535 ? Array.from({ length: to - from + 1 }, (_, i) => from + i) : [];
+    return from > 0 && from <= to && to <= 65535
+      ? Array.from({ length: to - from + 1 }, (_, i) => from + i)
+      : [];
   };
   const container = range(match?.[3] ?? '');
-  const host = match?.[2] === undefined || match[2] === '' ? container.map(() => undefined) : range(match[2]);
+  const host =
+    match?.[2] === undefined || match[2] === '' ? container.map(() => undefined) : range(match[2]);
   if (match === null || container.length === 0 || host.length !== container.length) {
-    throw usage(`invalid --publish ${JSON.stringify(text)}`, 'it is [[IP:]HOSTPORT:]PORT[/tcp|/udp], e.g. 8080:80');
+    throw usage(
+      `invalid --publish ${JSON.stringify(text)}`,
+      'it is [[IP:]HOSTPORT:]PORT[/tcp|/udp], e.g. 8080:80',
+    );
   }
   const hostIp = match[1]?.replace(/[[\]]/g, '');
-  return container.map((containerPort, i) => ({ hostIp, hostPort: host[i], containerPort, protocol: match[4] === 'udp' ? 'udp' : 'tcp' }));
+  return container.map((containerPort, i) => ({
+    hostIp,
+    hostPort: host[i],
+    containerPort,
+    protocol: match[4] === 'udp' ? 'udp' : 'tcp',
+  }));
 }
 
 function exposedPorts(image: Image): PortRequest[] {

@@ -29,14 +29,21 @@ export interface StoreFlags {
 }
 
 /** The store's folder: `--root` (or MBUILD_ROOT), else /var/lib/mbuild for root and the XDG data folder for others. */
-export function storeRoot(root: string | undefined, { env, uid }: Pick<Host, 'env' | 'uid'>): string {
+export function storeRoot(
+  root: string | undefined,
+  { env, uid }: Pick<Host, 'env' | 'uid'>,
+): string {
   if (root !== undefined && root !== '') return root;
   if (uid === 0) return '/var/lib/mbuild';
   return join(env['XDG_DATA_HOME'] || join(env['HOME'] || homedir(), '.local/share'), 'mbuild');
 }
 
 /** Opens the store, lets a command use it, and closes it whatever happens. */
-export async function withServices<T>(host: Host, flags: StoreFlags, use: (services: Engine) => T | Promise<T>): Promise<T> {
+export async function withServices<T>(
+  host: Host,
+  flags: StoreFlags,
+  use: (services: Engine) => T | Promise<T>,
+): Promise<T> {
   const { openEngine } = await import('../engine');
   const services = openEngine({ ...engineOptions(host, flags), root: storeRoot(flags.root, host) });
   try {
@@ -51,24 +58,48 @@ export function engineOptions(host: Host, flags: StoreFlags): Omit<EngineOptions
   return {
     isolation: readIsolationFlag(flags.isolation),
     runtime: flags.runtime,
-    snapshotter: flags.snapshotter === 'overlay' || flags.snapshotter === 'fuse-overlayfs' || flags.snapshotter === 'copy' ? flags.snapshotter : undefined,
-    registry: { env: host.env, authFile: flags.authfile, insecure: flags['insecure-registry'], ...readPatience(flags) },
+    snapshotter:
+      flags.snapshotter === 'overlay' ||
+      flags.snapshotter === 'fuse-overlayfs' ||
+      flags.snapshotter === 'copy'
+        ? flags.snapshotter
+        : undefined,
+    registry: {
+      env: host.env,
+      authFile: flags.authfile,
+      insecure: flags['insecure-registry'],
+      ...readPatience(flags),
+    },
     offline: flags.offline,
-    onCorruptRecord: (file) => note(host, `the cache record ${file} cannot be read and counts as missing`),
+    onCorruptRecord: (file) =>
+      note(host, `the cache record ${file} cannot be read and counts as missing`),
   };
 }
 
 /** `--retry` and `--retry-delay`. @throws MbuildError USAGE. */
-function readPatience({ retry, 'retry-delay': delay }: Pick<StoreFlags, 'retry' | 'retry-delay'>): { readonly attempts?: number; readonly pauseMs?: number } {
-  const nanoseconds = delay === undefined ? undefined : parseDuration(/^\d+$/.test(delay) ? `${delay}s` : delay);
-  if (delay !== undefined && (nanoseconds === undefined || nanoseconds < 0)) throw new MbuildError('USAGE', `invalid time ${JSON.stringify(delay)} in --retry-delay`, { hint: 'a time is a number with a unit: 500ms, 2s, 1m' });
-  return { ...(retry === undefined ? {} : { attempts: retry + 1 }), ...(nanoseconds === undefined ? {} : { pauseMs: nanoseconds / 1e6 }) };
+function readPatience({ retry, 'retry-delay': delay }: Pick<StoreFlags, 'retry' | 'retry-delay'>): {
+  readonly attempts?: number;
+  readonly pauseMs?: number;
+} {
+  const nanoseconds =
+    delay === undefined ? undefined : parseDuration(/^\d+$/.test(delay) ? `${delay}s` : delay);
+  if (delay !== undefined && (nanoseconds === undefined || nanoseconds < 0))
+    throw new MbuildError('USAGE', `invalid time ${JSON.stringify(delay)} in --retry-delay`, {
+      hint: 'a time is a number with a unit: 500ms, 2s, 1m',
+    });
+  return {
+    ...(retry === undefined ? {} : { attempts: retry + 1 }),
+    ...(nanoseconds === undefined ? {} : { pauseMs: nanoseconds / 1e6 }),
+  };
 }
 
 /** The value of `--isolation`; `undefined` for auto. @throws MbuildError USAGE. */
 export function readIsolationFlag(text = 'auto'): Isolation | undefined {
   const { known, isolation } = readIsolation(text);
-  if (!known) throw new MbuildError('USAGE', `unknown isolation ${JSON.stringify(text)}`, { hint: didYouMean(text, ISOLATIONS) ?? `kinds are auto, ${ISOLATIONS.join(', ')}` });
+  if (!known)
+    throw new MbuildError('USAGE', `unknown isolation ${JSON.stringify(text)}`, {
+      hint: didYouMean(text, ISOLATIONS) ?? `kinds are auto, ${ISOLATIONS.join(', ')}`,
+    });
   return isolation;
 }
 
@@ -77,7 +108,13 @@ const NOTES_KEPT_MS = 30 * 24 * 3600 * 1000;
 
 /** Deletes layers and blobs that neither an image nor a container nor the build cache needs. */
 export async function collectGarbage(services: Engine): Promise<Collected> {
-  const [{ removeUnused }, { collectExplanations }, { forgetDownloads }, { lock }] = await Promise.all([import('../images/gc'), import('../history/collect'), import('../context/kept-sources'), import('../linux/flock')]);
+  const [{ removeUnused }, { collectExplanations }, { forgetDownloads }, { lock }] =
+    await Promise.all([
+      import('../images/gc'),
+      import('../history/collect'),
+      import('../context/kept-sources'),
+      import('../linux/flock'),
+    ]);
   collectExplanations(services.root, services.cache);
   services.cache.forget(Date.now() - NOTES_KEPT_MS);
   services.images.forgetBroken();
@@ -104,18 +141,31 @@ export interface Gone {
 /** What {@link collectGarbage} would delete if some images, cache records and containers were gone. */
 export async function previewGarbage(services: Engine, gone: Gone): Promise<Collected> {
   const { findUnused } = await import('../images/gc');
-  return findUnused({ ...services, images: { needs: () => services.images.needs(gone.images) } }, await garbageRoots(services, gone));
+  return findUnused(
+    { ...services, images: { needs: () => services.images.needs(gone.images) } },
+    await garbageRoots(services, gone),
+  );
 }
 
 /** The layers of containers, of mounted images and of the build cache, as they are each time that they are asked for. */
-export async function garbageRoots({ root, cache, layers }: Engine, gone: Gone = {}): Promise<Roots> {
-  const [{ ContainerStore }, { imageMounts }] = await Promise.all([import('../containers/store'), import('../images/mounts')]);
+export async function garbageRoots(
+  { root, cache, layers }: Engine,
+  gone: Gone = {},
+): Promise<Roots> {
+  const [{ ContainerStore }, { imageMounts }] = await Promise.all([
+    import('../containers/store'),
+    import('../images/mounts'),
+  ]);
   const containers = new ContainerStore(root);
   function* needed(): Generator<LayerId> {
-    for (const { record } of containers.list()) if (gone.containers?.has(record.id) !== true) yield* record.image.stack;
+    for (const { record } of containers.list())
+      if (gone.containers?.has(record.id) !== true) yield* record.image.stack;
     for (const mount of imageMounts(root)) yield* mount.layers;
     for (const { key, layer } of cache.list()) {
-      const id = layer === undefined || gone.cache?.has(key) === true ? undefined : layers.get(layer.chainId)?.id;
+      const id =
+        layer === undefined || gone.cache?.has(key) === true
+          ? undefined
+          : layers.get(layer.chainId)?.id;
       if (id !== undefined) yield id;
     }
   }
@@ -125,7 +175,10 @@ export async function garbageRoots({ root, cache, layers }: Engine, gone: Gone =
 /** The image that a name, digest, id or the beginning of an id stands for; `undefined` when the store has none. */
 export function lookUp(services: Pick<Engine, 'images'>, text: string): Image | undefined {
   const reference = parseReference(text);
-  return (reference === undefined ? undefined : services.images.find(formatReference(reference))) ?? services.images.find(text);
+  return (
+    (reference === undefined ? undefined : services.images.find(formatReference(reference))) ??
+    services.images.find(text)
+  );
 }
 
 /** The same for an image that must be there. @throws MbuildError IMAGE_NOT_FOUND, with a name that is nearly the same. */
@@ -133,7 +186,9 @@ export function findImage(services: Pick<Engine, 'images'>, text: string): Image
   const image = lookUp(services, text);
   if (image !== undefined) return image;
   const names = services.images.list().flatMap(({ names: known }) => known.map(shortName));
-  throw new MbuildError('IMAGE_NOT_FOUND', `no such image: ${text}`, { hint: didYouMean(text, names) ?? "'mbuild images' lists what is there" });
+  throw new MbuildError('IMAGE_NOT_FOUND', `no such image: ${text}`, {
+    hint: didYouMean(text, names) ?? "'mbuild images' lists what is there",
+  });
 }
 
 /** A full name that a user gave. @throws MbuildError REFERENCE_INVALID. */
@@ -154,7 +209,10 @@ export function shortName(name: string): string {
 /** A platform as the command line has it; `local` is this machine's. @throws MbuildError USAGE. */
 export function readPlatform(text: string): Platform {
   const platform = text === 'local' ? hostPlatform() : parsePlatform(text);
-  if (platform === undefined) throw new MbuildError('USAGE', `invalid platform ${JSON.stringify(text)}`, { hint: 'a platform is os/architecture[/variant], e.g. linux/arm64' });
+  if (platform === undefined)
+    throw new MbuildError('USAGE', `invalid platform ${JSON.stringify(text)}`, {
+      hint: 'a platform is os/architecture[/variant], e.g. linux/arm64',
+    });
   return platform;
 }
 

@@ -61,6 +61,8 @@ export function watchSignals(source: SignalSource): SignalWatch {
         for (const [signal, listener] of more) source.off(signal, listener);
       };
     },
-    dispose: () => { for (const [signal, listener] of listeners) source.off(signal, listener); },
+    dispose: () => {
+      for (const [signal, listener] of listeners) source.off(signal, listener);
+    },
   };
 }

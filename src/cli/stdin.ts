@@ -43,22 +43,37 @@ export async function sniffStdin(stream: NodeJS.ReadableStream): Promise<StdinCo
     for (;;) {
       const { value, done } = ended ? { value: '', done: true } : await iterator.next();
       if (done === true) break;
-      if (!whole.write(value)) await new Promise((resolve) => { whole.once('drain', resolve); });
+      if (!whole.write(value))
+        await new Promise((resolve) => {
+          whole.once('drain', resolve);
+        });
     }
     whole.end();
   };
   feed().catch((error: Error) => whole.destroy(error));
-  return isArchive(head) ? { kind: 'archive', stream: whole } : { kind: 'text', text: await readText(whole) };
+  return isArchive(head)
+    ? { kind: 'archive', stream: whole }
+    : { kind: 'text', text: await readText(whole) };
 }
 
 /** True for the beginning of a tar, or of a gzip, bzip2, xz or zstd stream. */
 export function isArchive(head: Uint8Array): boolean {
   const bytes = Buffer.from(head.buffer, head.byteOffset, head.byteLength);
-  const magics = [[0x1f, 0x8b, 0x08], [0x42, 0x5a, 0x68], [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], [0x28, 0xb5, 0x2f, 0xfd]];
+  const magics = [
+    [0x1f, 0x8b, 0x08],
+    [0x42, 0x5a, 0x68],
+    [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00],
+    [0x28, 0xb5, 0x2f, 0xfd],
+  ];
   if (magics.some((magic) => magic.every((byte, i) => bytes[i] === byte))) return true;
   if (bytes.length < BLOCK) return false;
   // POSIX ustar: the checksum is the sum of the header's bytes, its own field counted as spaces.
-  const sum = bytes.subarray(0, BLOCK).reduce((total, byte, i) => total + (i >= 148 && i < 156 ? 0x20 : byte), 0);
+  const sum = bytes
+    .subarray(0, BLOCK)
+    .reduce((total, byte, i) => total + (i >= 148 && i < 156 ? 0x20 : byte), 0);
   const field = /^ *([0-7]+)/.exec(bytes.toString('latin1', 148, 156));
-  return bytes.subarray(0, BLOCK).every((byte) => byte === 0) || (field !== null && parseInt(field[1] ?? '', 8) === sum);
+  return (
+    bytes.subarray(0, BLOCK).every((byte) => byte === 0) ||
+    (field !== null && parseInt(field[1] ?? '', 8) === sum)
+  );
 }

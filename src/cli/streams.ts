@@ -12,10 +12,15 @@ const FDS = { stdout: 1, stderr: 2 } as const;
 export async function writeBytes(stream: keyof typeof FDS, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length;) {
     const result = await new Promise<number | NodeJS.ErrnoException>((resolve) => {
-      write(FDS[stream], bytes, done, bytes.length - done, null, (error, written) => resolve(error ?? written));
+      write(FDS[stream], bytes, done, bytes.length - done, null, (error, written) =>
+        resolve(error ?? written),
+      );
     });
     if (typeof result === 'number') done += result;
     else if (errnoOf(result) !== 'EAGAIN') throw result;
-    else await new Promise((resolve) => { setTimeout(resolve, RETRY); });
+    else
+      await new Promise((resolve) => {
+        setTimeout(resolve, RETRY);
+      });
   }
 }

@@ -7,18 +7,29 @@ import { usage } from './usage';
 export function readVolume(text: string): VolumeRequest {
   const parts = text.split(':');
   const options = parts.length === 3 ? (parts[2] ?? '').split(',') : [];
-  const [source, target] = parts.length === 1 ? [undefined, parts[0] ?? ''] : [parts[0], parts[1] ?? ''];
-  const unknown = options.find((option) => !['ro', 'rw', 'z', 'Z', 'rprivate', 'private'].includes(option));
+  const [source, target] =
+    parts.length === 1 ? [undefined, parts[0] ?? ''] : [parts[0], parts[1] ?? ''];
+  const unknown = options.find(
+    (option) => !['ro', 'rw', 'z', 'Z', 'rprivate', 'private'].includes(option),
+  );
   if (parts.length > 3 || source === '' || !target.startsWith('/') || unknown !== undefined) {
-    throw usage(`invalid --volume ${JSON.stringify(text)}${unknown === undefined ? '' : `: unknown option ${unknown}`}`, 'it is [SOURCE:]TARGET[:ro], TARGET an absolute path in the container');
+    throw usage(
+      `invalid --volume ${JSON.stringify(text)}${unknown === undefined ? '' : `: unknown option ${unknown}`}`,
+      'it is [SOURCE:]TARGET[:ro], TARGET an absolute path in the container',
+    );
   }
-  if (target === '/') throw usage(`invalid --volume ${JSON.stringify(text)}: nothing can be mounted on the root`);
+  if (target === '/')
+    throw usage(`invalid --volume ${JSON.stringify(text)}: nothing can be mounted on the root`);
   return { ...(source === undefined ? {} : { source }), target, readonly: options.includes('ro') };
 }
 
 /** `PATH:TARGET[:OPTIONS]`: like a container's, but volumes have no names here. @throws MbuildError USAGE. */
 export function readHostVolume(text: string): HostVolume {
   const { source, target, readonly } = readVolume(text);
-  if (source === undefined || !source.includes('/')) throw usage(`invalid --volume ${JSON.stringify(text)}`, 'a build takes paths of this machine, e.g. ./cache:/cache; for a cache with a name use RUN --mount=type=cache');
+  if (source === undefined || !source.includes('/'))
+    throw usage(
+      `invalid --volume ${JSON.stringify(text)}`,
+      'a build takes paths of this machine, e.g. ./cache:/cache; for a cache with a name use RUN --mount=type=cache',
+    );
   return { source: path.resolve(source), target: path.posix.normalize(target), readonly };
 }

@@ -21,11 +21,18 @@ export function changesOf(layer: string, below: MergedView, xattrs: OverlayXattr
   return changes.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-function collect(dir: RawPath, path: RawPath, below: MergedView, xattrs: OverlayXattrs, changes: Change[]): void {
+function collect(
+  dir: RawPath,
+  path: RawPath,
+  below: MergedView,
+  xattrs: OverlayXattrs,
+  changes: Change[],
+): void {
   const names = readdirSync(fsPath(dir), { encoding: 'latin1' });
   if (path !== '/' && isOpaque(dir, xattrs)) {
     const kept = new Set(names);
-    for (const name of below.readdir(path)) if (!kept.has(name)) changes.push({ kind: 'D', path: childPath(path, name) });
+    for (const name of below.readdir(path))
+      if (!kept.has(name)) changes.push({ kind: 'D', path: childPath(path, name) });
   }
   for (const name of names) {
     const inner = childPath(path, name);
@@ -43,10 +50,13 @@ function collect(dir: RawPath, path: RawPath, below: MergedView, xattrs: Overlay
 
 /** Bytes of the files in a writable layer. */
 export function treeSize(dir: string): number {
-  const sizeBelow = (path: RawPath): number => readdirSync(fsPath(path), { encoding: 'latin1' }).reduce((sum, name) => {
-    const stats = lstatSync(fsPath(`${path}/${name}`), { throwIfNoEntry: false });
-    if (stats === undefined) return sum;
-    return sum + (stats.isDirectory() ? sizeBelow(`${path}/${name}`) : stats.isFile() ? stats.size : 0);
-  }, 0);
+  const sizeBelow = (path: RawPath): number =>
+    readdirSync(fsPath(path), { encoding: 'latin1' }).reduce((sum, name) => {
+      const stats = lstatSync(fsPath(`${path}/${name}`), { throwIfNoEntry: false });
+      if (stats === undefined) return sum;
+      return (
+        sum + (stats.isDirectory() ? sizeBelow(`${path}/${name}`) : stats.isFile() ? stats.size : 0)
+      );
+    }, 0);
   return sizeBelow(toRaw(dir));
 }

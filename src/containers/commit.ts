@@ -34,14 +34,23 @@ export interface CommitRequest {
 }
 
 /** What the store's own trees are not measured by. */
-const NO_LIMITS = { maxSize: Number.MAX_SAFE_INTEGER, maxEntries: Number.MAX_SAFE_INTEGER, maxRatio: Number.MAX_SAFE_INTEGER };
+const NO_LIMITS = {
+  maxSize: Number.MAX_SAFE_INTEGER,
+  maxEntries: Number.MAX_SAFE_INTEGER,
+  maxRatio: Number.MAX_SAFE_INTEGER,
+};
 
 /**
  * Makes an image of a container: the layers of its image, and on top what it has written, if anything; volumes are no part of it.
  * The config is the image's with what the container was asked for, then with `changes`.
  * @throws MbuildError for a change that is none, NO_SPACE.
  */
-export async function commitContainer(container: Container, request: CommitRequest, store: ContainerStore, services: ContainerServices): Promise<Image> {
+export async function commitContainer(
+  container: Container,
+  request: CommitRequest,
+  store: ContainerStore,
+  services: ContainerServices,
+): Promise<Image> {
   const { record } = container;
   const config = await applyChanges(record.config, request.changes);
   const lease = new Lease(services.root);
@@ -51,12 +60,24 @@ export async function commitContainer(container: Container, request: CommitReque
     const created = new Date().toISOString();
     const base = record.image.config;
     const image: ImageConfig = {
-      ...base, created, author: request.author ?? base.author, config,
-      rootfs: { type: 'layers', diff_ids: [...base.rootfs.diff_ids, ...(layer === undefined ? [] : [layer])] },
-      history: [...base.history ?? [], {
-        created, created_by: record.args.join(' '), ...(request.author === undefined ? {} : { author: request.author }),
-        ...(request.message === undefined ? {} : { comment: request.message }), ...(layer === undefined ? { empty_layer: true } : {}),
-      }],
+      ...base,
+      created,
+      author: request.author ?? base.author,
+      config,
+      rootfs: {
+        type: 'layers',
+        diff_ids: [...base.rootfs.diff_ids, ...(layer === undefined ? [] : [layer])],
+      },
+      history: [
+        ...(base.history ?? []),
+        {
+          created,
+          created_by: record.args.join(' '),
+          ...(request.author === undefined ? {} : { author: request.author }),
+          ...(request.message === undefined ? {} : { comment: request.message }),
+          ...(layer === undefined ? { empty_layer: true } : {}),
+        },
+      ],
     };
     return assembleImage({ config: image, names: request.names }, services, lease);
   } finally {
@@ -65,7 +86,13 @@ export async function commitContainer(container: Container, request: CommitReque
 }
 
 /** Copies the writable layer and records it; `undefined` when nothing is in it. */
-async function commitLayer(container: Container, pause: boolean, store: ContainerStore, services: ContainerServices, lease: Lease): Promise<DiffID | undefined> {
+async function commitLayer(
+  container: Container,
+  pause: boolean,
+  store: ContainerStore,
+  services: ContainerServices,
+  lease: Lease,
+): Promise<DiffID | undefined> {
   const { record } = container;
   const { snapshots, layers, threads, xattrs } = services;
   const remote = threads.remote<typeof layerTasks>('layer');
@@ -76,7 +103,11 @@ async function commitLayer(container: Container, pause: boolean, store: Containe
     const copy = (): Promise<void> => writeTar(layer, tar, services);
     await (pause ? whilePaused(container, copy) : copy());
     const parents = record.image.stack.map((id) => toRaw(snapshots.layerDir(id))).reverse();
-    await remote.applyLayer({ path: tar, compression: 'none' }, toRaw(active.dir), { xattrs, limits: NO_LIMITS, parents });
+    await remote.applyLayer({ path: tar, compression: 'none' }, toRaw(active.dir), {
+      xattrs,
+      limits: NO_LIMITS,
+      parents,
+    });
   } catch (error) {
     snapshots.discard(active);
     throw storeError(error, tar);
@@ -85,17 +116,38 @@ async function commitLayer(container: Container, pause: boolean, store: Containe
   }
   lease.hold({ layers: [active.id] });
   snapshots.commit(active);
-  const { diffId, size, contentSize, entries } = await remote.hashTree(toRaw(snapshots.layerDir(active.id)), { xattrs });
+  const { diffId, size, contentSize, entries } = await remote.hashTree(
+    toRaw(snapshots.layerDir(active.id)),
+    { xattrs },
+  );
   const below = layerRecords(record.image.config, services).at(-1)?.chainId;
   const chainId = chainIds([...record.image.config.rootfs.diff_ids, diffId]).at(-1);
-  const kept = entries === 0 || chainId === undefined ? undefined : recordLayer({
-    chainId, parent: below, id: active.id, diffId, size, contentSize, blobs: [], boot: bootId(), synced: false,
-  }, layers, lease);
+  const kept =
+    entries === 0 || chainId === undefined
+      ? undefined
+      : recordLayer(
+          {
+            chainId,
+            parent: below,
+            id: active.id,
+            diffId,
+            size,
+            contentSize,
+            blobs: [],
+            boot: bootId(),
+            synced: false,
+          },
+          layers,
+          lease,
+        );
   if (kept === undefined || kept.id !== active.id) snapshots.remove(active.id);
   return kept === undefined ? undefined : diffId;
 }
 
 async function writeTar(layer: string, file: string, { xattrs }: ContainerServices): Promise<void> {
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-  await pipeline(Readable.from(tarTree(layer, { xattrs }), { objectMode: false }), createWriteStream(file, { flags: 'wx', mode: 0o600 }));
+  await pipeline(
+    Readable.from(tarTree(layer, { xattrs }), { objectMode: false }),
+    createWriteStream(file, { flags: 'wx', mode: 0o600 }),
+  );
 }

@@ -76,7 +76,11 @@ export interface ContainerRecord {
   readonly capabilities: readonly Capability[];
   readonly readonlyRoot: boolean;
   readonly shmSize?: number | undefined;
-  readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
+  readonly ulimits: readonly {
+    readonly name: string;
+    readonly soft: number;
+    readonly hard: number;
+  }[];
   readonly limits: CgroupLimits;
   readonly noNewPrivileges?: boolean | undefined;
   /** Whether the process has a terminal instead of three streams. */
@@ -116,10 +120,22 @@ export interface Container {
  * @param remedy said of one that does not run.
  * @throws MbuildError CONTAINER_CONFLICT when it does not run, or where its pid means nothing here.
  */
-export function firstProcess({ record, state }: Container, remedy = "'mbuild ps' lists those that are"): ProcessIdentity {
-  if (state.status !== 'running' || state.process === undefined) throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is not running`, { hint: remedy });
+export function firstProcess(
+  { record, state }: Container,
+  remedy = "'mbuild ps' lists those that are",
+): ProcessIdentity {
+  if (state.status !== 'running' || state.process === undefined)
+    throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is not running`, {
+      hint: remedy,
+    });
   if (isOfHere(state.process)) return state.process;
-  throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} runs in another PID namespace`, { hint: 'run this command where the container was started: in the same container, or on the host' });
+  throw new MbuildError(
+    'CONTAINER_CONFLICT',
+    `the container ${record.name} runs in another PID namespace`,
+    {
+      hint: 'run this command where the container was started: in the same container, or on the host',
+    },
+  );
 }
 
 /** The twelve characters that are shown, and the default host name. */

@@ -3,7 +3,12 @@ import { decodeDevice } from '../linux/mknod';
 import { fsPath, type RawPath } from '../linux/paths';
 import { readXattrs } from '../linux/xattr';
 import { childPath, isOverlayXattr } from '../snapshot/marks';
-import { attributesOf, type Attributes, type TreeDirectory, type TreeWriter } from '../snapshot/tree-writer';
+import {
+  attributesOf,
+  type Attributes,
+  type TreeDirectory,
+  type TreeWriter,
+} from '../snapshot/tree-writer';
 import type { MergedView, ViewEntry } from '../snapshot/view';
 
 /** Who owns the copies; as in the source when absent. */
@@ -15,7 +20,14 @@ export interface CopyOptions {
 type Links = Map<string, RawPath>;
 
 /** Copies everything in a directory of a tree into a directory of another one; directories of the same name merge. */
-export function copyContents(view: MergedView, from: RawPath, writer: TreeWriter, to: TreeDirectory, options: CopyOptions = {}, links: Links = new Map()): void {
+export function copyContents(
+  view: MergedView,
+  from: RawPath,
+  writer: TreeWriter,
+  to: TreeDirectory,
+  options: CopyOptions = {},
+  links: Links = new Map(),
+): void {
   for (const name of view.readdir(from)) {
     const entry = view.lstat(childPath(from, name));
     if (entry !== undefined) copyEntry(view, entry, writer, to, name, options, links);
@@ -27,10 +39,22 @@ export function copyContents(view: MergedView, from: RawPath, writer: TreeWriter
  * attributes, and hard links among what is copied. A file replaces anything but a directory. Sockets are left out.
  * @throws MbuildError COPY_FAILED for a directory over something else, and a file over a directory.
  */
-export function copyEntry(view: MergedView, entry: ViewEntry, writer: TreeWriter, to: TreeDirectory, name: RawPath, options: CopyOptions = {}, links: Links = new Map()): void {
+export function copyEntry(
+  view: MergedView,
+  entry: ViewEntry,
+  writer: TreeWriter,
+  to: TreeDirectory,
+  name: RawPath,
+  options: CopyOptions = {},
+  links: Links = new Map(),
+): void {
   const { stats, hostPath } = entry;
   if (stats.isSocket()) return;
-  const attributes: Attributes = { ...attributesOf(stats), ...options.owner, xattrs: new Map([...readXattrs(hostPath)].filter(([key]) => !isOverlayXattr(key))) };
+  const attributes: Attributes = {
+    ...attributesOf(stats),
+    ...options.owner,
+    xattrs: new Map([...readXattrs(hostPath)].filter(([key]) => !isOverlayXattr(key))),
+  };
   if (stats.isDirectory()) {
     const { directory } = writer.makeDirectory(to, name, attributes);
     copyContents(view, entry.path, writer, directory, options, links);
@@ -47,10 +71,20 @@ export function copyEntry(view: MergedView, entry: ViewEntry, writer: TreeWriter
     writer.symlink(to, name, readlinkSync(fsPath(hostPath), 'latin1'), attributes);
   } else if (stats.isFile()) {
     const target = writer.place(to, name);
-    copyFileSync(fsPath(hostPath), fsPath(target), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    copyFileSync(
+      fsPath(hostPath),
+      fsPath(target),
+      constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE,
+    );
     writer.complete(target, attributes);
   } else {
-    writer.node(to, name, stats.isFIFO() ? 'fifo' : stats.isBlockDevice() ? 'block' : 'char', decodeDevice(stats.rdev), attributes);
+    writer.node(
+      to,
+      name,
+      stats.isFIFO() ? 'fifo' : stats.isBlockDevice() ? 'block' : 'char',
+      decodeDevice(stats.rdev),
+      attributes,
+    );
   }
   links.set(inode, childPath(to.path, name));
 }

@@ -14,8 +14,21 @@ import { newContainerId, type ContainerStore } from './store';
 import { prepareVolumes, type VolumeRequest } from './volumes';
 
 /** What the caller asks for; what is absent comes from the image. */
-export interface CreateRequest extends Pick<ContainerRecord,
-  'network' | 'ports' | 'extraHosts' | 'tmpfs' | 'capabilities' | 'readonlyRoot' | 'shmSize' | 'ulimits' | 'limits' | 'noNewPrivileges' | 'terminal' | 'autoRemove'> {
+export interface CreateRequest extends Pick<
+  ContainerRecord,
+  | 'network'
+  | 'ports'
+  | 'extraHosts'
+  | 'tmpfs'
+  | 'capabilities'
+  | 'readonlyRoot'
+  | 'shmSize'
+  | 'ulimits'
+  | 'limits'
+  | 'noNewPrivileges'
+  | 'terminal'
+  | 'autoRemove'
+> {
   readonly image: Image;
   /** As the user wrote it. */
   readonly imageName: string;
@@ -42,7 +55,11 @@ const DEFAULT_STOP_TIMEOUT = 10;
  * Makes a container: a writable layer over the image's, its volumes, and what it is to run. The layers are held by `lease` until
  * the container itself does. @throws MbuildError USAGE (nothing to run), CONTAINER_CONFLICT (the name is taken).
  */
-export function createContainer(request: CreateRequest, store: ContainerStore, services: ContainerServices): ContainerRecord {
+export function createContainer(
+  request: CreateRequest,
+  store: ContainerStore,
+  services: ContainerServices,
+): ContainerRecord {
   const lease = new Lease(services.root);
   const id = newContainerId();
   const name = store.reserveName(id, request.name);
@@ -64,18 +81,57 @@ export function createContainer(request: CreateRequest, store: ContainerStore, s
 }
 
 function recordOf(request: CreateRequest, id: ContainerId, name: string): ContainerRecord {
-  const { image, network, ports, extraHosts, tmpfs, capabilities, readonlyRoot, shmSize, ulimits, limits, noNewPrivileges, terminal, autoRemove } = request;
+  const {
+    image,
+    network,
+    ports,
+    extraHosts,
+    tmpfs,
+    capabilities,
+    readonlyRoot,
+    shmSize,
+    ulimits,
+    limits,
+    noNewPrivileges,
+    terminal,
+    autoRemove,
+  } = request;
   const config = configOf(request, image.config.config ?? {});
-  const args = [...config.Entrypoint ?? [], ...config.Cmd ?? []];
+  const args = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])];
   if (args.length === 0) {
-    throw new MbuildError('USAGE', `no command specified: ${request.imageName} has neither ENTRYPOINT nor CMD`, { hint: 'write what to run behind the name of the image' });
+    throw new MbuildError(
+      'USAGE',
+      `no command specified: ${request.imageName} has neither ENTRYPOINT nor CMD`,
+      { hint: 'write what to run behind the name of the image' },
+    );
   }
   return {
-    id, name, created: new Date().toISOString(),
+    id,
+    name,
+    created: new Date().toISOString(),
     image: { id: image.id, name: request.imageName, config: image.config, stack: image.stack },
-    config, args, env: config.Env ?? [], cwd: config.WorkingDir ?? '/', user: config.User ?? '', hostname: request.hostname ?? shortContainerId(id),
-    network, ports, extraHosts, volumes: [], tmpfs, capabilities, readonlyRoot, shmSize, ulimits, limits, noNewPrivileges, terminal,
-    labels: config.Labels ?? {}, stopSignal: config.StopSignal ?? DEFAULT_STOP_SIGNAL, stopTimeout: config.StopTimeout ?? DEFAULT_STOP_TIMEOUT, autoRemove,
+    config,
+    args,
+    env: config.Env ?? [],
+    cwd: config.WorkingDir ?? '/',
+    user: config.User ?? '',
+    hostname: request.hostname ?? shortContainerId(id),
+    network,
+    ports,
+    extraHosts,
+    volumes: [],
+    tmpfs,
+    capabilities,
+    readonlyRoot,
+    shmSize,
+    ulimits,
+    limits,
+    noNewPrivileges,
+    terminal,
+    labels: config.Labels ?? {},
+    stopSignal: config.StopSignal ?? DEFAULT_STOP_SIGNAL,
+    stopTimeout: config.StopTimeout ?? DEFAULT_STOP_TIMEOUT,
+    autoRemove,
   };
 }
 
@@ -89,22 +145,45 @@ function configOf(request: CreateRequest, ofImage: ContainerConfig): ContainerCo
     Env: envOf(ofImage.Env ?? [], request.env),
     WorkingDir: path.posix.resolve('/', ofImage.WorkingDir ?? '/', request.cwd ?? ''),
     ...(request.user === undefined ? {} : { User: request.user }),
-    ...(Object.keys(request.labels).length === 0 ? {} : { Labels: { ...ofImage.Labels, ...request.labels } }),
+    ...(Object.keys(request.labels).length === 0
+      ? {}
+      : { Labels: { ...ofImage.Labels, ...request.labels } }),
     ...(request.stopSignal === undefined ? {} : { StopSignal: request.stopSignal }),
     ...(request.stopTimeout === undefined ? {} : { StopTimeout: request.stopTimeout }),
-    ...(request.ports.length === 0 ? {} : { ExposedPorts: { ...ofImage.ExposedPorts, ...Object.fromEntries(request.ports.map(({ containerPort, protocol }) => [`${containerPort}/${protocol}`, {}])) } }),
+    ...(request.ports.length === 0
+      ? {}
+      : {
+          ExposedPorts: {
+            ...ofImage.ExposedPorts,
+            ...Object.fromEntries(
+              request.ports.map(({ containerPort, protocol }) => [
+                `${containerPort}/${protocol}`,
+                {},
+              ]),
+            ),
+          },
+        }),
   };
 }
 
 function envOf(ofImage: readonly string[], given: readonly string[]): string[] {
-  return given.reduce<string[]>((env, entry) => {
-    const [name, value] = splitEnv(entry);
-    return entry.includes('=') ? withEnv(env, name, value) : env.filter((item) => splitEnv(item)[0] !== name);
-  }, [...ofImage]);
+  return given.reduce<string[]>(
+    (env, entry) => {
+      const [name, value] = splitEnv(entry);
+      return entry.includes('=')
+        ? withEnv(env, name, value)
+        : env.filter((item) => splitEnv(item)[0] !== name);
+    },
+    [...ofImage],
+  );
 }
 
 /** WORKDIR of a foreign builder, and `-w`, may name what is not there. */
-function makeWorkingDirectory({ cwd, image }: ContainerRecord, active: ActiveSnapshot, services: ContainerServices): void {
+function makeWorkingDirectory(
+  { cwd, image }: ContainerRecord,
+  active: ActiveSnapshot,
+  services: ContainerServices,
+): void {
   const view = services.snapshots.view(image.stack);
   if (view.stat(toRaw(cwd)) !== undefined) return;
   const writer = new TreeWriter(view, toRaw(active.dir), { xattrs: services.xattrs });

@@ -37,14 +37,17 @@ export class LogWriter {
 
   /** Writes what did not end with a line feed. */
   close(): void {
-    for (const stream of ['stdout', 'stderr'] as const) this.#append(stream, this.#streams[stream].rest());
+    for (const stream of ['stdout', 'stderr'] as const)
+      this.#append(stream, this.#streams[stream].rest());
     closeSync(this.#fd);
   }
 
   #append(stream: LogEntry['stream'], lines: readonly string[]): void {
     if (lines.length === 0) return;
     const time = new Date().toISOString();
-    const text = lines.map((log) => `${JSON.stringify({ log, stream, time } satisfies LogEntry)}\n`).join('');
+    const text = lines
+      .map((log) => `${JSON.stringify({ log, stream, time } satisfies LogEntry)}\n`)
+      .join('');
     this.#size += writeSync(this.#fd, text);
     if (this.#size < MAX_FILE) return;
     closeSync(this.#fd);
@@ -58,7 +61,13 @@ export class LogWriter {
  * The entries of a log, oldest first. With `follow` it goes on until `isOver`, and all that was written by then.
  * A log that is not there yet is empty.
  */
-export async function* readLog(file: string, options: { readonly follow?: (() => boolean) | undefined; readonly signal?: AbortSignal | undefined } = {}): AsyncGenerator<LogEntry> {
+export async function* readLog(
+  file: string,
+  options: {
+    readonly follow?: (() => boolean) | undefined;
+    readonly signal?: AbortSignal | undefined;
+  } = {},
+): AsyncGenerator<LogEntry> {
   yield* entriesOf(new Lines(), readAll(`${file}.1`));
   let fd = openIfThere(file);
   const lines = new Lines();
@@ -88,7 +97,8 @@ class Lines {
 
   /** The lines that are complete now, with their line feeds, and the parts of one that is too long. */
   add(data: Uint8Array): string[] {
-    const text = this.#open + this.#decoder.write(Buffer.from(data.buffer, data.byteOffset, data.length));
+    const text =
+      this.#open + this.#decoder.write(Buffer.from(data.buffer, data.byteOffset, data.length));
     const lines: string[] = [];
     let at = 0;
     for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', at)) {

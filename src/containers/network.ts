@@ -28,11 +28,27 @@ export interface NetworkConnection {
  * @param folder where the program has its socket.
  * @throws MbuildError UNSUPPORTED when the program is not installed, CONTAINER_CONFLICT when a port is taken, SANDBOX_FAILED.
  */
-export async function connectNetwork(pid: number, ports: readonly PortMapping[], folder: string): Promise<NetworkConnection> {
-  const child = spawn(PROGRAM, [
-    '--configure', '--mtu=65520', '--disable-host-loopback', '--enable-sandbox', `--ready-fd=${READY_FD}`, `--exit-fd=${EXIT_FD}`,
-    `--api-socket=${SOCKET}`, '--netns-type=path', `/proc/${pid}/ns/net`, 'tap0',
-  ], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'], detached: true });
+export async function connectNetwork(
+  pid: number,
+  ports: readonly PortMapping[],
+  folder: string,
+): Promise<NetworkConnection> {
+  const child = spawn(
+    PROGRAM,
+    [
+      '--configure',
+      '--mtu=65520',
+      '--disable-host-loopback',
+      '--enable-sandbox',
+      `--ready-fd=${READY_FD}`,
+      `--exit-fd=${EXIT_FD}`,
+      `--api-socket=${SOCKET}`,
+      '--netns-type=path',
+      `/proc/${pid}/ns/net`,
+      'tap0',
+    ],
+    { cwd: folder, stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'], detached: true },
+  );
   const ends: readonly unknown[] = child.stdio;
   const exit = ends[EXIT_FD] as Duplex;
   const ended = new Promise<void>((resolve) => {
@@ -58,26 +74,65 @@ export async function connectNetwork(pid: number, ports: readonly PortMapping[],
 
 function ready(child: ChildProcess, pipe: Readable): Promise<void> {
   let errors = '';
-  child.stderr?.on('data', (data: Buffer) => { errors = `${errors}${data.toString()}`.slice(-2000); });
+  child.stderr?.on('data', (data: Buffer) => {
+    errors = `${errors}${data.toString()}`.slice(-2000);
+  });
   return new Promise((resolve, reject) => {
     pipe.once('data', () => resolve());
-    child.once('error', (cause) => reject(errnoOf(cause) === 'ENOENT'
-      ? new MbuildError('UNSUPPORTED', `a private network needs ${PROGRAM}, which is not installed`, { cause, hint: `install the package ${PROGRAM}, or use --network host` })
-      : new MbuildError('SANDBOX_FAILED', `${PROGRAM} could not be started: ${cause.message}`, { cause })));
-    child.once('exit', () => reject(new MbuildError('SANDBOX_FAILED', `${PROGRAM} could not connect the network: ${errors.trim().split('\n').at(-1) ?? ''}`, {
-      hint: 'it needs /dev/net/tun; --network host works without',
-    })));
+    child.once('error', (cause) =>
+      reject(
+        errnoOf(cause) === 'ENOENT'
+          ? new MbuildError(
+              'UNSUPPORTED',
+              `a private network needs ${PROGRAM}, which is not installed`,
+              { cause, hint: `install the package ${PROGRAM}, or use --network host` },
+            )
+          : new MbuildError('SANDBOX_FAILED', `${PROGRAM} could not be started: ${cause.message}`, {
+              cause,
+            }),
+      ),
+    );
+    child.once('exit', () =>
+      reject(
+        new MbuildError(
+          'SANDBOX_FAILED',
+          `${PROGRAM} could not connect the network: ${errors.trim().split('\n').at(-1) ?? ''}`,
+          {
+            hint: 'it needs /dev/net/tun; --network host works without',
+          },
+        ),
+      ),
+    );
   });
 }
 
 /** slirp4netns(1), "API socket": one request a connection, in JSON. */
-async function publish({ hostIp = '0.0.0.0', hostPort, containerPort, protocol }: PortMapping, folder: string): Promise<void> {
-  const request = { execute: 'add_hostfwd', arguments: { proto: protocol, host_addr: hostIp, host_port: hostPort, guest_addr: PRIVATE_ADDRESS, guest_port: containerPort } };
-  const reply = JSON.parse(await ask(JSON.stringify(request), folder)) as { readonly error?: { readonly desc?: string } };
+async function publish(
+  { hostIp = '0.0.0.0', hostPort, containerPort, protocol }: PortMapping,
+  folder: string,
+): Promise<void> {
+  const request = {
+    execute: 'add_hostfwd',
+    arguments: {
+      proto: protocol,
+      host_addr: hostIp,
+      host_port: hostPort,
+      guest_addr: PRIVATE_ADDRESS,
+      guest_port: containerPort,
+    },
+  };
+  const reply = JSON.parse(await ask(JSON.stringify(request), folder)) as {
+    readonly error?: { readonly desc?: string };
+  };
   if (reply.error === undefined) return;
-  throw new MbuildError('CONTAINER_CONFLICT', `port ${hostPort}/${protocol} of ${hostIp} cannot be published`, {
-    cause: new Error(reply.error.desc), hint: 'something listens on it already, or the address is none of this machine',
-  });
+  throw new MbuildError(
+    'CONTAINER_CONFLICT',
+    `port ${hostPort}/${protocol} of ${hostIp} cannot be published`,
+    {
+      cause: new Error(reply.error.desc),
+      hint: 'something listens on it already, or the address is none of this machine',
+    },
+  );
 }
 
 async function ask(request: string, folder: string): Promise<string> {
@@ -87,7 +142,9 @@ async function ask(request: string, folder: string): Promise<string> {
     return await new Promise((resolve, reject) => {
       let reply = '';
       const socket = connect(`/proc/self/fd/${fd}/${SOCKET}`, () => socket.end(request));
-      socket.on('data', (data: Buffer) => { reply += data.toString(); });
+      socket.on('data', (data: Buffer) => {
+        reply += data.toString();
+      });
       socket.on('error', reject);
       socket.on('close', () => resolve(reply));
     });

@@ -8,7 +8,10 @@ import type { Container } from './container';
  * changes a path while it is followed (CVE-2018-15664). They go on afterwards, whatever happens.
  */
 export async function whilePaused<T>({ state }: Container, work: () => T | Promise<T>): Promise<T> {
-  const init = state.status === 'running' && state.process !== undefined && runsHere(state.process) ? state.process.pid : undefined;
+  const init =
+    state.status === 'running' && state.process !== undefined && runsHere(state.process)
+      ? state.process.pid
+      : undefined;
   const stopped = init === undefined ? [] : stopAll(init);
   try {
     return await work();
@@ -25,7 +28,13 @@ function stopAll(init: number): number[] {
     before = stopped.size;
     for (const name of namespace === undefined ? [] : readdirSync('/proc')) {
       const pid = Number(name);
-      if (!Number.isInteger(pid) || stopped.has(pid) || linkOf(`/proc/${name}/ns/pid`) !== namespace || stateOf(pid) === 'T') continue;
+      if (
+        !Number.isInteger(pid) ||
+        stopped.has(pid) ||
+        linkOf(`/proc/${name}/ns/pid`) !== namespace ||
+        stateOf(pid) === 'T'
+      )
+        continue;
       stopped.add(pid);
       signal(pid, 'SIGSTOP');
     }

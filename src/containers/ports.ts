@@ -2,9 +2,12 @@ import { createServer } from 'node:net';
 import type { PortMapping } from './container';
 
 /** The mappings with a free port of the host where none was asked for. */
-export async function publishedPorts(requests: readonly (Omit<PortMapping, 'hostPort'> & { readonly hostPort?: number | undefined })[]): Promise<PortMapping[]> {
+export async function publishedPorts(
+  requests: readonly (Omit<PortMapping, 'hostPort'> & { readonly hostPort?: number | undefined })[],
+): Promise<PortMapping[]> {
   const ports: PortMapping[] = [];
-  for (const request of requests) ports.push({ ...request, hostPort: request.hostPort ?? await freePort() });
+  for (const request of requests)
+    ports.push({ ...request, hostPort: request.hostPort ?? (await freePort()) });
   return ports;
 }
 
@@ -15,7 +18,9 @@ function freePort(): Promise<number> {
     server.on('error', reject);
     server.listen(0, () => {
       const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+      server.close(() =>
+        resolve(typeof address === 'object' && address !== null ? address.port : 0),
+      );
     });
   });
 }

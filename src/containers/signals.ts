@@ -10,15 +10,27 @@ const SIGRTMAX = 64;
 const SIGKILL = constants.signals.SIGKILL;
 
 /** What these do without a handler does not end a process. signal(7). */
-const HARMLESS: readonly string[] = ['SIGCHLD', 'SIGURG', 'SIGWINCH', 'SIGCONT', 'SIGSTOP', 'SIGTSTP', 'SIGTTIN', 'SIGTTOU'];
+const HARMLESS: readonly string[] = [
+  'SIGCHLD',
+  'SIGURG',
+  'SIGWINCH',
+  'SIGCONT',
+  'SIGSTOP',
+  'SIGTSTP',
+  'SIGTTIN',
+  'SIGTTOU',
+];
 
 /** A signal's number: `9`, `KILL`, `SIGKILL`, `RTMIN+3`; `undefined` for what is none. */
 export function parseSignal(text: string): number | undefined {
-  if (/^\d+$/.test(text)) return Number(text) >= 1 && Number(text) <= SIGRTMAX ? Number(text) : undefined;
+  if (/^\d+$/.test(text))
+    return Number(text) >= 1 && Number(text) <= SIGRTMAX ? Number(text) : undefined;
   const name = text.toUpperCase().replace(/^SIG/, '');
   const realTime = /^RT(MIN|MAX)(?:([+-])(\d{1,2}))?$/.exec(name);
   if (realTime !== null) {
-    const number = (realTime[1] === 'MIN' ? SIGRTMIN : SIGRTMAX) + Number(`${realTime[2] ?? '+'}${realTime[3] ?? 0}`);
+    const number =
+      (realTime[1] === 'MIN' ? SIGRTMIN : SIGRTMAX) +
+      Number(`${realTime[2] ?? '+'}${realTime[3] ?? 0}`);
     return number >= SIGRTMIN && number <= SIGRTMAX ? number : undefined;
   }
   return (constants.signals as Readonly<Record<string, number>>)[`SIG${name}`];
@@ -26,7 +38,9 @@ export function parseSignal(text: string): number | undefined {
 
 /** The name of a signal, or its number as text. */
 export function signalName(signal: number): string {
-  return Object.entries(constants.signals).find(([, number]) => number === signal)?.[0] ?? String(signal);
+  return (
+    Object.entries(constants.signals).find(([, number]) => number === signal)?.[0] ?? String(signal)
+  );
 }
 
 /** Signals by which a program is asked to end. */
@@ -42,7 +56,11 @@ const GIVEN_BACK = 6;
  * cleans up, takes itself away and raises the signal again, as Node.js has. What the signal would have done is done by SIGKILL then.
  * @param onSubstitute told of the signal in whose place SIGKILL is sent next.
  */
-export async function deliver(target: ProcessIdentity, signal: number, onSubstitute: (signal: number) => void): Promise<void> {
+export async function deliver(
+  target: ProcessIdentity,
+  signal: number,
+  onSubstitute: (signal: number) => void,
+): Promise<void> {
   if (!runsHere(target)) return;
   const name = signalName(signal);
   const substitute = (): void => {
@@ -79,7 +97,9 @@ function isUnhandled(pid: number, signal: number): boolean {
     throw error;
   }
   return ['SigCgt', 'SigIgn', 'SigBlk'].every((field) => {
-    const mask = BigInt(`0x${new RegExp(`^${field}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0'}`);
+    const mask = BigInt(
+      `0x${new RegExp(`^${field}:\\s*([0-9a-f]+)$`, 'm').exec(status)?.[1] ?? '0'}`,
+    );
     return ((mask >> BigInt(signal - 1)) & 1n) === 0n;
   });
 }

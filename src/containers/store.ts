@@ -43,7 +43,9 @@ export class ContainerStore {
 
   /** By id, name or the beginning of an id that only one has. */
   find(nameOrId: string): Container | undefined {
-    const named = isContainerName(nameOrId) ? readJson<NameRecord>(this.#nameFile(nameOrId)) : undefined;
+    const named = isContainerName(nameOrId)
+      ? readJson<NameRecord>(this.#nameFile(nameOrId))
+      : undefined;
     const byName = named === undefined ? undefined : this.#load(named.id);
     if (byName !== undefined || !/^[0-9a-f]{1,64}$/.test(nameOrId)) return byName;
     const ids = namesIn(this.#containers).filter((id) => id.startsWith(nameOrId));
@@ -55,7 +57,11 @@ export class ContainerStore {
     const found = this.find(nameOrId);
     if (found !== undefined) return found;
     throw new MbuildError('CONTAINER_NOT_FOUND', `no such container: ${nameOrId}`, {
-      hint: didYouMean(nameOrId, this.list().map(({ record }) => record.name)) ?? "'mbuild ps -a' lists what is there",
+      hint:
+        didYouMean(
+          nameOrId,
+          this.list().map(({ record }) => record.name),
+        ) ?? "'mbuild ps -a' lists what is there",
     });
   }
 
@@ -70,16 +76,34 @@ export class ContainerStore {
    */
   reserveName(id: ContainerId, wanted?: string): string {
     if (wanted !== undefined && !isContainerName(wanted)) {
-      throw new MbuildError('USAGE', `invalid container name ${JSON.stringify(wanted)}`, { hint: 'a name has two or more of a-z A-Z 0-9 _ . - and begins with a letter or a digit' });
+      throw new MbuildError('USAGE', `invalid container name ${JSON.stringify(wanted)}`, {
+        hint: 'a name has two or more of a-z A-Z 0-9 _ . - and begins with a letter or a digit',
+      });
     }
     for (let tries = 0; ; tries++) {
       const name = wanted ?? randomName(tries);
-      if (createFile(this.root, this.#nameFile(name), JSON.stringify({ id, owner: ownIdentity() } satisfies NameRecord))) return name;
+      if (
+        createFile(
+          this.root,
+          this.#nameFile(name),
+          JSON.stringify({ id, owner: ownIdentity() } satisfies NameRecord),
+        )
+      )
+        return name;
       const other = readJson<NameRecord>(this.#nameFile(name));
       // A process that died while it made a container left nothing but the name.
-      if (other !== undefined && !existsSync(this.folder(other.id)) && !isAlive(other.owner, this.root)) removeFile(this.#nameFile(name));
+      if (
+        other !== undefined &&
+        !existsSync(this.folder(other.id)) &&
+        !isAlive(other.owner, this.root)
+      )
+        removeFile(this.#nameFile(name));
       else if (wanted !== undefined) {
-        throw new MbuildError('CONTAINER_CONFLICT', `the container name ${wanted} is in use by container ${other?.id ?? ''}`, { hint: `remove it with 'mbuild rm ${wanted}', or choose another name` });
+        throw new MbuildError(
+          'CONTAINER_CONFLICT',
+          `the container name ${wanted} is in use by container ${other?.id ?? ''}`,
+          { hint: `remove it with 'mbuild rm ${wanted}', or choose another name` },
+        );
       }
     }
   }
@@ -98,13 +122,18 @@ export class ContainerStore {
       renameSync(path.dirname(active.dir), path.join(temp, 'layer'));
     });
     replaceFile(this.root, path.join(temp, 'config.json'), JSON.stringify(record));
-    replaceFile(this.root, path.join(temp, 'state.json'), JSON.stringify({ status: 'created' } satisfies ContainerState));
+    replaceFile(
+      this.root,
+      path.join(temp, 'state.json'),
+      JSON.stringify({ status: 'created' } satisfies ContainerState),
+    );
     storing(folder, () => renameSync(temp, folder));
   }
 
   writeState(id: ContainerId, state: ContainerState): void {
     // A container that was removed meanwhile must not come back as a folder with nothing but a state.
-    if (existsSync(this.folder(id))) replaceFile(this.root, path.join(this.folder(id), 'state.json'), JSON.stringify(state));
+    if (existsSync(this.folder(id)))
+      replaceFile(this.root, path.join(this.folder(id), 'state.json'), JSON.stringify(state));
   }
 
   /** Deletes the container with its writable layer. */
@@ -128,18 +157,29 @@ export class ContainerStore {
 
   /** The writable layer, which the snapshotter mounts like any that is being written. */
   writableLayer({ id, image }: ContainerRecord): ActiveSnapshot {
-    return { id: id.slice(0, 10) as LayerId, parent: image.stack, dir: path.join(this.folder(id), 'layer', 'fs') };
+    return {
+      id: id.slice(0, 10) as LayerId,
+      parent: image.stack,
+      dir: path.join(this.folder(id), 'layer', 'fs'),
+    };
   }
 
   /** Layers that containers stand on, read anew each time that they are asked for. */
   layers(): Iterable<LayerId> {
-    return { [Symbol.iterator]: () => this.list().flatMap(({ record }) => record.image.stack)[Symbol.iterator]() };
+    return {
+      [Symbol.iterator]: () =>
+        this.list()
+          .flatMap(({ record }) => record.image.stack)
+          [Symbol.iterator](),
+    };
   }
 
   #load(id: ContainerId): Container | undefined {
     const record = readJson<ContainerRecord>(path.join(this.folder(id), 'config.json'));
     const state = readJson<ContainerState>(path.join(this.folder(id), 'state.json'));
-    return record === undefined || state === undefined ? undefined : { record, state: asItIs(state, this.root) };
+    return record === undefined || state === undefined
+      ? undefined
+      : { record, state: asItIs(state, this.root) };
   }
 
   #nameFile(name: string): string {
@@ -154,6 +194,10 @@ export function newContainerId(): ContainerId {
 
 /** What runs dies with the mbuild that watches it, which could then not write that down. */
 function asItIs(state: ContainerState, root: string): ContainerState {
-  if (state.status !== 'running' || (state.supervisor !== undefined && isAlive(state.supervisor, root))) return state;
+  if (
+    state.status !== 'running' ||
+    (state.supervisor !== undefined && isAlive(state.supervisor, root))
+  )
+    return state;
   return { ...state, status: 'exited', process: undefined, exitCode: KILLED };
 }

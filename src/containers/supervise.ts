@@ -37,34 +37,61 @@ export interface AttachedIo {
  * @throws MbuildError CONTAINER_CONFLICT (it runs already), and what the sandbox throws when the command cannot be executed; the container
  *   then counts as created.
  */
-export async function superviseContainer(record: ContainerRecord, store: ContainerStore, services: ContainerServices, io: AttachedIo = {}): Promise<ExitStatus> {
+export async function superviseContainer(
+  record: ContainerRecord,
+  store: ContainerStore,
+  services: ContainerServices,
+  io: AttachedIo = {},
+): Promise<ExitStatus> {
   const lease = new Lease(services.root);
   lease.hold({ layers: record.image.stack });
   const log = begin(record, store, services);
   const connections: NetworkConnection[] = [];
   try {
-    const damaged = await firstDamaged(record.image.config.rootfs.diff_ids, record.image.stack, services);
-    if (damaged !== undefined) throw new MbuildError('STORE_CORRUPT', `the layer ${damaged} of ${record.image.name} was damaged when the machine ended, and ${record.name} stands on it`, { hint: `build or pull the image again and make a new container; \`mbuild cp ${record.name}:PATH .\` takes out what it has written` });
-    const status = await services.sandbox.run(processSpec(record, store, services), {
-      stdin: io.stdin,
-      output: (stream, data) => {
-        log.write(stream, data);
-        return io.output?.(stream, data);
+    const damaged = await firstDamaged(
+      record.image.config.rootfs.diff_ids,
+      record.image.stack,
+      services,
+    );
+    if (damaged !== undefined)
+      throw new MbuildError(
+        'STORE_CORRUPT',
+        `the layer ${damaged} of ${record.image.name} was damaged when the machine ended, and ${record.name} stands on it`,
+        {
+          hint: `build or pull the image again and make a new container; \`mbuild cp ${record.name}:PATH .\` takes out what it has written`,
+        },
+      );
+    const status = await services.sandbox.run(
+      processSpec(record, store, services),
+      {
+        stdin: io.stdin,
+        output: (stream, data) => {
+          log.write(stream, data);
+          return io.output?.(stream, data);
+        },
+        ...(record.terminal ? { terminal: io.terminal ?? { columns: 80, rows: 24 } } : {}),
+        prepare: async (prepared) => {
+          if (record.network === 'private')
+            connections.push(
+              await connectNetwork(prepared.pid, record.ports, store.folder(record.id)),
+            );
+          markRunning(record.id, prepared, store);
+          io.started?.(prepared);
+        },
+        executed: io.executed,
+        // Limits are a safety net: where the machine gives no right to set any, the container runs without.
+        refused: (limits) => io.note?.(refusalText('the container', limits)),
       },
-      ...(record.terminal ? { terminal: io.terminal ?? { columns: 80, rows: 24 } } : {}),
-      prepare: async (prepared) => {
-        if (record.network === 'private') connections.push(await connectNetwork(prepared.pid, record.ports, store.folder(record.id)));
-        markRunning(record.id, prepared, store);
-        io.started?.(prepared);
-      },
-      executed: io.executed,
-      // Limits are a safety net: where the machine gives no right to set any, the container runs without.
-      refused: (limits) => io.note?.(refusalText('the container', limits)),
-    }, { signal: new AbortController().signal, events: () => undefined });
+      { signal: new AbortController().signal, events: () => undefined },
+    );
     return end(record, store, status);
   } catch (error) {
     const code = (isMbuildError(error) ? error.exitCode : undefined) ?? 125;
-    store.writeState(record.id, { status: 'created', exitCode: code, error: error instanceof Error ? error.message : String(error) });
+    store.writeState(record.id, {
+      status: 'created',
+      exitCode: code,
+      error: error instanceof Error ? error.message : String(error),
+    });
     throw withoutBuildHint(error);
   } finally {
     log.close();
@@ -82,8 +109,13 @@ export function withoutBuildHint(error: unknown): unknown {
 }
 
 /** Clears what an earlier run left: overlay refuses a work directory of a `volatile` mount that it has seen before. */
-function begin(record: ContainerRecord, store: ContainerStore, services: ContainerServices): LogWriter {
-  if (store.state(record.id)?.status === 'running') throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is running already`);
+function begin(
+  record: ContainerRecord,
+  store: ContainerStore,
+  services: ContainerServices,
+): LogWriter {
+  if (store.state(record.id)?.status === 'running')
+    throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is running already`);
   const work = path.join(path.dirname(writtenLayer(store.get(record.id), store, services)), 'work');
   removeTree(work);
   mkdirSync(work, { mode: 0o700 });
@@ -93,14 +125,30 @@ function begin(record: ContainerRecord, store: ContainerStore, services: Contain
 
 function markRunning(id: ContainerId, { pid }: PreparedProcess, store: ContainerStore): void {
   const first = identityOf(pid);
-  if (first === undefined) throw new MbuildError('SANDBOX_FAILED', 'the container ended before it began');
-  store.writeState(id, { status: 'running', process: first, supervisor: ownIdentity(), started: new Date().toISOString() });
+  if (first === undefined)
+    throw new MbuildError('SANDBOX_FAILED', 'the container ended before it began');
+  store.writeState(id, {
+    status: 'running',
+    process: first,
+    supervisor: ownIdentity(),
+    started: new Date().toISOString(),
+  });
 }
 
 function end(record: ContainerRecord, store: ContainerStore, status: ExitStatus): ExitStatus {
   const substituted = status.signal === 'SIGKILL' ? readSubstitute(record.id, store) : undefined;
-  const final = substituted === undefined ? status : { code: 128 + substituted, signal: signalName(substituted) };
-  store.writeState(record.id, { ...store.state(record.id), status: 'exited', process: undefined, supervisor: undefined, exitCode: final.code, finished: new Date().toISOString() });
+  const final =
+    substituted === undefined
+      ? status
+      : { code: 128 + substituted, signal: signalName(substituted) };
+  store.writeState(record.id, {
+    ...store.state(record.id),
+    status: 'exited',
+    process: undefined,
+    supervisor: undefined,
+    exitCode: final.code,
+    finished: new Date().toISOString(),
+  });
   return final;
 }
 
@@ -116,7 +164,8 @@ function settle(record: ContainerRecord, store: ContainerStore, services: Contai
 
 /** Notes that the SIGKILL which is sent next stands for another signal: that one is what the container was ended by. */
 export function noteSubstitute(id: ContainerId, store: ContainerStore, signal: number): void {
-  if (existsSync(store.folder(id))) writeFileSync(substituteFile(id, store), String(signal), { mode: 0o600 });
+  if (existsSync(store.folder(id)))
+    writeFileSync(substituteFile(id, store), String(signal), { mode: 0o600 });
 }
 
 function readSubstitute(id: ContainerId, store: ContainerStore): number | undefined {

@@ -28,25 +28,50 @@ const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
  * for each VOLUME of the image that nothing else is mounted on. A volume that is empty begins with what the image has in its place.
  * @throws MbuildError USAGE for what is neither a path nor a name.
  */
-export function prepareVolumes(requests: readonly VolumeRequest[], record: ContainerRecord, services: ContainerServices): VolumeMount[] {
+export function prepareVolumes(
+  requests: readonly VolumeRequest[],
+  record: ContainerRecord,
+  services: ContainerServices,
+): VolumeMount[] {
   const view = services.snapshots.view(record.image.stack);
-  const targets = new Set([...requests.map(({ target }) => path.posix.resolve('/', target)), ...record.tmpfs.map(({ target }) => path.posix.resolve('/', target))]);
-  const ofImage = Object.keys(record.image.config.config?.Volumes ?? {}).filter((target) => !targets.has(path.posix.resolve('/', target)));
-  return [...requests, ...ofImage.map((target) => ({ target, readonly: false }))].map((request) => prepareVolume(request, view, services));
+  const targets = new Set([
+    ...requests.map(({ target }) => path.posix.resolve('/', target)),
+    ...record.tmpfs.map(({ target }) => path.posix.resolve('/', target)),
+  ]);
+  const ofImage = Object.keys(record.image.config.config?.Volumes ?? {}).filter(
+    (target) => !targets.has(path.posix.resolve('/', target)),
+  );
+  return [...requests, ...ofImage.map((target) => ({ target, readonly: false }))].map((request) =>
+    prepareVolume(request, view, services),
+  );
 }
 
-function prepareVolume(request: VolumeRequest, view: MergedView, services: ContainerServices): VolumeMount {
+function prepareVolume(
+  request: VolumeRequest,
+  view: MergedView,
+  services: ContainerServices,
+): VolumeMount {
   const target = path.posix.resolve('/', request.target);
   const { source, readonly } = request;
   if (source?.includes('/')) return { source: hostPath(source), target, readonly };
   if (source !== undefined && !VOLUME_NAME.test(source)) {
-    throw new MbuildError('USAGE', `${JSON.stringify(source)} is neither an absolute path nor a name for a volume`, { hint: 'a path of the host begins with / or ./' });
+    throw new MbuildError(
+      'USAGE',
+      `${JSON.stringify(source)} is neither an absolute path nor a name for a volume`,
+      { hint: 'a path of the host begins with / or ./' },
+    );
   }
   const volume = source ?? randomBytes(32).toString('hex');
   const folder = path.join(volumesFolder(services.root), volume, '_data');
   if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o755 });
   if (readdirSync(folder).length === 0) fillVolume(folder, target, view);
-  return { source: folder, target, readonly, volume, ...(source === undefined ? { anonymous: true } : {}) };
+  return {
+    source: folder,
+    target,
+    readonly,
+    volume,
+    ...(source === undefined ? { anonymous: true } : {}),
+  };
 }
 
 function hostPath(source: string): string {
@@ -56,7 +81,10 @@ function hostPath(source: string): string {
     return realpathSync(absolute);
   } catch (cause) {
     if (errnoOf(cause) === undefined) throw cause;
-    throw new MbuildError('USAGE', `cannot mount ${source}: ${(cause as Error).message}`, { cause, hint: 'name a path that is there, or one that can be made' });
+    throw new MbuildError('USAGE', `cannot mount ${source}: ${(cause as Error).message}`, {
+      cause,
+      hint: 'name a path that is there, or one that can be made',
+    });
   }
 }
 
@@ -73,7 +101,8 @@ function fillVolume(folder: string, target: string, view: MergedView): void {
 /** Deletes the volumes that were made for a container alone. */
 export function removeAnonymousVolumes(record: ContainerRecord, root: string): void {
   for (const { volume, anonymous } of record.volumes) {
-    if (anonymous === true && volume !== undefined) removeTree(path.join(volumesFolder(root), volume));
+    if (anonymous === true && volume !== undefined)
+      removeTree(path.join(volumesFolder(root), volume));
   }
 }
 

@@ -12,10 +12,23 @@ import type { ContainerStore } from './store';
  * The directory of what a container has written, in a layer's form: what fuse-overlayfs wrote, and what was done to a copy, is brought into it.
  * @throws MbuildError UNSUPPORTED while the container runs on one of the two.
  */
-export function writtenLayer({ record, state }: Container, store: ContainerStore, services: ContainerServices): string {
+export function writtenLayer(
+  { record, state }: Container,
+  store: ContainerStore,
+  services: ContainerServices,
+): string {
   const { dir } = store.writableLayer(record);
-  const ground = isServed(dir) ? 'fuse-overlayfs' : isCopied(dir) ? 'a copy of its tree' : undefined;
-  if (state.status === 'running' && ground !== undefined) throw new MbuildError('UNSUPPORTED', `what ${record.name} has written cannot be told while it runs on ${ground}`, { hint: `mbuild stop ${record.name}` });
+  const ground = isServed(dir)
+    ? 'fuse-overlayfs'
+    : isCopied(dir)
+      ? 'a copy of its tree'
+      : undefined;
+  if (state.status === 'running' && ground !== undefined)
+    throw new MbuildError(
+      'UNSUPPORTED',
+      `what ${record.name} has written cannot be told while it runs on ${ground}`,
+      { hint: `mbuild stop ${record.name}` },
+    );
   if (ground === undefined) return dir;
   const parent = (): MergedView => services.snapshots.view(record.image.stack);
   whileLocked(path.dirname(dir), () => {

@@ -1,5 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, linkSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  readdirSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
@@ -12,10 +23,14 @@ const WAIT = 10;
 const CHUNK = 1 << 20;
 
 /** The bytes of a file from its beginning while somebody writes it, and to its end once `isWhole`. Once it is open, it may be renamed. */
-export async function* followFile(file: string, isWhole: () => boolean, signal: AbortSignal): AsyncGenerator<Buffer, void> {
+export async function* followFile(
+  file: string,
+  isWhole: () => boolean,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer, void> {
   const fd = openSync(file, 'r');
   try {
-    for (let position = 0; ; ) {
+    for (let position = 0; ;) {
       signal.throwIfAborted();
       const wasWhole = isWhole();
       const there = fstatSync(fd).size - position;
@@ -33,7 +48,10 @@ export async function* followFile(file: string, isWhole: () => boolean, signal: 
 
 /** A fresh name in a folder of the store; it says whose it is, so that what a dead process left can be collected. */
 export function ownName(folder: string, what: string): string {
-  return path.join(folder, `${what}.${randomBytes(6).toString('hex')}.${formatOwner(ownIdentity())}`);
+  return path.join(
+    folder,
+    `${what}.${randomBytes(6).toString('hex')}.${formatOwner(ownIdentity())}`,
+  );
 }
 
 /** The same in the store's `tmp`. */
@@ -90,7 +108,10 @@ export function readJson<T>(file: string): T | undefined {
     if (value === null) throw new SyntaxError('it is null');
     return value as T;
   } catch (cause) {
-    throw new MbuildError('STORE_CORRUPT', `${file} is not valid JSON`, { cause, hint: 'delete the file; what it described is made again when needed' });
+    throw new MbuildError('STORE_CORRUPT', `${file} is not valid JSON`, {
+      cause,
+      hint: 'delete the file; what it described is made again when needed',
+    });
   }
 }
 
@@ -128,17 +149,25 @@ export function storeError(error: unknown, file: string): unknown {
   switch (errnoOf(error)) {
     case 'ENOSPC':
     case 'EDQUOT':
-      return new MbuildError('NO_SPACE', `no space left to write ${file}`, { cause: error, hint: 'free some space, or move the store with --root' });
+      return new MbuildError('NO_SPACE', `no space left to write ${file}`, {
+        cause: error,
+        hint: 'free some space, or move the store with --root',
+      });
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return new MbuildError('PERMISSION_DENIED', `may not access ${file}`, { cause: error, hint: 'use a store of your own with --root' });
+      return new MbuildError('PERMISSION_DENIED', `may not access ${file}`, {
+        cause: error,
+        hint: 'use a store of your own with --root',
+      });
     case 'ENOENT':
     case 'ENOTDIR':
     case 'EIO':
     case 'EMFILE':
     case 'EISDIR':
-      return new MbuildError('IO_FAILED', `cannot access ${file}: ${(error as Error).message}`, { cause: error });
+      return new MbuildError('IO_FAILED', `cannot access ${file}: ${(error as Error).message}`, {
+        cause: error,
+      });
     default:
       return error;
   }

@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { MbuildError, errnoOf } from '../diagnostics/error';
@@ -29,9 +38,12 @@ export class LocalContentStore implements ContentStore {
     if (existsSync(layout)) return;
     storing(root, () => {
       mkdirSync(root, { recursive: true, mode: 0o700 });
-      for (const folder of [this.#blobs, path.join(root, 'tmp')]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+      for (const folder of [this.#blobs, path.join(root, 'tmp')])
+        mkdirSync(folder, { recursive: true, mode: 0o700 });
       try {
-        writeFileSync(path.join(root, 'index.json'), '{"schemaVersion":2,"manifests":[]}\n', { flag: 'wx' });
+        writeFileSync(path.join(root, 'index.json'), '{"schemaVersion":2,"manifests":[]}\n', {
+          flag: 'wx',
+        });
       } catch (error) {
         if (errnoOf(error) !== 'EEXIST') throw error;
       }
@@ -49,7 +61,10 @@ export class LocalContentStore implements ContentStore {
 
   open(digest: Digest, range?: { readonly start: number }): Readable {
     if (this.size(digest) === undefined) throw missing(digest);
-    return createReadStream(this.path(digest), { highWaterMark: CHUNK, ...(range === undefined ? {} : { start: range.start }) });
+    return createReadStream(this.path(digest), {
+      highWaterMark: CHUNK,
+      ...(range === undefined ? {} : { start: range.start }),
+    });
   }
 
   async *openVerified(digest: Digest): AsyncGenerator<Buffer, void> {
@@ -62,7 +77,11 @@ export class LocalContentStore implements ContentStore {
     }
     if (toDigest(hash) === digest) return noteVerified(file);
     this.delete(digest);
-    throw new MbuildError('STORE_CORRUPT', `the blob ${digest} had changed on disk, and was removed`, { hint: 'do the same again; what cannot be made again has to be pulled' });
+    throw new MbuildError(
+      'STORE_CORRUPT',
+      `the blob ${digest} had changed on disk, and was removed`,
+      { hint: 'do the same again; what cannot be made again has to be pulled' },
+    );
   }
 
   read(digest: Digest): Buffer {
@@ -73,13 +92,18 @@ export class LocalContentStore implements ContentStore {
       throw errnoOf(error) === 'ENOENT' ? missing(digest) : storeError(error, this.path(digest));
     }
     if (digestOf(bytes) !== digest) {
-      throw new MbuildError('STORE_CORRUPT', `the blob ${digest} has changed on disk`, { hint: `delete ${this.path(digest)} and pull or build the image again` });
+      throw new MbuildError('STORE_CORRUPT', `the blob ${digest} has changed on disk`, {
+        hint: `delete ${this.path(digest)} and pull or build the image again`,
+      });
     }
     return bytes;
   }
 
   async ingest(
-    source: AsyncIterable<Uint8Array>, expected?: Expected, hold?: (digest: Digest) => void, begun?: (file: string) => void,
+    source: AsyncIterable<Uint8Array>,
+    expected?: Expected,
+    hold?: (digest: Digest) => void,
+    begun?: (file: string) => void,
   ): Promise<{ readonly digest: Digest; readonly size: number }> {
     const temp = tempName(this.root, 'blob');
     try {
@@ -108,7 +132,8 @@ export class LocalContentStore implements ContentStore {
 
   partial(digest: Digest): { readonly path: string; readonly size: number } {
     const known = this.#partials.get(digest);
-    const file = known ?? this.#claimAbandoned(digest) ?? tempName(this.root, partialPrefix(digest));
+    const file =
+      known ?? this.#claimAbandoned(digest) ?? tempName(this.root, partialPrefix(digest));
     this.#partials.set(digest, file);
     return { path: file, size: sizeOf(file) ?? 0 };
   }
@@ -133,7 +158,10 @@ export class LocalContentStore implements ContentStore {
   }
 
   list(): Digest[] {
-    return readdirSync(this.#blobs).map((name) => `sha256:${name}`).filter(isDigest).sort();
+    return readdirSync(this.#blobs)
+      .map((name) => `sha256:${name}`)
+      .filter(isDigest)
+      .sort();
   }
 
   /** Takes over what a process that has ended left of a download. Of several that try, the rename lets one win. */
@@ -157,23 +185,41 @@ function partialPrefix(digest: Digest): string {
   return `partial-${hexOf(digest)}`;
 }
 
-function check(found: { readonly digest: Digest; readonly size: number }, expected: Expected | undefined): void {
+function check(
+  found: { readonly digest: Digest; readonly size: number },
+  expected: Expected | undefined,
+): void {
   if (expected === undefined) return;
-  if (expected.size !== undefined && found.size !== expected.size) throw sizeMismatch(expected, `${found.size} bytes came`);
+  if (expected.size !== undefined && found.size !== expected.size)
+    throw sizeMismatch(expected, `${found.size} bytes came`);
   if (found.digest !== expected.digest) {
-    throw new MbuildError('DIGEST_MISMATCH', `expected ${expected.digest}, but the bytes that came are ${found.digest}`, { hint: 'the source is broken or was tampered with; nothing was stored' });
+    throw new MbuildError(
+      'DIGEST_MISMATCH',
+      `expected ${expected.digest}, but the bytes that came are ${found.digest}`,
+      { hint: 'the source is broken or was tampered with; nothing was stored' },
+    );
   }
 }
 
 function sizeMismatch(expected: Expected, what: string): MbuildError {
-  return new MbuildError('SIZE_MISMATCH', `${expected.digest} has ${expected.size} bytes, but ${what}`);
+  return new MbuildError(
+    'SIZE_MISMATCH',
+    `${expected.digest} has ${expected.size} bytes, but ${what}`,
+  );
 }
 
 function missing(digest: Digest): MbuildError {
-  return new MbuildError('STORE_CORRUPT', `the blob ${digest} is not in the store`, { hint: 'pull or build the image again' });
+  return new MbuildError('STORE_CORRUPT', `the blob ${digest} is not in the store`, {
+    hint: 'pull or build the image again',
+  });
 }
 
-async function writeHashed(file: string, source: AsyncIterable<Uint8Array>, limit = Infinity, begun?: (file: string) => void): Promise<{ digest: Digest; size: number }> {
+async function writeHashed(
+  file: string,
+  source: AsyncIterable<Uint8Array>,
+  limit = Infinity,
+  begun?: (file: string) => void,
+): Promise<{ digest: Digest; size: number }> {
   const hash = createHash('sha256');
   let size = 0;
   const { open } = await import('node:fs/promises');
@@ -182,9 +228,10 @@ async function writeHashed(file: string, source: AsyncIterable<Uint8Array>, limi
     begun?.(file);
     for await (const chunk of source) {
       size += chunk.length;
-      if (size > limit) throw new MbuildError('SIZE_MISMATCH', `more than the ${limit} bytes that were announced`);
+      if (size > limit)
+        throw new MbuildError('SIZE_MISMATCH', `more than the ${limit} bytes that were announced`);
       hash.update(chunk);
-      for (let at = 0; at < chunk.length; ) at += (await handle.write(chunk, at)).bytesWritten;
+      for (let at = 0; at < chunk.length;) at += (await handle.write(chunk, at)).bytesWritten;
     }
   } finally {
     await handle.close();

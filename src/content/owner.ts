@@ -7,6 +7,9 @@ export function formatOwner(owner: ProcessIdentity): string {
 
 /** Reads what {@link formatOwner} wrote; `undefined` for anything else. */
 export function parseOwner(text: string): ProcessIdentity | undefined {
-  const [, pid, startTime, boot, pidNamespace] = /^(\d+)-(\d+)-([0-9a-f-]{36})-(\d+)$/.exec(text) ?? [];
-  return boot === undefined ? undefined : { pid: Number(pid), startTime: Number(startTime), boot, pidNamespace: Number(pidNamespace) };
+  const [, pid, startTime, boot, pidNamespace] =
+    /^(\d+)-(\d+)-([0-9a-f-]{36})-(\d+)$/.exec(text) ?? [];
+  return boot === undefined
+    ? undefined
+    : { pid: Number(pid), startTime: Number(startTime), boot, pidNamespace: Number(pidNamespace) };
 }

@@ -31,7 +31,10 @@ export function bePresent(root: string): () => void {
  */
 export function isAlive(owner: ProcessIdentity, root: string): boolean {
   if (isOfHere(owner)) return runsHere(owner);
-  return owner.boot === ownIdentity().boot && whenDeserted(presenceFile(root, owner), () => undefined) === 'inhabited';
+  return (
+    owner.boot === ownIdentity().boot &&
+    whenDeserted(presenceFile(root, owner), () => undefined) === 'inhabited'
+  );
 }
 
 /** True for the base of a name by `ownName` whose process has ended. */

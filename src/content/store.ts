@@ -27,7 +27,12 @@ export interface ContentStore {
    * is written, from its beginning, so that the bytes can be read while they come.
    * @throws MbuildError DIGEST_MISMATCH, SIZE_MISMATCH, NO_SPACE.
    */
-  ingest(source: AsyncIterable<Uint8Array>, expected?: Expected, hold?: (digest: Digest) => void, begun?: (file: string) => void): Promise<{ readonly digest: Digest; readonly size: number }>;
+  ingest(
+    source: AsyncIterable<Uint8Array>,
+    expected?: Expected,
+    hold?: (digest: Digest) => void,
+    begun?: (file: string) => void,
+  ): Promise<{ readonly digest: Digest; readonly size: number }>;
   /** The same for bytes in memory. */
   write(bytes: Uint8Array): Digest;
   /**

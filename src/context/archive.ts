@@ -11,7 +11,11 @@ import { extractArchive } from './extract';
  * any other context and is the caller's to delete. Everything in it belongs to this process's user, for a context has no owners.
  * @throws MbuildError as `extractArchive`; an AbortError when `signal` is aborted.
  */
-export async function unpackContext(stream: Readable, directory: string, signal?: AbortSignal): Promise<void> {
+export async function unpackContext(
+  stream: Readable,
+  directory: string,
+  signal?: AbortSignal,
+): Promise<void> {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   if (signal !== undefined) addAbortSignal(signal, stream);
   const dir = toRaw(directory);

@@ -48,7 +48,9 @@ interface Content extends Partial<FileContent> {
 }
 
 /** Reads files, in their order. */
-export type ReadFiles = (files: readonly SelectedEntry[]) => Promise<readonly (HashedFile | undefined)[]>;
+export type ReadFiles = (
+  files: readonly SelectedEntry[],
+) => Promise<readonly (HashedFile | undefined)[]>;
 
 // Below this, a worker's message and start cost more than the hashing.
 const INLINE_FILES = 64;
@@ -63,17 +65,31 @@ const TEXT = 64 * 1024;
  * @param threads used when there is much to hash; without them everything is hashed at once, here.
  * @param read reads what is not known, where it has to be read for something else, too.
  */
-export async function digestSelection(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>, threads?: Threads, read: ReadFiles = (files) => readFiles(files, threads)): Promise<SelectionDigest> {
+export async function digestSelection(
+  selection: Selection,
+  tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>,
+  threads?: Threads,
+  read: ReadFiles = (files) => readFiles(files, threads),
+): Promise<SelectionDigest> {
   const { known } = tree;
   const signature = known === undefined ? undefined : selectionSignature(selection);
   const remembered = signature === undefined ? undefined : known?.selections.get(signature);
-  if (remembered !== undefined) return { digest: remembered, entries: () => describe(selection, tree, read).then(({ entries }) => entries) };
+  if (remembered !== undefined)
+    return {
+      digest: remembered,
+      entries: () => describe(selection, tree, read).then(({ entries }) => entries),
+    };
   // What is new is copied next, as a rule: the workers for that start while this thread finds out. After an edit there is little to read or to copy.
   const isNew = known === undefined || known.cache.isEmpty;
-  if (isNew && selection.sources.reduce((sum, source) => sum + source.entries.length, 0) > INLINE_FILES) threads?.start();
+  if (
+    isNew &&
+    selection.sources.reduce((sum, source) => sum + source.entries.length, 0) > INLINE_FILES
+  )
+    threads?.start();
   const lookedAt = Date.now();
   const { entries, digest, isAsSeen } = await describe(selection, tree, read);
-  if (signature !== undefined && isAsSeen && isSelectionSettled(selection, lookedAt)) known?.selections.put(signature, digest);
+  if (signature !== undefined && isAsSeen && isSelectionSettled(selection, lookedAt))
+    known?.selections.put(signature, digest);
   return { digest, entries: () => Promise.resolve(entries) };
 }
 
@@ -85,16 +101,24 @@ interface Description {
 }
 
 /** Reads what is not known, and hashes all that shows in the result. */
-async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>, read: ReadFiles): Promise<Description> {
+async function describe(
+  selection: Selection,
+  tree: Pick<SourceTree, 'ownership' | 'known' | 'describe'>,
+  read: ReadFiles,
+): Promise<Description> {
   const { sources } = selection;
   const all = sources.flatMap((source) => source.entries);
-  const { contents, isAsSeen } = tree.describe === undefined ? await contentsOf(all, tree.known, read) : { contents: await tree.describe(all), isAsSeen: false };
+  const { contents, isAsSeen } =
+    tree.describe === undefined
+      ? await contentsOf(all, tree.known, read)
+      : { contents: await tree.describe(all), isAsSeen: false };
   const entries = { [Symbol.iterator]: () => recordsOf(selection, tree.ownership, contents) };
   const hash = createHash('sha256');
   let text = `selection 1|${sources.length}\n`;
   let begun = 0;
   const begin = (until: number): void => {
-    for (const source of sources.slice(begun, until)) text += `${source.kind}|${source.entries.length}\n`;
+    for (const source of sources.slice(begun, until))
+      text += `${source.kind}|${source.entries.length}\n`;
     begun = until;
   };
   for (const record of entries) {
@@ -109,7 +133,11 @@ async function describe(selection: Selection, tree: Pick<SourceTree, 'ownership'
 }
 
 /** One after the other, for the records of a large selection take more room than the selection. */
-function* recordsOf({ sources }: Selection, ownership: SourceTree['ownership'], contents: readonly (Content | undefined)[]): Generator<EntryRecord, void> {
+function* recordsOf(
+  { sources }: Selection,
+  ownership: SourceTree['ownership'],
+  contents: readonly (Content | undefined)[],
+): Generator<EntryRecord, void> {
   let at = 0;
   for (const [source, { entries }] of sources.entries()) {
     for (const entry of entries) yield recordOf(entry, source, ownership, contents[at++]);
@@ -117,20 +145,40 @@ function* recordsOf({ sources }: Selection, ownership: SourceTree['ownership'], 
 }
 
 /** No two records are the same text: what may hold any character comes with its length, the rest holds no `|`. */
-function frameRecord({ path, type, mode, uid, gid, size, content, capability, target, device }: EntryRecord): string {
+function frameRecord({
+  path,
+  type,
+  mode,
+  uid,
+  gid,
+  size,
+  content,
+  capability,
+  target,
+  device,
+}: EntryRecord): string {
   const facts = `${type}|${mode}|${uid}|${gid}|${size ?? ''}|${content ?? ''}|${capability ?? ''}|${device ?? ''}`;
-  return target === undefined ? `${path.length}:${path}|${facts}\n` : `${path.length}:${path}|${facts}|${target.length}:${target}\n`;
+  return target === undefined
+    ? `${path.length}:${path}|${facts}\n`
+    : `${path.length}:${path}|${facts}|${target.length}:${target}\n`;
 }
 
-function recordOf({ path, stats, linkTo }: SelectedEntry, source: number, ownership: SourceTree['ownership'], { hash, capability, size, target }: Content = {}): EntryRecord {
+function recordOf(
+  { path, stats, linkTo }: SelectedEntry,
+  source: number,
+  ownership: SourceTree['ownership'],
+  { hash, capability, size, target }: Content = {},
+): EntryRecord {
   const type = linkTo === undefined ? typeOf(stats) : 'link';
   const isFile = type === 'file';
   return {
-    source, path, type,
+    source,
+    path,
+    type,
     mode: type === 'symlink' ? 0o777 : stats.mode & 0o7777,
     uid: ownership === 'root' ? 0 : stats.uid,
     gid: ownership === 'root' ? 0 : stats.gid,
-    size: isFile ? size ?? stats.size : undefined,
+    size: isFile ? (size ?? stats.size) : undefined,
     content: isFile ? hash : undefined,
     capability: isFile ? capability : undefined,
     target: type === 'symlink' ? target : linkTo,
@@ -152,9 +200,14 @@ function typeOf(stats: FileStats): Exclude<EntryRecord['type'], 'link'> {
 }
 
 /** The contents of the files and symlinks among entries, each at its entry's index: from the cache where a file is unchanged, else by reading it. */
-async function contentsOf(entries: readonly SelectedEntry[], known: KnownContents | undefined, read: ReadFiles): Promise<{ contents: readonly (Content | undefined)[]; isAsSeen: boolean }> {
+async function contentsOf(
+  entries: readonly SelectedEntry[],
+  known: KnownContents | undefined,
+  read: ReadFiles,
+): Promise<{ contents: readonly (Content | undefined)[]; isAsSeen: boolean }> {
   // A part of a string that is kept anyway.
-  const nameOf = ({ treePath, hostPath }: SelectedEntry): RawPath => (treePath === undefined ? hostPath.slice((known?.root.length ?? 0) + 1) : treePath.slice(1));
+  const nameOf = ({ treePath, hostPath }: SelectedEntry): RawPath =>
+    treePath === undefined ? hostPath.slice((known?.root.length ?? 0) + 1) : treePath.slice(1);
   const unknown: number[] = [];
   const contents = entries.map((entry, index): Content | undefined => {
     const { stats, linkTo } = entry;
@@ -176,23 +229,40 @@ async function contentsOf(entries: readonly SelectedEntry[], known: KnownContent
     if (content.changed !== true) known?.cache.put(nameOf(file), file.stats, content, hashedAt);
   });
   known?.cache.save();
-  return { contents, isAsSeen: hashed.every((content) => content !== undefined && content.changed !== true) };
+  return {
+    contents,
+    isAsSeen: hashed.every((content) => content !== undefined && content.changed !== true),
+  };
 }
 
 /** Reads files for nothing but their content. */
-export async function readFiles(files: readonly SelectedEntry[], threads: Threads | undefined, signal?: AbortSignal): Promise<readonly (HashedFile | undefined)[]> {
+export async function readFiles(
+  files: readonly SelectedEntry[],
+  threads: Threads | undefined,
+  signal?: AbortSignal,
+): Promise<readonly (HashedFile | undefined)[]> {
   const bytes = files.reduce((sum, { stats }) => sum + stats.size, 0);
-  if (threads === undefined || (files.length <= INLINE_FILES && bytes <= INLINE_BYTES)) return hashFiles(files.map(fileToHash));
+  if (threads === undefined || (files.length <= INLINE_FILES && bytes <= INLINE_BYTES))
+    return hashFiles(files.map(fileToHash));
   const remote = threads.remote<typeof contextTasks>('context');
   const hashed = Array.from<HashedFile | undefined>({ length: files.length });
-  await withStopFlag(signal, (stop) => eachAtOnce(batchesOf(files, ({ stats }) => stats.size, BATCH), 2 * threads.size, async ({ from, items }) => {
-    (await remote.hashFiles(items.map(fileToHash), stop)).forEach((file, i) => {
-      hashed[from + i] = file;
-    });
-  }));
+  await withStopFlag(signal, (stop) =>
+    eachAtOnce(
+      batchesOf(files, ({ stats }) => stats.size, BATCH),
+      2 * threads.size,
+      async ({ from, items }) => {
+        (await remote.hashFiles(items.map(fileToHash), stop)).forEach((file, i) => {
+          hashed[from + i] = file;
+        });
+      },
+    ),
+  );
   return hashed;
 }
 
-function fileToHash({ hostPath, stats: { ino, size, mtimeMs, ctimeMs } }: SelectedEntry): FileToHash {
+function fileToHash({
+  hostPath,
+  stats: { ino, size, mtimeMs, ctimeMs },
+}: SelectedEntry): FileToHash {
   return { hostPath, ino, size, mtimeMs, ctimeMs };
 }

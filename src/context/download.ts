@@ -48,17 +48,32 @@ const MAX_NAME = 255;
  * @param checksum what the file must be.
  * @throws MbuildError DOWNLOAD_FAILED, CHECKSUM_MISMATCH, LIMIT_EXCEEDED, NO_SPACE, CANCELED.
  */
-export async function downloadFile(url: URL, checksum: Digest | undefined, services: DownloadServices, signal: AbortSignal): Promise<Download> {
+export async function downloadFile(
+  url: URL,
+  checksum: Digest | undefined,
+  services: DownloadServices,
+  signal: AbortSignal,
+): Promise<Download> {
   const file = recordFile(url, services);
   const known = usable(readRecord(file), services);
   if (known !== undefined && known.digest === checksum) return downloadOf(known, services);
   const etag = checksum === undefined ? known?.etag : undefined;
-  const fetched = await services.files.fetch({ url, etag }, signal, (incoming) => store(incoming, checksum, url, services));
+  const fetched = await services.files.fetch({ url, etag }, signal, (incoming) =>
+    store(incoming, checksum, url, services),
+  );
   if (fetched === 'unchanged') {
-    if (known === undefined) throw new MbuildError('DOWNLOAD_FAILED', `${url.host} says that a file is unchanged that was never fetched`);
+    if (known === undefined)
+      throw new MbuildError(
+        'DOWNLOAD_FAILED',
+        `${url.host} says that a file is unchanged that was never fetched`,
+      );
     return downloadOf(known, services);
   }
-  replaceFile(services.root, file, JSON.stringify({ from: `${url.origin}${url.pathname}`, ...fetched } satisfies DownloadRecord));
+  replaceFile(
+    services.root,
+    file,
+    JSON.stringify({ from: `${url.origin}${url.pathname}`, ...fetched } satisfies DownloadRecord),
+  );
   return downloadOf(fetched, services);
 }
 
@@ -70,7 +85,11 @@ export function downloadName(url: URL): string {
   const name = path.posix.basename(decoded(url.pathname));
   if (name === '' || name === '.') return UNNAMED;
   if (name === '..' || name.includes('\0') || Buffer.byteLength(name) > MAX_NAME) {
-    throw new MbuildError('DOWNLOAD_FAILED', `the address ${url.host}${url.pathname.slice(0, 100)} does not end in the name of a file`, { hint: 'give the destination a name of its own' });
+    throw new MbuildError(
+      'DOWNLOAD_FAILED',
+      `the address ${url.host}${url.pathname.slice(0, 100)} does not end in the name of a file`,
+      { hint: 'give the destination a name of its own' },
+    );
   }
   return name;
 }
@@ -83,17 +102,30 @@ function decoded(pathname: string): string {
   }
 }
 
-async function store(incoming: IncomingFile, checksum: Digest | undefined, url: URL, { content, hold }: DownloadServices): Promise<DownloadRecord> {
+async function store(
+  incoming: IncomingFile,
+  checksum: Digest | undefined,
+  url: URL,
+  { content, hold }: DownloadServices,
+): Promise<DownloadRecord> {
   if (checksum !== undefined) hold(checksum);
   try {
-    const { digest, size } = await content.ingest(limited(incoming.bytes, url), checksum === undefined ? undefined : { digest: checksum });
+    const { digest, size } = await content.ingest(
+      limited(incoming.bytes, url),
+      checksum === undefined ? undefined : { digest: checksum },
+    );
     hold(digest);
     return { digest, size, etag: incoming.etag, lastModified: incoming.lastModified };
   } catch (error) {
     if (!isMbuildError(error, 'DIGEST_MISMATCH')) throw error;
-    throw new MbuildError('CHECKSUM_MISMATCH', `${url.host}${url.pathname} is not the file of that checksum: ${error.message}`, {
-      cause: error, hint: 'the file has changed since, or the checksum is of another one; look at it before you trust it',
-    });
+    throw new MbuildError(
+      'CHECKSUM_MISMATCH',
+      `${url.host}${url.pathname} is not the file of that checksum: ${error.message}`,
+      {
+        cause: error,
+        hint: 'the file has changed since, or the checksum is of another one; look at it before you trust it',
+      },
+    );
   }
 }
 
@@ -101,25 +133,39 @@ async function* limited(bytes: AsyncIterable<Uint8Array>, url: URL): AsyncGenera
   let size = 0;
   for await (const chunk of bytes) {
     size += chunk.length;
-    if (size > MAX_FILE) throw new MbuildError('LIMIT_EXCEEDED', `${url.host}${url.pathname} is larger than ${MAX_FILE} bytes`);
+    if (size > MAX_FILE)
+      throw new MbuildError(
+        'LIMIT_EXCEEDED',
+        `${url.host}${url.pathname} is larger than ${MAX_FILE} bytes`,
+      );
     yield chunk;
   }
 }
 
 /** A record whose file is still there; it is held from now on. */
-function usable(record: DownloadRecord | undefined, { content, hold }: DownloadServices): DownloadRecord | undefined {
+function usable(
+  record: DownloadRecord | undefined,
+  { content, hold }: DownloadServices,
+): DownloadRecord | undefined {
   if (record === undefined) return undefined;
   hold(record.digest);
   return content.size(record.digest) === record.size ? record : undefined;
 }
 
-function downloadOf({ digest, size, lastModified }: DownloadRecord, { content }: DownloadServices): Download {
+function downloadOf(
+  { digest, size, lastModified }: DownloadRecord,
+  { content }: DownloadServices,
+): Download {
   return { digest, size, hostPath: toRaw(content.path(digest)), mtime: lastModified };
 }
 
 /** Addresses may hold credentials, as their user or in their query: a file has the hash for its name, and in it only what is neither. */
 function recordFile(url: URL, { root }: DownloadServices): string {
-  return path.join(root, 'downloads', `${createHash('sha256').update(url.href).digest('hex')}.json`);
+  return path.join(
+    root,
+    'downloads',
+    `${createHash('sha256').update(url.href).digest('hex')}.json`,
+  );
 }
 
 /** A record that cannot be read is none: the file is fetched again. */

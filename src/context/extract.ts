@@ -37,7 +37,12 @@ const SAMPLE = 64 * 1024;
  * symlink leads out of it. Of extended attributes capabilities are kept.
  * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE (an entry that leaves the destination), LIMIT_EXCEEDED, NO_SPACE, UNSUPPORTED (a missing program); the signal's reason.
  */
-export async function extractArchive(source: Readable, writer: TreeWriter, destination: TreeDirectory, options: ExtractOptions = {}): Promise<void> {
+export async function extractArchive(
+  source: Readable,
+  writer: TreeWriter,
+  destination: TreeDirectory,
+  options: ExtractOptions = {},
+): Promise<void> {
   const extraction = new Extraction(writer, destination, options);
   const reader = new TarReader(extraction);
   try {
@@ -53,9 +58,19 @@ export async function extractArchive(source: Readable, writer: TreeWriter, desti
 }
 
 /** The same from a file. */
-export async function extractFile(hostPath: RawPath, writer: TreeWriter, destination: TreeDirectory, options: ExtractOptions = {}): Promise<void> {
+export async function extractFile(
+  hostPath: RawPath,
+  writer: TreeWriter,
+  destination: TreeDirectory,
+  options: ExtractOptions = {},
+): Promise<void> {
   const fd = openForReading(hostPath);
-  await extractArchive(createReadStream('', { fd, highWaterMark: 1024 * 1024 }), writer, destination, options);
+  await extractArchive(
+    createReadStream('', { fd, highWaterMark: 1024 * 1024 }),
+    writer,
+    destination,
+    options,
+  );
 }
 
 /** True when a file's content is a tar archive with at least one entry, compressed or not. Names do not matter. */
@@ -77,11 +92,17 @@ export async function isArchive(hostPath: RawPath): Promise<boolean> {
 function isTarHeader(head: Buffer): boolean {
   if (head.length < BLOCK) return false;
   const [from, to] = [148, 156];
-  const written = parseInt(head.toString('latin1', from, to).replace(/[\0 ]+$/, '').trim(), 8);
+  const written = parseInt(
+    head
+      .toString('latin1', from, to)
+      .replace(/[\0 ]+$/, '')
+      .trim(),
+    8,
+  );
   let unsigned = 0;
   let signed = 0;
   for (let i = 0; i < BLOCK; i++) {
-    const byte = i >= from && i < to ? 0x20 : head[i] ?? 0;
+    const byte = i >= from && i < to ? 0x20 : (head[i] ?? 0);
     unsigned += byte;
     signed += byte > 127 ? byte - 256 : byte;
   }
@@ -92,9 +113,13 @@ function isTarHeader(head: Buffer): boolean {
 function gunzipHead(head: Buffer): Buffer {
   for (let { length } = head; length > 0; length >>= 1) {
     try {
-      return zlib.gunzipSync(head.subarray(0, length), { finishFlush: zlib.constants.Z_SYNC_FLUSH, maxOutputLength: 64 * 1024 * 1024 });
+      return zlib.gunzipSync(head.subarray(0, length), {
+        finishFlush: zlib.constants.Z_SYNC_FLUSH,
+        maxOutputLength: 64 * 1024 * 1024,
+      });
     } catch (error) {
-      if (errnoOf(error)?.startsWith('Z_') !== true && errnoOf(error) !== 'ERR_BUFFER_TOO_LARGE') throw error;
+      if (errnoOf(error)?.startsWith('Z_') !== true && errnoOf(error) !== 'ERR_BUFFER_TOO_LARGE')
+        throw error;
     }
   }
   return Buffer.alloc(0);
@@ -104,7 +129,9 @@ async function firstBytes(hostPath: RawPath): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   try {
-    for await (const chunk of decompressed(createReadStream('', { fd: openForReading(hostPath) }))) {
+    for await (const chunk of decompressed(
+      createReadStream('', { fd: openForReading(hostPath) }),
+    )) {
       chunks.push(chunk);
       length += chunk.length;
       if (length >= BLOCK) break;
@@ -122,11 +149,19 @@ class Extraction implements TarSink {
   #entries = 0;
   #holes = 0;
 
-  constructor(private readonly writer: TreeWriter, private readonly destination: TreeDirectory, private readonly options: ExtractOptions) {}
+  constructor(
+    private readonly writer: TreeWriter,
+    private readonly destination: TreeDirectory,
+    private readonly options: ExtractOptions,
+  ) {}
 
   entry(entry: TarEntry): void {
     this.#entries++;
-    if (this.#entries > LAYER_LIMITS.maxEntries) throw new MbuildError('LIMIT_EXCEEDED', `the archive has more than ${LAYER_LIMITS.maxEntries} entries`);
+    if (this.#entries > LAYER_LIMITS.maxEntries)
+      throw new MbuildError(
+        'LIMIT_EXCEEDED',
+        `the archive has more than ${LAYER_LIMITS.maxEntries} entries`,
+      );
     explained(entry, () => this.#make(entry));
   }
 
@@ -140,22 +175,30 @@ class Extraction implements TarSink {
       this.#directory(parent, name, entry);
       return;
     }
-    if (this.writer.find(parent, name)?.stats.isDirectory() === true) this.writer.remove(parent, name);
+    if (this.writer.find(parent, name)?.stats.isDirectory() === true)
+      this.writer.remove(parent, name);
     const attributes = this.#attributes(entry);
     switch (entry.type) {
       case 'file': {
         const hostPath = this.writer.place(parent, name);
-        const fd = openSync(fsPath(hostPath), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+        const fd = openSync(
+          fsPath(hostPath),
+          constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+          0o600,
+        );
         this.#file = { fd, hostPath, entry, attributes, position: 0 };
         break;
       }
-      case 'symlink': this.writer.symlink(parent, name, entry.linkPath, attributes); break;
+      case 'symlink':
+        this.writer.symlink(parent, name, entry.linkPath, attributes);
+        break;
       case 'link':
         this.writer.link(parent, name, cleanInside(entry.linkPath), this.destination);
         // The file that has two names now is as the archive describes the second.
         this.writer.setLinkAttributes(parent, name, attributes);
         break;
-      default: this.writer.node(parent, name, entry.type, entry.device, attributes);
+      default:
+        this.writer.node(parent, name, entry.type, entry.device, attributes);
     }
   }
 
@@ -203,7 +246,14 @@ class Extraction implements TarSink {
 
   #attributes({ mode, uid, gid, mtime, xattrs }: TarEntry): Attributes {
     const capability = xattrs.get(CAPABILITY);
-    return { mode, uid, gid, ...this.options.owner, mtime, ...(capability === undefined ? {} : { xattrs: new Map([[CAPABILITY, capability]]) }) };
+    return {
+      mode,
+      uid,
+      gid,
+      ...this.options.owner,
+      mtime,
+      ...(capability === undefined ? {} : { xattrs: new Map([[CAPABILITY, capability]]) }),
+    };
   }
 }
 
@@ -213,7 +263,11 @@ function cleanInside(name: RawPath): RawPath {
   for (const part of name.split('/')) {
     if (part === '..') depth--;
     else if (part !== '' && part !== '.') depth++;
-    if (depth < 0) throw new MbuildError('ARCHIVE_UNSAFE', `the archive has a name that leaves its destination: ${toText(name)}`);
+    if (depth < 0)
+      throw new MbuildError(
+        'ARCHIVE_UNSAFE',
+        `the archive has a name that leaves its destination: ${toText(name)}`,
+      );
   }
   return cleanPath(name);
 }

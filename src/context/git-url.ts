@@ -26,7 +26,16 @@ type Wanted = Pick<GitAddress, 'ref' | 'subdir' | 'commit' | 'keepGitDir' | 'sub
 /** `user@host:path`, as scp and git have it. */
 const SCP = /^([A-Za-z0-9._~+][A-Za-z0-9._~+-]*)@([A-Za-z0-9][A-Za-z0-9.-]*):(?!\/\/|:)(.+)$/;
 const SCHEMES = ['http:', 'https:', 'ssh:', 'git:', 'file:'];
-const QUERY_KEYS = ['ref', 'tag', 'branch', 'subdir', 'checksum', 'commit', 'keep-git-dir', 'submodules'];
+const QUERY_KEYS = [
+  'ref',
+  'tag',
+  'branch',
+  'subdir',
+  'checksum',
+  'commit',
+  'keep-git-dir',
+  'submodules',
+];
 const TRUE = ['1', 't', 'T', 'TRUE', 'true', 'True', ''];
 const FALSE = ['0', 'f', 'F', 'FALSE', 'false', 'False'];
 /** Full object names of SHA-1 and SHA-256 repositories. */
@@ -37,7 +46,10 @@ const MAX_REF = 1024;
 
 /** True for a context that is a repository: by its scheme, or as http(s) addresses whose path ends in `.git`. */
 export function isGitAddress(text: string): boolean {
-  return /^(?:git:\/\/|git@|ssh:\/\/|github\.com\/)/.test(text) || /^(?:https?|file):\/\/[^#?]*\.git(?:[#?]|$)/.test(text);
+  return (
+    /^(?:git:\/\/|git@|ssh:\/\/|github\.com\/)/.test(text) ||
+    /^(?:https?|file):\/\/[^#?]*\.git(?:[#?]|$)/.test(text)
+  );
 }
 
 /** True for the full name of a commit. */
@@ -55,28 +67,47 @@ export function parseGitAddress(text: string): GitAddress {
   const question = beforeFragment.indexOf('?');
   const place = question < 0 ? beforeFragment : beforeFragment.slice(0, question);
   const remote = remoteOf(place.startsWith('github.com/') ? `https://${place}` : place);
-  const wanted = wantedBy(at < 0 ? '' : text.slice(at + 1), question < 0 ? '' : beforeFragment.slice(question + 1), remote.display);
+  const wanted = wantedBy(
+    at < 0 ? '' : text.slice(at + 1),
+    question < 0 ? '' : beforeFragment.slice(question + 1),
+    remote.display,
+  );
   return { ...remote, ...wanted };
 }
 
-function remoteOf(text: string): Pick<GitAddress, 'remote' | 'display' | 'protocol' | 'host' | 'credentials'> {
-  if (/[\0-\x20\x7f]/.test(text)) throw invalid(JSON.stringify(text), 'it holds blanks or control characters');
+function remoteOf(
+  text: string,
+): Pick<GitAddress, 'remote' | 'display' | 'protocol' | 'host' | 'credentials'> {
+  if (/[\0-\x20\x7f]/.test(text))
+    throw invalid(JSON.stringify(text), 'it holds blanks or control characters');
   if (!/^[a-z]+:\/\//.test(text)) {
     const [, user, host, place] = SCP.exec(text) ?? [];
-    if (user === undefined || host === undefined || place === undefined || place.startsWith('-')) throw invalid(text, 'addresses are https://HOST/PATH, ssh://HOST/PATH or git@HOST:PATH');
+    if (user === undefined || host === undefined || place === undefined || place.startsWith('-'))
+      throw invalid(text, 'addresses are https://HOST/PATH, ssh://HOST/PATH or git@HOST:PATH');
     const remote = `${user}@${host}:${place}`;
     return { remote, display: remote, protocol: 'ssh', host: undefined, credentials: undefined };
   }
   if (!URL.canParse(text)) throw invalid(text.replace(/\/\/[^/]*@/, '//'), 'it is not a URL');
   const url = new URL(text);
-  if (!SCHEMES.includes(url.protocol)) throw invalid(`${url.protocol}//…`, 'git is reached by https, http, ssh, git or file');
-  if (url.hostname.startsWith('-') || decodeURIComponent(url.username).startsWith('-')) throw invalid(url.hostname, 'a host does not begin with a dash');
+  if (!SCHEMES.includes(url.protocol))
+    throw invalid(`${url.protocol}//…`, 'git is reached by https, http, ssh, git or file');
+  if (url.hostname.startsWith('-') || decodeURIComponent(url.username).startsWith('-'))
+    throw invalid(url.hostname, 'a host does not begin with a dash');
   const protocol = url.protocol.slice(0, -1) as GitAddress['protocol'];
   const isHttp = protocol === 'http' || protocol === 'https';
-  const credentials = isHttp && url.username !== '' ? { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) } : undefined;
+  const credentials =
+    isHttp && url.username !== ''
+      ? { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) }
+      : undefined;
   if (isHttp) url.username = '';
   url.password = '';
-  return { remote: url.href, display: url.href, protocol, host: isHttp ? url.host : undefined, credentials };
+  return {
+    remote: url.href,
+    display: url.href,
+    protocol,
+    host: isHttp ? url.host : undefined,
+    credentials,
+  };
 }
 
 function wantedBy(fragment: string, query: string, display: string): Wanted {
@@ -88,40 +119,83 @@ function wantedBy(fragment: string, query: string, display: string): Wanted {
   let submodules = true;
   const agreed = (key: string, old: string | undefined, value: string): string => {
     if (value === '') throw invalid(display, `its query has no value for ${key}`);
-    if (old !== undefined && old !== value) throw invalid(display, `${JSON.stringify(old)} and ${key}=${value} contradict each other`);
+    if (old !== undefined && old !== value)
+      throw invalid(display, `${JSON.stringify(old)} and ${key}=${value} contradict each other`);
     return value;
   };
   for (const [key, value] of new URLSearchParams(query)) {
     switch (key) {
-      case 'ref': ref = agreed(key, ref, value); break;
-      case 'tag': ref = agreed(key, ref, `refs/tags/${value}`); break;
-      case 'branch': ref = agreed(key, ref, `refs/heads/${value}`); break;
-      case 'subdir': subdir = agreed(key, subdir, value); break;
+      case 'ref':
+        ref = agreed(key, ref, value);
+        break;
+      case 'tag':
+        ref = agreed(key, ref, `refs/tags/${value}`);
+        break;
+      case 'branch':
+        ref = agreed(key, ref, `refs/heads/${value}`);
+        break;
+      case 'subdir':
+        subdir = agreed(key, subdir, value);
+        break;
       case 'commit':
-      case 'checksum': commit = agreed(key, commit, value); break;
-      case 'keep-git-dir': keepGitDir = booleanOf(key, value, display); break;
-      case 'submodules': submodules = booleanOf(key, value, display); break;
-      default: throw invalid(display, `${JSON.stringify(key)} in its query is not known`, `known are ${QUERY_KEYS.join(', ')}`);
+      case 'checksum':
+        commit = agreed(key, commit, value);
+        break;
+      case 'keep-git-dir':
+        keepGitDir = booleanOf(key, value, display);
+        break;
+      case 'submodules':
+        submodules = booleanOf(key, value, display);
+        break;
+      default:
+        throw invalid(
+          display,
+          `${JSON.stringify(key)} in its query is not known`,
+          `known are ${QUERY_KEYS.join(', ')}`,
+        );
     }
   }
   if (ref !== undefined) checkRef(ref, display);
   if (commit !== undefined) checkCommit(commit, display);
-  return { ref, subdir: subdir === undefined ? undefined : normalSubdir(subdir, display), commit, keepGitDir, submodules };
+  return {
+    ref,
+    subdir: subdir === undefined ? undefined : normalSubdir(subdir, display),
+    commit,
+    keepGitDir,
+    submodules,
+  };
 }
 
 /** @throws MbuildError GIT_FAILED unless the text is (the beginning of) a commit's name. */
 export function checkCommit(commit: string, display: string): void {
-  if (!/^[0-9a-f]{7,64}$/.test(commit)) throw invalid(display, `the checksum ${JSON.stringify(commit)} is not that of a commit`, 'a commit has 40 characters of 0-9 and a-f, of which the first 7 are the least to be given');
+  if (!/^[0-9a-f]{7,64}$/.test(commit))
+    throw invalid(
+      display,
+      `the checksum ${JSON.stringify(commit)} is not that of a commit`,
+      'a commit has 40 characters of 0-9 and a-f, of which the first 7 are the least to be given',
+    );
 }
 
 function checkRef(ref: string, display: string): void {
-  const isSound = REF.test(ref) && ref.length <= MAX_REF && !/\.\.|@\{|\/\/|\/\.|\.lock(?:\/|$)|[/.]$/.test(ref) && ref !== '@';
-  if (!isSound) throw invalid(display, `${JSON.stringify(ref.slice(0, 100))} is not the name of a branch, tag or commit`);
+  const isSound =
+    REF.test(ref) &&
+    ref.length <= MAX_REF &&
+    !/\.\.|@\{|\/\/|\/\.|\.lock(?:\/|$)|[/.]$/.test(ref) &&
+    ref !== '@';
+  if (!isSound)
+    throw invalid(
+      display,
+      `${JSON.stringify(ref.slice(0, 100))} is not the name of a branch, tag or commit`,
+    );
 }
 
 /** A subdirectory, which may not lead out of the repository. */
 function normalSubdir(subdir: string, display: string): string | undefined {
-  if (subdir.includes('\0') || subdir.split('/').includes('..')) throw invalid(display, `its subdirectory ${JSON.stringify(subdir)} leads out of the repository`);
+  if (subdir.includes('\0') || subdir.split('/').includes('..'))
+    throw invalid(
+      display,
+      `its subdirectory ${JSON.stringify(subdir)} leads out of the repository`,
+    );
   const normal = path.posix.normalize(`/${subdir}`).replace(/^\/|\/$/g, '');
   return normal === '' ? undefined : normal;
 }
@@ -133,5 +207,9 @@ function booleanOf(key: string, value: string, display: string): boolean {
 }
 
 function invalid(what: string, why: string, hint?: string): MbuildError {
-  return new MbuildError('GIT_FAILED', `${what.slice(0, 300)} is not a git address that can be used: ${why}`, { hint });
+  return new MbuildError(
+    'GIT_FAILED',
+    `${what.slice(0, 300)} is not a git address that can be used: ${why}`,
+    { hint },
+  );
 }

@@ -6,13 +6,21 @@ type CharacterTest =
   | { readonly kind: 'literal'; readonly character: string }
   /** Anything but `/`. */
   | { readonly kind: 'any' }
-  | { readonly kind: 'class'; readonly negated: boolean; readonly ranges: readonly (readonly [from: string, to: string])[] };
+  | {
+      readonly kind: 'class';
+      readonly negated: boolean;
+      readonly ranges: readonly (readonly [from: string, to: string])[];
+    };
 
 /**
  * One step of a pattern: a character, or a stretch of any length. `many` holds no `/`; `folders` is nothing, or anything
  * that ends in `/`; `rest` is anything.
  */
-type Token = CharacterTest | { readonly kind: 'many' } | { readonly kind: 'folders' } | { readonly kind: 'rest' };
+type Token =
+  | CharacterTest
+  | { readonly kind: 'many' }
+  | { readonly kind: 'folders' }
+  | { readonly kind: 'rest' };
 
 /** A compiled pattern: matches whole paths, in time bounded by path × pattern. */
 export interface PathMatcher {
@@ -58,14 +66,21 @@ export function compilePathPattern(pattern: string): PathMatcher {
   const ends = plainEnds(pattern);
   if (ends !== undefined) return ends;
   const tokens = tokenize(pattern, true);
-  return { matches: typeof tokens === 'string' ? () => false : (path) => matchTokens(tokens, charactersOf(path)) };
+  return {
+    matches:
+      typeof tokens === 'string' ? () => false : (path) => matchTokens(tokens, charactersOf(path)),
+  };
 }
 
 /** `**` at one end of an otherwise plain pattern asks for an ending or a beginning, even within a name: `**.log` is `*.log` at any depth. */
 function plainEnds(pattern: string): PathMatcher | undefined {
   if (pattern.startsWith('**') && !hasMeta(pattern.slice(2))) {
     const suffix = pattern.slice(2);
-    return { matches: (path) => toText(path).endsWith(suffix) || (suffix.startsWith('/') && toText(path) === suffix.slice(1)) };
+    return {
+      matches: (path) =>
+        toText(path).endsWith(suffix) ||
+        (suffix.startsWith('/') && toText(path) === suffix.slice(1)),
+    };
   }
   if (pattern.endsWith('**') && !hasMeta(pattern.slice(0, -2))) {
     const prefix = pattern.slice(0, -2);
@@ -76,15 +91,26 @@ function plainEnds(pattern: string): PathMatcher | undefined {
 
 const DIGITS = [['0', '9']] as const;
 const WORD = [...DIGITS, ['A', 'Z'], ['a', 'z'], ['_', '_']] as const;
-const BLANK = [['\t', '\n'], ['\f', '\r'], [' ', ' ']] as const;
+const BLANK = [
+  ['\t', '\n'],
+  ['\f', '\r'],
+  [' ', ' '],
+] as const;
 
 /** Escaped letters in Go's regular expressions (https://pkg.go.dev/regexp/syntax), those that stand for one character. */
 const REGEXP_ESCAPES: Readonly<Record<string, CharacterTest | undefined>> = {
-  d: { kind: 'class', negated: false, ranges: DIGITS }, D: { kind: 'class', negated: true, ranges: DIGITS },
-  w: { kind: 'class', negated: false, ranges: WORD }, W: { kind: 'class', negated: true, ranges: WORD },
-  s: { kind: 'class', negated: false, ranges: BLANK }, S: { kind: 'class', negated: true, ranges: BLANK },
-  a: { kind: 'literal', character: '\x07' }, f: { kind: 'literal', character: '\f' }, n: { kind: 'literal', character: '\n' },
-  r: { kind: 'literal', character: '\r' }, t: { kind: 'literal', character: '\t' }, v: { kind: 'literal', character: '\v' },
+  d: { kind: 'class', negated: false, ranges: DIGITS },
+  D: { kind: 'class', negated: true, ranges: DIGITS },
+  w: { kind: 'class', negated: false, ranges: WORD },
+  W: { kind: 'class', negated: true, ranges: WORD },
+  s: { kind: 'class', negated: false, ranges: BLANK },
+  S: { kind: 'class', negated: true, ranges: BLANK },
+  a: { kind: 'literal', character: '\x07' },
+  f: { kind: 'literal', character: '\f' },
+  n: { kind: 'literal', character: '\n' },
+  r: { kind: 'literal', character: '\r' },
+  t: { kind: 'literal', character: '\t' },
+  v: { kind: 'literal', character: '\v' },
 };
 
 /** The tokens of a pattern, or what is wrong with it. */
@@ -99,7 +125,9 @@ function tokenize(pattern: string, doubleStars: boolean): Token[] | string {
         i++;
         if (characters[i + 1] === '/') i++;
       }
-      const token: Token = { kind: !double ? 'many' : i + 1 === characters.length ? 'rest' : 'folders' };
+      const token: Token = {
+        kind: !double ? 'many' : i + 1 === characters.length ? 'rest' : 'folders',
+      };
       // Repeated stars are one: they would only multiply the work.
       if (tokens.at(-1)?.kind !== token.kind) tokens.push(token);
     } else if (character === '?') {
@@ -113,7 +141,10 @@ function tokenize(pattern: string, doubleStars: boolean): Token[] | string {
       const isEscaped = character === '\\';
       const literal = isEscaped ? characters[++i] : character;
       if (literal === undefined) return 'a "\\" at the end has nothing to escape';
-      const test = isEscaped && doubleStars && /[A-Za-z0-9]/.test(literal) ? REGEXP_ESCAPES[literal] : { kind: 'literal' as const, character: literal };
+      const test =
+        isEscaped && doubleStars && /[A-Za-z0-9]/.test(literal)
+          ? REGEXP_ESCAPES[literal]
+          : { kind: 'literal' as const, character: literal };
       if (test === undefined) return `"\\${literal}" has no meaning here: a letter needs no escape`;
       tokens.push(test);
     }
@@ -122,7 +153,10 @@ function tokenize(pattern: string, doubleStars: boolean): Token[] | string {
 }
 
 /** Reads `[^a-z\]]` at `start`; `last` is the index of its `]`. */
-function readClass(characters: readonly string[], start: number): { token: Token; last: number } | undefined {
+function readClass(
+  characters: readonly string[],
+  start: number,
+): { token: Token; last: number } | undefined {
   let i = start + 1;
   const negated = characters[i] === '^';
   if (negated) i++;
@@ -192,7 +226,9 @@ function fits(test: CharacterTest, character: string): boolean {
     case 'any':
       return character !== '/';
     case 'class':
-      return test.negated !== test.ranges.some(([from, to]) => from <= character && character <= to);
+      return (
+        test.negated !== test.ranges.some(([from, to]) => from <= character && character <= to)
+      );
   }
 }
 

@@ -40,7 +40,9 @@ const CHUNK = 1024 * 1024;
  * @throws MbuildError COPY_FAILED for a file that vanished, PERMISSION_DENIED and others as they come, CANCELED when `stop` is set.
  */
 export function hashFiles(files: readonly FileToHash[], stop?: StopFlag): HashedFile[] {
-  const buffer = Buffer.allocUnsafe(Math.min(CHUNK, Math.max(1, ...files.map(({ size }) => size + 1))));
+  const buffer = Buffer.allocUnsafe(
+    Math.min(CHUNK, Math.max(1, ...files.map(({ size }) => size + 1))),
+  );
   return files.map((file) => hashFile(file, buffer, stop));
 }
 
@@ -48,13 +50,23 @@ export function hashFiles(files: readonly FileToHash[], stop?: StopFlag): Hashed
  * Copies files and hashes them on the way, so that each is read once. `changed` are those that are not what was seen any more; where there
  * are any, `contents` is of no use. @throws as {@link copyFiles}.
  */
-export function copyAndHashFiles(files: readonly FileCopy[], stop?: StopFlag): { readonly changed: readonly RawPath[]; readonly contents: readonly FileContent[] } {
+export function copyAndHashFiles(
+  files: readonly FileCopy[],
+  stop?: StopFlag,
+): { readonly changed: readonly RawPath[]; readonly contents: readonly FileContent[] } {
   const contents: FileContent[] = [];
   let buffer: Buffer | undefined;
-  const changed = copyFiles(files, (content, capability) => {
-    const hash = typeof content === 'number' ? hashContent(content, (buffer ??= Buffer.allocUnsafe(CHUNK)), stop) : hashOf('sha256', content, 'hex');
-    contents.push(fileContent(hash, capability));
-  }, stop);
+  const changed = copyFiles(
+    files,
+    (content, capability) => {
+      const hash =
+        typeof content === 'number'
+          ? hashContent(content, (buffer ??= Buffer.allocUnsafe(CHUNK)), stop)
+          : hashOf('sha256', content, 'hex');
+      contents.push(fileContent(hash, capability));
+    },
+    stop,
+  );
   return { changed, contents };
 }
 
@@ -94,7 +106,10 @@ function hashContent(fd: number, buffer: Buffer, stop: StopFlag | undefined): st
 export function openForReading(hostPath: RawPath): number {
   let fd: number;
   try {
-    fd = openSync(fsPath(hostPath), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    fd = openSync(
+      fsPath(hostPath),
+      constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+    );
   } catch (error) {
     throw readError(hostPath, error);
   }
@@ -105,12 +120,22 @@ export function openForReading(hostPath: RawPath): number {
 
 /** True when a file is still the one that was seen. */
 export function isSame(stats: FileStats, seen: Omit<FileToHash, 'hostPath'>): boolean {
-  return stats.ino === seen.ino && stats.size === seen.size && stats.mtimeMs === seen.mtimeMs && stats.ctimeMs === seen.ctimeMs;
+  return (
+    stats.ino === seen.ino &&
+    stats.size === seen.size &&
+    stats.mtimeMs === seen.mtimeMs &&
+    stats.ctimeMs === seen.ctimeMs
+  );
 }
 
 function readError(hostPath: RawPath, cause: unknown): unknown {
   const code = (cause as { code?: unknown }).code;
-  if (code === 'ENOENT' || code === 'ELOOP') return new MbuildError('COPY_FAILED', `${toText(hostPath)} was removed or replaced while it was read`, { cause });
+  if (code === 'ENOENT' || code === 'ELOOP')
+    return new MbuildError(
+      'COPY_FAILED',
+      `${toText(hostPath)} was removed or replaced while it was read`,
+      { cause },
+    );
   if (code === 'EACCES' || code === 'EPERM') return mayNotRead(hostPath, cause);
   return cause;
 }

@@ -51,16 +51,24 @@ interface CompiledRule extends IgnoreRule {
  */
 export function parseIgnoreFile(file: SourceFile): IgnoreRules {
   const rules: CompiledRule[] = [];
-  file.text.replace(/^\ufeff/, '').split('\n').forEach((text, index) => {
-    // Only a `#` in the first column begins a comment.
-    if (text.startsWith('#') || text.trim() === '') return;
-    const line = index + 1;
-    const column = text.length - text.trimStart().length + 1;
-    rules.push(compile(text.trim(), line, (message, hint) => {
-      const range = { start: { line, column }, end: { line, column: column + text.trim().length } };
-      return new MbuildError('IGNORE_FILE_INVALID', message, { file, range, hint });
-    }));
-  });
+  file.text
+    .replace(/^\ufeff/, '')
+    .split('\n')
+    .forEach((text, index) => {
+      // Only a `#` in the first column begins a comment.
+      if (text.startsWith('#') || text.trim() === '') return;
+      const line = index + 1;
+      const column = text.length - text.trimStart().length + 1;
+      rules.push(
+        compile(text.trim(), line, (message, hint) => {
+          const range = {
+            start: { line, column },
+            end: { line, column: column + text.trim().length },
+          };
+          return new MbuildError('IGNORE_FILE_INVALID', message, { file, range, hint });
+        }),
+      );
+    });
   return new OrderedRules(rules);
 }
 
@@ -70,18 +78,29 @@ export function parseIgnoreFile(file: SourceFile): IgnoreRules {
  */
 export function ignoreRulesOf(patterns: readonly string[]): IgnoreRules {
   const written = patterns.map((pattern) => pattern.trim()).filter((pattern) => pattern !== '');
-  const rules = written.map((pattern) => compile(pattern, 0, (message, hint) => new MbuildError('DOCKERFILE_SYNTAX', message, { hint })));
+  const rules = written.map((pattern) =>
+    compile(pattern, 0, (message, hint) => new MbuildError('DOCKERFILE_SYNTAX', message, { hint })),
+  );
   // Only an ignore file takes the slash off the front of a pattern; with it, no path matches.
   return new OrderedRules(rules.filter(({ pattern }) => !/^(?:!\s*)?\//.test(pattern)));
 }
 
-function compile(pattern: string, line: number, failure: (message: string, hint?: string) => MbuildError): CompiledRule {
+function compile(
+  pattern: string,
+  line: number,
+  failure: (message: string, hint?: string) => MbuildError,
+): CompiledRule {
   const brings = pattern.startsWith('!');
   const body = brings ? pattern.slice(1).trim() : pattern;
-  if (body === '') throw failure('"!" excepts nothing', 'write the pattern to keep behind it, e.g. !README.md');
+  if (body === '')
+    throw failure('"!" excepts nothing', 'write the pattern to keep behind it, e.g. !README.md');
   const clean = cleanPattern(body);
   const problem = pathPatternProblem(clean);
-  if (problem !== undefined) throw failure(`"${pattern}" is no pattern: ${problem}`, 'put \\ before a character that stands for itself');
+  if (problem !== undefined)
+    throw failure(
+      `"${pattern}" is no pattern: ${problem}`,
+      'put \\ before a character that stands for itself',
+    );
   return { line, pattern, brings, clean, matcher: compilePathPattern(clean) };
 }
 
@@ -105,7 +124,10 @@ class OrderedRules implements IgnoreRules {
   readonly #inherited = new WeakMap<IgnoreState, IgnoreResult>();
 
   constructor(private readonly rules: readonly CompiledRule[]) {
-    this.#deepest = Math.max(0, ...rules.map(({ clean }) => (clean.includes('**') ? Infinity : clean.split('/').length)));
+    this.#deepest = Math.max(
+      0,
+      ...rules.map(({ clean }) => (clean.includes('**') ? Infinity : clean.split('/').length)),
+    );
   }
 
   get isEmpty(): boolean {
@@ -133,7 +155,8 @@ class OrderedRules implements IgnoreRules {
     for (const [index, { matcher, brings, line, pattern }] of this.rules.entries()) {
       let matched = parent?.[index] ?? false;
       // A rule that could change nothing is not tried, and then does not hold for what is below either.
-      if (!matched && brings === ignored) matched = matcher.matches(path) || above.some((folder) => matcher.matches(folder));
+      if (!matched && brings === ignored)
+        matched = matcher.matches(path) || above.some((folder) => matcher.matches(folder));
       state.push(matched);
       if (!matched) continue;
       ignored = !brings;
@@ -153,7 +176,10 @@ function mayMatchBelow(pattern: string, folder: string): boolean {
   const parts = pattern.split('/');
   const firstMeta = parts.findIndex(hasMeta);
   if (firstMeta === -1) return `${pattern}/`.startsWith(folder) || folder.startsWith(`${pattern}/`);
-  const plain = parts.slice(0, firstMeta).map((part) => `${part}/`).join('');
+  const plain = parts
+    .slice(0, firstMeta)
+    .map((part) => `${part}/`)
+    .join('');
   return plain.startsWith(folder) || folder.startsWith(plain);
 }
 
@@ -166,6 +192,7 @@ function depthOf(path: RawPath): number {
 /** `a`, `a/b` for `a/b/c`. */
 function parentsOf(path: RawPath): RawPath[] {
   const parents: RawPath[] = [];
-  for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1)) parents.push(path.slice(0, slash));
+  for (let slash = path.indexOf('/'); slash !== -1; slash = path.indexOf('/', slash + 1))
+    parents.push(path.slice(0, slash));
   return parents;
 }

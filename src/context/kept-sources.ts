@@ -31,12 +31,20 @@ export interface KeptDownload {
 /** Repositories that are kept in a store. */
 export function keptRepositories(root: string): KeptRepository[] {
   const folder = path.join(root, 'git');
-  return namesIn(folder).filter((name) => !name.endsWith('.lock')).map((name) => {
-    const place = path.join(folder, name);
-    const lock = statSync(`${place}.lock`, { throwIfNoEntry: false });
-    const display = lock === undefined ? '' : readFileSync(`${place}.lock`, 'utf8');
-    return { kind: 'git', name: display === '' ? name.slice(0, 12) : display, used: (lock ?? statSync(place)).mtimeMs, bytes: treeSize(place).bytes, folder: place };
-  });
+  return namesIn(folder)
+    .filter((name) => !name.endsWith('.lock'))
+    .map((name) => {
+      const place = path.join(folder, name);
+      const lock = statSync(`${place}.lock`, { throwIfNoEntry: false });
+      const display = lock === undefined ? '' : readFileSync(`${place}.lock`, 'utf8');
+      return {
+        kind: 'git',
+        name: display === '' ? name.slice(0, 12) : display,
+        used: (lock ?? statSync(place)).mtimeMs,
+        bytes: treeSize(place).bytes,
+        folder: place,
+      };
+    });
 }
 
 /** Files that are kept in a store, and those that are only remembered (with no bytes). */
@@ -46,7 +54,13 @@ export function keptDownloads(root: string, content: Pick<ContentStore, 'size'>)
     const file = path.join(folder, name);
     const record = readRecord<DownloadRecord>(file);
     const bytes = record === undefined ? undefined : content.size(record.digest);
-    return { kind: 'download', name: record?.from ?? name.slice(0, 12), used: statSync(file).mtimeMs, bytes: bytes ?? 0, record: file };
+    return {
+      kind: 'download',
+      name: record?.from ?? name.slice(0, 12),
+      used: statSync(file).mtimeMs,
+      bytes: bytes ?? 0,
+      record: file,
+    };
   });
 }
 

@@ -27,19 +27,35 @@ export interface ContextEntry {
  */
 export function listContext(context: LocalContext): ContextEntry[] {
   const entries: ContextEntry[] = [];
-  walk(context.path, '', context.ignore?.rules.isEmpty === false ? [] : undefined, context.ignore, entries);
+  walk(
+    context.path,
+    '',
+    context.ignore?.rules.isEmpty === false ? [] : undefined,
+    context.ignore,
+    entries,
+  );
   return entries;
 }
 
-function walk(folder: RawPath, prefix: RawPath, state: IgnoreState | undefined, ignore: IgnoreFile | undefined, entries: ContextEntry[]): void {
+function walk(
+  folder: RawPath,
+  prefix: RawPath,
+  state: IgnoreState | undefined,
+  ignore: IgnoreFile | undefined,
+  entries: ContextEntry[],
+): void {
   for (const name of readdirSync(fsPath(folder), { encoding: 'latin1' }).sort()) {
     const hostPath = childPath(folder, name);
     const stats = lstatOf(hostPath);
     if (stats === undefined || stats.isSocket()) continue;
     const path = prefix + name;
-    const verdict = state === undefined ? undefined : ignore?.rules.match(path, stats.isDirectory(), state);
+    const verdict =
+      state === undefined ? undefined : ignore?.rules.match(path, stats.isDirectory(), state);
     const included = verdict?.ignored !== true;
-    const rule = verdict?.rule === undefined || ignore === undefined ? undefined : { file: ignore.name, line: verdict.rule.line, pattern: verdict.rule.pattern };
+    const rule =
+      verdict?.rule === undefined || ignore === undefined
+        ? undefined
+        : { file: ignore.name, line: verdict.rule.line, pattern: verdict.rule.pattern };
     if (!stats.isDirectory()) {
       entries.push({ path, type: typeOf(stats), included, size: stats.size, files: 1, rule });
       continue;
@@ -50,7 +66,8 @@ function walk(folder: RawPath, prefix: RawPath, state: IgnoreState | undefined, 
     }
     const before = entries.length;
     walk(hostPath, `${path}/`, verdict?.state, ignore, entries);
-    if (entries.length === before) entries.push({ path: `${path}/`, type: 'directory', included, size: 0, files: 0, rule });
+    if (entries.length === before)
+      entries.push({ path: `${path}/`, type: 'directory', included, size: 0, files: 0, rule });
   }
 }
 

@@ -1,4 +1,13 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  realpathSync,
+} from 'node:fs';
 import { MbuildError, errnoOf, machineFault } from '../diagnostics/error';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
 import { lstatOf, type FileStats } from '../linux/stat';
@@ -43,7 +52,11 @@ type Child = ContextFile | ContextDirectory;
 /** Anything but a directory. Of a large context there are many: one is no more than its facts and a path. */
 class ContextFile implements ViewEntry {
   /** @param root the context's path on the host, without a slash at its end. */
-  constructor(private readonly root: RawPath, readonly path: RawPath, readonly stats: FileStats) {}
+  constructor(
+    private readonly root: RawPath,
+    readonly path: RawPath,
+    readonly stats: FileStats,
+  ) {}
 
   get hostPath(): RawPath {
     return this.root + this.path;
@@ -69,16 +82,27 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
   readonly #hostRoot: RawPath;
 
   /** @throws MbuildError CONTEXT_NOT_FOUND when `directory` is none. */
-  constructor(directory: string, readonly ignore?: IgnoreFile | undefined, options: ContextOptions = {}) {
+  constructor(
+    directory: string,
+    readonly ignore?: IgnoreFile | undefined,
+    options: ContextOptions = {},
+  ) {
     this.path = contextRoot(directory);
     this.#hostRoot = this.path === '/' ? '' : this.path;
     this.#rules = ignore?.rules.isEmpty === false ? ignore.rules : undefined;
     this.title = options.title ?? 'the build context';
-    this.known = options.statCaches === undefined ? undefined : knownContents(options.statCaches, this.path);
+    this.known =
+      options.statCaches === undefined ? undefined : knownContents(options.statCaches, this.path);
     this.#changeMode = options.modes === 'git' ? gitMode : undefined;
     const stats = lstatOf(this.path, this.#changeMode);
     if (stats === undefined || !stats.isDirectory()) throw notADirectory(directory);
-    this.root = { path: '/', hostPath: this.path, stats, state: this.#rules === undefined ? undefined : [], children: new Map() };
+    this.root = {
+      path: '/',
+      hostPath: this.path,
+      stats,
+      state: this.#rules === undefined ? undefined : [],
+      children: new Map(),
+    };
   }
 
   lstat(path: RawPath): ViewEntry | undefined {
@@ -100,7 +124,9 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
     const there = unfiltered.lstat(path);
     if (there === undefined) return undefined;
     const { rule } = this.ignore.rules.match(there.path.slice(1), there.stats.isDirectory());
-    return rule === undefined ? undefined : { file: this.ignore.name, line: rule.line, pattern: rule.pattern };
+    return rule === undefined
+      ? undefined
+      : { file: this.ignore.name, line: rule.line, pattern: rule.pattern };
   }
 
   child(dir: ContextDirectory, name: RawPath): Found<ContextDirectory> | undefined {
@@ -111,7 +137,11 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
     return { kind: 'symlink', target: readlinkSync(fsPath(child.hostPath), 'latin1') };
   }
 
-  #entry(lookup: TreeLookup<ContextDirectory>, path: RawPath, follow: boolean): ViewEntry | undefined {
+  #entry(
+    lookup: TreeLookup<ContextDirectory>,
+    path: RawPath,
+    follow: boolean,
+  ): ViewEntry | undefined {
     const { directory, rest } = resolvePath(lookup, path, follow);
     const [name, ...more] = rest;
     if (name === undefined) return directory;
@@ -122,7 +152,9 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
     if (directory.list !== undefined) return directory.list;
     const list: Child[] = [];
     for (const name of this.#names(directory)) {
-      const child = directory.children.has(name) ? directory.children.get(name) : this.#lookUp(directory, name);
+      const child = directory.children.has(name)
+        ? directory.children.get(name)
+        : this.#lookUp(directory, name);
       if (child === undefined) continue;
       list.push(child);
       if ('children' in child) directory.children.set(name, child);
@@ -135,17 +167,24 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
       return readdirSync(fsPath(directory.hostPath), { encoding: 'latin1' }).sort();
     } catch (error) {
       if (errnoOf(error) !== 'EACCES') throw error;
-      throw new MbuildError('PERMISSION_DENIED', `may not read ${toText(directory.hostPath)} of the build context`, {
-        cause: error,
-        hint: 'exclude it in .dockerignore, or make it readable',
-      });
+      throw new MbuildError(
+        'PERMISSION_DENIED',
+        `may not read ${toText(directory.hostPath)} of the build context`,
+        {
+          cause: error,
+          hint: 'exclude it in .dockerignore, or make it readable',
+        },
+      );
     }
   }
 
   #child(dir: ContextDirectory, name: RawPath): Child | undefined {
     const known = dir.children.get(name);
     if (known !== undefined || dir.children.has(name)) return known;
-    const child = dir.list === undefined ? this.#lookUp(dir, name) : dir.list.find(({ path }) => path === childPath(dir.path, name));
+    const child =
+      dir.list === undefined
+        ? this.#lookUp(dir, name)
+        : dir.list.find(({ path }) => path === childPath(dir.path, name));
     dir.children.set(name, child);
     return child;
   }
@@ -157,10 +196,21 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
     const path = childPath(dir.path, name);
     const isDirectory = stats.isDirectory();
     const verdict = this.#rules?.match(path.slice(1), isDirectory, dir.state);
-    if (!isDirectory) return verdict?.ignored === true ? undefined : new ContextFile(this.#hostRoot, path, stats);
-    const directory: ContextDirectory = { path, hostPath, stats, state: verdict?.state, children: new Map() };
+    if (!isDirectory)
+      return verdict?.ignored === true ? undefined : new ContextFile(this.#hostRoot, path, stats);
+    const directory: ContextDirectory = {
+      path,
+      hostPath,
+      stats,
+      state: verdict?.state,
+      children: new Map(),
+    };
     // An excluded directory is there after all when an exception brings back something in it.
-    if (verdict?.ignored === true && !(this.#rules?.mayDescend(path.slice(1)) === true && this.#list(directory).length > 0)) return undefined;
+    if (
+      verdict?.ignored === true &&
+      !(this.#rules?.mayDescend(path.slice(1)) === true && this.#list(directory).length > 0)
+    )
+      return undefined;
     return directory;
   }
 }
@@ -172,13 +222,21 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
  * @param explicit a path that the user gave; it must exist.
  * @throws MbuildError IGNORE_FILE_INVALID.
  */
-export function loadIgnoreFile(directory: string, dockerfile?: string, explicit?: string): IgnoreFile | undefined {
+export function loadIgnoreFile(
+  directory: string,
+  dockerfile?: string,
+  explicit?: string,
+): IgnoreFile | undefined {
   if (explicit !== undefined) {
     const file = readIgnoreFile(toRaw(explicit), explicit);
-    if (file === undefined) throw new MbuildError('IGNORE_FILE_INVALID', `ignore file ${explicit} does not exist`);
+    if (file === undefined)
+      throw new MbuildError('IGNORE_FILE_INVALID', `ignore file ${explicit} does not exist`);
     return file;
   }
-  const own = dockerfile === undefined ? undefined : readIgnoreFile(toRaw(`${dockerfile}.dockerignore`), `${dockerfile}.dockerignore`);
+  const own =
+    dockerfile === undefined
+      ? undefined
+      : readIgnoreFile(toRaw(`${dockerfile}.dockerignore`), `${dockerfile}.dockerignore`);
   if (own !== undefined) return own;
   const inContext = new LocalContext(directory).stat('/.dockerignore');
   return inContext === undefined ? undefined : readIgnoreFile(inContext.hostPath, '.dockerignore');
@@ -190,12 +248,24 @@ function readIgnoreFile(path: RawPath, name: string): IgnoreFile | undefined {
     fd = openSync(fsPath(path), constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
-    throw machineFault(error) ?? new MbuildError('IGNORE_FILE_INVALID', `cannot read ignore file ${name}: ${(error as Error).message}`, { cause: error });
+    throw (
+      machineFault(error) ??
+      new MbuildError(
+        'IGNORE_FILE_INVALID',
+        `cannot read ignore file ${name}: ${(error as Error).message}`,
+        { cause: error },
+      )
+    );
   }
   try {
     const stats = fstatSync(fd);
-    if (!stats.isFile()) throw new MbuildError('IGNORE_FILE_INVALID', `ignore file ${name} is not a regular file`);
-    if (stats.size > MAX_IGNORE_FILE) throw new MbuildError('IGNORE_FILE_INVALID', `ignore file ${name} is larger than ${MAX_IGNORE_FILE} bytes`);
+    if (!stats.isFile())
+      throw new MbuildError('IGNORE_FILE_INVALID', `ignore file ${name} is not a regular file`);
+    if (stats.size > MAX_IGNORE_FILE)
+      throw new MbuildError(
+        'IGNORE_FILE_INVALID',
+        `ignore file ${name} is larger than ${MAX_IGNORE_FILE} bytes`,
+      );
     return { name, rules: parseIgnoreFile({ name, text: readFileSync(fd, 'utf8') }) };
   } finally {
     closeSync(fd);
@@ -214,13 +284,19 @@ function contextRoot(directory: string): RawPath {
     return realpathSync(directory, 'latin1');
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENOTDIR') throw error;
-    throw new MbuildError('CONTEXT_NOT_FOUND', `build context ${directory} does not exist`, { cause: error });
+    throw new MbuildError('CONTEXT_NOT_FOUND', `build context ${directory} does not exist`, {
+      cause: error,
+    });
   }
 }
 
 /** What is remembered of a directory: two files in the folder, named by its path. */
 function knownContents(folder: string, root: RawPath): KnownContents {
-  return { root, cache: StatCache.load(folder, root), selections: new SelectionMemo(`${cacheFile(folder, root)}.selections`) };
+  return {
+    root,
+    cache: StatCache.load(folder, root),
+    selections: new SelectionMemo(`${cacheFile(folder, root)}.selections`),
+  };
 }
 
 function notADirectory(directory: string): MbuildError {

@@ -1,4 +1,11 @@
-import { existsSync, createReadStream, lstatSync, mkdtempSync, readFileSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  createReadStream,
+  lstatSync,
+  mkdtempSync,
+  readFileSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
@@ -22,7 +29,8 @@ export type ContextSource =
   | { readonly kind: 'empty' };
 
 /** Which Dockerfile: a path, or its text. */
-export type DockerfileSource = { readonly path: string } | { readonly name: string; readonly text: string };
+export type DockerfileSource =
+  { readonly path: string } | { readonly name: string; readonly text: string };
 
 /** The files of a build, opened. */
 export interface OpenedContext {
@@ -66,16 +74,37 @@ const MAX_DOCKERFILE = 16 * 1024 * 1024;
  * @param fetcher needed for contexts of kind `git` and `http`.
  * @throws MbuildError CONTEXT_NOT_FOUND, CONTEXT_INVALID, DOCKERFILE_NOT_FOUND, IGNORE_FILE_INVALID, and those of git and of downloads.
  */
-export async function openContext(source: ContextSource, dockerfile: DockerfileSource | undefined, ignoreFile: string | undefined, store: string, fetcher?: ContextFetcher, modes?: ContextModes): Promise<OpenedContext> {
+export async function openContext(
+  source: ContextSource,
+  dockerfile: DockerfileSource | undefined,
+  ignoreFile: string | undefined,
+  store: string,
+  fetcher?: ContextFetcher,
+  modes?: ContextModes,
+): Promise<OpenedContext> {
   const directory = await directoryOf(source, fetcher);
   try {
-    const given = directory.dockerfile ?? (dockerfile !== undefined && 'text' in dockerfile ? dockerfile : undefined);
-    const found = given === undefined ? await findDockerfile(directory, dockerfile !== undefined && 'path' in dockerfile ? dockerfile.path : undefined) : undefined;
+    const given =
+      directory.dockerfile ??
+      (dockerfile !== undefined && 'text' in dockerfile ? dockerfile : undefined);
+    const found =
+      given === undefined
+        ? await findDockerfile(
+            directory,
+            dockerfile !== undefined && 'path' in dockerfile ? dockerfile.path : undefined,
+          )
+        : undefined;
     const ignore = loadIgnoreFile(directory.path, ignoreFileOwner(directory, found), ignoreFile);
-    const options = directory.isForeign ? { title: directory.title } : { statCaches: path.join(store, 'cache', 'stat') };
+    const options = directory.isForeign
+      ? { title: directory.title }
+      : { statCaches: path.join(store, 'cache', 'stat') };
     const file = given ?? found?.file;
     if (file === undefined) throw new MbuildError('INTERNAL', 'a context without a Dockerfile');
-    return { tree: new LocalContext(directory.path, ignore, { ...options, modes }), dockerfile: file, close: directory.close };
+    return {
+      tree: new LocalContext(directory.path, ignore, { ...options, modes }),
+      dockerfile: file,
+      close: directory.close,
+    };
   } catch (error) {
     directory.close();
     throw error;
@@ -83,19 +112,45 @@ export async function openContext(source: ContextSource, dockerfile: DockerfileS
 }
 
 /** A named context that is a directory: with the ignore file in it, as BuildKit has it. @throws MbuildError CONTEXT_NOT_FOUND, IGNORE_FILE_INVALID. */
-export function openNamedDirectory(name: string, directory: string, store: string, modes?: ContextModes): LocalContext {
-  return new LocalContext(directory, loadIgnoreFile(directory), { statCaches: path.join(store, 'cache', 'stat'), title: `the build context ${name}`, modes });
+export function openNamedDirectory(
+  name: string,
+  directory: string,
+  store: string,
+  modes?: ContextModes,
+): LocalContext {
+  return new LocalContext(directory, loadIgnoreFile(directory), {
+    statCaches: path.join(store, 'cache', 'stat'),
+    title: `the build context ${name}`,
+    modes,
+  });
 }
 
 /** A named context from elsewhere. */
-export async function openNamedRemote(name: string, source: Extract<ContextSource, { url: string }>, fetcher: ContextFetcher, modes?: ContextModes): Promise<GitCheckout> {
+export async function openNamedRemote(
+  name: string,
+  source: Extract<ContextSource, { url: string }>,
+  fetcher: ContextFetcher,
+  modes?: ContextModes,
+): Promise<GitCheckout> {
   const directory = await directoryOf(source, fetcher);
-  if (directory.dockerfile === undefined) return { tree: new LocalContext(directory.path, undefined, { title: `the build context ${name}`, modes }), close: directory.close };
+  if (directory.dockerfile === undefined)
+    return {
+      tree: new LocalContext(directory.path, undefined, {
+        title: `the build context ${name}`,
+        modes,
+      }),
+      close: directory.close,
+    };
   directory.close();
-  throw new MbuildError('CONTEXT_INVALID', `the build context ${name} is no archive`, { hint: 'a single file is fetched with ADD' });
+  throw new MbuildError('CONTEXT_INVALID', `the build context ${name} is no archive`, {
+    hint: 'a single file is fetched with ADD',
+  });
 }
 
-async function directoryOf(source: ContextSource, fetcher: ContextFetcher | undefined): Promise<ContextDirectory> {
+async function directoryOf(
+  source: ContextSource,
+  fetcher: ContextFetcher | undefined,
+): Promise<ContextDirectory> {
   switch (source.kind) {
     case 'directory':
       return { path: source.path, isForeign: false, close: () => undefined };
@@ -106,7 +161,9 @@ async function directoryOf(source: ContextSource, fetcher: ContextFetcher | unde
     case 'http':
       return httpDirectory(source.url, needed(fetcher));
     case 'stream':
-      return temporaryDirectory(async (directory) => (await import('./archive')).unpackContext(Readable.from(source.stream), directory));
+      return temporaryDirectory(async (directory) =>
+        (await import('./archive')).unpackContext(Readable.from(source.stream), directory),
+      );
     case 'empty':
       return temporaryDirectory(() => Promise.resolve());
   }
@@ -115,13 +172,31 @@ async function directoryOf(source: ContextSource, fetcher: ContextFetcher | unde
 /** An archive is the context; anything else is the Dockerfile of a build without files, as docker has it. */
 async function httpDirectory(url: string, fetcher: ContextFetcher): Promise<ContextDirectory> {
   const { hostPath, size } = await fetcher.http(url);
-  const [{ isArchive }, { unpackContext }] = await Promise.all([import('./extract'), import('./archive')]);
-  if (await isArchive(hostPath)) return temporaryDirectory((directory) => unpackContext(createReadStream(fsPath(hostPath), { highWaterMark: 1024 * 1024 }), directory));
-  if (size > MAX_DOCKERFILE) throw new MbuildError('CONTEXT_INVALID', `what was fetched as the build context is neither an archive nor a Dockerfile, with its ${size} bytes`);
-  return { ...(await temporaryDirectory(() => Promise.resolve())), dockerfile: { name: path.posix.basename(new URL(url).pathname) || 'Dockerfile', text: readFileSync(fsPath(hostPath), 'utf8') } };
+  const [{ isArchive }, { unpackContext }] = await Promise.all([
+    import('./extract'),
+    import('./archive'),
+  ]);
+  if (await isArchive(hostPath))
+    return temporaryDirectory((directory) =>
+      unpackContext(createReadStream(fsPath(hostPath), { highWaterMark: 1024 * 1024 }), directory),
+    );
+  if (size > MAX_DOCKERFILE)
+    throw new MbuildError(
+      'CONTEXT_INVALID',
+      `what was fetched as the build context is neither an archive nor a Dockerfile, with its ${size} bytes`,
+    );
+  return {
+    ...(await temporaryDirectory(() => Promise.resolve())),
+    dockerfile: {
+      name: path.posix.basename(new URL(url).pathname) || 'Dockerfile',
+      text: readFileSync(fsPath(hostPath), 'utf8'),
+    },
+  };
 }
 
-async function temporaryDirectory(fill: (directory: string) => Promise<void>): Promise<ContextDirectory> {
+async function temporaryDirectory(
+  fill: (directory: string) => Promise<void>,
+): Promise<ContextDirectory> {
   const directory = mkdtempSync(path.join(tmpdir(), 'mbuild-context-'));
   const close = (): void => removeTree(directory);
   try {
@@ -135,24 +210,42 @@ async function temporaryDirectory(fill: (directory: string) => Promise<void>): P
 
 function needed(fetcher: ContextFetcher | undefined): ContextFetcher {
   if (fetcher !== undefined) return fetcher;
-  throw new MbuildError('UNSUPPORTED', 'a build context from the network cannot be looked at like this', { hint: 'fetch it and give the directory' });
+  throw new MbuildError(
+    'UNSUPPORTED',
+    'a build context from the network cannot be looked at like this',
+    { hint: 'fetch it and give the directory' },
+  );
 }
 
 /** A given path counts from the working directory, else from the context; without one it is the context's `Dockerfile`. */
-async function findDockerfile(directory: ContextDirectory, given: string | undefined): Promise<FoundDockerfile> {
+async function findDockerfile(
+  directory: ContextDirectory,
+  given: string | undefined,
+): Promise<FoundDockerfile> {
   const names = given === undefined ? ['Dockerfile', 'dockerfile'] : [given];
-  const candidates = directory.isForeign ? names.flatMap((name) => placeIn(directory, name) ?? [])
-    : [...(given === undefined ? [] : [path.resolve(given)]), ...names.map((name) => path.join(directory.path, name))];
+  const candidates = directory.isForeign
+    ? names.flatMap((name) => placeIn(directory, name) ?? [])
+    : [
+        ...(given === undefined ? [] : [path.resolve(given)]),
+        ...names.map((name) => path.join(directory.path, name)),
+      ];
   for (const candidate of candidates) {
     const text = await readText(candidate);
-    if (text !== undefined) return { path: candidate, file: { name: given ?? path.basename(candidate), text } };
+    if (text !== undefined)
+      return { path: candidate, file: { name: given ?? path.basename(candidate), text } };
   }
   if (!existsSync(directory.path)) {
-    throw new MbuildError('CONTEXT_NOT_FOUND', `${directory.path} is not there`, { hint: 'the last argument is the directory that is built; the Dockerfile goes with -f' });
+    throw new MbuildError('CONTEXT_NOT_FOUND', `${directory.path} is not there`, {
+      hint: 'the last argument is the directory that is built; the Dockerfile goes with -f',
+    });
   }
   throw new MbuildError('DOCKERFILE_NOT_FOUND', `${given ?? 'Dockerfile'} is not there`, {
-    hint: given === undefined ? `${directory.title ?? `the context ${directory.path}`} has no Dockerfile: name it with -f, or give another directory`
-      : directory.isForeign ? 'a path behind -f counts from the root of the context' : 'a path behind -f counts from the working directory, then from the context',
+    hint:
+      given === undefined
+        ? `${directory.title ?? `the context ${directory.path}`} has no Dockerfile: name it with -f, or give another directory`
+        : directory.isForeign
+          ? 'a path behind -f counts from the root of the context'
+          : 'a path behind -f counts from the working directory, then from the context',
   });
 }
 
@@ -163,21 +256,38 @@ function placeIn(directory: ContextDirectory, name: string): string | undefined 
 }
 
 /** The Dockerfile whose own ignore file counts: that of foreign files must be no link. */
-function ignoreFileOwner(directory: ContextDirectory, found: FoundDockerfile | undefined): string | undefined {
+function ignoreFileOwner(
+  directory: ContextDirectory,
+  found: FoundDockerfile | undefined,
+): string | undefined {
   if (found === undefined || !directory.isForeign) return found?.path;
-  return lstatSync(`${found.path}.dockerignore`, { throwIfNoEntry: false })?.isFile() === true ? found.path : undefined;
+  return lstatSync(`${found.path}.dockerignore`, { throwIfNoEntry: false })?.isFile() === true
+    ? found.path
+    : undefined;
 }
 
 async function readText(file: string): Promise<string | undefined> {
   try {
     const stats = statSync(file);
-    if (stats.isDirectory()) throw new MbuildError('DOCKERFILE_NOT_FOUND', `${file} is a directory, not a Dockerfile`, { hint: 'name the file in it with -f' });
-    const bytes = stats.isFIFO() ? await (await import('./read-pipe')).readPipe(file, MAX_DOCKERFILE) : readFileSync(file);
+    if (stats.isDirectory())
+      throw new MbuildError('DOCKERFILE_NOT_FOUND', `${file} is a directory, not a Dockerfile`, {
+        hint: 'name the file in it with -f',
+      });
+    const bytes = stats.isFIFO()
+      ? await (await import('./read-pipe')).readPipe(file, MAX_DOCKERFILE)
+      : readFileSync(file);
     return decodeText(bytes, path.basename(file));
   } catch (error) {
     const code = errnoOf(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     if (code === undefined) throw error;
-    throw machineFault(error) ?? new MbuildError('DOCKERFILE_NOT_FOUND', `cannot read the Dockerfile ${file}: ${(error as Error).message}`, { cause: error, hint: 'name another with -f, or allow it to be read' });
+    throw (
+      machineFault(error) ??
+      new MbuildError(
+        'DOCKERFILE_NOT_FOUND',
+        `cannot read the Dockerfile ${file}: ${(error as Error).message}`,
+        { cause: error, hint: 'name another with -f, or allow it to be read' },
+      )
+    );
   }
 }

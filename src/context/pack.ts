@@ -10,11 +10,24 @@ import { selectSources } from './selection';
  * @param dockerfile path in the context; in the tar also where the ignore file excludes it, for without it nothing can be built.
  * @throws MbuildError CONTEXT_INVALID for a name that is not UTF-8, which a tar of this kind cannot hold.
  */
-export function packContext(context: LocalContext, dockerfile: RawPath | undefined): AsyncIterable<Uint8Array> {
-  const selected = selectSources(context, ['.']).sources.flatMap(({ entries }) => entries.map(({ path }) => path));
-  const entries = [...new Set([...selected, ...(dockerfile === undefined ? [] : withParents(dockerfile))])].map(asText);
+export function packContext(
+  context: LocalContext,
+  dockerfile: RawPath | undefined,
+): AsyncIterable<Uint8Array> {
+  const selected = selectSources(context, ['.']).sources.flatMap(({ entries }) =>
+    entries.map(({ path }) => path),
+  );
+  const entries = [
+    ...new Set([...selected, ...(dockerfile === undefined ? [] : withParents(dockerfile))]),
+  ].map(asText);
   // What is in a directory is an entry of its own; without `umask`, that of this process is taken off the modes.
-  const options: PackOptions & { readonly umask: number } = { entries, ignore: () => true, strict: false, umask: 0, map: (header) => ({ ...header, uid: 0, gid: 0 }) };
+  const options: PackOptions & { readonly umask: number } = {
+    entries,
+    ignore: () => true,
+    strict: false,
+    umask: 0,
+    map: (header) => ({ ...header, uid: 0, gid: 0 }),
+  };
   // A stream in all respects; its types leave out that it can be iterated.
   return pack(toText(context.path), options) as unknown as AsyncIterable<Uint8Array>;
 }
@@ -28,5 +41,9 @@ function withParents(path: RawPath): RawPath[] {
 function asText(path: RawPath): string {
   const text = toText(path);
   if (toRaw(text) === path) return text;
-  throw new MbuildError('CONTEXT_INVALID', `the name ${JSON.stringify(text)} is not UTF-8 and cannot be exported`, { hint: 'exclude it in .dockerignore, or rename it' });
+  throw new MbuildError(
+    'CONTEXT_INVALID',
+    `the name ${JSON.stringify(text)} is not UTF-8 and cannot be exported`,
+    { hint: 'exclude it in .dockerignore, or rename it' },
+  );
 }

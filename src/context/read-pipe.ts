@@ -15,7 +15,11 @@ export async function readPipe(file: string, most: number): Promise<Buffer> {
     return chunks[0];
   }
   let size = chunks[0]?.length ?? 0;
-  for await (const chunk of new Socket({ fd, readable: true, writable: false }) as AsyncIterable<Buffer>) {
+  for await (const chunk of new Socket({
+    fd,
+    readable: true,
+    writable: false,
+  }) as AsyncIterable<Buffer>) {
     chunks.push(chunk);
     size += chunk.length;
     if (size > most) throw new RangeError(`more than ${most} bytes`);

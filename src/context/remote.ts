@@ -27,7 +27,11 @@ export interface RemoteSources {
   /** With a checksum nothing is fetched before it is needed. @throws MbuildError DOWNLOAD_FAILED, CHECKSUM_MISMATCH, … as `downloadFile`. */
   file(url: string, checksum: string | undefined, signal: AbortSignal): Promise<RemoteFile>;
   /** @throws MbuildError as `resolveGit`. */
-  repository(url: string, options: { readonly checksum?: string | undefined; readonly keepGitDir?: boolean | undefined }, signal: AbortSignal): Promise<RemoteRepository>;
+  repository(
+    url: string,
+    options: { readonly checksum?: string | undefined; readonly keepGitDir?: boolean | undefined },
+    signal: AbortSignal,
+  ): Promise<RemoteRepository>;
 }
 
 /** The remote sources of one build. */
@@ -44,17 +48,31 @@ export function remoteSources(services: DownloadServices & GitServices): RemoteS
       return { name, digest: download.digest, fetch: () => Promise.resolve(download) };
     },
     async repository(url, options, signal) {
-      const [{ parseGitAddress, checkCommit }, { resolveGit, checkoutGit }] = await Promise.all([import('./git-url'), import('./git')]);
+      const [{ parseGitAddress, checkCommit }, { resolveGit, checkoutGit }] = await Promise.all([
+        import('./git-url'),
+        import('./git'),
+      ]);
       const parsed = parseGitAddress(url);
       if (options.checksum !== undefined) checkCommit(options.checksum, parsed.display);
-      if (options.checksum !== undefined && parsed.commit !== undefined && options.checksum !== parsed.commit) {
-        throw new MbuildError('GIT_FAILED', `the checksums ${options.checksum} and ${parsed.commit} of ${parsed.display} contradict each other`);
+      if (
+        options.checksum !== undefined &&
+        parsed.commit !== undefined &&
+        options.checksum !== parsed.commit
+      ) {
+        throw new MbuildError(
+          'GIT_FAILED',
+          `the checksums ${options.checksum} and ${parsed.commit} of ${parsed.display} contradict each other`,
+        );
       }
       const address = { ...parsed, commit: options.checksum ?? parsed.commit };
       const keepGitDir = options.keepGitDir === true || address.keepGitDir === true;
       const resolved = await resolveGit(address, services, signal);
       return {
-        commit: resolved.commit, subdir: address.subdir, submodules: address.submodules, keepGitDir, origin: [address.display, resolved.ref],
+        commit: resolved.commit,
+        subdir: address.subdir,
+        submodules: address.submodules,
+        keepGitDir,
+        origin: [address.display, resolved.ref],
         checkout: () => checkoutGit(resolved, keepGitDir, services, signal),
       };
     },
@@ -64,10 +82,17 @@ export function remoteSources(services: DownloadServices & GitServices): RemoteS
 /** @throws MbuildError DOWNLOAD_FAILED. */
 export function httpAddress(url: string): URL {
   if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return new URL(url);
-  throw new MbuildError('DOWNLOAD_FAILED', `${url.replace(/\/\/[^/]*@/, '//').slice(0, 300)} is not an http address`);
+  throw new MbuildError(
+    'DOWNLOAD_FAILED',
+    `${url.replace(/\/\/[^/]*@/, '//').slice(0, 300)} is not an http address`,
+  );
 }
 
 function checksumOf(checksum: string): Digest {
   if (isDigest(checksum)) return checksum;
-  throw new MbuildError('DOCKERFILE_SEMANTIC', `--checksum=${checksum} is not the checksum of a file`, { hint: 'it is sha256: and 64 characters of 0-9 and a-f' });
+  throw new MbuildError(
+    'DOCKERFILE_SEMANTIC',
+    `--checksum=${checksum} is not the checksum of a file`,
+    { hint: 'it is sha256: and 64 characters of 0-9 and a-f' },
+  );
 }

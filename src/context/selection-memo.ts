@@ -65,19 +65,31 @@ export function selectionSignature(selection: Selection): string {
       at += FACTS;
     }
   }
-  return createHash('sha256').update(text.join('\0'), 'latin1').update('\0').update(facts).digest('hex');
+  return createHash('sha256')
+    .update(text.join('\0'), 'latin1')
+    .update('\0')
+    .update(facts)
+    .digest('hex');
 }
 
 /** True when no entry could have changed since without showing it; directories are listed in full and need not be old. */
 export function isSelectionSettled(selection: Selection, now: number): boolean {
-  return selection.sources.every((source) => source.entries.every(({ stats }) => stats.isDirectory() || isSettled(stats, now)));
+  return selection.sources.every((source) =>
+    source.entries.every(({ stats }) => stats.isDirectory() || isSettled(stats, now)),
+  );
 }
 
 function readPairs(file: string): [string, Digest][] {
   try {
     const pairs = JSON.parse(readFileSync(file, 'utf8')) as unknown;
     if (!Array.isArray(pairs)) return [];
-    return pairs.filter((pair): pair is [string, Digest] => Array.isArray(pair) && typeof pair[0] === 'string' && typeof pair[1] === 'string' && isDigest(pair[1]));
+    return pairs.filter(
+      (pair): pair is [string, Digest] =>
+        Array.isArray(pair) &&
+        typeof pair[0] === 'string' &&
+        typeof pair[1] === 'string' &&
+        isDigest(pair[1]),
+    );
   } catch {
     return [];
   }

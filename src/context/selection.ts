@@ -19,7 +19,11 @@ export type SelectedSource =
   /** Anything but a directory: it goes to the destination under `name`, or is renamed to it. */
   | { readonly kind: 'file'; readonly name: RawPath; readonly entries: readonly [SelectedEntry] }
   /** What is in a directory; the directory itself only lends its mtime. */
-  | { readonly kind: 'contents'; readonly mtime: number; readonly entries: readonly SelectedEntry[] }
+  | {
+      readonly kind: 'contents';
+      readonly mtime: number;
+      readonly entries: readonly SelectedEntry[];
+    }
   /** `--parents`: entries with the directories that lead to them. */
   | { readonly kind: 'parents'; readonly entries: readonly SelectedEntry[] };
 
@@ -48,19 +52,39 @@ export interface SelectionOptions {
  * patterns are Go's filepath.Match and may match nothing, in a directory that is there; `exclude` applies below directories, not to sources themselves.
  * @throws MbuildError SOURCE_NOT_FOUND for a source, or the directory in front of a pattern, that is not there, DOCKERFILE_SYNTAX for a broken pattern.
  */
-export function selectSources(tree: SourceTree, sources: readonly string[], options: SelectionOptions = {}): Selection {
-  const exclude = options.exclude === undefined || options.exclude.length === 0 ? undefined : ignoreRulesOf(options.exclude);
+export function selectSources(
+  tree: SourceTree,
+  sources: readonly string[],
+  options: SelectionOptions = {},
+): Selection {
+  const exclude =
+    options.exclude === undefined || options.exclude.length === 0
+      ? undefined
+      : ignoreRulesOf(options.exclude);
   const select = options.parents === true ? selectWithParents : selectPlain;
   return { sources: sources.flatMap((source) => select(tree, source, exclude)) };
 }
 
-function selectPlain(tree: SourceTree, source: string, exclude: IgnoreRules | undefined): SelectedSource[] {
+function selectPlain(
+  tree: SourceTree,
+  source: string,
+  exclude: IgnoreRules | undefined,
+): SelectedSource[] {
   return expand(tree, cleanPath(source)).map((path): SelectedSource => {
     const entry = tree.stat(path);
     if (entry === undefined) throw notFound(tree, path);
     const { stats, hostPath } = entry;
-    if (!stats.isDirectory()) return { kind: 'file', name: splitPath(path).name, entries: [{ path: splitPath(path).name, hostPath, stats }] };
-    return { kind: 'contents', mtime: stats.mtimeMs / 1000, entries: new Walk(tree, exclude).below(entry) };
+    if (!stats.isDirectory())
+      return {
+        kind: 'file',
+        name: splitPath(path).name,
+        entries: [{ path: splitPath(path).name, hostPath, stats }],
+      };
+    return {
+      kind: 'contents',
+      mtime: stats.mtimeMs / 1000,
+      entries: new Walk(tree, exclude).below(entry),
+    };
   });
 }
 
@@ -68,7 +92,11 @@ function selectPlain(tree: SourceTree, source: string, exclude: IgnoreRules | un
  * `--parents`: the path from the root, or from where `/./` stands in it, is kept below the destination. Symlinks on the
  * way are not followed: what they lead to has another path.
  */
-function selectWithParents(tree: SourceTree, source: string, exclude: IgnoreRules | undefined): SelectedSource[] {
+function selectWithParents(
+  tree: SourceTree,
+  source: string,
+  exclude: IgnoreRules | undefined,
+): SelectedSource[] {
   const pivot = source.indexOf('/./');
   const start = pivot < 0 ? '/' : cleanPath(source.slice(0, pivot));
   const pattern = cleanPath(pivot < 0 ? source : source.slice(pivot + 3)).slice(1);
@@ -82,7 +110,8 @@ function selectWithParents(tree: SourceTree, source: string, exclude: IgnoreRule
     if (pattern === '') return [{ kind: 'parents', entries: walk.below(base) }];
     const include = hasMeta(pattern) ? patternMatcher(pattern) : literalMatcher(toRaw(pattern));
     const entries = walk.below(base, include);
-    if (entries.length === 0 && !hasMeta(pattern)) throw notFound(tree, cleanPath(`${path}/${toRaw(pattern)}`));
+    if (entries.length === 0 && !hasMeta(pattern))
+      throw notFound(tree, cleanPath(`${path}/${toRaw(pattern)}`));
     return [{ kind: 'parents', entries }];
   });
 }
@@ -93,22 +122,38 @@ interface Include extends PathMatcher {
 }
 
 function literalMatcher(path: RawPath): Include {
-  return { matches: (candidate) => candidate === path, leadsTo: (directory) => path.startsWith(`${directory}/`) };
+  return {
+    matches: (candidate) => candidate === path,
+    leadsTo: (directory) => path.startsWith(`${directory}/`),
+  };
 }
 
 function patternMatcher(pattern: string): Include {
   checkPattern(pattern);
   const parts = pattern.split('/');
   const firstMeta = parts.findIndex(hasMeta);
-  const plain = toRaw(parts.slice(0, firstMeta).map((part) => `${part}/`).join(''));
+  const plain = toRaw(
+    parts
+      .slice(0, firstMeta)
+      .map((part) => `${part}/`)
+      .join(''),
+  );
   const { matches } = compilePathPattern(pattern);
-  return { matches, leadsTo: (directory) => plain.startsWith(`${directory}/`) || `${directory}/`.startsWith(plain) };
+  return {
+    matches,
+    leadsTo: (directory) => plain.startsWith(`${directory}/`) || `${directory}/`.startsWith(plain),
+  };
 }
 
 /** An entry of the tree, by its path below a directory of it. Of a large tree there are many: no string of theirs is kept twice. */
 class WalkedEntry implements SelectedEntry {
   /** @param from where in the tree's path its own begins. */
-  constructor(private readonly entry: ViewEntry, private readonly from: number, readonly linkTo?: RawPath, readonly implied?: true) {}
+  constructor(
+    private readonly entry: ViewEntry,
+    private readonly from: number,
+    readonly linkTo?: RawPath,
+    readonly implied?: true,
+  ) {}
 
   get path(): RawPath {
     return this.entry.path.slice(this.from);
@@ -132,14 +177,27 @@ class Walk {
   readonly #entries: SelectedEntry[] = [];
   readonly #inodes = new Map<string, RawPath>();
 
-  constructor(private readonly tree: SourceTree, private readonly exclude: IgnoreRules | undefined) {}
+  constructor(
+    private readonly tree: SourceTree,
+    private readonly exclude: IgnoreRules | undefined,
+  ) {}
 
   below(directory: ViewEntry, include?: Include): readonly SelectedEntry[] {
-    this.#visit(directory.path, childPath(directory.path, '').length, this.exclude === undefined ? undefined : [], include);
+    this.#visit(
+      directory.path,
+      childPath(directory.path, '').length,
+      this.exclude === undefined ? undefined : [],
+      include,
+    );
     return this.#entries;
   }
 
-  #visit(directory: RawPath, from: number, state: IgnoreState | undefined, include: Include | undefined): void {
+  #visit(
+    directory: RawPath,
+    from: number,
+    state: IgnoreState | undefined,
+    include: Include | undefined,
+  ): void {
     for (const entry of this.tree.children(directory)) {
       const { stats } = entry;
       if (stats.isSocket()) continue;
@@ -149,7 +207,8 @@ class Walk {
       const excluded = verdict?.ignored === true;
       const included = include === undefined || include.matches(path);
       if (!isDirectory) {
-        if (!excluded && included) this.#entries.push(new WalkedEntry(entry, from, this.#link(path, stats)));
+        if (!excluded && included)
+          this.#entries.push(new WalkedEntry(entry, from, this.#link(path, stats)));
         continue;
       }
       const mayHold = !excluded || this.exclude?.mayDescend(path) === true;
@@ -181,33 +240,56 @@ function expand(tree: SourceTree, source: string): RawPath[] {
   const directory = toRaw(`/${parts.slice(0, firstMeta).join('/')}`);
   const base = tree.stat(directory);
   if (base === undefined) throw notFound(tree, directory);
-  if (!base.stats.isDirectory()) throw new MbuildError('SOURCE_NOT_FOUND', `"${source}" looks into "${toText(directory)}" of ${tree.title}, which is no directory`);
+  if (!base.stats.isDirectory())
+    throw new MbuildError(
+      'SOURCE_NOT_FOUND',
+      `"${source}" looks into "${toText(directory)}" of ${tree.title}, which is no directory`,
+    );
   return matchesBelow(tree, base, parts.slice(firstMeta));
 }
 
-function matchesBelow(tree: SourceTree, directory: ViewEntry, [part, ...rest]: readonly string[]): RawPath[] {
+function matchesBelow(
+  tree: SourceTree,
+  directory: ViewEntry,
+  [part, ...rest]: readonly string[],
+): RawPath[] {
   if (part === undefined || !directory.stats.isDirectory()) return [];
-  const matches = tree.children(directory.path).filter(({ path }) => matchGlob(part, splitPath(path).name));
-  return rest.length === 0 ? matches.map(({ path }) => path) : matches.flatMap((entry) => matchesBelow(tree, entry, rest));
+  const matches = tree
+    .children(directory.path)
+    .filter(({ path }) => matchGlob(part, splitPath(path).name));
+  return rest.length === 0
+    ? matches.map(({ path }) => path)
+    : matches.flatMap((entry) => matchesBelow(tree, entry, rest));
 }
 
 function checkPattern(pattern: string): void {
   const problem = globProblem(pattern);
-  if (problem !== undefined) throw new MbuildError('DOCKERFILE_SYNTAX', `"${pattern}" is no pattern: ${problem}`);
+  if (problem !== undefined)
+    throw new MbuildError('DOCKERFILE_SYNTAX', `"${pattern}" is no pattern: ${problem}`);
 }
 
 /** Names the source and says why it is not there, as far as that can be known. */
 function notFound(tree: SourceTree, path: RawPath): MbuildError {
   const name = toText(path);
   const link = tree.lstat(path);
-  if (link !== undefined) return new MbuildError('SOURCE_NOT_FOUND', `"${name}" in ${tree.title} is a symlink that leads to nothing in it`);
+  if (link !== undefined)
+    return new MbuildError(
+      'SOURCE_NOT_FOUND',
+      `"${name}" in ${tree.title} is a symlink that leads to nothing in it`,
+    );
   const rule = tree.hiddenBy?.(path);
   if (rule !== undefined) {
-    return new MbuildError('SOURCE_NOT_FOUND', `"${name}" is excluded from ${tree.title} by ${rule.file}:${rule.line} (${rule.pattern})`, {
-      hint: `remove that line, or add !${name.slice(1)} after it`,
-    });
+    return new MbuildError(
+      'SOURCE_NOT_FOUND',
+      `"${name}" is excluded from ${tree.title} by ${rule.file}:${rule.line} (${rule.pattern})`,
+      {
+        hint: `remove that line, or add !${name.slice(1)} after it`,
+      },
+    );
   }
-  return new MbuildError('SOURCE_NOT_FOUND', `"${name}" not found in ${tree.title}`, { hint: nearest(tree, path) });
+  return new MbuildError('SOURCE_NOT_FOUND', `"${name}" not found in ${tree.title}`, {
+    hint: nearest(tree, path),
+  });
 }
 
 /** The name that was perhaps meant, searched where the path stops to exist. */

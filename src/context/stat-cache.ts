@@ -75,7 +75,9 @@ export class StatCache {
   get(name: RawPath, stats: FileStats): FileContent | undefined {
     this.#used.add(name);
     const index = this.#files.get(name);
-    return index !== undefined && sameFacts(this.#factsAt(index), stats) ? this.#contentAt(index) : undefined;
+    return index !== undefined && sameFacts(this.#factsAt(index), stats)
+      ? this.#contentAt(index)
+      : undefined;
   }
 
   /** Remembers a file's content. @param hashedAt when its reading began (ms since the epoch), before `stats` were confirmed. */
@@ -109,7 +111,9 @@ export class StatCache {
 
   #factsAt(index: number): ArrayLike<number> {
     const { facts, count } = this.#columns;
-    return index < count ? facts.subarray(index * FACTS, (index + 1) * FACTS) : this.#added.facts.slice((index - count) * FACTS, (index - count + 1) * FACTS);
+    return index < count
+      ? facts.subarray(index * FACTS, (index + 1) * FACTS)
+      : this.#added.facts.slice((index - count) * FACTS, (index - count + 1) * FACTS);
   }
 
   #contentAt(index: number): FileContent {
@@ -137,7 +141,9 @@ export class StatCache {
     const names = Buffer.from(kept.join('\0'), 'latin1');
     const more = Buffer.from(JSON.stringify(capabilities), 'latin1');
     const header = Buffer.alloc(HEADER);
-    [MAGIC, kept.length, names.length, more.length].forEach((number, i) => header.writeUInt32LE(number, i * 4));
+    [MAGIC, kept.length, names.length, more.length].forEach((number, i) =>
+      header.writeUInt32LE(number, i * 4),
+    );
     return Buffer.concat([header, Buffer.from(facts.buffer), hashes, names, more]);
   }
 }
@@ -168,16 +174,32 @@ function factsOf({ dev, ino, size, mtimeMs, ctimeMs, mode }: FileStats): readonl
 }
 
 function sameFacts(facts: ArrayLike<number>, stats: FileStats): boolean {
-  return facts[0] === stats.dev && facts[1] === stats.ino && facts[2] === stats.size
-    && facts[3] === stats.mtimeMs && facts[4] === stats.ctimeMs && facts[5] === stats.mode;
+  return (
+    facts[0] === stats.dev &&
+    facts[1] === stats.ino &&
+    facts[2] === stats.size &&
+    facts[3] === stats.mtimeMs &&
+    facts[4] === stats.ctimeMs &&
+    facts[5] === stats.mode
+  );
 }
 
 /** The columns of a cache file; none when it is not there or not whole. The machine's byte order is the file's. */
 function readColumns(file: string): Columns & { readonly names: readonly RawPath[] } {
-  const none = { count: 0, facts: new Float64Array(), hashes: '', capabilities: new Map<number, string>(), names: [] };
+  const none = {
+    count: 0,
+    facts: new Float64Array(),
+    hashes: '',
+    capabilities: new Map<number, string>(),
+    names: [],
+  };
   const bytes = readWhole(file);
   if (bytes === undefined || bytes.length < HEADER || bytes.readUInt32LE(0) !== MAGIC) return none;
-  const [count, nameBytes, moreBytes] = [bytes.readUInt32LE(4), bytes.readUInt32LE(8), bytes.readUInt32LE(12)];
+  const [count, nameBytes, moreBytes] = [
+    bytes.readUInt32LE(4),
+    bytes.readUInt32LE(8),
+    bytes.readUInt32LE(12),
+  ];
   const hashesAt = HEADER + count * FACTS * 8;
   const namesAt = hashesAt + count * HASH_BYTES;
   const moreAt = namesAt + nameBytes;
@@ -186,7 +208,9 @@ function readColumns(file: string): Columns & { readonly names: readonly RawPath
   if (names.length !== count) return none;
   return {
     count,
-    facts: new Float64Array(bytes.buffer.slice(bytes.byteOffset + HEADER, bytes.byteOffset + hashesAt)),
+    facts: new Float64Array(
+      bytes.buffer.slice(bytes.byteOffset + HEADER, bytes.byteOffset + hashesAt),
+    ),
     hashes: bytes.toString('hex', hashesAt, namesAt),
     capabilities: new Map(JSON.parse(bytes.toString('latin1', moreAt)) as [number, string][]),
     names,

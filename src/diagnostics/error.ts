@@ -17,20 +17,64 @@ export interface Diagnostic {
 
 /** Every code an MbuildError or Diagnostic of severity `error` can carry: the contract of `--format json` and scripts. */
 export type ErrorCode =
-  | 'USAGE'                 // the command line makes no sense
-  | 'DOCKERFILE_NOT_FOUND' | 'DOCKERFILE_EMPTY' | 'DOCKERFILE_SYNTAX' | 'DOCKERFILE_SEMANTIC'
-  | 'UNKNOWN_INSTRUCTION' | 'UNKNOWN_FLAG' | 'UNKNOWN_STAGE' | 'CIRCULAR_STAGES'
-  | 'CONTEXT_NOT_FOUND' | 'CONTEXT_INVALID' | 'IGNORE_FILE_INVALID'
-  | 'SOURCE_NOT_FOUND' | 'COPY_FAILED' | 'DOWNLOAD_FAILED' | 'CHECKSUM_MISMATCH' | 'GIT_FAILED'
-  | 'EXEC_FAILED' | 'EXEC_NOT_FOUND' | 'STEP_TIMEOUT' | 'DEVICE_NOT_FOUND' | 'DEVICE_SPEC' | 'HOST_PATH_NOT_FOUND' | 'SANDBOX_UNAVAILABLE' | 'SANDBOX_FAILED' | 'USER_NOT_FOUND'
-  | 'IMAGE_NOT_FOUND' | 'IMAGE_INVALID' | 'IMAGE_IN_USE' | 'REFERENCE_INVALID' | 'PLATFORM_NOT_FOUND' | 'PLATFORM_UNSUPPORTED'
-  | 'CONTAINER_NOT_FOUND' | 'CONTAINER_CONFLICT' | 'BUILD_NOT_FOUND'
-  | 'REGISTRY_UNREACHABLE' | 'REGISTRY_DENIED' | 'REGISTRY_FAILED' | 'TLS_FAILED'
-  | 'DIGEST_MISMATCH' | 'SIZE_MISMATCH' | 'ARCHIVE_INVALID' | 'ARCHIVE_UNSAFE' | 'LIMIT_EXCEEDED'
-  | 'CACHE_INVALID' | 'CACHE_SERVER_FAILED'         // a cache elsewhere holds what it must not
-  | 'STORE_UNUSABLE' | 'STORE_CORRUPT' | 'STORE_LOCKED' | 'NO_SPACE' | 'PERMISSION_DENIED' | 'IO_FAILED'
-  | 'CHECK_FAILED'          // `check=error=true` and a rule is violated
-  | 'SECRET_MISSING' | 'NOT_ALLOWED' | 'UNSUPPORTED' | 'CANCELED' | 'INTERNAL';
+  | 'USAGE' // the command line makes no sense
+  | 'DOCKERFILE_NOT_FOUND'
+  | 'DOCKERFILE_EMPTY'
+  | 'DOCKERFILE_SYNTAX'
+  | 'DOCKERFILE_SEMANTIC'
+  | 'UNKNOWN_INSTRUCTION'
+  | 'UNKNOWN_FLAG'
+  | 'UNKNOWN_STAGE'
+  | 'CIRCULAR_STAGES'
+  | 'CONTEXT_NOT_FOUND'
+  | 'CONTEXT_INVALID'
+  | 'IGNORE_FILE_INVALID'
+  | 'SOURCE_NOT_FOUND'
+  | 'COPY_FAILED'
+  | 'DOWNLOAD_FAILED'
+  | 'CHECKSUM_MISMATCH'
+  | 'GIT_FAILED'
+  | 'EXEC_FAILED'
+  | 'EXEC_NOT_FOUND'
+  | 'STEP_TIMEOUT'
+  | 'DEVICE_NOT_FOUND'
+  | 'DEVICE_SPEC'
+  | 'HOST_PATH_NOT_FOUND'
+  | 'SANDBOX_UNAVAILABLE'
+  | 'SANDBOX_FAILED'
+  | 'USER_NOT_FOUND'
+  | 'IMAGE_NOT_FOUND'
+  | 'IMAGE_INVALID'
+  | 'IMAGE_IN_USE'
+  | 'REFERENCE_INVALID'
+  | 'PLATFORM_NOT_FOUND'
+  | 'PLATFORM_UNSUPPORTED'
+  | 'CONTAINER_NOT_FOUND'
+  | 'CONTAINER_CONFLICT'
+  | 'BUILD_NOT_FOUND'
+  | 'REGISTRY_UNREACHABLE'
+  | 'REGISTRY_DENIED'
+  | 'REGISTRY_FAILED'
+  | 'TLS_FAILED'
+  | 'DIGEST_MISMATCH'
+  | 'SIZE_MISMATCH'
+  | 'ARCHIVE_INVALID'
+  | 'ARCHIVE_UNSAFE'
+  | 'LIMIT_EXCEEDED'
+  | 'CACHE_INVALID'
+  | 'CACHE_SERVER_FAILED' // a cache elsewhere holds what it must not
+  | 'STORE_UNUSABLE'
+  | 'STORE_CORRUPT'
+  | 'STORE_LOCKED'
+  | 'NO_SPACE'
+  | 'PERMISSION_DENIED'
+  | 'IO_FAILED'
+  | 'CHECK_FAILED' // `check=error=true` and a rule is violated
+  | 'SECRET_MISSING'
+  | 'NOT_ALLOWED'
+  | 'UNSUPPORTED'
+  | 'CANCELED'
+  | 'INTERNAL';
 
 /** What an MbuildError may know besides its message. */
 export interface ErrorFacts {
@@ -59,7 +103,11 @@ export class MbuildError extends Error {
   readonly output: string | undefined;
   readonly others: readonly Diagnostic[];
 
-  constructor(readonly code: ErrorCode, message: string, facts: ErrorFacts = {}) {
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    facts: ErrorFacts = {},
+  ) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
     this.hint = facts.hint;
     this.file = facts.file;
@@ -72,13 +120,23 @@ export class MbuildError extends Error {
   /** The same error, placed: `file` and `range` are set where they were not known yet. */
   at(file: SourceFile | undefined, range: SourceRange | undefined): MbuildError {
     if (this.file !== undefined && this.range !== undefined) return this;
-    return new MbuildError(this.code, this.message, { ...this, cause: this.cause, file: this.file ?? file, range: this.range ?? range });
+    return new MbuildError(this.code, this.message, {
+      ...this,
+      cause: this.cause,
+      file: this.file ?? file,
+      range: this.range ?? range,
+    });
   }
 }
 
 /** True for an MbuildError of any realm, with the given code if one is given. */
 export function isMbuildError(error: unknown, code?: ErrorCode): error is MbuildError {
-  if (typeof error !== 'object' || error === null || (error as { name?: unknown }).name !== 'MbuildError') return false;
+  if (
+    typeof error !== 'object' ||
+    error === null ||
+    (error as { name?: unknown }).name !== 'MbuildError'
+  )
+    return false;
   return code === undefined || (error as MbuildError).code === code;
 }
 
@@ -100,16 +158,38 @@ export function asForeseen(error: unknown): unknown {
   const message = error instanceof Error ? error.message : String(error);
   switch (errnoOf(error)) {
     case 'ENOSPC':
-      return new MbuildError('NO_SPACE', message, { cause: error, hint: 'free some space, or move the store with --root' });
+      return new MbuildError('NO_SPACE', message, {
+        cause: error,
+        hint: 'free some space, or move the store with --root',
+      });
     case 'EDQUOT':
-      return new MbuildError('NO_SPACE', message.replace(/^.*?unknown error/i, 'disk quota exceeded'), { cause: error, hint: "free some space, or move the store with --root: the user's quota is used up" });
+      return new MbuildError(
+        'NO_SPACE',
+        message.replace(/^.*?unknown error/i, 'disk quota exceeded'),
+        {
+          cause: error,
+          hint: "free some space, or move the store with --root: the user's quota is used up",
+        },
+      );
     case 'EMFILE':
     case 'ENFILE':
-      return new MbuildError('IO_FAILED', message, { cause: error, hint: "allow more open files ('ulimit -n'), or build with fewer --jobs" });
+      return new MbuildError('IO_FAILED', message, {
+        cause: error,
+        hint: "allow more open files ('ulimit -n'), or build with fewer --jobs",
+      });
     case 'EIO':
-      return new MbuildError('IO_FAILED', message, { cause: error, hint: 'the disk fails: look at what the kernel says of it (dmesg)' });
+      return new MbuildError('IO_FAILED', message, {
+        cause: error,
+        hint: 'the disk fails: look at what the kernel says of it (dmesg)',
+      });
     case 'ENAMETOOLONG':
-      return new MbuildError('UNSUPPORTED', message.length > 200 ? `${message.slice(0, 200)}…` : message, { hint: 'paths may have 4,095 bytes in all, the place of the store included, and names 255' });
+      return new MbuildError(
+        'UNSUPPORTED',
+        message.length > 200 ? `${message.slice(0, 200)}…` : message,
+        {
+          hint: 'paths may have 4,095 bytes in all, the place of the store included, and names 255',
+        },
+      );
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
@@ -122,12 +202,19 @@ export function asForeseen(error: unknown): unknown {
 /** What a refusal of the system says of the machine, and not of the file that was asked for: there is no room, no descriptor is left, or the disk fails. */
 export function machineFault(error: unknown): MbuildError | undefined {
   const foreseen = asForeseen(error);
-  return isMbuildError(foreseen, 'NO_SPACE') || isMbuildError(foreseen, 'IO_FAILED') ? foreseen : undefined;
+  return isMbuildError(foreseen, 'NO_SPACE') || isMbuildError(foreseen, 'IO_FAILED')
+    ? foreseen
+    : undefined;
 }
 
 /** One error out of all that a pass found: the first is the error, the others ride along. */
 export function errorOfDiagnostics(diagnostics: readonly Diagnostic[]): MbuildError {
   const [first, ...others] = diagnostics;
   if (first === undefined) return new MbuildError('INTERNAL', 'an error without a diagnostic');
-  return new MbuildError(first.code as ErrorCode, first.message, { file: first.file, range: first.range, hint: first.hint, others });
+  return new MbuildError(first.code as ErrorCode, first.message, {
+    file: first.file,
+    range: first.range,
+    hint: first.hint,
+    others,
+  });
 }

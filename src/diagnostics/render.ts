@@ -46,19 +46,33 @@ const MAX_MARKED = 12;
 export function renderError(thrown: unknown, options: RenderOptions = {}): string {
   const error = asForeseen(thrown);
   if (!isMbuildError(error)) return renderUnforeseen(error, options);
-  const block = renderBlock({ ...pick(error), severity: 'error', code: error.code }, detailsOf(error, options), options);
+  const block = renderBlock(
+    { ...pick(error), severity: 'error', code: error.code },
+    detailsOf(error, options),
+    options,
+  );
   return [block, ...error.others.map((other) => renderDiagnostic(other, options))].join('\n\n');
 }
 
 /** One diagnostic, in the same form as an error. Ends without a line feed. */
 export function renderDiagnostic(diagnostic: Diagnostic, options: RenderOptions = {}): string {
-  return renderBlock(diagnostic, diagnostic.url === undefined ? [] : [`see ${diagnostic.url}`], options);
+  return renderBlock(
+    diagnostic,
+    diagnostic.url === undefined ? [] : [`see ${diagnostic.url}`],
+    options,
+  );
 }
 
 /** The error as JSON; `undefined` members are left out by `JSON.stringify`. */
 export function errorToJson(thrown: unknown): ErrorJson {
   const error = asForeseen(thrown);
-  if (!isMbuildError(error)) return { severity: 'error', code: 'INTERNAL', message: messageOf(error), cause: causeOf(error) };
+  if (!isMbuildError(error))
+    return {
+      severity: 'error',
+      code: 'INTERNAL',
+      message: messageOf(error),
+      cause: causeOf(error),
+    };
   return {
     ...diagnosticToJson({ ...pick(error), severity: 'error', code: error.code }),
     exitCode: error.exitCode,
@@ -69,19 +83,41 @@ export function errorToJson(thrown: unknown): ErrorJson {
 }
 
 /** A diagnostic as JSON. */
-export function diagnosticToJson({ severity, code, message, file, range, hint, url }: Diagnostic): ErrorJson {
+export function diagnosticToJson({
+  severity,
+  code,
+  message,
+  file,
+  range,
+  hint,
+  url,
+}: Diagnostic): ErrorJson {
   return {
-    severity, code, message, file: file?.name,
-    line: range?.start.line, column: range?.start.column, endLine: range?.end.line, endColumn: range?.end.column,
-    hint, url,
+    severity,
+    code,
+    message,
+    file: file?.name,
+    line: range?.start.line,
+    column: range?.start.column,
+    endLine: range?.end.line,
+    endColumn: range?.end.column,
+    hint,
+    url,
   };
 }
 
 /** Headline, excerpt, details, then `[CODE] hint: …`. */
-function renderBlock(diagnostic: Diagnostic, details: readonly string[], options: RenderOptions): string {
+function renderBlock(
+  diagnostic: Diagnostic,
+  details: readonly string[],
+  options: RenderOptions,
+): string {
   const paint = painter(options.color === true);
   const { file, range, severity, message, code, hint } = diagnostic;
-  const place = file === undefined ? severity : `${file.name}${range === undefined ? '' : `:${range.start.line}`}`;
+  const place =
+    file === undefined
+      ? severity
+      : `${file.name}${range === undefined ? '' : `:${range.start.line}`}`;
   const separator = file === undefined ? ': ' : severity === 'warning' ? ' — warning: ' : ' — ';
   const accent = severity === 'warning' ? paint.yellow : paint.red;
   const safe = (text: string): string => visibleLines(text, options.clean);
@@ -99,7 +135,10 @@ function excerpt(file: SourceFile, range: SourceRange, options: RenderOptions): 
   const lines = file.text.split(/\r\n|\n/);
   if (lines.at(-1) === '') lines.pop();
   const first = Math.max(1, range.start.line);
-  const end = Math.max(first, range.end.column <= 1 && range.end.line > first ? range.end.line - 1 : range.end.line);
+  const end = Math.max(
+    first,
+    range.end.column <= 1 && range.end.line > first ? range.end.line - 1 : range.end.line,
+  );
   const from = Math.max(1, first - CONTEXT_LINES);
   const to = Math.min(lines.length, end + CONTEXT_LINES);
   const digits = String(to).length;
@@ -112,7 +151,8 @@ function excerpt(file: SourceFile, range: SourceRange, options: RenderOptions): 
     }
     const text = visibleLines(lines[number - 1] ?? '', options.clean);
     const room = options.width === undefined ? undefined : Math.max(20, options.width - digits - 5);
-    const cut = room === undefined ? text : cutAround(text, number === first ? range.start.column : 1, room);
+    const cut =
+      room === undefined ? text : cutAround(text, number === first ? range.start.column : 1, room);
     const row = `${marked ? '>' : ' '} ${String(number).padStart(digits)} │ ${cut}`.trimEnd();
     shown.push(marked ? paint.bold(row) : row);
   }
@@ -132,7 +172,8 @@ function cutAround(text: string, column: number, room: number): string {
 /** Output of the failed command, and the cause where the message does not name it already. */
 function detailsOf(error: MbuildError, options: RenderOptions): string[] {
   const clean = options.clean ?? visible;
-  const output = error.output === undefined ? [] : error.output.replace(/\n+$/, '').split('\n').map(clean);
+  const output =
+    error.output === undefined ? [] : error.output.replace(/\n+$/, '').split('\n').map(clean);
   const cause = causeOf(error);
   return [
     ...(output.length === 1 && output[0] === '' ? [] : output),
@@ -142,9 +183,16 @@ function detailsOf(error: MbuildError, options: RenderOptions): string[] {
 }
 
 function renderUnforeseen(error: unknown, options: RenderOptions): string {
-  const stack = options.debug === true && error instanceof Error && error.stack !== undefined ? [error.stack] : [];
+  const stack =
+    options.debug === true && error instanceof Error && error.stack !== undefined
+      ? [error.stack]
+      : [];
   const hint = 'this is a fault in mbuild: run again with MBUILD_DEBUG=1 and report what it prints';
-  return renderBlock({ severity: 'error', code: 'INTERNAL', message: messageOf(error), hint }, stack, options);
+  return renderBlock(
+    { severity: 'error', code: 'INTERNAL', message: messageOf(error), hint },
+    stack,
+    options,
+  );
 }
 
 /** The messages of the chain of causes, outermost first. */
@@ -160,19 +208,39 @@ function causeOf(error: unknown): string | undefined {
 }
 
 function messageOf(error: unknown): string {
-  if (typeof error === 'object' && error !== null && typeof (error as { message?: unknown }).message === 'string') {
+  if (
+    typeof error === 'object' &&
+    error !== null &&
+    typeof (error as { message?: unknown }).message === 'string'
+  ) {
     return (error as Error).message || (error as Error).name;
   }
   return String(error);
 }
 
-function pick({ message, file, range, hint }: MbuildError): Pick<Diagnostic, 'message' | 'file' | 'range' | 'hint'> {
+function pick({
+  message,
+  file,
+  range,
+  hint,
+}: MbuildError): Pick<Diagnostic, 'message' | 'file' | 'range' | 'hint'> {
   return { message, file, range, hint };
 }
 
 type Paint = (text: string) => string;
 
-function painter(color: boolean): Readonly<Record<'bold' | 'dim' | 'red' | 'yellow' | 'cyan', Paint>> {
-  const sgr = (on: number, off: number): Paint => (text) => (color ? `\x1b[${on}m${text}\x1b[${off}m` : text);
-  return { bold: sgr(1, 22), dim: sgr(2, 22), red: sgr(31, 39), yellow: sgr(33, 39), cyan: sgr(36, 39) };
+function painter(
+  color: boolean,
+): Readonly<Record<'bold' | 'dim' | 'red' | 'yellow' | 'cyan', Paint>> {
+  const sgr =
+    (on: number, off: number): Paint =>
+    (text) =>
+      color ? `\x1b[${on}m${text}\x1b[${off}m` : text;
+  return {
+    bold: sgr(1, 22),
+    dim: sgr(2, 22),
+    red: sgr(31, 39),
+    yellow: sgr(33, 39),
+    cyan: sgr(36, 39),
+  };
 }

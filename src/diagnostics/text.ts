@@ -9,24 +9,38 @@ export function decodeText(bytes: Uint8Array, name: string): string {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     const line = firstBrokenLine(bytes);
-    throw new MbuildError('DOCKERFILE_SYNTAX', `${name}:${line} is not UTF-8`, { cause, hint: 'save the file as UTF-8; other bytes can come out of printf in a RUN' });
+    throw new MbuildError('DOCKERFILE_SYNTAX', `${name}:${line} is not UTF-8`, {
+      cause,
+      hint: 'save the file as UTF-8; other bytes can come out of printf in a RUN',
+    });
   }
 }
 
 /** The first line, counted from 1, with bytes that are not UTF-8. */
 function firstBrokenLine(bytes: Uint8Array): number {
-  const lines = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1').split('\n');
-  return lines.findIndex((line) => Buffer.from(line, 'latin1').toString('utf8').includes('\ufffd')) + 1;
+  const lines = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    .toString('latin1')
+    .split('\n');
+  return (
+    lines.findIndex((line) => Buffer.from(line, 'latin1').toString('utf8').includes('\ufffd')) + 1
+  );
 }
 
 /** Tabs as spaces, other control characters as their pictures (U+2400…): a text cannot drive the terminal. */
 export function visible(text: string): string {
-  return text.replace(/\t/g, '    ')
+  return text
+    .replace(/\t/g, '    ')
     .replace(/[\x00-\x1f]/g, (character) => String.fromCharCode(0x2400 + character.charCodeAt(0)))
     .replace(/[\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
 }
 
 /** The same for text whose line feeds are meant; `clean` may do more to each line. */
-export function visibleLines(text: string, clean: (line: string) => string = (line) => line): string {
-  return text.split('\n').map((line) => clean(visible(line))).join('\n');
+export function visibleLines(
+  text: string,
+  clean: (line: string) => string = (line) => line,
+): string {
+  return text
+    .split('\n')
+    .map((line) => clean(visible(line)))
+    .join('\n');
 }

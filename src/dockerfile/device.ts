@@ -23,22 +23,31 @@ export function readDevices(flags: readonly Flag[]): DeviceRequest[] {
 }
 
 function readDevice(flag: Flag): DeviceRequest {
-  const wrong = (message: string, hint?: string): MbuildError => new MbuildError('DOCKERFILE_SYNTAX', message, { range: flag.range, hint });
+  const wrong = (message: string, hint?: string): MbuildError =>
+    new MbuildError('DOCKERFILE_SYNTAX', message, { range: flag.range, hint });
   let name = '';
   let required = false;
   for (const field of fieldsOf(flag, EXAMPLE)) {
     const { key, value } = splitField(field);
     if (key === 'required') {
       const truth = readBoolean(value ?? 'true');
-      if (truth === undefined) throw wrong(`"required" of a device is true or false, not "${value}"`);
+      if (truth === undefined)
+        throw wrong(`"required" of a device is true or false, not "${value}"`);
       required = truth;
     } else if (key === 'name' && value !== undefined) {
-      if (name !== '') throw wrong(`the device is named twice: ${name} and ${value}`, 'a --device names one device; write another for the other');
+      if (name !== '')
+        throw wrong(
+          `the device is named twice: ${name} and ${value}`,
+          'a --device names one device; write another for the other',
+        );
       name = value;
     } else if (name === '') {
       name = field;
     } else {
-      throw wrong(`unknown option "${key}" of a device`, didYouMean(key, KEYS) ?? 'a device has a name, and may be required');
+      throw wrong(
+        `unknown option "${key}" of a device`,
+        didYouMean(key, KEYS) ?? 'a device has a name, and may be required',
+      );
     }
   }
   if (name === '') throw wrong('--device names no device', `e.g. --device=${EXAMPLE}`);

@@ -46,7 +46,12 @@ const NAME = /\p{Nd}+|[@*#?\-$!0]|[\p{L}\p{Nd}_]+/uy;
  * ${x##p} ${x%p} ${x%%p} ${x/p/r} ${x//p/r}`, nested. Spaces stay: the result is one word whatever it holds.
  * @throws {MbuildError} DOCKERFILE_SYNTAX for an unclosed quote or brace, an unknown operator, and `${x:?…}` of an unset x.
  */
-export function expandWord(word: string, env: Lookup, escape: Escape, mode: ExpandMode = {}): Expansion {
+export function expandWord(
+  word: string,
+  env: Lookup,
+  escape: Escape,
+  mode: ExpandMode = {},
+): Expansion {
   // Most words have nothing to expand, and most files have thousands of words.
   return SPECIAL.test(word) ? expand(word, env, escape, mode) : { value: word, unmatched: [] };
 }
@@ -55,7 +60,12 @@ export function expandWord(word: string, env: Lookup, escape: Escape, mode: Expa
  * Expands like {@link expandWord}, then splits at unquoted spaces, those of values included: `EXPOSE $PORTS`.
  * Empty words fall away, even quoted ones, as in BuildKit.
  */
-export function expandWords(text: string, env: Lookup, escape: Escape, mode: ExpandMode = {}): string[] {
+export function expandWords(
+  text: string,
+  env: Lookup,
+  escape: Escape,
+  mode: ExpandMode = {},
+): string[] {
   const collector = new WordCollector();
   expand(text, env, escape, mode, collector);
   return collector.finish();
@@ -74,13 +84,23 @@ export function unquote(word: string, escape: Escape): string {
   return expandWord(word, () => undefined, escape, { keepUnset: true }).value;
 }
 
-function expand(text: string, env: Lookup, escape: Escape, mode: ExpandMode, collector?: WordCollector): Expansion {
+function expand(
+  text: string,
+  env: Lookup,
+  escape: Escape,
+  mode: ExpandMode,
+  collector?: WordCollector,
+): Expansion {
   const reader = new WordReader(text, env, escape, mode);
   try {
     return { value: reader.readAll(collector), unmatched: [...reader.unmatched] };
   } catch (error) {
     if (!(error instanceof ExpansionProblem)) throw error;
-    throw new MbuildError('DOCKERFILE_SYNTAX', `cannot expand ${shortened(text)}: ${error.message}`, { hint: error.hint });
+    throw new MbuildError(
+      'DOCKERFILE_SYNTAX',
+      `cannot expand ${shortened(text)}: ${error.message}`,
+      { hint: error.hint },
+    );
   }
 }
 
@@ -89,7 +109,10 @@ function shortened(text: string): string {
 }
 
 class ExpansionProblem extends Error {
-  constructor(message: string, readonly hint?: string) {
+  constructor(
+    message: string,
+    readonly hint?: string,
+  ) {
     super(message);
   }
 }
@@ -139,7 +162,11 @@ class WordReader {
   }
 
   /** Reads up to `stop` (which is consumed), or to the end of the text when there is none. */
-  private readUntil(stop: string | undefined, rawEscapes: boolean, collector?: WordCollector): string {
+  private readUntil(
+    stop: string | undefined,
+    rawEscapes: boolean,
+    collector?: WordCollector,
+  ): string {
     let value = '';
     for (let character = this.peek(); character !== undefined; character = this.peek()) {
       if (character === stop) {
@@ -211,7 +238,9 @@ class WordReader {
       }
       value += readOne(character);
     }
-    throw new ExpansionProblem(`the closing ${quote === '"' ? 'double' : 'single'} quote is missing`);
+    throw new ExpansionProblem(
+      `the closing ${quote === '"' ? 'double' : 'single'} quote is missing`,
+    );
   }
 
   private readVariable(): string {
@@ -233,7 +262,8 @@ class WordReader {
     this.position++;
     const first = this.peek();
     if (first === undefined) throw new ExpansionProblem('"}" is missing');
-    if (first === '{' || first === '}' || first === ':') throw new ExpansionProblem('"${" needs the name of a variable');
+    if (first === '{' || first === '}' || first === ':')
+      throw new ExpansionProblem('"${" needs the name of a variable');
     const name = this.readName();
     const operator = this.next();
     switch (operator) {
@@ -254,10 +284,17 @@ class WordReader {
   private readDefault(name: string, operator: string, colon: boolean): string {
     const written = (colon ? ':' : '') + operator;
     if (operator === '' || !'-+?#%'.includes(operator)) {
-      throw new ExpansionProblem(`unknown operator "${written}" in "\${${name}${written}…}"`, 'known are :- - :+ + :? ? # ## % %% / //');
+      throw new ExpansionProblem(
+        `unknown operator "${written}" in "\${${name}${written}…}"`,
+        'known are :- - :+ + :? ? # ## % %% / //',
+      );
     }
     const isPattern = operator === '#' || operator === '%';
-    if (isPattern && colon) throw new ExpansionProblem(`unknown operator "${written}" in "\${${name}${written}…}"`, `write \${${name}${operator}…}, without the colon`);
+    if (isPattern && colon)
+      throw new ExpansionProblem(
+        `unknown operator "${written}" in "\${${name}${written}…}"`,
+        `write \${${name}${operator}…}, without the colon`,
+      );
     const word = this.readUntil('}', isPattern);
     const value = this.valueOf(name);
     if (value === undefined && this.mode.keepUnset) return `\${${name}${written}${word}}`;
@@ -266,14 +303,24 @@ class WordReader {
     if (operator === '+') return missing ? '' : word;
     if (!missing) return value;
     if (operator === '-') return word;
-    const reason = word !== '' ? word : value === undefined ? 'is not allowed to be unset' : 'is not allowed to be empty';
-    throw new ExpansionProblem(`${name}: ${reason}`, `give ${name} a value, e.g. with --build-arg ${name}=…`);
+    const reason =
+      word !== ''
+        ? word
+        : value === undefined
+          ? 'is not allowed to be unset'
+          : 'is not allowed to be empty';
+    throw new ExpansionProblem(
+      `${name}: ${reason}`,
+      `give ${name} a value, e.g. with --build-arg ${name}=…`,
+    );
   }
 
   private trimmed(operator: string, word: string, value: string): string {
     const longest = word.startsWith(operator);
     const pattern = this.pattern(longest ? word.slice(1) : word);
-    return operator === '#' ? removePrefix(pattern, value, longest) : removeSuffix(pattern, value, longest);
+    return operator === '#'
+      ? removePrefix(pattern, value, longest)
+      : removeSuffix(pattern, value, longest);
   }
 
   private readReplacement(name: string): string {
@@ -282,7 +329,8 @@ class WordReader {
     const pattern = this.readUntil('/', true);
     const replacement = this.readUntil('}', true);
     const value = this.valueOf(name);
-    if (value === undefined && this.mode.keepUnset) return `\${${name}/${all ? '/' : ''}${pattern}/${replacement}}`;
+    if (value === undefined && this.mode.keepUnset)
+      return `\${${name}/${all ? '/' : ''}${pattern}/${replacement}}`;
     return replacePattern(this.pattern(pattern), value ?? '', replacement, all);
   }
 
@@ -290,7 +338,9 @@ class WordReader {
     try {
       return parseShellPattern(text);
     } catch (error) {
-      throw new ExpansionProblem(`unknown escape "${(error as RangeError).message}" in the pattern "${text}"`);
+      throw new ExpansionProblem(
+        `unknown escape "${(error as RangeError).message}" in the pattern "${text}"`,
+      );
     }
   }
 

@@ -12,7 +12,8 @@ const FALSE = ['0', 'f', 'F', 'FALSE', 'false', 'False'];
  */
 export function fieldsOf(flag: Flag, example: string): string[] {
   const text = flag.value ?? '';
-  const wrong = (message: string, hint?: string): MbuildError => new MbuildError('DOCKERFILE_SYNTAX', message, { range: flag.range, hint });
+  const wrong = (message: string, hint?: string): MbuildError =>
+    new MbuildError('DOCKERFILE_SYNTAX', message, { range: flag.range, hint });
   const fields: string[] = [];
   for (let position = 0; position <= text.length; position++) {
     let end: number;
@@ -27,7 +28,11 @@ export function fieldsOf(flag: Flag, example: string): string[] {
       const comma = text.indexOf(',', position);
       end = comma === -1 ? text.length : comma;
       const field = text.slice(position, end);
-      if (field.includes('"')) throw wrong(`a quote stands within "${field}" of --${flag.name}`, 'quote the whole option: "id=a,b"');
+      if (field.includes('"'))
+        throw wrong(
+          `a quote stands within "${field}" of --${flag.name}`,
+          'quote the whole option: "id=a,b"',
+        );
       fields.push(field);
     }
     position = end;
@@ -39,7 +44,10 @@ export function fieldsOf(flag: Flag, example: string): string[] {
 /** A field's key in lower case, and what stands behind its first `=`. */
 export function splitField(field: string): { key: string; value: string | undefined } {
   const equals = field.indexOf('=');
-  return { key: (equals === -1 ? field : field.slice(0, equals)).toLowerCase(), value: equals === -1 ? undefined : field.slice(equals + 1) };
+  return {
+    key: (equals === -1 ? field : field.slice(0, equals)).toLowerCase(),
+    value: equals === -1 ? undefined : field.slice(equals + 1),
+  };
 }
 
 /** `undefined` for what is neither true nor false. */

@@ -28,7 +28,12 @@ const STRING: FlagRule = { kind: 'string', expands: false };
 const LIST: FlagRule = { kind: 'list', expands: false };
 const EXPANDED: FlagRule = { kind: 'string', expands: true };
 
-const COPIED: Readonly<Record<string, FlagRule>> = { chown: EXPANDED, chmod: EXPANDED, link: BOOLEAN, exclude: LIST };
+const COPIED: Readonly<Record<string, FlagRule>> = {
+  chown: EXPANDED,
+  chmod: EXPANDED,
+  link: BOOLEAN,
+  exclude: LIST,
+};
 
 /**
  * The flags of each instruction in Dockerfile 1.26. Instructions that are not here know none; BuildKit takes any flag
@@ -39,7 +44,13 @@ export const FLAGS: Readonly<Partial<Record<Keyword, Readonly<Record<string, Fla
   RUN: { mount: { kind: 'list', expands: true }, network: STRING, security: STRING, device: LIST },
   COPY: { ...COPIED, from: STRING, parents: BOOLEAN },
   ADD: { ...COPIED, 'keep-git-dir': BOOLEAN, checksum: EXPANDED, unpack: BOOLEAN },
-  HEALTHCHECK: { interval: STRING, timeout: STRING, 'start-period': STRING, 'start-interval': STRING, retries: STRING },
+  HEALTHCHECK: {
+    interval: STRING,
+    timeout: STRING,
+    'start-period': STRING,
+    'start-interval': STRING,
+    retries: STRING,
+  },
 };
 
 const IGNORING: readonly Keyword[] = ['ARG', 'STOPSIGNAL'];
@@ -56,7 +67,8 @@ export function checkFlags(keyword: Keyword, flags: readonly Flag[]): MbuildErro
   for (const flag of flags) {
     const rule = Object.hasOwn(rules, flag.name) ? rules[flag.name] : undefined;
     if (rule === undefined) problems.push(unknownFlag(keyword, flag, Object.keys(rules)));
-    else if (seen.has(flag.name) && rule.kind !== 'list') problems.push(wrong(flag, `--${flag.name} is given twice`, `${keyword} takes one`));
+    else if (seen.has(flag.name) && rule.kind !== 'list')
+      problems.push(wrong(flag, `--${flag.name} is given twice`, `${keyword} takes one`));
     else problems.push(...checkValue(flag, rule));
     seen.add(flag.name);
   }
@@ -64,17 +76,35 @@ export function checkFlags(keyword: Keyword, flags: readonly Flag[]): MbuildErro
 }
 
 function unknownFlag(keyword: Keyword, flag: Flag, known: readonly string[]): MbuildError {
-  const list = known.length === 0 ? `${keyword} has no flags` : `${keyword} knows ${known.map((name) => `--${name}`).join(', ')}`;
-  const hint = didYouMean(`--${flag.name}`, known.map((name) => `--${name}`)) ?? list;
-  return new MbuildError('UNKNOWN_FLAG', `unknown flag --${flag.name} of ${keyword}`, { range: flag.range, hint });
+  const list =
+    known.length === 0
+      ? `${keyword} has no flags`
+      : `${keyword} knows ${known.map((name) => `--${name}`).join(', ')}`;
+  const hint =
+    didYouMean(
+      `--${flag.name}`,
+      known.map((name) => `--${name}`),
+    ) ?? list;
+  return new MbuildError('UNKNOWN_FLAG', `unknown flag --${flag.name} of ${keyword}`, {
+    range: flag.range,
+    hint,
+  });
 }
 
 function checkValue(flag: Flag, rule: FlagRule): MbuildError[] {
   if (rule.kind === 'boolean') {
     if (flag.value === undefined || /^(true|false)$/i.test(flag.value)) return [];
-    return [wrong(flag, `--${flag.name} is true or false, not "${flag.value}"`, `write --${flag.name} or --${flag.name}=false`)];
+    return [
+      wrong(
+        flag,
+        `--${flag.name} is true or false, not "${flag.value}"`,
+        `write --${flag.name} or --${flag.name}=false`,
+      ),
+    ];
   }
-  return flag.value === undefined ? [wrong(flag, `--${flag.name} needs a value`, `write --${flag.name}=…`)] : [];
+  return flag.value === undefined
+    ? [wrong(flag, `--${flag.name} needs a value`, `write --${flag.name}=…`)]
+    : [];
 }
 
 /** True for `--name` and `--name=true`. */
@@ -90,7 +120,9 @@ export function stringFlag(flags: readonly Flag[], name: string): string | undef
 
 /** All values of a flag that may be repeated, in order. */
 export function listFlag(flags: readonly Flag[], name: string): string[] {
-  return flags.flatMap((flag) => (flag.name === name && flag.value !== undefined ? [flag.value] : []));
+  return flags.flatMap((flag) =>
+    flag.name === name && flag.value !== undefined ? [flag.value] : [],
+  );
 }
 
 /** RUN `--network`. @throws {MbuildError} DOCKERFILE_SYNTAX */
@@ -118,8 +150,14 @@ function duration(flags: readonly Flag[], name: string): number {
   const flag = find(flags, name);
   if (flag?.value === undefined || flag.value === '') return 0;
   const nanoseconds = parseDuration(flag.value);
-  if (nanoseconds === undefined) throw wrong(flag, `--${name}=${flag.value} is no duration`, 'write a number and a unit, e.g. 30s, 1m30s, 500ms');
-  if (nanoseconds !== 0 && nanoseconds < MILLISECOND) throw wrong(flag, `--${name}=${flag.value} is less than 1ms`);
+  if (nanoseconds === undefined)
+    throw wrong(
+      flag,
+      `--${name}=${flag.value} is no duration`,
+      'write a number and a unit, e.g. 30s, 1m30s, 500ms',
+    );
+  if (nanoseconds !== 0 && nanoseconds < MILLISECOND)
+    throw wrong(flag, `--${name}=${flag.value} is less than 1ms`);
   return nanoseconds;
 }
 
@@ -127,15 +165,29 @@ function retries(flags: readonly Flag[]): number {
   const flag = find(flags, 'retries');
   if (flag?.value === undefined || flag.value === '') return 0;
   const count = Number(flag.value);
-  if (!/^[+-]?\d+$/.test(flag.value) || count > 0x7fffffff || count < 0) throw wrong(flag, `--retries=${flag.value} is no count`, 'write a whole number, e.g. --retries=3');
+  if (!/^[+-]?\d+$/.test(flag.value) || count > 0x7fffffff || count < 0)
+    throw wrong(
+      flag,
+      `--retries=${flag.value} is no count`,
+      'write a whole number, e.g. --retries=3',
+    );
   return count;
 }
 
-function oneOf(flags: readonly Flag[], name: string, known: readonly string[], fallback: string): string {
+function oneOf(
+  flags: readonly Flag[],
+  name: string,
+  known: readonly string[],
+  fallback: string,
+): string {
   const flag = find(flags, name);
   if (flag?.value === undefined) return fallback;
   if (known.includes(flag.value)) return flag.value;
-  throw wrong(flag, `--${name} cannot be "${flag.value}"`, didYouMean(flag.value, known) ?? `known are ${known.join(', ')}`);
+  throw wrong(
+    flag,
+    `--${name} cannot be "${flag.value}"`,
+    didYouMean(flag.value, known) ?? `known are ${known.join(', ')}`,
+  );
 }
 
 function find(flags: readonly Flag[], name: string): Flag | undefined {

@@ -48,7 +48,9 @@ export function parseHeredocMark(word: string): HeredocMark | undefined {
 export function heredocOfSource(source: string, heredocs: readonly Heredoc[]): Heredoc | undefined {
   const mark = parseHeredocMark(source);
   if (mark === undefined) return undefined;
-  return heredocs.findLast((heredoc) => heredoc.name === mark.name) ?? { ...mark, content: '', raw: '' };
+  return (
+    heredocs.findLast((heredoc) => heredoc.name === mark.name) ?? { ...mark, content: '', raw: '' }
+  );
 }
 
 /** `content` without the tabs that its lines begin with: what `<<-` asks for. */

@@ -50,24 +50,45 @@ export interface InstructionBase {
  * needs the environment, which the graph knows.
  */
 export type Instruction =
-  | (InstructionBase & { readonly keyword: 'FROM'; readonly image: string; readonly as?: string | undefined })
+  | (InstructionBase & {
+      readonly keyword: 'FROM';
+      readonly image: string;
+      readonly as?: string | undefined;
+    })
   | (InstructionBase & { readonly keyword: 'RUN'; readonly command: CommandLine })
   | (InstructionBase & { readonly keyword: 'CMD' | 'ENTRYPOINT'; readonly command: CommandLine })
-  | (InstructionBase & { readonly keyword: 'COPY' | 'ADD'; /** Sources, then the destination. */ readonly paths: readonly string[] })
+  | (InstructionBase & {
+      readonly keyword: 'COPY' | 'ADD';
+      /** Sources, then the destination. */ readonly paths: readonly string[];
+    })
   | (InstructionBase & { readonly keyword: 'ENV' | 'LABEL'; readonly pairs: readonly Pair[] })
-  | (InstructionBase & { readonly keyword: 'ARG'; readonly args: readonly { readonly name: string; readonly value?: string | undefined }[] })
+  | (InstructionBase & {
+      readonly keyword: 'ARG';
+      readonly args: readonly { readonly name: string; readonly value?: string | undefined }[];
+    })
   | (InstructionBase & { readonly keyword: 'EXPOSE' | 'VOLUME'; readonly words: readonly string[] })
-  | (InstructionBase & { readonly keyword: 'WORKDIR' | 'USER' | 'STOPSIGNAL' | 'MAINTAINER'; readonly value: string })
+  | (InstructionBase & {
+      readonly keyword: 'WORKDIR' | 'USER' | 'STOPSIGNAL' | 'MAINTAINER';
+      readonly value: string;
+    })
   | (InstructionBase & { readonly keyword: 'SHELL'; readonly args: readonly string[] })
   | (InstructionBase & { readonly keyword: 'HEALTHCHECK'; readonly command: CommandLine | 'NONE' })
-  | (InstructionBase & { readonly keyword: 'ONBUILD'; readonly child: Instruction; /** The trigger as the image config stores it. */ readonly trigger: string });
+  | (InstructionBase & {
+      readonly keyword: 'ONBUILD';
+      readonly child: Instruction;
+      /** The trigger as the image config stores it. */ readonly trigger: string;
+    });
 
 export type Keyword = Instruction['keyword'];
 
 /** The instruction of one keyword (or of several). */
 export type InstructionOf<K extends Keyword> = WithKeyword<Instruction, K>;
 
-type WithKeyword<I, K> = I extends { readonly keyword: infer W } ? ([K & W] extends [never] ? never : I & { readonly keyword: K & W }) : never;
+type WithKeyword<I, K> = I extends { readonly keyword: infer W }
+  ? [K & W] extends [never]
+    ? never
+    : I & { readonly keyword: K & W }
+  : never;
 
 /** A `FROM` and the instructions under it. */
 export interface Stage {

@@ -47,10 +47,20 @@ function toJson(instruction: Instruction): InstructionJson {
     flags: instruction.flags.map(flagText),
     args: argsOf(instruction),
     ...(instruction.keyword === 'ENV' || instruction.keyword === 'LABEL'
-      ? { pairs: instruction.pairs.map(({ name, value, separator }) => [name, value, separator] as const) }
+      ? {
+          pairs: instruction.pairs.map(
+            ({ name, value, separator }) => [name, value, separator] as const,
+          ),
+        }
       : {}),
     ...(instruction.keyword === 'ONBUILD' ? { child: toJson(instruction.child) } : {}),
-    heredocs: instruction.heredocs.map(({ name, raw, expand, chomp, fd }) => ({ name, content: raw, expand, chomp, fd })),
+    heredocs: instruction.heredocs.map(({ name, raw, expand, chomp, fd }) => ({
+      name,
+      content: raw,
+      expand,
+      chomp,
+      fd,
+    })),
     line: instruction.range.start.line,
     endLine: instruction.range.end.line,
   };
@@ -75,7 +85,9 @@ function argsOf(instruction: Instruction): readonly string[] {
     case 'VOLUME':
       return instruction.words;
     case 'ARG':
-      return instruction.args.map(({ name, value }) => (value === undefined ? name : `${name}=${value}`));
+      return instruction.args.map(({ name, value }) =>
+        value === undefined ? name : `${name}=${value}`,
+      );
     case 'SHELL':
       return instruction.args;
     case 'WORKDIR':

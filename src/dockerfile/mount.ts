@@ -38,9 +38,25 @@ const SHARINGS: readonly string[] = ['shared', 'private', 'locked'] satisfies Sh
 
 /** Every key, with the field that it sets. */
 const KEYS: ReadonlyMap<string, keyof MountOptions | 'readWrite'> = new Map([
-  ['type', 'type'], ['from', 'from'], ['source', 'source'], ['src', 'source'], ['target', 'target'], ['dst', 'target'], ['destination', 'target'],
-  ['readonly', 'readOnly'], ['ro', 'readOnly'], ['readwrite', 'readWrite'], ['rw', 'readWrite'], ['id', 'id'], ['sharing', 'sharing'],
-  ['required', 'required'], ['size', 'size'], ['mode', 'mode'], ['uid', 'uid'], ['gid', 'gid'], ['env', 'env'],
+  ['type', 'type'],
+  ['from', 'from'],
+  ['source', 'source'],
+  ['src', 'source'],
+  ['target', 'target'],
+  ['dst', 'target'],
+  ['destination', 'target'],
+  ['readonly', 'readOnly'],
+  ['ro', 'readOnly'],
+  ['readwrite', 'readWrite'],
+  ['rw', 'readWrite'],
+  ['id', 'id'],
+  ['sharing', 'sharing'],
+  ['required', 'required'],
+  ['size', 'size'],
+  ['mode', 'mode'],
+  ['uid', 'uid'],
+  ['gid', 'gid'],
+  ['env', 'env'],
 ]);
 
 const BARE_KEYS: readonly string[] = ['readOnly', 'readWrite', 'required'];
@@ -51,7 +67,10 @@ const SIZE = /^(\d+(?:\.\d+)?) ?(?:([kmgtp])i?)?b?$/i;
  * The mounts of a RUN, in order. `expand` expands the variables of one value.
  * @throws {MbuildError} DOCKERFILE_SYNTAX, placed at the flag.
  */
-export function readMounts(flags: readonly Flag[], expand: (value: string) => string): MountOptions[] {
+export function readMounts(
+  flags: readonly Flag[],
+  expand: (value: string) => string,
+): MountOptions[] {
   return flags.flatMap((flag) => (flag.name === 'mount' ? [readMount(flag, expand)] : []));
 }
 
@@ -61,7 +80,11 @@ export function checkMount(flag: Flag): MbuildError[] {
     for (const field of fieldsOf(flag, EXAMPLE)) {
       const { key, value } = splitField(field);
       if (key === 'from' && value !== undefined && /\$./.test(value)) {
-        throw wrong(flag, '"from" of a mount takes no variables', 'give the image a stage of its own (FROM $image AS name) and write from=name');
+        throw wrong(
+          flag,
+          '"from" of a mount takes no variables',
+          'give the image a stage of its own (FROM $image AS name) and write from=name',
+        );
       }
     }
     return [];
@@ -73,18 +96,35 @@ export function checkMount(flag: Flag): MbuildError[] {
 
 function readMount(flag: Flag, expand: (value: string) => string): MountOptions {
   const mount: Writable<MountOptions> = {
-    type: 'bind', target: undefined, source: undefined, from: undefined, readOnly: true, id: undefined, sharing: undefined,
-    mode: undefined, uid: undefined, gid: undefined, required: false, env: undefined, size: undefined,
+    type: 'bind',
+    target: undefined,
+    source: undefined,
+    from: undefined,
+    readOnly: true,
+    id: undefined,
+    sharing: undefined,
+    mode: undefined,
+    uid: undefined,
+    gid: undefined,
+    required: false,
+    env: undefined,
+    size: undefined,
   };
   let access: boolean | undefined;
   for (const field of fieldsOf(flag, EXAMPLE)) {
     const { key, value: written } = splitField(field);
     const name = KEYS.get(key);
     if (name === undefined) {
-      if (written === undefined) throw wrong(flag, `"${field}" of a mount is no key=value`, didYouMean(key, KEYS.keys()));
-      throw wrong(flag, `unknown option "${key}" of a mount`, didYouMean(key, KEYS.keys()) ?? `known are ${[...KEYS.keys()].join(', ')}`);
+      if (written === undefined)
+        throw wrong(flag, `"${field}" of a mount is no key=value`, didYouMean(key, KEYS.keys()));
+      throw wrong(
+        flag,
+        `unknown option "${key}" of a mount`,
+        didYouMean(key, KEYS.keys()) ?? `known are ${[...KEYS.keys()].join(', ')}`,
+      );
     }
-    if (written === undefined && !BARE_KEYS.includes(name)) throw wrong(flag, `"${key}" of a mount needs a value`, `write ${key}=…`);
+    if (written === undefined && !BARE_KEYS.includes(name))
+      throw wrong(flag, `"${key}" of a mount needs a value`, `write ${key}=…`);
     const value = written === undefined ? 'true' : expand(written);
     switch (name) {
       case 'type':
@@ -125,12 +165,14 @@ function readMount(flag: Flag, expand: (value: string) => string): MountOptions 
 
 /** Rules that involve several options. */
 function checkTogether(flag: Flag, mount: MountOptions): void {
-  for (const key of ['mode', 'uid', 'gid'] as const) if (mount[key] !== undefined) onlyFor(flag, key, mount.type, ['cache', 'secret', 'ssh']);
+  for (const key of ['mode', 'uid', 'gid'] as const)
+    if (mount[key] !== undefined) onlyFor(flag, key, mount.type, ['cache', 'secret', 'ssh']);
   if (mount.sharing !== undefined) onlyFor(flag, 'sharing', mount.type, ['cache']);
   if (mount.env !== undefined) onlyFor(flag, 'env', mount.type, ['secret']);
   if (mount.type !== 'secret') return;
   if (mount.from !== undefined) throw wrong(flag, 'a secret mount has no "from"');
-  if (mount.id !== undefined && mount.source !== undefined) throw wrong(flag, 'a secret mount has "id" or "source", not both');
+  if (mount.id !== undefined && mount.source !== undefined)
+    throw wrong(flag, 'a secret mount has "id" or "source", not both');
   if (mount.id === undefined && mount.source === undefined && mount.target === undefined) {
     throw wrong(flag, 'the secret mount names no secret', 'write id=… as in --secret id=…');
   }
@@ -138,29 +180,51 @@ function checkTogether(flag: Flag, mount: MountOptions): void {
 
 function oneOf(flag: Flag, key: string, value: string, known: readonly string[]): string {
   if (known.includes(value.toLowerCase())) return value.toLowerCase();
-  throw wrong(flag, `"${key}" of a mount cannot be "${value}"`, didYouMean(value, known) ?? `known are ${known.join(', ')}`);
+  throw wrong(
+    flag,
+    `"${key}" of a mount cannot be "${value}"`,
+    didYouMean(value, known) ?? `known are ${known.join(', ')}`,
+  );
 }
 
 function boolean(flag: Flag, key: string, value: string): boolean {
   const truth = readBoolean(value);
-  if (truth === undefined) throw wrong(flag, `"${key}" of a mount is true or false, not "${value}"`);
+  if (truth === undefined)
+    throw wrong(flag, `"${key}" of a mount is true or false, not "${value}"`);
   return truth;
 }
 
 function wholeNumber(flag: Flag, key: string, value: string, radix: 8 | 10): number {
-  const number = (radix === 8 ? /^[0-7]+$/ : /^\d+$/).test(value) ? Number.parseInt(value, radix) : Number.NaN;
+  const number = (radix === 8 ? /^[0-7]+$/ : /^\d+$/).test(value)
+    ? Number.parseInt(value, radix)
+    : Number.NaN;
   if (number <= 0xffffffff) return number;
-  throw wrong(flag, `"${key}" of a mount is ${radix === 8 ? 'an octal' : 'a whole'} number, not "${value}"`);
+  throw wrong(
+    flag,
+    `"${key}" of a mount is ${radix === 8 ? 'an octal' : 'a whole'} number, not "${value}"`,
+  );
 }
 
 function bytes(flag: Flag, value: string): number {
   const [, number, unit = ''] = SIZE.exec(value) ?? [];
-  if (number === undefined) throw wrong(flag, `"size" of a mount cannot be "${value}"`, 'write bytes, or a number with k, m, g');
-  return Math.trunc(Number(number) * 1024 ** ' kmgtp'.indexOf(unit === '' ? ' ' : unit.toLowerCase()));
+  if (number === undefined)
+    throw wrong(
+      flag,
+      `"size" of a mount cannot be "${value}"`,
+      'write bytes, or a number with k, m, g',
+    );
+  return Math.trunc(
+    Number(number) * 1024 ** ' kmgtp'.indexOf(unit === '' ? ' ' : unit.toLowerCase()),
+  );
 }
 
 function onlyFor(flag: Flag, key: string, type: MountType, types: readonly MountType[]): void {
-  if (!types.includes(type)) throw wrong(flag, `a ${type} mount has no "${key}"`, `${key} belongs to ${types.join(' and ')} mounts`);
+  if (!types.includes(type))
+    throw wrong(
+      flag,
+      `a ${type} mount has no "${key}"`,
+      `${key} belongs to ${types.join(' and ')} mounts`,
+    );
 }
 
 function wrong(flag: Flag, message: string, hint?: string): MbuildError {

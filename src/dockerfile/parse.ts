@@ -3,7 +3,15 @@ import type { Diagnostic, ErrorCode, MbuildError } from '../diagnostics/error';
 import type { SourceFile, SourceRange } from '../diagnostics/range';
 import { chompHeredoc, heredocMarks } from './heredoc';
 import { readDirective, readHead } from './head';
-import type { Directives, Dockerfile, Flag, Heredoc, Instruction, InstructionOf, Stage } from './instruction';
+import type {
+  Directives,
+  Dockerfile,
+  Flag,
+  Heredoc,
+  Instruction,
+  InstructionOf,
+  Stage,
+} from './instruction';
 import { keywordOf, readInstruction, takesHeredocs } from './read-instruction';
 import type { InstructionText } from './read-instruction';
 import { SourceReader, skipSpace, withoutLineEnd } from './statements';
@@ -32,7 +40,11 @@ export function parseDockerfile(file: SourceFile): Dockerfile {
   const { directives, instructions, diagnostics } = parseInstructions(file);
   const { globalArgs, stages, problems } = toStages(file, instructions, diagnostics.some(isError));
   const errors = [...diagnostics.filter(isError), ...problems];
-  if (errors.length > 0) throw errorOfDiagnostics([...errors, ...diagnostics.filter((diagnostic) => !isError(diagnostic))]);
+  if (errors.length > 0)
+    throw errorOfDiagnostics([
+      ...errors,
+      ...diagnostics.filter((diagnostic) => !isError(diagnostic)),
+    ]);
   return { file, directives, globalArgs, stages };
 }
 
@@ -44,15 +56,33 @@ export function parseInstructions(file: SourceFile): ParsedInstructions {
   const instructions: Instruction[] = [];
   const keywords = new Map<string, string>();
   let statements = 0;
-  for (let statement = reader.readStatement(directives.escape); statement !== undefined; statement = reader.readStatement(directives.escape)) {
+  for (
+    let statement = reader.readStatement(directives.escape);
+    statement !== undefined;
+    statement = reader.readStatement(directives.escape)
+  ) {
     statements++;
-    const instruction = new StatementParser(file, reader, statement, directives.escape, keywords, diagnostics).parse();
+    const instruction = new StatementParser(
+      file,
+      reader,
+      statement,
+      directives.escape,
+      keywords,
+      diagnostics,
+    ).parse();
     if (instruction !== undefined) instructions.push(instruction);
   }
   if (statements === 0) {
     const start = { line: 1, column: 1 };
     const hint = 'a Dockerfile begins with FROM and the image to start from';
-    diagnostics.push({ severity: 'error', code: 'DOCKERFILE_EMPTY', message: `${file.name} holds no instructions`, file, range: { start, end: start }, hint });
+    diagnostics.push({
+      severity: 'error',
+      code: 'DOCKERFILE_EMPTY',
+      message: `${file.name} holds no instructions`,
+      file,
+      range: { start, end: start },
+      hint,
+    });
   }
   return { directives, instructions, diagnostics: diagnostics.toSorted(byPlace) };
 }
@@ -67,19 +97,36 @@ export function parseTrigger(text: string): Instruction {
   const errors = diagnostics.filter(isError);
   if (errors.length > 0) throw errorOfDiagnostics(errors);
   const [instruction, second] = instructions;
-  if (instruction === undefined || second !== undefined) throw errorOfDiagnostics([semantic(file, 'an ONBUILD trigger is one instruction', second?.range)]);
-  if (instruction.keyword === 'FROM' || instruction.keyword === 'ONBUILD' || instruction.keyword === 'MAINTAINER') {
-    throw errorOfDiagnostics([semantic(file, `${instruction.keyword} cannot be an ONBUILD trigger`, instruction.range)]);
+  if (instruction === undefined || second !== undefined)
+    throw errorOfDiagnostics([
+      semantic(file, 'an ONBUILD trigger is one instruction', second?.range),
+    ]);
+  if (
+    instruction.keyword === 'FROM' ||
+    instruction.keyword === 'ONBUILD' ||
+    instruction.keyword === 'MAINTAINER'
+  ) {
+    throw errorOfDiagnostics([
+      semantic(file, `${instruction.keyword} cannot be an ONBUILD trigger`, instruction.range),
+    ]);
   }
   return instruction;
 }
 
 /** The parser directives: the first lines, as long as each is a known one. */
-function readDirectives(file: SourceFile, reader: SourceReader, diagnostics: Diagnostic[]): Directives {
+function readDirectives(
+  file: SourceFile,
+  reader: SourceReader,
+  diagnostics: Diagnostic[],
+): Directives {
   let directives = DEFAULT_DIRECTIVES;
   const seen = new Set<string>();
   let isBehindInterpreter = false;
-  for (let line = reader.peek(); line !== undefined && trim(line).startsWith('#'); line = reader.peek()) {
+  for (
+    let line = reader.peek();
+    line !== undefined && trim(line).startsWith('#');
+    line = reader.peek()
+  ) {
     const number = reader.line;
     const directive = readDirective(line);
     const isInterpreter = number === 1 && line.startsWith('#!');
@@ -89,11 +136,18 @@ function readDirectives(file: SourceFile, reader: SourceReader, diagnostics: Dia
     // A `#!` line may come before the others, but hides `escape` from BuildKit's parser.
     if (directive === undefined || (isBehindInterpreter && directive.name === 'escape')) continue;
     const { name, value } = directive;
-    const range = { start: { line: number, column: 1 }, end: { line: number, column: line.length + 1 } };
-    if (seen.has(name)) diagnostics.push(syntax(file, `the directive "${name}" is given twice`, range, 'keep one'));
+    const range = {
+      start: { line: number, column: 1 },
+      end: { line: number, column: line.length + 1 },
+    };
+    if (seen.has(name))
+      diagnostics.push(syntax(file, `the directive "${name}" is given twice`, range, 'keep one'));
     else if (name !== 'escape') directives = { ...directives, [name]: value };
     else if (value === '\\' || value === '`') directives = { ...directives, escape: value };
-    else diagnostics.push(syntax(file, `the escape character cannot be "${value}"`, range, 'it is \\ or `'));
+    else
+      diagnostics.push(
+        syntax(file, `the escape character cannot be "${value}"`, range, 'it is \\ or `'),
+      );
     seen.add(name);
   }
   return directives;
@@ -115,7 +169,14 @@ class StatementParser {
     for (const line of statement.emptyLines) {
       const range = { start: { line, column: 1 }, end: { line, column: 1 } };
       const message = 'an empty line stands within a continued instruction';
-      this.diagnostics.push({ severity: 'warning', code: 'NoEmptyContinuation', message, file: this.file, range, hint: 'remove it, or begin it with #' });
+      this.diagnostics.push({
+        severity: 'warning',
+        code: 'NoEmptyContinuation',
+        message,
+        file: this.file,
+        range,
+        hint: 'remove it, or begin it with #',
+      });
     }
     const heredocs = takesHeredocs(statement.text, this.keywords) ? this.readHeredocs() : [];
     if (heredocs === undefined) return undefined;
@@ -130,7 +191,12 @@ class StatementParser {
       for (let line = this.reader.readRaw(); ; line = this.reader.readRaw()) {
         if (line === undefined) {
           const hint = `put ${mark.name} on a line of its own behind the text; a "<<" that is meant for the shell must be quoted`;
-          this.report('DOCKERFILE_SYNTAX', this.wholeRange(), `the heredoc ${mark.name} does not end`, hint);
+          this.report(
+            'DOCKERFILE_SYNTAX',
+            this.wholeRange(),
+            `the heredoc ${mark.name} does not end`,
+            hint,
+          );
           return undefined;
         }
         const end = withoutLineEnd(line);
@@ -144,7 +210,11 @@ class StatementParser {
   }
 
   /** Parses the instruction that begins at `offset`; `outer` are the keywords around it. */
-  private parseAt(offset: number, heredocs: readonly Heredoc[], outer: readonly string[]): Instruction | undefined {
+  private parseAt(
+    offset: number,
+    heredocs: readonly Heredoc[],
+    outer: readonly string[],
+  ): Instruction | undefined {
     const text = this.statement.text.slice(offset);
     const head = readHead(text, this.keywords);
     const keywordRange = this.statement.rangeOf(offset, offset + head.keywordEnd);
@@ -153,28 +223,59 @@ class StatementParser {
       this.report('UNKNOWN_INSTRUCTION', keywordRange, keyword.message, keyword.hint);
       return undefined;
     }
-    if (outer.length > 0 && (keyword === 'ONBUILD' || keyword === 'FROM' || keyword === 'MAINTAINER')) {
-      const message = keyword === 'ONBUILD' ? 'ONBUILD cannot be chained' : `${keyword} cannot be an ONBUILD trigger`;
+    if (
+      outer.length > 0 &&
+      (keyword === 'ONBUILD' || keyword === 'FROM' || keyword === 'MAINTAINER')
+    ) {
+      const message =
+        keyword === 'ONBUILD'
+          ? 'ONBUILD cannot be chained'
+          : `${keyword} cannot be an ONBUILD trigger`;
       this.report('DOCKERFILE_SEMANTIC', keywordRange, message);
       return undefined;
     }
-    const flags: Flag[] = head.flags.map(({ name, value, start, end }) => ({ name, value, range: this.statement.rangeOf(offset + start, offset + end) }));
+    const flags: Flag[] = head.flags.map(({ name, value, start, end }) => ({
+      name,
+      value,
+      range: this.statement.rangeOf(offset + start, offset + end),
+    }));
     const source: InstructionText = {
       keyword,
       text: trim(text.slice(head.end)),
       escape: this.escape,
-      base: { flags, heredocs, range: { start: keywordRange.start, end: this.wholeRange().end }, original: trim(text) },
+      base: {
+        flags,
+        heredocs,
+        range: { start: keywordRange.start, end: this.wholeRange().end },
+        original: trim(text),
+      },
     };
     const before = this.diagnostics.length;
-    const report = (problem: MbuildError): void => this.report(problem.code, problem.range ?? source.base.range, problem.message, problem.hint);
-    const instruction = keyword === 'ONBUILD' && source.text !== '' ? this.parseOnbuild(offset + head.end, source) : readInstruction(source, report);
+    const report = (problem: MbuildError): void =>
+      this.report(problem.code, problem.range ?? source.base.range, problem.message, problem.hint);
+    const instruction =
+      keyword === 'ONBUILD' && source.text !== ''
+        ? this.parseOnbuild(offset + head.end, source)
+        : readInstruction(source, report);
     // A flag that is not known leaves the rest readable: editors get it, builds end with the error.
-    return this.diagnostics.slice(before).some((diagnostic) => isError(diagnostic) && diagnostic.code !== 'UNKNOWN_FLAG') ? undefined : instruction;
+    return this.diagnostics
+      .slice(before)
+      .some((diagnostic) => isError(diagnostic) && diagnostic.code !== 'UNKNOWN_FLAG')
+      ? undefined
+      : instruction;
   }
 
   private parseOnbuild(offset: number, source: InstructionText): Instruction | undefined {
-    for (const flag of source.base.flags) this.report('UNKNOWN_FLAG', flag.range, `unknown flag --${flag.name} of ONBUILD`, 'flags of the trigger stand behind its keyword');
-    const child = this.parseAt(skipSpace(this.statement.text, offset), source.base.heredocs, ['ONBUILD']);
+    for (const flag of source.base.flags)
+      this.report(
+        'UNKNOWN_FLAG',
+        flag.range,
+        `unknown flag --${flag.name} of ONBUILD`,
+        'flags of the trigger stand behind its keyword',
+      );
+    const child = this.parseAt(skipSpace(this.statement.text, offset), source.base.heredocs, [
+      'ONBUILD',
+    ]);
     if (child === undefined) return undefined;
     const bodies = source.base.heredocs.map(({ raw, name }) => `\n${raw}${name}`);
     const trigger = this.statement.text.replace(ONBUILD, '') + bodies.join('');
@@ -200,18 +301,37 @@ function toStages(file: SourceFile, instructions: readonly Instruction[], hasErr
   for (const instruction of instructions) {
     const stage = stages.at(-1);
     if (instruction.keyword === 'FROM') {
-      stages.push({ index: stages.length, from: instruction, name: instruction.as?.toLowerCase(), instructions: [] });
+      stages.push({
+        index: stages.length,
+        from: instruction,
+        name: instruction.as?.toLowerCase(),
+        instructions: [],
+      });
     } else if (stage !== undefined) {
       stage.instructions.push(instruction);
     } else if (instruction.keyword === 'ARG') {
       globalArgs.push(instruction);
     } else if (!hasErrors && problems.length === 0) {
       const hint = 'begin with FROM and the image to start from; only ARG may come before it';
-      problems.push(semantic(file, `${instruction.keyword} stands before the first FROM`, instruction.range, hint));
+      problems.push(
+        semantic(
+          file,
+          `${instruction.keyword} stands before the first FROM`,
+          instruction.range,
+          hint,
+        ),
+      );
     }
   }
   if (stages.length === 0 && !hasErrors && problems.length === 0) {
-    problems.push(semantic(file, `${file.name} has no FROM`, instructions[0]?.range, 'add FROM and the image to start from, or FROM scratch'));
+    problems.push(
+      semantic(
+        file,
+        `${file.name} has no FROM`,
+        instructions[0]?.range,
+        'add FROM and the image to start from, or FROM scratch',
+      ),
+    );
   }
   return { globalArgs, stages, problems };
 }
@@ -229,6 +349,11 @@ function syntax(file: SourceFile, message: string, range: SourceRange, hint?: st
   return { severity: 'error', code: 'DOCKERFILE_SYNTAX', message, file, range, hint };
 }
 
-function semantic(file: SourceFile, message: string, range: SourceRange | undefined, hint?: string): Diagnostic {
+function semantic(
+  file: SourceFile,
+  message: string,
+  range: SourceRange | undefined,
+  hint?: string,
+): Diagnostic {
   return { severity: 'error', code: 'DOCKERFILE_SEMANTIC', message, file, range, hint };
 }

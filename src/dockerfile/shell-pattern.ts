@@ -4,7 +4,8 @@
  */
 export type ShellPattern = readonly PatternToken[];
 
-type PatternToken = { readonly kind: 'any' | 'many' } | { readonly kind: 'literal'; readonly character: string };
+type PatternToken =
+  { readonly kind: 'any' | 'many' } | { readonly kind: 'literal'; readonly character: string };
 
 /** Where a match lies in a text, counted in characters (code points). */
 interface Match {
@@ -58,7 +59,12 @@ export function removeSuffix(pattern: ShellPattern, value: string, longest: bool
 }
 
 /** `value` with the first match, or every match, replaced. A match is the longest one at the leftmost place. */
-export function replacePattern(pattern: ShellPattern, value: string, replacement: string, all: boolean): string {
+export function replacePattern(
+  pattern: ShellPattern,
+  value: string,
+  replacement: string,
+  all: boolean,
+): string {
   const characters = [...value];
   const parts: string[] = [];
   let copied = 0;
@@ -82,7 +88,11 @@ export function replacePattern(pattern: ShellPattern, value: string, replacement
 }
 
 /** The end of the shortest or longest match at the beginning. Follows all states at once: time is text × pattern, never more. */
-function matchStart(pattern: ShellPattern, text: readonly string[], longest: boolean): number | undefined {
+function matchStart(
+  pattern: ShellPattern,
+  text: readonly string[],
+  longest: boolean,
+): number | undefined {
   let states = withSkippedStars(pattern, [0]);
   let end: number | undefined;
   for (let i = 0; ; i++) {
@@ -97,17 +107,23 @@ function matchStart(pattern: ShellPattern, text: readonly string[], longest: boo
 }
 
 /** The leftmost match from `from` on, the longest there. Each state remembers the leftmost start that leads to it. */
-function findMatch(pattern: ShellPattern, text: readonly string[], from: number): Match | undefined {
+function findMatch(
+  pattern: ShellPattern,
+  text: readonly string[],
+  from: number,
+): Match | undefined {
   // A literal that must come first lets most places be skipped at once.
   const first = pattern[0];
   let starts = new Map<number, number>();
   let found: Match | undefined;
   for (let i = from; ; i++) {
     if (found === undefined && (first?.kind !== 'literal' || first.character === text[i])) {
-      for (const state of withSkippedStars(pattern, [0])) if (!starts.has(state)) starts.set(state, i);
+      for (const state of withSkippedStars(pattern, [0]))
+        if (!starts.has(state)) starts.set(state, i);
     }
     const start = starts.get(pattern.length);
-    if (start !== undefined && (found === undefined || start <= found.start)) found = { start, end: i };
+    if (start !== undefined && (found === undefined || start <= found.start))
+      found = { start, end: i };
     const character = text[i];
     if (character === undefined) return found;
     const next = new Map<number, number>();

@@ -44,7 +44,10 @@ export class SourceReader {
   get lastLineEnd(): SourceRange['end'] {
     const { text } = this.file;
     const start = this.position < 2 ? 0 : text.lastIndexOf('\n', this.position - 2) + 1;
-    return { line: this.line - 1, column: withoutLineEnd(text.slice(start, this.position)).length + 1 };
+    return {
+      line: this.line - 1,
+      column: withoutLineEnd(text.slice(start, this.position)).length + 1,
+    };
   }
 
   /** The next line with its line end; `undefined` at the end of the file. */
@@ -73,7 +76,8 @@ export class SourceReader {
     for (let raw = this.readRaw(); raw !== undefined; raw = this.readRaw()) {
       const line = withoutLineEnd(raw);
       const first = trimStart(line);
-      if (first !== '' && !first.startsWith('#')) return this.readContinued(first, line.length - first.length + this.bomWidth(), escape);
+      if (first !== '' && !first.startsWith('#'))
+        return this.readContinued(first, line.length - first.length + this.bomWidth(), escape);
     }
     return undefined;
   }
@@ -81,7 +85,14 @@ export class SourceReader {
   private readContinued(first: string, indent: number, escape: string): Statement {
     const startLine = this.line - 1;
     let joined = withoutContinuation(first, escape);
-    if (joined === undefined) return new JoinedLines(first, [{ offset: 0, line: startLine, column: indent + 1 }], startLine, startLine, []);
+    if (joined === undefined)
+      return new JoinedLines(
+        first,
+        [{ offset: 0, line: startLine, column: indent + 1 }],
+        startLine,
+        startLine,
+        [],
+      );
     const parts: string[] = [];
     const segments: Segment[] = [];
     const emptyLines: number[] = [];
@@ -121,7 +132,10 @@ class JoinedLines implements Statement {
   ) {}
 
   rangeOf(start: number, end: number): SourceRange {
-    return { start: this.positionOf(start), end: end > start ? behind(this.positionOf(end - 1)) : this.positionOf(end) };
+    return {
+      start: this.positionOf(start),
+      end: end > start ? behind(this.positionOf(end - 1)) : this.positionOf(end),
+    };
   }
 
   private positionOf(offset: number): SourceRange['start'] {
@@ -133,7 +147,10 @@ class JoinedLines implements Statement {
       else high = middle - 1;
     }
     const segment = this.segments[low];
-    return { line: segment?.line ?? this.startLine, column: (segment?.column ?? 1) + offset - (segment?.offset ?? 0) };
+    return {
+      line: segment?.line ?? this.startLine,
+      column: (segment?.column ?? 1) + offset - (segment?.offset ?? 0),
+    };
   }
 }
 

@@ -17,7 +17,10 @@ export type JsonWords =
   | { readonly form: 'not-strings' };
 
 /** What can be wrong with `name=value` words. */
-export type PairProblem = { readonly kind: 'no-value' } | { readonly kind: 'no-equals'; readonly word: string } | { readonly kind: 'no-name' };
+export type PairProblem =
+  | { readonly kind: 'no-value' }
+  | { readonly kind: 'no-equals'; readonly word: string }
+  | { readonly kind: 'no-name' };
 
 /**
  * Reads the flags at `offset`: words that begin with `--`, up to the first other word or to `--` alone. Quotes and
@@ -124,7 +127,8 @@ export function readJsonWords(text: string): JsonWords {
     return { form: 'none' };
   }
   if (!Array.isArray(value)) return { form: 'none' };
-  if (!value.every((item): item is string => typeof item === 'string')) return { form: 'not-strings' };
+  if (!value.every((item): item is string => typeof item === 'string'))
+    return { form: 'not-strings' };
   // A lone half of a surrogate pair is no character: it becomes U+FFFD, as in Go.
   return { form: 'strings', words: value.map((word) => word.replace(/\p{Surrogate}/gu, '\ufffd')) };
 }

@@ -3,15 +3,30 @@ import type { ContainerConfig } from '../oci/image';
 
 /** The members that an image of BuildKit's has, in its order. Others of a base's config (Docker's Hostname, Image, …) are not handed on. */
 const MEMBERS: readonly (keyof ContainerConfig)[] = [
-  'User', 'ExposedPorts', 'Env', 'Entrypoint', 'Cmd', 'Volumes', 'WorkingDir', 'Labels', 'StopSignal', 'ArgsEscaped',
-  'Healthcheck', 'StopTimeout', 'Shell', 'OnBuild',
+  'User',
+  'ExposedPorts',
+  'Env',
+  'Entrypoint',
+  'Cmd',
+  'Volumes',
+  'WorkingDir',
+  'Labels',
+  'StopSignal',
+  'ArgsEscaped',
+  'Healthcheck',
+  'StopTimeout',
+  'Shell',
+  'OnBuild',
 ];
 
 /** What FROM scratch begins with. */
 export const SCRATCH_CONFIG: ContainerConfig = { WorkingDir: '/', Env: [`PATH=${DEFAULT_PATH}`] };
 
 /** What a stage on an image or a stage begins with: the config below, with a PATH in any case, and its triggers, which are done with. */
-export function inheritedConfig(below: ContainerConfig): { readonly config: ContainerConfig; readonly triggers: readonly string[] } {
+export function inheritedConfig(below: ContainerConfig): {
+  readonly config: ContainerConfig;
+  readonly triggers: readonly string[];
+} {
   const env = below.Env ?? [];
   const withPath = envValue(env, 'PATH') === undefined ? [...env, `PATH=${DEFAULT_PATH}`] : env;
   return { config: { ...below, Env: withPath, OnBuild: undefined }, triggers: below.OnBuild ?? [] };
@@ -19,9 +34,18 @@ export function inheritedConfig(below: ContainerConfig): { readonly config: Cont
 
 /** The config as it is written: known members only, empty ones left out. */
 export function writtenConfig(config: ContainerConfig): ContainerConfig {
-  return Object.fromEntries(MEMBERS.flatMap((name) => (isEmpty(config[name]) ? [] : [[name, config[name]]])));
+  return Object.fromEntries(
+    MEMBERS.flatMap((name) => (isEmpty(config[name]) ? [] : [[name, config[name]]])),
+  );
 }
 
 function isEmpty(value: unknown): boolean {
-  return value === undefined || value === null || value === '' || value === false || value === 0 || (typeof value === 'object' && Object.keys(value).length === 0);
+  return (
+    value === undefined ||
+    value === null ||
+    value === '' ||
+    value === false ||
+    value === 0 ||
+    (typeof value === 'object' && Object.keys(value).length === 0)
+  );
 }

@@ -42,7 +42,12 @@ export interface HistoryItem {
 /** What a stage begins with. */
 export type StageBase =
   | { readonly kind: 'scratch' }
-  | { readonly kind: 'image'; readonly image: BaseImage; /** `[build 1/4] FROM …` */ readonly stepName: string; readonly range: SourceRange }
+  | {
+      readonly kind: 'image';
+      readonly image: BaseImage;
+      /** `[build 1/4] FROM …` */ readonly stepName: string;
+      readonly range: SourceRange;
+    }
   | { readonly kind: 'stage'; readonly stage: StagePlan };
 
 /** A stage, planned: what is done to the tree, and the config that comes out. */

@@ -44,19 +44,51 @@ export interface CopyOperation {
 
 /** Something that `RUN --mount` brings into a step. */
 export type RunMount =
-  | { readonly kind: 'bind'; readonly target: string; readonly from: TreeSource; readonly source: string; readonly readonly: boolean }
   | {
-    readonly kind: 'cache'; readonly target: string; readonly id: string; readonly sharing: 'shared' | 'private' | 'locked';
-    /** What an empty cache starts with. */
-    readonly from?: TreeSource | undefined; readonly source: string; readonly readonly: boolean;
-    readonly mode: number; readonly uid: number; readonly gid: number;
-  }
-  | { readonly kind: 'tmpfs'; readonly target: string; readonly size?: number | undefined; readonly readonly: boolean }
+      readonly kind: 'bind';
+      readonly target: string;
+      readonly from: TreeSource;
+      readonly source: string;
+      readonly readonly: boolean;
+    }
   | {
-    readonly kind: 'secret'; readonly id: string; readonly target?: string | undefined; readonly env?: string | undefined;
-    readonly required: boolean; readonly mode: number; readonly uid: number; readonly gid: number;
-  }
-  | { readonly kind: 'ssh'; readonly id: string; readonly target: string; readonly required: boolean; readonly mode: number; readonly uid: number; readonly gid: number }
+      readonly kind: 'cache';
+      readonly target: string;
+      readonly id: string;
+      readonly sharing: 'shared' | 'private' | 'locked';
+      /** What an empty cache starts with. */
+      readonly from?: TreeSource | undefined;
+      readonly source: string;
+      readonly readonly: boolean;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
+  | {
+      readonly kind: 'tmpfs';
+      readonly target: string;
+      readonly size?: number | undefined;
+      readonly readonly: boolean;
+    }
+  | {
+      readonly kind: 'secret';
+      readonly id: string;
+      readonly target?: string | undefined;
+      readonly env?: string | undefined;
+      readonly required: boolean;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
+  | {
+      readonly kind: 'ssh';
+      readonly id: string;
+      readonly target: string;
+      readonly required: boolean;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
   /** A script of a heredoc, where it has an interpreter line. */
   | { readonly kind: 'script'; readonly target: string; readonly content: string };
 

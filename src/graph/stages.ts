@@ -2,7 +2,11 @@ import { listFlag, stringFlag } from '../dockerfile/flags';
 import type { Dockerfile, Stage } from '../dockerfile/instruction';
 
 /** The stage of a name above `before`; of several with one name the last. Names compare without regard to case. */
-export function namedStage(dockerfile: Dockerfile, name: string, before: number): Stage | undefined {
+export function namedStage(
+  dockerfile: Dockerfile,
+  name: string,
+  before: number,
+): Stage | undefined {
   const wanted = name.toLowerCase();
   return dockerfile.stages.findLast((stage) => stage.index < before && stage.name === wanted);
 }
@@ -16,12 +20,18 @@ export function stageBaseName(name: string): string {
  * The stages that a target needs, the target last, as far as the text tells: triggers of images may add more.
  * `expand` replaces the global ARGs in FROM.
  */
-export function reachableStages(dockerfile: Dockerfile, target: Stage, expand: (word: string) => string): Stage[] {
+export function reachableStages(
+  dockerfile: Dockerfile,
+  target: Stage,
+  expand: (word: string) => string,
+): Stage[] {
   const found = new Set<Stage>();
   const visit = (stage: Stage): void => {
     if (found.has(stage)) return;
     for (const name of [expand(stage.from.image), ...treeNames(stage)]) {
-      const below = namedStage(dockerfile, name, stage.index) ?? (/^\d+$/.test(name) ? dockerfile.stages[Number(name)] : undefined);
+      const below =
+        namedStage(dockerfile, name, stage.index) ??
+        (/^\d+$/.test(name) ? dockerfile.stages[Number(name)] : undefined);
       if (below !== undefined && below.index < stage.index) visit(below);
     }
     found.add(stage);
@@ -34,7 +44,9 @@ export function reachableStages(dockerfile: Dockerfile, target: Stage, expand: (
 export function treeNames(stage: Stage): string[] {
   return stage.instructions.flatMap((instruction) => {
     const from = stringFlag(instruction.flags, 'from');
-    const mounts = listFlag(instruction.flags, 'mount').flatMap((mount) => /(?:^|,)from=([^,]+)/.exec(mount)?.[1] ?? []);
+    const mounts = listFlag(instruction.flags, 'mount').flatMap(
+      (mount) => /(?:^|,)from=([^,]+)/.exec(mount)?.[1] ?? [],
+    );
     return from === undefined ? mounts : [from, ...mounts];
   });
 }

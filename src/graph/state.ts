@@ -52,7 +52,11 @@ export function withHistory(state: StageState, createdBy: string): StageState {
 
 /** Adds a step and its line of history. */
 export function withStep(state: StageState, step: Step, createdBy: string): StageState {
-  return { ...state, steps: [...state.steps, step], history: [...state.history, { createdBy, step }] };
+  return {
+    ...state,
+    steps: [...state.steps, step],
+    history: [...state.history, { createdBy, step }],
+  };
 }
 
 /** Changes the config. */
@@ -68,7 +72,12 @@ export function withVariable(state: StageState, name: string, value: string): St
 }
 
 /** Expands one word of an instruction; a mistake is placed at the instruction. */
-export function expandIn(instruction: Instruction, word: string, state: StageState, scope: StageScopeReader): string {
+export function expandIn(
+  instruction: Instruction,
+  word: string,
+  state: StageState,
+  scope: StageScopeReader,
+): string {
   try {
     return expandWord(word, (name) => state.env.get(name), scope.escape).value;
   } catch (error) {
@@ -79,20 +88,36 @@ export function expandIn(instruction: Instruction, word: string, state: StageSta
 /**
  * An instruction for progress, its variables replaced where that can be done. What cannot be expanded is shown as written.
  */
-export function displayOf(instruction: Instruction, state: StageState, scope: StageScopeReader): string {
+export function displayOf(
+  instruction: Instruction,
+  state: StageState,
+  scope: StageScopeReader,
+): string {
   try {
-    return expandWord(instruction.original, (name) => state.env.get(name), scope.escape, { rawQuotes: true, rawEscapes: true, keepUnset: true }).value;
+    return expandWord(instruction.original, (name) => state.env.get(name), scope.escape, {
+      rawQuotes: true,
+      rawEscapes: true,
+      keepUnset: true,
+    }).value;
   } catch {
     return instruction.original;
   }
 }
 
 /** A mistake of an instruction. */
-export function mistake(scope: StageScopeReader, instruction: Instruction, code: ErrorCode, message: string, hint?: string): MbuildError {
+export function mistake(
+  scope: StageScopeReader,
+  instruction: Instruction,
+  code: ErrorCode,
+  message: string,
+  hint?: string,
+): MbuildError {
   return new MbuildError(code, message, { file: scope.file, range: instruction.range, hint });
 }
 
 /** The error with its place, if it is ours and has none. */
 export function placed(error: unknown, file: SourceFile, range: SourceRange): unknown {
-  return error instanceof Error && error.name === 'MbuildError' ? (error as MbuildError).at(file, range) : error;
+  return error instanceof Error && error.name === 'MbuildError'
+    ? (error as MbuildError).at(file, range)
+    : error;
 }

@@ -32,7 +32,13 @@ export interface BuildRecord {
   /** Every row of progress, steps included: what the build's time went into. */
   readonly rows: readonly RowRecord[];
   readonly cache: CacheSummary;
-  readonly result?: { readonly imageId?: string | undefined; readonly digest?: string | undefined; readonly names: readonly string[] } | undefined;
+  readonly result?:
+    | {
+        readonly imageId?: string | undefined;
+        readonly digest?: string | undefined;
+        readonly names: readonly string[];
+      }
+    | undefined;
 }
 
 /** An image that a stage began with. */
@@ -117,12 +123,16 @@ export interface CacheSummary {
 }
 
 /** Sums up steps. A step that was run and left what an earlier one had left is a miss. */
-export function summaryOf(all: readonly Pick<StepRecord, 'key' | 'cached' | 'durationMs' | 'layer'>[]): CacheSummary {
+export function summaryOf(
+  all: readonly Pick<StepRecord, 'key' | 'cached' | 'durationMs' | 'layer'>[],
+): CacheSummary {
   const steps = new Map(all.map((step) => [step.key, step]));
   for (const step of all) if (!step.cached) steps.set(step.key, step);
   const hits = [...steps.values()].filter((step) => step.cached);
   return {
-    hits: hits.length, misses: steps.size - hits.length, hitRatio: steps.size === 0 ? 1 : hits.length / steps.size,
+    hits: hits.length,
+    misses: steps.size - hits.length,
+    hitRatio: steps.size === 0 ? 1 : hits.length / steps.size,
     secondsSaved: Math.round(hits.reduce((sum, step) => sum + step.durationMs, 0)) / 1000,
     bytesSaved: hits.reduce((sum, step) => sum + (step.layer?.size ?? 0), 0),
   };
@@ -130,7 +140,9 @@ export function summaryOf(all: readonly Pick<StepRecord, 'key' | 'cached' | 'dur
 
 /** The earlier step that a miss was compared with, in words. */
 export function comparedWith({ build, from }: EarlierStep): string {
-  return from === undefined ? `compared with build ${build ?? ''}` : `compared with the cache of ${from}`;
+  return from === undefined
+    ? `compared with build ${build ?? ''}`
+    : `compared with the cache of ${from}`;
 }
 
 /** Number of a step as progress shows it: `2` of `[2/4] RUN make`, `build 2` of `[build 2/4] RUN make`. */
@@ -145,8 +157,12 @@ export function usageText({ userMs, systemMs, peakMemory }: ResourceUsage): stri
 }
 
 /** What the cache was good for in one line, for the end of a build's output. */
-export function summaryLine(id: string, { hits, misses, secondsSaved, bytesSaved }: CacheSummary): string {
+export function summaryLine(
+  id: string,
+  { hits, misses, secondsSaved, bytesSaved }: CacheSummary,
+): string {
   const total = hits + misses;
-  const saved = hits === 0 ? '' : `, ${seconds(secondsSaved * 1000)} and ${humanSize(bytesSaved)} saved`;
+  const saved =
+    hits === 0 ? '' : `, ${seconds(secondsSaved * 1000)} and ${humanSize(bytesSaved)} saved`;
   return `build ${id}: ${hits} of ${total} step${total === 1 ? '' : 's'} from the cache${saved}`;
 }

@@ -12,16 +12,30 @@ export type Cause =
   | { readonly kind: 'asked'; readonly flag: string }
   /** The step before it left another tree. `rebuilt`: it was run in this build. */
   | { readonly kind: 'parent'; readonly step: string; readonly rebuilt: boolean }
-  | { readonly kind: 'base'; readonly before: { readonly name: string; readonly digest: string }; readonly after: { readonly name: string; readonly digest: string } }
+  | {
+      readonly kind: 'base';
+      readonly before: { readonly name: string; readonly digest: string };
+      readonly after: { readonly name: string; readonly digest: string };
+    }
   | FileCause
   /** The files of a source differ; which ones is not known. */
   | { readonly kind: 'files'; readonly source: string }
   /** What ADD fetches is another one at its address. `before` and `after`: the file's digest, or the repository's commit. */
-  | { readonly kind: 'fetched'; readonly name: string; readonly before: string; readonly after: string }
+  | {
+      readonly kind: 'fetched';
+      readonly name: string;
+      readonly before: string;
+      readonly after: string;
+    }
   | VariableCause
   | { readonly kind: 'instruction'; readonly before: string; readonly after: string }
   /** Something else that the step depends on: `USER`, `WORKDIR`, `--chmod`, … */
-  | { readonly kind: 'setting'; readonly name: string; readonly before?: string | undefined; readonly after?: string | undefined }
+  | {
+      readonly kind: 'setting';
+      readonly name: string;
+      readonly before?: string | undefined;
+      readonly after?: string | undefined;
+    }
   /** It was built by another version of mbuild, whose keys are made in another way: what it left cannot be found. `before`: its form, where it is on record. */
   | { readonly kind: 'version'; readonly before?: string | undefined; readonly after: string }
   /** What happened before could not be read. */
@@ -32,7 +46,8 @@ export interface FileCause {
   readonly kind: 'file';
   /** In the tree that it is taken from. */
   readonly path: string;
-  readonly change: 'content' | 'added' | 'removed' | 'mode' | 'owner' | 'type' | 'target' | 'capability';
+  readonly change:
+    'content' | 'added' | 'removed' | 'mode' | 'owner' | 'type' | 'target' | 'capability';
   readonly before?: string | undefined;
   readonly after?: string | undefined;
   /** Of `content`: how much longer it is. */
@@ -70,21 +85,38 @@ const DIGEST_SHOWN = 12;
 /** A cause in a few words. */
 export function causeText(cause: Cause): string {
   switch (cause.kind) {
-    case 'first': return 'no earlier build of this step';
-    case 'evicted': return `evicted on ${cause.at.replace(/T(\d\d:\d\d).*$/, ' $1 UTC')}`;
-    case 'lost': return 'its result is not in the store any more';
-    case 'elsewhere': return `the cache of ${cause.from} has it on other layers than those here`;
-    case 'asked': return `asked for with ${cause.flag}`;
-    case 'parent': return cause.rebuilt ? `parent step ${cause.step} was rebuilt` : `parent step ${cause.step} has another result than before`;
-    case 'base': return baseText(cause.before, cause.after);
-    case 'file': return fileText(cause);
-    case 'files': return `files of ${cause.source} changed`;
-    case 'fetched': return `${cause.name} changed at its address (${shortHash(cause.before)}→${shortHash(cause.after)})`;
-    case 'variable': return variableText(cause);
-    case 'instruction': return `instruction changed (was: ${aroundChange(cause.before, cause.after)})`;
-    case 'setting': return settingText(cause.name, cause.before, cause.after);
-    case 'unknown': return `not known why: ${cause.reason}`;
-    case 'version': return `built before by another version of mbuild, whose cache this one cannot use${cause.before === undefined ? '' : ` (${cause.before}, here ${cause.after})`}`;
+    case 'first':
+      return 'no earlier build of this step';
+    case 'evicted':
+      return `evicted on ${cause.at.replace(/T(\d\d:\d\d).*$/, ' $1 UTC')}`;
+    case 'lost':
+      return 'its result is not in the store any more';
+    case 'elsewhere':
+      return `the cache of ${cause.from} has it on other layers than those here`;
+    case 'asked':
+      return `asked for with ${cause.flag}`;
+    case 'parent':
+      return cause.rebuilt
+        ? `parent step ${cause.step} was rebuilt`
+        : `parent step ${cause.step} has another result than before`;
+    case 'base':
+      return baseText(cause.before, cause.after);
+    case 'file':
+      return fileText(cause);
+    case 'files':
+      return `files of ${cause.source} changed`;
+    case 'fetched':
+      return `${cause.name} changed at its address (${shortHash(cause.before)}→${shortHash(cause.after)})`;
+    case 'variable':
+      return variableText(cause);
+    case 'instruction':
+      return `instruction changed (was: ${aroundChange(cause.before, cause.after)})`;
+    case 'setting':
+      return settingText(cause.name, cause.before, cause.after);
+    case 'unknown':
+      return `not known why: ${cause.reason}`;
+    case 'version':
+      return `built before by another version of mbuild, whose cache this one cannot use${cause.before === undefined ? '' : ` (${cause.before}, here ${cause.after})`}`;
   }
 }
 
@@ -98,14 +130,22 @@ export function causesLine(causes: readonly Cause[]): string {
 
 function fileText({ path, change, before, after, bytes, directory, ignorable }: FileCause): string {
   switch (change) {
-    case 'content': return `${path} changed (${bytes === undefined || bytes === 0 ? 'same size' : `${bytes > 0 ? '+' : '−'}${Math.abs(bytes)} B`})`;
-    case 'added': return `new ${directory === true ? 'directory' : 'file'} ${path}${ignorable === true ? ' (not ignored)' : ''}`;
-    case 'removed': return `${path} was removed`;
-    case 'mode': return `mode ${before ?? ''}→${after ?? ''} of ${path}${byUmask(before, after) ? ' (umask?)' : ''}`;
-    case 'owner': return `owner ${before ?? ''}→${after ?? ''} of ${path}`;
-    case 'type': return `${path} became a ${after ?? ''} (was a ${before ?? ''})`;
-    case 'target': return `link ${path} leads to ${after ?? ''} (was ${before ?? ''})`;
-    case 'capability': return `capabilities of ${path} changed`;
+    case 'content':
+      return `${path} changed (${bytes === undefined || bytes === 0 ? 'same size' : `${bytes > 0 ? '+' : '−'}${Math.abs(bytes)} B`})`;
+    case 'added':
+      return `new ${directory === true ? 'directory' : 'file'} ${path}${ignorable === true ? ' (not ignored)' : ''}`;
+    case 'removed':
+      return `${path} was removed`;
+    case 'mode':
+      return `mode ${before ?? ''}→${after ?? ''} of ${path}${byUmask(before, after) ? ' (umask?)' : ''}`;
+    case 'owner':
+      return `owner ${before ?? ''}→${after ?? ''} of ${path}`;
+    case 'type':
+      return `${path} became a ${after ?? ''} (was a ${before ?? ''})`;
+    case 'target':
+      return `link ${path} leads to ${after ?? ''} (was ${before ?? ''})`;
+    case 'capability':
+      return `capabilities of ${path} changed`;
   }
 }
 
@@ -115,17 +155,37 @@ function byUmask(before = '', after = ''): boolean {
   return difference !== 0 && (difference & ~0o077) === 0;
 }
 
-function variableText({ instruction, name, before, after, line, unused, unnamed }: VariableCause): string {
+function variableText({
+  instruction,
+  name,
+  before,
+  after,
+  line,
+  unused,
+  unnamed,
+}: VariableCause): string {
   const place = line === undefined ? '' : `declared on line ${line}`;
-  const details = [place, unused === true ? 'used by no later RUN' : unnamed === true ? 'not named in this RUN' : ''].filter((text) => text !== '').join(', ');
+  const details = [
+    place,
+    unused === true ? 'used by no later RUN' : unnamed === true ? 'not named in this RUN' : '',
+  ]
+    .filter((text) => text !== '')
+    .join(', ');
   const suffix = details === '' ? '' : ` (${details})`;
   if (before === undefined) return `${instruction} ${name} is new${suffix}`;
   if (after === undefined) return `${instruction} ${name} is gone`;
-  return instruction === 'ENV' ? `ENV ${name} changed` : `ARG ${name} ${cut(before)}→${cut(after)}${suffix}`;
+  return instruction === 'ENV'
+    ? `ENV ${name} changed`
+    : `ARG ${name} ${cut(before)}→${cut(after)}${suffix}`;
 }
 
-function baseText(before: { readonly name: string; readonly digest: string }, after: { readonly name: string; readonly digest: string }): string {
-  return before.name === after.name ? `base image moved ${shortHash(before.digest)}→${shortHash(after.digest).replace('sha256:', '')}` : `base image ${before.name}→${after.name}`;
+function baseText(
+  before: { readonly name: string; readonly digest: string },
+  after: { readonly name: string; readonly digest: string },
+): string {
+  return before.name === after.name
+    ? `base image moved ${shortHash(before.digest)}→${shortHash(after.digest).replace('sha256:', '')}`
+    : `base image ${before.name}→${after.name}`;
 }
 
 function settingText(name: string, before: string | undefined, after: string | undefined): string {
@@ -134,14 +194,19 @@ function settingText(name: string, before: string | undefined, after: string | u
 }
 
 function shortHash(hash: string): string {
-  return hash.startsWith('sha256:') ? hash.slice(0, 'sha256:'.length + DIGEST_SHOWN) : hash.slice(0, DIGEST_SHOWN);
+  return hash.startsWith('sha256:')
+    ? hash.slice(0, 'sha256:'.length + DIGEST_SHOWN)
+    : hash.slice(0, DIGEST_SHOWN);
 }
 
 /** A piece of a long instruction in which it differs from the other. */
 function aroundChange(text: string, other: string): string {
   let same = 0;
   while (same < text.length && text[same] === other[same]) same++;
-  const from = text.length <= MAX_INSTRUCTION || same <= MAX_INSTRUCTION - SEEN_AFTER ? 0 : text.lastIndexOf(' ', same - SEEN_BEFORE) + 1;
+  const from =
+    text.length <= MAX_INSTRUCTION || same <= MAX_INSTRUCTION - SEEN_AFTER
+      ? 0
+      : text.lastIndexOf(' ', same - SEEN_BEFORE) + 1;
   return from === 0 ? cut(text, MAX_INSTRUCTION) : `…${cut(text.slice(from), MAX_INSTRUCTION - 1)}`;
 }
 

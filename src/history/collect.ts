@@ -11,7 +11,9 @@ export function collectExplanations(root: string, cache: Pick<CacheStore, 'list'
     const seen = looked.get(build.project) ?? 0;
     looked.set(build.project, seen + 1);
     if (seen >= LOOKED_AT) continue;
-    for (const step of build.steps) for (const digest of step.input === undefined ? [] : selectionsOf(step.input)) used.add(digest);
+    for (const step of build.steps)
+      for (const digest of step.input === undefined ? [] : selectionsOf(step.input))
+        used.add(digest);
   }
   collectManifests(root, (digest) => used.has(digest));
 }

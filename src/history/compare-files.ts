@@ -16,22 +16,41 @@ export function compareManifests(before: SelectionManifest, after: SelectionMani
     const name = toText(place);
     if (earlier !== undefined) causes.push(...compareEntries(name, earlier, entry));
     // A directory shows in what is in it; by itself it is told where it is empty.
-    else if (entry.type !== 'directory') causes.push({ kind: 'file', path: name, change: 'added', ignorable: after.ofContext });
-    else if (isEmpty(place)) causes.push({ kind: 'file', path: name, change: 'added', directory: true, ignorable: after.ofContext });
+    else if (entry.type !== 'directory')
+      causes.push({ kind: 'file', path: name, change: 'added', ignorable: after.ofContext });
+    else if (isEmpty(place))
+      causes.push({
+        kind: 'file',
+        path: name,
+        change: 'added',
+        directory: true,
+        ignorable: after.ofContext,
+      });
   }
   for (const [place, entry] of old) {
-    if (!now.has(place) && (entry.type !== 'directory' || wasEmpty(place))) causes.push({ kind: 'file', path: toText(place), change: 'removed' });
+    if (!now.has(place) && (entry.type !== 'directory' || wasEmpty(place)))
+      causes.push({ kind: 'file', path: toText(place), change: 'removed' });
   }
   return causes.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
 /** The entries that may differ: where the sources lie elsewhere, every path is another. */
-function differing(before: SelectionManifest, after: SelectionManifest): ReturnType<typeof differingEntries> {
-  const isSamePlace = before.places.length === after.places.length && before.places.every((place, i) => place === after.places[i]);
-  return isSamePlace ? differingEntries(before.entries, after.entries) : { before: unpackEntries(before.entries), after: unpackEntries(after.entries) };
+function differing(
+  before: SelectionManifest,
+  after: SelectionManifest,
+): ReturnType<typeof differingEntries> {
+  const isSamePlace =
+    before.places.length === after.places.length &&
+    before.places.every((place, i) => place === after.places[i]);
+  return isSamePlace
+    ? differingEntries(before.entries, after.entries)
+    : { before: unpackEntries(before.entries), after: unpackEntries(after.entries) };
 }
 
-function byPath(manifest: SelectionManifest, entries: readonly EntryRecord[]): ReadonlyMap<RawPath, EntryRecord> {
+function byPath(
+  manifest: SelectionManifest,
+  entries: readonly EntryRecord[],
+): ReadonlyMap<RawPath, EntryRecord> {
   return new Map(entries.map((entry) => [treePath(manifest, entry), entry]));
 }
 
@@ -39,18 +58,49 @@ function byPath(manifest: SelectionManifest, entries: readonly EntryRecord[]): R
 function emptyDirectories(manifest: SelectionManifest): (directory: RawPath) => boolean {
   let filled: ReadonlySet<RawPath> | undefined;
   return (directory) => {
-    filled ??= new Set(unpackEntries(manifest.entries).map((entry) => path.dirname(treePath(manifest, entry))));
+    filled ??= new Set(
+      unpackEntries(manifest.entries).map((entry) => path.dirname(treePath(manifest, entry))),
+    );
     return !filled.has(directory);
   };
 }
 
 function compareEntries(path: string, before: EntryRecord, after: EntryRecord): FileCause[] {
-  if (before.type !== after.type) return [{ kind: 'file', path, change: 'type', before: before.type, after: after.type }];
+  if (before.type !== after.type)
+    return [{ kind: 'file', path, change: 'type', before: before.type, after: after.type }];
   const causes: FileCause[] = [];
-  if (before.size !== after.size || before.content !== after.content) causes.push({ kind: 'file', path, change: 'content', bytes: (after.size ?? 0) - (before.size ?? 0) });
-  if (before.target !== after.target || before.device !== after.device) causes.push({ kind: 'file', path, change: 'target', before: before.target ?? before.device, after: after.target ?? after.device });
-  if (before.mode !== after.mode) causes.push({ kind: 'file', path, change: 'mode', before: before.mode.toString(8), after: after.mode.toString(8) });
-  if (before.uid !== after.uid || before.gid !== after.gid) causes.push({ kind: 'file', path, change: 'owner', before: `${before.uid}:${before.gid}`, after: `${after.uid}:${after.gid}` });
-  if (before.capability !== after.capability) causes.push({ kind: 'file', path, change: 'capability' });
+  if (before.size !== after.size || before.content !== after.content)
+    causes.push({
+      kind: 'file',
+      path,
+      change: 'content',
+      bytes: (after.size ?? 0) - (before.size ?? 0),
+    });
+  if (before.target !== after.target || before.device !== after.device)
+    causes.push({
+      kind: 'file',
+      path,
+      change: 'target',
+      before: before.target ?? before.device,
+      after: after.target ?? after.device,
+    });
+  if (before.mode !== after.mode)
+    causes.push({
+      kind: 'file',
+      path,
+      change: 'mode',
+      before: before.mode.toString(8),
+      after: after.mode.toString(8),
+    });
+  if (before.uid !== after.uid || before.gid !== after.gid)
+    causes.push({
+      kind: 'file',
+      path,
+      change: 'owner',
+      before: `${before.uid}:${before.gid}`,
+      after: `${after.uid}:${after.gid}`,
+    });
+  if (before.capability !== after.capability)
+    causes.push({ kind: 'file', path, change: 'capability' });
   return causes;
 }

@@ -2,7 +2,14 @@ import type { CacheStore } from '../cache/record';
 import { cacheKey, KEY_VERSION, type CacheKey, type KeyInput } from '../cache/key';
 import { loadManifest, readManifest, type SelectionManifest } from '../cache/manifest';
 import type { Dockerfile } from '../dockerfile/instruction';
-import { LOOKED_AT, stepNumber, type BaseRecord, type BuildRecord, type EarlierStep, type StepRecord } from './build-record';
+import {
+  LOOKED_AT,
+  stepNumber,
+  type BaseRecord,
+  type BuildRecord,
+  type EarlierStep,
+  type StepRecord,
+} from './build-record';
 import type { Cause } from './cause';
 import { compareSteps } from './compare';
 import type { BuildHistory } from './file-history';
@@ -35,13 +42,21 @@ export interface CurrentBuild {
 
 /** What the caches of builds elsewhere say. */
 export interface PastElsewhere {
-  imported(): readonly { readonly title: string; readonly contents: { readonly records: readonly ElsewhereStep[]; readonly bases: readonly BaseRecord[] } }[];
+  imported(): readonly {
+    readonly title: string;
+    readonly contents: {
+      readonly records: readonly ElsewhereStep[];
+      readonly bases: readonly BaseRecord[];
+    };
+  }[];
   /** The stored form of what a selection's digest stands for. */
   selection(digest: string): Promise<Buffer | undefined>;
 }
 
 /** A step of a build elsewhere. */
-type ElsewhereStep = Pick<StepRecord, 'stage' | 'index' | 'text' | 'key' | 'durationMs'> & { readonly input: KeyInput };
+type ElsewhereStep = Pick<StepRecord, 'stage' | 'index' | 'text' | 'key' | 'durationMs'> & {
+  readonly input: KeyInput;
+};
 
 /** Why a step was missed, and the earlier step that it was compared with. */
 export interface Explanation {
@@ -57,7 +72,13 @@ export class Explainer {
   readonly #read: BuildRecord[] = [];
   readonly #unread: Iterator<BuildRecord>;
 
-  constructor(private readonly root: string, private readonly history: BuildHistory, private readonly cache: Pick<CacheStore, 'get' | 'evictedAt' | 'isForeign'>, private readonly current: CurrentBuild, private readonly elsewhere?: PastElsewhere) {
+  constructor(
+    private readonly root: string,
+    private readonly history: BuildHistory,
+    private readonly cache: Pick<CacheStore, 'get' | 'evictedAt' | 'isForeign'>,
+    private readonly current: CurrentBuild,
+    private readonly elsewhere?: PastElsewhere,
+  ) {
     this.#unread = this.#past();
   }
 
@@ -65,17 +86,48 @@ export class Explainer {
   async explain(missed: MissedStep): Promise<Explanation> {
     const evictedAt = this.cache.evictedAt(missed.key);
     const earlier = nearestStep(missed, this.#all(), this.current.steps);
-    const told = earlier === undefined ? {} : { earlier: { build: earlier.build.id, from: earlier.build.from, key: earlier.step.key, durationMs: earlier.step.durationMs } };
+    const told =
+      earlier === undefined
+        ? {}
+        : {
+            earlier: {
+              build: earlier.build.id,
+              from: earlier.build.from,
+              key: earlier.step.key,
+              durationMs: earlier.step.durationMs,
+            },
+          };
     if (evictedAt !== undefined) return { causes: [{ kind: 'evicted', at: evictedAt }], ...told };
-    if (this.cache.isForeign(missed.key)) return { causes: [{ kind: 'version', after: KEY_VERSION }], ...told };
+    if (this.cache.isForeign(missed.key))
+      return { causes: [{ kind: 'version', after: KEY_VERSION }], ...told };
     if (earlier === undefined) return { causes: [{ kind: 'first' }] };
     const { from } = earlier.build;
-    if (earlier.step.key === missed.key) return { causes: [from === undefined ? { kind: 'lost' } : { kind: 'elsewhere', from }], ...told };
+    if (earlier.step.key === missed.key)
+      return {
+        causes: [from === undefined ? { kind: 'lost' } : { kind: 'elsewhere', from }],
+        ...told,
+      };
     const { keys } = earlier.build;
     const version: Cause = { kind: 'version', before: keys, after: KEY_VERSION };
     const input = this.#inputOf(earlier);
-    if (input === undefined) return { causes: [keys === undefined || keys === KEY_VERSION ? { kind: 'unknown', reason: 'what the step before depended on is not on record any more' } : version], ...told };
-    const own = await compareSteps({ text: earlier.step.text, input }, missed, (digest) => this.#manifest(digest), { dockerfile: this.current.dockerfile, stage: missed.stage, line: missed.line });
+    if (input === undefined)
+      return {
+        causes: [
+          keys === undefined || keys === KEY_VERSION
+            ? {
+                kind: 'unknown',
+                reason: 'what the step before depended on is not on record any more',
+              }
+            : version,
+        ],
+        ...told,
+      };
+    const own = await compareSteps(
+      { text: earlier.step.text, input },
+      missed,
+      (digest) => this.#manifest(digest),
+      { dockerfile: this.current.dockerfile, stage: missed.stage, line: missed.line },
+    );
     return { causes: [...own, ...this.#around(missed, earlier, input, version)], ...told };
   }
 
@@ -84,15 +136,34 @@ export class Explainer {
     // What a step starts on is told by keys too.
     if ((cacheKey(input) as string) !== earlier.step.key) return [version];
     if (input.parent === missed.input.parent) return [];
-    if (isForAnother(earlier.step, missed)) return [{ kind: 'setting', name: 'platform', before: earlier.step.platform, after: missed.platform }];
+    if (isForAnother(earlier.step, missed))
+      return [
+        {
+          kind: 'setting',
+          name: 'platform',
+          before: earlier.step.platform,
+          after: missed.platform,
+        },
+      ];
     return [this.#parentCause(missed, earlier)];
   }
 
   #parentCause(missed: MissedStep, earlier: Found): Cause {
-    if (missed.parent !== undefined) return { kind: 'parent', step: stepNumber(missed.parent.name), rebuilt: !missed.parent.cached };
-    const before = earlier.build.bases.find((base) => base.stage === earlier.step.stage && !isForAnother(base, missed));
+    if (missed.parent !== undefined)
+      return {
+        kind: 'parent',
+        step: stepNumber(missed.parent.name),
+        rebuilt: !missed.parent.cached,
+      };
+    const before = earlier.build.bases.find(
+      (base) => base.stage === earlier.step.stage && !isForAnother(base, missed),
+    );
     if (missed.base === undefined || before === undefined) return { kind: 'setting', name: 'FROM' };
-    return { kind: 'base', before: { name: before.name, digest: before.digest }, after: { name: missed.base.name, digest: missed.base.digest } };
+    return {
+      kind: 'base',
+      before: { name: before.name, digest: before.digest },
+      after: { name: missed.base.name, digest: missed.base.digest },
+    };
   }
 
   *#all(): Generator<PastBuild> {
@@ -125,12 +196,17 @@ export class Explainer {
     const texts = this.current.steps.map((step) => `${step.stage}\0${step.text}`);
     for (const build of take(this.history.all(), LOOKED_AT_ELSEWHERE)) {
       const theirs = new Set(build.steps.map((step) => `${step.stage}\0${step.text}`));
-      if (texts.filter((text) => theirs.has(text)).length * 2 >= texts.length && texts.length > 0) yield build;
+      if (texts.filter((text) => theirs.has(text)).length * 2 >= texts.length && texts.length > 0)
+        yield build;
     }
   }
 
   #elsewhere(): readonly PastBuild[] {
-    return (this.elsewhere?.imported() ?? []).map(({ title, contents }) => ({ from: title, bases: contents.bases, steps: contents.records }));
+    return (this.elsewhere?.imported() ?? []).map(({ title, contents }) => ({
+      from: title,
+      bases: contents.bases,
+      steps: contents.records,
+    }));
   }
 
   /** What a step did: told by the build that ran it, or by the cache. */
@@ -139,14 +215,17 @@ export class Explainer {
     const record = this.cache.get(step.key as CacheKey);
     if (record !== undefined) return record.input;
     for (const build of this.#all()) {
-      const input = build.steps.find((other) => other.key === step.key && other.input !== undefined)?.input;
+      const input = build.steps.find(
+        (other) => other.key === step.key && other.input !== undefined,
+      )?.input;
       if (input !== undefined) return input;
     }
     return undefined;
   }
 
   async #manifest(digest: string): Promise<SelectionManifest | undefined> {
-    const known = (await this.current.manifests.get(digest)?.()) ?? await loadManifest(this.root, digest);
+    const known =
+      (await this.current.manifests.get(digest)?.()) ?? (await loadManifest(this.root, digest));
     if (known !== undefined || this.elsewhere === undefined) return known;
     const bytes = await this.elsewhere.selection(digest);
     return bytes === undefined ? undefined : readManifest(bytes, digest);

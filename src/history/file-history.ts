@@ -55,21 +55,37 @@ export class BuildHistory {
   find(text = 'latest'): BuildRecord {
     const record = this.search(text);
     if (record !== undefined) return record;
-    throw new MbuildError('BUILD_NOT_FOUND', this.#names().length === 0 ? 'no build is recorded in this store' : `no such build: ${text}`, { hint: "'mbuild builds' lists them" });
+    throw new MbuildError(
+      'BUILD_NOT_FOUND',
+      this.#names().length === 0 ? 'no build is recorded in this store' : `no such build: ${text}`,
+      { hint: "'mbuild builds' lists them" },
+    );
   }
 
   /** The same; `undefined` when there is none. @throws MbuildError BUILD_NOT_FOUND when several fit, STORE_CORRUPT. */
   search(text: string): BuildRecord | undefined {
     const names = this.#names();
     const back = text === 'latest' ? 0 : /^~\d+$/.test(text) ? Number(text.slice(1)) : undefined;
-    const fitting = back === undefined
-      ? names.filter(({ id }) => id === text || (text.length >= MIN_PART && (id.startsWith(text) || id.endsWith(text))))
-      : names.slice(back, back + 1);
+    const fitting =
+      back === undefined
+        ? names.filter(
+            ({ id }) =>
+              id === text ||
+              (text.length >= MIN_PART && (id.startsWith(text) || id.endsWith(text))),
+          )
+        : names.slice(back, back + 1);
     const [only, another] = fitting;
     if (only === undefined) return undefined;
-    if (another !== undefined) throw new MbuildError('BUILD_NOT_FOUND', `${text} names several builds: ${fitting.map(({ id }) => id).join(', ')}`);
+    if (another !== undefined)
+      throw new MbuildError(
+        'BUILD_NOT_FOUND',
+        `${text} names several builds: ${fitting.map(({ id }) => id).join(', ')}`,
+      );
     const record = this.#read(only.project, only.id);
-    if (record === undefined) throw new MbuildError('STORE_CORRUPT', `the record of build ${only.id} cannot be read`, { hint: `delete ${this.#file(only.project, only.id)}` });
+    if (record === undefined)
+      throw new MbuildError('STORE_CORRUPT', `the record of build ${only.id} cannot be read`, {
+        hint: `delete ${this.#file(only.project, only.id)}`,
+      });
     return record;
   }
 
@@ -86,7 +102,10 @@ export class BuildHistory {
 
   /** Bytes of a build's record and logs. */
   size({ project, id }: Pick<BuildRecord, 'project' | 'id'>): number {
-    return (statSync(this.#file(project, id), { throwIfNoEntry: false })?.size ?? 0) + treeSize(this.logFolder({ project, id })).bytes;
+    return (
+      (statSync(this.#file(project, id), { throwIfNoEntry: false })?.size ?? 0) +
+      treeSize(this.logFolder({ project, id })).bytes
+    );
   }
 
   delete({ project, id }: Pick<BuildRecord, 'project' | 'id'>): void {
@@ -107,14 +126,17 @@ export class BuildHistory {
 
   /** The project and id of every build, the latest first. */
   #names(): { readonly project: string; readonly id: string }[] {
-    return namesIn(this.#folder).flatMap((project) => idsIn(path.join(this.#folder, project)).map((id) => ({ project, id })))
+    return namesIn(this.#folder)
+      .flatMap((project) => idsIn(path.join(this.#folder, project)).map((id) => ({ project, id })))
       .sort((a, b) => (a.id < b.id ? 1 : -1));
   }
 
   #read(project: string, id: string): BuildRecord | undefined {
     try {
       const record = readJson<BuildRecord>(this.#file(project, id));
-      return record?.version === 1 && record.id === id && Array.isArray(record.steps) ? record : undefined;
+      return record?.version === 1 && record.id === id && Array.isArray(record.steps)
+        ? record
+        : undefined;
     } catch (error) {
       // Nothing depends on it; `find` tells of it when it is asked for by name.
       if (isMbuildError(error, 'STORE_CORRUPT')) return undefined;
@@ -128,5 +150,7 @@ export class BuildHistory {
 }
 
 function idsIn(folder: string): string[] {
-  return namesIn(folder).flatMap((name) => (name.endsWith('.json') ? [name.slice(0, -'.json'.length)] : []));
+  return namesIn(folder).flatMap((name) =>
+    name.endsWith('.json') ? [name.slice(0, -'.json'.length)] : [],
+  );
 }

@@ -10,7 +10,13 @@ import type { Graph, StagePlan, Step } from '../graph/graph';
 import { ownIdentity } from '../linux/process';
 import { formatPlatform, hostPlatform } from '../oci/platform';
 import type { BuildEvent, ResourceUsage, VertexId } from '../progress/events';
-import { summaryOf, type BaseRecord, type BuildRecord, type RowRecord, type StepRecord } from './build-record';
+import {
+  summaryOf,
+  type BaseRecord,
+  type BuildRecord,
+  type RowRecord,
+  type StepRecord,
+} from './build-record';
 import { causesLine, type Cause } from './cause';
 import type { Explainer, Explanation, MissedStep, PastElsewhere } from './explain';
 import { BuildHistory, newBuildId, projectOf } from './file-history';
@@ -57,7 +63,8 @@ export interface MissNote {
 }
 
 /** What came of a build, or the error that ended it. */
-export type BuildEnd = { readonly result: NonNullable<BuildRecord['result']> } | { readonly error: unknown };
+export type BuildEnd =
+  { readonly result: NonNullable<BuildRecord['result']> } | { readonly error: unknown };
 
 interface Row {
   readonly id: VertexId;
@@ -86,17 +93,27 @@ export class BuildJournal {
   readonly #project: string;
   readonly #history: BuildHistory;
   readonly #rows = new Map<VertexId, Row>();
-  readonly #steps = new Map<number, { readonly planned: SolvedFacts | PlannedFacts; readonly solved: boolean }>();
+  readonly #steps = new Map<
+    number,
+    { readonly planned: SolvedFacts | PlannedFacts; readonly solved: boolean }
+  >();
   readonly #explained = new Map<number, Explanation>();
   readonly #manifests = new Map<string, () => Promise<SelectionManifest>>();
   #graph: Graph | undefined;
   #past: PastElsewhere | undefined;
   #dockerfile: Dockerfile | undefined;
   #explainer: Promise<Explainer> | undefined;
-  #places = new Map<number, { readonly stage: StagePlan; readonly index: number; readonly above: Step | undefined }>();
+  #places = new Map<
+    number,
+    { readonly stage: StagePlan; readonly index: number; readonly above: Step | undefined }
+  >();
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(private readonly root: string, private readonly cache: CacheStore, private readonly about: BuildAbout) {
+  constructor(
+    private readonly root: string,
+    private readonly cache: CacheStore,
+    private readonly about: BuildAbout,
+  ) {
     this.#started = Date.now();
     this.id = newBuildId(this.#started);
     this.#project = projectOf(about.context, about.dockerfile);
@@ -110,7 +127,9 @@ export class BuildJournal {
     this.#dockerfile = dockerfile;
     for (const stage of graph.stages) {
       const below = stage.base.kind === 'stage' ? stage.base.stage.steps.at(-1) : undefined;
-      stage.steps.forEach((step, index) => this.#places.set(step.id, { stage, index, above: stage.steps[index - 1] ?? below }));
+      stage.steps.forEach((step, index) =>
+        this.#places.set(step.id, { stage, index, above: stage.steps[index - 1] ?? below }),
+      );
     }
   }
 
@@ -118,16 +137,32 @@ export class BuildJournal {
   readonly events = (event: BuildEvent): void => {
     if (event.kind === 'warning') return;
     if (event.kind === 'vertex') {
-      this.#rows.set(event.id, { id: event.id, name: event.name, state: 'waiting', notes: [], log: [], logBytes: 0, pending: 0 });
+      this.#rows.set(event.id, {
+        id: event.id,
+        name: event.name,
+        state: 'waiting',
+        notes: [],
+        log: [],
+        logBytes: 0,
+        pending: 0,
+      });
       return;
     }
     const row = this.#rows.get(event.id);
     if (row === undefined) return;
     switch (event.kind) {
-      case 'started': row.started ??= event.time; break;
-      case 'note': row.notes.push(event.text); break;
-      case 'usage': row.usage = event.usage; break;
-      case 'log': this.#log(row, event.data); break;
+      case 'started':
+        row.started ??= event.time;
+        break;
+      case 'note':
+        row.notes.push(event.text);
+        break;
+      case 'usage':
+        row.usage = event.usage;
+        break;
+      case 'log':
+        this.#log(row, event.data);
+        break;
       case 'done':
         row.ended = event.time;
         row.state = event.cached ? 'cached' : 'done';
@@ -136,7 +171,8 @@ export class BuildJournal {
         row.ended = event.time;
         row.state = event.canceled === true ? 'canceled' : 'failed';
         break;
-      case 'status': break;
+      case 'status':
+        break;
     }
   };
 
@@ -151,13 +187,19 @@ export class BuildJournal {
     const explanation = await this.#explain(step, facts);
     this.#explained.set(step.id, explanation);
     const from = explanation.earlier?.from;
-    return { text: `${causesLine(explanation.causes)}${from === undefined ? '' : ` (compared with the cache of ${from})`}`, earlierKey: explanation.earlier?.key as CacheKey | undefined, earlierMs: explanation.earlier?.durationMs };
+    return {
+      text: `${causesLine(explanation.causes)}${from === undefined ? '' : ` (compared with the cache of ${from})`}`,
+      earlierKey: explanation.earlier?.key as CacheKey | undefined,
+      earlierMs: explanation.earlier?.durationMs,
+    };
   }
 
   /** No build fails because its past cannot be read. */
   async #explain(step: Step, facts: PlannedFacts): Promise<Explanation> {
     try {
-      return await (await (this.#explainer ??= this.#makeExplainer())).explain(this.#missedStep(step, facts));
+      return await (
+        await (this.#explainer ??= this.#makeExplainer())
+      ).explain(this.#missedStep(step, facts));
     } catch (error) {
       if (!isMbuildError(error) && errnoOf(error) === undefined) throw error;
       return { causes: [{ kind: 'unknown', reason: (error as Error).message }] };
@@ -173,15 +215,35 @@ export class BuildJournal {
    * Writes the build down. Nothing depends on it, so a disk that is full or not to be written to does not fail the build.
    */
   async finish(end: BuildEnd): Promise<BuildRecord> {
-    const { error, result } = 'error' in end ? { error: asForeseen(end.error), result: undefined } : { error: undefined, result: end.result };
+    const { error, result } =
+      'error' in end
+        ? { error: asForeseen(end.error), result: undefined }
+        : { error: undefined, result: end.result };
     const steps = await this.#stepRecords();
     await this.#keepDetails();
     const record: BuildRecord = {
-      version: 1, id: this.id, project: this.#project, started: new Date(this.#started).toISOString(), durationMs: Date.now() - this.#started,
-      outcome: error === undefined ? 'done' : isMbuildError(error, 'CANCELED') ? 'canceled' : 'failed',
-      ...(error === undefined ? {} : { error: { code: isMbuildError(error) ? error.code : 'INTERNAL', message: error instanceof Error ? error.message : String(error) } }),
-      ...this.about, keys: KEY_VERSION, bases: this.bases(), steps, rows: [...this.#rows.values()].map((row) => this.#rowRecord(row)),
-      cache: summaryOf(steps), ...(result === undefined ? {} : { result }),
+      version: 1,
+      id: this.id,
+      project: this.#project,
+      started: new Date(this.#started).toISOString(),
+      durationMs: Date.now() - this.#started,
+      outcome:
+        error === undefined ? 'done' : isMbuildError(error, 'CANCELED') ? 'canceled' : 'failed',
+      ...(error === undefined
+        ? {}
+        : {
+            error: {
+              code: isMbuildError(error) ? error.code : 'INTERNAL',
+              message: error instanceof Error ? error.message : String(error),
+            },
+          }),
+      ...this.about,
+      keys: KEY_VERSION,
+      bases: this.bases(),
+      steps,
+      rows: [...this.#rows.values()].map((row) => this.#rowRecord(row)),
+      cache: summaryOf(steps),
+      ...(result === undefined ? {} : { result }),
     };
     this.#keep(record);
     return record;
@@ -214,21 +276,44 @@ export class BuildJournal {
 
   async #makeExplainer(): Promise<Explainer> {
     const module = await import('./explain');
-    if (this.#dockerfile === undefined || this.#graph === undefined) throw new Error('a step was missed before the build began');
-    const steps = this.#graph.stages.flatMap((stage) => stage.steps.map((step) => ({ stage: stage.name, text: instructionText(step) })));
-    return new module.Explainer(this.root, this.#history, this.cache, {
-      project: this.#project, dockerfile: this.#dockerfile, steps, manifests: this.#manifests,
-    }, this.#past);
+    if (this.#dockerfile === undefined || this.#graph === undefined)
+      throw new Error('a step was missed before the build began');
+    const steps = this.#graph.stages.flatMap((stage) =>
+      stage.steps.map((step) => ({ stage: stage.name, text: instructionText(step) })),
+    );
+    return new module.Explainer(
+      this.root,
+      this.#history,
+      this.cache,
+      {
+        project: this.#project,
+        dockerfile: this.#dockerfile,
+        steps,
+        manifests: this.#manifests,
+      },
+      this.#past,
+    );
   }
 
   #missedStep(step: Step, { key, input }: PlannedFacts): MissedStep {
     const place = this.#places.get(step.id);
     const above = place?.above;
-    const parent = above === undefined ? undefined : { name: above.name, cached: this.#isCached(above) };
+    const parent =
+      above === undefined ? undefined : { name: above.name, cached: this.#isCached(above) };
     const platform = this.#platformOf(step);
     return {
-      stage: step.stage, platform, index: place?.index ?? 0, line: step.range.start.line, text: instructionText(step), key, input, parent,
-      base: above === undefined ? this.bases().find((base) => base.stage === step.stage && base.platform === platform) : undefined,
+      stage: step.stage,
+      platform,
+      index: place?.index ?? 0,
+      line: step.range.start.line,
+      text: instructionText(step),
+      key,
+      input,
+      parent,
+      base:
+        above === undefined
+          ? this.bases().find((base) => base.stage === step.stage && base.platform === platform)
+          : undefined,
     };
   }
 
@@ -246,43 +331,82 @@ export class BuildJournal {
     return (this.#graph?.stages ?? []).flatMap((stage) => {
       let at = stage;
       while (at.base.kind === 'stage') at = at.base.stage;
-      return at.base.kind === 'image' ? [{ stage: stage.name, platform: formatPlatform(stage.platform), name: at.base.image.name, digest: at.base.image.descriptor.digest }] : [];
+      return at.base.kind === 'image'
+        ? [
+            {
+              stage: stage.name,
+              platform: formatPlatform(stage.platform),
+              name: at.base.image.name,
+              digest: at.base.image.descriptor.digest,
+            },
+          ]
+        : [];
     });
   }
 
   async #stepRecords(): Promise<StepRecord[]> {
     const steps = (this.#graph?.stages ?? []).flatMap((stage) => stage.steps);
-    const records = await Promise.all(steps.map(async (step): Promise<StepRecord[]> => {
-      const taken = this.#steps.get(step.id);
-      const row = [...this.#rows.values()].findLast((candidate) => candidate.name === step.name);
-      if (taken === undefined) return [];
-      const { planned, solved } = taken;
-      const facts = 'cached' in planned ? planned : undefined;
-      // A layer that could not be hashed ended the build, which tells of it.
-      const layer = await facts?.layer.catch(() => undefined);
-      const cached = facts?.cached === true;
-      const explained = cached ? undefined : this.#explained.get(step.id);
-      return [{
-        name: step.name, stage: step.stage, platform: this.#platformOf(step), index: this.#places.get(step.id)?.index ?? 0, line: step.range.start.line, text: instructionText(step), key: planned.key, cached,
-        ...(solved ? {} : { failed: true }), ...(facts?.kept === true ? { kept: true } : {}), ...(cached ? {} : { input: planned.input }),
-        ...explained, durationMs: facts?.durationMs ?? 0, ...(row?.usage === undefined ? {} : { usage: row.usage }),
-        ...(layer === undefined ? {} : { layer: { diffId: layer.diffId, size: layer.contentSize } }), row: row?.id ?? 0,
-        ...(facts?.madeBy === undefined ? {} : { madeBy: facts.madeBy }), ...(facts?.from === undefined ? {} : { from: facts.from }),
-      }];
-    }));
+    const records = await Promise.all(
+      steps.map(async (step): Promise<StepRecord[]> => {
+        const taken = this.#steps.get(step.id);
+        const row = [...this.#rows.values()].findLast((candidate) => candidate.name === step.name);
+        if (taken === undefined) return [];
+        const { planned, solved } = taken;
+        const facts = 'cached' in planned ? planned : undefined;
+        // A layer that could not be hashed ended the build, which tells of it.
+        const layer = await facts?.layer.catch(() => undefined);
+        const cached = facts?.cached === true;
+        const explained = cached ? undefined : this.#explained.get(step.id);
+        return [
+          {
+            name: step.name,
+            stage: step.stage,
+            platform: this.#platformOf(step),
+            index: this.#places.get(step.id)?.index ?? 0,
+            line: step.range.start.line,
+            text: instructionText(step),
+            key: planned.key,
+            cached,
+            ...(solved ? {} : { failed: true }),
+            ...(facts?.kept === true ? { kept: true } : {}),
+            ...(cached ? {} : { input: planned.input }),
+            ...explained,
+            durationMs: facts?.durationMs ?? 0,
+            ...(row?.usage === undefined ? {} : { usage: row.usage }),
+            ...(layer === undefined
+              ? {}
+              : { layer: { diffId: layer.diffId, size: layer.contentSize } }),
+            row: row?.id ?? 0,
+            ...(facts?.madeBy === undefined ? {} : { madeBy: facts.madeBy }),
+            ...(facts?.from === undefined ? {} : { from: facts.from }),
+          },
+        ];
+      }),
+    );
     return records.flat();
   }
 
   async #storeManifests(): Promise<void> {
-    const missed = [...this.#steps.values()].filter(({ planned }) => !('cached' in planned && planned.cached));
-    for (const describe of new Map(missed.flatMap(({ planned }) => [...planned.manifests])).values()) await storeManifest(this.root, await describe());
+    const missed = [...this.#steps.values()].filter(
+      ({ planned }) => !('cached' in planned && planned.cached),
+    );
+    for (const describe of new Map(
+      missed.flatMap(({ planned }) => [...planned.manifests]),
+    ).values())
+      await storeManifest(this.root, await describe());
   }
 
   #rowRecord(row: Row): RowRecord {
-    const since = (time: number | undefined): number | undefined => (time === undefined ? undefined : time - this.#started);
+    const since = (time: number | undefined): number | undefined =>
+      time === undefined ? undefined : time - this.#started;
     return {
-      id: row.id, name: row.name, start: since(row.started), end: since(row.ended), state: row.state,
-      ...(row.notes.length === 0 ? {} : { notes: row.notes }), ...(row.logBytes === 0 ? {} : { logBytes: row.logBytes }),
+      id: row.id,
+      name: row.name,
+      start: since(row.started),
+      end: since(row.ended),
+      state: row.state,
+      ...(row.notes.length === 0 ? {} : { notes: row.notes }),
+      ...(row.logBytes === 0 ? {} : { logBytes: row.logBytes }),
     };
   }
 
@@ -303,8 +427,13 @@ export class BuildJournal {
       const { gzipSync } = await import('node:zlib');
       const folder = this.#history.logFolder({ project: this.#project, id: this.id });
       // The logs of a build that is killed are known by their owner.
-      if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) writeFileSync(path.join(folder, 'owner'), formatOwner(ownIdentity()), { mode: 0o600 });
-      appendFileSync(path.join(folder, `${row.id}.gz`), gzipSync(Buffer.concat(pieces), { level: 1 }), { mode: 0o600 });
+      if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined)
+        writeFileSync(path.join(folder, 'owner'), formatOwner(ownIdentity()), { mode: 0o600 });
+      appendFileSync(
+        path.join(folder, `${row.id}.gz`),
+        gzipSync(Buffer.concat(pieces), { level: 1 }),
+        { mode: 0o600 },
+      );
     });
   }
 }

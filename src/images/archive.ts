@@ -10,13 +10,16 @@ export interface ArchiveMember {
 }
 
 /** What is read from a tar, in order. */
-type Piece = { readonly entry: TarEntry } | { readonly data: Uint8Array } | { readonly hole: number } | 'end';
+type Piece =
+  { readonly entry: TarEntry } | { readonly data: Uint8Array } | { readonly hole: number } | 'end';
 
 /**
  * The members of a tar, compressed or not (gzip, zstd, bzip2, xz by their first bytes), as they come.
  * @throws MbuildError ARCHIVE_INVALID for what is no tar or ends too early, LIMIT_EXCEEDED.
  */
-export async function* readArchive(source: AsyncIterable<Uint8Array>): AsyncGenerator<ArchiveMember> {
+export async function* readArchive(
+  source: AsyncIterable<Uint8Array>,
+): AsyncGenerator<ArchiveMember> {
   const pieces = readPieces(decompressed(source));
   for (let next = await pieces.next(); next.done !== true; next = await pieces.next()) {
     if (next.value === 'end' || !('entry' in next.value)) continue; // the rest of a body that nobody read
@@ -25,25 +28,34 @@ export async function* readArchive(source: AsyncIterable<Uint8Array>): AsyncGene
 }
 
 async function* bodyOf(pieces: AsyncGenerator<Piece>): AsyncGenerator<Uint8Array> {
-  for (let next = await pieces.next(); next.done !== true && next.value !== 'end'; next = await pieces.next()) {
+  for (
+    let next = await pieces.next();
+    next.done !== true && next.value !== 'end';
+    next = await pieces.next()
+  ) {
     if ('data' in next.value) yield next.value.data;
-    if ('hole' in next.value) for (let left = next.value.hole; left > 0; left -= ZEROS.length) yield ZEROS.subarray(0, Math.min(left, ZEROS.length));
+    if ('hole' in next.value)
+      for (let left = next.value.hole; left > 0; left -= ZEROS.length)
+        yield ZEROS.subarray(0, Math.min(left, ZEROS.length));
   }
 }
 
 async function* readPieces(source: AsyncIterable<Uint8Array>): AsyncGenerator<Piece> {
   const pieces: Piece[] = [];
   let holes = 0;
-  const reader = new TarReader({
-    entry: (entry) => pieces.push({ entry }),
-    data: (data) => pieces.push({ data }),
-    hole: (length) => {
-      holes += length;
-      checkLimits('archive', holes, holes, LAYER_LIMITS);
-      pieces.push({ hole: length });
+  const reader = new TarReader(
+    {
+      entry: (entry) => pieces.push({ entry }),
+      data: (data) => pieces.push({ data }),
+      hole: (length) => {
+        holes += length;
+        checkLimits('archive', holes, holes, LAYER_LIMITS);
+        pieces.push({ hole: length });
+      },
+      end: () => pieces.push('end'),
     },
-    end: () => pieces.push('end'),
-  }, { endRequired: true });
+    { endRequired: true },
+  );
   for await (const chunk of source) {
     reader.push(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length));
     yield* pieces.splice(0);

@@ -44,29 +44,48 @@ export async function checkStore(store: CheckedStore, signal: AbortSignal): Prom
   const images = checkImages(store, damaged, sound);
   const names = checkNames(store, images.broken);
   return {
-    counts: { blobs: store.content.list().length, layers: store.layers.list().length, images: store.images.ids().length },
-    problems: [...blobs, ...layers, ...images.problems, ...names], sound,
+    counts: {
+      blobs: store.content.list().length,
+      layers: store.layers.list().length,
+      images: store.images.ids().length,
+    },
+    problems: [...blobs, ...layers, ...images.problems, ...names],
+    sound,
   };
 }
 
 /** Files and directories that ended processes left, and layers that were never recorded. They are harmless, and go with the next collection. */
 export function findOrphans(store: CheckedStore, roots: Roots): string[] {
-  return [...findLeftovers(store.root), ...findStrays(store, roots).map((id: LayerId) => store.snapshots.layerDir(id))];
+  return [
+    ...findLeftovers(store.root),
+    ...findStrays(store, roots).map((id: LayerId) => store.snapshots.layerDir(id)),
+  ];
 }
 
-async function checkBlobs({ content }: CheckedStore, signal: AbortSignal): Promise<(Problem & { readonly digest: Digest })[]> {
+async function checkBlobs(
+  { content }: CheckedStore,
+  signal: AbortSignal,
+): Promise<(Problem & { readonly digest: Digest })[]> {
   const problems: (Problem & { readonly digest: Digest })[] = [];
   for (const digest of content.list()) {
     signal.throwIfAborted();
     // Gone again counts as sound: another process has collected it.
-    if (await isBlobIntact(digest, { content }) || content.size(digest) === undefined) continue;
-    problems.push({ digest, subject: `blob ${digest}`, message: 'has changed on disk', repair: () => void content.delete(digest) });
+    if ((await isBlobIntact(digest, { content })) || content.size(digest) === undefined) continue;
+    problems.push({
+      digest,
+      subject: `blob ${digest}`,
+      message: 'has changed on disk',
+      repair: () => void content.delete(digest),
+    });
   }
   return problems;
 }
 
 /** Bottom layers first, for those above are verified on top of them. */
-async function checkLayers(store: CheckedStore, signal: AbortSignal): Promise<{ readonly problems: readonly Problem[]; readonly sound: ReadonlySet<ChainID> }> {
+async function checkLayers(
+  store: CheckedStore,
+  signal: AbortSignal,
+): Promise<{ readonly problems: readonly Problem[]; readonly sound: ReadonlySet<ChainID> }> {
   const problems: Problem[] = [];
   const sound = new Set<ChainID>();
   for (const record of bottomUp(store.layers.list())) {
@@ -77,10 +96,13 @@ async function checkLayers(store: CheckedStore, signal: AbortSignal): Promise<{ 
       continue;
     }
     problems.push({
-      subject: `layer ${record.diffId}`, message,
+      subject: `layer ${record.diffId}`,
+      message,
       repair: async () => {
-        const parentIsThere = record.parent === undefined || store.layers.get(record.parent) !== undefined;
-        if (!parentIsThere || !(await isIntact(record, store, { repair: true }))) store.layers.delete(record.chainId);
+        const parentIsThere =
+          record.parent === undefined || store.layers.get(record.parent) !== undefined;
+        if (!parentIsThere || !(await isIntact(record, store, { repair: true })))
+          store.layers.delete(record.chainId);
         return undefined;
       },
     });
@@ -88,24 +110,44 @@ async function checkLayers(store: CheckedStore, signal: AbortSignal): Promise<{ 
   return { problems, sound };
 }
 
-async function faultOf(record: LayerRecord, sound: ReadonlySet<ChainID>, store: CheckedStore): Promise<string | undefined> {
+async function faultOf(
+  record: LayerRecord,
+  sound: ReadonlySet<ChainID>,
+  store: CheckedStore,
+): Promise<string | undefined> {
   const { parent, diffId, chainId } = record;
-  if (chainId !== (parent === undefined ? diffId : digestOf(`${parent} ${diffId}`)) as string) return 'is recorded under a wrong name';
-  if (parent !== undefined && !sound.has(parent)) return 'stands on a layer that is missing or damaged';
-  return await isIntact(record, store, { repair: false }) ? undefined : 'is not what was built or pulled: its files have changed on disk';
+  if (chainId !== ((parent === undefined ? diffId : digestOf(`${parent} ${diffId}`)) as string))
+    return 'is recorded under a wrong name';
+  if (parent !== undefined && !sound.has(parent))
+    return 'stands on a layer that is missing or damaged';
+  return (await isIntact(record, store, { repair: false }))
+    ? undefined
+    : 'is not what was built or pulled: its files have changed on disk';
 }
 
 function bottomUp(records: readonly LayerRecord[]): LayerRecord[] {
   const byChain = new Map(records.map((record) => [record.chainId, record]));
   const depth = (record: LayerRecord): number => {
     let below = 0;
-    for (let at = record.parent; at !== undefined && below <= records.length; at = byChain.get(at)?.parent) below++;
+    for (
+      let at = record.parent;
+      at !== undefined && below <= records.length;
+      at = byChain.get(at)?.parent
+    )
+      below++;
     return below;
   };
-  return records.map((record) => ({ record, depth: depth(record) })).sort((a, b) => a.depth - b.depth).map(({ record }) => record);
+  return records
+    .map((record) => ({ record, depth: depth(record) }))
+    .sort((a, b) => a.depth - b.depth)
+    .map(({ record }) => record);
 }
 
-function checkImages(store: CheckedStore, damaged: ReadonlySet<Digest>, sound: ReadonlySet<ChainID>): { readonly problems: readonly Problem[]; readonly broken: ReadonlySet<Digest> } {
+function checkImages(
+  store: CheckedStore,
+  damaged: ReadonlySet<Digest>,
+  sound: ReadonlySet<ChainID>,
+): { readonly problems: readonly Problem[]; readonly broken: ReadonlySet<Digest> } {
   const problems: Problem[] = [];
   const broken = new Set<Digest>();
   for (const id of store.images.ids()) {
@@ -114,7 +156,8 @@ function checkImages(store: CheckedStore, damaged: ReadonlySet<Digest>, sound: R
     broken.add(id);
     const names = store.images.namesOf(id).filter((name) => !name.includes('@'));
     problems.push({
-      subject: `image ${names.length === 0 ? id : names.join(', ')}`, message: fault,
+      subject: `image ${names.length === 0 ? id : names.join(', ')}`,
+      message: fault,
       repair: () => {
         // Its layers may have been unpacked again since.
         if (faultOfImage(id, store, new Set(), undefined) === undefined) return undefined;
@@ -127,16 +170,24 @@ function checkImages(store: CheckedStore, damaged: ReadonlySet<Digest>, sound: R
 }
 
 /** @param sound the layers that can be relied on; those that are recorded when absent. */
-function faultOfImage(id: Digest, { content, images, layers }: CheckedStore, damaged: ReadonlySet<Digest>, sound: ReadonlySet<ChainID> | undefined): string | undefined {
+function faultOfImage(
+  id: Digest,
+  { content, images, layers }: CheckedStore,
+  damaged: ReadonlySet<Digest>,
+  sound: ReadonlySet<ChainID> | undefined,
+): string | undefined {
   const manifestId = images.manifestOf(id);
   if (manifestId === undefined) return 'has a record that cannot be read';
-  const lacks = (digest: Digest): boolean => damaged.has(digest) || content.size(digest) === undefined;
+  const lacks = (digest: Digest): boolean =>
+    damaged.has(digest) || content.size(digest) === undefined;
   if (lacks(manifestId)) return `lacks its manifest ${manifestId}`;
   if (lacks(id)) return `lacks its config ${id}`;
   const manifest = JSON.parse(content.read(manifestId).toString('utf8')) as Manifest;
   if (manifest.config.digest !== id) return 'has the manifest of another image';
   const { rootfs } = JSON.parse(content.read(id).toString('utf8')) as ImageConfig;
-  const at = chainIds(rootfs.diff_ids).findIndex((chain) => (sound === undefined ? layers.get(chain) === undefined : !sound.has(chain)));
+  const at = chainIds(rootfs.diff_ids).findIndex((chain) =>
+    sound === undefined ? layers.get(chain) === undefined : !sound.has(chain),
+  );
   return at < 0 ? undefined : `lacks its layer ${rootfs.diff_ids[at] ?? at}, or it is damaged`;
 }
 
@@ -147,8 +198,21 @@ function checkNames({ images }: CheckedStore, broken: ReadonlySet<Digest>): Prob
       removeName();
       return remedy;
     };
-    if (record === undefined) return [{ subject: `the name in ${file}`, message: 'cannot be read', repair: () => remove('removed; give the image its name again') }];
+    if (record === undefined)
+      return [
+        {
+          subject: `the name in ${file}`,
+          message: 'cannot be read',
+          repair: () => remove('removed; give the image its name again'),
+        },
+      ];
     if (known.has(record.id) || broken.has(record.id)) return [];
-    return [{ subject: `name ${record.name}`, message: `stands for ${record.id}, which is not in the store`, repair: () => remove('removed; pull or build the image again') }];
+    return [
+      {
+        subject: `name ${record.name}`,
+        message: `stands for ${record.id}, which is not in the store`,
+        repair: () => remove('removed; pull or build the image again'),
+      },
+    ];
   });
 }

@@ -7,7 +7,13 @@ import { removeFile } from '../linux/remove-tree';
 import { chainIds, digestOf, hexOf, isDigest, type ChainID, type Digest } from '../oci/digest';
 import type { Descriptor, ImageConfig, Index, Manifest } from '../oci/image';
 import { MediaType } from '../oci/media-types';
-import { formatPlatform, hostPlatform, normalizePlatform, samePlatform, type Platform } from '../oci/platform';
+import {
+  formatPlatform,
+  hostPlatform,
+  normalizePlatform,
+  samePlatform,
+  type Platform,
+} from '../oci/platform';
 import { formatReference, parseReference } from '../oci/reference';
 import type { Image, ImageStore } from './image-store';
 import type { LayerIndex } from './layer-index';
@@ -38,7 +44,11 @@ export class FileImageStore implements ImageStore {
   readonly #images: string;
   readonly #names: string;
 
-  constructor(private readonly root: string, private readonly content: ContentStore, private readonly layers: LayerIndex) {
+  constructor(
+    private readonly root: string,
+    private readonly content: ContentStore,
+    private readonly layers: LayerIndex,
+  ) {
     this.#images = path.join(root, 'images');
     this.#names = path.join(root, 'names');
   }
@@ -47,7 +57,8 @@ export class FileImageStore implements ImageStore {
     const ids = this.#idsOf(nameOrId);
     for (const id of ids) {
       const image = this.#load(id);
-      if (image !== undefined && (platform === undefined || samePlatform(image.config, platform))) return image;
+      if (image !== undefined && (platform === undefined || samePlatform(image.config, platform)))
+        return image;
     }
     return undefined;
   }
@@ -57,10 +68,18 @@ export class FileImageStore implements ImageStore {
     return this.ids().flatMap((id) => this.#load(id, () => records) ?? []);
   }
 
-  put(image: Omit<Image, 'names' | 'repoDigests' | 'id'>, names: readonly string[], repoDigests: readonly string[] = []): Image {
+  put(
+    image: Omit<Image, 'names' | 'repoDigests' | 'id'>,
+    names: readonly string[],
+    repoDigests: readonly string[] = [],
+  ): Image {
     const id = image.manifest.config.digest;
     const record = JSON.stringify({ id, descriptor: image.descriptor } satisfies ImageRecord);
-    if (!createFile(this.root, this.#imageFile(id), record) && !this.#isReadable(id, image.descriptor.digest)) replaceFile(this.root, this.#imageFile(id), record);
+    if (
+      !createFile(this.root, this.#imageFile(id), record) &&
+      !this.#isReadable(id, image.descriptor.digest)
+    )
+      replaceFile(this.root, this.#imageFile(id), record);
     for (const name of [...names, ...repoDigests]) this.#name(id, name, image.config);
     // Who removed the image meanwhile may have missed the names.
     createFile(this.root, this.#imageFile(id), record);
@@ -84,7 +103,12 @@ export class FileImageStore implements ImageStore {
   addDigest(id: Digest, name: string, digest: Digest): void {
     const ref = parseReference(name);
     const image = ref === undefined ? undefined : this.#load(id, () => []);
-    if (ref !== undefined && image !== undefined) this.#name(id, formatReference({ registry: ref.registry, repository: ref.repository, digest }), image.config);
+    if (ref !== undefined && image !== undefined)
+      this.#name(
+        id,
+        formatReference({ registry: ref.registry, repository: ref.repository, digest }),
+        image.config,
+      );
   }
 
   untag(name: string): boolean {
@@ -106,14 +130,21 @@ export class FileImageStore implements ImageStore {
   }
 
   /** Layers and blobs of all images but some, also of those that lack some: what garbage collection keeps. */
-  needs(except: ReadonlySet<Digest> = new Set()): { readonly chains: readonly ChainID[]; readonly blobs: readonly Digest[] } {
+  needs(except: ReadonlySet<Digest> = new Set()): {
+    readonly chains: readonly ChainID[];
+    readonly blobs: readonly Digest[];
+  } {
     const chains: ChainID[] = [];
     const blobs: Digest[] = [];
     for (const id of this.ids()) {
       if (except.has(id)) continue;
       const manifest = this.manifestOf(id);
       blobs.push(id, ...(manifest === undefined ? [] : [manifest]));
-      blobs.push(...((manifest === undefined ? undefined : this.#json<Manifest>(manifest))?.layers ?? []).map((layer) => layer.digest));
+      blobs.push(
+        ...(
+          (manifest === undefined ? undefined : this.#json<Manifest>(manifest))?.layers ?? []
+        ).map((layer) => layer.digest),
+      );
       chains.push(...chainIds(this.#json<ImageConfig>(id)?.rootfs.diff_ids ?? []));
     }
     return { chains, blobs };
@@ -133,34 +164,46 @@ export class FileImageStore implements ImageStore {
   /** Forgets images that have no name, and no manifest or config that could be read: nobody can do anything with them. */
   forgetBroken(): void {
     for (const id of this.ids()) {
-      if ((!this.#isReadable(id) || this.#json(id) === undefined) && this.namesOf(id).length === 0) this.remove(id);
+      if ((!this.#isReadable(id) || this.#json(id) === undefined) && this.namesOf(id).length === 0)
+        this.remove(id);
     }
   }
 
   /** Names and repository digests of an image, sorted, also of one that lacks something. */
   namesOf(id: Digest): string[] {
-    return this.#nameRecords().filter((record) => record.id === id).map((record) => record.name).sort();
+    return this.#nameRecords()
+      .filter((record) => record.id === id)
+      .map((record) => record.name)
+      .sort();
   }
 
   /** Every record of a name, also those that cannot be read. */
-  nameFiles(): { readonly file: string; readonly record: NameRecord | undefined; readonly remove: () => void }[] {
-    return namesIn(this.#names).flatMap((folder) => namesIn(path.join(this.#names, folder)).map((name) => {
-      const file = path.join(this.#names, folder, name);
-      return {
-        file, record: readRecord<NameRecord>(file),
-        remove: () => {
-          removeFile(file);
-          removeFolder(path.dirname(file));
-        },
-      };
-    }));
+  nameFiles(): {
+    readonly file: string;
+    readonly record: NameRecord | undefined;
+    readonly remove: () => void;
+  }[] {
+    return namesIn(this.#names).flatMap((folder) =>
+      namesIn(path.join(this.#names, folder)).map((name) => {
+        const file = path.join(this.#names, folder, name);
+        return {
+          file,
+          record: readRecord<NameRecord>(file),
+          remove: () => {
+            removeFile(file);
+            removeFolder(path.dirname(file));
+          },
+        };
+      }),
+    );
   }
 
   /** Image ids behind a name, the host's platform first, or behind an id or a prefix of one. */
   #idsOf(nameOrId: string): Digest[] {
     const named = this.#namedIds(nameOrId);
     if (named.length > 0) return named;
-    if (isDigest(nameOrId)) return this.ids().includes(nameOrId) ? [nameOrId] : this.#idsByManifest(nameOrId);
+    if (isDigest(nameOrId))
+      return this.ids().includes(nameOrId) ? [nameOrId] : this.#idsByManifest(nameOrId);
     const hex = nameOrId.replace(/^sha256:/, '');
     if (!/^[0-9a-f]{1,64}$/.test(hex)) return [];
     const ids = this.ids().filter((id) => hexOf(id).startsWith(hex));
@@ -184,12 +227,22 @@ export class FileImageStore implements ImageStore {
   }
 
   /** An image with its blobs and layers; `undefined` when any of them is not there any more. */
-  #load(id: Digest, names: () => readonly NameRecord[] = () => this.#nameRecords()): Image | undefined {
+  #load(
+    id: Digest,
+    names: () => readonly NameRecord[] = () => this.#nameRecords(),
+  ): Image | undefined {
     const record = readRecord<ImageRecord>(this.#imageFile(id));
-    const manifest = record === undefined ? undefined : this.#json<Manifest>(record.descriptor.digest);
+    const manifest =
+      record === undefined ? undefined : this.#json<Manifest>(record.descriptor.digest);
     const config = this.#json<ImageConfig>(id);
     const stack = config === undefined ? undefined : this.layers.stack(config.rootfs.diff_ids);
-    if (record === undefined || manifest === undefined || config === undefined || stack === undefined) return undefined;
+    if (
+      record === undefined ||
+      manifest === undefined ||
+      config === undefined ||
+      stack === undefined
+    )
+      return undefined;
     return withNames({ id, config, manifest, descriptor: record.descriptor, stack }, names);
   }
 
@@ -206,13 +259,20 @@ export class FileImageStore implements ImageStore {
 
   #name(id: Digest, name: string, config: Platform): NameRecord {
     const record: NameRecord = { name, id, platform: formatPlatform(config), updated: Date.now() };
-    replaceFile(this.root, path.join(this.#nameFolder(name), `${platformSlug(config)}.json`), JSON.stringify(record));
+    replaceFile(
+      this.root,
+      path.join(this.#nameFolder(name), `${platformSlug(config)}.json`),
+      JSON.stringify(record),
+    );
     return record;
   }
 
   /** Takes a name from an image; when it was moved to another image meanwhile it stays. */
   #forgetName(record: NameRecord): void {
-    const file = path.join(this.#nameFolder(record.name), `${record.platform.replaceAll('/', '-')}.json`);
+    const file = path.join(
+      this.#nameFolder(record.name),
+      `${record.platform.replaceAll('/', '-')}.json`,
+    );
     const aside = tempName(this.root, 'name');
     try {
       renameSync(file, aside);
@@ -227,7 +287,9 @@ export class FileImageStore implements ImageStore {
 
   /** The ids of all images, also of those that lack something. */
   ids(): Digest[] {
-    return namesIn(this.#images).map((name) => `sha256:${name.replace(/\.json$/, '')}`).filter(isDigest);
+    return namesIn(this.#images)
+      .map((name) => `sha256:${name.replace(/\.json$/, '')}`)
+      .filter(isDigest);
   }
 
   #nameRecords(): NameRecord[] {
@@ -241,7 +303,11 @@ export class FileImageStore implements ImageStore {
   #refreshIndex(manifest: Manifest | undefined, mentions: readonly string[]): void {
     const file = path.join(this.root, 'index.json');
     const present = JSON.stringify(readRecord<Index>(file) ?? {});
-    if (!(manifest !== undefined && this.#hasBlobs(manifest)) && !mentions.some((text) => present.includes(JSON.stringify(text)))) return;
+    if (
+      !(manifest !== undefined && this.#hasBlobs(manifest)) &&
+      !mentions.some((text) => present.includes(JSON.stringify(text)))
+    )
+      return;
     for (let text = this.#index(), written = ''; text !== written; text = this.#index()) {
       if (JSON.stringify(readRecord<Index>(file)) !== text) replaceFile(this.root, file, text);
       written = text;
@@ -249,11 +315,23 @@ export class FileImageStore implements ImageStore {
   }
 
   #index(): string {
-    const manifests = this.list().filter((image) => this.#hasBlobs(image.manifest)).flatMap((image) => {
-      const platform = normalizePlatform(image.config);
-      const base = { mediaType: image.descriptor.mediaType, digest: image.descriptor.digest, size: image.descriptor.size, platform };
-      return image.names.length === 0 ? [base] : image.names.map((name) => ({ ...base, annotations: { 'org.opencontainers.image.ref.name': name } }));
-    });
+    const manifests = this.list()
+      .filter((image) => this.#hasBlobs(image.manifest))
+      .flatMap((image) => {
+        const platform = normalizePlatform(image.config);
+        const base = {
+          mediaType: image.descriptor.mediaType,
+          digest: image.descriptor.digest,
+          size: image.descriptor.size,
+          platform,
+        };
+        return image.names.length === 0
+          ? [base]
+          : image.names.map((name) => ({
+              ...base,
+              annotations: { 'org.opencontainers.image.ref.name': name },
+            }));
+      });
     return JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests });
   }
 
@@ -271,12 +349,23 @@ export class FileImageStore implements ImageStore {
 }
 
 /** Completes an image; the names are only read when somebody looks, for a build does not. */
-function withNames(image: Omit<Image, 'names' | 'repoDigests'>, records: () => readonly NameRecord[]): Image {
-  const sorted = (): string[] => records().filter((record) => record.id === image.id).map((record) => record.name).sort();
+function withNames(
+  image: Omit<Image, 'names' | 'repoDigests'>,
+  records: () => readonly NameRecord[],
+): Image {
+  const sorted = (): string[] =>
+    records()
+      .filter((record) => record.id === image.id)
+      .map((record) => record.name)
+      .sort();
   return {
     ...image,
-    get names() { return sorted().filter((name) => !name.includes('@')); },
-    get repoDigests() { return sorted().filter((name) => name.includes('@')); },
+    get names() {
+      return sorted().filter((name) => !name.includes('@'));
+    },
+    get repoDigests() {
+      return sorted().filter((name) => name.includes('@'));
+    },
   };
 }
 

@@ -11,7 +11,10 @@ import { removeLeftovers } from './leftovers';
 import type { ImageServices } from './services';
 
 /** What the collector needs of a store; `snapshots` as the overlay snapshotter has them. */
-export interface CollectableStore extends Omit<ImageServices, 'images' | 'snapshots' | 'threads' | 'xattrs'> {
+export interface CollectableStore extends Omit<
+  ImageServices,
+  'images' | 'snapshots' | 'threads' | 'xattrs'
+> {
   readonly images: {
     /** Layers and blobs of all images, also of those that lack some. */
     needs(): { readonly chains: readonly ChainID[]; readonly blobs: readonly Digest[] };
@@ -51,7 +54,8 @@ export function removeUnused(store: CollectableStore, roots: Roots = {}): Collec
   for (const id of findStrays(store, roots)) store.snapshots.remove(id);
   const blobs = removeBlobs(store, roots);
   return {
-    layers, blobs: blobs.map((blob) => blob.digest),
+    layers,
+    blobs: blobs.map((blob) => blob.digest),
     bytes: bytes + blobs.reduce((sum, blob) => sum + blob.size, 0),
   };
 }
@@ -61,26 +65,51 @@ export function findUnused(store: CollectableStore, roots: Roots = {}): Collecte
   const records = store.layers.list();
   const needed = neededChains(store, records, roots);
   const layers = topDown(records.filter((layer) => !needed.has(layer.chainId)));
-  const staying = records.filter((layer) => needed.has(layer.chainId)).flatMap((layer) => layer.blobs.map((blob) => blob.digest));
-  const kept = new Set([...heldByLeases(store.root).blobs, ...store.images.needs().blobs, ...staying, ...(roots.blobs ?? [])]);
+  const staying = records
+    .filter((layer) => needed.has(layer.chainId))
+    .flatMap((layer) => layer.blobs.map((blob) => blob.digest));
+  const kept = new Set([
+    ...heldByLeases(store.root).blobs,
+    ...store.images.needs().blobs,
+    ...staying,
+    ...(roots.blobs ?? []),
+  ]);
   const blobs = store.content.list().filter((digest) => !kept.has(digest));
-  return { layers, blobs, bytes: bytesOf(layers, records, store) + blobs.reduce((sum, digest) => sum + (store.content.size(digest) ?? 0), 0) };
+  return {
+    layers,
+    blobs,
+    bytes:
+      bytesOf(layers, records, store) +
+      blobs.reduce((sum, digest) => sum + (store.content.size(digest) ?? 0), 0),
+  };
 }
 
 /** ChainIDs of all layers that are needed: those of images and leases, and all below them. */
-function neededChains(store: CollectableStore, records: readonly LayerRecord[], roots: Roots): Set<ChainID> {
+function neededChains(
+  store: CollectableStore,
+  records: readonly LayerRecord[],
+  roots: Roots,
+): Set<ChainID> {
   // Leases before images, as a process names its image before it gives up the lease.
   const ids = new Set<LayerId>([...heldByLeases(store.root).layers, ...(roots.layers ?? [])]);
   const needed = new Set(store.images.needs().chains);
   const byChain = new Map(records.map((record) => [record.chainId, record]));
   for (const record of records) {
     if (!ids.has(record.id)) continue;
-    for (let at: LayerRecord | undefined = record; at !== undefined && !needed.has(at.chainId); at = at.parent === undefined ? undefined : byChain.get(at.parent)) needed.add(at.chainId);
+    for (
+      let at: LayerRecord | undefined = record;
+      at !== undefined && !needed.has(at.chainId);
+      at = at.parent === undefined ? undefined : byChain.get(at.parent)
+    )
+      needed.add(at.chainId);
   }
   return needed;
 }
 
-function removeLayers(store: CollectableStore, roots: Roots): { readonly layers: readonly LayerRecord[]; readonly bytes: number } {
+function removeLayers(
+  store: CollectableStore,
+  roots: Roots,
+): { readonly layers: readonly LayerRecord[]; readonly bytes: number } {
   const records = store.layers.list();
   const before = neededChains(store, records, roots);
   const unused = topDown(records.filter((layer) => !before.has(layer.chainId)));
@@ -95,11 +124,18 @@ function removeLayers(store: CollectableStore, roots: Roots): { readonly layers:
 }
 
 /** What is freed when some of all layers go. A copy shares files with the copy that it was edited from, onto the same layer. */
-function bytesOf(going: readonly LayerRecord[], all: readonly LayerRecord[], { snapshots }: Pick<CollectableStore, 'snapshots'>): number {
+function bytesOf(
+  going: readonly LayerRecord[],
+  all: readonly LayerRecord[],
+  { snapshots }: Pick<CollectableStore, 'snapshots'>,
+): number {
   const onto = new Map<ChainID | undefined, number>();
   for (const { parent } of all) onto.set(parent, (onto.get(parent) ?? 0) + 1);
   const mayShare = going.filter(({ parent }) => (onto.get(parent) ?? 0) > 1);
-  return going.reduce((sum, layer) => sum + layer.contentSize, 0) - sharedSize(mayShare.map(({ id }) => snapshots.layerDir(id)));
+  return (
+    going.reduce((sum, layer) => sum + layer.contentSize, 0) -
+    sharedSize(mayShare.map(({ id }) => snapshots.layerDir(id)))
+  );
 }
 
 /** Layers so that each comes before those below it. */
@@ -110,7 +146,10 @@ function topDown(records: readonly LayerRecord[]): LayerRecord[] {
     for (let at = record.parent; at !== undefined; at = byChain.get(at)?.parent) below++;
     return below;
   };
-  return records.map((record) => ({ record, depth: depth(record) })).sort((a, b) => b.depth - a.depth).map(({ record }) => record);
+  return records
+    .map((record) => ({ record, depth: depth(record) }))
+    .sort((a, b) => b.depth - a.depth)
+    .map(({ record }) => record);
 }
 
 /** Layer directories without a record that nothing needs: their process died between committing and recording them. */
@@ -126,14 +165,26 @@ export function findStrays(store: CollectableStore, roots: Roots = {}): LayerId[
 /** Moves what seems unused aside, looks again, and puts back what was not. */
 function removeBlobs(store: CollectableStore, roots: Roots): { digest: Digest; size: number }[] {
   // The blobs of layers that stay are kept with them: a tar that another builder made cannot be written anew.
-  const ofLayers = (): Digest[] => store.layers.list().flatMap((layer) => layer.blobs.map((blob) => blob.digest));
-  const needed = (): Set<Digest> => new Set([...heldByLeases(store.root).blobs, ...store.images.needs().blobs, ...ofLayers(), ...(roots.blobs ?? [])]);
+  const ofLayers = (): Digest[] =>
+    store.layers.list().flatMap((layer) => layer.blobs.map((blob) => blob.digest));
+  const needed = (): Set<Digest> =>
+    new Set([
+      ...heldByLeases(store.root).blobs,
+      ...store.images.needs().blobs,
+      ...ofLayers(),
+      ...(roots.blobs ?? []),
+    ]);
   const before = needed();
-  const unused = store.content.list().filter((digest) => !before.has(digest)).flatMap((digest) => {
-    const aside = tempName(store.root, 'unused');
-    const size = store.content.size(digest);
-    return size !== undefined && moved(store.content.path(digest), aside) ? [{ digest, size, aside }] : [];
-  });
+  const unused = store.content
+    .list()
+    .filter((digest) => !before.has(digest))
+    .flatMap((digest) => {
+      const aside = tempName(store.root, 'unused');
+      const size = store.content.size(digest);
+      return size !== undefined && moved(store.content.path(digest), aside)
+        ? [{ digest, size, aside }]
+        : [];
+    });
   const after = unused.length === 0 ? before : needed();
   return unused.filter(({ digest, aside }) => {
     if (after.has(digest)) moved(aside, store.content.path(digest));

@@ -24,7 +24,11 @@ export interface ImageStore {
   find(nameOrId: string, platform?: Platform): Image | undefined;
   list(): Image[];
   /** Records an image whose layers are in the store; a second time only adds the names. */
-  put(image: Omit<Image, 'names' | 'repoDigests' | 'id'>, names: readonly string[], repoDigests?: readonly string[]): Image;
+  put(
+    image: Omit<Image, 'names' | 'repoDigests' | 'id'>,
+    names: readonly string[],
+    repoDigests?: readonly string[],
+  ): Image;
   /** Gives a further name; a name that pointed elsewhere moves. */
   tag(id: Digest, name: string): void;
   /** Remembers under which digest a registry knows the image in the repository of a name. */

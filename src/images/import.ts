@@ -32,10 +32,18 @@ export interface ImportRequest {
  * Makes an image of one layer out of a root file system. The tar is kept as it is, for its bytes are what the DiffID names.
  * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE, LIMIT_EXCEEDED, NO_SPACE, CANCELED.
  */
-export async function importImage(request: ImportRequest, services: ImageServices, scope: BuildScope): Promise<Image> {
+export async function importImage(
+  request: ImportRequest,
+  services: ImageServices,
+  scope: BuildScope,
+): Promise<Image> {
   const lease = new Lease(services.root);
   try {
-    const { diffId } = await unpackTar(stoppable(decompressed(bytesOf(request)), scope.signal), services, lease);
+    const { diffId } = await unpackTar(
+      stoppable(decompressed(bytesOf(request)), scope.signal),
+      services,
+      lease,
+    );
     const created = request.created ?? new Date().toISOString();
     const config: ImageConfig = {
       ...(request.platform ?? hostPlatform()),
@@ -44,7 +52,11 @@ export async function importImage(request: ImportRequest, services: ImageService
       rootfs: { type: 'layers', diff_ids: [diffId] },
       history: [{ created, comment: request.message ?? `Imported from ${request.label}` }],
     };
-    return assembleImage({ config, names: request.name === undefined ? [] : [request.name] }, services, lease);
+    return assembleImage(
+      { config, names: request.name === undefined ? [] : [request.name] },
+      services,
+      lease,
+    );
   } finally {
     lease.release();
   }
@@ -60,11 +72,19 @@ async function* bytesOf(request: ImportRequest): AsyncGenerator<Uint8Array> {
     yield* createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>;
   } catch (cause) {
     if (errnoOf(cause) === undefined) throw cause;
-    throw machineFault(cause) ?? new MbuildError('ARCHIVE_INVALID', `cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw (
+      machineFault(cause) ??
+      new MbuildError('ARCHIVE_INVALID', `cannot read ${path}: ${(cause as Error).message}`, {
+        cause,
+      })
+    );
   }
 }
 
-async function* stoppable(source: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+async function* stoppable(
+  source: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   try {
     for await (const chunk of source) {
       checkCanceled(signal);

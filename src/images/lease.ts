@@ -34,9 +34,13 @@ export class Lease {
   }
 
   /** Adds to what is held; on return it is safe. */
-  hold(held: { readonly layers?: Iterable<LayerId> | undefined; readonly blobs?: Iterable<Digest> | undefined }): void {
+  hold(held: {
+    readonly layers?: Iterable<LayerId> | undefined;
+    readonly blobs?: Iterable<Digest> | undefined;
+  }): void {
     const line: LeaseLine = { layers: this.#fresh(held.layers), blobs: this.#fresh(held.blobs) };
-    if (line.layers.length + line.blobs.length > 0) storing(this.#file, () => writeSync(this.#open(), `${JSON.stringify(line)}\n`));
+    if (line.layers.length + line.blobs.length > 0)
+      storing(this.#file, () => writeSync(this.#open(), `${JSON.stringify(line)}\n`));
   }
 
   /** Gives everything up; a second call does nothing. */
@@ -63,13 +67,21 @@ export class Lease {
 
 /** What the leases of living processes hold. */
 export function heldByLeases(root: string): Held {
-  const lines = leaseFiles(root).filter((file) => !isAbandoned(root, path.basename(file))).flatMap(readLease);
-  return { layers: new Set(lines.flatMap((line) => line.layers)), blobs: new Set(lines.flatMap((line) => line.blobs)) };
+  const lines = leaseFiles(root)
+    .filter((file) => !isAbandoned(root, path.basename(file)))
+    .flatMap(readLease);
+  return {
+    layers: new Set(lines.flatMap((line) => line.layers)),
+    blobs: new Set(lines.flatMap((line) => line.blobs)),
+  };
 }
 
 /** A last line that is not whole yet holds nothing yet. */
 function readLease(file: string): LeaseLine[] {
-  return readText(file).split('\n').slice(0, -1).map((line) => JSON.parse(line) as LeaseLine);
+  return readText(file)
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as LeaseLine);
 }
 
 function readText(file: string): string {

@@ -1,4 +1,14 @@
-import { closeSync, existsSync, fstatSync, lstatSync, openSync, readFileSync, readdirSync, statSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  unlinkSync,
+} from 'node:fs';
 import path from 'node:path';
 import { namesIn } from '../content/files';
 import { parseOwner } from '../content/owner';
@@ -16,9 +26,15 @@ const OWNED = ['tmp', 'active', 'leases', 'sandbox', path.join('cache', 'stat')]
  */
 export function findLeftovers(root: string): string[] {
   return [
-    ...OWNED.flatMap((folder) => filesIn(root, folder).filter((file) => isAbandoned(root, path.basename(file)))),
+    ...OWNED.flatMap((folder) =>
+      filesIn(root, folder).filter((file) => isAbandoned(root, path.basename(file))),
+    ),
     ...filesIn(root, 'locks').filter((file) => withFreeLock(file, () => undefined)),
-    ...filesIn(root, 'builds').flatMap((project) => filesIn(root, 'builds', path.basename(project)).filter((folder) => isAbandonedLog(root, folder))),
+    ...filesIn(root, 'builds').flatMap((project) =>
+      filesIn(root, 'builds', path.basename(project)).filter((folder) =>
+        isAbandonedLog(root, folder),
+      ),
+    ),
   ];
 }
 
@@ -64,7 +80,11 @@ function withFreeLock(file: string, act: () => void): boolean {
   }
   try {
     // A name is taken away only by who holds the lock of its file: as long as we do, it stays this file's.
-    if (!tryLock(fd, 'exclusive') || statSync(file, { throwIfNoEntry: false })?.ino !== fstatSync(fd).ino) return false;
+    if (
+      !tryLock(fd, 'exclusive') ||
+      statSync(file, { throwIfNoEntry: false })?.ino !== fstatSync(fd).ino
+    )
+      return false;
     act();
     return true;
   } finally {

@@ -34,7 +34,10 @@ interface ImageFiles {
   /** Bytes of a small file; `undefined` when there is none of that name. */
   read(name: string): Promise<Buffer | undefined>;
   /** Brings a file into the content store, verified; `undefined` when there is none of that name. */
-  blob(name: string, expected?: { readonly digest: Digest; readonly size?: number }): Promise<{ readonly digest: Digest; readonly size: number } | undefined>;
+  blob(
+    name: string,
+    expected?: { readonly digest: Digest; readonly size?: number },
+  ): Promise<{ readonly digest: Digest; readonly size: number } | undefined>;
 }
 
 /** An image found in the files, not yet read. */
@@ -64,16 +67,31 @@ const CONTAINERD_NAME = 'io.containerd.image.name';
  * Every digest is verified. Of an index, the image of `platform` (the host's) is taken.
  * @throws MbuildError ARCHIVE_INVALID, IMAGE_INVALID, DIGEST_MISMATCH, PLATFORM_NOT_FOUND, NO_SPACE, CANCELED.
  */
-export async function loadImages(source: LoadSource, services: ImageServices, vertex: VertexId, scope: BuildScope, platform: Platform = hostPlatform()): Promise<Loaded[]> {
+export async function loadImages(
+  source: LoadSource,
+  services: ImageServices,
+  vertex: VertexId,
+  scope: BuildScope,
+  platform: Platform = hostPlatform(),
+): Promise<Loaded[]> {
   const lease = new Lease(services.root);
   const label = 'path' in source ? source.path : 'the archive';
   try {
     const files = await openFiles(source, services.content, lease, scope);
-    const candidates = (await dockerCandidates(files, services.content, label)) ?? (await ociCandidates(files, platform, label));
-    if (candidates === undefined) throw new MbuildError('ARCHIVE_INVALID', `${label} holds neither manifest.json nor index.json, so it is no image`, { hint: 'a root file system is made an image with: mbuild import' });
-    if (candidates.length === 0) throw new MbuildError('ARCHIVE_INVALID', `${label} holds no images`);
+    const candidates =
+      (await dockerCandidates(files, services.content, label)) ??
+      (await ociCandidates(files, platform, label));
+    if (candidates === undefined)
+      throw new MbuildError(
+        'ARCHIVE_INVALID',
+        `${label} holds neither manifest.json nor index.json, so it is no image`,
+        { hint: 'a root file system is made an image with: mbuild import' },
+      );
+    if (candidates.length === 0)
+      throw new MbuildError('ARCHIVE_INVALID', `${label} holds no images`);
     const loaded: Loaded[] = [];
-    for (const candidate of candidates) loaded.push(await loadOne(candidate, files, services, lease, label, vertex, scope));
+    for (const candidate of candidates)
+      loaded.push(await loadOne(candidate, files, services, lease, label, vertex, scope));
     return loaded;
   } finally {
     lease.release();
@@ -90,66 +108,155 @@ export interface LayoutImage {
 }
 
 /** Brings one image of a layout folder into the store, without a name. @throws MbuildError as {@link loadImages}, IMAGE_NOT_FOUND. */
-export async function loadFromLayout({ folder, tag, digest, platform }: LayoutImage, services: ImageServices, vertex: VertexId, scope: BuildScope): Promise<Image> {
+export async function loadFromLayout(
+  { folder, tag, digest, platform }: LayoutImage,
+  services: ImageServices,
+  vertex: VertexId,
+  scope: BuildScope,
+): Promise<Image> {
   const lease = new Lease(services.root);
   try {
-    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) throw new MbuildError('IMAGE_NOT_FOUND', `there is no folder ${folder} with an image layout`);
+    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
+      throw new MbuildError('IMAGE_NOT_FOUND', `there is no folder ${folder} with an image layout`);
     const files = folderFiles(folder, services.content);
     const index = await files.read('index.json');
-    if (index === undefined) throw new MbuildError('ARCHIVE_INVALID', `${folder} holds no index.json, so it is no image layout`);
-    const images = parseIndex(index, folder).manifests.filter((entry) => (isIndexType(entry.mediaType) || isManifestType(entry.mediaType)) && entry.annotations?.['vnd.docker.reference.type'] === undefined);
+    if (index === undefined)
+      throw new MbuildError(
+        'ARCHIVE_INVALID',
+        `${folder} holds no index.json, so it is no image layout`,
+      );
+    const images = parseIndex(index, folder).manifests.filter(
+      (entry) =>
+        (isIndexType(entry.mediaType) || isManifestType(entry.mediaType)) &&
+        entry.annotations?.['vnd.docker.reference.type'] === undefined,
+    );
     const entry = chooseEntry(images, folder, tag, digest);
     const chosen = await descend(entry, files, platform, folder, 0);
     const bytes = await files.read(blobName(chosen.digest));
-    if (bytes === undefined || (await files.blob(blobName(chosen.digest), chosen)) === undefined) throw lacks(folder, chosen.digest);
+    if (bytes === undefined || (await files.blob(blobName(chosen.digest), chosen)) === undefined)
+      throw lacks(folder, chosen.digest);
     const descriptor = { mediaType: chosen.mediaType, digest: chosen.digest, size: chosen.size };
-    return (await loadOne({ manifest: parseManifest(bytes, folder), descriptor, names: [] }, files, services, lease, folder, vertex, scope)).image;
+    return (
+      await loadOne(
+        { manifest: parseManifest(bytes, folder), descriptor, names: [] },
+        files,
+        services,
+        lease,
+        folder,
+        vertex,
+        scope,
+      )
+    ).image;
   } finally {
     lease.release();
   }
 }
 
-function chooseEntry(images: readonly Descriptor[], folder: string, tag: string | undefined, digest: Digest | undefined): Descriptor {
+function chooseEntry(
+  images: readonly Descriptor[],
+  folder: string,
+  tag: string | undefined,
+  digest: Digest | undefined,
+): Descriptor {
   const tagOf = (entry: Descriptor): string | undefined => {
     const name = entry.annotations?.[REF_NAME] ?? entry.annotations?.[CONTAINERD_NAME];
     return name === undefined ? undefined : name.slice(name.lastIndexOf(':') + 1);
   };
   // A digest may name what an index of the layout lists rather than the layout itself.
-  if (digest !== undefined) return images.find((entry) => entry.digest === digest) ?? { mediaType: MediaType.ociManifest, digest, size: statSync(path.join(folder, blobName(digest)), { throwIfNoEntry: false })?.size ?? 0 };
+  if (digest !== undefined)
+    return (
+      images.find((entry) => entry.digest === digest) ?? {
+        mediaType: MediaType.ociManifest,
+        digest,
+        size: statSync(path.join(folder, blobName(digest)), { throwIfNoEntry: false })?.size ?? 0,
+      }
+    );
   const tagged = images.filter((entry) => tagOf(entry) === (tag ?? 'latest'));
   const candidates = tagged.length > 0 || tag !== undefined ? tagged : images;
-  const [first, ...others] = [...new Map(candidates.map((entry) => [entry.digest, entry])).values()];
+  const [first, ...others] = [
+    ...new Map(candidates.map((entry) => [entry.digest, entry])).values(),
+  ];
   if (first !== undefined && others.length === 0) return first;
   const tags = [...new Set(images.flatMap((entry) => tagOf(entry) ?? []))].join(', ');
-  throw new MbuildError('IMAGE_NOT_FOUND', first === undefined ? `${folder} holds no image ${tag ?? ''}`.trim() : `${folder} holds several images`, { hint: tags === '' ? undefined : `its tags are ${tags}: write oci-layout://${folder}:TAG` });
+  throw new MbuildError(
+    'IMAGE_NOT_FOUND',
+    first === undefined
+      ? `${folder} holds no image ${tag ?? ''}`.trim()
+      : `${folder} holds several images`,
+    { hint: tags === '' ? undefined : `its tags are ${tags}: write oci-layout://${folder}:TAG` },
+  );
 }
 
-async function loadOne(candidate: Candidate, files: ImageFiles, services: ImageServices, lease: Lease, label: string, vertex: VertexId, scope: BuildScope): Promise<Loaded> {
+async function loadOne(
+  candidate: Candidate,
+  files: ImageFiles,
+  services: ImageServices,
+  lease: Lease,
+  label: string,
+  vertex: VertexId,
+  scope: BuildScope,
+): Promise<Loaded> {
   const { manifest } = candidate;
   const name = candidate.names[0] ?? label;
-  lease.hold({ blobs: [candidate.descriptor.digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)] });
+  lease.hold({
+    blobs: [
+      candidate.descriptor.digest,
+      manifest.config.digest,
+      ...manifest.layers.map((layer) => layer.digest),
+    ],
+  });
   await dropDamaged(manifest.config.digest, services);
-  if (services.content.size(manifest.config.digest) === undefined && (await files.blob(blobName(manifest.config.digest), manifest.config)) === undefined) throw lacks(label, manifest.config.digest);
-  const config = parseConfig(services.content.read(manifest.config.digest), manifest.layers.length, name);
-  const stack = await unpackLayers(manifest.layers.map((blob, i) => ({
-    blob,
-    diffId: config.rootfs.diff_ids[i] ?? (blob.digest as string as DiffID),
-    fetch: async () => {
-      if (services.content.size(blob.digest) !== undefined) return;
-      if ((await files.blob(candidate.layerFiles?.[i] ?? blobName(blob.digest), blob)) === undefined) throw lacks(label, blob.digest);
-    },
-  })), services, lease, vertex, scope);
-  const refs = candidate.names.flatMap((text) => parseReference(text) ?? []).filter((ref) => ref.digest === undefined);
-  const image = services.images.put({ config, manifest, descriptor: candidate.descriptor, stack }, refs.map(formatReference));
+  if (
+    services.content.size(manifest.config.digest) === undefined &&
+    (await files.blob(blobName(manifest.config.digest), manifest.config)) === undefined
+  )
+    throw lacks(label, manifest.config.digest);
+  const config = parseConfig(
+    services.content.read(manifest.config.digest),
+    manifest.layers.length,
+    name,
+  );
+  const stack = await unpackLayers(
+    manifest.layers.map((blob, i) => ({
+      blob,
+      diffId: config.rootfs.diff_ids[i] ?? (blob.digest as string as DiffID),
+      fetch: async () => {
+        if (services.content.size(blob.digest) !== undefined) return;
+        if (
+          (await files.blob(candidate.layerFiles?.[i] ?? blobName(blob.digest), blob)) === undefined
+        )
+          throw lacks(label, blob.digest);
+      },
+    })),
+    services,
+    lease,
+    vertex,
+    scope,
+  );
+  const refs = candidate.names
+    .flatMap((text) => parseReference(text) ?? [])
+    .filter((ref) => ref.digest === undefined);
+  const image = services.images.put(
+    { config, manifest, descriptor: candidate.descriptor, stack },
+    refs.map(formatReference),
+  );
   return { image, names: refs.map(familiarName) };
 }
 
 /** What `docker save` and others with `manifest.json` wrote; layers may lie under any name. `undefined` when it has no such file. */
-async function dockerCandidates(files: ImageFiles, content: ContentStore, label: string): Promise<Candidate[] | undefined> {
+async function dockerCandidates(
+  files: ImageFiles,
+  content: ContentStore,
+  label: string,
+): Promise<Candidate[] | undefined> {
   const text = await files.read('manifest.json');
   if (text === undefined) return undefined;
   const entries = parseJson(text, `${label}: manifest.json`);
-  if (!Array.isArray(entries) || !entries.every(isDockerEntry)) throw new MbuildError('ARCHIVE_INVALID', `the manifest.json of ${label} is not what docker save writes`);
+  if (!Array.isArray(entries) || !entries.every(isDockerEntry))
+    throw new MbuildError(
+      'ARCHIVE_INVALID',
+      `the manifest.json of ${label} is not what docker save writes`,
+    );
   const original = await originalManifests(files, label);
   const candidates: Candidate[] = [];
   for (const entry of entries) {
@@ -161,13 +268,20 @@ async function dockerCandidates(files: ImageFiles, content: ContentStore, label:
       candidates.push({ ...known, names, layerFiles: entry.Layers ?? [] });
       continue;
     }
-    candidates.push({ ...(await dockerManifest(entry, config, files, content, label)), names, layerFiles: entry.Layers ?? [] });
+    candidates.push({
+      ...(await dockerManifest(entry, config, files, content, label)),
+      names,
+      layerFiles: entry.Layers ?? [],
+    });
   }
   return candidates;
 }
 
 /** The manifests that an archive has besides, as docker from 25 on writes them: by their config. They keep the image's digest. */
-async function originalManifests(files: ImageFiles, label: string): Promise<Map<Digest, Omit<Candidate, 'names'>>> {
+async function originalManifests(
+  files: ImageFiles,
+  label: string,
+): Promise<Map<Digest, Omit<Candidate, 'names'>>> {
   const found = new Map<Digest, Omit<Candidate, 'names'>>();
   const index = await files.read('index.json');
   if (index === undefined) return found;
@@ -176,12 +290,23 @@ async function originalManifests(files: ImageFiles, label: string): Promise<Map<
       const inner = await files.read(blobName(entry.digest));
       if (inner === undefined) continue;
       if (isIndexType(entry.mediaType) && depth < 4) await walk(inner, depth + 1);
-      if (!isManifestType(entry.mediaType) || (await files.blob(blobName(entry.digest), entry)) === undefined) continue;
+      if (
+        !isManifestType(entry.mediaType) ||
+        (await files.blob(blobName(entry.digest), entry)) === undefined
+      )
+        continue;
       const parsed: unknown = parseJson(inner, label);
       // Attestations lie in the same index; they are no images.
-      if (entry.annotations?.['vnd.docker.reference.type'] !== undefined || typeof parsed !== 'object') continue;
+      if (
+        entry.annotations?.['vnd.docker.reference.type'] !== undefined ||
+        typeof parsed !== 'object'
+      )
+        continue;
       const manifest = parseManifest(inner, label);
-      found.set(manifest.config.digest, { manifest, descriptor: { mediaType: entry.mediaType, digest: entry.digest, size: entry.size } });
+      found.set(manifest.config.digest, {
+        manifest,
+        descriptor: { mediaType: entry.mediaType, digest: entry.digest, size: entry.size },
+      });
     }
   };
   await walk(index, 0);
@@ -195,20 +320,34 @@ function digestInName(name: string): { readonly digest: Digest } | undefined {
 }
 
 /** Makes the manifest of an archive that has none: its layers are plain tars. */
-async function dockerManifest(entry: DockerArchiveEntry, config: { digest: Digest; size: number }, files: ImageFiles, content: ContentStore, label: string): Promise<Pick<Candidate, 'manifest' | 'descriptor'>> {
+async function dockerManifest(
+  entry: DockerArchiveEntry,
+  config: { digest: Digest; size: number },
+  files: ImageFiles,
+  content: ContentStore,
+  label: string,
+): Promise<Pick<Candidate, 'manifest' | 'descriptor'>> {
   const layers: Descriptor[] = [];
   for (const name of entry.Layers ?? []) {
     const blob = await files.blob(name);
     if (blob === undefined) throw lacks(label, name);
-    layers.push({ mediaType: await layerType(content, blob.digest), digest: blob.digest, size: blob.size });
+    layers.push({
+      mediaType: await layerType(content, blob.digest),
+      digest: blob.digest,
+      size: blob.size,
+    });
   }
   const manifest: Manifest = {
-    schemaVersion: 2, mediaType: MediaType.ociManifest,
+    schemaVersion: 2,
+    mediaType: MediaType.ociManifest,
     config: { mediaType: MediaType.ociConfig, digest: config.digest, size: config.size },
     layers,
   };
   const bytes = Buffer.from(JSON.stringify(manifest));
-  return { manifest: parseManifest(bytes, label), descriptor: { mediaType: manifest.mediaType, digest: content.write(bytes), size: bytes.length } };
+  return {
+    manifest: parseManifest(bytes, label),
+    descriptor: { mediaType: manifest.mediaType, digest: content.write(bytes), size: bytes.length },
+  };
 }
 
 /** `docker load` takes compressed layers too, and goes by their first bytes. */
@@ -222,7 +361,11 @@ async function layerType(content: ContentStore, digest: Digest): Promise<string>
 }
 
 /** What an OCI layout's index.json lists. `undefined` when there is none. */
-async function ociCandidates(files: ImageFiles, platform: Platform, label: string): Promise<Candidate[] | undefined> {
+async function ociCandidates(
+  files: ImageFiles,
+  platform: Platform,
+  label: string,
+): Promise<Candidate[] | undefined> {
   const text = await files.read('index.json');
   if (text === undefined) return undefined;
   const candidates: Candidate[] = [];
@@ -233,7 +376,8 @@ async function ociCandidates(files: ImageFiles, platform: Platform, label: strin
     const name = nameOf(entry);
     const chosen = await descend(entry, files, platform, label, 0);
     const bytes = await files.read(blobName(chosen.digest));
-    if (bytes === undefined || (await files.blob(blobName(chosen.digest), chosen)) === undefined) throw lacks(label, chosen.digest);
+    if (bytes === undefined || (await files.blob(blobName(chosen.digest), chosen)) === undefined)
+      throw lacks(label, chosen.digest);
     const before = byDigest.get(chosen.digest);
     const candidate: Candidate = {
       manifest: parseManifest(bytes, name ?? label),
@@ -247,13 +391,26 @@ async function ociCandidates(files: ImageFiles, platform: Platform, label: strin
   return candidates;
 }
 
-async function descend(entry: Descriptor, files: ImageFiles, platform: Platform, label: string, depth: number): Promise<Descriptor> {
+async function descend(
+  entry: Descriptor,
+  files: ImageFiles,
+  platform: Platform,
+  label: string,
+  depth: number,
+): Promise<Descriptor> {
   if (!isIndexType(entry.mediaType)) return entry;
   if (depth >= 4) throw new MbuildError('LIMIT_EXCEEDED', `${label} has indexes inside of indexes`);
-  if ((await files.blob(blobName(entry.digest), entry)) === undefined) throw lacks(label, entry.digest);
+  if ((await files.blob(blobName(entry.digest), entry)) === undefined)
+    throw lacks(label, entry.digest);
   const bytes = await files.read(blobName(entry.digest));
   if (bytes === undefined) throw lacks(label, entry.digest);
-  return descend(selectPlatform(parseIndex(bytes, label), platform, nameOf(entry) ?? label), files, platform, label, depth + 1);
+  return descend(
+    selectPlatform(parseIndex(bytes, label), platform, nameOf(entry) ?? label),
+    files,
+    platform,
+    label,
+    depth + 1,
+  );
 }
 
 /** The full name where the writer left one; `ref.name` alone is often no more than a tag, which names nothing. */
@@ -261,14 +418,30 @@ function nameOf(entry: Descriptor): string | undefined {
   const full = entry.annotations?.[CONTAINERD_NAME];
   if (full !== undefined && parseReference(full) !== undefined) return full;
   const name = entry.annotations?.[REF_NAME];
-  return name !== undefined && /[:/]/.test(name) && parseReference(name) !== undefined ? name : undefined;
+  return name !== undefined && /[:/]/.test(name) && parseReference(name) !== undefined
+    ? name
+    : undefined;
 }
 
-function openFiles(source: LoadSource, content: ContentStore, lease: Lease, scope: BuildScope): Promise<ImageFiles> {
+function openFiles(
+  source: LoadSource,
+  content: ContentStore,
+  lease: Lease,
+  scope: BuildScope,
+): Promise<ImageFiles> {
   if ('stream' in source) return archiveFiles(source.stream, content, lease, scope);
   const stats = statSync(source.path, { throwIfNoEntry: false });
-  if (stats === undefined) throw new MbuildError('ARCHIVE_INVALID', `there is no file ${source.path}`, { hint: 'it takes what docker save writes, an OCI archive, or the folder of an OCI layout' });
-  if (!stats.isDirectory()) return archiveFiles(createReadStream(source.path, { highWaterMark: 1 << 20 }), content, lease, scope);
+  if (stats === undefined)
+    throw new MbuildError('ARCHIVE_INVALID', `there is no file ${source.path}`, {
+      hint: 'it takes what docker save writes, an OCI archive, or the folder of an OCI layout',
+    });
+  if (!stats.isDirectory())
+    return archiveFiles(
+      createReadStream(source.path, { highWaterMark: 1 << 20 }),
+      content,
+      lease,
+      scope,
+    );
   return Promise.resolve(folderFiles(source.path, content));
 }
 
@@ -280,12 +453,15 @@ function folderFiles(folder: string, content: ContentStore): ImageFiles {
   return {
     read: (name) => {
       const file = find(name);
-      return file === undefined ? Promise.resolve(undefined) : collect(createReadStream(file), name);
+      return file === undefined
+        ? Promise.resolve(undefined)
+        : collect(createReadStream(file), name);
     },
     blob: async (name, expected) => {
       const file = find(name);
       if (file === undefined) return undefined;
-      if (expected !== undefined && content.size(expected.digest) === expected.size) return { digest: expected.digest, size: expected.size ?? 0 };
+      if (expected !== undefined && content.size(expected.digest) === expected.size)
+        return { digest: expected.digest, size: expected.size ?? 0 };
       return content.ingest(createReadStream(file, { highWaterMark: 1 << 20 }), expected);
     },
   };
@@ -295,19 +471,34 @@ function folderFiles(folder: string, content: ContentStore): ImageFiles {
  * Reads an archive once, from front to end, as it may come through a pipe: every file becomes a blob. What turns out not
  * to belong to an image is deleted by the next collection of garbage.
  */
-async function archiveFiles(source: AsyncIterable<Uint8Array>, content: ContentStore, lease: Lease, scope: BuildScope): Promise<ImageFiles> {
+async function archiveFiles(
+  source: AsyncIterable<Uint8Array>,
+  content: ContentStore,
+  lease: Lease,
+  scope: BuildScope,
+): Promise<ImageFiles> {
   const found = new Map<string, { digest: Digest; size: number }>();
   const links = new Map<string, string>();
   for await (const { entry, body } of readArchive(source)) {
     checkCanceled(scope.signal);
     const name = path.posix.normalize(toText(entry.path)).replace(/^\/+/, '');
-    if (found.size + links.size >= MAX_MEMBERS) throw new MbuildError('LIMIT_EXCEEDED', `the archive has more than ${MAX_MEMBERS} files, so it is not one of images`, { hint: 'a root file system is made an image with: mbuild import' });
-    if (entry.type === 'symlink') links.set(name, path.posix.join(path.posix.dirname(name), toText(entry.linkPath)));
+    if (found.size + links.size >= MAX_MEMBERS)
+      throw new MbuildError(
+        'LIMIT_EXCEEDED',
+        `the archive has more than ${MAX_MEMBERS} files, so it is not one of images`,
+        { hint: 'a root file system is made an image with: mbuild import' },
+      );
+    if (entry.type === 'symlink')
+      links.set(name, path.posix.join(path.posix.dirname(name), toText(entry.linkPath)));
     else if (entry.type === 'link') links.set(name, path.posix.normalize(toText(entry.linkPath)));
     else if (entry.type === 'file') {
       const digest = /^blobs\/sha256\/([0-9a-f]{64})$/.exec(name)?.[1];
       const named = digest === undefined ? undefined : `sha256:${digest}`;
-      const blob = await content.ingest(body, named !== undefined && isDigest(named) ? { digest: named, size: entry.size } : undefined, (made) => lease.hold({ blobs: [made] }));
+      const blob = await content.ingest(
+        body,
+        named !== undefined && isDigest(named) ? { digest: named, size: entry.size } : undefined,
+        (made) => lease.hold({ blobs: [made] }),
+      );
       found.set(name, blob);
     }
   }
@@ -324,13 +515,18 @@ async function archiveFiles(source: AsyncIterable<Uint8Array>, content: ContentS
     read: (name) => {
       const blob = resolve(name);
       if (blob === undefined) return Promise.resolve(undefined);
-      if (blob.size > MAX_SMALL_FILE) throw new MbuildError('LIMIT_EXCEEDED', `${name} has ${blob.size} bytes`);
+      if (blob.size > MAX_SMALL_FILE)
+        throw new MbuildError('LIMIT_EXCEEDED', `${name} has ${blob.size} bytes`);
       return Promise.resolve(content.read(blob.digest));
     },
     blob: (name, expected) => {
       const blob = resolve(name);
       if (blob !== undefined && expected !== undefined && blob.digest !== expected.digest) {
-        throw new MbuildError('DIGEST_MISMATCH', `${name} should be ${expected.digest}, but is ${blob.digest}`, { hint: 'the archive is damaged or was tampered with' });
+        throw new MbuildError(
+          'DIGEST_MISMATCH',
+          `${name} should be ${expected.digest}, but is ${blob.digest}`,
+          { hint: 'the archive is damaged or was tampered with' },
+        );
       }
       return Promise.resolve(blob);
     },
@@ -344,7 +540,11 @@ async function collect(source: AsyncIterable<unknown>, name: string): Promise<Bu
     for await (const chunk of source) {
       chunks.push(chunk as Buffer);
       size += (chunk as Buffer).length;
-      if (size > MAX_SMALL_FILE) throw new MbuildError('LIMIT_EXCEEDED', `${name} is larger than an image's description can be`);
+      if (size > MAX_SMALL_FILE)
+        throw new MbuildError(
+          'LIMIT_EXCEEDED',
+          `${name} is larger than an image's description can be`,
+        );
     }
   } catch (error) {
     throw errnoOf(error) === undefined ? error : storeError(error, name);
@@ -355,8 +555,13 @@ async function collect(source: AsyncIterable<unknown>, name: string): Promise<Bu
 function isDockerEntry(value: unknown): value is DockerArchiveEntry {
   if (typeof value !== 'object' || value === null) return false;
   const { Config, Layers, RepoTags } = value as Record<string, unknown>;
-  const strings = (list: unknown): boolean => Array.isArray(list) && list.every((item) => typeof item === 'string');
-  return typeof Config === 'string' && strings(Layers ?? []) && (RepoTags === undefined || RepoTags === null || strings(RepoTags));
+  const strings = (list: unknown): boolean =>
+    Array.isArray(list) && list.every((item) => typeof item === 'string');
+  return (
+    typeof Config === 'string' &&
+    strings(Layers ?? []) &&
+    (RepoTags === undefined || RepoTags === null || strings(RepoTags))
+  );
 }
 
 function parseJson(bytes: Buffer, what: string): unknown {

@@ -50,7 +50,9 @@ export class ManifestLists {
   }
 
   list(): ManifestList[] {
-    return namesIn(this.#folder).flatMap((file) => readJson<ManifestList>(path.join(this.#folder, file)) ?? []);
+    return namesIn(this.#folder).flatMap(
+      (file) => readJson<ManifestList>(path.join(this.#folder, file)) ?? [],
+    );
   }
 
   #file(name: string): string {
@@ -62,57 +64,101 @@ export class ManifestLists {
  * What a name adds to a list: the manifest that a registry has under it, or each of an index's, with their platforms.
  * @throws MbuildError IMAGE_NOT_FOUND, IMAGE_INVALID, and what {@link ImageSource} throws.
  */
-export async function listedManifests(ref: Reference, registry: ImageSource, signal: AbortSignal): Promise<ListedManifest[]> {
+export async function listedManifests(
+  ref: Reference,
+  registry: ImageSource,
+  signal: AbortSignal,
+): Promise<ListedManifest[]> {
   const found = await registry.manifest(ref, signal);
-  const source = (digest: Digest): string => formatReference({ registry: ref.registry, repository: ref.repository, digest });
+  const source = (digest: Digest): string =>
+    formatReference({ registry: ref.registry, repository: ref.repository, digest });
   if (isIndexType(found.descriptor.mediaType)) {
-    return parseIndex(found.bytes, familiarName(ref)).manifests.map((descriptor) => ({ source: source(descriptor.digest), descriptor }));
+    return parseIndex(found.bytes, familiarName(ref)).manifests.map((descriptor) => ({
+      source: source(descriptor.digest),
+      descriptor,
+    }));
   }
   const platform = await platformOf(found.bytes, ref, registry, signal);
-  return [{ source: ref.digest === undefined ? formatReference(ref) : source(ref.digest), descriptor: { ...found.descriptor, ...(platform === undefined ? {} : { platform }) } }];
+  return [
+    {
+      source: ref.digest === undefined ? formatReference(ref) : source(ref.digest),
+      descriptor: { ...found.descriptor, ...(platform === undefined ? {} : { platform }) },
+    },
+  ];
 }
 
 /** The same for images of the store under a name. */
 export function listedImages(images: readonly Image[], name: string): ListedManifest[] {
-  return images.map((image) => ({ source: name, image: image.id, descriptor: { ...image.descriptor, platform: shortPlatform(image.config) } }));
+  return images.map((image) => ({
+    source: name,
+    image: image.id,
+    descriptor: { ...image.descriptor, platform: shortPlatform(image.config) },
+  }));
 }
 
 /** Adds manifests; one that is there already, or is for a platform that has one, is replaced. */
 export function withManifests(list: ManifestList, added: readonly ListedManifest[]): ManifestList {
   const keys = new Set(added.map(keyOf));
-  return { ...list, manifests: [...list.manifests.filter((entry) => !keys.has(keyOf(entry))), ...added] };
+  return {
+    ...list,
+    manifests: [...list.manifests.filter((entry) => !keys.has(keyOf(entry))), ...added],
+  };
 }
 
 /**
  * Finds one manifest of a list: by its name, its digest or its platform. @throws MbuildError IMAGE_NOT_FOUND listing what there is.
  */
 export function entryOf(list: ManifestList, text: string, full: string | undefined): number {
-  const at = list.manifests.findIndex(({ source, descriptor }) => source === full || descriptor.digest === text || (descriptor.platform !== undefined && formatPlatform(descriptor.platform) === text));
+  const at = list.manifests.findIndex(
+    ({ source, descriptor }) =>
+      source === full ||
+      descriptor.digest === text ||
+      (descriptor.platform !== undefined && formatPlatform(descriptor.platform) === text),
+  );
   if (at >= 0) return at;
-  throw new MbuildError('IMAGE_NOT_FOUND', `manifest for image ${text} does not exist in ${list.name}`, { hint: `there are ${list.manifests.map(({ source }) => source).join(', ')}` });
+  throw new MbuildError(
+    'IMAGE_NOT_FOUND',
+    `manifest for image ${text} does not exist in ${list.name}`,
+    { hint: `there are ${list.manifests.map(({ source }) => source).join(', ')}` },
+  );
 }
 
 function keyOf({ descriptor: { digest, platform } }: ListedManifest): string {
-  return platform === undefined || platform.os === 'unknown' ? digest : formatPlatform(normalizePlatform(platform));
+  return platform === undefined || platform.os === 'unknown'
+    ? digest
+    : formatPlatform(normalizePlatform(platform));
 }
 
 /** An artifact that is no image has no platform. */
-async function platformOf(bytes: Buffer, ref: Reference, registry: ImageSource, signal: AbortSignal): Promise<Platform | undefined> {
+async function platformOf(
+  bytes: Buffer,
+  ref: Reference,
+  registry: ImageSource,
+  signal: AbortSignal,
+): Promise<Platform | undefined> {
   const name = familiarName(ref);
   const { config, layers } = parseManifest(bytes, name);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of (await registry.blob(ref, config, 0, signal)).bytes) {
     size += chunk.length;
-    if (size > config.size) throw new MbuildError('SIZE_MISMATCH', `the config of ${name} has more than its ${config.size} bytes`);
+    if (size > config.size)
+      throw new MbuildError(
+        'SIZE_MISMATCH',
+        `the config of ${name} has more than its ${config.size} bytes`,
+      );
     chunks.push(chunk);
   }
   const read = Buffer.concat(chunks);
-  if (digestOf(read) !== config.digest) throw new MbuildError('DIGEST_MISMATCH', `the config of ${name} is not ${config.digest}`);
+  if (digestOf(read) !== config.digest)
+    throw new MbuildError('DIGEST_MISMATCH', `the config of ${name} is not ${config.digest}`);
   return shortPlatform(parseConfig(read, layers.length, name));
 }
 
 function shortPlatform(platform: Platform): Platform {
   const version = platform['os.version'];
-  return { ...normalizePlatform(platform), ...(version === undefined ? {} : { 'os.version': version }) };
+  return {
+    ...normalizePlatform(platform),
+    ...(version === undefined ? {} : { 'os.version': version }),
+  };
 }

@@ -10,7 +10,14 @@ import { downloadBlob } from '../registry/download';
 import type { Catalog, ImageSource, RawManifest } from '../registry/registry';
 import type { Image } from './image-store';
 import { Lease } from './lease';
-import { parseConfig, parseIndex, parseManifest, platformNotFound, selectPlatform, suits } from './manifest';
+import {
+  parseConfig,
+  parseIndex,
+  parseManifest,
+  platformNotFound,
+  selectPlatform,
+  suits,
+} from './manifest';
 import type { ImageServices } from './services';
 import { dropDamaged } from './trust';
 import { unpackLayers } from './unpack';
@@ -41,7 +48,13 @@ const MAX_DEPTH = 4;
  * Everything is verified before it is named; what is there is not fetched; what breaks off goes on with the next pull.
  * @throws MbuildError IMAGE_NOT_FOUND (close tags suggested), PLATFORM_NOT_FOUND, IMAGE_INVALID and the registry's errors.
  */
-export async function pullImage(request: PullRequest, services: ImageServices, registry: ImageSource & Catalog, vertex: VertexId, scope: BuildScope): Promise<Pulled> {
+export async function pullImage(
+  request: PullRequest,
+  services: ImageServices,
+  registry: ImageSource & Catalog,
+  vertex: VertexId,
+  scope: BuildScope,
+): Promise<Pulled> {
   const { ref } = request;
   const name = familiarName(ref);
   const platform = request.platform ?? hostPlatform();
@@ -52,31 +65,76 @@ export async function pullImage(request: PullRequest, services: ImageServices, r
     });
     const chosen = await choose(top, ref, platform, registry, scope, 0);
     const manifest = parseManifest(chosen.bytes, name);
-    const blobs = [chosen.descriptor.digest, manifest.config.digest, ...manifest.layers.map((layer) => layer.digest)];
+    const blobs = [
+      chosen.descriptor.digest,
+      manifest.config.digest,
+      ...manifest.layers.map((layer) => layer.digest),
+    ];
     lease.hold({ blobs });
 
     await dropDamaged(manifest.config.digest, services);
-    await downloadBlob(registry, services.content, ref, manifest.config, scope.signal, undefined, services.patience);
-    const config = parseConfig(services.content.read(manifest.config.digest), manifest.layers.length, name);
-    if (request.anyPlatform !== true && !suits(config, platform)) throw platformNotFound(name, platform, [config]);
-    const digestName = formatReference({ registry: ref.registry, repository: ref.repository, digest: top.descriptor.digest });
+    await downloadBlob(
+      registry,
+      services.content,
+      ref,
+      manifest.config,
+      scope.signal,
+      undefined,
+      services.patience,
+    );
+    const config = parseConfig(
+      services.content.read(manifest.config.digest),
+      manifest.layers.length,
+      name,
+    );
+    if (request.anyPlatform !== true && !suits(config, platform))
+      throw platformNotFound(name, platform, [config]);
+    const digestName = formatReference({
+      registry: ref.registry,
+      repository: ref.repository,
+      digest: top.descriptor.digest,
+    });
     const before = services.images.find(manifest.config.digest);
-    const known = ref.digest === undefined ? before?.names.includes(nameOf(ref)) === true : before?.repoDigests.includes(digestName) === true;
+    const known =
+      ref.digest === undefined
+        ? before?.names.includes(nameOf(ref)) === true
+        : before?.repoDigests.includes(digestName) === true;
     // An image may have the same layer twice.
     const fetching = new Map<Digest, Promise<void>>();
-    const stack = await unpackLayers(manifest.layers.map((blob, i) => ({
-      blob,
-      coming: () => (fetching.has(blob.digest) ? undefined : services.content.partial(blob.digest).path),
-      diffId: diffIdAt(config.rootfs.diff_ids, i),
-      fetch: (inner, report) => {
-        const started = fetching.get(blob.digest) ?? downloadBlob(registry, services.content, ref, blob, inner.signal, (bytes, retrying) => report(retrying === true ? 'retrying' : 'downloading', bytes), services.patience);
-        fetching.set(blob.digest, started);
-        return started.finally(() => fetching.delete(blob.digest));
-      },
-    })), services, lease, vertex, scope);
+    const stack = await unpackLayers(
+      manifest.layers.map((blob, i) => ({
+        blob,
+        coming: () =>
+          fetching.has(blob.digest) ? undefined : services.content.partial(blob.digest).path,
+        diffId: diffIdAt(config.rootfs.diff_ids, i),
+        fetch: (inner, report) => {
+          const started =
+            fetching.get(blob.digest) ??
+            downloadBlob(
+              registry,
+              services.content,
+              ref,
+              blob,
+              inner.signal,
+              (bytes, retrying) => report(retrying === true ? 'retrying' : 'downloading', bytes),
+              services.patience,
+            );
+          fetching.set(blob.digest, started);
+          return started.finally(() => fetching.delete(blob.digest));
+        },
+      })),
+      services,
+      lease,
+      vertex,
+      scope,
+    );
 
     services.content.write(chosen.bytes);
-    const image = services.images.put({ config, manifest, descriptor: chosen.descriptor, stack }, ref.tag === undefined || ref.digest !== undefined ? [] : [nameOf(ref)], [digestName]);
+    const image = services.images.put(
+      { config, manifest, descriptor: chosen.descriptor, stack },
+      ref.tag === undefined || ref.digest !== undefined ? [] : [nameOf(ref)],
+      [digestName],
+    );
     return { image, descriptor: top.descriptor, changed: !known };
   } finally {
     lease.release();
@@ -84,29 +142,71 @@ export async function pullImage(request: PullRequest, services: ImageServices, r
 }
 
 /** Goes down through indexes to the manifest of the platform. */
-async function choose(from: RawManifest, ref: Reference, platform: Platform, registry: ImageSource, scope: BuildScope, depth: number): Promise<RawManifest> {
+async function choose(
+  from: RawManifest,
+  ref: Reference,
+  platform: Platform,
+  registry: ImageSource,
+  scope: BuildScope,
+  depth: number,
+): Promise<RawManifest> {
   if (!isIndexType(from.descriptor.mediaType)) return from;
   const name = familiarName(ref);
-  if (depth >= MAX_DEPTH) throw new MbuildError('LIMIT_EXCEEDED', `${name} has indexes inside of indexes, ${MAX_DEPTH} deep`);
+  if (depth >= MAX_DEPTH)
+    throw new MbuildError(
+      'LIMIT_EXCEEDED',
+      `${name} has indexes inside of indexes, ${MAX_DEPTH} deep`,
+    );
   const entry = selectPlatform(parseIndex(from.bytes, name), platform, name);
-  const next = await registry.manifest({ registry: ref.registry, repository: ref.repository, digest: entry.digest }, scope.signal);
-  if (next.bytes.length !== entry.size) throw new MbuildError('SIZE_MISMATCH', `the manifest ${entry.digest} of ${name} has ${next.bytes.length} bytes where its index says ${entry.size}`);
-  if (isIndexType(next.descriptor.mediaType) !== isIndexType(entry.mediaType)) throw new MbuildError('IMAGE_INVALID', `the index of ${name} lists ${entry.digest} as ${entry.mediaType}, which it is not`);
+  const next = await registry.manifest(
+    { registry: ref.registry, repository: ref.repository, digest: entry.digest },
+    scope.signal,
+  );
+  if (next.bytes.length !== entry.size)
+    throw new MbuildError(
+      'SIZE_MISMATCH',
+      `the manifest ${entry.digest} of ${name} has ${next.bytes.length} bytes where its index says ${entry.size}`,
+    );
+  if (isIndexType(next.descriptor.mediaType) !== isIndexType(entry.mediaType))
+    throw new MbuildError(
+      'IMAGE_INVALID',
+      `the index of ${name} lists ${entry.digest} as ${entry.mediaType}, which it is not`,
+    );
   return choose(next, ref, platform, registry, scope, depth + 1);
 }
 
 /** What `--offline` forbids to fetch again, of an image that is here. */
-function heldBack(error: unknown, ref: Reference, { images }: ImageServices): MbuildError | undefined {
-  if (!isMbuildError(error, 'NOT_ALLOWED') || images.find(formatReference(ref)) === undefined) return undefined;
-  return new MbuildError('NOT_ALLOWED', error.message, { cause: error, hint: 'the store has an image of that name: do without pulling it, or without --offline (MBUILD_OFFLINE)' });
+function heldBack(
+  error: unknown,
+  ref: Reference,
+  { images }: ImageServices,
+): MbuildError | undefined {
+  if (!isMbuildError(error, 'NOT_ALLOWED') || images.find(formatReference(ref)) === undefined)
+    return undefined;
+  return new MbuildError('NOT_ALLOWED', error.message, {
+    cause: error,
+    hint: 'the store has an image of that name: do without pulling it, or without --offline (MBUILD_OFFLINE)',
+  });
 }
 
 /** Names tags that are nearly what was asked for; whether the registry lists tags at all makes no difference to the error. */
-async function withCloseTags(error: unknown, ref: Reference, registry: Catalog, scope: BuildScope): Promise<unknown> {
-  if (!isMbuildError(error, 'IMAGE_NOT_FOUND') || ref.digest !== undefined || ref.tag === undefined) return error;
+async function withCloseTags(
+  error: unknown,
+  ref: Reference,
+  registry: Catalog,
+  scope: BuildScope,
+): Promise<unknown> {
+  if (!isMbuildError(error, 'IMAGE_NOT_FOUND') || ref.digest !== undefined || ref.tag === undefined)
+    return error;
   const tags = await registry.tags(ref, scope.signal).catch(() => undefined);
-  if (tags === undefined || tags.length === 0) return new MbuildError('IMAGE_NOT_FOUND', error.message, { cause: error, hint: `${ref.registry} has no repository ${ref.repository}, or does not show it` });
-  const hint = didYouMean(ref.tag, tags) ?? `there are the tags ${tags.slice(0, 8).join(', ')}${tags.length > 8 ? ', …' : ''}`;
+  if (tags === undefined || tags.length === 0)
+    return new MbuildError('IMAGE_NOT_FOUND', error.message, {
+      cause: error,
+      hint: `${ref.registry} has no repository ${ref.repository}, or does not show it`,
+    });
+  const hint =
+    didYouMean(ref.tag, tags) ??
+    `there are the tags ${tags.slice(0, 8).join(', ')}${tags.length > 8 ? ', …' : ''}`;
   return new MbuildError('IMAGE_NOT_FOUND', error.message, { cause: error, hint });
 }
 
@@ -116,6 +216,7 @@ function nameOf(ref: Reference): string {
 
 function diffIdAt<T>(diffIds: readonly T[], at: number): T {
   const diffId = diffIds[at];
-  if (diffId === undefined) throw new MbuildError('IMAGE_INVALID', `the config lists no layer ${at}`);
+  if (diffId === undefined)
+    throw new MbuildError('IMAGE_INVALID', `the config lists no layer ${at}`);
   return diffId;
 }

@@ -7,11 +7,24 @@ import type { Lease } from './lease';
  * surplus; unless a loss of power may have damaged the other's, whose place the caller's then takes. What is returned stays for as long as
  * the lease.
  */
-export function recordLayer(record: LayerRecord, layers: Pick<LayerIndex, 'get' | 'put' | 'replace'>, lease: Lease): LayerRecord {
+export function recordLayer(
+  record: LayerRecord,
+  layers: Pick<LayerIndex, 'get' | 'put' | 'replace'>,
+  lease: Lease,
+): LayerRecord {
   for (;;) {
     const kept = layers.put(record);
     lease.hold({ layers: [kept.id] });
-    if (!isTrusted(kept)) layers.replace({ ...record, blobs: [...kept.blobs, ...record.blobs.filter(({ digest }) => !kept.blobs.some((known) => known.digest === digest))] });
+    if (!isTrusted(kept))
+      layers.replace({
+        ...record,
+        blobs: [
+          ...kept.blobs,
+          ...record.blobs.filter(
+            ({ digest }) => !kept.blobs.some((known) => known.digest === digest),
+          ),
+        ],
+      });
     // The other's may have been collected before it was held.
     else if (layers.get(record.chainId)?.id === kept.id) return kept;
   }

@@ -16,13 +16,30 @@ const MAX_DEPTH = 3;
  * @param source called when the store has no such image.
  * @throws MbuildError REFERENCE_INVALID, PLATFORM_NOT_FOUND, DIGEST_MISMATCH, and what the registry client throws.
  */
-export async function fetchConfig(name: string, platform: Platform, images: Pick<ImageStore, 'find'>, source: () => ImageSource, signal: AbortSignal): Promise<ImageConfig> {
+export async function fetchConfig(
+  name: string,
+  platform: Platform,
+  images: Pick<ImageStore, 'find'>,
+  source: () => ImageSource,
+  signal: AbortSignal,
+): Promise<ImageConfig> {
   const ref = parseReference(name);
   const local = images.find(ref === undefined ? name : formatReference(ref), platform);
   if (local !== undefined) return local.config;
-  if (ref === undefined) throw new MbuildError('REFERENCE_INVALID', `${JSON.stringify(name)} is not the name of an image`);
+  if (ref === undefined)
+    throw new MbuildError(
+      'REFERENCE_INVALID',
+      `${JSON.stringify(name)} is not the name of an image`,
+    );
   const registry = source();
-  const { bytes } = await choose(await registry.manifest(ref, signal), ref, platform, registry, signal, 0);
+  const { bytes } = await choose(
+    await registry.manifest(ref, signal),
+    ref,
+    platform,
+    registry,
+    signal,
+    0,
+  );
   const { config, layers } = parseManifest(bytes, familiarName(ref));
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -32,13 +49,36 @@ export async function fetchConfig(name: string, platform: Platform, images: Pick
     chunks.push(chunk);
   }
   const content = Buffer.concat(chunks);
-  if (digestOf(content) !== config.digest) throw new MbuildError('DIGEST_MISMATCH', `the config of ${familiarName(ref)} is not what its manifest says`);
+  if (digestOf(content) !== config.digest)
+    throw new MbuildError(
+      'DIGEST_MISMATCH',
+      `the config of ${familiarName(ref)} is not what its manifest says`,
+    );
   return parseConfig(content, layers.length, familiarName(ref));
 }
 
-async function choose(from: RawManifest, ref: Reference, platform: Platform, registry: ImageSource, signal: AbortSignal, depth: number): Promise<RawManifest> {
+async function choose(
+  from: RawManifest,
+  ref: Reference,
+  platform: Platform,
+  registry: ImageSource,
+  signal: AbortSignal,
+  depth: number,
+): Promise<RawManifest> {
   if (!isIndexType(from.descriptor.mediaType)) return from;
-  if (depth >= MAX_DEPTH) throw new MbuildError('LIMIT_EXCEEDED', `${familiarName(ref)} has indexes inside of indexes`);
-  const { digest } = selectPlatform(parseIndex(from.bytes, familiarName(ref)), platform, familiarName(ref));
-  return choose(await registry.manifest({ registry: ref.registry, repository: ref.repository, digest }, signal), ref, platform, registry, signal, depth + 1);
+  if (depth >= MAX_DEPTH)
+    throw new MbuildError('LIMIT_EXCEEDED', `${familiarName(ref)} has indexes inside of indexes`);
+  const { digest } = selectPlatform(
+    parseIndex(from.bytes, familiarName(ref)),
+    platform,
+    familiarName(ref),
+  );
+  return choose(
+    await registry.manifest({ registry: ref.registry, repository: ref.repository, digest }, signal),
+    ref,
+    platform,
+    registry,
+    signal,
+    depth + 1,
+  );
 }

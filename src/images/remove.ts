@@ -36,7 +36,12 @@ export interface Removal {
  * repository its digests, and with the last name of all the image. By id or digest: the image goes with its only name.
  * @throws MbuildError IMAGE_IN_USE for an image that has several names or a container (a running one always wins).
  */
-export function removeImage(text: string, image: Image, images: ImageStore, options: RemoveOptions): Removal {
+export function removeImage(
+  text: string,
+  image: Image,
+  images: ImageStore,
+  options: RemoveOptions,
+): Removal {
   const name = nameMeant(image, text);
   if (name === undefined) return removeById(image, images, options);
   // A name may stand for an image of each platform: they all lose it.
@@ -45,25 +50,47 @@ export function removeImage(text: string, image: Image, images: ImageStore, opti
   if (!options.force) {
     for (const candidate of last) {
       const [user] = options.users(candidate);
-      if (user !== undefined) throw inUse(`unable to remove repository reference ${JSON.stringify(text)} (must force) - container ${user.id} is using its referenced image ${shortDigest(candidate.id)}`);
+      if (user !== undefined)
+        throw inUse(
+          `unable to remove repository reference ${JSON.stringify(text)} (must force) - container ${user.id} is using its referenced image ${shortDigest(candidate.id)}`,
+        );
     }
   }
   const untagged = untag(name, images, named);
-  const deleted = images.list().filter((candidate) => named.some(({ id }) => id === candidate.id) && namesOf(candidate).length === 0)
-    .filter((candidate) => !options.users(candidate).some((user) => user.running || !options.force));
-  return { removed: [...untagged, ...deleted.flatMap((candidate) => forget(candidate, images))], deleted };
+  const deleted = images
+    .list()
+    .filter(
+      (candidate) => named.some(({ id }) => id === candidate.id) && namesOf(candidate).length === 0,
+    )
+    .filter(
+      (candidate) => !options.users(candidate).some((user) => user.running || !options.force),
+    );
+  return {
+    removed: [...untagged, ...deleted.flatMap((candidate) => forget(candidate, images))],
+    deleted,
+  };
 }
 
 function removeById(image: Image, images: ImageStore, options: RemoveOptions): Removal {
   const short = shortDigest(image.id);
   const users = options.users(image);
   const running = users.find((user) => user.running);
-  if (running !== undefined) throw inUse(`unable to delete ${short} (cannot be forced) - image is being used by running container ${running.id}`, `stop it first: mbuild stop ${running.id}`);
+  if (running !== undefined)
+    throw inUse(
+      `unable to delete ${short} (cannot be forced) - image is being used by running container ${running.id}`,
+      `stop it first: mbuild stop ${running.id}`,
+    );
   if (!options.force) {
     const [user] = users;
-    if (user !== undefined) throw inUse(`unable to delete ${short} (must be forced) - image is being used by stopped container ${user.id}`);
+    if (user !== undefined)
+      throw inUse(
+        `unable to delete ${short} (must be forced) - image is being used by stopped container ${user.id}`,
+      );
     if (namesOf(image).length > 0 && !isSingleReference(image)) {
-      throw inUse(`unable to delete ${short} (must be forced) - image is referenced in multiple repositories`, `it has the names ${image.names.map(shown).join(', ')}: remove them one by one, or use --force`);
+      throw inUse(
+        `unable to delete ${short} (must be forced) - image is referenced in multiple repositories`,
+        `it has the names ${image.names.map(shown).join(', ')}: remove them one by one, or use --force`,
+      );
     }
   }
   return { removed: forget(image, images), deleted: [image] };
@@ -73,8 +100,11 @@ function removeById(image: Image, images: ImageStore, options: RemoveOptions): R
 function untag(name: string, images: ImageStore, named: readonly Image[]): Removed[] {
   const repository = repositoryOf(name);
   images.untag(name);
-  const others = named.flatMap((image) => namesOf(image)).filter((other) => other !== name && repositoryOf(other) === repository);
-  const digests = name.includes('@') || others.some((other) => !other.includes('@')) ? [] : [...new Set(others)];
+  const others = named
+    .flatMap((image) => namesOf(image))
+    .filter((other) => other !== name && repositoryOf(other) === repository);
+  const digests =
+    name.includes('@') || others.some((other) => !other.includes('@')) ? [] : [...new Set(others)];
   for (const digest of digests) images.untag(digest);
   return [name, ...digests].map((gone) => ({ kind: 'untagged', name: shown(gone) }));
 }
@@ -82,7 +112,10 @@ function untag(name: string, images: ImageStore, named: readonly Image[]): Remov
 function forget(image: Image, images: ImageStore): Removed[] {
   const names = namesOf(image);
   images.remove(image.id);
-  return [...names.map((name): Removed => ({ kind: 'untagged', name: shown(name) })), { kind: 'deleted', digest: image.id }];
+  return [
+    ...names.map((name): Removed => ({ kind: 'untagged', name: shown(name) })),
+    { kind: 'deleted', digest: image.id },
+  ];
 }
 
 /** At most one tag, and all references in one repository: what an id may be removed with. */

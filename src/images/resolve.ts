@@ -25,21 +25,44 @@ export interface ImageRequest {
  * The image that a name stands for: one of the store (whose layers are made sure of, see `trust.ts`), else one that is pulled.
  * @throws MbuildError REFERENCE_INVALID, IMAGE_NOT_FOUND (close names suggested), PLATFORM_NOT_FOUND (platforms listed), and as `pullImage`.
  */
-export async function resolveImage(request: ImageRequest, services: ImageServices, registry: ImageSource & Catalog, vertex: VertexId, scope: BuildScope): Promise<Image> {
+export async function resolveImage(
+  request: ImageRequest,
+  services: ImageServices,
+  registry: ImageSource & Catalog,
+  vertex: VertexId,
+  scope: BuildScope,
+): Promise<Image> {
   const platform = request.platform ?? hostPlatform();
   const ref = parseReference(request.name);
   if (request.pull !== 'always' || ref === undefined) {
     const local = findLocal(request.name, platform, services);
-    if (local !== undefined && (await trustedStack(local.config.rootfs.diff_ids, services)) !== undefined) return local;
+    if (
+      local !== undefined &&
+      (await trustedStack(local.config.rootfs.diff_ids, services)) !== undefined
+    )
+      return local;
   }
   if (ref === undefined) {
     if (/^(sha256:)?[0-9a-f]{64}$/.test(request.name)) throw notFound(request.name, services);
-    throw new MbuildError('REFERENCE_INVALID', `${JSON.stringify(request.name)} is not the name of an image`, { hint: 'names are written [registry/]repository[:tag][@sha256:digest], in lower case' });
+    throw new MbuildError(
+      'REFERENCE_INVALID',
+      `${JSON.stringify(request.name)} is not the name of an image`,
+      { hint: 'names are written [registry/]repository[:tag][@sha256:digest], in lower case' },
+    );
   }
-  if (request.pull === 'never') throw wrongPlatform(request.name, platform, services) ?? notFound(request.name, services);
+  if (request.pull === 'never')
+    throw wrongPlatform(request.name, platform, services) ?? notFound(request.name, services);
   try {
     const { pullImage } = await import('./pull');
-    return (await pullImage({ ref, platform: request.platform, anyPlatform: request.anyPlatform }, services, registry, vertex, scope)).image;
+    return (
+      await pullImage(
+        { ref, platform: request.platform, anyPlatform: request.anyPlatform },
+        services,
+        registry,
+        vertex,
+        scope,
+      )
+    ).image;
   } catch (error) {
     throw withLocalHint(error, familiarName(ref), services);
   }
@@ -52,28 +75,52 @@ function findLocal(name: string, platform: Platform, services: ImageServices): I
   return any !== undefined && suits(any.config, platform) ? any : undefined;
 }
 
-function wrongPlatform(name: string, platform: Platform, services: ImageServices): MbuildError | undefined {
+function wrongPlatform(
+  name: string,
+  platform: Platform,
+  services: ImageServices,
+): MbuildError | undefined {
   const other = services.images.find(name);
   if (other === undefined) return undefined;
-  return new MbuildError('PLATFORM_NOT_FOUND', `the store has ${name} for ${formatPlatform(other.config)}, not for ${formatPlatform(platform)}`, { hint: 'pull it with --platform, or allow pulling' });
+  return new MbuildError(
+    'PLATFORM_NOT_FOUND',
+    `the store has ${name} for ${formatPlatform(other.config)}, not for ${formatPlatform(platform)}`,
+    { hint: 'pull it with --platform, or allow pulling' },
+  );
 }
 
 /** The error for an image that is not in the store, with a name that is nearly the same. */
 export function notFound(name: string, services: Pick<ImageServices, 'images'>): MbuildError {
-  return new MbuildError('IMAGE_NOT_FOUND', `there is no image ${name} in the store`, { hint: closeName(name, services) ?? 'see what there is with: mbuild images' });
+  return new MbuildError('IMAGE_NOT_FOUND', `there is no image ${name} in the store`, {
+    hint: closeName(name, services) ?? 'see what there is with: mbuild images',
+  });
 }
 
 function withLocalHint(error: unknown, name: string, services: ImageServices): unknown {
   const close = closeName(name, services);
-  if (close === undefined || !isMbuildError(error) || !['IMAGE_NOT_FOUND', 'REGISTRY_DENIED', 'REGISTRY_UNREACHABLE'].includes(error.code)) return error;
-  return new MbuildError(error.code, error.message, { cause: error, hint: error.hint === undefined ? `the store has something like it: ${close}` : `${error.hint}; the store has something like it: ${close}` });
+  if (
+    close === undefined ||
+    !isMbuildError(error) ||
+    !['IMAGE_NOT_FOUND', 'REGISTRY_DENIED', 'REGISTRY_UNREACHABLE'].includes(error.code)
+  )
+    return error;
+  return new MbuildError(error.code, error.message, {
+    cause: error,
+    hint:
+      error.hint === undefined
+        ? `the store has something like it: ${close}`
+        : `${error.hint}; the store has something like it: ${close}`,
+  });
 }
 
 function closeName(name: string, services: Pick<ImageServices, 'images'>): string | undefined {
-  const names = services.images.list().flatMap((image) => image.names).flatMap((full) => {
-    const ref = parseReference(full);
-    return ref === undefined ? [] : [familiarName(ref), formatReference(ref)];
-  });
+  const names = services.images
+    .list()
+    .flatMap((image) => image.names)
+    .flatMap((full) => {
+      const ref = parseReference(full);
+      return ref === undefined ? [] : [familiarName(ref), formatReference(ref)];
+    });
   const ref = parseReference(name);
   return didYouMean(ref === undefined ? name : familiarName(ref), names);
 }

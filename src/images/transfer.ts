@@ -28,25 +28,35 @@ export function checkCanceled(signal: AbortSignal): void {
 }
 
 /** Runs calls side by side. The first failure aborts the others; it is thrown when all have come to rest. */
-export async function together<T>(scope: BuildScope, calls: readonly ((scope: BuildScope) => Promise<T>)[]): Promise<T[]> {
+export async function together<T>(
+  scope: BuildScope,
+  calls: readonly ((scope: BuildScope) => Promise<T>)[],
+): Promise<T[]> {
   const stop = new AbortController();
   const inner: BuildScope = { ...scope, signal: AbortSignal.any([scope.signal, stop.signal]) };
   let failure: { readonly error: unknown } | undefined;
-  const settled = await Promise.allSettled(calls.map(async (call) => {
-    try {
-      return await call(inner);
-    } catch (error) {
-      failure ??= { error };
-      stop.abort();
-      throw error;
-    }
-  }));
+  const settled = await Promise.allSettled(
+    calls.map(async (call) => {
+      try {
+        return await call(inner);
+      } catch (error) {
+        failure ??= { error };
+        stop.abort();
+        throw error;
+      }
+    }),
+  );
   if (failure !== undefined) throw failure.error;
   return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
 }
 
 /** Reports where one blob of a row stands; states follow each other at once, bytes at most ten times a second. */
-export function transferReporter(scope: BuildScope, vertex: VertexId, digest: Digest, total: number): (state: TransferState, current?: number) => void {
+export function transferReporter(
+  scope: BuildScope,
+  vertex: VertexId,
+  digest: Digest,
+  total: number,
+): (state: TransferState, current?: number) => void {
   let last: TransferState | undefined;
   let lastTime = 0;
   return (state, current = 0) => {
@@ -54,7 +64,15 @@ export function transferReporter(scope: BuildScope, vertex: VertexId, digest: Di
     if (state === last && time - lastTime < 100) return;
     last = state;
     lastTime = time;
-    scope.events({ kind: 'status', id: vertex, time, item: shortDigest(digest), state, current, total });
+    scope.events({
+      kind: 'status',
+      id: vertex,
+      time,
+      item: shortDigest(digest),
+      state,
+      current,
+      total,
+    });
   };
 }
 

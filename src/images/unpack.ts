@@ -28,7 +28,10 @@ export interface LayerToUnpack extends Layer {
   /** A file that the blob is written to while it is fetched, from its beginning: it is then unpacked as it comes. */
   readonly coming?: (() => string | undefined) | undefined;
   /** Not called for a layer that is unpacked already; again when the blob turns out to be damaged. */
-  fetch(scope: BuildScope, progress: (state: 'downloading' | 'retrying', bytes: number) => void): Promise<void>;
+  fetch(
+    scope: BuildScope,
+    progress: (state: 'downloading' | 'retrying', bytes: number) => void,
+  ): Promise<void>;
 }
 
 /** A layer in its own directory, not yet on top of the others. */
@@ -45,16 +48,24 @@ interface Unpacked {
  * `lease` keeps the result until the caller has named it.
  * @throws MbuildError as fetching and unpacking do, STORE_CORRUPT when a layer is not what the config says.
  */
-export async function unpackLayers(layers: readonly LayerToUnpack[], services: ImageServices, lease: Lease, vertex: VertexId, scope: BuildScope): Promise<Stack> {
+export async function unpackLayers(
+  layers: readonly LayerToUnpack[],
+  services: ImageServices,
+  lease: Lease,
+  vertex: VertexId,
+  scope: BuildScope,
+): Promise<Stack> {
   const chains = chainIds(layers.map((layer) => layer.diffId));
   const present = await holdPresent(chains, services, lease);
   const missing = layers.slice(present.length);
-  for (const layer of layers.slice(0, present.length)) transferReporter(scope, vertex, layer.blob.digest, layer.blob.size)('exists', layer.blob.size);
+  for (const layer of layers.slice(0, present.length))
+    transferReporter(scope, vertex, layer.blob.digest, layer.blob.size)('exists', layer.blob.size);
 
   const inTurn = limiter(PARALLEL_TRANSFERS);
   const open = new Set<ActiveSnapshot>();
   let below: Promise<Stack> = Promise.resolve(present);
-  for (const { blob } of missing) transferReporter(scope, vertex, blob.digest, blob.size)('waiting');
+  for (const { blob } of missing)
+    transferReporter(scope, vertex, blob.digest, blob.size)('waiting');
   const calls = missing.map((layer, i) => {
     // Each layer waits for the one below it only when it is unpacked itself.
     let settle: { resolve: (stack: Stack) => void; reject: (error: unknown) => void } | undefined;
@@ -64,8 +75,21 @@ export async function unpackLayers(layers: readonly LayerToUnpack[], services: I
     below = done;
     return async (inner: BuildScope): Promise<void> => {
       try {
-        const unpacked = await inTurn(() => unpackAlone(layer, present.length + i === 0, services, vertex, inner, open));
-        settle?.resolve(await commitOn(await parents, unpacked, layer, chains, present.length + i, services, lease, open));
+        const unpacked = await inTurn(() =>
+          unpackAlone(layer, present.length + i === 0, services, vertex, inner, open),
+        );
+        settle?.resolve(
+          await commitOn(
+            await parents,
+            unpacked,
+            layer,
+            chains,
+            present.length + i,
+            services,
+            lease,
+            open,
+          ),
+        );
       } catch (error) {
         settle?.reject(error);
         throw error;
@@ -84,18 +108,41 @@ export async function unpackLayers(layers: readonly LayerToUnpack[], services: I
  * Makes an uncompressed tar, stored as it is, the first layer of a stack, unpacking it while it comes: for one whose digest
  * shows only then. `lease` keeps the result. @throws MbuildError as {@link unpackLayers} and storing blobs do.
  */
-export async function unpackTar(tar: AsyncIterable<Uint8Array>, services: ImageServices, lease: Lease): Promise<Layer> {
+export async function unpackTar(
+  tar: AsyncIterable<Uint8Array>,
+  services: ImageServices,
+  lease: Lease,
+): Promise<Layer> {
   const active = services.snapshots.prepare([]);
   const open = new Set([active]);
   const arriving: { coming?: Coming } = {};
   const begun = (file: string): void => {
-    arriving.coming = unpackComing(file, undefined, (source) => applyTo(active, MediaType.ociLayerTar, { ...source, isHashedElsewhere: true }, services, []));
+    arriving.coming = unpackComing(file, undefined, (source) =>
+      applyTo(active, MediaType.ociLayerTar, { ...source, isHashedElsewhere: true }, services, []),
+    );
   };
   try {
-    const { digest, size } = await services.content.ingest(tar, undefined, (blob) => lease.hold({ blobs: [blob] }), begun);
+    const { digest, size } = await services.content.ingest(
+      tar,
+      undefined,
+      (blob) => lease.hold({ blobs: [blob] }),
+      begun,
+    );
     await arriving.coming?.end(Growth.whole);
-    const layer: Layer = { diffId: digest as string as DiffID, blob: { mediaType: MediaType.ociLayerTar, digest, size } };
-    await commitOn([], { active, applied: await arriving.coming?.applied }, layer, chainIds([layer.diffId]), 0, services, lease, open);
+    const layer: Layer = {
+      diffId: digest as string as DiffID,
+      blob: { mediaType: MediaType.ociLayerTar, digest, size },
+    };
+    await commitOn(
+      [],
+      { active, applied: await arriving.coming?.applied },
+      layer,
+      chainIds([layer.diffId]),
+      0,
+      services,
+      lease,
+      open,
+    );
     return layer;
   } catch (error) {
     await arriving.coming?.end(Growth.stopped);
@@ -107,7 +154,11 @@ export async function unpackTar(tar: AsyncIterable<Uint8Array>, services: ImageS
 }
 
 /** The layers at the bottom that are unpacked already, held. */
-async function holdPresent(chains: readonly ChainID[], services: ImageServices, lease: Lease): Promise<Stack> {
+async function holdPresent(
+  chains: readonly ChainID[],
+  services: ImageServices,
+  lease: Lease,
+): Promise<Stack> {
   const stack: LayerId[] = [];
   for (const chain of chains) {
     const record = services.layers.get(chain);
@@ -122,7 +173,14 @@ async function holdPresent(chains: readonly ChainID[], services: ImageServices, 
   return stack;
 }
 
-async function unpackAlone(layer: LayerToUnpack, isFirst: boolean, services: ImageServices, vertex: VertexId, scope: BuildScope, open: Set<ActiveSnapshot>): Promise<Unpacked> {
+async function unpackAlone(
+  layer: LayerToUnpack,
+  isFirst: boolean,
+  services: ImageServices,
+  vertex: VertexId,
+  scope: BuildScope,
+  open: Set<ActiveSnapshot>,
+): Promise<Unpacked> {
   const { blob } = layer;
   const report = transferReporter(scope, vertex, blob.digest, blob.size);
   checkCanceled(scope.signal);
@@ -134,7 +192,9 @@ async function unpackAlone(layer: LayerToUnpack, isFirst: boolean, services: Ima
     open.delete(active);
     return unpackAlone(layer, isFirst, services, vertex, scope, open);
   };
-  const coming = wasThere ? undefined : startComing(active, layer, services, isFirst ? [] : undefined);
+  const coming = wasThere
+    ? undefined
+    : startComing(active, layer, services, isFirst ? [] : undefined);
   try {
     await layer.fetch(scope, report);
     checkCanceled(scope.signal);
@@ -151,7 +211,17 @@ async function unpackAlone(layer: LayerToUnpack, isFirst: boolean, services: Ima
   }
   try {
     report('extracting', blob.size);
-    const applied = await (coming?.applied ?? withStopFlag(scope.signal, (stop) => applyTo(active, blob.mediaType, stored(layer, services), services, isFirst ? [] : undefined, stop)));
+    const applied = await (coming?.applied ??
+      withStopFlag(scope.signal, (stop) =>
+        applyTo(
+          active,
+          blob.mediaType,
+          stored(layer, services),
+          services,
+          isFirst ? [] : undefined,
+          stop,
+        ),
+      ));
     report('done', blob.size);
     return { active, applied };
   } catch (error) {
@@ -168,18 +238,33 @@ async function unpackAlone(layer: LayerToUnpack, isFirst: boolean, services: Ima
 }
 
 async function commitOn(
-  below: Stack, unpacked: Unpacked, layer: Layer, chains: readonly ChainID[], at: number,
-  services: ImageServices, lease: Lease, open: Set<ActiveSnapshot>,
+  below: Stack,
+  unpacked: Unpacked,
+  layer: Layer,
+  chains: readonly ChainID[],
+  at: number,
+  services: ImageServices,
+  lease: Lease,
+  open: Set<ActiveSnapshot>,
 ): Promise<Stack> {
   let { active, applied } = unpacked;
   const { snapshots, layers } = services;
   const parents = below.map((id) => snapshots.layerDir(id)).reverse();
-  if (applied === undefined || (parents.length > 0 && !completeApplied(applied, active.dir, parents, services))) {
+  if (
+    applied === undefined ||
+    (parents.length > 0 && !completeApplied(applied, active.dir, parents, services))
+  ) {
     snapshots.discard(active);
     open.delete(active);
     active = snapshots.prepare(below);
     open.add(active);
-    applied = await applyTo(active, layer.blob.mediaType, stored(layer, services), services, parents);
+    applied = await applyTo(
+      active,
+      layer.blob.mediaType,
+      stored(layer, services),
+      services,
+      parents,
+    );
   }
   const chainId = chains[at];
   const parent = chains[at - 1];
@@ -187,10 +272,21 @@ async function commitOn(
   lease.hold({ layers: [active.id] });
   const id = snapshots.commit(active).at(-1) ?? active.id;
   open.delete(active);
-  const record = recordLayer({
-    chainId, id, diffId: layer.diffId, size: applied.size, contentSize: applied.contentSize, blobs: [layer.blob], boot: bootId(), synced: false,
-    ...(parent === undefined ? {} : { parent }),
-  }, layers, lease);
+  const record = recordLayer(
+    {
+      chainId,
+      id,
+      diffId: layer.diffId,
+      size: applied.size,
+      contentSize: applied.contentSize,
+      blobs: [layer.blob],
+      boot: bootId(),
+      synced: false,
+      ...(parent === undefined ? {} : { parent }),
+    },
+    layers,
+    lease,
+  );
   if (record.id !== id) {
     snapshots.remove(id);
     layers.addBlob(chainId, layer.blob);
@@ -210,14 +306,25 @@ interface Coming {
 }
 
 /** Begins to unpack a layer whose blob is only about to come; `undefined` for one that comes as a whole. */
-function startComing(active: ActiveSnapshot, layer: LayerToUnpack, services: ImageServices, parents?: readonly string[]): Coming | undefined {
+function startComing(
+  active: ActiveSnapshot,
+  layer: LayerToUnpack,
+  services: ImageServices,
+  parents?: readonly string[],
+): Coming | undefined {
   const path = layer.coming?.();
   if (path === undefined) return undefined;
   const { diffId, blob } = layer;
-  return unpackComing(path, blob.size, (source) => applyTo(active, blob.mediaType, { ...source, diffId }, services, parents));
+  return unpackComing(path, blob.size, (source) =>
+    applyTo(active, blob.mediaType, { ...source, diffId }, services, parents),
+  );
 }
 
-function unpackComing(path: string, length: number | undefined, apply: (source: Pick<ApplySource, 'path' | 'growing' | 'length'>) => Promise<Applied>): Coming {
+function unpackComing(
+  path: string,
+  length: number | undefined,
+  apply: (source: Pick<ApplySource, 'path' | 'growing' | 'length'>) => Promise<Applied>,
+): Coming {
   const growing = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   const fd = storing(path, () => openSync(path, 'a', 0o600));
   // By its descriptor, for it may have come, and have been renamed, before a worker opens it.
@@ -237,17 +344,29 @@ function unpackComing(path: string, length: number | undefined, apply: (source: 
 
 /** @param parents directories of the layers below, the top first. */
 async function applyTo(
-  active: ActiveSnapshot, mediaType: string, source: Omit<ApplySource, 'compression'>, services: ImageServices, parents?: readonly string[], stop?: StopFlag,
+  active: ActiveSnapshot,
+  mediaType: string,
+  source: Omit<ApplySource, 'compression'>,
+  services: ImageServices,
+  parents?: readonly string[],
+  stop?: StopFlag,
 ): Promise<Applied> {
   const compression = layerCompression(mediaType);
-  if (compression === undefined) throw new MbuildError('IMAGE_INVALID', `${mediaType} is no layer of a file system`);
-  return services.threads.remote<typeof layerTasks>('layer').applyLayer(
-    { ...source, compression },
-    active.dir,
-    { xattrs: services.xattrs, limits: LAYER_LIMITS, stop, ...(parents === undefined ? {} : { parents }) },
-  );
+  if (compression === undefined)
+    throw new MbuildError('IMAGE_INVALID', `${mediaType} is no layer of a file system`);
+  return services.threads
+    .remote<typeof layerTasks>('layer')
+    .applyLayer({ ...source, compression }, active.dir, {
+      xattrs: services.xattrs,
+      limits: LAYER_LIMITS,
+      stop,
+      ...(parents === undefined ? {} : { parents }),
+    });
 }
 
-function stored({ blob, diffId }: Layer, services: ImageServices): Omit<ApplySource, 'compression'> {
+function stored(
+  { blob, diffId }: Layer,
+  services: ImageServices,
+): Omit<ApplySource, 'compression'> {
   return { path: services.content.path(blob.digest), digest: blob.digest, diffId };
 }

@@ -25,10 +25,15 @@ const WAIT = 5;
  * @throws MbuildError DIGEST_MISMATCH, ARCHIVE_INVALID (no tar, damaged, truncated), ARCHIVE_UNSAFE (an entry that would lead
  * out of the tree), LIMIT_EXCEEDED, NO_SPACE, CANCELED.
  */
-export async function applyLayer(source: ApplySource, dir: RawPath, options: ApplyOptions): Promise<Applied> {
+export async function applyLayer(
+  source: ApplySource,
+  dir: RawPath,
+  options: ApplyOptions,
+): Promise<Applied> {
   mkdirSync(fsPath(dir), { recursive: true });
   const unpacker = new Unpacker(dir, options, umask());
-  const isKnown = source.isHashedElsewhere === true || source.digest !== undefined || source.diffId !== undefined;
+  const isKnown =
+    source.isHashedElsewhere === true || source.digest !== undefined || source.diffId !== undefined;
   const reader = new TarReader(unpacker, { endRequired: !isKnown });
   const input = new Input(source);
   const tarHash = source.compression === 'none' ? undefined : createHash('sha256');
@@ -40,13 +45,21 @@ export async function applyLayer(source: ApplySource, dir: RawPath, options: App
       reader.push(chunk);
     };
     if (source.compression === 'none') await input.readAll(take);
-    else for await (const chunk of decompressStream(input.stream(), source.compression)) take(chunk);
+    else
+      for await (const chunk of decompressStream(input.stream(), source.compression)) take(chunk);
     reader.finish();
     const stored = await input.finish();
-    const diffId = (tarHash === undefined ? stored : toDigest(tarHash)) as string | undefined as DiffID | undefined;
+    const diffId = (tarHash === undefined ? stored : toDigest(tarHash)) as string | undefined as
+      DiffID | undefined;
     if (stored !== undefined) verify(source.digest, stored, 'digest');
     if (diffId !== undefined) verify(source.diffId, diffId, 'DiffID');
-    return { ...unpacker.finish(), diffId, size: reader.offset, entries: unpacker.entries, contentSize: unpacker.contentSize };
+    return {
+      ...unpacker.finish(),
+      diffId,
+      size: reader.offset,
+      entries: unpacker.entries,
+      contentSize: unpacker.contentSize,
+    };
   } catch (error) {
     unpacker.abort();
     throw error;
@@ -61,22 +74,31 @@ export async function applyLayer(source: ApplySource, dir: RawPath, options: App
  * @returns false when the layer must be applied again, in an emptied directory and with `parents`: a name of it leads through a
  * symlink of a parent's, it has hard links to a parent's files, or it hides the whole root.
  */
-export function completeApplied(applied: Applied, dir: RawPath, parents: readonly string[], options: Pick<ApplyOptions, 'xattrs'>): boolean {
+export function completeApplied(
+  applied: Applied,
+  dir: RawPath,
+  parents: readonly string[],
+  options: Pick<ApplyOptions, 'xattrs'>,
+): boolean {
   // Both are rare enough not to be worth a second way of doing what unpacking does.
   if (applied.foreignLinks.length > 0 || isOpaque(dir, options.xattrs)) return false;
   const tree = new ParentTree(parents, options.xattrs);
-  const below = applied.implied.map((path) => [path, isCut(dir, path, options.xattrs) ? undefined : tree.lstat(path)] as const);
+  const below = applied.implied.map(
+    (path) => [path, isCut(dir, path, options.xattrs) ? undefined : tree.lstat(path)] as const,
+  );
   if (below.some(([, entry]) => entry?.stats.isSymbolicLink() === true)) return false;
   // Deepest first, for a parent's mode may shut its children off from a user who is not root.
   for (const [path, entry] of below.reverse()) {
-    if (entry?.stats.isDirectory() === true) copyAttributes(entry, path === '' ? dir : `${dir}/${path}`);
+    if (entry?.stats.isDirectory() === true)
+      copyAttributes(entry, path === '' ? dir : `${dir}/${path}`);
   }
   return true;
 }
 
 /** True when an opaque directory of this layer hides all below the path's parents. */
 function isCut(dir: RawPath, path: RawPath, xattrs: OverlayXattrs): boolean {
-  for (let parent = parentOf(path); parent !== ''; parent = parentOf(parent)) if (isOpaque(`${dir}/${parent}`, xattrs)) return true;
+  for (let parent = parentOf(path); parent !== ''; parent = parentOf(parent))
+    if (isOpaque(`${dir}/${parent}`, xattrs)) return true;
   return false;
 }
 
@@ -102,12 +124,19 @@ class Input {
   #left: number;
 
   constructor(source: ApplySource) {
-    const isHashed = source.compression === 'none' ? source.isHashedElsewhere !== true : source.growing === undefined;
+    const isHashed =
+      source.compression === 'none'
+        ? source.isHashedElsewhere !== true
+        : source.growing === undefined;
     this.#hash = isHashed ? createHash('sha256') : undefined;
     this.#fd = openSync(source.path, 'r');
     this.#position = source.start ?? 0;
     this.#growing = source.growing;
-    this.size = source.length ?? (source.growing === undefined ? Math.max(0, fstatSync(this.#fd).size - this.#position) : Infinity);
+    this.size =
+      source.length ??
+      (source.growing === undefined
+        ? Math.max(0, fstatSync(this.#fd).size - this.#position)
+        : Infinity);
     this.#left = this.size;
   }
 
@@ -119,7 +148,10 @@ class Input {
 
   /** All of it as a stream, for what does not take chunk after chunk. */
   stream(): Readable {
-    return Readable.from(this.#chunks((size) => Buffer.allocUnsafe(size)), { objectMode: false, highWaterMark: READ_SIZE });
+    return Readable.from(
+      this.#chunks((size) => Buffer.allocUnsafe(size)),
+      { objectMode: false, highWaterMark: READ_SIZE },
+    );
   }
 
   /** The digest of all bytes, those included that a decompressor left behind the end of its data; `undefined` where they are not hashed here. */
@@ -152,7 +184,8 @@ class Input {
 
   #read(buffer: Buffer, most: number): Buffer {
     const read = readSync(this.#fd, buffer, 0, Math.min(buffer.length, most), this.#position);
-    if (read === 0) throw new MbuildError('ARCHIVE_INVALID', 'the layer is shorter than it should be');
+    if (read === 0)
+      throw new MbuildError('ARCHIVE_INVALID', 'the layer is shorter than it should be');
     this.#position += read;
     this.#left -= read;
     const chunk = buffer.subarray(0, read);

@@ -39,7 +39,10 @@ export interface TarForm {
 export type TarCounts = Omit<TarSummary, 'diffId'>;
 
 /** Lays out the tar of entries in chunks and returns what it counted; `undefined` when the budget did not suffice. */
-export function* layOut(found: Iterable<Found>, form: TarForm): Generator<Chunk, TarCounts | undefined> {
+export function* layOut(
+  found: Iterable<Found>,
+  form: TarForm,
+): Generator<Chunk, TarCounts | undefined> {
   let bytes = form.buffer();
   let contents: Content[] = [];
   let at = 0;
@@ -59,7 +62,11 @@ export function* layOut(found: Iterable<Found>, form: TarForm): Generator<Chunk,
   for (const { entry, source } of found) {
     entries++;
     contentSize += entry.size;
-    if (form.budget !== undefined && (entries > form.budget.entries || contentSize > form.budget.bytes)) return undefined;
+    if (
+      form.budget !== undefined &&
+      (entries > form.budget.entries || contentSize > form.budget.bytes)
+    )
+      return undefined;
 
     const pax = encodePax(entry);
     for (let copied = 0; pax !== undefined && copied < pax.length;) {
@@ -95,7 +102,13 @@ export function* layOut(found: Iterable<Found>, form: TarForm): Generator<Chunk,
 }
 
 /** Reads what is missing in a chunk. @throws MbuildError STORE_CORRUPT for a file that became shorter. */
-export function readContents({ bytes, contents }: { readonly bytes: Uint8Array; readonly contents: readonly Content[] }): void {
+export function readContents({
+  bytes,
+  contents,
+}: {
+  readonly bytes: Uint8Array;
+  readonly contents: readonly Content[];
+}): void {
   for (const content of contents) readContent(content, bytes);
 }
 
@@ -104,7 +117,11 @@ function readContent({ source, from, at, length }: Content, bytes: Uint8Array): 
   try {
     for (let done = 0; done < length;) {
       const read = readSync(fd, bytes, at + done, length - done, from + done);
-      if (read === 0) throw new MbuildError('STORE_CORRUPT', `${toText(source)} became shorter while it was read`);
+      if (read === 0)
+        throw new MbuildError(
+          'STORE_CORRUPT',
+          `${toText(source)} became shorter while it was read`,
+        );
       done += read;
     }
   } finally {

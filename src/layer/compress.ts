@@ -31,13 +31,19 @@ interface ZlibWithZstd {
  * given, and for zstd, with the same zlib or zstd.
  * @throws MbuildError UNSUPPORTED when zstd is asked for and neither Node nor a program has it.
  */
-export async function* compressTar(source: AsyncIterable<Buffer>, form: CompressForm, threads: Workers): AsyncGenerator<Buffer, void> {
+export async function* compressTar(
+  source: AsyncIterable<Buffer>,
+  form: CompressForm,
+  threads: Workers,
+): AsyncGenerator<Buffer, void> {
   switch (form.type) {
     case 'none':
       yield* source;
       return;
     case 'gzip':
-      yield* form.level === undefined ? gzipFast(source, threads) : gzipWithZlib(source, form.level, threads.size);
+      yield* form.level === undefined
+        ? gzipFast(source, threads)
+        : gzipWithZlib(source, form.level, threads.size);
       return;
     case 'zstd':
       yield* zstd(source, form.level ?? ZSTD_LEVEL);
@@ -51,14 +57,20 @@ interface SharedMember {
 }
 
 /** Workers compress each member in its place. */
-async function* gzipFast(source: AsyncIterable<Buffer>, threads: Workers): AsyncGenerator<Buffer, void> {
+async function* gzipFast(
+  source: AsyncIterable<Buffer>,
+  threads: Workers,
+): AsyncGenerator<Buffer, void> {
   const remote = threads.remote<typeof layerTasks>('layer');
   const free: Buffer[] = [];
   const underWay: SharedMember[] = [];
   const room = (): Buffer => free.pop() ?? Buffer.from(new SharedArrayBuffer(MEMBER + OVERHEAD));
   const start = (buffer: Buffer, length: number): void => {
     // A shorter one is the last, and often the only one: a worker would have to be started for it.
-    const size = length < MEMBER ? Promise.resolve(gzipMember(buffer, length)) : remote.gzipMember(buffer, length);
+    const size =
+      length < MEMBER
+        ? Promise.resolve(gzipMember(buffer, length))
+        : remote.gzipMember(buffer, length);
     size.catch(() => undefined); // told of when its turn comes
     underWay.push({ buffer, size });
   };
@@ -82,13 +94,19 @@ async function* gzipFast(source: AsyncIterable<Buffer>, threads: Workers): Async
 const gzip = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gzip);
 
 /** In Node's thread pool. */
-async function* gzipWithZlib(source: AsyncIterable<Buffer>, level: number, parallelism: number): AsyncGenerator<Buffer, void> {
+async function* gzipWithZlib(
+  source: AsyncIterable<Buffer>,
+  level: number,
+  parallelism: number,
+): AsyncGenerator<Buffer, void> {
   const underWay: Promise<Buffer>[] = [];
   let members = 0;
   try {
     for await (const { buffer, length } of inPieces(source, MEMBER, ownRoom)) {
       members++;
-      underWay.push(gzip(buffer.subarray(0, length), { level, memLevel: GZIP_MEMORY, chunkSize: MEMBER / 2 }));
+      underWay.push(
+        gzip(buffer.subarray(0, length), { level, memLevel: GZIP_MEMORY, chunkSize: MEMBER / 2 }),
+      );
       // Twice as many as can run, so that nobody waits while the consumer writes.
       if (underWay.length > 2 * parallelism) yield await next(underWay);
     }
@@ -115,7 +133,11 @@ function ownRoom(): Buffer {
 }
 
 /** The same bytes in pieces of exactly `size`, but for the last, each copied into a buffer that `room` gives. */
-async function* inPieces(source: AsyncIterable<Buffer>, size: number, room: () => Buffer): AsyncGenerator<Piece, void> {
+async function* inPieces(
+  source: AsyncIterable<Buffer>,
+  size: number,
+  room: () => Buffer,
+): AsyncGenerator<Piece, void> {
   let buffer: Buffer | undefined;
   let length = 0;
   for await (const chunk of source) {
@@ -146,18 +168,26 @@ async function* zstd(source: AsyncIterable<Buffer>, level: number): AsyncGenerat
 }
 
 async function* ownPieces(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
-  for await (const { buffer, length } of inPieces(source, MEMBER, ownRoom)) yield buffer.subarray(0, length);
+  for await (const { buffer, length } of inPieces(source, MEMBER, ownRoom))
+    yield buffer.subarray(0, length);
 }
 
 function zstdProgram(source: AsyncIterable<Buffer>, level: number): AsyncIterable<Buffer> {
   const args = ['-cq', '-T0', ...(level > 19 ? ['--ultra'] : []), `-${level}`];
-  return throughProgram(Readable.from(ownPieces(source)), 'zstd', args, (failure) => (
-    failure.kind === 'missing' ? zstdMissing(failure.cause) : new MbuildError('IO_FAILED', `zstd failed: ${failure.complaint}`)));
+  return throughProgram(Readable.from(ownPieces(source)), 'zstd', args, (failure) =>
+    failure.kind === 'missing'
+      ? zstdMissing(failure.cause)
+      : new MbuildError('IO_FAILED', `zstd failed: ${failure.complaint}`),
+  );
 }
 
 function zstdMissing(cause: unknown): MbuildError {
-  return new MbuildError('UNSUPPORTED', 'zstd is needed to compress so, and this Node has none and the program could not be started', {
-    cause,
-    hint: 'install it (apt-get install zstd), or use Node 22.15 or newer',
-  });
+  return new MbuildError(
+    'UNSUPPORTED',
+    'zstd is needed to compress so, and this Node has none and the program could not be started',
+    {
+      cause,
+      hint: 'install it (apt-get install zstd), or use Node 22.15 or newer',
+    },
+  );
 }

@@ -45,11 +45,16 @@ export function detectCompression(firstBytes: Uint8Array): ArchiveCompression {
  * The uncompressed bytes of a stream: all members of gzip, all frames of zstd. The source is destroyed when the consumer stops early.
  * @throws MbuildError ARCHIVE_INVALID for damaged or truncated data; UNSUPPORTED when the program that it takes is missing.
  */
-export async function* decompressStream(source: Readable, compression: ArchiveCompression): AsyncGenerator<Buffer, void> {
+export async function* decompressStream(
+  source: Readable,
+  compression: ArchiveCompression,
+): AsyncGenerator<Buffer, void> {
   try {
     if (compression === 'none') yield* source as AsyncIterable<Buffer>;
-    else if (compression === 'gzip') yield* throughZlib(source, zlib.createGunzip({ chunkSize: CHUNK }));
-    else if (compression === 'zstd' && !isInstalled('zstd') && nodeZstd() !== undefined) yield* throughNodeZstd(source);
+    else if (compression === 'gzip')
+      yield* throughZlib(source, zlib.createGunzip({ chunkSize: CHUNK }));
+    else if (compression === 'zstd' && !isInstalled('zstd') && nodeZstd() !== undefined)
+      yield* throughNodeZstd(source);
     else yield* unpackedBy(source, PROGRAMS[compression]);
   } finally {
     source.destroy();
@@ -60,19 +65,29 @@ export async function* decompressStream(source: Readable, compression: ArchiveCo
  * The bytes of an archive, without the compression that they begin with, whichever it is.
  * @throws MbuildError as {@link decompressStream}, and LIMIT_EXCEEDED for what unpacks to too much.
  */
-export async function* decompressed(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer, void> {
+export async function* decompressed(
+  source: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Buffer, void> {
   const chunks = source[Symbol.asyncIterator]();
   let head: Buffer = Buffer.alloc(0);
-  for (let next; head.length < MAGIC_LENGTH && (next = await chunks.next()).done !== true;) head = Buffer.concat([head, next.value]);
+  for (let next; head.length < MAGIC_LENGTH && (next = await chunks.next()).done !== true;)
+    head = Buffer.concat([head, next.value]);
   const counts = { stored: 0, unpacked: 0 };
-  for await (const chunk of decompressStream(Readable.from(counted(head, chunks, counts), { objectMode: false }), detectCompression(head))) {
+  for await (const chunk of decompressStream(
+    Readable.from(counted(head, chunks, counts), { objectMode: false }),
+    detectCompression(head),
+  )) {
     counts.unpacked += chunk.length;
     checkLimits('archive', counts.unpacked, counts.stored, LAYER_LIMITS);
     yield chunk;
   }
 }
 
-async function* counted(head: Buffer, rest: AsyncIterator<Uint8Array>, counts: { stored: number }): AsyncGenerator<Uint8Array, void> {
+async function* counted(
+  head: Buffer,
+  rest: AsyncIterator<Uint8Array>,
+  counts: { stored: number },
+): AsyncGenerator<Uint8Array, void> {
   try {
     for (let chunk: Uint8Array | undefined = head; chunk !== undefined;) {
       counts.stored += chunk.length;
@@ -93,14 +108,23 @@ async function* throughZlib(source: Readable, unzip: Transform): AsyncGenerator<
   try {
     yield* unzip as AsyncIterable<Buffer>;
   } catch (error) {
-    if (sourceError !== undefined || errnoOf(error)?.startsWith('Z_') !== true) throw sourceError ?? error;
-    throw new MbuildError('ARCHIVE_INVALID', `the gzip data is damaged or truncated: ${(error as Error).message}`, { cause: error });
+    if (sourceError !== undefined || errnoOf(error)?.startsWith('Z_') !== true)
+      throw sourceError ?? error;
+    throw new MbuildError(
+      'ARCHIVE_INVALID',
+      `the gzip data is damaged or truncated: ${(error as Error).message}`,
+      { cause: error },
+    );
   }
 }
 
 /** zstd in node:zlib, which Node has from 22.15 on. */
 function nodeZstd(): (() => Transform & { readonly bytesWritten: number }) | undefined {
-  return (zlib as unknown as { createZstdDecompress?: () => Transform & { readonly bytesWritten: number } }).createZstdDecompress;
+  return (
+    zlib as unknown as {
+      createZstdDecompress?: () => Transform & { readonly bytesWritten: number };
+    }
+  ).createZstdDecompress;
 }
 
 /**
@@ -121,7 +145,9 @@ async function* throughNodeZstd(source: Readable): AsyncGenerator<Buffer, void> 
           decompressor.end();
           return false;
         }
-        await new Promise<void>((resolve, reject) => decompressor.write(chunk, (error) => (error == null ? resolve() : reject(error))));
+        await new Promise<void>((resolve, reject) =>
+          decompressor.write(chunk, (error) => (error == null ? resolve() : reject(error))),
+        );
         written += chunk.length;
         const left = written - decompressor.bytesWritten;
         if (left === 0) continue;
@@ -137,24 +163,40 @@ async function* throughNodeZstd(source: Readable): AsyncGenerator<Buffer, void> 
       more = await feeding;
     } catch (error) {
       if (errnoOf(error)?.startsWith('ZSTD_') !== true) throw error;
-      throw new MbuildError('ARCHIVE_INVALID', `the zstd data is damaged: ${(error as Error).message}`, { cause: error });
+      throw new MbuildError(
+        'ARCHIVE_INVALID',
+        `the zstd data is damaged: ${(error as Error).message}`,
+        { cause: error },
+      );
     }
   }
 }
 
 /** True when a program of that name is found in PATH. */
 function isInstalled(name: string): boolean {
-  return (process.env['PATH'] ?? '').split(':').some((dir) => dir !== '' && existsSync(`${dir}/${name}`));
+  return (process.env['PATH'] ?? '')
+    .split(':')
+    .some((dir) => dir !== '' && existsSync(`${dir}/${name}`));
 }
 
 function unpackedBy(source: Readable, program: Program): AsyncIterable<Buffer> {
-  return throughProgram(source, program.name, program.args, (failure) => (
-    failure.kind === 'missing' ? missing(program, failure.cause) : new MbuildError('ARCHIVE_INVALID', `the ${program.name} data is damaged or truncated: ${failure.complaint}`)));
+  return throughProgram(source, program.name, program.args, (failure) =>
+    failure.kind === 'missing'
+      ? missing(program, failure.cause)
+      : new MbuildError(
+          'ARCHIVE_INVALID',
+          `the ${program.name} data is damaged or truncated: ${failure.complaint}`,
+        ),
+  );
 }
 
 function missing(program: Program, cause: unknown): MbuildError {
-  return new MbuildError('UNSUPPORTED', `${program.name} is needed to unpack this archive and could not be started`, {
-    cause,
-    hint: `install it: apt-get install ${program.debianPackage}`,
-  });
+  return new MbuildError(
+    'UNSUPPORTED',
+    `${program.name} is needed to unpack this archive and could not be started`,
+    {
+      cause,
+      hint: `install it: apt-get install ${program.debianPackage}`,
+    },
+  );
 }

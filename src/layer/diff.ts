@@ -30,7 +30,11 @@ export function hashTree(dir: RawPath, options: TreeOptions, stop?: StopFlag): T
 }
 
 /** The same for a small tree; `undefined` as soon as it turns out not to be one. */
-export function hashSmallTree(dir: RawPath, options: TreeOptions, budget: TreeBudget = SMALL_TREE): TarSummary | undefined {
+export function hashSmallTree(
+  dir: RawPath,
+  options: TreeOptions,
+  budget: TreeBudget = SMALL_TREE,
+): TarSummary | undefined {
   return hashHere(dir, options, budget, true);
 }
 
@@ -38,17 +42,31 @@ export function hashSmallTree(dir: RawPath, options: TreeOptions, budget: TreeBu
  * The same for a large tree: it is walked and hashed here, while workers read its files. `take` may read the tar on the way, to its end; a chunk is valid
  * until the next is asked for.
  */
-export async function hashLargeTree(dir: RawPath, options: TreeOptions, threads: Workers, take?: (tar: AsyncIterable<Buffer>) => Promise<void>): Promise<TarSummary> {
+export async function hashLargeTree(
+  dir: RawPath,
+  options: TreeOptions,
+  threads: Workers,
+  take?: (tar: AsyncIterable<Buffer>) => Promise<void>,
+): Promise<TarSummary> {
   return hashWith(threads, dir, options, true, take);
 }
 
 /** A digest of everything in a layer directory but its times: equal for two runs of a step that made the same. `take` as for {@link hashLargeTree}. */
-export async function treeDigest(dir: RawPath, options: TreeOptions, threads: Workers, take?: (tar: AsyncIterable<Buffer>) => Promise<void>): Promise<Digest> {
+export async function treeDigest(
+  dir: RawPath,
+  options: TreeOptions,
+  threads: Workers,
+  take?: (tar: AsyncIterable<Buffer>) => Promise<void>,
+): Promise<Digest> {
   return (await hashWith(threads, dir, options, false, take)).diffId as unknown as Digest;
 }
 
 /** What {@link tarTree} streams, read ahead by workers. A chunk is valid until the next is asked for. */
-export async function* tarLargeTree(dir: RawPath, options: TreeOptions, threads: Workers): AsyncGenerator<Buffer, void> {
+export async function* tarLargeTree(
+  dir: RawPath,
+  options: TreeOptions,
+  threads: Workers,
+): AsyncGenerator<Buffer, void> {
   yield* readAhead(threads, dir, options, true);
 }
 
@@ -62,14 +80,23 @@ export function tarTree(dir: RawPath, options: TreeOptions): AsyncGenerator<Buff
 }
 
 /** The same for entries that were found before; `unfinished` where others follow, so that the tars, one behind the other, are one. */
-export async function* tarEntries(found: Iterable<Found>, unfinished = false): AsyncGenerator<Buffer, void> {
+export async function* tarEntries(
+  found: Iterable<Found>,
+  unfinished = false,
+): AsyncGenerator<Buffer, void> {
   for (const chunk of layOut(found, { unfinished, buffer: () => Buffer.allocUnsafe(CHUNK) })) {
     readContents(chunk);
     yield chunk.bytes;
   }
 }
 
-function hashHere(dir: RawPath, options: TreeOptions, budget: TreeBudget | undefined, mtimes: boolean, stop?: StopFlag): TarSummary | undefined {
+function hashHere(
+  dir: RawPath,
+  options: TreeOptions,
+  budget: TreeBudget | undefined,
+  mtimes: boolean,
+  stop?: StopFlag,
+): TarSummary | undefined {
   const hash = new TarHash(options);
   const buffer = Buffer.allocUnsafe(budget === undefined ? CHUNK : Math.min(CHUNK, budget.bytes));
   const chunks = layOut(layerEntries(dir, options, mtimes), { budget, buffer: () => buffer });
@@ -81,7 +108,13 @@ function hashHere(dir: RawPath, options: TreeOptions, budget: TreeBudget | undef
   }
 }
 
-async function hashWith(threads: Workers, dir: RawPath, options: TreeOptions, mtimes: boolean, take: (tar: AsyncIterable<Buffer>) => Promise<void> = passOver): Promise<TarSummary> {
+async function hashWith(
+  threads: Workers,
+  dir: RawPath,
+  options: TreeOptions,
+  mtimes: boolean,
+  take: (tar: AsyncIterable<Buffer>) => Promise<void> = passOver,
+): Promise<TarSummary> {
   const hash = new TarHash(options);
   let counts: TarCounts | undefined;
   async function* hashed(): AsyncGenerator<Buffer, void> {
@@ -105,7 +138,12 @@ async function passOver(tar: AsyncIterable<Buffer>): Promise<void> {
 }
 
 /** Chunks are laid out in shared memory, read by the workers in any order, and handed on in theirs; each is valid until the next is asked for. */
-async function* readAhead(threads: Workers, dir: RawPath, options: TreeOptions, mtimes: boolean): AsyncGenerator<Buffer, TarCounts | undefined> {
+async function* readAhead(
+  threads: Workers,
+  dir: RawPath,
+  options: TreeOptions,
+  mtimes: boolean,
+): AsyncGenerator<Buffer, TarCounts | undefined> {
   const { readContents: read } = threads.remote<typeof layerTasks>('layer');
   const mostAhead = Math.min(MOST_AHEAD, 2 * threads.size);
   const free: Buffer[] = [];
@@ -120,13 +158,20 @@ async function* readAhead(threads: Workers, dir: RawPath, options: TreeOptions, 
 
   let count = 0;
   const readHereUntil = threads.started ? 0 : FIRST_CHUNKS;
-  const chunks = layOut(layerEntries(dir, options, mtimes), { buffer: () => free.pop() ?? Buffer.from(new SharedArrayBuffer(CHUNK)) });
+  const chunks = layOut(layerEntries(dir, options, mtimes), {
+    buffer: () => free.pop() ?? Buffer.from(new SharedArrayBuffer(CHUNK)),
+  });
   for (let step = chunks.next(); ; step = chunks.next()) {
     if (step.done === true) {
       while (ahead.length > 0) yield* oldest();
       return step.value;
     }
-    const whole = step.value.contents.length === 0 ? Promise.resolve() : count++ < readHereUntil ? readHere(step.value) : read(step.value);
+    const whole =
+      step.value.contents.length === 0
+        ? Promise.resolve()
+        : count++ < readHereUntil
+          ? readHere(step.value)
+          : read(step.value);
     if (count === WORTH_WORKERS) threads.start();
     whole.catch(() => undefined); // told of when its turn comes
     ahead.push({ bytes: step.value.bytes, whole });
@@ -155,11 +200,16 @@ class TarHash {
   }
 
   summary(counts: TarCounts): TarSummary {
-    return { ...counts, diffId: toDigest(this.#hash) as string as DiffID, ...(this.#search === undefined ? {} : { found: this.#search.found }) };
+    return {
+      ...counts,
+      diffId: toDigest(this.#hash) as string as DiffID,
+      ...(this.#search === undefined ? {} : { found: this.#search.found }),
+    };
   }
 }
 
 function complete(summary: TarSummary | undefined): TarSummary {
-  if (summary === undefined) throw new MbuildError('INTERNAL', 'a hash without a budget exceeded it');
+  if (summary === undefined)
+    throw new MbuildError('INTERNAL', 'a hash without a budget exceeded it');
   return summary;
 }

@@ -33,12 +33,27 @@ interface OpenDirectory {
  * The entries of a layer directory in the order of its tar: sorted by name in each directory, and each directory before what is
  * in it. The root itself is none. @param mtimes false: all times are 0. @throws MbuildError UNSUPPORTED for a name that a layer cannot hold.
  */
-export function* layerEntries(dir: RawPath, options: TreeOptions, mtimes: boolean): Generator<Found, void> {
+export function* layerEntries(
+  dir: RawPath,
+  options: TreeOptions,
+  mtimes: boolean,
+): Generator<Found, void> {
   const omit = new Set(options.omit);
   const firstNames = new Map<string, RawPath>();
   const open: OpenDirectory[] = [openDirectory(dir, '')];
-  const makeEntry = (path: RawPath, type: TarEntryType, stats: FileStats, facts: Partial<TarEntry> = {}): TarEntry =>
-    plainEntry(path, type, stats, mtimes ? Math.min(secondsOf(stats), options.clampMtime ?? Infinity) : 0, facts);
+  const makeEntry = (
+    path: RawPath,
+    type: TarEntryType,
+    stats: FileStats,
+    facts: Partial<TarEntry> = {},
+  ): TarEntry =>
+    plainEntry(
+      path,
+      type,
+      stats,
+      mtimes ? Math.min(secondsOf(stats), options.clampMtime ?? Infinity) : 0,
+      facts,
+    );
 
   for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
     const name = top.names[top.next++];
@@ -52,7 +67,8 @@ export function* layerEntries(dir: RawPath, options: TreeOptions, mtimes: boolea
     if (name.startsWith(WHITEOUT_PREFIX)) throw unstorable(path);
     const source = `${dir}/${path}`;
     const stats = lstatOwned(source);
-    if (stats === undefined) throw new MbuildError('STORE_CORRUPT', `${toText(source)} vanished while it was read`);
+    if (stats === undefined)
+      throw new MbuildError('STORE_CORRUPT', `${toText(source)} vanished while it was read`);
 
     if (isWhiteout(stats)) {
       yield { entry: makeMark(joinRaw(top.path, WHITEOUT_PREFIX + name)), source };
@@ -83,15 +99,33 @@ export function* layerEntries(dir: RawPath, options: TreeOptions, mtimes: boolea
 /** What a tar says of a file or directory of the disk. */
 export function entryAt(path: RawPath, source: RawPath, stats: FileStats): TarEntry {
   const isDirectory = stats.isDirectory();
-  return plainEntry(path, isDirectory ? 'directory' : typeOf(stats), stats, secondsOf(stats), isDirectory ? { xattrs: xattrsOf(source) } : contentOf(source, stats));
+  return plainEntry(
+    path,
+    isDirectory ? 'directory' : typeOf(stats),
+    stats,
+    secondsOf(stats),
+    isDirectory ? { xattrs: xattrsOf(source) } : contentOf(source, stats),
+  );
 }
 
-function plainEntry(path: RawPath, type: TarEntryType, stats: FileStats, mtime: number, facts: Partial<TarEntry>): TarEntry {
+function plainEntry(
+  path: RawPath,
+  type: TarEntryType,
+  stats: FileStats,
+  mtime: number,
+  facts: Partial<TarEntry>,
+): TarEntry {
   return {
-    type, path,
+    type,
+    path,
     mode: type === 'symlink' ? 0o777 : stats.mode & 0o7777,
-    uid: stats.uid, gid: stats.gid, mtime,
-    size: 0, linkPath: '', device: NO_DEVICE, xattrs: NO_XATTRS,
+    uid: stats.uid,
+    gid: stats.gid,
+    mtime,
+    size: 0,
+    linkPath: '',
+    device: NO_DEVICE,
+    xattrs: NO_XATTRS,
     ...facts,
   };
 }
@@ -102,7 +136,18 @@ function secondsOf({ mtimeMs }: FileStats): number {
 
 /** A whiteout or an opaque mark: an empty file of nobody's and of no time, so that the moment of a deletion is no part of the layer. */
 function makeMark(path: RawPath): TarEntry {
-  return { type: 'file', path, mode: 0, uid: 0, gid: 0, mtime: 0, size: 0, linkPath: '', device: NO_DEVICE, xattrs: NO_XATTRS };
+  return {
+    type: 'file',
+    path,
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    mtime: 0,
+    size: 0,
+    linkPath: '',
+    device: NO_DEVICE,
+    xattrs: NO_XATTRS,
+  };
 }
 
 function typeOf(stats: FileStats): TarEntryType {
@@ -116,13 +161,18 @@ function typeOf(stats: FileStats): TarEntryType {
 function contentOf(source: RawPath, stats: FileStats): Partial<TarEntry> {
   const xattrs = xattrsOf(source);
   if (stats.isFile()) return { size: stats.size, xattrs };
-  if (stats.isSymbolicLink()) return { linkPath: readlinkSync(fsPath(source), { encoding: 'latin1' }), xattrs };
+  if (stats.isSymbolicLink())
+    return { linkPath: readlinkSync(fsPath(source), { encoding: 'latin1' }), xattrs };
   if (stats.isFIFO()) return { xattrs };
   return { device: decodeDevice(stats.rdev), xattrs };
 }
 
 function openDirectory(dir: RawPath, path: RawPath): OpenDirectory {
-  return { path, names: readdirSync(fsPath(joinRaw(dir, path)), { encoding: 'latin1' }).sort(), next: 0 };
+  return {
+    path,
+    names: readdirSync(fsPath(joinRaw(dir, path)), { encoding: 'latin1' }).sort(),
+    next: 0,
+  };
 }
 
 function xattrsOf(source: RawPath): Xattrs {
@@ -130,7 +180,11 @@ function xattrsOf(source: RawPath): Xattrs {
 }
 
 function unstorable(path: RawPath): MbuildError {
-  return new MbuildError('UNSUPPORTED', `${toText(path)} cannot be stored in a layer: names beginning with ${WHITEOUT_PREFIX} mean deletions there`, {
-    hint: 'delete or rename it in the step that makes it',
-  });
+  return new MbuildError(
+    'UNSUPPORTED',
+    `${toText(path)} cannot be stored in a layer: names beginning with ${WHITEOUT_PREFIX} mean deletions there`,
+    {
+      hint: 'delete or rename it in the step that makes it',
+    },
+  );
 }

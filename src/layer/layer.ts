@@ -60,16 +60,32 @@ export interface ApplyLimits {
 }
 
 /** The caps on the layers and archives of strangers. */
-export const LAYER_LIMITS: ApplyLimits = { maxSize: 256 * 2 ** 30, maxEntries: 4_000_000, maxRatio: 1024 };
+export const LAYER_LIMITS: ApplyLimits = {
+  maxSize: 256 * 2 ** 30,
+  maxEntries: 4_000_000,
+  maxRatio: 1024,
+};
 
 /** Before this much came out, a ratio says nothing: a layer of zeros is no bomb yet. */
 const RATIO_FROM = 64 * 1024 * 1024;
 
 /** @param what e.g. `layer`. @param stored bytes of the archive as it came. @throws MbuildError LIMIT_EXCEEDED. */
-export function checkLimits(what: string, unpacked: number, stored: number, limits: ApplyLimits): void {
-  if (unpacked > limits.maxSize) throw new MbuildError('LIMIT_EXCEEDED', `the ${what} unpacks to more than ${limits.maxSize} bytes`);
+export function checkLimits(
+  what: string,
+  unpacked: number,
+  stored: number,
+  limits: ApplyLimits,
+): void {
+  if (unpacked > limits.maxSize)
+    throw new MbuildError(
+      'LIMIT_EXCEEDED',
+      `the ${what} unpacks to more than ${limits.maxSize} bytes`,
+    );
   if (unpacked > RATIO_FROM && unpacked > stored * limits.maxRatio) {
-    throw new MbuildError('LIMIT_EXCEEDED', `the ${what} unpacks to more than ${limits.maxRatio} times its stored ${stored} bytes`);
+    throw new MbuildError(
+      'LIMIT_EXCEEDED',
+      `the ${what} unpacks to more than ${limits.maxRatio} times its stored ${stored} bytes`,
+    );
   }
 }
 

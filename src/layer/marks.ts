@@ -18,7 +18,8 @@ const OPAQUE_VALUE = Buffer.from('y');
 
 /** True for a directory of a layer that hides what lies below it. */
 export function isOpaque(hostPath: RawPath, xattrs: OverlayXattrs): boolean {
-  if (xattrs === 'files') return lstatSync(fsPath(`${hostPath}/${OPAQUE_MARK}`), { throwIfNoEntry: false }) !== undefined;
+  if (xattrs === 'files')
+    return lstatSync(fsPath(`${hostPath}/${OPAQUE_MARK}`), { throwIfNoEntry: false }) !== undefined;
   return getXattr(hostPath, `${xattrs}.overlay.opaque`)?.equals(OPAQUE_VALUE) === true;
 }
 
@@ -30,7 +31,12 @@ export function markOpaque(hostPath: RawPath, xattrs: OverlayXattrs): void {
 
 /** True for overlay's own attributes in either form, fuse-overlayfs's, and mbuild's: they never leave a layer directory and never enter one. */
 export function isOverlayXattr(name: string): boolean {
-  return name.startsWith('trusted.overlay.') || name.startsWith('user.overlay.') || name.startsWith('user.fuseoverlayfs.') || isOwnerXattr(name);
+  return (
+    name.startsWith('trusted.overlay.') ||
+    name.startsWith('user.overlay.') ||
+    name.startsWith('user.fuseoverlayfs.') ||
+    isOwnerXattr(name)
+  );
 }
 
 const CAPABILITY = 'security.capability';
@@ -41,7 +47,9 @@ const CAPABILITY = 'security.capability';
  */
 export function layerXattrs(xattrs: Xattrs): Xattrs {
   const kept = [...xattrs].filter(([name]) => !isOverlayXattr(name) && name !== 'security.selinux');
-  return new Map(kept.map(([name, value]) => [name, name === CAPABILITY ? portableCapability(value) : value]));
+  return new Map(
+    kept.map(([name, value]) => [name, name === CAPABILITY ? portableCapability(value) : value]),
+  );
 }
 
 /** include/uapi/linux/capability.h: vfs_ns_cap_data is vfs_cap_data with the root's uid behind it. */

@@ -21,8 +21,13 @@ export class NeedleSearch {
   push(chunk: Buffer): void {
     if (this.#missing.size === 0) return;
     const seam = Buffer.concat([this.#tail, chunk.subarray(0, this.#overlap)]);
-    for (const [i, needle] of this.#missing) if (seam.includes(needle) || chunk.includes(needle)) this.#missing.delete(i);
-    this.#tail = Buffer.from(chunk.length >= this.#overlap ? chunk.subarray(chunk.length - this.#overlap) : seam.subarray(-this.#overlap));
+    for (const [i, needle] of this.#missing)
+      if (seam.includes(needle) || chunk.includes(needle)) this.#missing.delete(i);
+    this.#tail = Buffer.from(
+      chunk.length >= this.#overlap
+        ? chunk.subarray(chunk.length - this.#overlap)
+        : seam.subarray(-this.#overlap),
+    );
   }
 }
 
@@ -34,12 +39,17 @@ export interface NeedleFound {
 }
 
 /** Which entries hold one of the needles, in their content, name, link target or attributes. Slow: for when a hash has found them. */
-export function findNeedles(dir: RawPath, options: TreeOptions, needles: readonly Uint8Array[]): NeedleFound[] {
+export function findNeedles(
+  dir: RawPath,
+  options: TreeOptions,
+  needles: readonly Uint8Array[],
+): NeedleFound[] {
   const places: NeedleFound[] = [];
   const buffer = Buffer.allocUnsafe(1024 * 1024);
   for (const { entry, source } of layerEntries(dir, options, true)) {
     const search = new NeedleSearch(needles);
-    for (const text of [entry.path, entry.linkPath]) search.push(Buffer.from(`${text}\0`, 'latin1'));
+    for (const text of [entry.path, entry.linkPath])
+      search.push(Buffer.from(`${text}\0`, 'latin1'));
     for (const value of entry.xattrs.values()) search.push(Buffer.concat([value, Buffer.alloc(1)]));
     if (entry.size > 0) for (const chunk of fileChunks(source, buffer)) search.push(chunk);
     places.push(...search.found.map((needle) => ({ path: entry.path, needle })));
@@ -50,7 +60,8 @@ export function findNeedles(dir: RawPath, options: TreeOptions, needles: readonl
 function* fileChunks(file: RawPath, buffer: Buffer): Generator<Buffer, void> {
   const fd = openSync(fsPath(file), constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
-    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer)) yield buffer.subarray(0, read);
+    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer))
+      yield buffer.subarray(0, read);
   } finally {
     closeSync(fd);
   }

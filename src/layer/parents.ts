@@ -1,4 +1,12 @@
-import { closeSync, constants, copyFileSync, lutimesSync, openSync, readdirSync, readlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  lutimesSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+} from 'node:fs';
 import { isWhiteout } from '../linux/mknod';
 import { lstatOwned, own, setMode } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
@@ -19,7 +27,10 @@ export class ParentTree {
   readonly #directories = new Map<RawPath, readonly string[]>();
 
   /** @param layers directories, top first. */
-  constructor(private readonly layers: readonly string[], private readonly xattrs: OverlayXattrs) {}
+  constructor(
+    private readonly layers: readonly string[],
+    private readonly xattrs: OverlayXattrs,
+  ) {}
 
   /** The entry at a path none of whose directories is a symlink; `undefined` for what is not there or was deleted. */
   lstat(path: RawPath): ParentEntry | undefined {
@@ -34,7 +45,11 @@ export class ParentTree {
 
   /** Names in a directory, sorted by byte; empty for what is no directory. */
   names(path: RawPath): RawPath[] {
-    const names = new Set(this.#layersOf(path).flatMap((layer) => readdirSync(fsPath(path === '' ? layer : `${layer}/${path}`), { encoding: 'latin1' })));
+    const names = new Set(
+      this.#layersOf(path).flatMap((layer) =>
+        readdirSync(fsPath(path === '' ? layer : `${layer}/${path}`), { encoding: 'latin1' }),
+      ),
+    );
     return [...names].filter((name) => this.lstat(joinRaw(path, name)) !== undefined).sort();
   }
 
@@ -71,14 +86,21 @@ export function copyAttributes(from: ParentEntry, target: RawPath): void {
   const { stats } = from;
   own(target, stats.uid, stats.gid);
   if (!stats.isSymbolicLink()) setMode(target, stats.mode & 0o7777);
-  for (const [name, value] of readXattrs(from.hostPath)) if (!isOverlayXattr(name)) setXattr(target, name, value);
+  for (const [name, value] of readXattrs(from.hostPath))
+    if (!isOverlayXattr(name)) setXattr(target, name, value);
   lutimesSync(fsPath(target), stats.mtimeMs / 1000, stats.mtimeMs / 1000);
 }
 
 /** Copies a regular file up from a layer below, with everything that belongs to it. `target` must not exist. */
 export function copyUp(from: ParentEntry, target: RawPath): void {
   // Made here first, so that copying never writes through something that is there.
-  closeSync(openSync(fsPath(target), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600));
+  closeSync(
+    openSync(
+      fsPath(target),
+      constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+      0o600,
+    ),
+  );
   copyFileSync(fsPath(from.hostPath), fsPath(target), constants.COPYFILE_FICLONE);
   copyAttributes(from, target);
 }

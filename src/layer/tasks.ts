@@ -5,4 +5,11 @@ import { gzipMember } from './gzip';
 import { findNeedles } from './needles';
 
 /** What of this folder runs in worker threads, under the name `layer`. */
-export const layerTasks = { findNeedles, gzipMember, hashTree, readContents, applyLayer, completeApplied };
+export const layerTasks = {
+  findNeedles,
+  gzipMember,
+  hashTree,
+  readContents,
+  applyLayer,
+  completeApplied,
+};

@@ -14,10 +14,17 @@ const MOST_COMPLAINT = 2000;
  * What a program makes of a stream of bytes. It is ended when the consumer stops.
  * @param failed the error for a failure of the program; an error of the source is thrown as it is.
  */
-export async function* throughProgram(source: Readable, name: string, args: readonly string[], failed: (failure: ProgramFailure) => Error): AsyncGenerator<Buffer, void> {
+export async function* throughProgram(
+  source: Readable,
+  name: string,
+  args: readonly string[],
+  failed: (failure: ProgramFailure) => Error,
+): AsyncGenerator<Buffer, void> {
   const child = spawn(name, args, { stdio: ['pipe', 'pipe', 'pipe'] });
   let complaint = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint = (complaint + text).slice(-MOST_COMPLAINT)));
+  child.stderr
+    .setEncoding('utf8')
+    .on('data', (text: string) => (complaint = (complaint + text).slice(-MOST_COMPLAINT)));
   const ended = new Promise<number | Error>((resolve) => {
     child.once('error', resolve);
     child.once('close', (code) => resolve(code ?? 1));

@@ -1,17 +1,44 @@
 import {
-  chmodSync, closeSync, constants, ftruncateSync, futimesSync, lstatSync, lutimesSync, mkdirSync,
-  openSync, symlinkSync, unlinkSync, utimesSync,
+  chmodSync,
+  closeSync,
+  constants,
+  ftruncateSync,
+  futimesSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
 } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeWhiteout } from '../linux/mknod';
-import { bornOwner, keepsOwners, linkOwned, makeOwnedNode, own, ownOpen, setMode, setOpenMode } from '../linux/owners';
+import {
+  bornOwner,
+  keepsOwners,
+  linkOwned,
+  makeOwnedNode,
+  own,
+  ownOpen,
+  setMode,
+  setOpenMode,
+} from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import type { StopFlag } from '../linux/stop-flag';
 import { writeAll } from '../linux/write-all';
 import { setXattr, type Xattrs } from '../linux/xattr';
 import type { ApplyLimits, OverlayXattrs } from './layer';
-import { AUFS_PREFIX, OPAQUE_MARK, WHITEOUT_PREFIX, isOverlayXattr, joinRaw, markOpaque, parentOf } from './marks';
+import {
+  AUFS_PREFIX,
+  OPAQUE_MARK,
+  WHITEOUT_PREFIX,
+  isOverlayXattr,
+  joinRaw,
+  markOpaque,
+  parentOf,
+} from './marks';
 import { ParentTree, copyAttributes, copyUp } from './parents';
 import { NO_XATTRS, type TarEntry } from './tar/entry';
 import { explained } from './tar/explain';
@@ -33,7 +60,13 @@ export interface ApplyOptions {
 
 /** What this layer made at a path. */
 type Made =
-  | { readonly kind: 'directory'; attributes: TarEntry | undefined; opaque: boolean; /** Nothing of the layers below shows in it. */ cut: boolean; readonly children: RawPath[] }
+  | {
+      readonly kind: 'directory';
+      attributes: TarEntry | undefined;
+      opaque: boolean;
+      /** Nothing of the layers below shows in it. */ cut: boolean;
+      readonly children: RawPath[];
+    }
   | { readonly kind: 'symlink'; readonly target: RawPath }
   | { readonly kind: 'foreign'; readonly target: RawPath }
   | { readonly kind: 'other' | 'whiteout' };
@@ -63,16 +96,27 @@ export class Unpacker implements TarSink {
   entries = 0;
   contentSize = 0;
   readonly #made = new Map<RawPath, Made>();
-  readonly #root: MadeDirectory = { kind: 'directory', attributes: undefined, opaque: false, cut: false, children: [] };
+  readonly #root: MadeDirectory = {
+    kind: 'directory',
+    attributes: undefined,
+    opaque: false,
+    cut: false,
+    children: [],
+  };
   readonly #parents: ParentTree | undefined;
   readonly #owner: { readonly uid: number; readonly gid: number } | undefined;
   readonly #umask: number;
   #file: OpenFile | undefined;
   #holes = 0;
 
-  constructor(private readonly dir: RawPath, private readonly options: ApplyOptions, umask: number) {
+  constructor(
+    private readonly dir: RawPath,
+    private readonly options: ApplyOptions,
+    umask: number,
+  ) {
     this.#made.set('', this.#root);
-    this.#parents = options.parents === undefined ? undefined : new ParentTree(options.parents, options.xattrs);
+    this.#parents =
+      options.parents === undefined ? undefined : new ParentTree(options.parents, options.xattrs);
     this.#umask = umask;
     // In a directory with the setgid bit, files are not born with this process's group.
     const inherits = (lstatSync(fsPath(dir)).mode & 0o2000) !== 0;
@@ -81,12 +125,20 @@ export class Unpacker implements TarSink {
 
   entry(entry: TarEntry): void {
     this.entries++;
-    if (this.entries > this.options.limits.maxEntries) throw new MbuildError('LIMIT_EXCEEDED', `the layer has more than ${this.options.limits.maxEntries} entries`);
+    if (this.entries > this.options.limits.maxEntries)
+      throw new MbuildError(
+        'LIMIT_EXCEEDED',
+        `the layer has more than ${this.options.limits.maxEntries} entries`,
+      );
     const parts = partsOf(entry.path, entry);
     const name = parts.pop();
     explained(entry, () => {
       if (name === undefined) this.#setRoot(entry);
-      else if (parts.some((part) => part.startsWith(WHITEOUT_PREFIX)) || name.startsWith(WHITEOUT_PREFIX)) this.#mark(entry, parts, name);
+      else if (
+        parts.some((part) => part.startsWith(WHITEOUT_PREFIX)) ||
+        name.startsWith(WHITEOUT_PREFIX)
+      )
+        this.#mark(entry, parts, name);
       else this.#make(entry, joinRaw(this.#directory(parts, entry), name));
     });
   }
@@ -101,7 +153,8 @@ export class Unpacker implements TarSink {
   hole(length: number): void {
     this.#holes += length;
     const { maxSize } = this.options.limits;
-    if (this.#holes > maxSize) throw new MbuildError('LIMIT_EXCEEDED', `the layer unpacks to more than ${maxSize} bytes`);
+    if (this.#holes > maxSize)
+      throw new MbuildError('LIMIT_EXCEEDED', `the layer unpacks to more than ${maxSize} bytes`);
     if (this.#file !== undefined) this.#file.position += length;
   }
 
@@ -119,7 +172,10 @@ export class Unpacker implements TarSink {
   }
 
   /** Gives directories their attributes, deepest first: before, writing into them would have changed their times. */
-  finish(): { readonly implied: readonly RawPath[]; readonly foreignLinks: readonly (readonly [RawPath, RawPath])[] } {
+  finish(): {
+    readonly implied: readonly RawPath[];
+    readonly foreignLinks: readonly (readonly [RawPath, RawPath])[];
+  } {
     if (this.#root.opaque) this.#hideAll();
     const implied: RawPath[] = [];
     const foreignLinks: (readonly [RawPath, RawPath])[] = [];
@@ -130,7 +186,8 @@ export class Unpacker implements TarSink {
       directories.push([path, made]);
       if (made.attributes === undefined) implied.push(path);
     }
-    for (const [path, made] of directories.sort(([a], [b]) => (a < b ? 1 : -1))) this.#finishDirectory(path, made);
+    for (const [path, made] of directories.sort(([a], [b]) => (a < b ? 1 : -1)))
+      this.#finishDirectory(path, made);
     return { implied: implied.sort(), foreignLinks };
   }
 
@@ -147,9 +204,12 @@ export class Unpacker implements TarSink {
 
   /** A whiteout, an opaque mark, or one of aufs's leftovers. */
   #mark(entry: TarEntry, parts: readonly string[], name: RawPath): void {
-    const isLeftover = [...parts, name].some((part) => part.startsWith(AUFS_PREFIX) && part !== OPAQUE_MARK);
+    const isLeftover = [...parts, name].some(
+      (part) => part.startsWith(AUFS_PREFIX) && part !== OPAQUE_MARK,
+    );
     if (isLeftover) return;
-    if (parts.some((part) => part.startsWith(WHITEOUT_PREFIX))) throw unsafe(entry, 'it is inside a deletion mark');
+    if (parts.some((part) => part.startsWith(WHITEOUT_PREFIX)))
+      throw unsafe(entry, 'it is inside a deletion mark');
     const directory = this.#directory(parts, entry);
     if (name === OPAQUE_MARK) {
       const made = this.#made.get(directory);
@@ -157,7 +217,8 @@ export class Unpacker implements TarSink {
       return;
     }
     const hidden = name.slice(WHITEOUT_PREFIX.length);
-    if (hidden === '' || hidden === '.' || hidden === '..') throw unsafe(entry, 'it deletes no name');
+    if (hidden === '' || hidden === '.' || hidden === '..')
+      throw unsafe(entry, 'it deletes no name');
     const path = joinRaw(directory, hidden);
     const made = this.#made.get(path);
     // A mark is about the layers below: what this one has at the name stays (OCI image-spec, layer.md).
@@ -179,7 +240,12 @@ export class Unpacker implements TarSink {
         return;
       case 'file':
         this.#clear(path);
-        this.#file = { fd: openSync(fsPath(host), FRESH_FILE, entry.mode & 0o777), path, entry, position: 0 };
+        this.#file = {
+          fd: openSync(fsPath(host), FRESH_FILE, entry.mode & 0o777),
+          path,
+          entry,
+          position: 0,
+        };
         this.#note(path, OTHER);
         this.contentSize += entry.size;
         return;
@@ -195,7 +261,8 @@ export class Unpacker implements TarSink {
       case 'char':
       case 'block':
       case 'fifo':
-        if (entry.type === 'char' && entry.device.major === 0 && entry.device.minor === 0) throw unsafe(entry, 'a 0:0 device is a deletion in an overlay');
+        if (entry.type === 'char' && entry.device.major === 0 && entry.device.minor === 0)
+          throw unsafe(entry, 'a 0:0 device is a deletion in an overlay');
         this.#clear(path);
         if (!this.#makeNode(entry, entry.type, host)) return;
         this.#note(path, OTHER);
@@ -237,7 +304,13 @@ export class Unpacker implements TarSink {
   #newDirectory(path: RawPath, attributes: TarEntry | undefined, opaque: boolean): MadeDirectory {
     mkdirSync(fsPath(this.#host(path)), WHILE_UNPACKING);
     const parent = this.#made.get(parentOf(path));
-    const made: MadeDirectory = { kind: 'directory', attributes, opaque, cut: opaque || (parent?.kind === 'directory' && parent.cut), children: [] };
+    const made: MadeDirectory = {
+      kind: 'directory',
+      attributes,
+      opaque,
+      cut: opaque || (parent?.kind === 'directory' && parent.cut),
+      children: [],
+    };
     this.#note(path, made);
     return made;
   }
@@ -253,7 +326,10 @@ export class Unpacker implements TarSink {
     if (target === path && made !== undefined) return;
     if (made?.kind === 'foreign' || (made === undefined && this.#parents === undefined)) {
       this.#clear(path);
-      this.#note(path, { kind: 'foreign', target: made?.kind === 'foreign' ? made.target : target });
+      this.#note(path, {
+        kind: 'foreign',
+        target: made?.kind === 'foreign' ? made.target : target,
+      });
       return;
     }
     if (made === undefined) this.#copyUp(entry, parts, target);
@@ -266,9 +342,12 @@ export class Unpacker implements TarSink {
   /** Brings the target of a hard link up from the layers below, so that both names are one file in this layer. */
   #copyUp(entry: TarEntry, parts: readonly string[], target: RawPath): void {
     const directory = this.#made.get(this.#directory(parts, entry));
-    const below = directory?.kind === 'directory' && directory.cut ? undefined : this.#parents?.lstat(target);
-    if (below === undefined) throw invalid(entry, `its target ${toText(entry.linkPath)} does not exist`);
-    if (!below.stats.isFile()) throw invalid(entry, `its target ${toText(entry.linkPath)} is no regular file`);
+    const below =
+      directory?.kind === 'directory' && directory.cut ? undefined : this.#parents?.lstat(target);
+    if (below === undefined)
+      throw invalid(entry, `its target ${toText(entry.linkPath)} does not exist`);
+    if (!below.stats.isFile())
+      throw invalid(entry, `its target ${toText(entry.linkPath)} is no regular file`);
     copyUp(below, this.#host(target));
     this.#note(target, OTHER);
     this.contentSize += below.stats.size;
@@ -343,7 +422,8 @@ export class Unpacker implements TarSink {
 
   #forget(path: RawPath, made: Made | undefined): void {
     this.#made.delete(path);
-    if (made?.kind === 'directory') for (const child of made.children) this.#forget(child, this.#made.get(child));
+    if (made?.kind === 'directory')
+      for (const child of made.children) this.#forget(child, this.#made.get(child));
   }
 
   #finishFile({ fd, path, entry, position }: OpenFile): void {
@@ -351,7 +431,8 @@ export class Unpacker implements TarSink {
     if (entry.size > 0 && position === entry.size && this.#holes > 0) ftruncateSync(fd, entry.size);
     const chown = this.#needsOwner(entry);
     if (chown) ownOpen(fd, this.#host(path), entry.uid, entry.gid);
-    if (keepsOwners() || entry.mode !== (entry.mode & 0o777 & ~this.#umask)) setOpenMode(fd, this.#host(path), entry.mode);
+    if (keepsOwners() || entry.mode !== (entry.mode & 0o777 & ~this.#umask))
+      setOpenMode(fd, this.#host(path), entry.mode);
     // Writing and changing the owner drop capabilities, so they come after.
     if (entry.xattrs !== NO_XATTRS) this.#setXattrs(this.#host(path), entry.xattrs);
     futimesSync(fd, entry.mtime, entry.mtime);
@@ -387,7 +468,9 @@ export class Unpacker implements TarSink {
   }
 
   #needsOwner(entry: TarEntry): boolean {
-    return this.#owner === undefined || entry.uid !== this.#owner.uid || entry.gid !== this.#owner.gid;
+    return (
+      this.#owner === undefined || entry.uid !== this.#owner.uid || entry.gid !== this.#owner.gid
+    );
   }
 
   /** Attributes that the file system or the kind of file cannot have are left out, as other builders do. */
@@ -398,7 +481,10 @@ export class Unpacker implements TarSink {
         setXattr(host, name, value);
       } catch (error) {
         const code = errnoOf(error);
-        const mayFail = code === 'ENOTSUP' || code === 'EOPNOTSUPP' || (code === 'EPERM' && (name.startsWith('user.') || this.options.xattrs !== 'trusted'));
+        const mayFail =
+          code === 'ENOTSUP' ||
+          code === 'EOPNOTSUPP' ||
+          (code === 'EPERM' && (name.startsWith('user.') || this.options.xattrs !== 'trusted'));
         if (!mayFail) throw error;
       }
     }
@@ -413,14 +499,24 @@ export class Unpacker implements TarSink {
 function partsOf(name: RawPath, entry: TarEntry): string[] {
   if (name === entry.path && name.startsWith('/')) throw unsafe(entry, 'its name is absolute');
   const parts = name.split('/').filter((part) => part !== '' && part !== '.');
-  if (parts.includes('..')) throw unsafe(entry, name === entry.path ? 'its name holds ..' : `its target ${toText(name)} holds ..`);
+  if (parts.includes('..'))
+    throw unsafe(
+      entry,
+      name === entry.path ? 'its name holds ..' : `its target ${toText(name)} holds ..`,
+    );
   return parts;
 }
 
 function unsafe(entry: TarEntry, why: string): MbuildError {
-  return new MbuildError('ARCHIVE_UNSAFE', `the layer's entry ${toText(entry.path)} is refused: ${why}`);
+  return new MbuildError(
+    'ARCHIVE_UNSAFE',
+    `the layer's entry ${toText(entry.path)} is refused: ${why}`,
+  );
 }
 
 function invalid(entry: TarEntry, why: string): MbuildError {
-  return new MbuildError('ARCHIVE_INVALID', `the layer's entry ${toText(entry.path)} cannot be unpacked: ${why}`);
+  return new MbuildError(
+    'ARCHIVE_INVALID',
+    `the layer's entry ${toText(entry.path)} cannot be unpacked: ${why}`,
+  );
 }

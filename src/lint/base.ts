@@ -9,10 +9,19 @@ import type { GlobalValues, LintBase, LintOptions } from './rule';
 export type StageBase =
   | { readonly kind: 'scratch' | 'unknown' }
   | { readonly kind: 'stage'; readonly stage: Stage }
-  | { readonly kind: 'image'; readonly name: string; readonly platform: Platform; readonly known: LintBase | undefined };
+  | {
+      readonly kind: 'image';
+      readonly name: string;
+      readonly platform: Platform;
+      readonly known: LintBase | undefined;
+    };
 
 /** The bases of all stages, in order. */
-export function stageBases(dockerfile: Dockerfile, globals: GlobalValues, options: LintOptions): StageBase[] {
+export function stageBases(
+  dockerfile: Dockerfile,
+  globals: GlobalValues,
+  options: LintOptions,
+): StageBase[] {
   const named = new Map<string, Stage>();
   const expand = globalExpander(dockerfile, globals);
   return dockerfile.stages.map((stage): StageBase => {
@@ -23,7 +32,10 @@ export function stageBases(dockerfile: Dockerfile, globals: GlobalValues, option
 }
 
 /** Expands a word of FROM; what cannot be expanded is empty. */
-function globalExpander({ directives }: Dockerfile, globals: GlobalValues): (word: string) => string {
+function globalExpander(
+  { directives }: Dockerfile,
+  globals: GlobalValues,
+): (word: string) => string {
   return (word) => {
     try {
       return expandWord(word, (name) => globals.value(name), directives.escape).value;
@@ -33,12 +45,23 @@ function globalExpander({ directives }: Dockerfile, globals: GlobalValues): (wor
   };
 }
 
-function baseOf({ from }: Stage, named: ReadonlyMap<string, Stage>, expand: (word: string) => string, options: LintOptions): StageBase {
+function baseOf(
+  { from }: Stage,
+  named: ReadonlyMap<string, Stage>,
+  expand: (word: string) => string,
+  options: LintOptions,
+): StageBase {
   const name = expand(from.image);
   if (name === '') return { kind: 'unknown' };
   const stage = named.get(name.toLowerCase());
   if (stage !== undefined) return { kind: 'stage', stage };
   if (name === 'scratch') return { kind: 'scratch' };
-  const platform = parsePlatform(expand(stringFlag(from.flags, 'platform') ?? '')) ?? options.platform;
-  return { kind: 'image', name: stageBaseName(name), platform, known: options.base?.(stageBaseName(name), platform) };
+  const platform =
+    parsePlatform(expand(stringFlag(from.flags, 'platform') ?? '')) ?? options.platform;
+  return {
+    kind: 'image',
+    name: stageBaseName(name),
+    platform,
+    known: options.base?.(stageBaseName(name), platform),
+  };
 }

@@ -4,7 +4,9 @@ import { trim } from '../dockerfile/whitespace';
 const DIRECTIVE = /^#\s*(?:syntax|escape|check)\s*=\s*\S/i;
 
 /** Finds the comment lines that stand directly above an instruction, without their `#` and trimmed. */
-export function commentReader(linesOf: () => readonly string[]): (instruction: Instruction) => readonly string[] {
+export function commentReader(
+  linesOf: () => readonly string[],
+): (instruction: Instruction) => readonly string[] {
   let top: number | undefined;
   return ({ range }) => {
     const lines = linesOf();

@@ -22,7 +22,10 @@ const FALSE = ['0', 'f', 'F', 'FALSE', 'false', 'False'];
  * The configuration of a file: the build argument BUILDKIT_DOCKERFILE_CHECK, else its `# check=` directive.
  * @throws MbuildError DOCKERFILE_SEMANTIC, placed at the directive; USAGE for the build argument.
  */
-export function checkConfig(dockerfile: Dockerfile, buildArgs: Readonly<Record<string, string>>): CheckConfig {
+export function checkConfig(
+  dockerfile: Dockerfile,
+  buildArgs: Readonly<Record<string, string>>,
+): CheckConfig {
   const given = Object.hasOwn(buildArgs, CHECK_ARG) ? buildArgs[CHECK_ARG] : undefined;
   const text = given ?? dockerfile.directives.check;
   if (text === undefined) return DEFAULT;
@@ -31,19 +34,31 @@ export function checkConfig(dockerfile: Dockerfile, buildArgs: Readonly<Record<s
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     const message = `failed to parse check options: ${error.message}`;
-    const hint = didYouMean(text.split('=')[0] ?? '', KEYS) ?? 'write skip=RULE,RULE;error=true;experimental=all';
+    const hint =
+      didYouMean(text.split('=')[0] ?? '', KEYS) ??
+      'write skip=RULE,RULE;error=true;experimental=all';
     if (given !== undefined) throw new MbuildError('USAGE', message, { hint });
-    throw new MbuildError('DOCKERFILE_SEMANTIC', message, { hint, file: dockerfile.file, range: directiveRange(dockerfile, 'check') });
+    throw new MbuildError('DOCKERFILE_SEMANTIC', message, {
+      hint,
+      file: dockerfile.file,
+      range: directiveRange(dockerfile, 'check'),
+    });
   }
 }
 
 /** What a `check=` in the comments above an instruction adds; the first counts, and one that is none is a comment. */
 export function withComments(config: CheckConfig, comments: readonly string[]): CheckConfig {
-  const text = comments.map((comment) => /^check\s*=\s*(.+)$/is.exec(comment)?.[1]).find((value) => value !== undefined);
+  const text = comments
+    .map((comment) => /^check\s*=\s*(.+)$/is.exec(comment)?.[1])
+    .find((value) => value !== undefined);
   if (text === undefined) return config;
   try {
     const { skip, experimental } = parseCheckOptions(text);
-    return { ...config, skip: union(config.skip, skip), experimental: union(config.experimental, experimental) };
+    return {
+      ...config,
+      skip: union(config.skip, skip),
+      experimental: union(config.experimental, experimental),
+    };
   } catch (error) {
     if (error instanceof RangeError) return config;
     throw error;
@@ -57,10 +72,19 @@ export function isOn(rule: Rule, { skip, experimental }: CheckConfig): boolean {
 }
 
 /** Where `# check=` or `# syntax=` stands. */
-export function directiveRange({ file }: Dockerfile, name: 'check' | 'syntax'): { start: { line: number; column: number }; end: { line: number; column: number } } {
+export function directiveRange(
+  { file }: Dockerfile,
+  name: 'check' | 'syntax',
+): { start: { line: number; column: number }; end: { line: number; column: number } } {
   const lines = file.text.split(/\r?\n/, 8);
-  const index = Math.max(0, lines.findIndex((line) => new RegExp(`^\\ufeff?\\s*#\\s*${name}\\s*=`, 'i').test(line)));
-  return { start: { line: index + 1, column: 1 }, end: { line: index + 1, column: (lines[index] ?? '').length + 1 } };
+  const index = Math.max(
+    0,
+    lines.findIndex((line) => new RegExp(`^\\ufeff?\\s*#\\s*${name}\\s*=`, 'i').test(line)),
+  );
+  return {
+    start: { line: index + 1, column: 1 },
+    end: { line: index + 1, column: (lines[index] ?? '').length + 1 },
+  };
 }
 
 /** `skip=A,B;error=true;experimental=all`, up to the first space. @throws RangeError saying what is no option. */
@@ -76,7 +100,8 @@ function parseCheckOptions(text: string): CheckConfig {
         config = { ...config, experimental: readNames(value ?? '') };
         break;
       case 'error':
-        if (![...TRUE, ...FALSE].includes(value ?? '')) throw new RangeError(`"error=${value ?? ''}" is neither true nor false`);
+        if (![...TRUE, ...FALSE].includes(value ?? ''))
+          throw new RangeError(`"error=${value ?? ''}" is neither true nor false`);
         config = { ...config, error: TRUE.includes(value ?? '') };
         break;
       default:
@@ -88,7 +113,9 @@ function parseCheckOptions(text: string): CheckConfig {
 
 function splitOption(part: string): [key: string, value: string | undefined] {
   const equals = part.indexOf('=');
-  return equals < 0 ? [part.trim(), undefined] : [part.slice(0, equals).trim(), part.slice(equals + 1).trim()];
+  return equals < 0
+    ? [part.trim(), undefined]
+    : [part.slice(0, equals).trim(), part.slice(equals + 1).trim()];
 }
 
 function readNames(text: string): ReadonlySet<string> | 'all' {

@@ -19,19 +19,31 @@ export function globalValues(dockerfile: Dockerfile, options: LintOptions): Glob
   };
 }
 
-function readArgs(dockerfile: Dockerfile, platform: ReadonlyMap<string, string>, buildArgs: LintOptions['buildArgs']): Values {
+function readArgs(
+  dockerfile: Dockerfile,
+  platform: ReadonlyMap<string, string>,
+  buildArgs: LintOptions['buildArgs'],
+): Values {
   const values: Values = new Map();
-  const lookup = (name: string): string | undefined => (values.has(name) ? values.get(name) : platform.get(name));
+  const lookup = (name: string): string | undefined =>
+    values.has(name) ? values.get(name) : platform.get(name);
   for (const { args } of dockerfile.globalArgs) {
     for (const { name, value } of args) {
       const given = Object.hasOwn(buildArgs, name) ? buildArgs[name] : undefined;
-      values.set(name, given ?? (value === undefined ? platform.get(name) : expanded(value, lookup, dockerfile)));
+      values.set(
+        name,
+        given ?? (value === undefined ? platform.get(name) : expanded(value, lookup, dockerfile)),
+      );
     }
   }
   return values;
 }
 
-function expanded(word: string, lookup: (name: string) => string | undefined, { directives }: Dockerfile): string | undefined {
+function expanded(
+  word: string,
+  lookup: (name: string) => string | undefined,
+  { directives }: Dockerfile,
+): string | undefined {
   try {
     return expandWord(word, lookup, directives.escape).value;
   } catch {
@@ -40,12 +52,22 @@ function expanded(word: string, lookup: (name: string) => string | undefined, { 
 }
 
 /** Dockerfile reference, "Automatic platform ARGs in the global scope". */
-function platformValues(options: LintOptions, buildArgs: LintOptions['buildArgs']): Map<string, string> {
+function platformValues(
+  options: LintOptions,
+  buildArgs: LintOptions['buildArgs'],
+): Map<string, string> {
   const of = (prefix: string, platform: Platform): [string, string][] => [
-    [`${prefix}PLATFORM`, formatPlatform(platform)], [`${prefix}OS`, platform.os], [`${prefix}OSVERSION`, platform['os.version'] ?? ''],
-    [`${prefix}ARCH`, platform.architecture], [`${prefix}VARIANT`, platform.variant ?? ''],
+    [`${prefix}PLATFORM`, formatPlatform(platform)],
+    [`${prefix}OS`, platform.os],
+    [`${prefix}OSVERSION`, platform['os.version'] ?? ''],
+    [`${prefix}ARCH`, platform.architecture],
+    [`${prefix}VARIANT`, platform.variant ?? ''],
   ];
-  const values = new Map([...of('BUILD', options.buildPlatform), ...of('TARGET', options.platform), ['TARGETSTAGE', options.target ?? 'default']]);
+  const values = new Map([
+    ...of('BUILD', options.buildPlatform),
+    ...of('TARGET', options.platform),
+    ['TARGETSTAGE', options.target ?? 'default'],
+  ]);
   for (const name of values.keys()) {
     const given = Object.hasOwn(buildArgs, name) ? buildArgs[name] : undefined;
     if (given !== undefined) values.set(name, given);

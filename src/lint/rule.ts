@@ -72,7 +72,12 @@ export interface Rule {
   /** Looks at each stage that is needed. */
   readonly stage?: (stage: Stage, subject: Subject, report: Report) => void;
   /** Looks at each instruction of such a stage, with what is known before it. */
-  readonly instruction?: (instruction: Instruction, scope: StageScope, subject: Subject, report: Report) => void;
+  readonly instruction?: (
+    instruction: Instruction,
+    scope: StageScope,
+    subject: Subject,
+    report: Report,
+  ) => void;
 }
 
 /** Where a rule is explained: `https://docs.docker.com/go/dockerfile/rule/stage-name-casing/`. */

@@ -6,7 +6,11 @@ import { copyIgnoredFile } from './rules/copy-ignored';
 import { invalidDefinitionDescription } from './rules/definition';
 import { exposeInvalidFormat, exposeProtoCasing } from './rules/expose';
 import { invalidDefaultArgInFrom, undefinedArgInFrom } from './rules/from-args';
-import { fromPlatformFlagConstDisallowed, invalidBaseImagePlatform, redundantTargetPlatform } from './rules/from-platform';
+import {
+  fromPlatformFlagConstDisallowed,
+  invalidBaseImagePlatform,
+  redundantTargetPlatform,
+} from './rules/from-platform';
 import { legacyKeyValueFormat } from './rules/key-value';
 import { maintainerDeprecated } from './rules/maintainer';
 import { secretsUsedInArgOrEnv } from './rules/secrets';

@@ -24,9 +24,17 @@ export class StageScope {
   hasWorkdir: boolean;
 
   /** @param below the end of the stage that this one begins with. */
-  constructor(base: StageBase | undefined, below: StageScope | undefined, private readonly sources: ScopeSources) {
+  constructor(
+    base: StageBase | undefined,
+    below: StageScope | undefined,
+    private readonly sources: ScopeSources,
+  ) {
     const image = base?.kind === 'image' ? base.known : undefined;
-    this.#values = new Map(below === undefined ? [['PATH', DEFAULT_PATH], ...(image?.env ?? []).map(splitEnv)] : below.#values);
+    this.#values = new Map(
+      below === undefined
+        ? [['PATH', DEFAULT_PATH], ...(image?.env ?? []).map(splitEnv)]
+        : below.#values,
+    );
     this.#declared = new Set(below === undefined ? [] : below.#declared);
     this.knowsBase = below?.knowsBase ?? (base?.kind === 'scratch' || image !== undefined);
     this.hasShell = below?.hasShell ?? (image?.shell ?? []).length > 0;
@@ -57,24 +65,31 @@ export class StageScope {
   /** Variables of a word that are not set here. */
   undefinedIn(word: string): string[] {
     if (!word.includes('$')) return [];
-    return this.#unknown(attempt(() => expandWord(word, this.#lookup, this.sources.escape).unmatched));
+    return this.#unknown(
+      attempt(() => expandWord(word, this.#lookup, this.sources.escape).unmatched),
+    );
   }
 
   /** The same for the body of a heredoc. */
   undefinedInHeredoc(body: string): string[] {
-    return body.includes('$') ? this.#unknown(attempt(() => expandHeredoc(body, this.#lookup).unmatched)) : [];
+    return body.includes('$')
+      ? this.#unknown(attempt(() => expandHeredoc(body, this.#lookup).unmatched))
+      : [];
   }
 
   /** What is known behind an instruction. */
   apply(instruction: Instruction): void {
     switch (instruction.keyword) {
       case 'ENV': {
-        const pairs = instruction.pairs.map(({ name, value }) => [this.expand(name), this.expand(value) ?? ''] as const);
+        const pairs = instruction.pairs.map(
+          ({ name, value }) => [this.expand(name), this.expand(value) ?? ''] as const,
+        );
         for (const [name, value] of pairs) if (name !== undefined) this.#set(name, value);
         return;
       }
       case 'ARG':
-        for (const { name, value } of instruction.args) this.#declare(this.expand(name) ?? name, value);
+        for (const { name, value } of instruction.args)
+          this.#declare(this.expand(name) ?? name, value);
         return;
       case 'SHELL':
         this.hasShell = true;

@@ -13,22 +13,46 @@ const FRONTENDS: readonly string[] = ['docker/dockerfile', 'docker/dockerfile-up
  * What `# syntax=` asks for and mbuild is not: it loads no frontends, and reads the file as the version that it knows. Code
  * `SyntaxVersion` for a newer Dockerfile, `SyntaxFrontend` for another language. Not a check: `# check=` has no say in it.
  */
-export function syntaxWarnings(dockerfile: Dockerfile, buildArgs: Readonly<Record<string, string>>): Diagnostic[] {
+export function syntaxWarnings(
+  dockerfile: Dockerfile,
+  buildArgs: Readonly<Record<string, string>>,
+): Diagnostic[] {
   const given = buildArgs[SYNTAX_ARG];
   // Behind the image may stand a command line for it.
   const [image = ''] = (given ?? dockerfile.directives.syntax ?? '').trim().split(/\s+/);
   const reference = parseReference(image);
   if (reference === undefined) return [];
-  const place = given === undefined ? { file: dockerfile.file, range: directiveRange(dockerfile, 'syntax') } : {};
+  const place =
+    given === undefined
+      ? { file: dockerfile.file, range: directiveRange(dockerfile, 'syntax') }
+      : {};
   const known = DOCKERFILE_VERSION.join('.');
-  if (!FRONTENDS.includes(reference.repository)) return [{ severity: 'warning', code: 'SyntaxFrontend', message: `${image} is asked for, and not loaded: the file is read as Dockerfile ${known}`, ...place }];
+  if (!FRONTENDS.includes(reference.repository))
+    return [
+      {
+        severity: 'warning',
+        code: 'SyntaxFrontend',
+        message: `${image} is asked for, and not loaded: the file is read as Dockerfile ${known}`,
+        ...place,
+      },
+    ];
   if (!isNewer(reference.tag)) return [];
-  return [{ severity: 'warning', code: 'SyntaxVersion', message: `Dockerfile ${reference.tag} is asked for, and read as ${known}, the newest that is known here`, ...place }];
+  return [
+    {
+      severity: 'warning',
+      code: 'SyntaxVersion',
+      message: `Dockerfile ${reference.tag} is asked for, and read as ${known}, the newest that is known here`,
+      ...place,
+    },
+  ];
 }
 
 /** `1.27`, `1.27.0-labs`, `2`; names such as `labs` say nothing. */
 function isNewer(tag = ''): boolean {
   const [, major, minor] = /^(\d+)(?:\.(\d+))?(?:[.-]|$)/.exec(tag) ?? [];
   if (major === undefined) return false;
-  return Number(major) > DOCKERFILE_VERSION[0] || (Number(major) === DOCKERFILE_VERSION[0] && Number(minor ?? 0) > DOCKERFILE_VERSION[1]);
+  return (
+    Number(major) > DOCKERFILE_VERSION[0] ||
+    (Number(major) === DOCKERFILE_VERSION[0] && Number(minor ?? 0) > DOCKERFILE_VERSION[1])
+  );
 }

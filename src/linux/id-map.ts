@@ -7,7 +7,10 @@ export function isInUserNamespace(): boolean {
 
 /** How many ids there are here. */
 export function mappedIds(): number {
-  return idMap().trim().split('\n').reduce((sum, line) => sum + Number(line.trim().split(/\s+/)[2]), 0);
+  return idMap()
+    .trim()
+    .split('\n')
+    .reduce((sum, line) => sum + Number(line.trim().split(/\s+/)[2]), 0);
 }
 
 /** user_namespaces(7) */

@@ -53,7 +53,9 @@ type Koffi = typeof import('koffi');
  */
 function loadKoffi(): Koffi {
   try {
-    return require(`@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`) as Koffi;
+    return require(
+      `@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
+    ) as Koffi;
   } catch {
     return require('koffi') as Koffi;
   }
@@ -80,8 +82,15 @@ function loadLibc(): Libc {
     error(syscall, path) {
       const errno = koffi.errno();
       const [code, text] = names.get(-errno) ?? [`E${errno}`, 'unknown error'];
-      const error = new Error(`${code}: ${text}, ${syscall}${path === undefined ? '' : ` '${path}'`}`);
-      return Object.assign(error, { code, errno: -errno, syscall, ...(path === undefined ? {} : { path }) });
+      const error = new Error(
+        `${code}: ${text}, ${syscall}${path === undefined ? '' : ` '${path}'`}`,
+      );
+      return Object.assign(error, {
+        code,
+        errno: -errno,
+        syscall,
+        ...(path === undefined ? {} : { path }),
+      });
     },
   };
 }

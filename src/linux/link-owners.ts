@@ -34,7 +34,9 @@ export function setLinkOwner(dir: RawPath, name: RawPath, owner: Owner): void {
 
 /** With the commonest owner as that of all others. */
 function shortened(dir: RawPath, { rest, named }: LinkOwners): LinkOwners {
-  const links = readdirSync(fsPath(dir), { encoding: 'latin1', withFileTypes: true }).filter((entry) => !entry.isFile() && !entry.isDirectory());
+  const links = readdirSync(fsPath(dir), { encoding: 'latin1', withFileTypes: true }).filter(
+    (entry) => !entry.isFile() && !entry.isDirectory(),
+  );
   const all = links.map(({ name }) => [name, named.get(name) ?? rest] as const);
   const counts = new Map<string, { readonly owner: Owner; count: number }>();
   for (const [, owner] of all) {
@@ -56,18 +58,26 @@ function write(dir: RawPath, text: string): void {
   } catch (cause) {
     const code = errnoOf(cause);
     if (code !== 'ENOSPC' && code !== 'E2BIG' && code !== 'ERANGE') throw cause;
-    throw new MbuildError('UNSUPPORTED', `the symbolic links in ${toText(dir)} have too many owners to be kept without ids of other users`, {
-      cause, hint: 'as root: apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER',
-    });
+    throw new MbuildError(
+      'UNSUPPORTED',
+      `the symbolic links in ${toText(dir)} have too many owners to be kept without ids of other users`,
+      {
+        cause,
+        hint: 'as root: apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER',
+      },
+    );
   }
 }
 
 /** `rest//owner/name/name//owner/name`: no name holds a slash or is empty, so nothing can be taken for another. */
 function format({ rest, named }: LinkOwners): string {
   const groups = new Map<string, RawPath[]>();
-  for (const [name, owner] of named) groups.set(keyOf(owner), [...(groups.get(keyOf(owner)) ?? []), name]);
+  for (const [name, owner] of named)
+    groups.set(keyOf(owner), [...(groups.get(keyOf(owner)) ?? []), name]);
   if (groups.size === 0 && isSame(rest, ROOT)) return '';
-  return [keyOf(rest), ...[...groups].map(([key, names]) => [key, ...names.sort()].join('/'))].join('//');
+  return [keyOf(rest), ...[...groups].map(([key, names]) => [key, ...names.sort()].join('/'))].join(
+    '//',
+  );
 }
 
 /** A step may have written what it likes there: what makes no sense counts as nothing. */
@@ -87,7 +97,9 @@ function read(dir: RawPath): LinkOwners | undefined {
 
 function parseOwner(key: string): Owner | undefined {
   const [, uid, gid] = /^(\d{1,10}):(\d{1,10})$/.exec(key) ?? [];
-  return uid === undefined || gid === undefined ? undefined : { uid: Number(uid), gid: Number(gid) };
+  return uid === undefined || gid === undefined
+    ? undefined
+    : { uid: Number(uid), gid: Number(gid) };
 }
 
 function keyOf({ uid, gid }: Owner): string {

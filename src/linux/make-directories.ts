@@ -13,7 +13,12 @@ export function makeDirectories(directory: string, mode = 0o777): string[] {
   } catch (error) {
     const code = errnoOf(error);
     if (code === 'EEXIST' && statSync(directory).isDirectory()) return [];
-    if (code !== 'ENOENT' || dirname(directory) === directory || statSync(dirname(directory), { throwIfNoEntry: false }) !== undefined) throw error;
+    if (
+      code !== 'ENOENT' ||
+      dirname(directory) === directory ||
+      statSync(dirname(directory), { throwIfNoEntry: false }) !== undefined
+    )
+      throw error;
     return [...makeDirectories(dirname(directory), mode), ...makeDirectories(directory, mode)];
   }
 }

@@ -11,14 +11,30 @@ export interface DeviceNumber {
 /** What `mknod` can make. */
 export type NodeKind = 'char' | 'block' | 'fifo' | 'socket';
 
-const TYPE: Readonly<Record<NodeKind, number>> = { char: 0o020000, block: 0o060000, fifo: 0o010000, socket: 0o140000 };
+const TYPE: Readonly<Record<NodeKind, number>> = {
+  char: 0o020000,
+  block: 0o060000,
+  fifo: 0o010000,
+  socket: 0o140000,
+};
 
 /**
  * Makes a device, a named pipe, or a socket that nobody listens on. The process's umask applies to `mode` (permission bits).
  * @throws an error with `code`: EEXIST, EPERM (no CAP_MKNOD), …
  */
-export function makeNode(path: RawPath, kind: NodeKind, mode: number, device: DeviceNumber = { major: 0, minor: 0 }): void {
-  if (mknod()(Buffer.from(`${path}\0`, 'latin1'), TYPE[kind] | (mode & 0o7777), BigInt(encodeDevice(device.major, device.minor))) < 0) {
+export function makeNode(
+  path: RawPath,
+  kind: NodeKind,
+  mode: number,
+  device: DeviceNumber = { major: 0, minor: 0 },
+): void {
+  if (
+    mknod()(
+      Buffer.from(`${path}\0`, 'latin1'),
+      TYPE[kind] | (mode & 0o7777),
+      BigInt(encodeDevice(device.major, device.minor)),
+    ) < 0
+  ) {
     throw libc().error('mknod', toText(path));
   }
 }
@@ -34,26 +50,39 @@ export function makeWhiteout(path: RawPath, as: 'device' | 'socket' = 'device'):
 
 /** True for what {@link makeWhiteout} makes (kernel, filesystems/overlayfs.rst). Sockets of others have a mode, and no layer holds them. */
 export function isWhiteout(stats: FileStats): boolean {
-  return (stats.isCharacterDevice() && stats.rdev === 0) || (stats.isSocket() && (stats.mode & 0o7777) === 0);
+  return (
+    (stats.isCharacterDevice() && stats.rdev === 0) ||
+    (stats.isSocket() && (stats.mode & 0o7777) === 0)
+  );
 }
 
 /** The parts of `stats.rdev`, as the C library packs them (gnu_dev_major, gnu_dev_minor). */
 export function decodeDevice(rdev: number): DeviceNumber {
   const high = Math.floor(rdev / 2 ** 32);
   const low = rdev % 2 ** 32;
-  return { major: ((high & 0xfffff000) | ((low >>> 8) & 0xfff)) >>> 0, minor: (((low >>> 12) & 0xffffff00) | (low & 0xff)) >>> 0 };
+  return {
+    major: ((high & 0xfffff000) | ((low >>> 8) & 0xfff)) >>> 0,
+    minor: (((low >>> 12) & 0xffffff00) | (low & 0xff)) >>> 0,
+  };
 }
 
 /** Major and minor number in one, as the C library packs them (gnu_dev_makedev). */
 export function encodeDevice(major: number, minor: number): number {
-  return (minor & 0xff) + (major & 0xfff) * 2 ** 8 + Math.floor(minor / 2 ** 8) * 2 ** 20 + Math.floor(major / 2 ** 12) * 2 ** 44;
+  return (
+    (minor & 0xff) +
+    (major & 0xfff) * 2 ** 8 +
+    Math.floor(minor / 2 ** 8) * 2 ** 20 +
+    Math.floor(major / 2 ** 12) * 2 ** 44
+  );
 }
 
 /** `mknod` with the device by value. glibc before 2.33 has the function under another name, with the device by pointer. */
 const mknod = once((): ((path: Buffer, mode: number, device: bigint) => number) => {
   const direct = libc().find('int mknod(const void *path, unsigned int mode, uint64_t dev)');
   if (direct !== undefined) return direct;
-  const versioned = libc().func('int __xmknod(int version, const void *path, unsigned int mode, void *dev)');
+  const versioned = libc().func(
+    'int __xmknod(int version, const void *path, unsigned int mode, void *dev)',
+  );
   const version = process.arch === 'ia32' || process.arch === 'arm' ? 1 : 0;
   return (path, mode, device) => {
     const pointer = Buffer.alloc(8);

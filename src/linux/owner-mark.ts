@@ -21,7 +21,9 @@ const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_EMPTY_PATH = 0x1000;
 
-const utimensat = once(() => libc().func('int utimensat(int dir, const void *path, const void *times, int flags)'));
+const utimensat = once(() =>
+  libc().func('int utimensat(int dir, const void *path, const void *times, int flags)'),
+);
 
 /** Marks an open file; the descriptor may be one that only names it (O_PATH). @throws EOVERFLOW where the mark cannot hold it, or the file system not the mark. */
 export function markOwner(fd: number, { uid, gid }: Owner): void {
@@ -30,7 +32,10 @@ export function markOwner(fd: number, { uid, gid }: Owner): void {
     const kept = markedOwner(`/proc/self/fd/${fd}`, true);
     if (kept?.uid === uid && kept.gid === gid) return;
   }
-  throw Object.assign(new Error(`EOVERFLOW: owner ${uid}:${gid}`), { code: 'EOVERFLOW', errno: -constants.errno.EOVERFLOW });
+  throw Object.assign(new Error(`EOVERFLOW: owner ${uid}:${gid}`), {
+    code: 'EOVERFLOW',
+    errno: -constants.errno.EOVERFLOW,
+  });
 }
 
 /** Marks what is at a path again, as it was before its times were changed. */
@@ -42,7 +47,9 @@ export function markAgain(file: RawPath, { uid, gid }: Owner): void {
 export function markedOwner(file: RawPath, follows = false): Owner | undefined {
   const { atimeNs } = (follows ? statSync : lstatSync)(fsPath(file), { bigint: true });
   const [seconds, uid] = [atimeNs / SECOND, atimeNs % SECOND];
-  return seconds < MARK || seconds > MARK + BigInt(MAX_ID) ? undefined : { uid: Number(uid), gid: Number(seconds - MARK) };
+  return seconds < MARK || seconds > MARK + BigInt(MAX_ID)
+    ? undefined
+    : { uid: Number(uid), gid: Number(seconds - MARK) };
 }
 
 /** The owner that a file is marked with, which is marked no more. */
@@ -52,10 +59,17 @@ export function takeMark(file: RawPath): Owner | undefined {
   return owner;
 }
 
-function setAccessTime(dir: number, file: RawPath, flags: number, seconds: bigint, nanoseconds: bigint): void {
+function setAccessTime(
+  dir: number,
+  file: RawPath,
+  flags: number,
+  seconds: bigint,
+  nanoseconds: bigint,
+): void {
   const times = Buffer.alloc(32); // two struct timespec: of access, of modification
   times.writeBigInt64LE(seconds, 0);
   times.writeBigInt64LE(nanoseconds, 8);
   times.writeBigInt64LE(UTIME_OMIT, 24);
-  if (utimensat()(dir, Buffer.from(`${file}\0`, 'latin1'), times, flags) < 0) throw libc().error('utimensat');
+  if (utimensat()(dir, Buffer.from(`${file}\0`, 'latin1'), times, flags) < 0)
+    throw libc().error('utimensat');
 }

@@ -1,4 +1,15 @@
-import { chmodSync, closeSync, constants, fchmodSync, fchownSync, lchownSync, linkSync, lstatSync, openSync, readFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { isInUserNamespace, mappedIds } from './id-map';
 import { libc, once } from './libc';
@@ -7,7 +18,14 @@ import { encodeDevice, makeNode, type DeviceNumber, type NodeKind } from './mkno
 import { markOwner, markedOwner } from './owner-mark';
 import { fsPath, type RawPath } from './paths';
 import { fstatOf, lstatOf, type FileStats } from './stat';
-import { getFollowedXattr, getOpenXattr, getXattr, removeXattr, setOpenXattr, setXattr } from './xattr';
+import {
+  getFollowedXattr,
+  getOpenXattr,
+  getXattr,
+  removeXattr,
+  setOpenXattr,
+  setXattr,
+} from './xattr';
 
 /*
  * An ordinary user without ids of other users can give no file away. What a file of a tree is said to be then stands beside it, in an
@@ -39,10 +57,16 @@ const CAP_CHOWN = 0n;
 const CAP_DAC_OVERRIDE = 1n;
 
 const AT_EMPTY_PATH = 0x1000;
-const fchownat = once(() => libc().func('int fchownat(int dir, const char *path, unsigned int uid, unsigned int gid, int flags)'));
+const fchownat = once(() =>
+  libc().func(
+    'int fchownat(int dir, const char *path, unsigned int uid, unsigned int gid, int flags)',
+  ),
+);
 
 /** True where owners stand beside the files, because this process can give none away. */
-export const keepsOwners: () => boolean = once(() => !holds(CAP_CHOWN) || (isInUserNamespace() && mappedIds() === 1));
+export const keepsOwners: () => boolean = once(
+  () => !holds(CAP_CHOWN) || (isInUserNamespace() && mappedIds() === 1),
+);
 
 /** True where this process is kept off its own files by their modes. */
 const isBoundByModes: () => boolean = once(() => !holds(CAP_DAC_OVERRIDE));
@@ -63,38 +87,84 @@ const ROOT: Owner = { uid: 0, gid: 0 };
 export function lstatOwned(file: RawPath): FileStats | undefined {
   const stats = lstatOf(file);
   if (stats === undefined || !keepsOwners()) return stats;
-  const note = canHaveNote(stats) ? readNote(file) : linkOwner(path.posix.dirname(file), path.posix.basename(file));
+  const note = canHaveNote(stats)
+    ? readNote(file)
+    : linkOwner(path.posix.dirname(file), path.posix.basename(file));
   return new NotedStats(stats, note ?? ROOT);
 }
 
 /** A file as it is said to be. */
 class NotedStats implements FileStats {
-  constructor(private readonly real: FileStats, private readonly note: Note) {}
+  constructor(
+    private readonly real: FileStats,
+    private readonly note: Note,
+  ) {}
 
-  get dev(): number { return this.real.dev; }
-  get ino(): number { return this.real.ino; }
-  get nlink(): number { return this.real.nlink; }
-  get uid(): number { return this.note.uid; }
-  get gid(): number { return this.note.gid; }
-  get mode(): number { return modeOf(this.real, this.note); }
-  get rdev(): number { return this.note.device === undefined ? this.real.rdev : encodeDevice(this.note.device.major, this.note.device.minor); }
-  get size(): number { return this.note.device === undefined ? this.real.size : 0; }
-  get atimeMs(): number { return this.real.atimeMs; }
-  get mtimeMs(): number { return this.real.mtimeMs; }
-  get ctimeMs(): number { return this.real.ctimeMs; }
-  get birthtimeMs(): number { return this.real.birthtimeMs; }
+  get dev(): number {
+    return this.real.dev;
+  }
+  get ino(): number {
+    return this.real.ino;
+  }
+  get nlink(): number {
+    return this.real.nlink;
+  }
+  get uid(): number {
+    return this.note.uid;
+  }
+  get gid(): number {
+    return this.note.gid;
+  }
+  get mode(): number {
+    return modeOf(this.real, this.note);
+  }
+  get rdev(): number {
+    return this.note.device === undefined
+      ? this.real.rdev
+      : encodeDevice(this.note.device.major, this.note.device.minor);
+  }
+  get size(): number {
+    return this.note.device === undefined ? this.real.size : 0;
+  }
+  get atimeMs(): number {
+    return this.real.atimeMs;
+  }
+  get mtimeMs(): number {
+    return this.real.mtimeMs;
+  }
+  get ctimeMs(): number {
+    return this.real.ctimeMs;
+  }
+  get birthtimeMs(): number {
+    return this.real.birthtimeMs;
+  }
 
-  isFile(): boolean { return this.note.device === undefined && this.real.isFile(); }
-  isDirectory(): boolean { return this.real.isDirectory(); }
-  isSymbolicLink(): boolean { return this.real.isSymbolicLink(); }
-  isFIFO(): boolean { return this.real.isFIFO(); }
-  isSocket(): boolean { return this.real.isSocket(); }
-  isCharacterDevice(): boolean { return this.note.device?.kind === 'char' || this.real.isCharacterDevice(); }
-  isBlockDevice(): boolean { return this.note.device?.kind === 'block' || this.real.isBlockDevice(); }
+  isFile(): boolean {
+    return this.note.device === undefined && this.real.isFile();
+  }
+  isDirectory(): boolean {
+    return this.real.isDirectory();
+  }
+  isSymbolicLink(): boolean {
+    return this.real.isSymbolicLink();
+  }
+  isFIFO(): boolean {
+    return this.real.isFIFO();
+  }
+  isSocket(): boolean {
+    return this.real.isSocket();
+  }
+  isCharacterDevice(): boolean {
+    return this.note.device?.kind === 'char' || this.real.isCharacterDevice();
+  }
+  isBlockDevice(): boolean {
+    return this.note.device?.kind === 'block' || this.real.isBlockDevice();
+  }
 }
 
 function modeOf({ mode: own }: FileStats, { mode, device }: Note): number {
-  const said = mode !== undefined && mode.real === (own & PERMISSIONS) ? mode.said : own & PERMISSIONS;
+  const said =
+    mode !== undefined && mode.real === (own & PERMISSIONS) ? mode.said : own & PERMISSIONS;
   return said | (device === undefined ? own & TYPES : TYPE_OF[device.kind]);
 }
 
@@ -122,17 +192,29 @@ export function ownOpen(fd: number, file: RawPath, uid: number, gid: number): vo
  * @param ownerBefore asked what was said of a file that can have no attribute.
  * @throws the errors of fchownat(2) and fsetxattr(2); EOVERFLOW for an id that no mark can hold.
  */
-export function giveAway(fd: number, to: Partial<Owner>, ownerBefore: () => Owner | undefined): void {
+export function giveAway(
+  fd: number,
+  to: Partial<Owner>,
+  ownerBefore: () => Owner | undefined,
+): void {
   const id = (wanted: number | undefined): number => (wanted === undefined ? -1 : 0);
   if (fchownat()(fd, '', id(to.uid), id(to.gid), AT_EMPTY_PATH) < 0) throw libc().error('fchownat');
   if (!canHaveNote(fstatOf(fd))) {
-    const known = to.uid === undefined || to.gid === undefined ? givenOwner(fd, ownerBefore) : undefined;
+    const known =
+      to.uid === undefined || to.gid === undefined ? givenOwner(fd, ownerBefore) : undefined;
     markOwner(fd, { ...(known ?? ROOT), ...to });
     return;
   }
   const open = openSync(`/proc/self/fd/${fd}`, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    setOpenXattr(open, NOTE, Buffer.from(formatNote({ ...(parseNote(getOpenXattr(open, NOTE)) ?? ROOT), ...to }), 'latin1'));
+    setOpenXattr(
+      open,
+      NOTE,
+      Buffer.from(
+        formatNote({ ...(parseNote(getOpenXattr(open, NOTE)) ?? ROOT), ...to }),
+        'latin1',
+      ),
+    );
   } finally {
     closeSync(open);
   }
@@ -169,7 +251,12 @@ function realMode(file: RawPath, mode: number): number {
 }
 
 /** Makes a node; where devices cannot be made, an empty file that stands for one. The process's umask applies. */
-export function makeOwnedNode(file: RawPath, kind: NodeKind, mode: number, device: DeviceNumber): void {
+export function makeOwnedNode(
+  file: RawPath,
+  kind: NodeKind,
+  mode: number,
+  device: DeviceNumber,
+): void {
   if (!keepsOwners() || (kind !== 'char' && kind !== 'block')) {
     makeNode(file, kind, mode, device);
     return;
@@ -198,7 +285,8 @@ function canHaveNote(stats: Pick<FileStats, 'isFile' | 'isDirectory'>): boolean 
 
 function change(file: RawPath, changed: Partial<Note>): void {
   const note = { ...(readNote(file) ?? ROOT), ...changed };
-  if (note.uid === 0 && note.gid === 0 && note.mode === undefined && note.device === undefined) removeXattr(file, NOTE);
+  if (note.uid === 0 && note.gid === 0 && note.mode === undefined && note.device === undefined)
+    removeXattr(file, NOTE);
   else setXattr(file, NOTE, Buffer.from(formatNote(note), 'latin1'));
 }
 
@@ -214,19 +302,32 @@ function readNote(file: RawPath): Note | undefined {
 /** A step may have written what it likes there: what makes no sense counts as nothing. */
 function parseNote(bytes: Buffer | undefined): Note | undefined {
   const text = bytes?.toString('latin1');
-  const found = text === undefined ? null : /^(\d{1,10}):(\d{1,10})(?: mode=([0-7]{1,4})\/([0-7]{1,4}))?(?: (char|block)=(\d{1,5}):(\d{1,7}))?$/.exec(text);
+  const found =
+    text === undefined
+      ? null
+      : /^(\d{1,10}):(\d{1,10})(?: mode=([0-7]{1,4})\/([0-7]{1,4}))?(?: (char|block)=(\d{1,5}):(\d{1,7}))?$/.exec(
+          text,
+        );
   if (found === null) return undefined;
   const [, uid, gid, said, real, kind, major, minor] = found;
   return {
-    uid: Number(uid), gid: Number(gid),
-    mode: said === undefined || real === undefined ? undefined : { said: parseInt(said, 8), real: parseInt(real, 8) },
+    uid: Number(uid),
+    gid: Number(gid),
+    mode:
+      said === undefined || real === undefined
+        ? undefined
+        : { said: parseInt(said, 8), real: parseInt(real, 8) },
     // 0:0 would be a deletion.
-    device: (kind === 'char' || kind === 'block') && (Number(major) > 0 || Number(minor) > 0) ? { kind, major: Number(major), minor: Number(minor) } : undefined,
+    device:
+      (kind === 'char' || kind === 'block') && (Number(major) > 0 || Number(minor) > 0)
+        ? { kind, major: Number(major), minor: Number(minor) }
+        : undefined,
   };
 }
 
 /** Whether this process may now do what a capability allows; proc_pid_status(5). */
 function holds(capability: bigint): boolean {
-  const [, hex = '0'] = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? [];
-  return (BigInt(`0x${hex}`) >> capability & 1n) === 1n;
+  const [, hex = '0'] =
+    /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? [];
+  return ((BigInt(`0x${hex}`) >> capability) & 1n) === 1n;
 }

@@ -14,10 +14,14 @@ export interface ProcessIdentity {
 }
 
 /** Names the running boot of this machine: a UUID of the kernel's. */
-export const bootId: () => string = once(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
+export const bootId: () => string = once(() =>
+  readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+);
 
 /** The PID namespace of this process. pid_namespaces(7). */
-export const ownPidNamespace: () => number = once(() => Number(/\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0]));
+export const ownPidNamespace: () => number = once(() =>
+  Number(/\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0]),
+);
 
 /** This process. */
 export const ownIdentity: () => ProcessIdentity = once(() => {
@@ -30,7 +34,9 @@ export const ownIdentity: () => ProcessIdentity = once(() => {
 /** The process that has a pid here; `undefined` as for {@link startTimeOf}. */
 export function identityOf(pid: number): ProcessIdentity | undefined {
   const startTime = startTimeOf(pid);
-  return startTime === undefined ? undefined : { pid, startTime, boot: bootId(), pidNamespace: ownPidNamespace() };
+  return startTime === undefined
+    ? undefined
+    : { pid, startTime, boot: bootId(), pidNamespace: ownPidNamespace() };
 }
 
 /** When a process started (clock ticks since the boot), or `undefined` when there is none of that pid, or only its zombie. */

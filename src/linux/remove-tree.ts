@@ -41,7 +41,8 @@ function removeAll(root: RawPath): void {
     ifThere(() => {
       for (const entry of readdirSync(fsPath(path), { encoding: 'latin1', withFileTypes: true })) {
         const child = `${path}/${entry.name}`;
-        if (entry.isDirectory() || isDirectoryAfterUnlink(child)) open.push({ path: child, emptied: false });
+        if (entry.isDirectory() || isDirectoryAfterUnlink(child))
+          open.push({ path: child, emptied: false });
       }
     });
   }
@@ -69,7 +70,8 @@ function ifThere(action: () => void): void {
 
 /** Moves what lies deep in a directory to its top, until nothing lies deep. */
 function flatten(root: Buffer): void {
-  const under = (folder: Buffer, name: Buffer | string): Buffer => Buffer.concat([folder, Buffer.from('/'), Buffer.from(name)]);
+  const under = (folder: Buffer, name: Buffer | string): Buffer =>
+    Buffer.concat([folder, Buffer.from('/'), Buffer.from(name)]);
   const tops = [root];
   for (let top = tops.pop(); top !== undefined; top = tops.pop()) {
     const open = [{ path: top, depth: 0 }];

@@ -6,9 +6,28 @@ import { encodeDevice } from './mknod';
 import { fsPath, toText, type RawPath } from './paths';
 
 /** What `lstat` shows of a file, as far as it is looked at here; what `node:fs` returns is one too. */
-export type FileStats = Pick<Stats,
-  | 'dev' | 'ino' | 'mode' | 'nlink' | 'uid' | 'gid' | 'rdev' | 'size' | 'atimeMs' | 'mtimeMs' | 'ctimeMs' | 'birthtimeMs'
-  | 'isFile' | 'isDirectory' | 'isSymbolicLink' | 'isFIFO' | 'isSocket' | 'isCharacterDevice' | 'isBlockDevice'>;
+export type FileStats = Pick<
+  Stats,
+  | 'dev'
+  | 'ino'
+  | 'mode'
+  | 'nlink'
+  | 'uid'
+  | 'gid'
+  | 'rdev'
+  | 'size'
+  | 'atimeMs'
+  | 'mtimeMs'
+  | 'ctimeMs'
+  | 'birthtimeMs'
+  | 'isFile'
+  | 'isDirectory'
+  | 'isSymbolicLink'
+  | 'isFIFO'
+  | 'isSocket'
+  | 'isCharacterDevice'
+  | 'isBlockDevice'
+>;
 
 // include/uapi/linux/fcntl.h and stat.h.
 const AT_FDCWD = -100;
@@ -23,7 +42,20 @@ const KEPT = { from: 4, to: 36 } as const;
 const MNT_ID_WORD = 36;
 const KEPT_WORDS = KEPT.to - KEPT.from;
 /** Places in what is kept. */
-const AT = { nlink: 0, uid: 1, gid: 2, mode: 3, ino: 4, size: 6, atime: 12, btime: 16, ctime: 20, mtime: 24, rdev: 28, dev: 30 } as const;
+const AT = {
+  nlink: 0,
+  uid: 1,
+  gid: 2,
+  mode: 3,
+  ino: 4,
+  size: 6,
+  atime: 12,
+  btime: 16,
+  ctime: 20,
+  mtime: 24,
+  rdev: 28,
+  dev: 30,
+} as const;
 const BLOCK_FILES = 256;
 const HIGH = 2 ** 32;
 const { ENOENT, ENOTDIR } = os.constants.errno;
@@ -35,12 +67,24 @@ const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK }
  * @param changeMode what is shown in the place of the mode.
  * @throws the errors of `node:fs`, but for ENOENT and ENOTDIR.
  */
-export function lstatOf(path: RawPath, changeMode?: (mode: number) => number): FileStats | undefined {
+export function lstatOf(
+  path: RawPath,
+  changeMode?: (mode: number) => number,
+): FileStats | undefined {
   const { statx, bytes, keep } = calls();
   if (statx === undefined || path.includes('\0')) return lstatOfNode(path, changeMode);
   const name = fsPath(path);
   const pathArg = typeof name === 'string' ? name : Buffer.concat([name, Buffer.alloc(1)]);
-  if (statx(AT_FDCWD, pathArg, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS_AND_BTIME, bytes) === 0) return keep(changeMode);
+  if (
+    statx(
+      AT_FDCWD,
+      pathArg,
+      AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+      STATX_BASIC_STATS_AND_BTIME,
+      bytes,
+    ) === 0
+  )
+    return keep(changeMode);
   const errno = libc().errno();
   if (errno === ENOENT || errno === ENOTDIR) return undefined;
   throw libc().error('lstat', toText(path));
@@ -74,28 +118,69 @@ function lstatOfNode(path: RawPath, changeMode?: (mode: number) => number): File
 
 /** One file's facts within a block of many outside of the heap: the collector then has little to move of a large tree. */
 class StatxStats implements FileStats {
-  constructor(private readonly block: Uint32Array, private readonly at: number) {}
+  constructor(
+    private readonly block: Uint32Array,
+    private readonly at: number,
+  ) {}
 
-  get dev(): number { return this.#device(AT.dev); }
-  get ino(): number { return this.#long(AT.ino); }
-  get mode(): number { return this.#word(AT.mode) & 0xffff; }
-  get nlink(): number { return this.#word(AT.nlink); }
-  get uid(): number { return this.#word(AT.uid); }
-  get gid(): number { return this.#word(AT.gid); }
-  get rdev(): number { return this.#device(AT.rdev); }
-  get size(): number { return this.#long(AT.size); }
-  get atimeMs(): number { return this.#time(AT.atime); }
-  get mtimeMs(): number { return this.#time(AT.mtime); }
-  get ctimeMs(): number { return this.#time(AT.ctime); }
-  get birthtimeMs(): number { return this.#time(AT.btime); }
+  get dev(): number {
+    return this.#device(AT.dev);
+  }
+  get ino(): number {
+    return this.#long(AT.ino);
+  }
+  get mode(): number {
+    return this.#word(AT.mode) & 0xffff;
+  }
+  get nlink(): number {
+    return this.#word(AT.nlink);
+  }
+  get uid(): number {
+    return this.#word(AT.uid);
+  }
+  get gid(): number {
+    return this.#word(AT.gid);
+  }
+  get rdev(): number {
+    return this.#device(AT.rdev);
+  }
+  get size(): number {
+    return this.#long(AT.size);
+  }
+  get atimeMs(): number {
+    return this.#time(AT.atime);
+  }
+  get mtimeMs(): number {
+    return this.#time(AT.mtime);
+  }
+  get ctimeMs(): number {
+    return this.#time(AT.ctime);
+  }
+  get birthtimeMs(): number {
+    return this.#time(AT.btime);
+  }
 
-  isFile(): boolean { return (this.mode & S_IFMT) === S_IFREG; }
-  isDirectory(): boolean { return (this.mode & S_IFMT) === S_IFDIR; }
-  isSymbolicLink(): boolean { return (this.mode & S_IFMT) === S_IFLNK; }
-  isFIFO(): boolean { return (this.mode & S_IFMT) === S_IFIFO; }
-  isSocket(): boolean { return (this.mode & S_IFMT) === S_IFSOCK; }
-  isCharacterDevice(): boolean { return (this.mode & S_IFMT) === S_IFCHR; }
-  isBlockDevice(): boolean { return (this.mode & S_IFMT) === S_IFBLK; }
+  isFile(): boolean {
+    return (this.mode & S_IFMT) === S_IFREG;
+  }
+  isDirectory(): boolean {
+    return (this.mode & S_IFMT) === S_IFDIR;
+  }
+  isSymbolicLink(): boolean {
+    return (this.mode & S_IFMT) === S_IFLNK;
+  }
+  isFIFO(): boolean {
+    return (this.mode & S_IFMT) === S_IFIFO;
+  }
+  isSocket(): boolean {
+    return (this.mode & S_IFMT) === S_IFSOCK;
+  }
+  isCharacterDevice(): boolean {
+    return (this.mode & S_IFMT) === S_IFCHR;
+  }
+  isBlockDevice(): boolean {
+    return (this.mode & S_IFMT) === S_IFBLK;
+  }
 
   #word(which: number): number {
     return this.block[this.at + which] ?? 0;
@@ -107,7 +192,9 @@ class StatxStats implements FileStats {
 
   /** Seconds (signed) and nanoseconds, as the milliseconds that `node:fs` makes of them. */
   #time(which: number): number {
-    return (this.#word(which) + (this.#word(which + 1) | 0) * HIGH) * 1000 + this.#word(which + 2) / 1e6;
+    return (
+      (this.#word(which) + (this.#word(which + 1) | 0) * HIGH) * 1000 + this.#word(which + 2) / 1e6
+    );
   }
 
   #device(which: number): number {
@@ -143,7 +230,8 @@ const calls: () => Calls = once(() => {
         next = 0;
       }
       block.set(kept, next);
-      if (changeMode !== undefined) block[next + AT.mode] = changeMode((kept[AT.mode] ?? 0) & 0xffff);
+      if (changeMode !== undefined)
+        block[next + AT.mode] = changeMode((kept[AT.mode] ?? 0) & 0xffff);
       next += KEPT_WORDS;
       return new StatxStats(block, next - KEPT_WORDS);
     },

@@ -4,7 +4,10 @@ import { MbuildError } from '../diagnostics/error';
 export type StopFlag = Int32Array<SharedArrayBuffer>;
 
 /** Does work with a flag that is set when the signal is aborted, and not any more when the work is over. */
-export async function withStopFlag<T>(signal: AbortSignal | undefined, work: (stop: StopFlag) => Promise<T>): Promise<T> {
+export async function withStopFlag<T>(
+  signal: AbortSignal | undefined,
+  work: (stop: StopFlag) => Promise<T>,
+): Promise<T> {
   const flag: StopFlag = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   const set = (): void => void Atomics.store(flag, 0, 1);
   if (signal?.aborted === true) set();
@@ -18,5 +21,6 @@ export async function withStopFlag<T>(signal: AbortSignal | undefined, work: (st
 
 /** To be called between pieces of long work. @throws MbuildError CANCELED when the flag is set. */
 export function throwIfStopped(flag: StopFlag | undefined): void {
-  if (flag !== undefined && Atomics.load(flag, 0) !== 0) throw new MbuildError('CANCELED', 'canceled');
+  if (flag !== undefined && Atomics.load(flag, 0) !== 0)
+    throw new MbuildError('CANCELED', 'canceled');
 }

@@ -6,8 +6,12 @@ const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
 const TIOCSWINSZ = 0x5414;
 
-const ioctl = once(() => libc().func('int ioctl(int fd, unsigned long request, const void *argument)'));
-const syscall = once(() => libc().func('long syscall(long number, long first, long second, long third)'));
+const ioctl = once(() =>
+  libc().func('int ioctl(int fd, unsigned long request, const void *argument)'),
+);
+const syscall = once(() =>
+  libc().func('long syscall(long number, long first, long second, long third)'),
+);
 
 /** A descriptor of another process, as one of this process's own, which children do not inherit. @throws EPERM, ESRCH and the like. */
 export function takeDescriptor(pid: number, fd: number): number {

@@ -7,15 +7,32 @@ import { bundledFile } from './bundle';
 export type Tasks = Readonly<Record<string, (...args: never[]) => unknown>>;
 
 /** The same functions, seen from the main thread. */
-export type Remote<T extends Tasks> = { readonly [K in keyof T]: (...args: Parameters<T[K]>) => Promise<Awaited<ReturnType<T[K]>>> };
+export type Remote<T extends Tasks> = {
+  readonly [K in keyof T]: (...args: Parameters<T[K]>) => Promise<Awaited<ReturnType<T[K]>>>;
+};
 
 /** What callers need of {@link Threads}: its tasks, how many run at once, and whether they do yet. */
 export type Workers = Pick<Threads, 'remote' | 'size' | 'start' | 'started'>;
 
-interface Call { readonly id: number; readonly group: string; readonly task: string; readonly args: readonly unknown[] }
-interface Reply { readonly id: number; readonly value?: unknown; readonly error?: unknown }
-interface Pending { readonly resolve: (value: unknown) => void; readonly reject: (error: unknown) => void }
-interface Seat { readonly worker: Worker; readonly pending: Map<number, Pending> }
+interface Call {
+  readonly id: number;
+  readonly group: string;
+  readonly task: string;
+  readonly args: readonly unknown[];
+}
+interface Reply {
+  readonly id: number;
+  readonly value?: unknown;
+  readonly error?: unknown;
+}
+interface Pending {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+interface Seat {
+  readonly worker: Worker;
+  readonly pending: Map<number, Pending>;
+}
 
 /**
  * A pool of worker threads that run named tasks with synchronous calls: trees are walked, hashed and written there.
@@ -26,12 +43,18 @@ export class Threads {
   #nextId = 0;
 
   /** @param size the most workers that run at once. */
-  constructor(private readonly entry: string = bundledFile('worker.cjs'), readonly size: number = Math.max(2, availableParallelism())) {}
+  constructor(
+    private readonly entry: string = bundledFile('worker.cjs'),
+    readonly size: number = Math.max(2, availableParallelism()),
+  ) {}
 
   /** The functions of a group of tasks; `name` is what `serveTasks` was given. */
   remote<T extends Tasks>(name: string): Remote<T> {
     return new Proxy({} as Remote<T>, {
-      get: (_, task) => (...args: unknown[]) => this.#call(name, String(task), args),
+      get:
+        (_, task) =>
+        (...args: unknown[]) =>
+          this.#call(name, String(task), args),
     });
   }
 
@@ -47,11 +70,13 @@ export class Threads {
 
   /** Ends all workers; calls under way reject. */
   async close(): Promise<void> {
-    await Promise.all(this.#seats.splice(0).map(({ worker }) => {
-      // An answer that still comes would let go of the worker, and the process could end before this is waited for.
-      worker.removeAllListeners('message');
-      return worker.terminate();
-    }));
+    await Promise.all(
+      this.#seats.splice(0).map(({ worker }) => {
+        // An answer that still comes would let go of the worker, and the process could end before this is waited for.
+        worker.removeAllListeners('message');
+        return worker.terminate();
+      }),
+    );
   }
 
   #call(group: string, task: string, args: readonly unknown[]): Promise<unknown> {
@@ -66,14 +91,21 @@ export class Threads {
 
   /** The least busy worker; a new one when all are busy and there is room. */
   #seat(): Seat {
-    const idlest = this.#seats.reduce<Seat | undefined>((best, seat) => (best === undefined || seat.pending.size < best.pending.size ? seat : best), undefined);
-    if (idlest !== undefined && (idlest.pending.size === 0 || this.#seats.length >= this.size)) return idlest;
+    const idlest = this.#seats.reduce<Seat | undefined>(
+      (best, seat) => (best === undefined || seat.pending.size < best.pending.size ? seat : best),
+      undefined,
+    );
+    if (idlest !== undefined && (idlest.pending.size === 0 || this.#seats.length >= this.size))
+      return idlest;
     return this.#newSeat();
   }
 
   #newSeat(): Seat {
     // Descriptors that the kernel gave without Node.js are closed by it, too.
-    const seat: Seat = { worker: new (workerThreads().Worker)(this.entry, { trackUnmanagedFds: false }), pending: new Map() };
+    const seat: Seat = {
+      worker: new (workerThreads().Worker)(this.entry, { trackUnmanagedFds: false }),
+      pending: new Map(),
+    };
     this.#seats.push(seat);
     seat.worker.on('message', (reply: Reply) => {
       const call = seat.pending.get(reply.id);
@@ -99,7 +131,8 @@ export function serveTasks(groups: Readonly<Record<string, Tasks>>): void {
   const port = workerThreads().parentPort;
   if (port === null) throw new Error('serveTasks outside a worker thread');
   port.on('message', (call: Call) => {
-    const task = groups[call.group]?.[call.task] as ((...args: readonly unknown[]) => unknown) | undefined;
+    const task = groups[call.group]?.[call.task] as
+      ((...args: readonly unknown[]) => unknown) | undefined;
     void (async () => {
       try {
         if (task === undefined) throw new Error(`no task ${call.group}.${call.task}`);
@@ -115,14 +148,25 @@ export function serveTasks(groups: Readonly<Record<string, Tasks>>): void {
 function plainError(error: unknown): unknown {
   if (typeof error !== 'object' || error === null) return { message: String(error) };
   const { name, message, stack, cause } = error as Error;
-  return { ...error, name, message, stack, ...(cause === undefined ? {} : { cause: plainError(cause) }) };
+  return {
+    ...error,
+    name,
+    message,
+    stack,
+    ...(cause === undefined ? {} : { cause: plainError(cause) }),
+  };
 }
 
 function reviveError(plain: unknown): Error {
   const facts = plain as Error;
   if (isMbuildError(facts)) return new MbuildError(facts.code, facts.message, facts);
   const error = new Error(facts.message);
-  for (const [key, value] of Object.entries(facts)) Object.defineProperty(error, key, { value, configurable: true, enumerable: key !== 'stack' && key !== 'message' });
+  for (const [key, value] of Object.entries(facts))
+    Object.defineProperty(error, key, {
+      value,
+      configurable: true,
+      enumerable: key !== 'stack' && key !== 'message',
+    });
   return error;
 }
 

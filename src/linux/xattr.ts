@@ -23,7 +23,10 @@ export function listXattrs(path: RawPath): string[] {
     if (failedWith(ENOTSUP, EOPNOTSUPP)) return [];
     throw libc().error('llistxattr', toText(path));
   }
-  return value.toString('latin1', 0, length - 1).split('\0').sort();
+  return value
+    .toString('latin1', 0, length - 1)
+    .split('\0')
+    .sort();
 }
 
 /** One attribute, or `undefined` when the file has none of that name or attributes are not supported. Does not follow a symlink. */
@@ -69,7 +72,15 @@ export function readXattrs(path: RawPath): Xattrs {
 /** Sets one attribute of the file itself. @throws ENOTSUP, EPERM and the like, as `code` of the error. */
 export function setXattr(path: RawPath, name: string, value: Uint8Array): void {
   const { lsetxattr, pathArg, nameArg } = calls();
-  if (lsetxattr(cString(pathArg, path), cString(nameArg, name), value.length === 0 ? null : value, value.length, 0) < 0) {
+  if (
+    lsetxattr(
+      cString(pathArg, path),
+      cString(nameArg, name),
+      value.length === 0 ? null : value,
+      value.length,
+      0,
+    ) < 0
+  ) {
     throw libc().error('lsetxattr', toText(path));
   }
 }
@@ -77,7 +88,8 @@ export function setXattr(path: RawPath, name: string, value: Uint8Array): void {
 /** The same for an open file. */
 export function setOpenXattr(fd: number, name: string, value: Uint8Array): void {
   const { fsetxattr, nameArg } = calls();
-  if (fsetxattr(fd, cString(nameArg, name), value.length === 0 ? null : value, value.length, 0) < 0) throw libc().error('fsetxattr');
+  if (fsetxattr(fd, cString(nameArg, name), value.length === 0 ? null : value, value.length, 0) < 0)
+    throw libc().error('fsetxattr');
 }
 
 /** Removes one attribute; a second call does nothing. */
@@ -103,11 +115,19 @@ interface Calls {
 
 const calls = once<Calls>(() => ({
   llistxattr: libc().func('long llistxattr(const void *path, void *list, size_t size)'),
-  lgetxattr: libc().func('long lgetxattr(const void *path, const void *name, void *value, size_t size)'),
-  getxattr: libc().func('long getxattr(const void *path, const void *name, void *value, size_t size)'),
+  lgetxattr: libc().func(
+    'long lgetxattr(const void *path, const void *name, void *value, size_t size)',
+  ),
+  getxattr: libc().func(
+    'long getxattr(const void *path, const void *name, void *value, size_t size)',
+  ),
   fgetxattr: libc().func('long fgetxattr(int fd, const void *name, void *value, size_t size)'),
-  lsetxattr: libc().func('int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)'),
-  fsetxattr: libc().func('int fsetxattr(int fd, const void *name, const void *value, size_t size, int flags)'),
+  lsetxattr: libc().func(
+    'int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)',
+  ),
+  fsetxattr: libc().func(
+    'int fsetxattr(int fd, const void *name, const void *value, size_t size, int flags)',
+  ),
   lremovexattr: libc().func('int lremovexattr(const void *path, const void *name)'),
   pathArg: Buffer.alloc(PATH_MAX),
   nameArg: Buffer.alloc(NAME_MAX),
@@ -122,7 +142,8 @@ function ask(call: (room: number) => number): number {
 
 /** Writes a NUL-terminated string into `into`; what is too long for the kernel gets a buffer of its own, and the kernel's answer. */
 function cString(into: Buffer, text: string): Buffer {
-  if (text.includes('\0')) throw Object.assign(new Error(`EINVAL: NUL in ${JSON.stringify(text)}`), { code: 'EINVAL' });
+  if (text.includes('\0'))
+    throw Object.assign(new Error(`EINVAL: NUL in ${JSON.stringify(text)}`), { code: 'EINVAL' });
   const buffer = text.length < into.length ? into : Buffer.alloc(text.length + 1);
   buffer[buffer.write(text, 0, 'latin1')] = 0;
   return buffer;

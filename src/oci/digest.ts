@@ -36,7 +36,9 @@ export function chainIds(diffIds: readonly DiffID[]): ChainID[] {
   const chains: ChainID[] = [];
   for (const diffId of diffIds) {
     const parent = chains.at(-1);
-    chains.push((parent === undefined ? diffId : digestOf(`${parent} ${diffId}`)) as unknown as ChainID);
+    chains.push(
+      (parent === undefined ? diffId : digestOf(`${parent} ${diffId}`)) as unknown as ChainID,
+    );
   }
   return chains;
 }

@@ -9,15 +9,46 @@ export interface Platform {
 }
 
 const ARCHITECTURES: Readonly<Record<string, readonly [architecture: string, variant?: string]>> = {
-  x64: ['amd64'], x86_64: ['amd64'], 'x86-64': ['amd64'], amd64: ['amd64'],
-  ia32: ['386'], i386: ['386'], i686: ['386'], x86: ['386'],
-  arm64: ['arm64'], aarch64: ['arm64'],
-  armhf: ['arm', 'v7'], armel: ['arm', 'v6'], arm: ['arm', 'v7'],
+  x64: ['amd64'],
+  x86_64: ['amd64'],
+  'x86-64': ['amd64'],
+  amd64: ['amd64'],
+  ia32: ['386'],
+  i386: ['386'],
+  i686: ['386'],
+  x86: ['386'],
+  arm64: ['arm64'],
+  aarch64: ['arm64'],
+  armhf: ['arm', 'v7'],
+  armel: ['arm', 'v6'],
+  arm: ['arm', 'v7'],
   ppc64el: ['ppc64le'],
 };
 
 /** Those that Go knows besides; other words are none. */
-const MORE_ARCHITECTURES = ['amd64p32', 'armbe', 'arm64be', 'loong64', 'mips', 'mipsle', 'mips64', 'mips64le', 'mips64p32', 'mips64p32le', 'ppc', 'ppc64', 'ppc64le', 'riscv', 'riscv64', 's390', 's390x', 'sparc', 'sparc64', 'wasm', '386'];
+const MORE_ARCHITECTURES = [
+  'amd64p32',
+  'armbe',
+  'arm64be',
+  'loong64',
+  'mips',
+  'mipsle',
+  'mips64',
+  'mips64le',
+  'mips64p32',
+  'mips64p32le',
+  'ppc',
+  'ppc64',
+  'ppc64le',
+  'riscv',
+  'riscv64',
+  's390',
+  's390x',
+  'sparc',
+  'sparc64',
+  'wasm',
+  '386',
+];
 
 /** The platform of the running machine. */
 export function hostPlatform(): Platform {
@@ -31,7 +62,8 @@ export function normalizePlatform(platform: Platform): Platform {
   const [architecture, implied] = ARCHITECTURES[given] ?? [given];
   let variant = platform.variant?.toLowerCase() || implied;
   if (architecture === 'arm64' && (variant === 'v8' || variant === '8')) variant = undefined;
-  if (architecture === 'arm' && variant !== undefined && /^\d/.test(variant)) variant = `v${variant}`;
+  if (architecture === 'arm' && variant !== undefined && /^\d/.test(variant))
+    variant = `v${variant}`;
   if (architecture === 'amd64' && variant === 'v1') variant = undefined;
   return { os, architecture, ...(variant === undefined ? {} : { variant }) };
 }
@@ -44,8 +76,11 @@ export function parsePlatform(text: string): Platform | undefined {
   if (parts.length > 3 || parts.some((part) => !/^[A-Za-z0-9_.-]+$/.test(part))) return undefined;
   const [first = '', second, variant] = parts;
   if (second === undefined) {
-    if (['linux', 'windows', 'darwin', 'freebsd'].includes(first.toLowerCase())) return normalizePlatform({ ...hostPlatform(), os: first });
-    const isKnown = Object.hasOwn(ARCHITECTURES, first.toLowerCase()) || MORE_ARCHITECTURES.includes(first.toLowerCase());
+    if (['linux', 'windows', 'darwin', 'freebsd'].includes(first.toLowerCase()))
+      return normalizePlatform({ ...hostPlatform(), os: first });
+    const isKnown =
+      Object.hasOwn(ARCHITECTURES, first.toLowerCase()) ||
+      MORE_ARCHITECTURES.includes(first.toLowerCase());
     return isKnown ? normalizePlatform({ os: 'linux', architecture: first }) : undefined;
   }
   return normalizePlatform({ os: first, architecture: second, variant });

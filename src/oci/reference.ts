@@ -12,7 +12,8 @@ export interface Reference {
 
 export const DEFAULT_REGISTRY = 'docker.io';
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
-const HOST = /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?$/;
+const HOST =
+  /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?$/;
 const TAG = /^[\w][\w.-]{0,127}$/;
 
 /**
@@ -38,14 +39,26 @@ export function parseReference(text: string): Reference | undefined {
   }
   const slash = rest.indexOf('/');
   const first = slash < 0 ? '' : rest.slice(0, slash);
-  const hasRegistry = first !== '' && (/[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase());
-  const registry = hasRegistry ? (first === 'index.docker.io' ? DEFAULT_REGISTRY : first) : DEFAULT_REGISTRY;
+  const hasRegistry =
+    first !== '' && (/[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase());
+  const registry = hasRegistry
+    ? first === 'index.docker.io'
+      ? DEFAULT_REGISTRY
+      : first
+    : DEFAULT_REGISTRY;
   let repository = hasRegistry ? rest.slice(slash + 1) : rest;
   if (hasRegistry && !HOST.test(first)) return undefined;
-  if (registry === DEFAULT_REGISTRY && !repository.includes('/')) repository = `library/${repository}`;
-  if (repository.length > 255 || !repository.split('/').every((part) => COMPONENT.test(part))) return undefined;
+  if (registry === DEFAULT_REGISTRY && !repository.includes('/'))
+    repository = `library/${repository}`;
+  if (repository.length > 255 || !repository.split('/').every((part) => COMPONENT.test(part)))
+    return undefined;
   if (/^[0-9a-f]{64}$/.test(rest)) return undefined; // reserved for image ids
-  return { registry, repository, tag: tag ?? (digest === undefined ? 'latest' : undefined), digest };
+  return {
+    registry,
+    repository,
+    tag: tag ?? (digest === undefined ? 'latest' : undefined),
+    digest,
+  };
 }
 
 /** The full form, e.g. `docker.io/library/debian:12@sha256:…`: what the store is keyed by. */
@@ -56,7 +69,9 @@ export function formatReference(ref: Reference): string {
 /** The repository as users write it: without `docker.io/` and `library/`. */
 export function familiarRepository(ref: Reference): string {
   if (ref.registry !== DEFAULT_REGISTRY) return `${ref.registry}/${ref.repository}`;
-  return ref.repository.startsWith('library/') ? ref.repository.slice('library/'.length) : ref.repository;
+  return ref.repository.startsWith('library/')
+    ? ref.repository.slice('library/'.length)
+    : ref.repository;
 }
 
 /** The form that docker prints, e.g. `debian:12`. */

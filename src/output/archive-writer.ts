@@ -12,8 +12,16 @@ export interface ArchiveFile {
 export async function* archiveOf(files: Iterable<ArchiveFile>): AsyncGenerator<Uint8Array> {
   for (const file of files) {
     yield* headerOf({
-      type: file.open === undefined ? 'directory' : 'file', path: file.name, mode: file.open === undefined ? 0o755 : 0o644,
-      uid: 0, gid: 0, mtime: 0, size: file.open === undefined ? 0 : file.size, linkPath: '', device: NO_DEVICE, xattrs: NO_XATTRS,
+      type: file.open === undefined ? 'directory' : 'file',
+      path: file.name,
+      mode: file.open === undefined ? 0o755 : 0o644,
+      uid: 0,
+      gid: 0,
+      mtime: 0,
+      size: file.open === undefined ? 0 : file.size,
+      linkPath: '',
+      device: NO_DEVICE,
+      xattrs: NO_XATTRS,
     });
     if (file.open === undefined) continue;
     let size = 0;
@@ -21,7 +29,8 @@ export async function* archiveOf(files: Iterable<ArchiveFile>): AsyncGenerator<U
       size += chunk.length;
       yield chunk;
     }
-    if (size !== file.size) throw new Error(`${file.name} has ${size} bytes instead of ${file.size}`);
+    if (size !== file.size)
+      throw new Error(`${file.name} has ${size} bytes instead of ${file.size}`);
     yield Buffer.alloc(paddingOf(size));
   }
   yield END_OF_ARCHIVE;
@@ -40,7 +49,8 @@ export function* headerOf(entry: TarEntry): Generator<Uint8Array> {
 export function textFile(name: string, text: string | Buffer): ArchiveFile {
   const bytes = Buffer.from(text);
   return {
-    name, size: bytes.length,
+    name,
+    size: bytes.length,
     open: async function* open() {
       yield bytes;
     },

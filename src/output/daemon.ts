@@ -26,39 +26,80 @@ export function daemonExporter(daemon: Daemon, services: ExportServices): Export
 }
 
 /** Engine API, "Import images". The answer is a line of JSON per event; an `error` among them is the failure. */
-async function postArchive(address: string, archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
-  const request = httpRequest({ ...endpointOf(address), method: 'POST', path: '/images/load?quiet=1', headers: { 'content-type': 'application/x-tar' }, signal });
-  const answered = new Promise<IncomingMessage>((resolve, reject) => request.once('response', resolve).once('error', reject));
+async function postArchive(
+  address: string,
+  archive: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  const request = httpRequest({
+    ...endpointOf(address),
+    method: 'POST',
+    path: '/images/load?quiet=1',
+    headers: { 'content-type': 'application/x-tar' },
+    signal,
+  });
+  const answered = new Promise<IncomingMessage>((resolve, reject) =>
+    request.once('response', resolve).once('error', reject),
+  );
   answered.catch(() => undefined);
   try {
     // An engine that refuses answers before it has read everything.
-    await Promise.race([pipeline(Readable.from(archive, { objectMode: false }), request), answered]);
+    await Promise.race([
+      pipeline(Readable.from(archive, { objectMode: false }), request),
+      answered,
+    ]);
     const response = await answered;
     const text = await readAnswer(response);
     const failure = errorIn(text);
-    if (response.statusCode !== 200 || failure !== undefined) throw new MbuildError('IO_FAILED', `${address} did not load the image: ${failure ?? `status ${response.statusCode ?? 0}`}`);
+    if (response.statusCode !== 200 || failure !== undefined)
+      throw new MbuildError(
+        'IO_FAILED',
+        `${address} did not load the image: ${failure ?? `status ${response.statusCode ?? 0}`}`,
+      );
   } catch (error) {
     if (signal.aborted) throw new MbuildError('CANCELED', 'loading was stopped', { cause: error });
     const code = errnoOf(error);
     if (code === undefined || !/^E[A-Z]+$/.test(code)) throw error;
-    throw new MbuildError('IO_FAILED', `cannot load the image into ${address}: ${(error as Error).message}`, {
-      cause: error, hint: code === 'EACCES' ? 'you may not use the socket' : 'is the engine running? DOCKER_HOST names another one',
-    });
+    throw new MbuildError(
+      'IO_FAILED',
+      `cannot load the image into ${address}: ${(error as Error).message}`,
+      {
+        cause: error,
+        hint:
+          code === 'EACCES'
+            ? 'you may not use the socket'
+            : 'is the engine running? DOCKER_HOST names another one',
+      },
+    );
   } finally {
     request.destroy();
   }
 }
 
 function endpointOf(address: string): RequestOptions {
-  if (address.startsWith('unix://')) return { socketPath: address.slice('unix://'.length), host: 'localhost' };
+  if (address.startsWith('unix://'))
+    return { socketPath: address.slice('unix://'.length), host: 'localhost' };
   const url = URL.canParse(address) ? new URL(address) : undefined;
-  if (url?.protocol === 'tcp:' || url?.protocol === 'http:') return { host: url.hostname, port: url.port || 2375 };
-  throw new MbuildError('UNSUPPORTED', `cannot load into ${address}: only unix:// and tcp:// addresses are spoken to`, { hint: 'write an archive instead: --output type=docker,dest=image.tar' });
+  if (url?.protocol === 'tcp:' || url?.protocol === 'http:')
+    return { host: url.hostname, port: url.port || 2375 };
+  throw new MbuildError(
+    'UNSUPPORTED',
+    `cannot load into ${address}: only unix:// and tcp:// addresses are spoken to`,
+    { hint: 'write an archive instead: --output type=docker,dest=image.tar' },
+  );
 }
 
-async function loadByProgram(file: string, archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
-  const result = await runCommand(file, ['load', '--quiet'], { input: Readable.from(archive, { objectMode: false }), signal });
-  if (result.exitCode !== 0) throw new MbuildError('IO_FAILED', `${file} did not load the image`, { output: result.stderr });
+async function loadByProgram(
+  file: string,
+  archive: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  const result = await runCommand(file, ['load', '--quiet'], {
+    input: Readable.from(archive, { objectMode: false }),
+    signal,
+  });
+  if (result.exitCode !== 0)
+    throw new MbuildError('IO_FAILED', `${file} did not load the image`, { output: result.stderr });
 }
 
 async function readAnswer(response: IncomingMessage): Promise<string> {

@@ -10,10 +10,18 @@ import { removeFile } from '../linux/remove-tree';
 export type Destination = { readonly path: string } | { readonly stream: NodeJS.WritableStream };
 
 /** Writes bytes to a place. A file appears whole or not at all; devices and pipes are written as they are. @throws MbuildError NO_SPACE, USAGE, CANCELED. */
-export async function writeTo(destination: Destination, bytes: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+export async function writeTo(
+  destination: Destination,
+  bytes: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
   const label = 'path' in destination ? destination.path : 'standard output';
   try {
-    if ('stream' in destination) await pipeline(Readable.from(bytes, { objectMode: false }), destination.stream, { end: false, signal });
+    if ('stream' in destination)
+      await pipeline(Readable.from(bytes, { objectMode: false }), destination.stream, {
+        end: false,
+        signal,
+      });
     else await writeFile(destination.path, bytes, signal);
   } catch (error) {
     throw outputError(error, label, signal);
@@ -22,7 +30,8 @@ export async function writeTo(destination: Destination, bytes: AsyncIterable<Uin
 
 /** A system error about the place as an MbuildError. */
 export function outputError(error: unknown, label: string, signal: AbortSignal): unknown {
-  if (signal.aborted) return new MbuildError('CANCELED', `writing ${label} was stopped`, { cause: error });
+  if (signal.aborted)
+    return new MbuildError('CANCELED', `writing ${label} was stopped`, { cause: error });
   switch (errnoOf(error)) {
     case 'ENOSPC':
     case 'EDQUOT':
@@ -38,17 +47,29 @@ export function outputError(error: unknown, label: string, signal: AbortSignal):
     case 'EEXIST':
     case 'ELOOP':
     case 'ENAMETOOLONG':
-      return new MbuildError('USAGE', `cannot write ${label}: ${(error as Error).message}`, { cause: error, hint: 'name a place where a new file or folder can be made' });
+      return new MbuildError('USAGE', `cannot write ${label}: ${(error as Error).message}`, {
+        cause: error,
+        hint: 'name a place where a new file or folder can be made',
+      });
     default:
       return error;
   }
 }
 
-async function writeFile(path: string, bytes: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+async function writeFile(
+  path: string,
+  bytes: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
   const there = statSync(path, { throwIfNoEntry: false });
-  if (there?.isDirectory()) throw new MbuildError('USAGE', `${path} is a directory`, { hint: 'name a file, as in dest=image.tar' });
+  if (there?.isDirectory())
+    throw new MbuildError('USAGE', `${path} is a directory`, {
+      hint: 'name a file, as in dest=image.tar',
+    });
   if (there !== undefined && !there.isFile()) {
-    await pipeline(Readable.from(bytes, { objectMode: false }), createWriteStream(path), { signal });
+    await pipeline(Readable.from(bytes, { objectMode: false }), createWriteStream(path), {
+      signal,
+    });
     return;
   }
   const temp = `${path}.${randomBytes(6).toString('hex')}.partial`;
@@ -62,7 +83,11 @@ async function writeFile(path: string, bytes: AsyncIterable<Uint8Array>, signal:
 }
 
 /** Without a stream in between: that takes longer than the writing. */
-async function writeNew(path: string, bytes: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+async function writeNew(
+  path: string,
+  bytes: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
   const file = await open(path, 'wx');
   try {
     for await (const chunk of bytes) {

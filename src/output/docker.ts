@@ -21,7 +21,13 @@ export interface DockerOutput {
 export function dockerExporter(output: DockerOutput, services: ExportServices): Exporter {
   return {
     async export(images, vertex, scope) {
-      const prepared = await prepareImages(images, { otherwise: 'none', compression: output.compression }, services, vertex, scope);
+      const prepared = await prepareImages(
+        images,
+        { otherwise: 'none', compression: output.compression },
+        services,
+        vertex,
+        scope,
+      );
       await writeTo(output.destination, archiveOf(dockerFiles(prepared)), scope.signal);
       return { descriptors: prepared.map((image) => image.manifest.descriptor) };
     },
@@ -31,24 +37,38 @@ export function dockerExporter(output: DockerOutput, services: ExportServices): 
 /** All files of such an archive. */
 export function* dockerFiles(images: readonly OutgoingImage[]): Generator<ArchiveFile> {
   if (images.some(({ group }) => group !== undefined)) {
-    throw new MbuildError('USAGE', 'a docker archive holds no image for several platforms', { hint: 'use --output type=oci or --push, or one --platform' });
+    throw new MbuildError('USAGE', 'a docker archive holds no image for several platforms', {
+      hint: 'use --output type=oci or --push, or one --platform',
+    });
   }
   yield* layoutFiles(images);
-  yield textFile('manifest.json', JSON.stringify(images.map((image) => ({
-    Config: blobPath(image.config.descriptor.digest),
-    RepoTags: tagged(image).length === 0 ? null : tagged(image).map(familiarName),
-    Layers: image.layers.map((layer) => blobPath(layer.descriptor.digest)),
-  }))));
+  yield textFile(
+    'manifest.json',
+    JSON.stringify(
+      images.map((image) => ({
+        Config: blobPath(image.config.descriptor.digest),
+        RepoTags: tagged(image).length === 0 ? null : tagged(image).map(familiarName),
+        Layers: image.layers.map((layer) => blobPath(layer.descriptor.digest)),
+      })),
+    ),
+  );
   const repositories: Record<string, Record<string, string>> = {};
   for (const image of images) {
     const top = image.layers.at(-1);
     for (const ref of tagged(image)) {
-      if (top !== undefined && ref.tag !== undefined) repositories[familiarRepository(ref)] = { ...repositories[familiarRepository(ref)], [ref.tag]: hexOf(top.descriptor.digest) };
+      if (top !== undefined && ref.tag !== undefined)
+        repositories[familiarRepository(ref)] = {
+          ...repositories[familiarRepository(ref)],
+          [ref.tag]: hexOf(top.descriptor.digest),
+        };
     }
   }
-  if (Object.keys(repositories).length > 0) yield textFile('repositories', JSON.stringify(repositories));
+  if (Object.keys(repositories).length > 0)
+    yield textFile('repositories', JSON.stringify(repositories));
 }
 
 function tagged(image: OutgoingImage): NonNullable<ReturnType<typeof parseReference>>[] {
-  return image.names.flatMap((name) => parseReference(name) ?? []).filter((ref) => ref.tag !== undefined);
+  return image.names
+    .flatMap((name) => parseReference(name) ?? [])
+    .filter((ref) => ref.tag !== undefined);
 }

@@ -32,7 +32,10 @@ export interface Exported {
 }
 
 /** Parts of a store that exporters read from. */
-export type ExportServices = Pick<ImageServices, 'root' | 'content' | 'layers' | 'snapshots' | 'threads' | 'xattrs'>;
+export type ExportServices = Pick<
+  ImageServices,
+  'root' | 'content' | 'layers' | 'snapshots' | 'threads' | 'xattrs'
+>;
 
 /**
  * Takes images of the store to another place. What is there under the same name is replaced as a whole or not at all,

@@ -13,20 +13,43 @@ export interface OutgoingIndex {
 /** The indexes of images that belong together, in order of their first image. OCI image-spec, image-index.md. */
 export function indexesOf(images: readonly OutgoingImage[]): OutgoingIndex[] {
   const groups = new Map<number, OutgoingImage[]>();
-  for (const image of images) if (image.group !== undefined) groups.set(image.group, [...groups.get(image.group) ?? [], image]);
-  return [...groups.values()].map((members) => ({ names: [...new Set(members.flatMap(({ names }) => names))], index: indexBlob(members), images: members }));
+  for (const image of images)
+    if (image.group !== undefined)
+      groups.set(image.group, [...(groups.get(image.group) ?? []), image]);
+  return [...groups.values()].map((members) => ({
+    names: [...new Set(members.flatMap(({ names }) => names))],
+    index: indexBlob(members),
+    images: members,
+  }));
 }
 
 function indexBlob(images: readonly OutgoingImage[]): OutgoingBlob {
-  return indexOfManifests(images.map(({ manifest, platform }): Descriptor => ({ ...manifest.descriptor, platform })));
+  return indexOfManifests(
+    images.map(({ manifest, platform }): Descriptor => ({ ...manifest.descriptor, platform })),
+  );
 }
 
 /** The index of manifests, each with its platform: Docker's manifest list when all are Docker's and nothing is annotated, else OCI's. */
-export function indexOfManifests(manifests: readonly Descriptor[], annotations: Readonly<Record<string, string>> = {}): OutgoingBlob {
+export function indexOfManifests(
+  manifests: readonly Descriptor[],
+  annotations: Readonly<Record<string, string>> = {},
+): OutgoingBlob {
   const isAnnotated = Object.keys(annotations).length > 0;
-  const isDocker = !isAnnotated && manifests.every((manifest) => manifest.mediaType === MediaType.dockerManifest && manifest.annotations === undefined);
+  const isDocker =
+    !isAnnotated &&
+    manifests.every(
+      (manifest) =>
+        manifest.mediaType === MediaType.dockerManifest && manifest.annotations === undefined,
+    );
   const mediaType = isDocker ? MediaType.dockerIndex : MediaType.ociIndex;
-  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests, ...(isAnnotated ? { annotations } : {}) } satisfies Index));
+  const bytes = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType,
+      manifests,
+      ...(isAnnotated ? { annotations } : {}),
+    } satisfies Index),
+  );
   return {
     descriptor: { mediaType, digest: digestOf(bytes), size: bytes.length },
     open: async function* open() {

@@ -1,4 +1,18 @@
-import { chmodSync, chownSync, closeSync, constants, copyFileSync, lchownSync, linkSync, lstatSync, lutimesSync, mkdirSync, openSync, symlinkSync, unlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { HUGE, copyPieces } from '../linux/copy-pieces';
@@ -21,11 +35,15 @@ const AT_ONCE = 256;
  * replaced, others stay. Modes, links, times and attributes are kept, owners only by root, who alone may give files away: whoever is root in
  * mbuild's own user namespace alone could not delete them outside of it.
  */
-export function localExporter(folder: string, services: Pick<ExportServices, 'snapshots'>): Exporter {
+export function localExporter(
+  folder: string,
+  services: Pick<ExportServices, 'snapshots'>,
+): Exporter {
   return {
     async export(images, _vertex, scope) {
       const [only, ...others] = images;
-      if (only === undefined || others.length > 0) throw new MbuildError('USAGE', 'a folder takes the files of one image');
+      if (only === undefined || others.length > 0)
+        throw new MbuildError('USAGE', 'a folder takes the files of one image');
       try {
         makeDirectories(folder);
         await writeTree(services.snapshots.view(only.image.stack), toRaw(folder), scope.signal);
@@ -52,12 +70,14 @@ async function writeTree(view: MergedView, folder: RawPath, signal: AbortSignal)
       directories.push(item);
       continue;
     }
-    if (item.entry.type === 'file' && item.entry.size >= HUGE) await writeHuge(item.source, clear(target), signal);
+    if (item.entry.type === 'file' && item.entry.size >= HUGE)
+      await writeHuge(item.source, clear(target), signal);
     else writeNode(item, clear(target), folder);
     if (item.entry.type !== 'link') setAttributes(item, target, asRoot);
   }
   // Last, and the deepest first: a mode may forbid writing, and writing changes the time.
-  for (const item of directories.reverse()) setAttributes(item, `${folder}/${item.entry.path}`, asRoot);
+  for (const item of directories.reverse())
+    setAttributes(item, `${folder}/${item.entry.path}`, asRoot);
 }
 
 /** A directory, never one that a symlink in the folder leads to. */
@@ -70,14 +90,19 @@ function makeDirectory(target: RawPath): void {
 
 /** A place where nothing is. */
 function clear(target: RawPath): RawPath {
-  if (lstatSync(fsPath(target), { throwIfNoEntry: false }) !== undefined) removeTree(fsPath(target));
+  if (lstatSync(fsPath(target), { throwIfNoEntry: false }) !== undefined)
+    removeTree(fsPath(target));
   return target;
 }
 
 /** Signals are heard meanwhile. */
 async function writeHuge(source: RawPath, target: RawPath, signal: AbortSignal): Promise<void> {
   const from = openSync(fsPath(source), constants.O_RDONLY | constants.O_NOFOLLOW);
-  const to = openSync(fsPath(target), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+  const to = openSync(
+    fsPath(target),
+    constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+    0o600,
+  );
   try {
     for (const pieces = copyPieces(from, to); pieces.next().done !== true;) {
       await breathe();
@@ -96,7 +121,11 @@ function writeNode({ entry, source }: TreeEntry, target: RawPath, folder: RawPat
     case 'symlink':
       return symlinkSync(fsPath(entry.linkPath), fsPath(target));
     case 'file':
-      return copyFileSync(fsPath(source), fsPath(target), constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+      return copyFileSync(
+        fsPath(source),
+        fsPath(target),
+        constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL,
+      );
     case 'directory':
       return;
     default:
@@ -116,7 +145,8 @@ function setOwner(target: RawPath, { uid, gid }: TreeEntry['entry']): void {
 function setAttributes({ entry }: TreeEntry, target: RawPath, asRoot: boolean): void {
   if (asRoot) setOwner(target, entry);
   // From version 22 on, Node.js gives a copy the owner of what was copied, where it may.
-  else if (entry.type === 'file') chownSync(fsPath(target), process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
+  else if (entry.type === 'file')
+    chownSync(fsPath(target), process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
   // After chown, which takes setuid, setgid and security.capability away.
   if (entry.type !== 'symlink') chmodSync(fsPath(target), entry.mode);
   for (const [name, value] of entry.xattrs) {

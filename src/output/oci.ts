@@ -30,10 +30,20 @@ export const OCI_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
 export function ociExporter(output: OciOutput, services: ExportServices): Exporter {
   return {
     async export(images, vertex, scope) {
-      const prepared = await prepareImages(images, { otherwise: 'gzip', compression: output.compression }, services, vertex, scope);
-      if ('folder' in output.destination) await writeFolder(output.destination.folder, prepared, scope);
+      const prepared = await prepareImages(
+        images,
+        { otherwise: 'gzip', compression: output.compression },
+        services,
+        vertex,
+        scope,
+      );
+      if ('folder' in output.destination)
+        await writeFolder(output.destination.folder, prepared, scope);
       else await writeTo(output.destination, archiveOf(layoutFiles(prepared)), scope.signal);
-      return { descriptors: prepared.map((image) => image.manifest.descriptor), indexes: indexesOf(prepared).map(({ index }) => index.descriptor) };
+      return {
+        descriptors: prepared.map((image) => image.manifest.descriptor),
+        indexes: indexesOf(prepared).map(({ index }) => index.descriptor),
+      };
     },
   };
 }
@@ -42,20 +52,38 @@ export function ociExporter(output: OciOutput, services: ExportServices): Export
 export function* layoutFiles(images: readonly OutgoingImage[]): Generator<ArchiveFile> {
   yield { name: 'blobs', size: 0 };
   yield { name: 'blobs/sha256', size: 0 };
-  for (const blob of blobsOf(images)) yield { name: blobPath(blob.descriptor.digest), size: blob.descriptor.size, open: () => blob.open() };
+  for (const blob of blobsOf(images))
+    yield {
+      name: blobPath(blob.descriptor.digest),
+      size: blob.descriptor.size,
+      open: () => blob.open(),
+    };
   yield textFile('index.json', JSON.stringify(indexOf(images)));
   yield textFile('oci-layout', OCI_LAYOUT);
 }
 
 /** The index of a layout: an entry per name, so that each name can be asked for; images for several platforms have one together. */
 export function indexOf(images: readonly OutgoingImage[]): Index {
-  const single = images.filter(({ group }) => group === undefined).map(({ manifest, names, platform }) => ({ names, entry: { ...manifest.descriptor, platform } }));
+  const single = images
+    .filter(({ group }) => group === undefined)
+    .map(({ manifest, names, platform }) => ({
+      names,
+      entry: { ...manifest.descriptor, platform },
+    }));
   const grouped = indexesOf(images).map(({ index, names }) => ({ names, entry: index.descriptor }));
   const manifests = [...single, ...grouped].flatMap(({ names, entry }): Descriptor[] => {
-    return names.length === 0 ? [entry] : names.map((name) => {
-      const tag = parseReference(name)?.tag;
-      return { ...entry, annotations: { 'io.containerd.image.name': name, ...(tag === undefined ? {} : { 'org.opencontainers.image.ref.name': tag }) } };
-    });
+    return names.length === 0
+      ? [entry]
+      : names.map((name) => {
+          const tag = parseReference(name)?.tag;
+          return {
+            ...entry,
+            annotations: {
+              'io.containerd.image.name': name,
+              ...(tag === undefined ? {} : { 'org.opencontainers.image.ref.name': tag }),
+            },
+          };
+        });
   });
   return { schemaVersion: 2, mediaType: MediaType.ociIndex, manifests };
 }
@@ -66,20 +94,36 @@ export function blobPath(digest: Digest): string {
 }
 
 function blobsOf(images: readonly OutgoingImage[]): OutgoingBlob[] {
-  const all = [...images.flatMap((image) => [...image.layers, image.config, image.manifest]), ...indexesOf(images).map(({ index }) => index)];
+  const all = [
+    ...images.flatMap((image) => [...image.layers, image.config, image.manifest]),
+    ...indexesOf(images).map(({ index }) => index),
+  ];
   return [...new Map(all.map((blob) => [blob.descriptor.digest, blob])).values()];
 }
 
-async function writeFolder(folder: string, images: readonly OutgoingImage[], scope: BuildScope): Promise<void> {
+async function writeFolder(
+  folder: string,
+  images: readonly OutgoingImage[],
+  scope: BuildScope,
+): Promise<void> {
   try {
     mkdirSync(path.join(folder, 'blobs', 'sha256'), { recursive: true });
     for (const blob of blobsOf(images)) {
       const file = path.join(folder, blobPath(blob.descriptor.digest));
-      if (statSync(file, { throwIfNoEntry: false })?.size !== blob.descriptor.size) await writeFile(file, blob.open(), scope);
+      if (statSync(file, { throwIfNoEntry: false })?.size !== blob.descriptor.size)
+        await writeFile(file, blob.open(), scope);
     }
-    await writeFile(path.join(folder, 'oci-layout'), textFile('', OCI_LAYOUT).open?.() ?? [], scope);
+    await writeFile(
+      path.join(folder, 'oci-layout'),
+      textFile('', OCI_LAYOUT).open?.() ?? [],
+      scope,
+    );
     const index = merge(readIndex(path.join(folder, 'index.json')), indexOf(images));
-    await writeFile(path.join(folder, 'index.json'), textFile('', JSON.stringify(index)).open?.() ?? [], scope);
+    await writeFile(
+      path.join(folder, 'index.json'),
+      textFile('', JSON.stringify(index)).open?.() ?? [],
+      scope,
+    );
   } catch (error) {
     throw outputError(error, folder, scope.signal);
   }
@@ -87,11 +131,18 @@ async function writeFolder(folder: string, images: readonly OutgoingImage[], sco
 
 /** The old entries whose names the new ones do not take. */
 function merge(old: Index | undefined, added: Index): Index {
-  const keyOf = (entry: Descriptor): string => entry.annotations?.['io.containerd.image.name'] ?? entry.annotations?.['org.opencontainers.image.ref.name'] ?? entry.digest;
-  const tagOf = (entry: Descriptor): string | undefined => entry.annotations?.['org.opencontainers.image.ref.name'];
+  const keyOf = (entry: Descriptor): string =>
+    entry.annotations?.['io.containerd.image.name'] ??
+    entry.annotations?.['org.opencontainers.image.ref.name'] ??
+    entry.digest;
+  const tagOf = (entry: Descriptor): string | undefined =>
+    entry.annotations?.['org.opencontainers.image.ref.name'];
   const taken = new Set(added.manifests.map(keyOf));
   const takenTags = new Set(added.manifests.map(tagOf));
-  const kept = (old?.manifests ?? []).filter((entry) => !taken.has(keyOf(entry)) && (tagOf(entry) === undefined || !takenTags.has(tagOf(entry))));
+  const kept = (old?.manifests ?? []).filter(
+    (entry) =>
+      !taken.has(keyOf(entry)) && (tagOf(entry) === undefined || !takenTags.has(tagOf(entry))),
+  );
   return { ...added, manifests: [...kept, ...added.manifests] };
 }
 
@@ -100,14 +151,25 @@ function readIndex(file: string): Index | undefined {
     return JSON.parse(readFileSync(file, 'utf8')) as Index;
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT') return undefined;
-    throw new MbuildError('USAGE', `${file} is not the index of an image layout`, { cause, hint: 'name another folder' });
+    throw new MbuildError('USAGE', `${file} is not the index of an image layout`, {
+      cause,
+      hint: 'name another folder',
+    });
   }
 }
 
-async function writeFile(file: string, bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, scope: BuildScope): Promise<void> {
+async function writeFile(
+  file: string,
+  bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  scope: BuildScope,
+): Promise<void> {
   const temp = `${file}.${randomBytes(6).toString('hex')}.partial`;
   try {
-    await pipeline(Readable.from(bytes, { objectMode: false }), createWriteStream(temp, { flags: 'wx' }), { signal: scope.signal });
+    await pipeline(
+      Readable.from(bytes, { objectMode: false }),
+      createWriteStream(temp, { flags: 'wx' }),
+      { signal: scope.signal },
+    );
     renameSync(temp, file);
   } catch (error) {
     removeFile(temp);

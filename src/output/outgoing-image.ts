@@ -27,7 +27,11 @@ export interface OutgoingBlob {
 export interface OutgoingImage {
   readonly names: readonly string[];
   readonly group?: number | undefined;
-  readonly platform: { readonly os: string; readonly architecture: string; readonly variant?: string | undefined };
+  readonly platform: {
+    readonly os: string;
+    readonly architecture: string;
+    readonly variant?: string | undefined;
+  };
   readonly manifest: OutgoingBlob;
   readonly config: OutgoingBlob;
   readonly layers: readonly OutgoingBlob[];
@@ -38,7 +42,9 @@ export interface LayerPolicy {
   readonly otherwise: 'none' | 'gzip';
   readonly compression?: CompressionSpec | undefined;
   /** Told of each larger layer that is being compressed; `open` reads its bytes while they come, until the signal ends it. */
-  readonly begun?: ((diffId: DiffID, open: (signal: AbortSignal) => AsyncIterable<Uint8Array>) => void) | undefined;
+  readonly begun?:
+    | ((diffId: DiffID, open: (signal: AbortSignal) => AsyncIterable<Uint8Array>) => void)
+    | undefined;
 }
 
 const PARALLEL_LAYERS = 2;
@@ -49,49 +55,115 @@ const WORTH_FOLLOWING = 8 * 1024 * 1024;
  * Prepares images to leave: layers that have no fitting blob are compressed into the store, and remembered, so that the next
  * export finds them. An image whose layers all leave as they came keeps its manifest to the byte.
  */
-export async function prepareImages(images: readonly Outgoing[], policy: LayerPolicy, services: ExportServices, vertex: VertexId, scope: BuildScope): Promise<OutgoingImage[]> {
+export async function prepareImages(
+  images: readonly Outgoing[],
+  policy: LayerPolicy,
+  services: ExportServices,
+  vertex: VertexId,
+  scope: BuildScope,
+): Promise<OutgoingImage[]> {
   const prepared: OutgoingImage[] = [];
-  for (const outgoing of images) prepared.push(await prepareImage(outgoing, policy, services, vertex, scope));
+  for (const outgoing of images)
+    prepared.push(await prepareImage(outgoing, policy, services, vertex, scope));
   return prepared;
 }
 
-async function prepareImage({ image, names, group, elsewhere }: Outgoing, policy: LayerPolicy, services: ExportServices, vertex: VertexId, scope: BuildScope): Promise<OutgoingImage> {
+async function prepareImage(
+  { image, names, group, elsewhere }: Outgoing,
+  policy: LayerPolicy,
+  services: ExportServices,
+  vertex: VertexId,
+  scope: BuildScope,
+): Promise<OutgoingImage> {
   const { manifest, config } = image;
   const format = manifest.mediaType === MediaType.dockerManifest ? 'docker' : 'oci';
   const inTurn = limiter(PARALLEL_LAYERS);
-  const layers = await together(scope, imageLayers(config, services, elsewhere).map((layer, i) => (inner: BuildScope) => inTurn(async () => (
-    'chainId' in layer ? prepareLayer(layer, manifest.layers[i], format, policy, services, vertex, inner) : remoteLayer(layer, manifest.layers[i], config.rootfs.diff_ids[i])))));
+  const layers = await together(
+    scope,
+    imageLayers(config, services, elsewhere).map(
+      (layer, i) => (inner: BuildScope) =>
+        inTurn(async () =>
+          'chainId' in layer
+            ? prepareLayer(layer, manifest.layers[i], format, policy, services, vertex, inner)
+            : remoteLayer(layer, manifest.layers[i], config.rootfs.diff_ids[i]),
+        ),
+    ),
+  );
   const configBytes = services.content.read(image.id);
   const unchanged = layers.every((layer, i) => layer.descriptor === manifest.layers[i]);
-  const manifestBytes = unchanged ? services.content.read(image.descriptor.digest) : Buffer.from(JSON.stringify({ ...manifest, layers: layers.map((layer) => layer.descriptor) } satisfies Manifest));
+  const manifestBytes = unchanged
+    ? services.content.read(image.descriptor.digest)
+    : Buffer.from(
+        JSON.stringify({
+          ...manifest,
+          layers: layers.map((layer) => layer.descriptor),
+        } satisfies Manifest),
+      );
   return {
-    names, group, layers,
-    platform: { os: config.os, architecture: config.architecture, ...(config.variant === undefined ? {} : { variant: config.variant }) },
+    names,
+    group,
+    layers,
+    platform: {
+      os: config.os,
+      architecture: config.architecture,
+      ...(config.variant === undefined ? {} : { variant: config.variant }),
+    },
     manifest: inMemory(manifestBytes, manifest.mediaType),
     config: { ...inMemory(configBytes, manifest.config.mediaType), descriptor: manifest.config },
   };
 }
 
 /** Prepares one layer; `original` is what its manifest says of it. */
-export async function prepareLayer(record: LayerRecord, original: Descriptor | undefined, format: 'oci' | 'docker', policy: LayerPolicy, services: ExportServices, vertex: VertexId, scope: BuildScope): Promise<OutgoingBlob> {
-  const chosen = chooseBlob(record, original, policy, services) ?? (await compress(record, policy, services, vertex, scope));
+export async function prepareLayer(
+  record: LayerRecord,
+  original: Descriptor | undefined,
+  format: 'oci' | 'docker',
+  policy: LayerPolicy,
+  services: ExportServices,
+  vertex: VertexId,
+  scope: BuildScope,
+): Promise<OutgoingBlob> {
+  const chosen =
+    chooseBlob(record, original, policy, services) ??
+    (await compress(record, policy, services, vertex, scope));
   // The manifest's own descriptor may say more (annotations, urls), so it stays where the blob does.
   const descriptor = original?.digest === chosen.digest ? original : asFormat(chosen, format);
-  return { descriptor, diffId: record.diffId, open: () => openLayerBlob(record, descriptor, services) };
+  return {
+    descriptor,
+    diffId: record.diffId,
+    open: () => openLayerBlob(record, descriptor, services),
+  };
 }
 
 /** A layer that leaves as it is elsewhere. */
-function remoteLayer({ descriptor, repository, open }: RemoteBlob, original: Descriptor | undefined, diffId: DiffID | undefined): OutgoingBlob {
-  return { descriptor: original?.digest === descriptor.digest ? original : descriptor, diffId, repository, open: () => open(0) };
+function remoteLayer(
+  { descriptor, repository, open }: RemoteBlob,
+  original: Descriptor | undefined,
+  diffId: DiffID | undefined,
+): OutgoingBlob {
+  return {
+    descriptor: original?.digest === descriptor.digest ? original : descriptor,
+    diffId,
+    repository,
+    open: () => open(0),
+  };
 }
 
 /** The blob that a layer leaves as when nothing needs to be compressed for it. */
-function chooseBlob(record: LayerRecord, original: Descriptor | undefined, { compression, otherwise }: LayerPolicy, services: ExportServices): Descriptor | undefined {
-  const there = (blob: Descriptor | undefined): blob is Descriptor => blob !== undefined && services.content.size(blob.digest) === blob.size;
-  const originalCompression = original === undefined ? undefined : layerCompression(original.mediaType);
+function chooseBlob(
+  record: LayerRecord,
+  original: Descriptor | undefined,
+  { compression, otherwise }: LayerPolicy,
+  services: ExportServices,
+): Descriptor | undefined {
+  const there = (blob: Descriptor | undefined): blob is Descriptor =>
+    blob !== undefined && services.content.size(blob.digest) === blob.size;
+  const originalCompression =
+    original === undefined ? undefined : layerCompression(original.mediaType);
   if (compression === undefined || compression.force !== true) {
     // What was pulled is not compressed anew; a tar that was loaded or imported is, where another form is asked for.
-    if (there(original) && (compression === undefined || originalCompression !== 'none')) return original;
+    if (there(original) && (compression === undefined || originalCompression !== 'none'))
+      return original;
   }
   const wanted = compression?.type ?? otherwise;
   if (wanted === 'none') return tarBlob(record);
@@ -101,22 +173,41 @@ function chooseBlob(record: LayerRecord, original: Descriptor | undefined, { com
   return storedBlob({ ...record, blobs: fitting }, services);
 }
 
-async function compress(record: LayerRecord, policy: LayerPolicy, services: ExportServices, vertex: VertexId, scope: BuildScope): Promise<Descriptor> {
+async function compress(
+  record: LayerRecord,
+  policy: LayerPolicy,
+  services: ExportServices,
+  vertex: VertexId,
+  scope: BuildScope,
+): Promise<Descriptor> {
   const type = policy.compression?.type ?? policy.otherwise;
-  if (type === 'none') throw new MbuildError('INTERNAL', 'an uncompressed layer was to be compressed');
+  if (type === 'none')
+    throw new MbuildError('INTERNAL', 'an uncompressed layer was to be compressed');
   const report = transferReporter(scope, vertex, record.diffId as string as Digest, record.size);
   report('preparing');
   const level = policy.compression?.level;
-  const tar = counted(openLayerTar(record, services), scope.signal, (bytes) => report('preparing', bytes));
+  const tar = counted(openLayerTar(record, services), scope.signal, (bytes) =>
+    report('preparing', bytes),
+  );
   const lease = new Lease(services.root);
   let isWhole = false;
   const begun = (file: string): void => {
-    if (record.size >= WORTH_FOLLOWING) policy.begun?.(record.diffId, (signal) => followFile(file, () => isWhole, signal));
+    if (record.size >= WORTH_FOLLOWING)
+      policy.begun?.(record.diffId, (signal) => followFile(file, () => isWhole, signal));
   };
   try {
-    const { digest, size } = await services.content.ingest(compressTar(tar, { type, level }, services.threads), undefined, (made) => lease.hold({ blobs: [made] }), begun);
+    const { digest, size } = await services.content.ingest(
+      compressTar(tar, { type, level }, services.threads),
+      undefined,
+      (made) => lease.hold({ blobs: [made] }),
+      begun,
+    );
     isWhole = true;
-    const blob: Descriptor = { mediaType: type === 'gzip' ? MediaType.ociLayerGzip : MediaType.ociLayerZstd, digest, size };
+    const blob: Descriptor = {
+      mediaType: type === 'gzip' ? MediaType.ociLayerGzip : MediaType.ociLayerZstd,
+      digest,
+      size,
+    };
     services.layers.addBlob(record.chainId, blob);
     report('waiting', record.size);
     return blob;
@@ -125,12 +216,16 @@ async function compress(record: LayerRecord, policy: LayerPolicy, services: Expo
   }
 }
 
-async function* counted(source: AsyncIterable<Buffer>, signal: AbortSignal, count: (bytes: number) => void): AsyncGenerator<Buffer> {
+async function* counted(
+  source: AsyncIterable<Buffer>,
+  signal: AbortSignal,
+  count: (bytes: number) => void,
+): AsyncGenerator<Buffer> {
   let bytes = 0;
   for await (const chunk of source) {
     if (signal.aborted) throw new MbuildError('CANCELED', 'stopped', { cause: signal.reason });
     yield chunk;
-    count(bytes += chunk.length);
+    count((bytes += chunk.length));
   }
 }
 

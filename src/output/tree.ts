@@ -16,7 +16,11 @@ export interface TreeEntry {
  * All that a process would see in a tree but for the root itself: names sorted in each directory, a directory before what is
  * in it, further names of a file as hard links to its first. Sockets are left out, for nothing can hold one.
  */
-export function* treeEntries(view: MergedView, directory: RawPath = '/', firstNames = new Map<string, RawPath>()): Generator<TreeEntry> {
+export function* treeEntries(
+  view: MergedView,
+  directory: RawPath = '/',
+  firstNames = new Map<string, RawPath>(),
+): Generator<TreeEntry> {
   for (const name of view.readdir(directory)) {
     const found = view.lstat(directory === '/' ? `/${name}` : `${directory}/${name}`);
     if (found === undefined || found.stats.isSocket()) continue;
@@ -25,7 +29,10 @@ export function* treeEntries(view: MergedView, directory: RawPath = '/', firstNa
       const inode = `${stats.dev}:${stats.ino}`;
       const first = firstNames.get(inode);
       if (first !== undefined) {
-        yield { entry: { ...describe(found), type: 'link', size: 0, linkPath: first, xattrs: NO_XATTRS }, source: found.hostPath };
+        yield {
+          entry: { ...describe(found), type: 'link', size: 0, linkPath: first, xattrs: NO_XATTRS },
+          source: found.hostPath,
+        };
         continue;
       }
       firstNames.set(inode, found.path.slice(1));
@@ -41,7 +48,8 @@ function describe({ path, hostPath, stats }: ViewEntry): TarEntry {
     type,
     path: path.slice(1),
     mode: type === 'symlink' ? 0o777 : stats.mode & 0o7777,
-    uid: stats.uid, gid: stats.gid,
+    uid: stats.uid,
+    gid: stats.gid,
     mtime: Math.floor(stats.mtimeMs / 1000),
     size: type === 'file' ? stats.size : 0,
     linkPath: type === 'symlink' ? readlinkSync(fsPath(hostPath), { encoding: 'latin1' }) : '',

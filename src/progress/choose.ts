@@ -14,11 +14,20 @@ export interface Screen {
 }
 
 /** `auto` is `tty` on a terminal that can move its cursor, else `plain`. */
-export function chooseRenderer(mode: ProgressMode, screen: Screen, env: Readonly<Record<string, string | undefined>>): Renderer {
-  const chosen = mode === 'auto' ? (screen.isTTY && env['TERM'] !== 'dumb' ? 'tty' : 'plain') : mode;
+export function chooseRenderer(
+  mode: ProgressMode,
+  screen: Screen,
+  env: Readonly<Record<string, string | undefined>>,
+): Renderer {
+  const chosen =
+    mode === 'auto' ? (screen.isTTY && env['TERM'] !== 'dumb' ? 'tty' : 'plain') : mode;
   switch (chosen) {
     case 'tty':
-      return ttyRenderer(screen.write, { size: screen.size, color: useColor(screen.isTTY, env), logLines: logLines(env) });
+      return ttyRenderer(screen.write, {
+        size: screen.size,
+        color: useColor(screen.isTTY, env),
+        logLines: logLines(env),
+      });
     case 'plain':
       return plainRenderer(screen.write, { github: isGithub(env) });
     case 'rawjson':
@@ -30,7 +39,10 @@ export function chooseRenderer(mode: ProgressMode, screen: Screen, env: Readonly
 }
 
 /** Colour where the stream is a terminal, unless NO_COLOR or TERM=dumb; FORCE_COLOR (not `0`) wins. See no-color.org. */
-export function useColor(isTTY: boolean, env: Readonly<Record<string, string | undefined>>): boolean {
+export function useColor(
+  isTTY: boolean,
+  env: Readonly<Record<string, string | undefined>>,
+): boolean {
   const forced = env['FORCE_COLOR'];
   if (forced !== undefined && forced !== '') return forced !== '0' && forced !== 'false';
   return isTTY && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb';

@@ -9,17 +9,48 @@ export type VertexId = number;
  */
 export type BuildEvent =
   /** A row comes into being; it may wait before it starts. `name` reads as BuildKit's: `[build 2/4] RUN make`. */
-  | { readonly kind: 'vertex'; readonly id: VertexId; readonly name: string; readonly stage?: string | undefined; readonly line?: number | undefined }
+  | {
+      readonly kind: 'vertex';
+      readonly id: VertexId;
+      readonly name: string;
+      readonly stage?: string | undefined;
+      readonly line?: number | undefined;
+    }
   | { readonly kind: 'started'; readonly id: VertexId; readonly time: number }
   /** Output of a step, as its process wrote it. */
-  | { readonly kind: 'log'; readonly id: VertexId; readonly time: number; readonly stream: 'stdout' | 'stderr'; readonly data: Uint8Array }
+  | {
+      readonly kind: 'log';
+      readonly id: VertexId;
+      readonly time: number;
+      readonly stream: 'stdout' | 'stderr';
+      readonly data: Uint8Array;
+    }
   /** Part of a row: a layer being pulled, pushed or extracted. `total` is absent while unknown. */
-  | { readonly kind: 'status'; readonly id: VertexId; readonly time: number; readonly item: string; readonly state: TransferState; readonly current: number; readonly total?: number | undefined }
+  | {
+      readonly kind: 'status';
+      readonly id: VertexId;
+      readonly time: number;
+      readonly item: string;
+      readonly state: TransferState;
+      readonly current: number;
+      readonly total?: number | undefined;
+    }
   /** One line about a row, such as why its cache was missed. */
   | { readonly kind: 'note'; readonly id: VertexId; readonly text: string }
   | { readonly kind: 'usage'; readonly id: VertexId; readonly usage: ResourceUsage }
-  | { readonly kind: 'done'; readonly id: VertexId; readonly time: number; readonly cached: boolean }
-  | { readonly kind: 'failed'; readonly id: VertexId; readonly time: number; readonly error: string; readonly canceled?: boolean | undefined }
+  | {
+      readonly kind: 'done';
+      readonly id: VertexId;
+      readonly time: number;
+      readonly cached: boolean;
+    }
+  | {
+      readonly kind: 'failed';
+      readonly id: VertexId;
+      readonly time: number;
+      readonly error: string;
+      readonly canceled?: boolean | undefined;
+    }
   | { readonly kind: 'warning'; readonly diagnostic: Diagnostic };
 
 /** What a process and the descendants that it waited for took of the machine. getrusage(2). */
@@ -35,7 +66,17 @@ export interface ResourceUsage {
 }
 
 /** Where one part of a transfer stands. */
-export type TransferState = 'waiting' | 'downloading' | 'verifying' | 'extracting' | 'preparing' | 'uploading' | 'exists' | 'mounted' | 'done' | 'retrying';
+export type TransferState =
+  | 'waiting'
+  | 'downloading'
+  | 'verifying'
+  | 'extracting'
+  | 'preparing'
+  | 'uploading'
+  | 'exists'
+  | 'mounted'
+  | 'done'
+  | 'retrying';
 
 /** Takes events; never throws and never blocks the one who reports. */
 export type EventSink = (event: BuildEvent) => void;
@@ -54,7 +95,12 @@ export function vertexIds(): () => VertexId {
 }
 
 /** Does a piece of work as a row of progress: it begins, and ends well or not. */
-export async function withRow<T>(name: string, id: VertexId, scope: BuildScope, work: (id: VertexId) => Promise<T>): Promise<T> {
+export async function withRow<T>(
+  name: string,
+  id: VertexId,
+  scope: BuildScope,
+  work: (id: VertexId) => Promise<T>,
+): Promise<T> {
   scope.events({ kind: 'vertex', id, name });
   scope.events({ kind: 'started', id, time: Date.now() });
   try {
@@ -62,7 +108,13 @@ export async function withRow<T>(name: string, id: VertexId, scope: BuildScope, 
     scope.events({ kind: 'done', id, time: Date.now(), cached: false });
     return result;
   } catch (error) {
-    scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error), canceled: scope.signal.aborted });
+    scope.events({
+      kind: 'failed',
+      id,
+      time: Date.now(),
+      error: error instanceof Error ? error.message : String(error),
+      canceled: scope.signal.aborted,
+    });
     throw error;
   }
 }

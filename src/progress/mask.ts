@@ -14,8 +14,12 @@ export interface MaskedStream {
 
 /** What is looked for of a secret: its lines, without line ends, from {@link MIN_MASKED} bytes on. */
 export function maskedParts(secrets: Iterable<Uint8Array>): Buffer[] {
-  const lines = [...secrets].flatMap((secret) => Buffer.from(secret).toString('latin1').split(/\r*\n/));
-  return [...new Set(lines)].filter((line) => line.length >= MIN_MASKED).map((line) => Buffer.from(line, 'latin1'));
+  const lines = [...secrets].flatMap((secret) =>
+    Buffer.from(secret).toString('latin1').split(/\r*\n/),
+  );
+  return [...new Set(lines)]
+    .filter((line) => line.length >= MIN_MASKED)
+    .map((line) => Buffer.from(line, 'latin1'));
 }
 
 /**
@@ -48,13 +52,17 @@ export function maskStream(parts: readonly Buffer[]): MaskedStream {
   return { push: (data) => take(data, false), end: () => take(Buffer.alloc(0), true) };
 }
 
-interface Place { readonly start: number; readonly end: number }
+interface Place {
+  readonly start: number;
+  readonly end: number;
+}
 
 /** Where secrets stand, in order; those that overlap as one. */
 function placesOf(text: Buffer, parts: readonly Buffer[], covered: number): Place[] {
   const places: Place[] = covered > 0 ? [{ start: 0, end: covered }] : [];
   for (const part of parts) {
-    for (let start = text.indexOf(part); start >= 0; start = text.indexOf(part, start + 1)) places.push({ start, end: start + part.length });
+    for (let start = text.indexOf(part); start >= 0; start = text.indexOf(part, start + 1))
+      places.push({ start, end: start + part.length });
   }
   const joined: { start: number; end: number }[] = [];
   for (const { start, end } of places.sort((a, b) => a.start - b.start)) {
@@ -67,10 +75,17 @@ function placesOf(text: Buffer, parts: readonly Buffer[], covered: number): Plac
 
 /** Length of the longest end of a text with which a secret begins. */
 function beginningLength(text: Buffer, parts: readonly Buffer[]): number {
-  return Math.max(...parts.map((part) => {
-    for (let start = text.indexOf(part[0] ?? 0, Math.max(0, text.length - part.length + 1)); start >= 0; start = text.indexOf(part[0] ?? 0, start + 1)) {
-      if (part.compare(text, start, text.length, 0, text.length - start) === 0) return text.length - start;
-    }
-    return 0;
-  }));
+  return Math.max(
+    ...parts.map((part) => {
+      for (
+        let start = text.indexOf(part[0] ?? 0, Math.max(0, text.length - part.length + 1));
+        start >= 0;
+        start = text.indexOf(part[0] ?? 0, start + 1)
+      ) {
+        if (part.compare(text, start, text.length, 0, text.length - start) === 0)
+          return text.length - start;
+      }
+      return 0;
+    }),
+  );
 }

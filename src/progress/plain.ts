@@ -45,7 +45,10 @@ class PlainRenderer implements Renderer {
   #written = false;
   #over = false;
 
-  constructor(readonly write: Write, readonly clean: CleanOptions) {}
+  constructor(
+    readonly write: Write,
+    readonly clean: CleanOptions,
+  ) {}
 
   readonly events = (event: BuildEvent): void => {
     if (this.#over) return;
@@ -62,7 +65,12 @@ class PlainRenderer implements Renderer {
   tick(now: number): void {
     this.#now = Math.max(this.#now, now);
     if (this.#over) return;
-    if (this.#current !== undefined && this.#now - this.#spoke < SILENCE && this.#now - this.#since < TURN) return;
+    if (
+      this.#current !== undefined &&
+      this.#now - this.#spoke < SILENCE &&
+      this.#now - this.#since < TURN
+    )
+      return;
     const next = this.#waiting().find((vertex) => vertex !== this.#current);
     if (next !== undefined) this.#show(next);
   }
@@ -82,8 +90,15 @@ class PlainRenderer implements Renderer {
     if (event.kind !== 'vertex') return this.#vertices.get(event.id);
     if (this.#vertices.has(event.id)) return undefined;
     this.#vertices.set(event.id, {
-      id: event.id, name: cleanLine(event.name.replace(/\n/g, ' '), this.clean), number: undefined, started: undefined, pending: [], dropped: 0,
-      streams: { stdout: new LineSplitter(), stderr: new LineSplitter() }, parts: new Map(), finished: false,
+      id: event.id,
+      name: cleanLine(event.name.replace(/\n/g, ' '), this.clean),
+      number: undefined,
+      started: undefined,
+      pending: [],
+      dropped: 0,
+      streams: { stdout: new LineSplitter(), stderr: new LineSplitter() },
+      parts: new Map(),
+      finished: false,
     });
     return undefined;
   }
@@ -96,7 +111,8 @@ class PlainRenderer implements Renderer {
         vertex.started ??= event.time;
         break;
       case 'log':
-        for (const line of vertex.streams[event.stream].push(event.data)) this.#log(vertex, line, event.time);
+        for (const line of vertex.streams[event.stream].push(event.data))
+          this.#log(vertex, line, event.time);
         break;
       case 'status':
         this.#status(vertex, event);
@@ -106,12 +122,20 @@ class PlainRenderer implements Renderer {
         break;
       case 'done':
         this.#flushStreams(vertex);
-        this.#add(vertex, event.cached ? 'CACHED' : `DONE ${seconds(event.time - (vertex.started ?? event.time))}`);
+        this.#add(
+          vertex,
+          event.cached ? 'CACHED' : `DONE ${seconds(event.time - (vertex.started ?? event.time))}`,
+        );
         vertex.finished = true;
         break;
       case 'failed':
         this.#flushStreams(vertex);
-        this.#add(vertex, event.canceled === true ? 'CANCELED' : `ERROR: ${cleanLine(event.error.replace(/\n/g, ' '), this.clean)}`);
+        this.#add(
+          vertex,
+          event.canceled === true
+            ? 'CANCELED'
+            : `ERROR: ${cleanLine(event.error.replace(/\n/g, ' '), this.clean)}`,
+        );
         vertex.finished = true;
         break;
     }
@@ -132,9 +156,17 @@ class PlainRenderer implements Renderer {
   #status(vertex: Vertex, event: Extract<BuildEvent, { kind: 'status' }>): void {
     if (vertex.parts.get(event.item) === event.state) return;
     vertex.parts.set(event.item, event.state);
-    const size = event.total === undefined ? (event.current === 0 ? '' : ` ${humanSize(event.current)}`) : ` ${humanSize(event.current)} / ${humanSize(event.total)}`;
+    const size =
+      event.total === undefined
+        ? event.current === 0
+          ? ''
+          : ` ${humanSize(event.current)}`
+        : ` ${humanSize(event.current)} / ${humanSize(event.total)}`;
     if (event.state === 'waiting') return;
-    this.#add(vertex, `${cleanLine(event.item, this.clean)}${size}${event.state === 'exists' ? ' already exists' : ` ${event.state}`}`);
+    this.#add(
+      vertex,
+      `${cleanLine(event.item, this.clean)}${size}${event.state === 'exists' ? ' already exists' : ` ${event.state}`}`,
+    );
   }
 
   #add(vertex: Vertex, line: string): void {
@@ -169,10 +201,11 @@ class PlainRenderer implements Renderer {
 
   #show(vertex: Vertex): void {
     const left = this.#current;
-    if (left !== undefined && left !== vertex && !left.finished) this.write(`#${left.number ?? 0} ...\n`);
+    if (left !== undefined && left !== vertex && !left.finished)
+      this.write(`#${left.number ?? 0} ...\n`);
     if (this.#written) this.write('\n');
     this.#written = true;
-    vertex.number ??= (this.#numbers += 1);
+    vertex.number ??= this.#numbers += 1;
     this.write(`#${vertex.number} ${vertex.name}\n`);
     this.#current = vertex;
     this.#since = this.#spoke = this.#now;

@@ -5,7 +5,8 @@ export interface CleanOptions {
 }
 
 // ECMA-48: CSI sequences; strings (OSC, DCS, SOS, PM, APC) up to their terminator; then any other escape.
-const ESCAPES = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|\x9b[0-?]*[ -/]*[@-~]/g;
+const ESCAPES =
+  /\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|\x9b[0-?]*[ -/]*[@-~]/g;
 const SPECIAL = /[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/;
 
 /**
@@ -20,8 +21,11 @@ export function cleanLine(line: string, options: CleanOptions = {}): string {
 
 function printable(line: string): string {
   const plain = line.replace(ESCAPES, '').replace(/\r+$/, '');
-  return plain.slice(plain.lastIndexOf('\r') + 1)
-    .replace(/[\x00-\x08\x0a-\x1f]/g, (character) => String.fromCharCode(0x2400 + character.charCodeAt(0)))
+  return plain
+    .slice(plain.lastIndexOf('\r') + 1)
+    .replace(/[\x00-\x08\x0a-\x1f]/g, (character) =>
+      String.fromCharCode(0x2400 + character.charCodeAt(0)),
+    )
     .replace(/\x7f/g, '␡')
     .replace(/[\x80-\x9f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
 }

@@ -63,12 +63,19 @@ class TtyRenderer implements Renderer {
   #lastFrame = 0;
   #over = false;
 
-  constructor(readonly write: Write, readonly options: TtyOptions) {}
+  constructor(
+    readonly write: Write,
+    readonly options: TtyOptions,
+  ) {}
 
   readonly events = (event: BuildEvent): void => {
     if (this.#over || event.kind === 'warning') return;
     if ('time' in event) this.#begin ??= event.time;
-    if (event.kind === 'vertex') this.#rows.set(event.id, newRow(cleanLine(event.name.replace(/\n/g, ' ')).replace(/\t/g, ' ')));
+    if (event.kind === 'vertex')
+      this.#rows.set(
+        event.id,
+        newRow(cleanLine(event.name.replace(/\n/g, ' ')).replace(/\t/g, ' ')),
+      );
     const row = this.#rows.get(event.id);
     if (row !== undefined) take(row, event, this.options.logLines);
   };
@@ -88,19 +95,27 @@ class TtyRenderer implements Renderer {
 
   /** The head, then the steps in the order in which they began. */
   #lines(now: number, live: boolean): ScreenLine[] {
-    const rows = [...this.#rows.values()].filter((row) => row.started !== undefined || row.outcome !== undefined)
+    const rows = [...this.#rows.values()]
+      .filter((row) => row.started !== undefined || row.outcome !== undefined)
       .sort((a, b) => (a.started ?? a.ended ?? 0) - (b.started ?? b.ended ?? 0));
     const ended = [...this.#rows.values()].filter((row) => row.outcome !== undefined).length;
     const finished = !live && ended === this.#rows.size ? ' FINISHED' : '';
     const elapsed = seconds(now - (this.#begin ?? now));
-    const head = { text: `[+] Building ${elapsed} (${ended}/${this.#rows.size})${finished}`, right: '', color: finished === '' ? undefined : BLUE };
+    const head = {
+      text: `[+] Building ${elapsed} (${ended}/${this.#rows.size})${finished}`,
+      right: '',
+      color: finished === '' ? undefined : BLUE,
+    };
     return [head, ...rows.flatMap((row) => linesOf(row, now, live))];
   }
 
   /** Goes back to the top of the last frame and writes the new one over it, in one write. */
   #draw(lines: readonly ScreenLine[], columns: number): void {
     // A terminal that was made narrower has wrapped the lines of the last frame.
-    const height = this.#drawn.reduce((sum, width) => sum + Math.max(1, Math.ceil(width / columns)), 0);
+    const height = this.#drawn.reduce(
+      (sum, width) => sum + Math.max(1, Math.ceil(width / columns)),
+      0,
+    );
     const up = height === 0 ? '' : `\x1b[${height}A\r`;
     const texts = lines.map((line) => layOut(line, columns));
     const body = texts.map((text, i) => `${this.#paint(text, lines[i]?.color)}\x1b[K\n`).join('');
@@ -115,8 +130,14 @@ class TtyRenderer implements Renderer {
 
 function newRow(name: string): Row {
   return {
-    name, started: undefined, ended: undefined, outcome: undefined,
-    streams: { stdout: new LineSplitter(), stderr: new LineSplitter() }, tail: [], parts: new Map(), notes: [],
+    name,
+    started: undefined,
+    ended: undefined,
+    outcome: undefined,
+    streams: { stdout: new LineSplitter(), stderr: new LineSplitter() },
+    tail: [],
+    parts: new Map(),
+    notes: [],
   };
 }
 
@@ -126,7 +147,12 @@ function take(row: Row, event: BuildEvent, logLines: number): void {
       row.started ??= event.time;
       break;
     case 'log':
-      row.tail = [...row.tail, ...row.streams[event.stream].push(event.data).map((line) => cleanLine(line).replace(/\t/g, '    '))].slice(-Math.max(1, logLines));
+      row.tail = [
+        ...row.tail,
+        ...row.streams[event.stream]
+          .push(event.data)
+          .map((line) => cleanLine(line).replace(/\t/g, '    ')),
+      ].slice(-Math.max(1, logLines));
       break;
     case 'status':
       row.parts.set(event.item, event);
@@ -153,9 +179,15 @@ function linesOf(row: Row, now: number, live: boolean): ScreenLine[] {
   const color = row.outcome === undefined ? undefined : colors[row.outcome];
   const running = live && row.outcome === undefined;
   return [
-    { text: ` => ${row.outcome === undefined ? '' : marks[row.outcome]}${row.name}`, right: time, color },
+    {
+      text: ` => ${row.outcome === undefined ? '' : marks[row.outcome]}${row.name}`,
+      right: time,
+      color,
+    },
     ...row.notes.map((note) => ({ text: ` => => ${note}`, right: '', color })),
-    ...[...row.parts].filter(([, part]) => running || part.state !== 'waiting').map(([item, part]) => partLine(item, part)),
+    ...[...row.parts]
+      .filter(([, part]) => running || part.state !== 'waiting')
+      .map(([item, part]) => partLine(item, part)),
     ...(running ? row.tail.map((line) => ({ text: ` => => # ${line}`, right: '' })) : []),
   ];
 }
@@ -164,19 +196,29 @@ function partLine(item: string, { state, current, total }: Part): ScreenLine {
   const moving = state === 'downloading' || state === 'uploading' || state === 'extracting';
   const share = total === undefined || total === 0 ? 0 : Math.min(1, current / total);
   const filled = Math.round(share * BAR);
-  const bar = moving && total !== undefined ? ` [${'='.repeat(filled)}${' '.repeat(BAR - filled)}]` : '';
-  const size = total === undefined ? (current === 0 ? '' : humanSize(current)) : `${humanSize(current)} / ${humanSize(total)}`;
+  const bar =
+    moving && total !== undefined ? ` [${'='.repeat(filled)}${' '.repeat(BAR - filled)}]` : '';
+  const size =
+    total === undefined
+      ? current === 0
+        ? ''
+        : humanSize(current)
+      : `${humanSize(current)} / ${humanSize(total)}`;
   return { text: ` => => ${cleanLine(item)} ${state}${bar}`, right: size };
 }
 
 /** So many lines at most: the head stays, of the steps the latest. */
 function fit(lines: readonly ScreenLine[], height: number): ScreenLine[] {
-  return lines.length <= height ? [...lines] : [...lines.slice(0, 1), ...lines.slice(lines.length - height + 1)];
+  return lines.length <= height
+    ? [...lines]
+    : [...lines.slice(0, 1), ...lines.slice(lines.length - height + 1)];
 }
 
 /** Text at the left, cut where it must be, and `right` at the right edge; never a full row, for that would wrap on some terminals. */
 function layOut({ text, right }: ScreenLine, columns: number): string {
   const room = Math.max(1, columns - 1);
   const left = ellipsis(text, Math.max(1, room - (right === '' ? 0 : right.length + 1)));
-  return right === '' ? left : `${left}${' '.repeat(Math.max(1, room - displayWidth(left) - right.length))}${right}`;
+  return right === ''
+    ? left
+    : `${left}${' '.repeat(Math.max(1, room - displayWidth(left) - right.length))}${right}`;
 }

@@ -3,7 +3,12 @@ import type { Credentials } from './credentials';
 /** What a registry asks for in `WWW-Authenticate`. */
 export type Challenge =
   | { readonly scheme: 'basic' }
-  | { readonly scheme: 'bearer'; readonly realm: string; readonly service?: string | undefined; readonly scope?: string | undefined };
+  | {
+      readonly scheme: 'bearer';
+      readonly realm: string;
+      readonly service?: string | undefined;
+      readonly scope?: string | undefined;
+    };
 
 /** Reads the first challenge that mbuild can answer, Bearer before Basic. RFC 9110, 11.6.1; distribution, "Token Authentication". */
 export function parseChallenge(header: string | undefined): Challenge | undefined {
@@ -11,11 +16,20 @@ export function parseChallenge(header: string | undefined): Challenge | undefine
   const bearer = /(?:^|,\s*)bearer\s+(.*)$/is.exec(header)?.[1];
   if (bearer !== undefined) {
     const parameters = new Map<string, string>();
-    for (const [, name = '', quoted, bare] of bearer.matchAll(/([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g)) {
-      if (!parameters.has(name.toLowerCase())) parameters.set(name.toLowerCase(), quoted?.replace(/\\(.)/g, '$1') ?? bare ?? '');
+    for (const [, name = '', quoted, bare] of bearer.matchAll(
+      /([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g,
+    )) {
+      if (!parameters.has(name.toLowerCase()))
+        parameters.set(name.toLowerCase(), quoted?.replace(/\\(.)/g, '$1') ?? bare ?? '');
     }
     const realm = parameters.get('realm');
-    if (realm !== undefined) return { scheme: 'bearer', realm, service: parameters.get('service'), scope: parameters.get('scope') };
+    if (realm !== undefined)
+      return {
+        scheme: 'bearer',
+        realm,
+        service: parameters.get('service'),
+        scope: parameters.get('scope'),
+      };
   }
   return /(?:^|,\s*)basic(?:\s|$)/i.test(header) ? { scheme: 'basic' } : undefined;
 }

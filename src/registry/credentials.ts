@@ -20,7 +20,17 @@ export interface CredentialOptions {
 
 /** Docker's config.json and containers' auth.json: docker/cli, "docker config.json"; containers-auth.json(5). */
 export interface AuthFile {
-  readonly auths?: Readonly<Record<string, { readonly auth?: string; readonly username?: string; readonly password?: string; readonly identitytoken?: string }>>;
+  readonly auths?: Readonly<
+    Record<
+      string,
+      {
+        readonly auth?: string;
+        readonly username?: string;
+        readonly password?: string;
+        readonly identitytoken?: string;
+      }
+    >
+  >;
   readonly credHelpers?: Readonly<Record<string, string>>;
   readonly credsStore?: string;
 }
@@ -34,27 +44,44 @@ const HUB_HOSTS = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
  * `$XDG_RUNTIME_DIR/containers/auth.json`, `$DOCKER_CONFIG/config.json`, `~/.docker/config.json`. Hosts must match exactly.
  * @throws MbuildError USAGE for a named file that cannot be read, REGISTRY_DENIED when a credential helper fails.
  */
-export async function findCredentials(repository: Repository, options: CredentialOptions): Promise<Credentials | undefined> {
+export async function findCredentials(
+  repository: Repository,
+  options: CredentialOptions,
+): Promise<Credentials | undefined> {
   for (const file of authFiles(options)) {
     const auth = readAuthFile(file.path, file.required);
-    const found = auth === undefined ? undefined : await lookUp(auth, repository, file.path, options.env);
+    const found =
+      auth === undefined ? undefined : await lookUp(auth, repository, file.path, options.env);
     if (found !== undefined) return found;
   }
   return undefined;
 }
 
 /** The files that hold credentials, in order of preference. */
-export function authFiles({ env, authFile }: CredentialOptions): { readonly path: string; readonly required: boolean }[] {
+export function authFiles({
+  env,
+  authFile,
+}: CredentialOptions): { readonly path: string; readonly required: boolean }[] {
   if (authFile !== undefined) return [{ path: authFile, required: true }];
   const files: { path: string; required: boolean }[] = [];
   if (env.REGISTRY_AUTH_FILE) files.push({ path: env.REGISTRY_AUTH_FILE, required: true });
-  if (env.XDG_RUNTIME_DIR) files.push({ path: path.join(env.XDG_RUNTIME_DIR, 'containers', 'auth.json'), required: false });
-  if (env.DOCKER_CONFIG) files.push({ path: path.join(env.DOCKER_CONFIG, 'config.json'), required: false });
+  if (env.XDG_RUNTIME_DIR)
+    files.push({
+      path: path.join(env.XDG_RUNTIME_DIR, 'containers', 'auth.json'),
+      required: false,
+    });
+  if (env.DOCKER_CONFIG)
+    files.push({ path: path.join(env.DOCKER_CONFIG, 'config.json'), required: false });
   files.push({ path: path.join(env.HOME || homedir(), '.docker', 'config.json'), required: false });
   return files;
 }
 
-async function lookUp(auth: AuthFile, repository: Repository, file: string, env: CredentialOptions['env']): Promise<Credentials | undefined> {
+async function lookUp(
+  auth: AuthFile,
+  repository: Repository,
+  file: string,
+  env: CredentialOptions['env'],
+): Promise<Credentials | undefined> {
   const keys = namesOf(repository);
   const helperKey = keys.find((key) => auth.credHelpers?.[key] !== undefined);
   const helper = helperKey === undefined ? auth.credsStore : auth.credHelpers?.[helperKey];
@@ -68,7 +95,8 @@ async function lookUp(auth: AuthFile, repository: Repository, file: string, env:
     const entry = entries.find(([name]) => normalKey(name) === key)?.[1];
     if (entry?.identitytoken) return { kind: 'identityToken', token: entry.identitytoken };
     if (entry?.auth) return decodeBasic(entry.auth, key, file);
-    if (entry?.username !== undefined && entry.password !== undefined) return { kind: 'password', username: entry.username, password: entry.password };
+    if (entry?.username !== undefined && entry.password !== undefined)
+      return { kind: 'password', username: entry.username, password: entry.password };
   }
   return undefined;
 }
@@ -83,34 +111,62 @@ function namesOf({ registry, repository }: Repository): string[] {
 
 /** Docker files hosts as `https://host/v1/` too. */
 function normalKey(name: string): string {
-  return name.replace(/^https?:\/\//, '').replace(/\/v[12]\/?$/, '').replace(/\/$/, '');
+  return name
+    .replace(/^https?:\/\//, '')
+    .replace(/\/v[12]\/?$/, '')
+    .replace(/\/$/, '');
 }
 
 function decodeBasic(auth: string, key: string, file: string): Credentials {
   const text = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '');
   const colon = text.indexOf(':');
-  if (colon <= 0) throw new MbuildError('USAGE', `${file} has broken credentials for ${key}`, { hint: `log in again: mbuild login ${key}` });
+  if (colon <= 0)
+    throw new MbuildError('USAGE', `${file} has broken credentials for ${key}`, {
+      hint: `log in again: mbuild login ${key}`,
+    });
   return { kind: 'password', username: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 
 /** Runs a credential helper: `docker-credential-HELPER VERB` with a text on standard input. @throws MbuildError REGISTRY_DENIED when it is not installed, USAGE for a bad name. */
-export async function runHelper(helper: string, verb: 'get' | 'store' | 'erase', input: string, env: CredentialOptions['env']): Promise<CommandResult> {
+export async function runHelper(
+  helper: string,
+  verb: 'get' | 'store' | 'erase',
+  input: string,
+  env: CredentialOptions['env'],
+): Promise<CommandResult> {
   const program = `docker-credential-${helper}`;
-  if (!/^[\w.-]+$/.test(helper)) throw new MbuildError('USAGE', `${JSON.stringify(helper)} is not the name of a credential helper`);
-  const variables = Object.fromEntries(Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+  if (!/^[\w.-]+$/.test(helper))
+    throw new MbuildError(
+      'USAGE',
+      `${JSON.stringify(helper)} is not the name of a credential helper`,
+    );
+  const variables = Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
   return runCommand(program, [verb], { input, env: variables }).catch((error: unknown) => {
     if (!isMbuildError(error, 'EXEC_NOT_FOUND')) throw error;
-    throw new MbuildError('REGISTRY_DENIED', `the credential helper ${program} is not installed`, { cause: error, hint: 'install it, or take it out of config.json' });
+    throw new MbuildError('REGISTRY_DENIED', `the credential helper ${program} is not installed`, {
+      cause: error,
+      hint: 'install it, or take it out of config.json',
+    });
   });
 }
 
 /** docker-credential-helpers: `get` with the server on standard input answers `{ ServerURL, Username, Secret }`. */
-async function askHelper(helper: string, server: string, env: CredentialOptions['env']): Promise<Credentials | undefined> {
+async function askHelper(
+  helper: string,
+  server: string,
+  env: CredentialOptions['env'],
+): Promise<Credentials | undefined> {
   const program = `docker-credential-${helper}`;
   const result = await runHelper(helper, 'get', server, env);
   if (result.exitCode !== 0) {
     if (/not found|no credentials/i.test(result.stdout + result.stderr)) return undefined;
-    throw new MbuildError('REGISTRY_DENIED', `${program} failed with code ${result.exitCode} for ${server}`, { output: result.stderr });
+    throw new MbuildError(
+      'REGISTRY_DENIED',
+      `${program} failed with code ${result.exitCode} for ${server}`,
+      { output: result.stderr },
+    );
   }
   let answer: { Username?: string; Secret?: string };
   try {
@@ -120,7 +176,9 @@ async function askHelper(helper: string, server: string, env: CredentialOptions[
     throw new MbuildError('REGISTRY_DENIED', `${program} did not answer in JSON for ${server}`);
   }
   if (!answer.Secret) return undefined;
-  return answer.Username === '<token>' ? { kind: 'identityToken', token: answer.Secret } : { kind: 'password', username: answer.Username ?? '', password: answer.Secret };
+  return answer.Username === '<token>'
+    ? { kind: 'identityToken', token: answer.Secret }
+    : { kind: 'password', username: answer.Username ?? '', password: answer.Secret };
 }
 
 /** A file of credentials; `undefined` for one that is not there, or is empty. @throws MbuildError USAGE. */
@@ -136,6 +194,8 @@ export function readAuthFile(file: string, required: boolean): AuthFile | undefi
   try {
     return JSON.parse(text) as AuthFile;
   } catch {
-    throw new MbuildError('USAGE', `${file} is not valid JSON`, { hint: 'mend or delete it, then log in again' });
+    throw new MbuildError('USAGE', `${file} is not valid JSON`, {
+      hint: 'mend or delete it, then log in again',
+    });
   }
 }

@@ -3,7 +3,14 @@ import { PATIENCE } from './registry';
 import { isPassing, pauseBetween, type RetryOptions } from './retry';
 import { CERT_FOLDERS } from './session';
 import { HttpFolder, userOf, withoutUser, type WebFolder } from './web-folder';
-import { Transport, bytesOf, dismiss, isTransient, redactUrl, type HttpResponse } from './transport';
+import {
+  Transport,
+  bytesOf,
+  dismiss,
+  isTransient,
+  redactUrl,
+  type HttpResponse,
+} from './transport';
 
 /** How files are fetched; everything has a default. */
 export interface FileClientOptions extends RetryOptions {
@@ -35,7 +42,11 @@ export interface FileSource {
    * Resolves with what `take` made of it, or with `unchanged` when the server says that the ETag still holds.
    * @throws MbuildError DOWNLOAD_FAILED, CANCELED, and what `take` throws.
    */
-  fetch<T>(request: FileRequest, signal: AbortSignal, take: (file: IncomingFile) => Promise<T>): Promise<T | 'unchanged'>;
+  fetch<T>(
+    request: FileRequest,
+    signal: AbortSignal,
+    take: (file: IncomingFile) => Promise<T>,
+  ): Promise<T | 'unchanged'>;
   /** A folder of a web server. @param authorization the header of that name, instead of the address's user and password. @throws MbuildError NOT_ALLOWED where the network may not be asked. */
   folder(url: URL, authorization?: string): Promise<WebFolder>;
 }
@@ -48,10 +59,18 @@ export class FileClient implements FileSource {
   readonly #transport: Transport;
 
   constructor(private readonly options: FileClientOptions = {}) {
-    this.#transport = new Transport({ env: options.env ?? process.env, insecure: options.insecure ?? [], certFolders: CERT_FOLDERS });
+    this.#transport = new Transport({
+      env: options.env ?? process.env,
+      insecure: options.insecure ?? [],
+      certFolders: CERT_FOLDERS,
+    });
   }
 
-  async fetch<T>(request: FileRequest, signal: AbortSignal, take: (file: IncomingFile) => Promise<T>): Promise<T | 'unchanged'> {
+  async fetch<T>(
+    request: FileRequest,
+    signal: AbortSignal,
+    take: (file: IncomingFile) => Promise<T>,
+  ): Promise<T | 'unchanged'> {
     const attempts = this.options.attempts ?? PATIENCE.attempts;
     for (let attempt = 1; ; attempt++) {
       try {
@@ -62,10 +81,16 @@ export class FileClient implements FileSource {
         }
         if (response.status === 200) return await take(fileOf(response, signal));
         await dismiss(response);
-        if (!isPassing(response.status) || attempt >= attempts) throw refused(request.url, response.status);
+        if (!isPassing(response.status) || attempt >= attempts)
+          throw refused(request.url, response.status);
       } catch (error) {
         if (!isTransient(error)) throw downloadError(error, request.url);
-        if (attempt >= attempts) throw new MbuildError('DOWNLOAD_FAILED', `the connection to ${request.url.host} keeps breaking while ${redactUrl(request.url)} is fetched`, { cause: error });
+        if (attempt >= attempts)
+          throw new MbuildError(
+            'DOWNLOAD_FAILED',
+            `the connection to ${request.url.host} keeps breaking while ${redactUrl(request.url)} is fetched`,
+            { cause: error },
+          );
       }
       await pauseBetween(attempt, undefined, this.options, signal);
     }
@@ -82,15 +107,30 @@ export class FileClient implements FileSource {
   async #follow(request: FileRequest, signal: AbortSignal): Promise<HttpResponse> {
     let url = request.url;
     for (let redirects = 0; ; redirects++) {
-      const response = await this.#transport.send({ method: 'GET', url: withoutUser(url), headers: headersFor(url, request), signal });
+      const response = await this.#transport.send({
+        method: 'GET',
+        url: withoutUser(url),
+        headers: headersFor(url, request),
+        signal,
+      });
       const { location } = response.headers;
-      if (![301, 302, 303, 307, 308].includes(response.status) || location === undefined) return response;
+      if (![301, 302, 303, 307, 308].includes(response.status) || location === undefined)
+        return response;
       await dismiss(response);
-      if (redirects >= MAX_REDIRECTS) throw new MbuildError('DOWNLOAD_FAILED', `${redactUrl(request.url)} leads through more than ${MAX_REDIRECTS} redirects`);
+      if (redirects >= MAX_REDIRECTS)
+        throw new MbuildError(
+          'DOWNLOAD_FAILED',
+          `${redactUrl(request.url)} leads through more than ${MAX_REDIRECTS} redirects`,
+        );
       const next = URL.canParse(location, url.href) ? new URL(location, url.href) : undefined;
-      if (next === undefined || !/^https?:$/.test(next.protocol)) throw new MbuildError('DOWNLOAD_FAILED', `${redactUrl(url)} redirects to something that is no http address`);
+      if (next === undefined || !/^https?:$/.test(next.protocol))
+        throw new MbuildError(
+          'DOWNLOAD_FAILED',
+          `${redactUrl(url)} redirects to something that is no http address`,
+        );
       // Credentials stay with the origin that they were given for.
-      if (next.origin === url.origin && next.username === '') [next.username, next.password] = [url.username, url.password];
+      if (next.origin === url.origin && next.username === '')
+        [next.username, next.password] = [url.username, url.password];
       url = next;
     }
   }
@@ -108,20 +148,43 @@ function headersFor(url: URL, { etag }: FileRequest): Record<string, string> {
 
 function fileOf(response: HttpResponse, signal: AbortSignal): IncomingFile {
   const modified = Date.parse(response.headers['last-modified'] ?? '');
-  return { bytes: bytesOf(response, signal), etag: response.headers.etag, ...(Number.isNaN(modified) ? {} : { lastModified: Math.floor(modified / 1000) }) };
+  return {
+    bytes: bytesOf(response, signal),
+    etag: response.headers.etag,
+    ...(Number.isNaN(modified) ? {} : { lastModified: Math.floor(modified / 1000) }),
+  };
 }
 
 function refused(url: URL, status: number): MbuildError {
-  const hint = status === 401 || status === 403 ? 'the server wants to know who is asking' : status === 404 ? 'is the address right?' : undefined;
-  return new MbuildError('DOWNLOAD_FAILED', `${redactUrl(url)} could not be fetched: the server answered ${status}`, { hint });
+  const hint =
+    status === 401 || status === 403
+      ? 'the server wants to know who is asking'
+      : status === 404
+        ? 'is the address right?'
+        : undefined;
+  return new MbuildError(
+    'DOWNLOAD_FAILED',
+    `${redactUrl(url)} could not be fetched: the server answered ${status}`,
+    { hint },
+  );
 }
 
 /** What the transport says of registries, said of a file. */
 function downloadError(error: unknown, url: URL): unknown {
   if (/^(?:UND_ERR|HPE)_/.test(errnoOf(error) ?? '')) {
-    return new MbuildError('DOWNLOAD_FAILED', `${redactUrl(url)} could not be fetched: ${(error as Error).message}`, { cause: error });
+    return new MbuildError(
+      'DOWNLOAD_FAILED',
+      `${redactUrl(url)} could not be fetched: ${(error as Error).message}`,
+      { cause: error },
+    );
   }
-  if (!isMbuildError(error, 'REGISTRY_UNREACHABLE') && !isMbuildError(error, 'TLS_FAILED')) return error;
-  const hint = error.code === 'TLS_FAILED' ? 'give the CA of the server in SSL_CERT_FILE' : error.hint;
-  return new MbuildError('DOWNLOAD_FAILED', `${redactUrl(url)} could not be fetched: ${error.message}`, { cause: error, hint });
+  if (!isMbuildError(error, 'REGISTRY_UNREACHABLE') && !isMbuildError(error, 'TLS_FAILED'))
+    return error;
+  const hint =
+    error.code === 'TLS_FAILED' ? 'give the CA of the server in SSL_CERT_FILE' : error.hint;
+  return new MbuildError(
+    'DOWNLOAD_FAILED',
+    `${redactUrl(url)} could not be fetched: ${error.message}`,
+    { cause: error, hint },
+  );
 }

@@ -14,55 +14,79 @@ import { isTransient } from './transport';
  * @throws MbuildError DIGEST_MISMATCH, SIZE_MISMATCH, NO_SPACE, CANCELED, and what {@link ImageSource.blob} throws.
  */
 export async function downloadBlob(
-  source: Pick<ImageSource, 'blob'>, content: ContentStore, repository: Repository, blob: Descriptor, signal: AbortSignal,
-  progress: (bytes: number, retrying?: boolean) => void = () => undefined, patience: Patience = PATIENCE,
+  source: Pick<ImageSource, 'blob'>,
+  content: ContentStore,
+  repository: Repository,
+  blob: Descriptor,
+  signal: AbortSignal,
+  progress: (bytes: number, retrying?: boolean) => void = () => undefined,
+  patience: Patience = PATIENCE,
 ): Promise<void> {
   const stored = content.size(blob.digest);
   if (stored === blob.size) return;
   // A machine that lost its power can leave a file shorter than it was.
   if (stored !== undefined) content.delete(blob.digest);
-  for (let breaks = 0; ; ) {
+  for (let breaks = 0; ;) {
     const before = content.partial(blob.digest);
     if (before.size >= blob.size) break;
-    const failure = await appendFrom(source, repository, blob, before, signal, progress).catch((error: unknown) => {
-      if (isTransient(error)) return error;
-      throw error;
-    });
+    const failure = await appendFrom(source, repository, blob, before, signal, progress).catch(
+      (error: unknown) => {
+        if (isTransient(error)) return error;
+        throw error;
+      },
+    );
     const after = content.partial(blob.digest).size;
     if (after >= blob.size) break;
     // A body that ended in good order and too early has nothing more to come.
     breaks = after > before.size ? 1 : breaks + 1;
     if (breaks >= patience.attempts) {
       if (failure === undefined) break;
-      throw new MbuildError('REGISTRY_UNREACHABLE', `the connection to ${repository.registry} keeps breaking at byte ${after} of ${blob.digest}`, {
-        cause: failure, hint: 'what was fetched is kept; the next try goes on from there',
-      });
+      throw new MbuildError(
+        'REGISTRY_UNREACHABLE',
+        `the connection to ${repository.registry} keeps breaking at byte ${after} of ${blob.digest}`,
+        {
+          cause: failure,
+          hint: 'what was fetched is kept; the next try goes on from there',
+        },
+      );
     }
     progress(after, true);
-    await sleep(patience.pauseMs * 2 ** (breaks - 1), undefined, { signal }).catch((cause: unknown) => {
-      throw new MbuildError('CANCELED', 'the download was stopped', { cause });
-    });
+    await sleep(patience.pauseMs * 2 ** (breaks - 1), undefined, { signal }).catch(
+      (cause: unknown) => {
+        throw new MbuildError('CANCELED', 'the download was stopped', { cause });
+      },
+    );
   }
   await content.adopt({ digest: blob.digest, size: blob.size });
 }
 
 /** Appends what comes to the partial file; more bytes than the blob has are an error. */
 async function appendFrom(
-  source: Pick<ImageSource, 'blob'>, repository: Repository, blob: Descriptor, partial: { readonly path: string; readonly size: number },
-  signal: AbortSignal, progress: (bytes: number) => void,
+  source: Pick<ImageSource, 'blob'>,
+  repository: Repository,
+  blob: Descriptor,
+  partial: { readonly path: string; readonly size: number },
+  signal: AbortSignal,
+  progress: (bytes: number) => void,
 ): Promise<undefined> {
   const body = await source.blob(repository, blob, partial.size, signal);
-  const file = await open(partial.path, body.start === 0 ? 'w' : 'a', 0o600).catch((error: unknown) => {
-    throw storeError(error, partial.path);
-  });
+  const file = await open(partial.path, body.start === 0 ? 'w' : 'a', 0o600).catch(
+    (error: unknown) => {
+      throw storeError(error, partial.path);
+    },
+  );
   let size = body.start;
   let isOther = false;
   try {
     for await (const chunk of body.bytes) {
       size += chunk.length;
       isOther = size > blob.size;
-      if (isOther) throw new MbuildError('SIZE_MISMATCH', `${repository.registry} sends more than the ${blob.size} bytes that ${blob.digest} has`);
-      for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at)).bytesWritten;
+      if (isOther)
+        throw new MbuildError(
+          'SIZE_MISMATCH',
+          `${repository.registry} sends more than the ${blob.size} bytes that ${blob.digest} has`,
+        );
+      for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
       progress(size);
     }
   } catch (error) {

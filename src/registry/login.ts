@@ -5,23 +5,40 @@ import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { removeFile } from '../linux/remove-tree';
 import { DEFAULT_REGISTRY } from '../oci/reference';
-import { HUB_SERVER, readAuthFile, runHelper, type AuthFile, type CredentialOptions } from './credentials';
+import {
+  HUB_SERVER,
+  readAuthFile,
+  runHelper,
+  type AuthFile,
+  type CredentialOptions,
+} from './credentials';
 
 /** Where credentials were put. */
-export type Kept = { readonly kind: 'file'; readonly path: string } | { readonly kind: 'helper'; readonly name: string };
+export type Kept =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'helper'; readonly name: string };
 
 /**
  * Keeps a user's password for a registry, where `docker login` does: with the credential helper of the registry, else of all, else in the
  * file, which is `--authfile`, `REGISTRY_AUTH_FILE`, `$DOCKER_CONFIG/config.json` or `~/.docker/config.json` and readable by its owner alone.
  * @throws MbuildError REGISTRY_DENIED when the helper fails, USAGE for a file that cannot be read or written.
  */
-export async function saveCredentials(registry: string, user: { readonly username: string; readonly password: string }, options: CredentialOptions): Promise<Kept> {
+export async function saveCredentials(
+  registry: string,
+  user: { readonly username: string; readonly password: string },
+  options: CredentialOptions,
+): Promise<Kept> {
   const file = authFile(options);
   const auth = readAuthFile(file, false) ?? {};
   const server = serverOf(registry);
   const helper = helperOf(auth, registry);
   if (helper !== undefined) {
-    const result = await runHelper(helper, 'store', JSON.stringify({ ServerURL: server, Username: user.username, Secret: user.password }), options.env);
+    const result = await runHelper(
+      helper,
+      'store',
+      JSON.stringify({ ServerURL: server, Username: user.username, Secret: user.password }),
+      options.env,
+    );
     if (result.exitCode !== 0) throw helperFailed(helper, server, result.stderr || result.stdout);
     writeAuthFile(file, { ...auth, auths: { ...auth.auths, [server]: {} } });
     return { kind: 'helper', name: helper };
@@ -32,18 +49,35 @@ export async function saveCredentials(registry: string, user: { readonly usernam
 }
 
 /** Forgets the credentials of a registry; true when there were some. @throws as {@link saveCredentials}. */
-export async function eraseCredentials(registry: string, options: CredentialOptions): Promise<boolean> {
+export async function eraseCredentials(
+  registry: string,
+  options: CredentialOptions,
+): Promise<boolean> {
   const file = authFile(options);
   const auth = readAuthFile(file, false);
   if (auth === undefined) return false;
   const server = serverOf(registry);
-  const names = Object.keys(auth.auths ?? {}).filter((name) => name === server || name.replace(/^https?:\/\//, '').replace(/\/v[12]\/?$/, '').replace(/\/$/, '') === registry);
+  const names = Object.keys(auth.auths ?? {}).filter(
+    (name) =>
+      name === server ||
+      name
+        .replace(/^https?:\/\//, '')
+        .replace(/\/v[12]\/?$/, '')
+        .replace(/\/$/, '') === registry,
+  );
   const helper = helperOf(auth, registry);
   if (helper !== undefined) {
     const result = await runHelper(helper, 'erase', server, options.env);
-    if (result.exitCode !== 0 && !/not found/i.test(result.stdout + result.stderr)) throw helperFailed(helper, server, result.stderr || result.stdout);
+    if (result.exitCode !== 0 && !/not found/i.test(result.stdout + result.stderr))
+      throw helperFailed(helper, server, result.stderr || result.stdout);
   }
-  if (names.length > 0) writeAuthFile(file, { ...auth, auths: Object.fromEntries(Object.entries(auth.auths ?? {}).filter(([name]) => !names.includes(name))) });
+  if (names.length > 0)
+    writeAuthFile(file, {
+      ...auth,
+      auths: Object.fromEntries(
+        Object.entries(auth.auths ?? {}).filter(([name]) => !names.includes(name)),
+      ),
+    });
   return names.length > 0;
 }
 
@@ -53,11 +87,22 @@ function serverOf(registry: string): string {
 }
 
 function helperOf(auth: AuthFile, registry: string): string | undefined {
-  return auth.credHelpers?.[serverOf(registry)] ?? auth.credHelpers?.[registry] ?? (auth.credsStore || undefined);
+  return (
+    auth.credHelpers?.[serverOf(registry)] ??
+    auth.credHelpers?.[registry] ??
+    (auth.credsStore || undefined)
+  );
 }
 
 function authFile({ env, authFile: given }: CredentialOptions): string {
-  return given ?? (env['REGISTRY_AUTH_FILE'] || path.join(env['DOCKER_CONFIG'] || path.join(env['HOME'] || homedir(), '.docker'), 'config.json'));
+  return (
+    given ??
+    (env['REGISTRY_AUTH_FILE'] ||
+      path.join(
+        env['DOCKER_CONFIG'] || path.join(env['HOME'] || homedir(), '.docker'),
+        'config.json',
+      ))
+  );
 }
 
 /** Replaces the file as a whole; what else is in it stays, and a symlink stays one. */
@@ -72,7 +117,10 @@ function writeAuthFile(file: string, auth: AuthFile): void {
   } catch (cause) {
     if (temp !== undefined) removeFile(temp);
     if (errnoOf(cause) === undefined) throw cause;
-    throw new MbuildError('USAGE', `cannot keep the credentials in ${file} (${errnoOf(cause)})`, { cause, hint: 'name another file with --authfile or DOCKER_CONFIG' });
+    throw new MbuildError('USAGE', `cannot keep the credentials in ${file} (${errnoOf(cause)})`, {
+      cause,
+      hint: 'name another file with --authfile or DOCKER_CONFIG',
+    });
   }
 }
 
@@ -86,5 +134,7 @@ function realPath(file: string): string {
 }
 
 function helperFailed(helper: string, server: string, said: string): MbuildError {
-  return new MbuildError('REGISTRY_DENIED', `docker-credential-${helper} failed for ${server}`, { output: said });
+  return new MbuildError('REGISTRY_DENIED', `docker-credential-${helper} failed for ${server}`, {
+    output: said,
+  });
 }

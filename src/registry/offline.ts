@@ -8,7 +8,11 @@ const HINT = 'do without --offline (MBUILD_OFFLINE), or bring it into the store 
 
 /** What is said of something that only the network has. @param what e.g. `the image alpine:3`, without credentials. */
 export function offlineError(what: string, doing = 'fetched'): MbuildError {
-  return new MbuildError('NOT_ALLOWED', `${what} cannot be ${doing}: --offline forbids asking the network`, { hint: doing === 'fetched' ? HINT : 'do without --offline (MBUILD_OFFLINE)' });
+  return new MbuildError(
+    'NOT_ALLOWED',
+    `${what} cannot be ${doing}: --offline forbids asking the network`,
+    { hint: doing === 'fetched' ? HINT : 'do without --offline (MBUILD_OFFLINE)' },
+  );
 }
 
 /** The registries of `--offline`: every call ends at once with MbuildError NOT_ALLOWED, which names what was wanted. */

@@ -66,15 +66,29 @@ export interface ImageSource {
   /** The manifest, verified against the reference's digest. @throws MbuildError IMAGE_NOT_FOUND, DIGEST_MISMATCH, LIMIT_EXCEEDED. */
   manifest(ref: Reference, signal: AbortSignal): Promise<RawManifest>;
   /** @throws MbuildError IMAGE_NOT_FOUND when the registry lacks the blob. */
-  blob(repository: Repository, blob: Descriptor, start: number, signal: AbortSignal): Promise<BlobBody>;
+  blob(
+    repository: Repository,
+    blob: Descriptor,
+    start: number,
+    signal: AbortSignal,
+  ): Promise<BlobBody>;
 }
 
 /** Images can be sent here. */
 export interface ImageTarget {
   /** Sends a blob unless it is there; `sent` is called with the bytes that were accepted so far. */
-  pushBlob(repository: Repository, blob: BlobSource, signal: AbortSignal, sent?: (bytes: number) => void): Promise<Sent>;
+  pushBlob(
+    repository: Repository,
+    blob: BlobSource,
+    signal: AbortSignal,
+    sent?: (bytes: number) => void,
+  ): Promise<Sent>;
   /** Begins to send bytes that are only being made; `pushBlob` then gets it with the blob that they turned out to be. `open` is given the signal that ends it. */
-  beginBlob(repository: Repository, open: (signal: AbortSignal) => AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<EarlyUpload>;
+  beginBlob(
+    repository: Repository,
+    open: (signal: AbortSignal) => AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<EarlyUpload>;
   /** Stores a manifest under the reference's tag, or under its digest when it has no tag. Its blobs must be there. */
   pushManifest(ref: Reference, manifest: RawManifest, signal: AbortSignal): Promise<Digest>;
 }

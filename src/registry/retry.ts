@@ -1,7 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MbuildError } from '../diagnostics/error';
 import { PATIENCE } from './registry';
-import { dismiss, isTransient, type HttpRequest, type HttpResponse, type Transport } from './transport';
+import {
+  dismiss,
+  isTransient,
+  type HttpRequest,
+  type HttpResponse,
+  type Transport,
+} from './transport';
 
 /** A server that wants to be left alone for longer is not waited for. */
 const MAX_RETRY_AFTER_MS = 60_000;
@@ -15,14 +21,25 @@ export interface RetryOptions {
 
 /** True for a status that may be another one on the next try. */
 export function isPassing(status: number): boolean {
-  return status === 408 || status === 429 || status === 500 || status === 502 || status === 503 || status === 504;
+  return (
+    status === 408 ||
+    status === 429 ||
+    status === 500 ||
+    status === 502 ||
+    status === 503 ||
+    status === 504
+  );
 }
 
 /**
  * Sends a request, made anew each time, until the answer is no passing failure. When patience ends, the last answer is returned, or the last error thrown.
  * @throws MbuildError as {@link Transport.send}, and REGISTRY_FAILED from {@link pauseBetween}.
  */
-export async function sendRetried(transport: Transport, request: () => HttpRequest, patience: RetryOptions): Promise<HttpResponse> {
+export async function sendRetried(
+  transport: Transport,
+  request: () => HttpRequest,
+  patience: RetryOptions,
+): Promise<HttpResponse> {
   const attempts = patience.attempts ?? PATIENCE.attempts;
   for (let attempt = 1; ; attempt++) {
     const sent = request();
@@ -42,12 +59,22 @@ export async function sendRetried(transport: Transport, request: () => HttpReque
  * Waits before the next try: as long as the server asked for, else longer every time, with some chance in it.
  * @throws MbuildError REGISTRY_FAILED when the server asks for too long, CANCELED.
  */
-export async function pauseBetween(attempt: number, response: HttpResponse | undefined, { pauseMs = PATIENCE.pauseMs }: RetryOptions, signal: AbortSignal): Promise<void> {
+export async function pauseBetween(
+  attempt: number,
+  response: HttpResponse | undefined,
+  { pauseMs = PATIENCE.pauseMs }: RetryOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const asked = retryAfter(response?.headers['retry-after'], Date.now());
   if (asked !== undefined && asked > MAX_RETRY_AFTER_MS) {
-    throw new MbuildError('REGISTRY_FAILED', `${response?.url.host} is busy and asks to be left alone for ${Math.ceil(asked / 1000)} s`, { hint: 'try again later; logging in often raises the limit' });
+    throw new MbuildError(
+      'REGISTRY_FAILED',
+      `${response?.url.host} is busy and asks to be left alone for ${Math.ceil(asked / 1000)} s`,
+      { hint: 'try again later; logging in often raises the limit' },
+    );
   }
-  const backOff = Math.min(LONGEST_PAUSE_MS, pauseMs * 2 ** (attempt - 1)) * (0.75 + Math.random() / 2);
+  const backOff =
+    Math.min(LONGEST_PAUSE_MS, pauseMs * 2 ** (attempt - 1)) * (0.75 + Math.random() / 2);
   await sleep(asked ?? backOff, undefined, { signal }).catch((cause: unknown) => {
     throw new MbuildError('CANCELED', 'the transfer was stopped', { cause });
   });

@@ -5,7 +5,17 @@ import { findCredentials, type Credentials } from './credentials';
 import { PATIENCE, type Repository } from './registry';
 import { isPassing, pauseBetween, sendRetried, type RetryOptions } from './retry';
 import { readRegistrySettings, type RegistrySettings } from './settings';
-import { Transport, dismiss, isLoopback, isTransient, networkError, readBody, redactUrl, type HttpRequest, type HttpResponse } from './transport';
+import {
+  Transport,
+  dismiss,
+  isLoopback,
+  isTransient,
+  networkError,
+  readBody,
+  redactUrl,
+  type HttpRequest,
+  type HttpResponse,
+} from './transport';
 
 /** How registries are spoken to; everything has a default. */
 export interface SessionOptions extends RetryOptions {
@@ -56,8 +66,15 @@ export class RegistrySession {
   constructor(private readonly options: SessionOptions) {
     this.#env = options.env ?? process.env;
     this.settings = readRegistrySettings(this.#env);
-    const own = this.#env.HOME === undefined ? [] : ['containers', 'docker'].map((program) => `${this.#env.HOME}/.config/${program}/certs.d`);
-    this.#transport = new Transport({ env: this.#env, insecure: [...(options.insecure ?? []), ...this.settings.insecure], certFolders: options.certFolders ?? [...own, ...CERT_FOLDERS] });
+    const own =
+      this.#env.HOME === undefined
+        ? []
+        : ['containers', 'docker'].map((program) => `${this.#env.HOME}/.config/${program}/certs.d`);
+    this.#transport = new Transport({
+      env: this.#env,
+      insecure: [...(options.insecure ?? []), ...this.settings.insecure],
+      certFolders: options.certFolders ?? [...own, ...CERT_FOLDERS],
+    });
   }
 
   async close(): Promise<void> {
@@ -65,7 +82,11 @@ export class RegistrySession {
   }
 
   /** Sends a request with what authorization it takes, again after passing failures. Any final status is returned but 401 and 403. */
-  async call(repository: Repository, request: ApiRequest, signal: AbortSignal): Promise<HttpResponse> {
+  async call(
+    repository: Repository,
+    request: ApiRequest,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
     for (let attempt = 1; ; attempt++) {
       const last = attempt >= this.attempts() || request.repeatable === false;
       try {
@@ -76,7 +97,8 @@ export class RegistrySession {
       } catch (error) {
         if (!isTransient(error)) throw error;
         if (request.repeatable === false) throw error;
-        if (last) throw lostConnection(error, new URL((await this.#endpoint(repository, signal)).base));
+        if (last)
+          throw lostConnection(error, new URL((await this.#endpoint(repository, signal)).base));
         await this.pause(attempt, undefined, signal);
       }
     }
@@ -84,7 +106,10 @@ export class RegistrySession {
 
   /** Asks a registry's host for something outside of the distribution API, without credentials. */
   async search(registry: string, target: string, signal: AbortSignal): Promise<HttpResponse> {
-    const base = registry === DEFAULT_REGISTRY ? new URL('https://index.docker.io/') : (await this.#endpoint({ registry, repository: '' }, signal)).base;
+    const base =
+      registry === DEFAULT_REGISTRY
+        ? new URL('https://index.docker.io/')
+        : (await this.#endpoint({ registry, repository: '' }, signal)).base;
     try {
       return await this.#retried({ method: 'GET', url: new URL(target, base), signal });
     } catch (error) {
@@ -92,18 +117,37 @@ export class RegistrySession {
     }
   }
 
-  async #authorized(repository: Repository, request: ApiRequest, signal: AbortSignal): Promise<HttpResponse> {
+  async #authorized(
+    repository: Repository,
+    request: ApiRequest,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
     const endpoint = await this.#endpoint(repository, signal);
-    const url = typeof request.target === 'string' ? new URL(request.target, endpoint.base) : request.target;
+    const url =
+      typeof request.target === 'string' ? new URL(request.target, endpoint.base) : request.target;
     let challenge = endpoint.challenge;
     let fresh = false;
     for (;;) {
-      const authorization = await this.#authorization(repository, challenge, request.scopes, endpoint, fresh, signal);
+      const authorization = await this.#authorization(
+        repository,
+        challenge,
+        request.scopes,
+        endpoint,
+        fresh,
+        signal,
+      );
       const response = await this.#follow({ ...request, url, signal }, endpoint, authorization);
       if (response.status !== 401 && response.status !== 403) return response;
       const asked = parseChallenge(response.headers['www-authenticate']);
       // A token may have ended, or the host may not have asked before: once more with a fresh one, never in a loop.
-      if (response.status === 403 || fresh || asked === undefined || request.repeatable === false || response.url.host !== url.host) throw await denied(response, repository, authorization !== undefined);
+      if (
+        response.status === 403 ||
+        fresh ||
+        asked === undefined ||
+        request.repeatable === false ||
+        response.url.host !== url.host
+      )
+        throw await denied(response, repository, authorization !== undefined);
       await dismiss(response);
       challenge = asked;
       fresh = true;
@@ -111,30 +155,62 @@ export class RegistrySession {
   }
 
   /** Follows redirects. Authorization goes to the host that asked for it and to no other. */
-  async #follow(request: HttpRequest, endpoint: Endpoint, authorization: string | undefined): Promise<HttpResponse> {
+  async #follow(
+    request: HttpRequest,
+    endpoint: Endpoint,
+    authorization: string | undefined,
+  ): Promise<HttpResponse> {
     let url = request.url;
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
       const trusted = url.host === endpoint.base.host && url.protocol === endpoint.base.protocol;
-      const headers = { ...request.headers, ...(authorization !== undefined && trusted ? { authorization } : {}) };
+      const headers = {
+        ...request.headers,
+        ...(authorization !== undefined && trusted ? { authorization } : {}),
+      };
       const response = await this.#transport.send({ ...request, url, headers });
       const next = response.headers.location;
-      if (![301, 302, 303, 307, 308].includes(response.status) || next === undefined) return response;
+      if (![301, 302, 303, 307, 308].includes(response.status) || next === undefined)
+        return response;
       await dismiss(response);
-      if (request.method !== 'GET' && request.method !== 'HEAD' && request.body !== undefined) throw new MbuildError('REGISTRY_FAILED', `${url.host} redirects an upload, which mbuild does not follow`);
+      if (request.method !== 'GET' && request.method !== 'HEAD' && request.body !== undefined)
+        throw new MbuildError(
+          'REGISTRY_FAILED',
+          `${url.host} redirects an upload, which mbuild does not follow`,
+        );
       const target = new URL(next, url);
-      if (target.protocol !== 'https:' && target.protocol !== 'http:') throw new MbuildError('REGISTRY_FAILED', `${url.host} redirects to ${target.protocol}`);
-      if (url.protocol === 'https:' && target.protocol === 'http:' && !this.#transport.isInsecure(target.host)) {
-        throw new MbuildError('TLS_FAILED', `${url.host} redirects to ${redactUrl(target)}, which is not encrypted`, { hint: `name the host with --insecure-registry ${target.host} if that is meant` });
+      if (target.protocol !== 'https:' && target.protocol !== 'http:')
+        throw new MbuildError('REGISTRY_FAILED', `${url.host} redirects to ${target.protocol}`);
+      if (
+        url.protocol === 'https:' &&
+        target.protocol === 'http:' &&
+        !this.#transport.isInsecure(target.host)
+      ) {
+        throw new MbuildError(
+          'TLS_FAILED',
+          `${url.host} redirects to ${redactUrl(target)}, which is not encrypted`,
+          { hint: `name the host with --insecure-registry ${target.host} if that is meant` },
+        );
       }
       url = target;
     }
-    throw new MbuildError('REGISTRY_FAILED', `${request.url.host} redirects more than ${MAX_REDIRECTS} times`);
+    throw new MbuildError(
+      'REGISTRY_FAILED',
+      `${request.url.host} redirects more than ${MAX_REDIRECTS} times`,
+    );
   }
 
-  async #authorization(repository: Repository, challenge: Challenge | undefined, scopes: readonly string[], endpoint: Endpoint, fresh: boolean, signal: AbortSignal): Promise<string | undefined> {
+  async #authorization(
+    repository: Repository,
+    challenge: Challenge | undefined,
+    scopes: readonly string[],
+    endpoint: Endpoint,
+    fresh: boolean,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     if (challenge === undefined) return undefined;
     if (challenge.scheme === 'basic') return basicHeader(await this.#credentials(repository));
-    const wanted = scopes.length === 0 && challenge.scope !== undefined ? challenge.scope.split(' ') : scopes;
+    const wanted =
+      scopes.length === 0 && challenge.scope !== undefined ? challenge.scope.split(' ') : scopes;
     const key = [endpoint.base.host, challenge.realm, challenge.service, ...wanted].join('\n');
     const known = this.#tokens.get(key);
     if (known !== undefined && !fresh && known.expires > Date.now()) return `Bearer ${known.value}`;
@@ -144,30 +220,68 @@ export class RegistrySession {
   }
 
   /** Asks the token server: distribution, "Token Authentication Specification" and "OAuth2 Token Authentication". */
-  async #fetchToken(repository: Repository, challenge: Extract<Challenge, { scheme: 'bearer' }>, scopes: readonly string[], endpoint: Endpoint, signal: AbortSignal): Promise<Token> {
-    if (!URL.canParse(challenge.realm)) throw new MbuildError('REGISTRY_FAILED', `${repository.registry} names a token server that is no address`);
+  async #fetchToken(
+    repository: Repository,
+    challenge: Extract<Challenge, { scheme: 'bearer' }>,
+    scopes: readonly string[],
+    endpoint: Endpoint,
+    signal: AbortSignal,
+  ): Promise<Token> {
+    if (!URL.canParse(challenge.realm))
+      throw new MbuildError(
+        'REGISTRY_FAILED',
+        `${repository.registry} names a token server that is no address`,
+      );
     const url = new URL(challenge.realm);
     const credentials = await this.#credentials(repository);
-    const mayBePlain = isLoopback(url.host) || this.#transport.isInsecure(url.host) || (endpoint.base.protocol === 'http:' && url.hostname === endpoint.base.hostname);
+    const mayBePlain =
+      isLoopback(url.host) ||
+      this.#transport.isInsecure(url.host) ||
+      (endpoint.base.protocol === 'http:' && url.hostname === endpoint.base.hostname);
     if (url.protocol !== 'https:' && !(url.protocol === 'http:' && mayBePlain)) {
-      throw new MbuildError('REGISTRY_DENIED', `${repository.registry} asks to log in at ${redactUrl(url)}, which is not encrypted; no credentials were sent`);
+      throw new MbuildError(
+        'REGISTRY_DENIED',
+        `${repository.registry} asks to log in at ${redactUrl(url)}, which is not encrypted; no credentials were sent`,
+      );
     }
     const service = challenge.service === undefined ? {} : { service: challenge.service };
     let request: HttpRequest;
     if (credentials?.kind === 'identityToken') {
-      const form = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: credentials.token, client_id: 'mbuild', ...service, scope: scopes.join(' ') });
-      request = { method: 'POST', url, headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: form.toString(), signal };
+      const form = new URLSearchParams({
+        grant_type: 'refresh_token',
+        refresh_token: credentials.token,
+        client_id: 'mbuild',
+        ...service,
+        scope: scopes.join(' '),
+      });
+      request = {
+        method: 'POST',
+        url,
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+        body: form.toString(),
+        signal,
+      };
     } else {
       for (const [name, value] of Object.entries(service)) url.searchParams.set(name, value);
       for (const scope of scopes) url.searchParams.append('scope', scope);
       const authorization = basicHeader(credentials);
-      request = { method: 'GET', url, headers: authorization === undefined ? {} : { authorization }, signal };
+      request = {
+        method: 'GET',
+        url,
+        headers: authorization === undefined ? {} : { authorization },
+        signal,
+      };
     }
     const response = await this.#retried(request);
-    if (response.status === 401 || response.status === 403) throw await denied(response, repository, credentials !== undefined);
+    if (response.status === 401 || response.status === 403)
+      throw await denied(response, repository, credentials !== undefined);
     if (response.status !== 200) throw await failure(response, 'asking for a token');
-    const token = parseToken((await this.read(response, MAX_ANSWER, signal)).toString('utf8'), Date.now());
-    if (token === undefined) throw new MbuildError('REGISTRY_FAILED', `${url.host} answered without a token`);
+    const token = parseToken(
+      (await this.read(response, MAX_ANSWER, signal)).toString('utf8'),
+      Date.now(),
+    );
+    if (token === undefined)
+      throw new MbuildError('REGISTRY_FAILED', `${url.host} answered without a token`);
     return token;
   }
 
@@ -180,7 +294,7 @@ export class RegistrySession {
     const { registry } = repository;
     let endpoint = this.#endpoints.get(registry);
     if (endpoint === undefined) {
-      this.#endpoints.set(registry, endpoint = this.#discover(registry, signal));
+      this.#endpoints.set(registry, (endpoint = this.#discover(registry, signal)));
       endpoint.catch(() => this.#endpoints.delete(registry));
     }
     return endpoint;
@@ -189,10 +303,15 @@ export class RegistrySession {
   /** Finds out how a host is spoken to: https, but loopback by plain http if it takes it, and insecure hosts as they can. */
   async #discover(registry: string, signal: AbortSignal): Promise<Endpoint> {
     const host = registry === DEFAULT_REGISTRY ? 'registry-1.docker.io' : registry;
-    if (!URL.canParse(`https://${host}/v2/`)) throw new MbuildError('REFERENCE_INVALID', `${host} is not the address of a registry`);
+    if (!URL.canParse(`https://${host}/v2/`))
+      throw new MbuildError('REFERENCE_INVALID', `${host} is not the address of a registry`);
     const https = new URL(`https://${host}/v2/`);
     const http = new URL(`http://${host}/v2/`);
-    const order = isLoopback(host) ? [http, https] : this.#transport.isInsecure(host) ? [https, http] : [https];
+    const order = isLoopback(host)
+      ? [http, https]
+      : this.#transport.isInsecure(host)
+        ? [https, http]
+        : [https];
     let first: unknown;
     for (const base of order) {
       try {
@@ -200,8 +319,19 @@ export class RegistrySession {
         const text = (await this.read(response, MAX_ANSWER, signal)).toString('utf8');
         // What Go's servers, docker's registry among them, answer to plain http on a TLS port.
         if (base === http && response.status === 400 && /HTTPS server/i.test(text)) continue;
-        if (response.status === 404 && response.headers['docker-distribution-api-version'] === undefined && base !== order.at(-1)) continue;
-        return { base, challenge: response.status === 401 ? parseChallenge(response.headers['www-authenticate']) : undefined };
+        if (
+          response.status === 404 &&
+          response.headers['docker-distribution-api-version'] === undefined &&
+          base !== order.at(-1)
+        )
+          continue;
+        return {
+          base,
+          challenge:
+            response.status === 401
+              ? parseChallenge(response.headers['www-authenticate'])
+              : undefined,
+        };
       } catch (error) {
         if (signal.aborted) throw error;
         first ??= error;
@@ -244,28 +374,51 @@ export class PassingStatus extends Error {
 
 /** A connection that kept breaking, as an MbuildError. */
 export function lostConnection(error: unknown, url: URL): unknown {
-  if (error instanceof PassingStatus) return new MbuildError('REGISTRY_FAILED', `${url.host} kept answering with status ${error.response.status}`);
+  if (error instanceof PassingStatus)
+    return new MbuildError(
+      'REGISTRY_FAILED',
+      `${url.host} kept answering with status ${error.response.status}`,
+    );
   if (isMbuildError(error)) return error;
-  return new MbuildError('REGISTRY_UNREACHABLE', `the connection to ${url.host} keeps breaking: ${(error as Error).message}`, { cause: error, hint: 'what was fetched is kept; try again' });
+  return new MbuildError(
+    'REGISTRY_UNREACHABLE',
+    `the connection to ${url.host} keeps breaking: ${(error as Error).message}`,
+    { cause: error, hint: 'what was fetched is kept; try again' },
+  );
 }
 
-async function denied(response: HttpResponse, repository: Repository, hadCredentials: boolean): Promise<MbuildError> {
+async function denied(
+  response: HttpResponse,
+  repository: Repository,
+  hadCredentials: boolean,
+): Promise<MbuildError> {
   const said = await reason(response);
   const what = repository.repository === '' ? repository.registry : familiarRepository(repository);
-  return new MbuildError('REGISTRY_DENIED', `${response.url.host} denies access to ${what}${said}`, {
-    hint: hadCredentials ? 'the credentials may be wrong or lack the permission; or there is no such repository' : `log in with: mbuild login ${repository.registry}; or there is no such repository`,
-  });
+  return new MbuildError(
+    'REGISTRY_DENIED',
+    `${response.url.host} denies access to ${what}${said}`,
+    {
+      hint: hadCredentials
+        ? 'the credentials may be wrong or lack the permission; or there is no such repository'
+        : `log in with: mbuild login ${repository.registry}; or there is no such repository`,
+    },
+  );
 }
 
 /** An answer that is not what was asked for, with what went wrong in the registry's own words. */
 export async function failure(response: HttpResponse, doing: string): Promise<MbuildError> {
-  return new MbuildError('REGISTRY_FAILED', `${response.url.host} answered ${response.status} when ${doing}${await reason(response)}`);
+  return new MbuildError(
+    'REGISTRY_FAILED',
+    `${response.url.host} answered ${response.status} when ${doing}${await reason(response)}`,
+  );
 }
 
 /** The message of an error answer: distribution-spec, "Error Codes". */
 async function reason(response: HttpResponse): Promise<string> {
   try {
-    const { errors } = JSON.parse((await readBody(response, 64 << 10)).toString('utf8')) as { errors?: { code?: string; message?: string }[] };
+    const { errors } = JSON.parse((await readBody(response, 64 << 10)).toString('utf8')) as {
+      errors?: { code?: string; message?: string }[];
+    };
     const first = errors?.[0];
     const text = (first?.message || first?.code || '').slice(0, 200);
     return text === '' ? '' : `: ${text}`;

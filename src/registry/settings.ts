@@ -49,12 +49,21 @@ export function readRegistrySettings(env: Environment): RegistrySettings {
   const config = env['XDG_CONFIG_HOME'] || path.join(home, '.config');
   const daemon = firstFile([path.join(config, 'docker', 'daemon.json'), '/etc/docker/daemon.json']);
   const named = env['CONTAINERS_REGISTRIES_CONF'];
-  const containers = named ? [named] : [path.join(config, 'containers', 'registries.conf'), '/etc/containers/registries.conf'];
+  const containers = named
+    ? [named]
+    : [path.join(config, 'containers', 'registries.conf'), '/etc/containers/registries.conf'];
   const found = firstFile(containers);
-  const dropIns = named ? [] : ['/etc/containers/registries.conf.d', path.join(config, 'containers', 'registries.conf.d')].flatMap(filesIn);
+  const dropIns = named
+    ? []
+    : [
+        '/etc/containers/registries.conf.d',
+        path.join(config, 'containers', 'registries.conf.d'),
+      ].flatMap(filesIn);
   return merge([
     ...(daemon === undefined ? [] : [fromDaemon(daemon.path, daemon.text)]),
-    ...[...(found === undefined ? [] : [found]), ...dropIns].map(({ path: file, text }) => fromRegistriesConf(file, text)),
+    ...[...(found === undefined ? [] : [found]), ...dropIns].map(({ path: file, text }) =>
+      fromRegistriesConf(file, text),
+    ),
   ]);
 }
 
@@ -63,8 +72,11 @@ export function placesOf(repository: Repository, { rules }: RegistrySettings): P
   const name = `${repository.registry}/${repository.repository}`;
   const rule = ruleOf(name, rules);
   if (rule === undefined) return [{ ...repository, pulls: 'all' }];
-  if (rule.blocked) throw new MbuildError('NOT_ALLOWED', `${rule.prefix} is blocked in registries.conf`);
-  return [...rule.mirrors, { location: rule.location ?? rule.prefix, pulls: 'all' as const }].map(({ location, pulls }) => ({ ...placeAt(location, rule.prefix, name), pulls }));
+  if (rule.blocked)
+    throw new MbuildError('NOT_ALLOWED', `${rule.prefix} is blocked in registries.conf`);
+  return [...rule.mirrors, { location: rule.location ?? rule.prefix, pulls: 'all' as const }].map(
+    ({ location, pulls }) => ({ ...placeAt(location, rule.prefix, name), pulls }),
+  );
 }
 
 /** True for a host that may be spoken to without a valid certificate. */
@@ -80,7 +92,9 @@ export function isInsecureHost(host: string, insecure: readonly string[]): boole
 function ruleOf(name: string, rules: readonly RegistryRule[]): RegistryRule | undefined {
   const host = name.split('/')[0]?.replace(/:\d+$/, '') ?? '';
   const suits = ({ prefix }: RegistryRule): boolean =>
-    prefix.startsWith('*.') ? host.endsWith(prefix.slice(1)) : name === prefix || name.startsWith(`${prefix}/`);
+    prefix.startsWith('*.')
+      ? host.endsWith(prefix.slice(1))
+      : name === prefix || name.startsWith(`${prefix}/`);
   return rules.filter(suits).sort((a, b) => b.prefix.length - a.prefix.length)[0];
 }
 
@@ -96,7 +110,8 @@ function placeAt(location: string, prefix: string, name: string): Repository {
 function inNetwork(address: string, network: string): boolean {
   const [base = '', bits = ''] = network.split('/');
   if (!isIPv4(address) || !isIPv4(base) || !/^\d{1,2}$/.test(bits)) return false;
-  const number = (text: string): number => text.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+  const number = (text: string): number =>
+    text.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
   const size = 2 ** (32 - Math.min(32, Number(bits)));
   return Math.floor(number(address) / size) === Math.floor(number(base) / size);
 }
@@ -108,10 +123,18 @@ function fromDaemon(file: string, text: string): RegistrySettings {
   } catch (cause) {
     throw new MbuildError('USAGE', `${file} is not valid JSON`, { cause });
   }
-  const urls = strings(value['registry-mirrors']).flatMap((entry) => (URL.canParse(entry) ? [new URL(entry)] : []));
-  const mirrors = urls.map((url): Mirror => ({ location: `${url.host}${url.pathname.replace(/\/+$/, '')}`, pulls: 'all' }));
+  const urls = strings(value['registry-mirrors']).flatMap((entry) =>
+    URL.canParse(entry) ? [new URL(entry)] : [],
+  );
+  const mirrors = urls.map((url): Mirror => ({
+    location: `${url.host}${url.pathname.replace(/\/+$/, '')}`,
+    pulls: 'all',
+  }));
   return {
-    insecure: [...strings(value['insecure-registries']), ...urls.filter(({ protocol }) => protocol === 'http:').map(({ host }) => host)],
+    insecure: [
+      ...strings(value['insecure-registries']),
+      ...urls.filter(({ protocol }) => protocol === 'http:').map(({ host }) => host),
+    ],
     rules: mirrors.length === 0 ? [] : [{ prefix: DEFAULT_REGISTRY, blocked: false, mirrors }],
   };
 }
@@ -135,17 +158,27 @@ function fromRegistriesConf(file: string, text: string): RegistrySettings {
       const at = textOf(mirror['location']);
       if (at === undefined) return [];
       if (mirror['insecure'] === true) insecure.push(hostOf(at));
-      const pulls = registry['mirror-by-digest-only'] === true ? 'digest-only' : mirror['pull-from-mirror'];
-      return [{ location: at, pulls: pulls === 'digest-only' || pulls === 'tag-only' ? pulls : 'all' }];
+      const pulls =
+        registry['mirror-by-digest-only'] === true ? 'digest-only' : mirror['pull-from-mirror'];
+      return [
+        { location: at, pulls: pulls === 'digest-only' || pulls === 'tag-only' ? pulls : 'all' },
+      ];
     });
-    rules.push({ prefix, blocked: registry['blocked'] === true, mirrors, ...(location === undefined ? {} : { location }) });
+    rules.push({
+      prefix,
+      blocked: registry['blocked'] === true,
+      mirrors,
+      ...(location === undefined ? {} : { location }),
+    });
   }
   return { insecure, rules };
 }
 
 /** Later rules replace earlier ones of the same prefix. */
 function merge(all: readonly RegistrySettings[]): RegistrySettings {
-  const rules = new Map(all.flatMap((settings) => settings.rules).map((rule) => [rule.prefix, rule]));
+  const rules = new Map(
+    all.flatMap((settings) => settings.rules).map((rule) => [rule.prefix, rule]),
+  );
   return { insecure: all.flatMap((settings) => settings.insecure), rules: [...rules.values()] };
 }
 
@@ -162,10 +195,14 @@ function textOf(value: TomlValue | undefined): string | undefined {
 }
 
 function tables(value: unknown): { readonly [key: string]: TomlValue }[] {
-  return Array.isArray(value) ? value.filter((item) => typeof item === 'object' && item !== null && !Array.isArray(item)) : [];
+  return Array.isArray(value)
+    ? value.filter((item) => typeof item === 'object' && item !== null && !Array.isArray(item))
+    : [];
 }
 
-function firstFile(files: readonly string[]): { readonly path: string; readonly text: string } | undefined {
+function firstFile(
+  files: readonly string[],
+): { readonly path: string; readonly text: string } | undefined {
   for (const file of files) {
     const text = readText(file);
     if (text !== undefined) return { path: file, text };
@@ -181,11 +218,14 @@ function filesIn(folder: string): { readonly path: string; readonly text: string
     if (errnoOf(error) === undefined) throw error;
     return [];
   }
-  return names.filter((name) => name.endsWith('.conf')).sort().flatMap((name) => {
-    const file = path.join(folder, name);
-    const text = readText(file);
-    return text === undefined ? [] : [{ path: file, text }];
-  });
+  return names
+    .filter((name) => name.endsWith('.conf'))
+    .sort()
+    .flatMap((name) => {
+      const file = path.join(folder, name);
+      const text = readText(file);
+      return text === undefined ? [] : [{ path: file, text }];
+    });
 }
 
 /** A file that may not be read is as one that is not there. */

@@ -1,5 +1,6 @@
 /** A TOML value as far as configuration files of registries go: no dates. */
-export type TomlValue = string | number | boolean | readonly TomlValue[] | { readonly [key: string]: TomlValue };
+export type TomlValue =
+  string | number | boolean | readonly TomlValue[] | { readonly [key: string]: TomlValue };
 
 type Table = { [key: string]: TomlValue | Table | Table[] };
 
@@ -27,7 +28,8 @@ class Parser {
       else if (this.#take('[')) table = this.#open(root, this.#heading(']'), false);
       else this.#pair(table);
       this.#space();
-      if (this.#at < this.text.length && !/[\n\r]/.test(this.#peek())) throw this.#error('more than one thing on a line');
+      if (this.#at < this.text.length && !/[\n\r]/.test(this.#peek()))
+        throw this.#error('more than one thing on a line');
     }
     return root;
   }
@@ -45,15 +47,18 @@ class Parser {
       const last = i === keys.length - 1;
       const there = table[key];
       if (last && isNew) {
-        const list = Array.isArray(there) ? there as Table[] : [];
-        if (there !== undefined && !Array.isArray(there)) throw this.#error(`${key} is no list of tables`);
+        const list = Array.isArray(there) ? (there as Table[]) : [];
+        if (there !== undefined && !Array.isArray(there))
+          throw this.#error(`${key} is no list of tables`);
         const fresh: Table = Object.create(null) as Table;
         list.push(fresh);
         table[key] = list;
         table = fresh;
         return;
       }
-      const next: unknown = Array.isArray(there) ? there.at(-1) : there ?? (table[key] = Object.create(null) as Table);
+      const next: unknown = Array.isArray(there)
+        ? there.at(-1)
+        : (there ?? (table[key] = Object.create(null) as Table));
       if (typeof next !== 'object' || next === null) throw this.#error(`${key} is no table`);
       table = next as Table;
     });
@@ -77,7 +82,7 @@ class Parser {
       this.#space();
       const bare = this.#match(/[A-Za-z0-9_-]+/y);
       if (bare !== undefined) keys.push(bare);
-      else if (this.#peek() === '"' || this.#peek() === '\'') keys.push(this.#string());
+      else if (this.#peek() === '"' || this.#peek() === "'") keys.push(this.#string());
       else throw this.#error('a key is missing');
       this.#space();
     } while (this.#take('.'));
@@ -86,13 +91,14 @@ class Parser {
 
   #value(): TomlValue {
     const next = this.#peek();
-    if (next === '"' || next === '\'') return this.#string();
+    if (next === '"' || next === "'") return this.#string();
     if (this.#take('[')) return this.#list();
     if (this.#take('{')) return this.#inline();
     const word = this.#match(/[^\s,\]}#]+/y) ?? '';
     if (word === 'true' || word === 'false') return word === 'true';
     const number = Number(word.replace(/(?<=\d)_(?=\d)/g, ''));
-    if (word === '' || Number.isNaN(number)) throw this.#error(`${JSON.stringify(word)} is no value`);
+    if (word === '' || Number.isNaN(number))
+      throw this.#error(`${JSON.stringify(word)} is no value`);
     return number;
   }
 
@@ -117,7 +123,7 @@ class Parser {
   }
 
   #string(): string {
-    for (const quote of ['"""', '\'\'\'', '"', '\'']) {
+    for (const quote of ['"""', "'''", '"', "'"]) {
       if (!this.#take(quote)) continue;
       const end = this.#endOf(quote);
       const raw = this.text.slice(this.#at, end);
@@ -138,13 +144,17 @@ class Parser {
   }
 
   #unescape(raw: string): string {
-    return raw.replace(/\\(?:([btnfr"\\])|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(\s*\n\s*)|(.?))/g, (_, simple?: string, short?: string, long?: string, fold?: string) => {
-      if (simple !== undefined) return ESCAPES[simple] ?? simple;
-      const code = short ?? long;
-      if (code !== undefined && parseInt(code, 16) <= 0x10ffff) return String.fromCodePoint(parseInt(code, 16));
-      if (fold !== undefined) return '';
-      throw this.#error('an escape makes no sense');
-    });
+    return raw.replace(
+      /\\(?:([btnfr"\\])|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(\s*\n\s*)|(.?))/g,
+      (_, simple?: string, short?: string, long?: string, fold?: string) => {
+        if (simple !== undefined) return ESCAPES[simple] ?? simple;
+        const code = short ?? long;
+        if (code !== undefined && parseInt(code, 16) <= 0x10ffff)
+          return String.fromCodePoint(parseInt(code, 16));
+        if (fold !== undefined) return '';
+        throw this.#error('an escape makes no sense');
+      },
+    );
   }
 
   /** Spaces, comments and ends of lines. */

@@ -59,7 +59,12 @@ export class Transport {
       });
       // A connection may break before anybody reads; whoever reads then is told.
       response.body.on('error', () => undefined);
-      const headers = Object.fromEntries(Object.entries(response.headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value]));
+      const headers = Object.fromEntries(
+        Object.entries(response.headers).map(([name, value]) => [
+          name,
+          Array.isArray(value) ? value.join(', ') : value,
+        ]),
+      );
       return { status: response.statusCode, url: request.url, headers, body: response.body };
     } catch (error) {
       throw networkError(error, request.url, request.signal);
@@ -80,7 +85,7 @@ export class Transport {
   #dispatcher(url: URL): Promise<Dispatcher> {
     const key = url.protocol === 'https:' ? url.host : isLoopback(url.host) ? 'loopback' : 'http:';
     let dispatcher = this.#dispatchers.get(key);
-    if (dispatcher === undefined) this.#dispatchers.set(key, dispatcher = this.#connect(url));
+    if (dispatcher === undefined) this.#dispatchers.set(key, (dispatcher = this.#connect(url)));
     return dispatcher;
   }
 
@@ -89,14 +94,16 @@ export class Transport {
     const connect = url.protocol === 'https:' ? this.#tls(url.host) : {};
     // As Go's http.ProxyFromEnvironment, which docker uses: loopback never goes through a proxy.
     if (isLoopback(url.host)) return new Agent({ connect });
-    const variable = (name: string): string | undefined => this.options.env[name.toLowerCase()] || this.options.env[name] || undefined;
+    const variable = (name: string): string | undefined =>
+      this.options.env[name.toLowerCase()] || this.options.env[name] || undefined;
     const all = variable('ALL_PROXY');
     const httpProxy = variable('HTTP_PROXY') ?? all;
     const httpsProxy = variable('HTTPS_PROXY') ?? all;
     if (httpProxy === undefined && httpsProxy === undefined) return new Agent({ connect });
     const noProxy = variable('NO_PROXY');
     // The tunnel's inner connection takes its TLS settings from `requestTls`, which the agent hands on but its type leaves out.
-    const proxied: ConstructorParameters<typeof EnvHttpProxyAgent>[0] & Pick<ProxyAgent.Options, 'requestTls'> = {
+    const proxied: ConstructorParameters<typeof EnvHttpProxyAgent>[0] &
+      Pick<ProxyAgent.Options, 'requestTls'> = {
       connect,
       requestTls: connect,
       ...(httpProxy === undefined ? {} : { httpProxy }),
@@ -109,14 +116,33 @@ export class Transport {
   #tls(host: string): { ca: string[]; cert?: string; key?: string; rejectUnauthorized: boolean } {
     const { env, certFolders } = this.options;
     // The launcher takes NODE_EXTRA_CA_CERTS out of node's way, as reading it costs every start 40 ms, and passes it on.
-    const files = [env.MBUILD_EXTRA_CA_CERTS, env.NODE_EXTRA_CA_CERTS, env.SSL_CERT_FILE ?? SYSTEM_CA_FILE].filter((file) => file !== undefined && existsSync(file));
-    const folders = certFolders.map((folder) => path.join(folder, host)).filter((folder) => existsSync(folder));
-    for (const folder of folders) files.push(...readdirSync(folder).filter((name) => name.endsWith('.crt')).map((name) => path.join(folder, name)));
+    const files = [
+      env.MBUILD_EXTRA_CA_CERTS,
+      env.NODE_EXTRA_CA_CERTS,
+      env.SSL_CERT_FILE ?? SYSTEM_CA_FILE,
+    ].filter((file) => file !== undefined && existsSync(file));
+    const folders = certFolders
+      .map((folder) => path.join(folder, host))
+      .filter((folder) => existsSync(folder));
+    for (const folder of folders)
+      files.push(
+        ...readdirSync(folder)
+          .filter((name) => name.endsWith('.crt'))
+          .map((name) => path.join(folder, name)),
+      );
     const read = (file: string): string => readFileSync(file, 'utf8');
-    const client = folders.find((folder) => existsSync(path.join(folder, 'client.cert')) && existsSync(path.join(folder, 'client.key')));
+    const client = folders.find(
+      (folder) =>
+        existsSync(path.join(folder, 'client.cert')) && existsSync(path.join(folder, 'client.key')),
+    );
     return {
       ca: [...rootCertificates, ...files.flatMap((file) => (file === undefined ? [] : read(file)))],
-      ...(client === undefined ? {} : { cert: read(path.join(client, 'client.cert')), key: read(path.join(client, 'client.key')) }),
+      ...(client === undefined
+        ? {}
+        : {
+            cert: read(path.join(client, 'client.cert')),
+            key: read(path.join(client, 'client.key')),
+          }),
       rejectUnauthorized: !this.isInsecure(host),
     };
   }
@@ -128,14 +154,21 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
   let size = 0;
   for await (const chunk of response.body) {
     size += (chunk as Buffer).length;
-    if (size > limit) throw new MbuildError('LIMIT_EXCEEDED', `${redactUrl(response.url)} answered with more than ${limit} bytes`);
+    if (size > limit)
+      throw new MbuildError(
+        'LIMIT_EXCEEDED',
+        `${redactUrl(response.url)} answered with more than ${limit} bytes`,
+      );
     chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks);
 }
 
 /** The bytes of an answer as they come; the connection is let go of when the reader stops. @throws as {@link networkError} has it. */
-export async function* bytesOf(response: HttpResponse, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+export async function* bytesOf(
+  response: HttpResponse,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   try {
     for await (const chunk of response.body) yield chunk as Buffer;
   } catch (error) {
@@ -148,7 +181,11 @@ export async function* bytesOf(response: HttpResponse, signal: AbortSignal): Asy
 /** Where the part of a file begins that an answer of status 206 holds. @throws MbuildError REGISTRY_FAILED when it does not say. */
 export function rangeStart({ headers, url }: HttpResponse): number {
   const start = /^bytes (\d+)-/.exec(headers['content-range'] ?? '')?.[1];
-  if (start === undefined) throw new MbuildError('REGISTRY_FAILED', `${url.host} answered with a part of a file without saying which`);
+  if (start === undefined)
+    throw new MbuildError(
+      'REGISTRY_FAILED',
+      `${url.host} answered with a part of a file without saying which`,
+    );
   return Number(start);
 }
 
@@ -160,7 +197,12 @@ export async function dismiss(response: HttpResponse): Promise<void> {
 /** True for a host that is the machine itself. */
 export function isLoopback(host: string): boolean {
   const name = hostnameOf(host);
-  return name === 'localhost' || name.endsWith('.localhost') || name === '::1' || (isIP(name) === 4 && name.startsWith('127.'));
+  return (
+    name === 'localhost' ||
+    name.endsWith('.localhost') ||
+    name === '::1' ||
+    (isIP(name) === 4 && name.startsWith('127.'))
+  );
 }
 
 /** A URL fit for messages: no user, password, query or fragment, where credentials and signatures are. */
@@ -171,21 +213,51 @@ export function redactUrl(url: URL): string {
 /** True for an error that may pass when the same is tried again: a connection that broke or fell silent. */
 export function isTransient(error: unknown): boolean {
   const code = errnoOf(error) ?? errnoOf((error as { cause?: unknown } | undefined)?.cause);
-  return code !== undefined && ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'UND_ERR_SOCKET', 'UND_ERR_BODY_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'UND_ERR_CONNECT_TIMEOUT', 'EAI_AGAIN'].includes(code);
+  return (
+    code !== undefined &&
+    [
+      'ECONNRESET',
+      'EPIPE',
+      'ETIMEDOUT',
+      'UND_ERR_SOCKET',
+      'UND_ERR_BODY_TIMEOUT',
+      'UND_ERR_HEADERS_TIMEOUT',
+      'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+      'UND_ERR_CONNECT_TIMEOUT',
+      'EAI_AGAIN',
+    ].includes(code)
+  );
 }
 
 /** A failed connection as an MbuildError; what is transient stays recognisable through its cause. */
 export function networkError(error: unknown, url: URL, signal: AbortSignal): unknown {
-  if (signal.aborted) return new MbuildError('CANCELED', `the transfer from ${url.host} was stopped`, { cause: error });
+  if (signal.aborted)
+    return new MbuildError('CANCELED', `the transfer from ${url.host} was stopped`, {
+      cause: error,
+    });
   const code = errnoOf(error) ?? '';
   const detail = (error as Error).message || code;
   if (/^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_|ERR_SSL_|EPROTO$)/.test(code)) {
     return new MbuildError('TLS_FAILED', `no trusted connection to ${url.host}: ${detail}`, {
-      cause: error, hint: `give the registry's CA in SSL_CERT_FILE or as /etc/docker/certs.d/${url.host}/ca.crt, or name the host with --insecure-registry`,
+      cause: error,
+      hint: `give the registry's CA in SSL_CERT_FILE or as /etc/docker/certs.d/${url.host}/ca.crt, or name the host with --insecure-registry`,
     });
   }
-  if (['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT'].includes(code)) {
-    return new MbuildError('REGISTRY_UNREACHABLE', `cannot reach ${url.host}: ${detail}`, { cause: error, hint: 'check the name and the network; proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY' });
+  if (
+    [
+      'ECONNREFUSED',
+      'ENOTFOUND',
+      'EAI_AGAIN',
+      'EHOSTUNREACH',
+      'ENETUNREACH',
+      'ETIMEDOUT',
+      'UND_ERR_CONNECT_TIMEOUT',
+    ].includes(code)
+  ) {
+    return new MbuildError('REGISTRY_UNREACHABLE', `cannot reach ${url.host}: ${detail}`, {
+      cause: error,
+      hint: 'check the name and the network; proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY',
+    });
   }
   return error;
 }

@@ -3,7 +3,17 @@ import { MbuildError } from '../diagnostics/error';
 import { basicHeader } from './auth';
 import type { BlobBody } from './registry';
 import { sendRetried, type RetryOptions } from './retry';
-import { bytesOf, dismiss, isTransient, rangeStart, readBody, redactUrl, type HttpRequest, type HttpResponse, type Transport } from './transport';
+import {
+  bytesOf,
+  dismiss,
+  isTransient,
+  rangeStart,
+  readBody,
+  redactUrl,
+  type HttpRequest,
+  type HttpResponse,
+  type Transport,
+} from './transport';
 
 /**
  * A folder of a web server whose files are read with GET and written with PUT, as the WebDAV modules of nginx and Apache, and many stores of files, have
@@ -17,7 +27,12 @@ export interface WebFolder {
   /** Bytes of a file; `undefined` when there is none, or the server does not tell. */
   size(name: string, signal: AbortSignal): Promise<number | undefined>;
   /** Writes a file of `size` bytes; `open` may be called again after a break. */
-  put(name: string, size: number, open: () => AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
+  put(
+    name: string,
+    size: number,
+    open: () => AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<void>;
 }
 
 /** A {@link WebFolder} over http and https. */
@@ -26,12 +41,20 @@ export class HttpFolder implements WebFolder {
   readonly #headers: Readonly<Record<string, string>>;
 
   /** @param authorization the header of that name, instead of the address's user and password. */
-  constructor(url: URL, authorization: string | undefined, private readonly transport: Transport, private readonly patience: RetryOptions) {
+  constructor(
+    url: URL,
+    authorization: string | undefined,
+    private readonly transport: Transport,
+    private readonly patience: RetryOptions,
+  ) {
     const header = authorization ?? userOf(url);
     this.#base = withoutUser(url);
     if (!this.#base.pathname.endsWith('/')) this.#base.pathname += '/';
     // The bytes as they lie on the server; digests are of these.
-    this.#headers = { 'accept-encoding': 'identity', ...(header === undefined ? {} : { authorization: header }) };
+    this.#headers = {
+      'accept-encoding': 'identity',
+      ...(header === undefined ? {} : { authorization: header }),
+    };
   }
 
   async read(name: string, limit: number, signal: AbortSignal): Promise<Buffer | undefined> {
@@ -41,8 +64,16 @@ export class HttpFolder implements WebFolder {
 
   async open(name: string, start: number, signal: AbortSignal): Promise<BlobBody | undefined> {
     const headers = start > 0 ? { range: `bytes=${start}-` } : {};
-    const response = await this.#found({ method: 'GET', url: this.#url(name), headers, signal }, [200, 206]);
-    return response && { start: response.status === 206 ? rangeStart(response) : 0, bytes: bytesOf(response, signal) };
+    const response = await this.#found(
+      { method: 'GET', url: this.#url(name), headers, signal },
+      [200, 206],
+    );
+    return (
+      response && {
+        start: response.status === 206 ? rangeStart(response) : 0,
+        bytes: bytesOf(response, signal),
+      }
+    );
   }
 
   async size(name: string, signal: AbortSignal): Promise<number | undefined> {
@@ -53,9 +84,20 @@ export class HttpFolder implements WebFolder {
     return length === undefined ? undefined : Number(length);
   }
 
-  async put(name: string, size: number, open: () => AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+  async put(
+    name: string,
+    size: number,
+    open: () => AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<void> {
     const url = this.#url(name);
-    const response = await this.#send(() => ({ method: 'PUT', url, headers: { 'content-length': String(size), 'content-type': 'application/octet-stream' }, body: Readable.from(open(), { objectMode: false }), signal }));
+    const response = await this.#send(() => ({
+      method: 'PUT',
+      url,
+      headers: { 'content-length': String(size), 'content-type': 'application/octet-stream' },
+      body: Readable.from(open(), { objectMode: false }),
+      signal,
+    }));
     await dismiss(response);
     if (![200, 201, 204].includes(response.status)) throw refused(response, 'take');
   }
@@ -70,13 +112,21 @@ export class HttpFolder implements WebFolder {
 
   async #send(request: () => HttpRequest): Promise<HttpResponse> {
     try {
-      return await sendRetried(this.transport, () => {
-        const { headers, ...rest } = request();
-        return { ...rest, headers: { ...this.#headers, ...headers } };
-      }, this.patience);
+      return await sendRetried(
+        this.transport,
+        () => {
+          const { headers, ...rest } = request();
+          return { ...rest, headers: { ...this.#headers, ...headers } };
+        },
+        this.patience,
+      );
     } catch (error) {
       if (!isTransient(error)) throw error;
-      throw new MbuildError('REGISTRY_UNREACHABLE', `the connection to ${this.#base.host} keeps breaking: ${(error as Error).message}`, { cause: error });
+      throw new MbuildError(
+        'REGISTRY_UNREACHABLE',
+        `the connection to ${this.#base.host} keeps breaking: ${(error as Error).message}`,
+        { cause: error },
+      );
     }
   }
 
@@ -87,7 +137,15 @@ export class HttpFolder implements WebFolder {
 
 /** The header for a user and password in an address. */
 export function userOf(url: URL): string | undefined {
-  return basicHeader(url.username === '' ? undefined : { kind: 'password', username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) });
+  return basicHeader(
+    url.username === ''
+      ? undefined
+      : {
+          kind: 'password',
+          username: decodeURIComponent(url.username),
+          password: decodeURIComponent(url.password),
+        },
+  );
 }
 
 /** The address without them. */
@@ -100,8 +158,15 @@ export function withoutUser(url: URL): URL {
 /** @param doing what the server would not do with the file. */
 function refused({ status, url }: HttpResponse, doing: 'give' | 'take'): MbuildError {
   const hints: Readonly<Record<number, string>> = {
-    401: 'give the address a user and password, or name a variable with authorization-env=', 403: 'the server does not allow it to this user',
-    405: 'the server takes no PUT: nginx needs dav_methods PUT, Apache Dav On', 409: 'the folder has to be made on the server first', 413: 'the server limits the size of files',
+    401: 'give the address a user and password, or name a variable with authorization-env=',
+    403: 'the server does not allow it to this user',
+    405: 'the server takes no PUT: nginx needs dav_methods PUT, Apache Dav On',
+    409: 'the folder has to be made on the server first',
+    413: 'the server limits the size of files',
   };
-  return new MbuildError('CACHE_SERVER_FAILED', `the server does not ${doing} ${redactUrl(url)}: it answers ${status}`, { hint: hints[status] });
+  return new MbuildError(
+    'CACHE_SERVER_FAILED',
+    `the server does not ${doing} ${redactUrl(url)}: it answers ${status}`,
+    { hint: hints[status] },
+  );
 }

@@ -23,23 +23,168 @@ export function benchReport(report: ReplayReport | BenchReport): string {
 function replayPage({ runs, commits, range, notes }: ReplayReport): string {
   const title = `Layer cache over ${commits.length} commits of ${range}`;
   const nameOf = (run: ReplayRun): string => `${run.variant}, ${run.policy}`;
-  return page(title, html`<h1>${title}</h1>
-<div class="wide"><table><thead><tr><th>Dockerfile</th><th>Policy</th><th class="number">Hits</th><th class="number">Misses</th><th class="number">Hit ratio</th><th class="number">Rebuilt</th><th class="number">Saved</th><th class="number">Bytes</th></tr></thead>
-<tbody>${runs.map(({ variant, policy, totals }) => html`<tr><td>${variant}</td><td>${policy}</td><td class="number">${totals.hits}</td><td class="number">${totals.misses}</td><td class="number">${percent(totals.hitRatio)}</td><td class="number">${time(totals.secondsRebuilt)}</td><td class="number">${time(totals.secondsSaved)}</td><td class="number">${humanSize(totals.bytesRebuilt, 3)}</td></tr>`)}</tbody></table></div>
-<h2>Seconds rebuilt, summed up over the commits</h2>${chart(runs.map((run) => ({ name: nameOf(run), values: summedUp(run.commits.map((commit) => commit.secondsRebuilt)) })), time)}
-<h2>Hit ratio of each commit</h2>${chart(runs.map((run) => ({ name: nameOf(run), values: run.commits.map((commit) => commit.hitRatio) })), percent)}
-${runs.map((run) => html`<h2>${nameOf(run)}</h2>${run.advice.map((advice) => html`<p><b>Advice.</b> ${advice.text}</p>`)}
-<div class="wide"><table><thead><tr><th>Instruction</th><th class="number">Misses</th><th class="number">Own</th><th class="number">Rebuilt</th><th>Mostly</th></tr></thead><tbody>${run.instructions.map((row) => html`<tr><td><code>${row.text}</code></td><td class="number">${row.misses} of ${row.builds}</td><td class="number">${row.ownMisses}</td><td class="number">${time(row.secondsRebuilt)}</td><td>${row.topCauses[0]?.cause ?? ''}</td></tr>`)}</tbody></table></div>
-<details><summary>The commits one by one</summary><div class="wide"><table><thead><tr><th>Commit</th><th class="number">Hits</th><th class="number">Misses</th><th class="number">Rebuilt</th><th>First miss</th><th>Subject</th></tr></thead><tbody>${run.commits.map((commit) => html`<tr><td class="mono">${commit.id.slice(0, 10)}</td><td class="number">${commit.hits}</td><td class="number">${commit.misses}</td><td class="number">${time(commit.secondsRebuilt)}</td><td>${commit.problem ?? commit.steps.find((step) => step.outcome !== 'hit')?.why ?? ''}</td><td>${commit.subject}</td></tr>`)}</tbody></table></div></details>`)}
-${notes.map((note) => html`<p class="soft">Note: ${note}.</p>`)}`);
+  return page(
+    title,
+    html`<h1>${title}</h1>
+      <div class="wide">
+        <table>
+          <thead>
+            <tr>
+              <th>Dockerfile</th>
+              <th>Policy</th>
+              <th class="number">Hits</th>
+              <th class="number">Misses</th>
+              <th class="number">Hit ratio</th>
+              <th class="number">Rebuilt</th>
+              <th class="number">Saved</th>
+              <th class="number">Bytes</th>
+            </tr>
+          </thead>
+          <tbody>
+            ${runs.map(
+              ({ variant, policy, totals }) =>
+                html`<tr>
+                  <td>${variant}</td>
+                  <td>${policy}</td>
+                  <td class="number">${totals.hits}</td>
+                  <td class="number">${totals.misses}</td>
+                  <td class="number">${percent(totals.hitRatio)}</td>
+                  <td class="number">${time(totals.secondsRebuilt)}</td>
+                  <td class="number">${time(totals.secondsSaved)}</td>
+                  <td class="number">${humanSize(totals.bytesRebuilt, 3)}</td>
+                </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>
+      <h2>Seconds rebuilt, summed up over the commits</h2>
+      ${chart(
+        runs.map((run) => ({
+          name: nameOf(run),
+          values: summedUp(run.commits.map((commit) => commit.secondsRebuilt)),
+        })),
+        time,
+      )}
+      <h2>Hit ratio of each commit</h2>
+      ${chart(
+        runs.map((run) => ({
+          name: nameOf(run),
+          values: run.commits.map((commit) => commit.hitRatio),
+        })),
+        percent,
+      )}
+      ${runs.map(
+        (run) =>
+          html`<h2>${nameOf(run)}</h2>
+            ${run.advice.map((advice) => html`<p><b>Advice.</b> ${advice.text}</p>`)}
+            <div class="wide">
+              <table>
+                <thead>
+                  <tr>
+                    <th>Instruction</th>
+                    <th class="number">Misses</th>
+                    <th class="number">Own</th>
+                    <th class="number">Rebuilt</th>
+                    <th>Mostly</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  ${run.instructions.map(
+                    (row) =>
+                      html`<tr>
+                        <td><code>${row.text}</code></td>
+                        <td class="number">${row.misses} of ${row.builds}</td>
+                        <td class="number">${row.ownMisses}</td>
+                        <td class="number">${time(row.secondsRebuilt)}</td>
+                        <td>${row.topCauses[0]?.cause ?? ''}</td>
+                      </tr>`,
+                  )}
+                </tbody>
+              </table>
+            </div>
+            <details>
+              <summary>The commits one by one</summary>
+              <div class="wide">
+                <table>
+                  <thead>
+                    <tr>
+                      <th>Commit</th>
+                      <th class="number">Hits</th>
+                      <th class="number">Misses</th>
+                      <th class="number">Rebuilt</th>
+                      <th>First miss</th>
+                      <th>Subject</th>
+                    </tr>
+                  </thead>
+                  <tbody>
+                    ${run.commits.map(
+                      (commit) =>
+                        html`<tr>
+                          <td class="mono">${commit.id.slice(0, 10)}</td>
+                          <td class="number">${commit.hits}</td>
+                          <td class="number">${commit.misses}</td>
+                          <td class="number">${time(commit.secondsRebuilt)}</td>
+                          <td>
+                            ${commit.problem ?? commit.steps.find((step) => step.outcome !== 'hit')?.why ?? ''}
+                          </td>
+                          <td>${commit.subject}</td>
+                        </tr>`,
+                    )}
+                  </tbody>
+                </table>
+              </div>
+            </details>`,
+      )}
+      ${notes.map((note) => html`<p class="soft">Note: ${note}.</p>`)}`,
+  );
 }
 
 function runPage({ title: what, samples }: BenchReport): string {
   const title = `Builds: ${what}`;
-  return page(title, html`<h1>${title}</h1><h2>Wall and CPU time of each build</h2>
-${chart([{ name: 'wall', values: samples.map((sample) => sample.wallSeconds) }, { name: 'CPU', values: samples.map((sample) => sample.cpuSeconds) }], (value) => `${value.toFixed(2)}s`)}
-<h2>Hit ratio</h2>${chart([{ name: 'hit ratio', values: samples.map((sample) => sample.hitRatio) }], percent)}
-<h2>Builds</h2><div class="wide"><table><thead><tr><th>Build</th><th class="number">Wall</th><th class="number">CPU</th><th class="number">Memory</th><th class="number">Hits</th><th class="number">Misses</th><th></th></tr></thead><tbody>${samples.map((sample) => html`<tr><td class="mono">${sample.name.slice(0, 12)}</td><td class="number">${sample.wallSeconds.toFixed(3)}s</td><td class="number">${sample.cpuSeconds.toFixed(2)}s</td><td class="number">${humanSize(sample.peakBytes, 3)}</td><td class="number">${sample.hits}</td><td class="number">${sample.misses}</td><td>${sample.problem ?? ''}</td></tr>`)}</tbody></table></div>`);
+  return page(
+    title,
+    html`<h1>${title}</h1>
+      <h2>Wall and CPU time of each build</h2>
+      ${chart(
+        [
+          { name: 'wall', values: samples.map((sample) => sample.wallSeconds) },
+          { name: 'CPU', values: samples.map((sample) => sample.cpuSeconds) },
+        ],
+        (value) => `${value.toFixed(2)}s`,
+      )}
+      <h2>Hit ratio</h2>
+      ${chart([{ name: 'hit ratio', values: samples.map((sample) => sample.hitRatio) }], percent)}
+      <h2>Builds</h2>
+      <div class="wide">
+        <table>
+          <thead>
+            <tr>
+              <th>Build</th>
+              <th class="number">Wall</th>
+              <th class="number">CPU</th>
+              <th class="number">Memory</th>
+              <th class="number">Hits</th>
+              <th class="number">Misses</th>
+              <th></th>
+            </tr>
+          </thead>
+          <tbody>
+            ${samples.map(
+              (sample) =>
+                html`<tr>
+                  <td class="mono">${sample.name.slice(0, 12)}</td>
+                  <td class="number">${sample.wallSeconds.toFixed(3)}s</td>
+                  <td class="number">${sample.cpuSeconds.toFixed(2)}s</td>
+                  <td class="number">${humanSize(sample.peakBytes, 3)}</td>
+                  <td class="number">${sample.hits}</td>
+                  <td class="number">${sample.misses}</td>
+                  <td>${sample.problem ?? ''}</td>
+                </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>`,
+  );
 }
 
 /** Curves over one axis; each is named beside its colour and, for those who do not see it, in the picture's title. */
@@ -48,12 +193,25 @@ function chart(curves: readonly Curve[], show: (value: number) => string): Html 
   const count = Math.max(...curves.map((curve) => curve.values.length));
   const x = (i: number): number => LEFT + (count <= 1 ? 0 : (i / (count - 1)) * (WIDTH - LEFT - 4));
   const y = (value: number): number => 8 + (1 - value / most) * (HEIGHT - 28);
-  const label = curves.map((curve) => `${curve.name}: from ${show(curve.values[0] ?? 0)} to ${show(curve.values.at(-1) ?? 0)}`).join('; ');
-  return html`<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img"><title>${label}</title>
-<line class="axis" x1="${LEFT}" y1="${y(0)}" x2="${WIDTH}" y2="${y(0)}"/><line class="axis" x1="${LEFT}" y1="${y(most)}" x2="${WIDTH}" y2="${y(most)}"/>
-<text x="0" y="${y(most) + 4}">${show(most)}</text><text x="0" y="${y(0) + 4}">${show(0)}</text><text x="${LEFT}" y="${HEIGHT - 4}">1</text><text x="${WIDTH - 4}" y="${HEIGHT - 4}" text-anchor="end">${count}</text>
-${curves.map((curve, i) => html`<polyline class="curve" stroke="${COLORS[i % COLORS.length] ?? ''}" stroke-dasharray="${DASHES[i % DASHES.length] ?? ''}" points="${curve.values.map((value, at) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(' ')}"/>`)}</svg>
-<p class="legend">${curves.map((curve, i) => html`<span><i style="background:${COLORS[i % COLORS.length] ?? ''}"></i>${curve.name}</span>`)}</p>`;
+  const label = curves
+    .map(
+      (curve) =>
+        `${curve.name}: from ${show(curve.values[0] ?? 0)} to ${show(curve.values.at(-1) ?? 0)}`,
+    )
+    .join('; ');
+  return html`<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img">
+      <title>${label}</title>
+      <line class="axis" x1="${LEFT}" y1="${y(0)}" x2="${WIDTH}" y2="${y(0)}" />
+      <line class="axis" x1="${LEFT}" y1="${y(most)}" x2="${WIDTH}" y2="${y(most)}" />
+      <text x="0" y="${y(most) + 4}">${show(most)}</text>
+      <text x="0" y="${y(0) + 4}">${show(0)}</text>
+      <text x="${LEFT}" y="${HEIGHT - 4}">1</text>
+      <text x="${WIDTH - 4}" y="${HEIGHT - 4}" text-anchor="end">${count}</text>
+      ${curves.map((curve, i) => html`<polyline class="curve" stroke="${COLORS[i % COLORS.length] ?? ''}" stroke-dasharray="${DASHES[i % DASHES.length] ?? ''}" points="${curve.values.map((value, at) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(' ')}" />`)}
+    </svg>
+    <p class="legend">
+      ${curves.map((curve, i) => html`<span><i style="background:${COLORS[i % COLORS.length] ?? ''}"></i>${curve.name}</span>`)}
+    </p>`;
 }
 
 function summedUp(values: readonly number[]): number[] {
@@ -66,5 +224,9 @@ function percent(ratio: number): string {
 }
 
 function time(value: number): string {
-  return value >= 3600 ? `${(value / 3600).toFixed(1)}h` : value >= 60 ? `${(value / 60).toFixed(1)}min` : `${value.toFixed(1)}s`;
+  return value >= 3600
+    ? `${(value / 3600).toFixed(1)}h`
+    : value >= 60
+      ? `${(value / 60).toFixed(1)}min`
+      : `${value.toFixed(1)}s`;
 }

@@ -37,9 +37,15 @@ interface Standing {
 }
 
 /** The layers of the image that a build made, bottom first; none when the image is not in the store any more. */
-export function reportLayers(record: BuildRecord, engine: Pick<Engine, 'images' | 'layers' | 'snapshots' | 'xattrs'>): ReportLayer[] {
-  const image = record.result?.imageId === undefined ? undefined : engine.images.find(record.result.imageId);
-  return image === undefined ? [] : imageLayers(image, (diffId) => stepOf(record, diffId) ?? { title: 'base image' }, engine);
+export function reportLayers(
+  record: BuildRecord,
+  engine: Pick<Engine, 'images' | 'layers' | 'snapshots' | 'xattrs'>,
+): ReportLayer[] {
+  const image =
+    record.result?.imageId === undefined ? undefined : engine.images.find(record.result.imageId);
+  return image === undefined
+    ? []
+    : imageLayers(image, (diffId) => stepOf(record, diffId) ?? { title: 'base image' }, engine);
 }
 
 /** What made a layer. */
@@ -52,7 +58,11 @@ export function stepOf(record: BuildRecord, diffId: string): LayerMaker | undefi
 }
 
 /** The layers of an image, bottom first. */
-export function imageLayers(image: Image, makerOf: (diffId: string, index: number) => LayerMaker, engine: Pick<Engine, 'layers' | 'snapshots' | 'xattrs'>): ReportLayer[] {
+export function imageLayers(
+  image: Image,
+  makerOf: (diffId: string, index: number) => LayerMaker,
+  engine: Pick<Engine, 'layers' | 'snapshots' | 'xattrs'>,
+): ReportLayer[] {
   const diffIds = image.config.rootfs.diff_ids;
   const layers = chainIds(diffIds).map((chainId, index) => {
     const id = engine.layers.get(chainId)?.id;
@@ -63,13 +73,23 @@ export function imageLayers(image: Image, makerOf: (diffId: string, index: numbe
   });
   const lost = findLost(layers);
   return layers.map(({ opaque: _opaque, ...layer }, index): ReportLayer => {
-    const files = layer.files.map((file, at): ReportFile => ({ ...file, lost: lost.get(`${index}:${at}`) }));
-    return { ...layer, files, bytes: sum(files), wasted: sum(files.filter((file) => file.lost !== undefined)) };
+    const files = layer.files.map((file, at): ReportFile => ({
+      ...file,
+      lost: lost.get(`${index}:${at}`),
+    }));
+    return {
+      ...layer,
+      files,
+      bytes: sum(files),
+      wasted: sum(files.filter((file) => file.lost !== undefined)),
+    };
   });
 }
 
 /** What later layers overwrite or delete, by `layer:file`. */
-function findLost(layers: readonly { readonly files: readonly ReportFile[]; readonly opaque: readonly string[] }[]): ReadonlyMap<string, NonNullable<ReportFile['lost']>> {
+function findLost(
+  layers: readonly { readonly files: readonly ReportFile[]; readonly opaque: readonly string[] }[],
+): ReadonlyMap<string, NonNullable<ReportFile['lost']>> {
   const lost = new Map<string, NonNullable<ReportFile['lost']>>();
   const standing = new Map<string, Standing>();
   const lose = (path: string, how: 'overwritten' | 'deleted', layer: number): void => {
@@ -79,7 +99,8 @@ function findLost(layers: readonly { readonly files: readonly ReportFile[]; read
     standing.delete(path);
   };
   const loseBelow = (folder: string, layer: number): void => {
-    for (const [path, { layer: from }] of standing) if (from < layer && path.startsWith(`${folder}/`)) lose(path, 'deleted', layer);
+    for (const [path, { layer: from }] of standing)
+      if (from < layer && path.startsWith(`${folder}/`)) lose(path, 'deleted', layer);
   };
   layers.forEach(({ files, opaque }, layer) => {
     for (const folder of opaque) loseBelow(folder, layer);

@@ -7,7 +7,9 @@ type Part = Html | string | number | undefined | readonly Part[];
 
 /** Builds HTML out of a template: what is put in is escaped unless it is HTML already. */
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
-  return new Html(strings.map((text, i) => text + (i < parts.length ? render(parts[i]) : '')).join(''));
+  return new Html(
+    strings.map((text, i) => text + (i < parts.length ? render(parts[i]) : '')).join(''),
+  );
 }
 
 function render(part: Part): string {
@@ -18,14 +20,33 @@ function render(part: Part): string {
 
 /** Text as HTML shows it; control characters and what changes the direction of text become visible marks. */
 export function escapeHtml(text: string): string {
-  return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, '\ufffd').replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
+  return text
+    .replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
+    .replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
 }
 
 /** A whole page that needs nothing but itself: no script, no network. */
 export function page(title: string, body: Html): string {
-  return `<!doctype html>\n${html`<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><meta name="color-scheme" content="light dark">
-<title>${title}</title><style>${new Html(STYLE)}</style></head><body><main>${body}</main></body></html>`.text}\n`;
+  return `<!doctype html>\n${
+    html`<html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta
+          http-equiv="Content-Security-Policy"
+          content="default-src 'none'; style-src 'unsafe-inline'"
+        />
+        <meta name="color-scheme" content="light dark" />
+        <title>${title}</title>
+        <style>
+          ${new Html(STYLE)}
+        </style>
+      </head>
+      <body>
+        <main>${body}</main>
+      </body>
+    </html>`.text
+  }\n`;
 }
 
 const STYLE = `

@@ -57,11 +57,29 @@ interface SeenFile {
 /** Finds what an image wastes. Instructions have their lines where this store has the record of the image's build. */
 export function findWaste(image: Image, engine: Engine): Waste {
   const layers = imageLayers(image, makersOf(image, engine), engine);
-  const wasteful = layers.flatMap((layer, i): WastefulLayer[] => (layer.wasted === 0 ? [] : [{ layer: i + 1, title: layer.title, line: layer.line, bytes: layer.bytes, lost: layer.wasted, files: lostFiles(layer, layers) }]));
+  const wasteful = layers.flatMap((layer, i): WastefulLayer[] =>
+    layer.wasted === 0
+      ? []
+      : [
+          {
+            layer: i + 1,
+            title: layer.title,
+            line: layer.line,
+            bytes: layer.bytes,
+            lost: layer.wasted,
+            files: lostFiles(layer, layers),
+          },
+        ],
+  );
   const duplicates = findDuplicates(seenFiles(image, layers, engine));
-  const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);
+  const sum = (numbers: readonly number[]): number =>
+    numbers.reduce((total, number) => total + number, 0);
   return {
-    bytes: sum(layers.map(({ bytes }) => bytes)), lost: sum(wasteful.map(({ lost }) => lost)), duplicated: sum(duplicates.map(wastedBy)), layers: wasteful, duplicates,
+    bytes: sum(layers.map(({ bytes }) => bytes)),
+    lost: sum(wasteful.map(({ lost }) => lost)),
+    duplicated: sum(duplicates.map(wastedBy)),
+    layers: wasteful,
+    duplicates,
   };
 }
 
@@ -74,7 +92,10 @@ export function wastedBy({ bytes, files }: Duplicates): number {
 function makersOf(image: Image, { root }: Engine): (diffId: string, index: number) => LayerMaker {
   const record = buildOf(image, new BuildHistory(root));
   const made = (image.config.history ?? []).filter((entry) => entry.empty_layer !== true);
-  return (diffId, index) => (record === undefined ? undefined : stepOf(record, diffId)) ?? { title: made[index]?.created_by ?? 'unknown instruction' };
+  return (diffId, index) =>
+    (record === undefined ? undefined : stepOf(record, diffId)) ?? {
+      title: made[index]?.created_by ?? 'unknown instruction',
+    };
 }
 
 function buildOf({ id }: Image, history: BuildHistory): BuildRecord | undefined {
@@ -85,7 +106,16 @@ function buildOf({ id }: Image, history: BuildHistory): BuildRecord | undefined 
 function lostFiles({ files }: ReportLayer, layers: readonly ReportLayer[]): LostFile[] {
   const lost = files.flatMap(({ path, bytes, lost: loss }): LostFile[] => {
     const by = loss === undefined ? undefined : layers[loss.layer];
-    return loss === undefined || by === undefined || bytes === 0 ? [] : [{ path, bytes, how: loss.how, by: { layer: loss.layer + 1, title: by.title, line: by.line } }];
+    return loss === undefined || by === undefined || bytes === 0
+      ? []
+      : [
+          {
+            path,
+            bytes,
+            how: loss.how,
+            by: { layer: loss.layer + 1, title: by.title, line: by.line },
+          },
+        ];
   });
   return lost.sort((a, b) => b.bytes - a.bytes);
 }
@@ -93,23 +123,44 @@ function lostFiles({ files }: ReportLayer, layers: readonly ReportLayer[]): Lost
 /** Names that are not UTF-8 are left out: a report cannot show them. */
 function seenFiles(image: Image, layers: readonly ReportLayer[], engine: Engine): SeenFile[] {
   const records = layerRecords(image.config, engine);
-  return layers.flatMap(({ files }, i) => files.flatMap(({ path, kind, bytes, lost }): SeenFile[] => {
-    const record = records[i];
-    if (record === undefined || kind !== 'file' || bytes === 0 || lost !== undefined) return [];
-    const hostPath = `${toRaw(engine.snapshots.layerDir(record.id))}${toRaw(path)}`;
-    const stats = lstatOf(hostPath);
-    return stats?.isFile() === true ? [{ path, layer: i + 1, hostPath, stats }] : [];
-  }));
+  return layers.flatMap(({ files }, i) =>
+    files.flatMap(({ path, kind, bytes, lost }): SeenFile[] => {
+      const record = records[i];
+      if (record === undefined || kind !== 'file' || bytes === 0 || lost !== undefined) return [];
+      const hostPath = `${toRaw(engine.snapshots.layerDir(record.id))}${toRaw(path)}`;
+      const stats = lstatOf(hostPath);
+      return stats?.isFile() === true ? [{ path, layer: i + 1, hostPath, stats }] : [];
+    }),
+  );
 }
 
 /** Only files of the same size are read. */
 function findDuplicates(seen: readonly SeenFile[]): Duplicates[] {
-  const files = [...new Map(seen.map((file) => [`${file.stats.dev}:${file.stats.ino}`, file])).values()];
-  const alike = [...groupBy(files, ({ stats }) => String(stats.size)).values()].filter((group) => group.length > 1).flat();
-  const hashes = hashFiles(alike.map(({ hostPath, stats }) => ({ hostPath, ino: stats.ino, size: stats.size, mtimeMs: stats.mtimeMs, ctimeMs: stats.ctimeMs })));
-  const byContent = groupBy(alike.map((file, i) => ({ file, hash: hashes[i]?.hash ?? '' })), ({ hash }) => hash);
-  return [...byContent.values()].filter((group) => group.length > 1)
-    .map((group): Duplicates => ({ bytes: group[0]?.file.stats.size ?? 0, files: group.map(({ file: { path, layer } }) => ({ path, layer })) }))
+  const files = [
+    ...new Map(seen.map((file) => [`${file.stats.dev}:${file.stats.ino}`, file])).values(),
+  ];
+  const alike = [...groupBy(files, ({ stats }) => String(stats.size)).values()]
+    .filter((group) => group.length > 1)
+    .flat();
+  const hashes = hashFiles(
+    alike.map(({ hostPath, stats }) => ({
+      hostPath,
+      ino: stats.ino,
+      size: stats.size,
+      mtimeMs: stats.mtimeMs,
+      ctimeMs: stats.ctimeMs,
+    })),
+  );
+  const byContent = groupBy(
+    alike.map((file, i) => ({ file, hash: hashes[i]?.hash ?? '' })),
+    ({ hash }) => hash,
+  );
+  return [...byContent.values()]
+    .filter((group) => group.length > 1)
+    .map((group): Duplicates => ({
+      bytes: group[0]?.file.stats.size ?? 0,
+      files: group.map(({ file: { path, layer } }) => ({ path, layer })),
+    }))
     .sort((a, b) => wastedBy(b) - wastedBy(a));
 }
 

@@ -25,7 +25,8 @@ export class BorrowedTree {
   /** To be called before a name is put into its directory, or taken out. */
   touch(target: RawPath): void {
     const dir = path.posix.dirname(target);
-    if (!this.#touched.has(dir)) this.#touched.set(dir, { path: dir, before: lstatSync(fsPath(this.#host(dir))) });
+    if (!this.#touched.has(dir))
+      this.#touched.set(dir, { path: dir, before: lstatSync(fsPath(this.#host(dir))) });
   }
 
   /** Makes what is missing of the places to mount on, parents first. */
@@ -42,7 +43,8 @@ export class BorrowedTree {
 
   /** To be called when everything is in its place, and the command is about to start. */
   ready(): void {
-    for (const touched of this.#touched.values()) touched.after = lstatSync(fsPath(this.#host(touched.path)));
+    for (const touched of this.#touched.values())
+      touched.after = lstatSync(fsPath(this.#host(touched.path)));
   }
 
   /** Runs `takeBack`, takes away what was made, and gives directories their times again that the command did not change. */
@@ -50,13 +52,18 @@ export class BorrowedTree {
     const untouched = [...this.#touched.values()].filter(({ path: dir, before, after }) => {
       const host = pathWithoutLinks(this.root, dir);
       const now = host === undefined ? undefined : lstatSync(fsPath(host));
-      return now !== undefined && now.ino === before.ino && (after === undefined || isSameTime(now, after));
+      return (
+        now !== undefined &&
+        now.ino === before.ino &&
+        (after === undefined || isSameTime(now, after))
+      );
     });
     takeBack();
     for (const point of this.#made.splice(0).reverse()) removePoint(this.root, point);
     for (const { path: dir, before } of untouched) {
       const host = pathWithoutLinks(this.root, dir);
-      if (host !== undefined) lutimesSync(fsPath(host), before.atimeMs / 1000, before.mtimeMs / 1000);
+      if (host !== undefined)
+        lutimesSync(fsPath(host), before.atimeMs / 1000, before.mtimeMs / 1000);
     }
   }
 
@@ -66,7 +73,10 @@ export class BorrowedTree {
 }
 
 /** Whether a directory was not changed between two looks, but for the rounding of times that Node.js sets: seconds in floating point. */
-export function isSameTime(one: { readonly mtimeMs: number }, other: { readonly mtimeMs: number }): boolean {
+export function isSameTime(
+  one: { readonly mtimeMs: number },
+  other: { readonly mtimeMs: number },
+): boolean {
   return Math.abs(one.mtimeMs - other.mtimeMs) < 0.002;
 }
 

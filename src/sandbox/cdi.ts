@@ -44,7 +44,11 @@ export interface CdiDevice {
 interface Specification {
   readonly kind: string;
   readonly annotations?: Readonly<Record<string, string>>;
-  readonly devices: readonly { readonly name: string; readonly annotations?: Readonly<Record<string, string>>; readonly containerEdits: ContainerEdits }[];
+  readonly devices: readonly {
+    readonly name: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly containerEdits: ContainerEdits;
+  }[];
   readonly containerEdits?: ContainerEdits;
 }
 
@@ -52,7 +56,12 @@ interface Specification {
 export interface ContainerEdits {
   readonly env?: readonly string[];
   readonly deviceNodes?: readonly { readonly path: string; readonly hostPath?: string }[];
-  readonly mounts?: readonly { readonly hostPath: string; readonly containerPath: string; readonly type?: string; readonly options?: readonly string[] }[];
+  readonly mounts?: readonly {
+    readonly hostPath: string;
+    readonly containerPath: string;
+    readonly type?: string;
+    readonly options?: readonly string[];
+  }[];
   readonly additionalGids?: readonly number[];
 }
 
@@ -74,7 +83,10 @@ export class DeviceRegistry {
       for (const file of specificationsIn(folder)) {
         for (const device of await readSpecification(file)) {
           const other = seen.get(device.name);
-          registry.#devices.set(device.name, other === undefined ? device : { conflict: [other, file] });
+          registry.#devices.set(
+            device.name,
+            other === undefined ? device : { conflict: [other, file] },
+          );
           seen.set(device.name, file);
         }
       }
@@ -88,11 +100,25 @@ export class DeviceRegistry {
    */
   find(request: string): readonly CdiDevice[] {
     const [kind = '', device] = splitName(request);
-    const all = [...this.#devices].filter(([name]) => name.startsWith(`${kind}=`)).sort(([a], [b]) => (a < b ? -1 : 1));
+    const all = [...this.#devices]
+      .filter(([name]) => name.startsWith(`${kind}=`))
+      .sort(([a], [b]) => (a < b ? -1 : 1));
     const own = all.filter(([name]) => name === request);
-    const wanted = device === undefined ? all.slice(0, 1) : device === '*' ? all : own.length > 0 ? own : all.filter(([, found]) => 'class' in found && found.class === device);
+    const wanted =
+      device === undefined
+        ? all.slice(0, 1)
+        : device === '*'
+          ? all
+          : own.length > 0
+            ? own
+            : all.filter(([, found]) => 'class' in found && found.class === device);
     return wanted.map(([name, found]) => {
-      if ('conflict' in found) throw new MbuildError('DEVICE_SPEC', `${name} is described twice: in ${found.conflict.join(' and ')}`, { hint: 'remove one of them' });
+      if ('conflict' in found)
+        throw new MbuildError(
+          'DEVICE_SPEC',
+          `${name} is described twice: in ${found.conflict.join(' and ')}`,
+          { hint: 'remove one of them' },
+        );
       return found;
     });
   }
@@ -115,21 +141,42 @@ function splitName(name: string): [kind: string, device: string | undefined] {
  */
 export function editsOf(devices: readonly CdiDevice[]): DeviceEdits {
   for (const { name, edits } of devices) {
-    const [foreign] = edits.flatMap((edit) => Object.keys(edit)).filter((key) => !DONE.includes(key));
-    if (foreign !== undefined) throw new MbuildError('UNSUPPORTED', `the device ${name} asks for ${foreign}, which mbuild does not do`, { hint: `it gives a step ${DONE.join(', ')}` });
+    const [foreign] = edits
+      .flatMap((edit) => Object.keys(edit))
+      .filter((key) => !DONE.includes(key));
+    if (foreign !== undefined)
+      throw new MbuildError(
+        'UNSUPPORTED',
+        `the device ${name} asks for ${foreign}, which mbuild does not do`,
+        { hint: `it gives a step ${DONE.join(', ')}` },
+      );
   }
   const edits = [...new Set(devices.flatMap((device) => device.edits))];
   return {
     env: edits.flatMap((edit) => edit.env ?? []),
-    nodes: edits.flatMap((edit) => (edit.deviceNodes ?? []).map((node) => ({ hostPath: node.hostPath ?? node.path, path: node.path }))),
-    mounts: edits.flatMap((edit) => (edit.mounts ?? []).map(({ hostPath, containerPath, options = [] }) => ({ hostPath, path: containerPath, readonly: options.includes('ro') }))),
+    nodes: edits.flatMap((edit) =>
+      (edit.deviceNodes ?? []).map((node) => ({
+        hostPath: node.hostPath ?? node.path,
+        path: node.path,
+      })),
+    ),
+    mounts: edits.flatMap((edit) =>
+      (edit.mounts ?? []).map(({ hostPath, containerPath, options = [] }) => ({
+        hostPath,
+        path: containerPath,
+        readonly: options.includes('ro'),
+      })),
+    ),
     gids: edits.flatMap((edit) => edit.additionalGids ?? []),
   };
 }
 
 function specificationsIn(folder: string): string[] {
   try {
-    return readdirSync(folder).filter((name) => /\.(json|ya?ml)$/.test(name)).sort().map((name) => path.join(folder, name));
+    return readdirSync(folder)
+      .filter((name) => /\.(json|ya?ml)$/.test(name))
+      .sort()
+      .map((name) => path.join(folder, name));
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return [];
     throw error;
@@ -141,7 +188,10 @@ async function readSpecification(file: string): Promise<CdiDevice[]> {
   return devices.map((device) => {
     const notes = { ...annotations, ...device.annotations };
     return {
-      name: `${kind}=${device.name}`, kind, autoAllowed: notes[AUTO_ALLOW] === 'true', class: notes[CLASS],
+      name: `${kind}=${device.name}`,
+      kind,
+      autoAllowed: notes[AUTO_ALLOW] === 'true',
+      class: notes[CLASS],
       edits: [...(containerEdits === undefined ? [] : [containerEdits]), device.containerEdits],
     };
   });
@@ -153,19 +203,26 @@ async function parseFile(file: string): Promise<unknown> {
   try {
     return parse(readFileSync(file, 'utf8'));
   } catch (cause) {
-    throw new MbuildError('DEVICE_SPEC', `cannot read the specification of devices ${file}: ${cause instanceof Error ? cause.message.split('\n')[0] : String(cause)}`, { cause });
+    throw new MbuildError(
+      'DEVICE_SPEC',
+      `cannot read the specification of devices ${file}: ${cause instanceof Error ? cause.message.split('\n')[0] : String(cause)}`,
+      { cause },
+    );
   }
 }
 
 /** @throws MbuildError DEVICE_SPEC for what is no specification. */
 function checked(value: unknown, file: string): Specification {
-  const wrong = (what: string): MbuildError => new MbuildError('DEVICE_SPEC', `${file} is no specification of devices: ${what}`);
+  const wrong = (what: string): MbuildError =>
+    new MbuildError('DEVICE_SPEC', `${file} is no specification of devices: ${what}`);
   if (!isRecord(value)) throw wrong('it holds no object');
-  if (typeof value['kind'] !== 'string' || !/^[^/=\s]+\/[^/=\s]+$/.test(value['kind'])) throw wrong('its kind is not vendor/class');
+  if (typeof value['kind'] !== 'string' || !/^[^/=\s]+\/[^/=\s]+$/.test(value['kind']))
+    throw wrong('its kind is not vendor/class');
   const devices = value['devices'];
   if (!Array.isArray(devices)) throw wrong('it has no devices');
   for (const device of devices as readonly unknown[]) {
-    if (!isRecord(device) || typeof device['name'] !== 'string') throw wrong('a device has no name');
+    if (!isRecord(device) || typeof device['name'] !== 'string')
+      throw wrong('a device has no name');
     checkEdits(device['containerEdits'], (what) => wrong(`${what} of ${String(device['name'])}`));
   }
   if (value['containerEdits'] !== undefined) checkEdits(value['containerEdits'], wrong);
@@ -175,10 +232,27 @@ function checked(value: unknown, file: string): Specification {
 function checkEdits(edits: unknown, wrong: (what: string) => MbuildError): void {
   if (!isRecord(edits)) throw wrong('there are no containerEdits');
   const { env = [], deviceNodes = [], mounts = [], additionalGids = [] } = edits;
-  if (!isListOf(env, (item) => typeof item === 'string' && item.includes('='))) throw wrong('env is not a list of NAME=value');
-  if (!isListOf(deviceNodes, (item) => isRecord(item) && isAbsolute(item['path']) && (item['hostPath'] === undefined || isAbsolute(item['hostPath'])))) throw wrong('deviceNodes are not absolute paths');
-  if (!isListOf(mounts, (item) => isRecord(item) && isAbsolute(item['hostPath']) && isAbsolute(item['containerPath']))) throw wrong('mounts are not absolute paths');
-  if (!isListOf(additionalGids, (item) => Number.isInteger(item) && (item as number) >= 0)) throw wrong('additionalGids are no group ids');
+  if (!isListOf(env, (item) => typeof item === 'string' && item.includes('=')))
+    throw wrong('env is not a list of NAME=value');
+  if (
+    !isListOf(
+      deviceNodes,
+      (item) =>
+        isRecord(item) &&
+        isAbsolute(item['path']) &&
+        (item['hostPath'] === undefined || isAbsolute(item['hostPath'])),
+    )
+  )
+    throw wrong('deviceNodes are not absolute paths');
+  if (
+    !isListOf(
+      mounts,
+      (item) => isRecord(item) && isAbsolute(item['hostPath']) && isAbsolute(item['containerPath']),
+    )
+  )
+    throw wrong('mounts are not absolute paths');
+  if (!isListOf(additionalGids, (item) => Number.isInteger(item) && (item as number) >= 0))
+    throw wrong('additionalGids are no group ids');
 }
 
 function isListOf(value: unknown, accepts: (item: unknown) => boolean): boolean {

@@ -1,4 +1,13 @@
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../diagnostics/error';
 import { CONTROLLERS, type Controller } from './cgroup-limits';
@@ -16,7 +25,11 @@ export interface CgroupPlace {
 /** Those of the machine. */
 export function machineGroups(): CgroupPlace {
   const uid = outerUid(process.env) ?? process.geteuid?.();
-  return { root: '/sys/fs/cgroup', own: '/proc/self/cgroup', manager: uid === 0 ? undefined : `/run/user/${uid}/systemd/private` };
+  return {
+    root: '/sys/fs/cgroup',
+    own: '/proc/self/cgroup',
+    manager: uid === 0 ? undefined : `/run/user/${uid}/systemd/private`,
+  };
 }
 
 /** Why something of a group cannot be had. */
@@ -39,14 +52,24 @@ export function isUnified({ root }: CgroupPlace): boolean {
 }
 
 /** Makes the directories of a group, or says why they cannot be had: one for all controllers in version 2, one for each in version 1. */
-export function makeGroupFolders(name: string, controllers: readonly Controller[], place: CgroupPlace): Map<Controller, CgroupFolder> {
-  return isUnified(place) ? unifiedFolders(name, controllers, place) : new Map(controllers.map((controller) => [controller, legacyFolder(controller, name, place)]));
+export function makeGroupFolders(
+  name: string,
+  controllers: readonly Controller[],
+  place: CgroupPlace,
+): Map<Controller, CgroupFolder> {
+  return isUnified(place)
+    ? unifiedFolders(name, controllers, place)
+    : new Map(controllers.map((controller) => [controller, legacyFolder(controller, name, place)]));
 }
 
 /** The directories of a group that was made. */
 export function findGroupFolders(name: string, place: CgroupPlace): string[] {
-  const bases = isUnified(place) ? unifiedBases(place) : CONTROLLERS.map((controller) => legacyBase(controller, place));
-  return bases.map((base) => path.join(base, groupName(name))).filter((folder) => existsSync(folder));
+  const bases = isUnified(place)
+    ? unifiedBases(place)
+    : CONTROLLERS.map((controller) => legacyBase(controller, place));
+  return bases
+    .map((base) => path.join(base, groupName(name)))
+    .filter((folder) => existsSync(folder));
 }
 
 function groupName(name: string): string {
@@ -54,7 +77,11 @@ function groupName(name: string): string {
 }
 
 /** One folder for all controllers, at the first place where it can be made. */
-function unifiedFolders(name: string, controllers: readonly Controller[], place: CgroupPlace): Map<Controller, CgroupFolder> {
+function unifiedFolders(
+  name: string,
+  controllers: readonly Controller[],
+  place: CgroupPlace,
+): Map<Controller, CgroupFolder> {
   let folders = new Map<Controller, CgroupFolder>();
   for (const base of unifiedBases(place)) {
     folders = unifiedFoldersIn(base, name, controllers, place);
@@ -63,23 +90,46 @@ function unifiedFolders(name: string, controllers: readonly Controller[], place:
   return folders;
 }
 
-function unifiedFoldersIn(base: string, name: string, controllers: readonly Controller[], place: CgroupPlace): Map<Controller, CgroupFolder> {
+function unifiedFoldersIn(
+  base: string,
+  name: string,
+  controllers: readonly Controller[],
+  place: CgroupPlace,
+): Map<Controller, CgroupFolder> {
   const folder = path.join(base, groupName(name));
-  const all = (obstacle: CgroupFolder['obstacle']): Map<Controller, CgroupFolder> => new Map(controllers.map((controller) => [controller, { path: folder, obstacle }]));
+  const all = (obstacle: CgroupFolder['obstacle']): Map<Controller, CgroupFolder> =>
+    new Map(controllers.map((controller) => [controller, { path: folder, obstacle }]));
   const parents = [path.dirname(base), base];
   let occupied: string | undefined;
   try {
     occupied = parents.find((parent) => isOccupied(parent));
     if (occupied !== undefined) {
       accessSync(occupied, constants.W_OK);
-      return all({ reason: `there are processes in ${occupied} itself, so that no group in it can have limits`, fix: emptyFix(occupied) });
+      return all({
+        reason: `there are processes in ${occupied} itself, so that no group in it can have limits`,
+        fix: emptyFix(occupied),
+      });
     }
     mkdirSync(base, { recursive: true });
-    const withheld = new Map(controllers.map((controller) => [controller, parents.map((parent) => enable(controller, parent)).find((reason) => reason !== undefined)]));
+    const withheld = new Map(
+      controllers.map((controller) => [
+        controller,
+        parents.map((parent) => enable(controller, parent)).find((reason) => reason !== undefined),
+      ]),
+    );
     makeReachableFolder(folder, place);
     const folders = controllers.map((controller): [Controller, CgroupFolder] => {
       const reason = isEnabled(controller, folder) ? undefined : withheld.get(controller);
-      return [controller, { path: folder, obstacle: reason === undefined ? undefined : { reason: `there is no ${controller} controller for ${base}: ${reason}` } }];
+      return [
+        controller,
+        {
+          path: folder,
+          obstacle:
+            reason === undefined
+              ? undefined
+              : { reason: `there is no ${controller} controller for ${base}: ${reason}` },
+        },
+      ];
     });
     if (folders.every(([, { obstacle }]) => obstacle !== undefined)) removeGroupFolder(folder);
     return new Map(folders);
@@ -91,7 +141,10 @@ function unifiedFoldersIn(base: string, name: string, controllers: readonly Cont
 
 /** Whether processes are in a group that is not the machine's first: those below it get no limits then. Kernel, cgroup-v2.rst, "No Internal Process Constraint". */
 function isOccupied(folder: string): boolean {
-  return existsSync(path.join(folder, 'cgroup.type')) && readFileSync(path.join(folder, 'cgroup.procs'), 'latin1') !== '';
+  return (
+    existsSync(path.join(folder, 'cgroup.type')) &&
+    readFileSync(path.join(folder, 'cgroup.procs'), 'latin1') !== ''
+  );
 }
 
 /** Gives the groups in a folder a controller; returns what is in the way. */
@@ -108,7 +161,10 @@ function isEnabled(controller: Controller, folder: string): boolean {
 function makeReachableFolder(folder: string, place: CgroupPlace): void {
   makeFolder(folder);
   try {
-    accessSync(path.join(commonFolder(folder, ownGroup('', place)), 'cgroup.procs'), constants.W_OK);
+    accessSync(
+      path.join(commonFolder(folder, ownGroup('', place)), 'cgroup.procs'),
+      constants.W_OK,
+    );
   } catch (error) {
     removeGroupFolder(folder);
     throw error;
@@ -125,7 +181,11 @@ function deniedFix(error: unknown, place: CgroupPlace): string | undefined {
   const { root, manager } = place;
   const unified = isUnified(place);
   const denied = errnoOf(error) === 'EACCES' || errnoOf(error) === 'EPERM';
-  if (errnoOf(error) === 'EROFS' || (denied && unified && path.resolve(ownGroup('', place)) === root)) return 'limit the container instead: docker run --memory … --cpus … --pids-limit …';
+  if (
+    errnoOf(error) === 'EROFS' ||
+    (denied && unified && path.resolve(ownGroup('', place)) === root)
+  )
+    return 'limit the container instead: docker run --memory … --cpus … --pids-limit …';
   if (!denied || manager === undefined) return undefined;
   return unified && existsSync(manager) ? 'systemd-run --user --scope mbuild …' : 'sudo mbuild …';
 }
@@ -140,15 +200,21 @@ function legacyFolder(controller: Controller, name: string, place: CgroupPlace):
   const base = legacyBase(controller, place);
   const folder = path.join(base, groupName(name));
   try {
-    if (!existsSync(base)) return { path: folder, obstacle: { reason: `there is no ${controller} controller` } };
+    if (!existsSync(base))
+      return { path: folder, obstacle: { reason: `there is no ${controller} controller` } };
     makeFolder(folder);
     // A new group has none of either, and takes no process then. cpuset(7).
-    if (controller === 'cpuset') for (const file of ['cpuset.cpus', 'cpuset.mems']) writeFileSync(path.join(folder, file), readFileSync(path.join(base, file)), { flag: 'r+' });
+    if (controller === 'cpuset')
+      for (const file of ['cpuset.cpus', 'cpuset.mems'])
+        writeFileSync(path.join(folder, file), readFileSync(path.join(base, file)), { flag: 'r+' });
     return { path: folder };
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     if (errnoOf(error) !== 'EEXIST') removeGroupFolder(folder);
-    return { path: folder, obstacle: { reason: reasonOf(error, base), fix: deniedFix(error, place) } };
+    return {
+      path: folder,
+      obstacle: { reason: reasonOf(error, base), fix: deniedFix(error, place) },
+    };
   }
 }
 
@@ -160,13 +226,22 @@ function legacyBase(controller: Controller, place: CgroupPlace): string {
 
 /** This process's group of a controller; the one that all share has none in its name. */
 function ownGroup(controller: Controller | '', { root, own }: CgroupPlace): string {
-  const lines = existsSync(own) ? readFileSync(own, 'latin1').split('\n').map((line) => line.split(':')) : [];
-  return path.join(root, controller, lines.find(([, names = '']) => names.split(',').includes(controller))?.[2] ?? '/');
+  const lines = existsSync(own)
+    ? readFileSync(own, 'latin1')
+        .split('\n')
+        .map((line) => line.split(':'))
+    : [];
+  return path.join(
+    root,
+    controller,
+    lines.find(([, names = '']) => names.split(',').includes(controller))?.[2] ?? '/',
+  );
 }
 
 function commonFolder(a: string, b: string): string {
   let folder = path.dirname(a);
-  while (folder !== '/' && b !== folder && !b.startsWith(`${folder}/`)) folder = path.dirname(folder);
+  while (folder !== '/' && b !== folder && !b.startsWith(`${folder}/`))
+    folder = path.dirname(folder);
   return folder;
 }
 
@@ -176,7 +251,8 @@ function makeFolder(folder: string): void {
   removeGroupFolder(folder);
   for (const name of readdirSync(base)) {
     const owner = /^mbuild-step-(\d+)-/.exec(name)?.[1];
-    if (owner !== undefined && !existsSync(`/proc/${owner}`)) removeGroupFolder(path.join(base, name));
+    if (owner !== undefined && !existsSync(`/proc/${owner}`))
+      removeGroupFolder(path.join(base, name));
   }
   mkdirSync(folder);
 }
@@ -192,7 +268,9 @@ export function writeGroupFile(file: string, value: string, optional: boolean): 
     return undefined;
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
-    return optional && errnoOf(error) === 'ENOENT' ? undefined : `${path.basename(file)}: ${reasonOf(error)}`;
+    return optional && errnoOf(error) === 'ENOENT'
+      ? undefined
+      : `${path.basename(file)}: ${reasonOf(error)}`;
   }
 }
 
@@ -208,6 +286,7 @@ export function removeGroupFolder(folder: string): void {
     rmdirSync(folder);
   } catch (error) {
     // What still ends in it leaves the folder to the next attempt; it holds nothing.
-    if (!['ENOENT', 'EBUSY', 'EROFS', 'EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) throw error;
+    if (!['ENOENT', 'EBUSY', 'EROFS', 'EACCES', 'EPERM'].includes(errnoOf(error) ?? ''))
+      throw error;
   }
 }

@@ -43,14 +43,41 @@ export function hasLimits(limits: CgroupLimits): boolean {
 }
 
 /** What limits are in version 2: kernel, admin-guide/cgroup-v2.rst. Shares become a weight as OCI runtimes have it. */
-export function unifiedSettings({ memory, memorySwap, cpuShares, cpusetCpus, cpusetMems, pids, ...rest }: CgroupLimits): Setting[] {
+export function unifiedSettings({
+  memory,
+  memorySwap,
+  cpuShares,
+  cpusetCpus,
+  cpusetMems,
+  pids,
+  ...rest
+}: CgroupLimits): Setting[] {
   const { limit, quota, period } = bandwidth(rest);
-  const swap = memory === undefined ? undefined : memorySwap === -1 ? 'max' : String(Math.max(0, (memorySwap ?? memory) - memory));
-  const weight = cpuShares === undefined ? undefined : String(1 + Math.floor(((Math.min(Math.max(cpuShares, 2), 262_144) - 2) * 9999) / 262_142));
+  const swap =
+    memory === undefined
+      ? undefined
+      : memorySwap === -1
+        ? 'max'
+        : String(Math.max(0, (memorySwap ?? memory) - memory));
+  const weight =
+    cpuShares === undefined
+      ? undefined
+      : String(1 + Math.floor(((Math.min(Math.max(cpuShares, 2), 262_144) - 2) * 9999) / 262_142));
   return [
     ...setting('memory', 'memory', 'memory.max', memory),
-    ...setting(memorySwap === undefined ? 'memory' : 'memorySwap', 'memory', 'memory.swap.max', swap, true),
-    ...setting(limit, 'cpu', 'cpu.max', quota === undefined ? undefined : `${quota < 0 ? 'max' : quota} ${period ?? PERIOD}`),
+    ...setting(
+      memorySwap === undefined ? 'memory' : 'memorySwap',
+      'memory',
+      'memory.swap.max',
+      swap,
+      true,
+    ),
+    ...setting(
+      limit,
+      'cpu',
+      'cpu.max',
+      quota === undefined ? undefined : `${quota < 0 ? 'max' : quota} ${period ?? PERIOD}`,
+    ),
     ...setting('cpuShares', 'cpu', 'cpu.weight', weight),
     ...setting('cpusetCpus', 'cpuset', 'cpuset.cpus', cpusetCpus),
     ...setting('cpusetMems', 'cpuset', 'cpuset.mems', cpusetMems),
@@ -59,12 +86,31 @@ export function unifiedSettings({ memory, memorySwap, cpuShares, cpusetCpus, cpu
 }
 
 /** What they are in version 1: kernel, admin-guide/cgroup-v1 and scheduler/sched-bwc.rst. */
-export function legacySettings({ memory, memorySwap, cpuShares, cpusetCpus, cpusetMems, pids, ...rest }: CgroupLimits): Setting[] {
+export function legacySettings({
+  memory,
+  memorySwap,
+  cpuShares,
+  cpusetCpus,
+  cpusetMems,
+  pids,
+  ...rest
+}: CgroupLimits): Setting[] {
   const { limit, quota, period } = bandwidth(rest);
   return [
     ...setting('memory', 'memory', 'memory.limit_in_bytes', memory),
-    ...setting(memorySwap === undefined ? 'memory' : 'memorySwap', 'memory', 'memory.memsw.limit_in_bytes', memory === undefined ? undefined : memorySwap ?? memory, true),
-    ...setting(limit, 'cpu', 'cpu.cfs_period_us', quota === undefined ? undefined : period ?? PERIOD),
+    ...setting(
+      memorySwap === undefined ? 'memory' : 'memorySwap',
+      'memory',
+      'memory.memsw.limit_in_bytes',
+      memory === undefined ? undefined : (memorySwap ?? memory),
+      true,
+    ),
+    ...setting(
+      limit,
+      'cpu',
+      'cpu.cfs_period_us',
+      quota === undefined ? undefined : (period ?? PERIOD),
+    ),
     ...setting(limit, 'cpu', 'cpu.cfs_quota_us', quota),
     ...setting('cpuShares', 'cpu', 'cpu.shares', cpuShares),
     ...setting('cpusetCpus', 'cpuset', 'cpuset.cpus', cpusetCpus),
@@ -73,13 +119,28 @@ export function legacySettings({ memory, memorySwap, cpuShares, cpusetCpus, cpus
   ];
 }
 
-function setting(limit: keyof CgroupLimits, controller: Controller, file: string, value: string | number | undefined, optional = false): Setting[] {
+function setting(
+  limit: keyof CgroupLimits,
+  controller: Controller,
+  file: string,
+  value: string | number | undefined,
+  optional = false,
+): Setting[] {
   return value === undefined ? [] : [{ limit, controller, file, value: String(value), optional }];
 }
 
 /** The quota in microseconds, however it was given; -1 is no limit. */
-function bandwidth({ cpus, cpuQuota, cpuPeriod }: Pick<CgroupLimits, 'cpus' | 'cpuQuota' | 'cpuPeriod'>): { readonly limit: keyof CgroupLimits; readonly quota?: number | undefined; readonly period?: number | undefined } {
-  if (cpus !== undefined) return { limit: 'cpus', quota: Math.round(cpus * PERIOD), period: PERIOD };
+function bandwidth({
+  cpus,
+  cpuQuota,
+  cpuPeriod,
+}: Pick<CgroupLimits, 'cpus' | 'cpuQuota' | 'cpuPeriod'>): {
+  readonly limit: keyof CgroupLimits;
+  readonly quota?: number | undefined;
+  readonly period?: number | undefined;
+} {
+  if (cpus !== undefined)
+    return { limit: 'cpus', quota: Math.round(cpus * PERIOD), period: PERIOD };
   if (cpuQuota !== undefined) return { limit: 'cpuQuota', quota: cpuQuota, period: cpuPeriod };
   return { limit: 'cpuPeriod', quota: cpuPeriod === undefined ? undefined : -1, period: cpuPeriod };
 }

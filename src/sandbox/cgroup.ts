@@ -1,6 +1,15 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { findGroupFolders, isUnified, machineGroups, makeGroupFolders, removeGroupFolder, writeGroupFile, type CgroupObstacle, type CgroupPlace } from './cgroup-folders';
+import {
+  findGroupFolders,
+  isUnified,
+  machineGroups,
+  makeGroupFolders,
+  removeGroupFolder,
+  writeGroupFile,
+  type CgroupObstacle,
+  type CgroupPlace,
+} from './cgroup-folders';
 import { CONTROLLERS, legacySettings, unifiedSettings, type CgroupLimits } from './cgroup-limits';
 
 /** A limit that could not be set, and what the file system said. */
@@ -22,26 +31,47 @@ export interface Cgroup {
 }
 
 const FLAGS: Readonly<Record<keyof CgroupLimits, string>> = {
-  memory: '--memory', memorySwap: '--memory-swap', cpus: '--cpus', cpuShares: '--cpu-shares', cpuQuota: '--cpu-quota', cpuPeriod: '--cpu-period',
-  cpusetCpus: '--cpuset-cpus', cpusetMems: '--cpuset-mems', pids: '--pids-limit',
+  memory: '--memory',
+  memorySwap: '--memory-swap',
+  cpus: '--cpus',
+  cpuShares: '--cpu-shares',
+  cpuQuota: '--cpu-quota',
+  cpuPeriod: '--cpu-period',
+  cpusetCpus: '--cpuset-cpus',
+  cpusetMems: '--cpuset-mems',
+  pids: '--pids-limit',
 };
 
 /**
  * Makes a group with limits; those that the machine gives no right to set, as in many containers, are told of and not kept.
  * @param name unique on this machine.
  */
-export function makeCgroup(name: string, limits: CgroupLimits, place: CgroupPlace = machineGroups()): Cgroup {
+export function makeCgroup(
+  name: string,
+  limits: CgroupLimits,
+  place: CgroupPlace = machineGroups(),
+): Cgroup {
   const settings = isUnified(place) ? unifiedSettings(limits) : legacySettings(limits);
-  const controllers = CONTROLLERS.filter((controller) => settings.some((setting) => setting.controller === controller));
+  const controllers = CONTROLLERS.filter((controller) =>
+    settings.some((setting) => setting.controller === controller),
+  );
   const folders = makeGroupFolders(name, controllers, place);
-  const made = [...new Set([...folders.values()].flatMap((folder) => (folder.obstacle === undefined ? [folder.path] : [])))];
-  const refused = settings.flatMap(({ limit, controller, file, value, optional }): RefusedLimit[] => {
-    const folder = folders.get(controller);
-    if (folder === undefined) return [];
-    if (folder.obstacle !== undefined) return [{ limit, ...folder.obstacle }];
-    const reason = writeGroupFile(path.join(folder.path, file), value, optional === true);
-    return reason === undefined ? [] : [{ limit, reason }];
-  });
+  const made = [
+    ...new Set(
+      [...folders.values()].flatMap((folder) =>
+        folder.obstacle === undefined ? [folder.path] : [],
+      ),
+    ),
+  ];
+  const refused = settings.flatMap(
+    ({ limit, controller, file, value, optional }): RefusedLimit[] => {
+      const folder = folders.get(controller);
+      if (folder === undefined) return [];
+      if (folder.obstacle !== undefined) return [{ limit, ...folder.obstacle }];
+      const reason = writeGroupFile(path.join(folder.path, file), value, optional === true);
+      return reason === undefined ? [] : [{ limit, reason }];
+    },
+  );
   return cgroupOf(made, [...new Map(refused.map((item) => [item.limit, item])).values()]);
 }
 
@@ -70,11 +100,19 @@ export function stepGroupName(): string {
 function cgroupOf(folders: readonly string[], refused: readonly RefusedLimit[]): Cgroup {
   const doors = folders.map((folder) => path.join(folder, 'cgroup.procs'));
   return {
-    doors, refused,
+    doors,
+    refused,
     add: (pid) => {
       for (const door of doors) writeFileSync(door, String(pid));
     },
-    outOfMemory: () => folders.reduce((sum, folder) => sum + killsIn(path.join(folder, 'memory.events')) + killsIn(path.join(folder, 'memory.oom_control')), 0),
+    outOfMemory: () =>
+      folders.reduce(
+        (sum, folder) =>
+          sum +
+          killsIn(path.join(folder, 'memory.events')) +
+          killsIn(path.join(folder, 'memory.oom_control')),
+        0,
+      ),
     remove: () => {
       for (const folder of folders) removeGroupFolder(folder);
     },
@@ -82,5 +120,7 @@ function cgroupOf(folders: readonly string[], refused: readonly RefusedLimit[]):
 }
 
 function killsIn(file: string): number {
-  return existsSync(file) ? Number(/^oom_kill (\d+)$/m.exec(readFileSync(file, 'latin1'))?.[1] ?? 0) : 0;
+  return existsSync(file)
+    ? Number(/^oom_kill (\d+)$/m.exec(readFileSync(file, 'latin1'))?.[1] ?? 0)
+    : 0;
 }

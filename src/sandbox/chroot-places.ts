@@ -1,4 +1,13 @@
-import { chmodSync, linkSync, lstatSync, mkdirSync, mkdtempSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeNode } from '../linux/mknod';
@@ -18,7 +27,12 @@ interface Placed {
 }
 
 const DEVICES: readonly (readonly [name: string, major: number, minor: number])[] = [
-  ['null', 1, 3], ['zero', 1, 5], ['full', 1, 7], ['random', 1, 8], ['urandom', 1, 9], ['tty', 5, 0],
+  ['null', 1, 3],
+  ['zero', 1, 5],
+  ['full', 1, 7],
+  ['random', 1, 8],
+  ['urandom', 1, 9],
+  ['tty', 5, 0],
 ];
 
 /**
@@ -32,7 +46,10 @@ export class Placements {
   readonly #tree: BorrowedTree;
 
   /** @param state a directory on the tree's file system. */
-  constructor(private readonly root: RawPath, state: string) {
+  constructor(
+    private readonly root: RawPath,
+    state: string,
+  ) {
     this.#tree = new BorrowedTree(root);
     this.#aside = toRaw(mkdtempSync(path.join(state, 'aside-')));
   }
@@ -70,30 +87,49 @@ export class Placements {
         this.#bind(mount.source, mount.subpath, mount.target);
         return;
       case 'host':
-        throw new MbuildError('UNSUPPORTED', `cannot give a step ${toText(mount.source)} of the host: nothing can be mounted here`, { hint: '`mbuild doctor` says why' });
+        throw new MbuildError(
+          'UNSUPPORTED',
+          `cannot give a step ${toText(mount.source)} of the host: nothing can be mounted here`,
+          { hint: '`mbuild doctor` says why' },
+        );
       case 'overlay':
-        throw new MbuildError('UNSUPPORTED', `cannot mount on ${toText(mount.target)}: overlays are not to be had here`);
+        throw new MbuildError(
+          'UNSUPPORTED',
+          `cannot mount on ${toText(mount.target)}: overlays are not to be had here`,
+        );
     }
   }
 
   #bind(dir: RawPath, subpath: RawPath, target: RawPath): void {
     const source = pathWithoutLinks(dir, subpath);
-    if (source === undefined) throw new MbuildError('SANDBOX_FAILED', `cannot mount ${toText(subpath)} of ${toText(dir)}: it is not there, or leads through a symbolic link`);
+    if (source === undefined)
+      throw new MbuildError(
+        'SANDBOX_FAILED',
+        `cannot mount ${toText(subpath)} of ${toText(dir)}: it is not there, or leads through a symbolic link`,
+      );
     const isDirectory = lstatSync(fsPath(source)).isDirectory();
     const host = this.#clear({ target, source: isDirectory ? source : undefined });
     try {
       if (isDirectory) renameSync(fsPath(source), fsPath(host));
       else linkSync(fsPath(source), fsPath(host));
     } catch (cause) {
-      if (errnoOf(cause) === 'ENOENT') throw new MbuildError('SANDBOX_FAILED', `${toText(source)} is in use by another step`, { cause });
+      if (errnoOf(cause) === 'ENOENT')
+        throw new MbuildError('SANDBOX_FAILED', `${toText(source)} is in use by another step`, {
+          cause,
+        });
       if (errnoOf(cause) !== 'EXDEV') throw cause;
-      throw new MbuildError('UNSUPPORTED', `cannot mount ${toText(source)}: it is on another file system than the store, and nothing can be mounted here`, { cause });
+      throw new MbuildError(
+        'UNSUPPORTED',
+        `cannot mount ${toText(source)}: it is on another file system than the store, and nothing can be mounted here`,
+        { cause },
+      );
     }
   }
 
   /** A /dev with the devices that every program expects; what cannot be made is left out, but /dev/null is a file then. */
   #devices(): void {
-    if (lstatSync(fsPath(`${this.root}/dev`), { throwIfNoEntry: false })?.isSymbolicLink() === true) return;
+    if (lstatSync(fsPath(`${this.root}/dev`), { throwIfNoEntry: false })?.isSymbolicLink() === true)
+      return;
     const dev = this.#clear({ target: '/dev' });
     mkdirSync(fsPath(dev), { mode: 0o755 });
     for (const [name, major, minor] of DEVICES) {
@@ -108,7 +144,12 @@ export class Placements {
     }
     mkdirSync(fsPath(`${dev}/shm`));
     chmodSync(fsPath(`${dev}/shm`), 0o1777);
-    for (const [to, name] of [['/proc/self/fd', 'fd'], ['/proc/self/fd/0', 'stdin'], ['/proc/self/fd/1', 'stdout'], ['/proc/self/fd/2', 'stderr']] as const) {
+    for (const [to, name] of [
+      ['/proc/self/fd', 'fd'],
+      ['/proc/self/fd/0', 'stdin'],
+      ['/proc/self/fd/1', 'stdout'],
+      ['/proc/self/fd/2', 'stderr'],
+    ] as const) {
       symlinkSync(to, fsPath(`${dev}/${name}`));
       own(`${dev}/${name}`, 0, 0);
     }
@@ -129,10 +170,13 @@ export class Placements {
     const parent = pathWithoutLinks(this.root, path.posix.dirname(target));
     const isThere = parent !== undefined && lstatSync(fsPath(parent)).isDirectory();
     const host = isThere ? `${parent}/${path.posix.basename(target)}` : undefined;
-    const stats = host === undefined ? undefined : lstatSync(fsPath(host), { throwIfNoEntry: false });
+    const stats =
+      host === undefined ? undefined : lstatSync(fsPath(host), { throwIfNoEntry: false });
     if (source !== undefined) {
-      if (host !== undefined && stats?.isDirectory() === true) renameSync(fsPath(host), fsPath(source));
-      else if (lstatSync(fsPath(source), { throwIfNoEntry: false }) === undefined) mkdirSync(fsPath(source), { mode: 0o755 });
+      if (host !== undefined && stats?.isDirectory() === true)
+        renameSync(fsPath(host), fsPath(source));
+      else if (lstatSync(fsPath(source), { throwIfNoEntry: false }) === undefined)
+        mkdirSync(fsPath(source), { mode: 0o755 });
     } else if (host !== undefined && stats !== undefined) {
       removeTree(fsPath(host));
     }

@@ -35,7 +35,16 @@ export class ChrootSandbox implements ContainerSandbox {
    * @param program how the command gets to see the tree as its root.
    * @param around what else is done to the tree before, and undone afterwards.
    */
-  constructor(private readonly state: string, private readonly program: (spec: ProcessSpec, root: RawPath, io: ProgramIo, arch: Arch) => Op[] = chrootProgram, private readonly around?: (root: RawPath) => Around) {
+  constructor(
+    private readonly state: string,
+    private readonly program: (
+      spec: ProcessSpec,
+      root: RawPath,
+      io: ProgramIo,
+      arch: Arch,
+    ) => Op[] = chrootProgram,
+    private readonly around?: (root: RawPath) => Around,
+  ) {
     this.#init = new InitProcess(state);
   }
 
@@ -52,11 +61,17 @@ export class ChrootSandbox implements ContainerSandbox {
 
   async #run(wanted: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
     scope.signal.throwIfAborted();
-    if (wanted.rootfs.kind !== 'directory') throw new MbuildError('SANDBOX_FAILED', 'a changed root needs a plain tree, not an overlay', { hint: 'use --snapshotter=copy' });
+    if (wanted.rootfs.kind !== 'directory')
+      throw new MbuildError('SANDBOX_FAILED', 'a changed root needs a plain tree, not an overlay', {
+        hint: 'use --snapshotter=copy',
+      });
     if (wanted.network !== 'host') throw unsupported('a network of its own (--network=none)');
     if (wanted.readonlyRoot === true) throw unsupported('a read-only root');
     if (io.terminal !== undefined) throw unsupported('a terminal');
-    const spec = { ...wanted, capabilities: wanted.capabilities.filter((name) => this.#held.includes(name)) };
+    const spec = {
+      ...wanted,
+      capabilities: wanted.capabilities.filter((name) => this.#held.includes(name)),
+    };
     const root = toRaw(wanted.rootfs.path);
     const places = new Placements(root, this.state);
     const around = this.around?.(root);
@@ -64,9 +79,19 @@ export class ChrootSandbox implements ContainerSandbox {
       places.put(spec);
       around?.enter();
       const { arch } = this.#init;
-      const execute = (own: ProcessIo, supervised?: Uint8Array): Promise<ExitStatus> => this.#init.execute(this.program(spec, root, { ...programIo(own), supervised }, arch), spec, own, scope, killOrphans);
-      if (this.program !== chrootProgram || !mayFilter(spec) || !isSupervised(spec, ownIds())) return await execute(io);
-      return await underSupervision(arch, io, (own) => execute(own, stepFilter(arch, spec, 'supervised')));
+      const execute = (own: ProcessIo, supervised?: Uint8Array): Promise<ExitStatus> =>
+        this.#init.execute(
+          this.program(spec, root, { ...programIo(own), supervised }, arch),
+          spec,
+          own,
+          scope,
+          killOrphans,
+        );
+      if (this.program !== chrootProgram || !mayFilter(spec) || !isSupervised(spec, ownIds()))
+        return await execute(io);
+      return await underSupervision(arch, io, (own) =>
+        execute(own, stepFilter(arch, spec, 'supervised')),
+      );
     } finally {
       around?.leave();
       places.undo();
@@ -76,7 +101,9 @@ export class ChrootSandbox implements ContainerSandbox {
 
 function chrootProgram(spec: ProcessSpec, root: RawPath, io: ProgramIo, arch: Arch): Op[] {
   const ids = ownIds();
-  const filter = mayFilter(spec) ? stepFilter(arch, spec, ids === 'one' ? 'pretended' : undefined) : undefined;
+  const filter = mayFilter(spec)
+    ? stepFilter(arch, spec, ids === 'one' ? 'pretended' : undefined)
+    : undefined;
   return [
     ...parentOps(0, true),
     // Who has changed his root can make no user namespace.
@@ -97,5 +124,7 @@ function mayFilter({ confined }: ProcessSpec): boolean {
 }
 
 function unsupported(what: string): MbuildError {
-  return new MbuildError('UNSUPPORTED', `${what} needs namespaces, which are not to be had here`, { hint: '`mbuild doctor` says what would bring them' });
+  return new MbuildError('UNSUPPORTED', `${what} needs namespaces, which are not to be had here`, {
+    hint: '`mbuild doctor` says what would bring them',
+  });
 }

@@ -26,7 +26,11 @@ const MAX_OUTPUT = 64 << 20;
  * Runs a program of the host (git, a credential helper) to its end; a non-zero exit is not an error.
  * @throws MbuildError EXEC_NOT_FOUND when there is no such program, CANCELED when `signal` was aborted.
  */
-export async function runCommand(file: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+export async function runCommand(
+  file: string,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<CommandResult> {
   const { execa } = await import('execa');
   const result = await execa(file, args, {
     reject: false,
@@ -39,7 +43,11 @@ export async function runCommand(file: string, args: readonly string[], options:
   });
   if (result.isCanceled) throw new MbuildError('CANCELED', `${file} was stopped`);
   if (result.exitCode === undefined && result.signal === undefined) {
-    throw new MbuildError('EXEC_NOT_FOUND', `cannot run ${file}: ${result.originalMessage ?? 'not found'}`, { cause: result.cause });
+    throw new MbuildError(
+      'EXEC_NOT_FOUND',
+      `cannot run ${file}: ${result.originalMessage ?? 'not found'}`,
+      { cause: result.cause },
+    );
   }
   return { exitCode: result.exitCode ?? 128, stdout: result.stdout, stderr: result.stderr };
 }

@@ -7,7 +7,8 @@ import { mountPoints } from '../linux/mount-points';
  * much of /proc is hidden. Where it is the same, what could be mounted once can be mounted again. proc_pid_status(5), proc_pid_attr(5), proc_pid_mountinfo(5).
  */
 export function confinement(): string {
-  const [, filtered = '0'] = /^Seccomp:\s*(\d)/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? [];
+  const [, filtered = '0'] =
+    /^Seccomp:\s*(\d)/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? [];
   const hidden = mountPoints().filter((point) => point.startsWith('/proc/')).length;
   return `seccomp ${filtered}, ${label() ?? 'no label'}, ${hidden} mounts in /proc`;
 }

@@ -5,8 +5,7 @@ import { probeFuse } from './probe';
 
 /** The program fuse-overlayfs where it can be used; what is in the way, and what would help, where it cannot. */
 export type FuseOverlayfs =
-  | { readonly program: string }
-  | { readonly obstacle: string; readonly fix: string };
+  { readonly program: string } | { readonly obstacle: string; readonly fix: string };
 
 const CONTAINER = 'in a container: docker run --device /dev/fuse …';
 
@@ -16,12 +15,21 @@ const CONTAINER = 'in a container: docker run --device /dev/fuse …';
  */
 export function findFuseOverlayfs(scratch: string): FuseOverlayfs {
   const program = findInPath('fuse-overlayfs');
-  if (program === undefined) return { obstacle: 'the program fuse-overlayfs is missing', fix: 'as root: apt-get install fuse-overlayfs (dnf and apk call it the same)' };
+  if (program === undefined)
+    return {
+      obstacle: 'the program fuse-overlayfs is missing',
+      fix: 'as root: apt-get install fuse-overlayfs (dnf and apk call it the same)',
+    };
   const device = deviceObstacle();
   if (device !== undefined) return device;
   const failed = probeFuse(scratch, program, process.geteuid?.() === 0);
   if (failed === undefined) return { program };
-  const fix = failed.errno === 'ENOSYS' ? 'Linux 5.2 or newer' : failed.what === 'make a FUSE mount' ? CONTAINER : 'install another one: version 1.10 is known to work';
+  const fix =
+    failed.errno === 'ENOSYS'
+      ? 'Linux 5.2 or newer'
+      : failed.what === 'make a FUSE mount'
+        ? CONTAINER
+        : 'install another one: version 1.10 is known to work';
   return { obstacle: `${program} cannot ${failed.what} (${failed.errno})`, fix };
 }
 
@@ -31,7 +39,11 @@ function deviceObstacle(): Extract<FuseOverlayfs, { obstacle: string }> | undefi
     return undefined;
   } catch (error) {
     const code = errnoOf(error);
-    if (code === 'ENOENT') return { obstacle: 'there is no /dev/fuse', fix: `as root: modprobe fuse; ${CONTAINER}` };
-    return { obstacle: `/dev/fuse cannot be opened (${code})`, fix: `as root: chmod 666 /dev/fuse; ${CONTAINER}` };
+    if (code === 'ENOENT')
+      return { obstacle: 'there is no /dev/fuse', fix: `as root: modprobe fuse; ${CONTAINER}` };
+    return {
+      obstacle: `/dev/fuse cannot be opened (${code})`,
+      fix: `as root: chmod 666 /dev/fuse; ${CONTAINER}`,
+    };
   }
 }

@@ -1,4 +1,14 @@
-import { chmodSync, chownSync, existsSync, lstatSync, lutimesSync, mkdirSync, readdirSync, renameSync, type Stats } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  type Stats,
+} from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { mountPoints } from '../linux/mount-points';
@@ -25,22 +35,39 @@ const OF_ENGINES = ['/.dockerenv', '/run/.containerenv', '/etc/mtab'];
  */
 export function inPlaceSandbox(state: string): ChrootSandbox {
   if (!`${state}/`.startsWith(`${HOME}/`) || lstatSync(state).dev !== lstatSync('/').dev) {
-    throw new MbuildError('SANDBOX_UNAVAILABLE', `--isolation=in-place needs its store in ${HOME}, on the container's own file system, and not in ${state}`, { hint: `--root ${HOME}/store, and no volume there` });
+    throw new MbuildError(
+      'SANDBOX_UNAVAILABLE',
+      `--isolation=in-place needs its store in ${HOME}, on the container's own file system, and not in ${state}`,
+      { hint: `--root ${HOME}/store, and no volume there` },
+    );
   }
-  return new ChrootSandbox(state, inPlaceProgram, (root) => new MovedTree(root, '', new Set(mountPoints())));
+  return new ChrootSandbox(
+    state,
+    inPlaceProgram,
+    (root) => new MovedTree(root, '', new Set(mountPoints())),
+  );
 }
 
 /** Why commands cannot be run in place here; `undefined` where they can. This is no machine to be overwritten unless all of it says so. */
 export function inPlaceObstacle(): string | undefined {
   if (process.getuid?.() !== 0) return 'only root can';
-  if (!existsSync(MARKER)) return `this is no throw-away container of mbuild's: ${MARKER} is not there`;
-  for (const file of [process.execPath, process.argv[1] ?? '']) if (!file.startsWith(`${HOME}/`)) return `${file} would be replaced: all of mbuild has to be in ${HOME}`;
+  if (!existsSync(MARKER))
+    return `this is no throw-away container of mbuild's: ${MARKER} is not there`;
+  for (const file of [process.execPath, process.argv[1] ?? ''])
+    if (!file.startsWith(`${HOME}/`))
+      return `${file} would be replaced: all of mbuild has to be in ${HOME}`;
   const foreign = foreignFile('', new Set(mountPoints()));
-  return foreign === undefined ? undefined : `/ holds more than mbuild, such as ${toText(foreign)}: the container has to be new, and its image mbuild's alone`;
+  return foreign === undefined
+    ? undefined
+    : `/ holds more than mbuild, such as ${toText(foreign)}: the container has to be new, and its image mbuild's alone`;
 }
 
 function inPlaceProgram(spec: ProcessSpec, _root: RawPath, io: ProgramIo): Op[] {
-  return [...parentOps(0, true), { what: 'enter the root', call: 'chdir', args: [{ text: '/' }] }, ...commandOps(spec, io)];
+  return [
+    ...parentOps(0, true),
+    { what: 'enter the root', call: 'chdir', args: [{ text: '/' }] },
+    ...commandOps(spec, io),
+  ];
 }
 
 /** The first file that is neither mbuild's nor an engine's. */
@@ -72,7 +99,11 @@ export class MovedTree {
    * @param to where the entries go; what is there already stays, and directories of both are one.
    * @param fixed paths from there that nothing is moved to.
    */
-  constructor(private readonly from: RawPath, private readonly to: RawPath, private readonly fixed: ReadonlySet<RawPath>) {}
+  constructor(
+    private readonly from: RawPath,
+    private readonly to: RawPath,
+    private readonly fixed: ReadonlySet<RawPath>,
+  ) {}
 
   /** Moves the entries there. @throws MbuildError SANDBOX_FAILED when something is in the way; {@link leave} then brings back what was moved. */
   enter(): void {
@@ -87,20 +118,30 @@ export class MovedTree {
   }
 
   #enter(dir: RawPath): void {
-    const [here, there] = [lstatSync(fsPath(`${this.from}${dir}`)), lstatSync(fsPath(this.#there(dir)))];
+    const [here, there] = [
+      lstatSync(fsPath(`${this.from}${dir}`)),
+      lstatSync(fsPath(this.#there(dir))),
+    ];
     const taken = new Set(readdirSync(fsPath(this.#there(dir)), { encoding: 'latin1' }));
     this.#shared.set(dir, { here, there, taken, ready: there });
     setOwner(this.#there(dir), here);
     for (const name of readdirSync(fsPath(`${this.from}${dir}`), { encoding: 'latin1' })) {
       const entry = `${dir}/${name}`;
-      if (!taken.has(name)) renameSync(fsPath(`${this.from}${entry}`), fsPath(`${this.to}${entry}`));
+      if (!taken.has(name))
+        renameSync(fsPath(`${this.from}${entry}`), fsPath(`${this.to}${entry}`));
       else if (!this.fixed.has(`${this.to}${entry}`)) this.#share(entry);
     }
   }
 
   #share(entry: RawPath): void {
-    const areDirectories = [`${this.from}${entry}`, `${this.to}${entry}`].every((file) => lstatSync(fsPath(file)).isDirectory());
-    if (!areDirectories || `${this.to}${entry}` === HOME) throw new MbuildError('SANDBOX_FAILED', `the image's ${toText(entry)} cannot be put into the container, which has something else there`);
+    const areDirectories = [`${this.from}${entry}`, `${this.to}${entry}`].every((file) =>
+      lstatSync(fsPath(file)).isDirectory(),
+    );
+    if (!areDirectories || `${this.to}${entry}` === HOME)
+      throw new MbuildError(
+        'SANDBOX_FAILED',
+        `the image's ${toText(entry)} cannot be put into the container, which has something else there`,
+      );
     this.#enter(entry);
   }
 
@@ -109,7 +150,9 @@ export class MovedTree {
     if (shared === undefined) return;
     const now = lstatSync(fsPath(this.#there(dir)));
     const present = readdirSync(fsPath(this.#there(dir)), { encoding: 'latin1' });
-    for (const name of present) if (!shared.taken.has(name)) renameSync(fsPath(`${this.to}${dir}/${name}`), fsPath(`${this.from}${dir}/${name}`));
+    for (const name of present)
+      if (!shared.taken.has(name))
+        renameSync(fsPath(`${this.to}${dir}/${name}`), fsPath(`${this.from}${dir}/${name}`));
     for (const name of shared.taken) this.#leaveShared(`${dir}/${name}`);
     setOwner(`${this.from}${dir}`, now);
     const times = isSameTime(now, shared.ready) ? shared.here : now;
@@ -124,7 +167,8 @@ export class MovedTree {
     const stats = lstatSync(fsPath(`${this.to}${entry}`), { throwIfNoEntry: false });
     if (stats?.isDirectory() === true) return this.#leave(entry);
     removeTree(fsPath(`${this.from}${entry}`));
-    if (stats !== undefined) renameSync(fsPath(`${this.to}${entry}`), fsPath(`${this.from}${entry}`));
+    if (stats !== undefined)
+      renameSync(fsPath(`${this.to}${entry}`), fsPath(`${this.from}${entry}`));
     mkdirSync(fsPath(`${this.to}${entry}`));
     setOwner(`${this.to}${entry}`, shared.there);
   }

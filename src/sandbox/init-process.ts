@@ -11,7 +11,16 @@ import type { BuildScope, ResourceUsage } from '../progress/events';
 import { makeCgroup, stepGroupName } from './cgroup';
 import { BASE, interpreterFile, type Arch } from './init/interpreter';
 import { assemble, type Op, type Program } from './init/program';
-import { LOST, READY, REPORT_FD, RUSAGE, SYNC_FD, TERMINAL_FD, joinOps, type ProgramIo } from './namespace-program';
+import {
+  LOST,
+  READY,
+  REPORT_FD,
+  RUSAGE,
+  SYNC_FD,
+  TERMINAL_FD,
+  joinOps,
+  type ProgramIo,
+} from './namespace-program';
 import type { ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
 import { Terminal, openStreams } from './streams';
 
@@ -43,7 +52,9 @@ export class InitProcess {
   /** @param state a directory of the store for programs. */
   constructor(private readonly state: string) {
     if (process.arch !== 'x64' && process.arch !== 'arm64') {
-      throw new MbuildError('SANDBOX_UNAVAILABLE', `mbuild has no sandbox for ${process.arch}`, { hint: 'it runs on x64 and arm64' });
+      throw new MbuildError('SANDBOX_UNAVAILABLE', `mbuild has no sandbox for ${process.arch}`, {
+        hint: 'it runs on x64 and arm64',
+      });
     }
     this.arch = process.arch;
     this.#init = sealedFile('mbuild-init', interpreterFile(process.arch));
@@ -54,28 +65,59 @@ export class InitProcess {
    * @param ended told init's pid when the command has ended; what it left behind may still run.
    * @throws MbuildError EXEC_NOT_FOUND, EXEC_FAILED, STEP_TIMEOUT, SANDBOX_FAILED, SANDBOX_UNAVAILABLE, CANCELED.
    */
-  async execute(ops: readonly Op[], spec: ExecuteSpec, io: ProcessIo, scope: BuildScope, ended?: (init: number) => void): Promise<ExitStatus> {
-    const group = spec.limits === undefined ? undefined : makeCgroup(spec.group ?? stepGroupName(), spec.limits);
+  async execute(
+    ops: readonly Op[],
+    spec: ExecuteSpec,
+    io: ProcessIo,
+    scope: BuildScope,
+    ended?: (init: number) => void,
+  ): Promise<ExitStatus> {
+    const group =
+      spec.limits === undefined
+        ? undefined
+        : makeCgroup(spec.group ?? stepGroupName(), spec.limits);
     try {
       if (group !== undefined && group.refused.length > 0) io.refused?.(group.refused);
-      const status = await this.#execute([...joinOps(group?.doors ?? []), ...ops], spec, io, scope, ended);
-      return group !== undefined && group.outOfMemory() > 0 ? { ...status, outOfMemory: true } : status;
+      const status = await this.#execute(
+        [...joinOps(group?.doors ?? []), ...ops],
+        spec,
+        io,
+        scope,
+        ended,
+      );
+      return group !== undefined && group.outOfMemory() > 0
+        ? { ...status, outOfMemory: true }
+        : status;
     } finally {
       group?.remove();
     }
   }
 
-  async #execute(ops: readonly Op[], spec: ExecuteSpec, io: ProcessIo, scope: BuildScope, ended?: (init: number) => void): Promise<ExitStatus> {
+  async #execute(
+    ops: readonly Op[],
+    spec: ExecuteSpec,
+    io: ProcessIo,
+    scope: BuildScope,
+    ended?: (init: number) => void,
+  ): Promise<ExitStatus> {
     const program = programOf(ops, this.arch);
     const deadline = spec.timeout === undefined ? undefined : AbortSignal.timeout(spec.timeout);
-    const limited = deadline === undefined ? scope : { ...scope, signal: AbortSignal.any([scope.signal, deadline]) };
+    const limited =
+      deadline === undefined
+        ? scope
+        : { ...scope, signal: AbortSignal.any([scope.signal, deadline]) };
     const programFd = this.#programFile(program);
     const streams = io.terminal === undefined ? openStreams(io) : undefined;
     let child: ChildProcess;
     try {
       const [stdin = 'ignore', stdout = 'ignore', stderr = 'ignore'] = streams?.childEnds ?? [];
       const turn = programIo(io).waits ? ['pipe' as const] : [];
-      child = spawn(`/proc/self/fd/${this.#init}`, [], { stdio: [stdin, stdout, stderr, programFd, 'pipe', ...turn], detached: true, env: {}, cwd: '/' });
+      child = spawn(`/proc/self/fd/${this.#init}`, [], {
+        stdio: [stdin, stdout, stderr, programFd, 'pipe', ...turn],
+        detached: true,
+        env: {},
+        cwd: '/',
+      });
     } finally {
       closeSync(programFd);
       streams?.closeChildEnds();
@@ -84,19 +126,34 @@ export class InitProcess {
     const outputs = streams?.connect(io) ?? [];
     let report: Report;
     try {
-      report = await this.#supervise(child, program, limited, async (pid) => {
-        const terminal = io.terminal === undefined ? undefined : new Terminal(takeDescriptor(pid, TERMINAL_FD), io);
-        if (terminal !== undefined) terminals.push(terminal);
-        await io.prepare?.({ pid, resize: (size) => terminal?.resize(size) });
-      }, () => io.executed?.(), ended);
+      report = await this.#supervise(
+        child,
+        program,
+        limited,
+        async (pid) => {
+          const terminal =
+            io.terminal === undefined
+              ? undefined
+              : new Terminal(takeDescriptor(pid, TERMINAL_FD), io);
+          if (terminal !== undefined) terminals.push(terminal);
+          await io.prepare?.({ pid, resize: (size) => terminal?.resize(size) });
+        },
+        () => io.executed?.(),
+        ended,
+      );
     } finally {
       // Without init nobody ends what the command left, which may hold its streams for ever.
       if (child.signalCode !== null) streams?.abandon();
       await Promise.all([...outputs, ...terminals.map((terminal) => terminal.ended)]);
       streams?.disconnect(io);
     }
-    if (scope.signal.aborted) throw new MbuildError('CANCELED', 'the build was canceled', { cause: scope.signal.reason });
-    if (deadline?.aborted === true && spec.timeout !== undefined) throw new MbuildError('STEP_TIMEOUT', `the command did not end within ${spec.timeout / 1000} seconds and was killed`);
+    if (scope.signal.aborted)
+      throw new MbuildError('CANCELED', 'the build was canceled', { cause: scope.signal.reason });
+    if (deadline?.aborted === true && spec.timeout !== undefined)
+      throw new MbuildError(
+        'STEP_TIMEOUT',
+        `the command did not end within ${spec.timeout / 1000} seconds and was killed`,
+      );
     return exitStatus(report, spec);
   }
 
@@ -104,7 +161,14 @@ export class InitProcess {
    * Waits until the command and all its descendants are gone; on abort kills the PID namespace's init, and so all.
    * A command that waits goes on when `prepare` has resolved; when that rejects, nothing is executed.
    */
-  async #supervise(child: ChildProcess, program: Program, scope: BuildScope, prepare: (pid: number) => Promise<void>, executed: () => void, ended?: (init: number) => void): Promise<Report> {
+  async #supervise(
+    child: ChildProcess,
+    program: Program,
+    scope: BuildScope,
+    prepare: (pid: number) => Promise<void>,
+    executed: () => void,
+    ended?: (init: number) => void,
+  ): Promise<Report> {
     const chunks: Buffer[] = [];
     const read = (): Report => readReport(Buffer.concat(chunks), program);
     const kill = (): void => {
@@ -119,11 +183,13 @@ export class InitProcess {
     const ends: readonly unknown[] = child.stdio;
     const turn = ends[SYNC_FD] as Duplex | undefined;
     turn?.on('error', () => undefined); // the command may be gone already
-    turn?.resume().on('end', () => setImmediate(() => {
-      // A failure is reported before the descriptor is closed.
-      const { failure, pid } = read();
-      if (failure === undefined && pid !== undefined && !scope.signal.aborted) executed();
-    }));
+    turn?.resume().on('end', () =>
+      setImmediate(() => {
+        // A failure is reported before the descriptor is closed.
+        const { failure, pid } = read();
+        if (failure === undefined && pid !== undefined && !scope.signal.aborted) executed();
+      }),
+    );
     let preparing: Promise<void> | undefined;
     (ends[REPORT_FD] as Readable).on('data', (chunk: Buffer) => {
       chunks.push(chunk);
@@ -132,16 +198,27 @@ export class InitProcess {
       if (lost !== undefined) kill();
       if (status !== undefined && child.pid !== undefined) ended?.(child.pid);
       if (pid === undefined || !isReady || preparing !== undefined) return;
-      preparing = prepare(pid).then(() => void turn?.end('\n'), (error: unknown) => {
-        kill();
-        throw error;
-      });
+      preparing = prepare(pid).then(
+        () => void turn?.end('\n'),
+        (error: unknown) => {
+          kill();
+          throw error;
+        },
+      );
       preparing.catch(() => undefined); // awaited below
     });
     scope.signal.addEventListener('abort', kill);
     try {
       await new Promise<void>((resolve, reject) => {
-        child.on('error', (error) => reject(new MbuildError('SANDBOX_FAILED', `the sandbox's init could not be started: ${error.message}`, { cause: error })));
+        child.on('error', (error) =>
+          reject(
+            new MbuildError(
+              'SANDBOX_FAILED',
+              `the sandbox's init could not be started: ${error.message}`,
+              { cause: error },
+            ),
+          ),
+        );
         child.on('exit', () => turn?.destroy());
         child.on('close', () => resolve());
       });
@@ -171,7 +248,10 @@ function programOf(ops: readonly Op[], arch: Arch): Program {
   try {
     return assemble(ops, arch);
   } catch (error) {
-    if (errnoOf(error) === 'E2BIG') throw new MbuildError('EXEC_FAILED', 'the command and its environment are too long', { cause: error });
+    if (errnoOf(error) === 'E2BIG')
+      throw new MbuildError('EXEC_FAILED', 'the command and its environment are too long', {
+        cause: error,
+      });
     throw error;
   }
 }
@@ -197,7 +277,8 @@ function readReport(bytes: Buffer, program: Program): Report {
       if (at + 16 > bytes.length) break;
       const op = program.opAt(word);
       at += 8;
-      if (op !== undefined) failure = { op, errno: getSystemErrorName(Number(bytes.readBigInt64LE(at))) };
+      if (op !== undefined)
+        failure = { op, errno: getSystemErrorName(Number(bytes.readBigInt64LE(at))) };
     } else if (word === BigInt(READY)) {
       isReady = true;
     } else if (word === BigInt(LOST)) {
@@ -217,14 +298,24 @@ function readReport(bytes: Buffer, program: Program): Report {
 function readUsage(bytes: Buffer): ResourceUsage {
   const word = (index: number): number => Number(bytes.readBigInt64LE(index * 8));
   const time = (index: number): number => word(index) * 1000 + Math.round(word(index + 1) / 1000);
-  return { userMs: time(0), systemMs: time(2), peakMemory: word(4) * 1024, readBytes: word(11) * 512, writtenBytes: word(12) * 512 };
+  return {
+    userMs: time(0),
+    systemMs: time(2),
+    peakMemory: word(4) * 1024,
+    readBytes: word(11) * 512,
+    writtenBytes: word(12) * 512,
+  };
 }
 
 /** @throws MbuildError when the command was never executed. */
 function exitStatus(report: Report, spec: Pick<ProcessSpec, 'args' | 'cwd'>): ExitStatus {
-  if (report.failure !== undefined) throw failureError(report.failure.op, report.failure.errno, spec);
+  if (report.failure !== undefined)
+    throw failureError(report.failure.op, report.failure.errno, spec);
   if (report.lost !== undefined) throw lostServer(endOf(report.lost));
-  if (report.status === undefined) throw new MbuildError('SANDBOX_FAILED', 'the sandbox ended without a report', { hint: 'something outside of mbuild killed it, perhaps for want of memory' });
+  if (report.status === undefined)
+    throw new MbuildError('SANDBOX_FAILED', 'the sandbox ended without a report', {
+      hint: 'something outside of mbuild killed it, perhaps for want of memory',
+    });
   return { ...endOf(report.status), usage: report.usage };
 }
 
@@ -237,45 +328,99 @@ function endOf(status: number): ExitStatus {
 }
 
 function lostServer({ code, signal }: ExitStatus): MbuildError {
-  const how = signal !== undefined ? `was killed by ${signal}` : code !== 0 ? `exited with code ${code}` : 'ended';
+  const how =
+    signal !== undefined
+      ? `was killed by ${signal}`
+      : code !== 0
+        ? `exited with code ${code}`
+        : 'ended';
   const memory = signal === 'SIGKILL' ? 'SIGKILL often means that memory ran out; ' : '';
-  return new MbuildError('SANDBOX_FAILED', `fuse-overlayfs, by which the command had its files, ${how}`, { hint: `${memory}nothing of the command is kept; --snapshotter=copy does without fuse-overlayfs` });
+  return new MbuildError(
+    'SANDBOX_FAILED',
+    `fuse-overlayfs, by which the command had its files, ${how}`,
+    {
+      hint: `${memory}nothing of the command is kept; --snapshotter=copy does without fuse-overlayfs`,
+    },
+  );
 }
 
 /** Why a command was not executed, in words. */
-export function failureError(op: Pick<Op, 'what' | 'call'>, errno: string, spec: Pick<ProcessSpec, 'args' | 'cwd'>): MbuildError {
+export function failureError(
+  op: Pick<Op, 'what' | 'call'>,
+  errno: string,
+  spec: Pick<ProcessSpec, 'args' | 'cwd'>,
+): MbuildError {
   const command = spec.args[0] ?? '';
   if (op.call === 'execve') {
     if (errno === 'ENOENT') {
       const isPath = command.includes('/');
-      return new MbuildError('EXEC_NOT_FOUND', isPath ? `${command}: no such file, or the interpreter or loader that it needs is missing` : `${command}: executable file not found in $PATH`, {
-        hint: command === '/bin/sh' ? 'the image has no shell: use the exec form, RUN ["program", "argument"]' : 'install it in an earlier RUN, or correct the name', exitCode: 127,
-      });
+      return new MbuildError(
+        'EXEC_NOT_FOUND',
+        isPath
+          ? `${command}: no such file, or the interpreter or loader that it needs is missing`
+          : `${command}: executable file not found in $PATH`,
+        {
+          hint:
+            command === '/bin/sh'
+              ? 'the image has no shell: use the exec form, RUN ["program", "argument"]'
+              : 'install it in an earlier RUN, or correct the name',
+          exitCode: 127,
+        },
+      );
     }
-    if (errno === 'ENOEXEC') return new MbuildError('EXEC_FAILED', `${command}: exec format error`, { hint: 'it is built for another architecture, or is a script without a #! line', exitCode: 126 });
-    return new MbuildError('EXEC_FAILED', `${command}: ${reason(errno)}`, { hint: EXECUTE_HINTS[errno], exitCode: 126 });
-  }
-  if (op.call === 'chdir' && op.what.startsWith('enter the working')) return new MbuildError('EXEC_FAILED', `cannot enter the working directory ${spec.cwd}: ${reason(errno)}`, { exitCode: 126 });
-  if (op.call === 'clone' || errno === 'EPERM') {
-    return new MbuildError('SANDBOX_UNAVAILABLE', `the sandbox could not ${op.what}: ${reason(errno)}`, {
-      hint: 'RUN needs CAP_SYS_ADMIN for namespaces and mounts: run as root outside of a restricted container (docker run --privileged)',
+    if (errno === 'ENOEXEC')
+      return new MbuildError('EXEC_FAILED', `${command}: exec format error`, {
+        hint: 'it is built for another architecture, or is a script without a #! line',
+        exitCode: 126,
+      });
+    return new MbuildError('EXEC_FAILED', `${command}: ${reason(errno)}`, {
+      hint: EXECUTE_HINTS[errno],
+      exitCode: 126,
     });
+  }
+  if (op.call === 'chdir' && op.what.startsWith('enter the working'))
+    return new MbuildError(
+      'EXEC_FAILED',
+      `cannot enter the working directory ${spec.cwd}: ${reason(errno)}`,
+      { exitCode: 126 },
+    );
+  if (op.call === 'clone' || errno === 'EPERM') {
+    return new MbuildError(
+      'SANDBOX_UNAVAILABLE',
+      `the sandbox could not ${op.what}: ${reason(errno)}`,
+      {
+        hint: 'RUN needs CAP_SYS_ADMIN for namespaces and mounts: run as root outside of a restricted container (docker run --privileged)',
+      },
+    );
   }
   const isTarget = op.call === 'mount' && ['ENOENT', 'ENOTDIR'].includes(errno);
   return new MbuildError('SANDBOX_FAILED', `the sandbox could not ${op.what}: ${reason(errno)}`, {
-    hint: isTarget ? 'the sandbox fills /dev, /proc, /sys, /etc/hosts and /etc/resolv.conf itself: mount on another path' : undefined,
+    hint: isTarget
+      ? 'the sandbox fills /dev, /proc, /sys, /etc/hosts and /etc/resolv.conf itself: mount on another path'
+      : undefined,
   });
 }
 
 const EXECUTE_HINTS: Readonly<Record<string, string>> = {
   EACCES: 'is it executable, and may its user reach it?',
-  E2BIG: 'one argument or variable has at most 128 KiB, all together a fourth of the stack (2 MiB): put it in a file',
+  E2BIG:
+    'one argument or variable has at most 128 KiB, all together a fourth of the stack (2 MiB): put it in a file',
 };
 
 const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file or directory', EACCES: 'permission denied', EPERM: 'operation not permitted', ENOTDIR: 'not a directory', EISDIR: 'is a directory',
-  ELOOP: 'too many symbolic links', ENOMEM: 'out of memory', EAGAIN: 'too many processes', ENOSPC: 'no space left, or a limit on namespaces is reached', EINVAL: 'invalid argument',
-  ETXTBSY: 'the file is being written', E2BIG: 'argument list too long', EROFS: 'read-only file system',
+  ENOENT: 'no such file or directory',
+  EACCES: 'permission denied',
+  EPERM: 'operation not permitted',
+  ENOTDIR: 'not a directory',
+  EISDIR: 'is a directory',
+  ELOOP: 'too many symbolic links',
+  ENOMEM: 'out of memory',
+  EAGAIN: 'too many processes',
+  ENOSPC: 'no space left, or a limit on namespaces is reached',
+  EINVAL: 'invalid argument',
+  ETXTBSY: 'the file is being written',
+  E2BIG: 'argument list too long',
+  EROFS: 'read-only file system',
 };
 
 function reason(errno: string): string {

@@ -6,7 +6,15 @@ import { findInPath } from './find-program';
  * for others, as one with his own id alone; an OCI runtime in any of these; a changed root; and a traced process whose every call is redirected; and none
  * at all, in the place of everything else.
  */
-export const ISOLATIONS = ['namespaces', 'user-namespace', 'single-id', 'oci', 'chroot', 'proot', 'in-place'] as const;
+export const ISOLATIONS = [
+  'namespaces',
+  'user-namespace',
+  'single-id',
+  'oci',
+  'chroot',
+  'proot',
+  'in-place',
+] as const;
 export type Isolation = (typeof ISOLATIONS)[number];
 
 /** What keeps a command apart: user namespaces differ in what mbuild itself runs in, not in how it makes a sandbox. */
@@ -16,7 +24,10 @@ export type Means = 'namespaces' | 'oci' | 'chroot' | 'proot' | 'in-place';
 const ALIASES: Readonly<Record<string, Isolation>> = { rootless: 'namespaces' };
 
 /** Reads `--isolation`; `auto` is `undefined`, and so is what makes no sense with `known` false. */
-export function readIsolation(text: string): { readonly known: boolean; readonly isolation: Isolation | undefined } {
+export function readIsolation(text: string): {
+  readonly known: boolean;
+  readonly isolation: Isolation | undefined;
+} {
   const isolation = ISOLATIONS.find((name) => name === text) ?? ALIASES[text];
   return { known: isolation !== undefined || text === 'auto' || text === '', isolation };
 }

@@ -5,12 +5,40 @@ import { bundledFile } from '../linux/bundle';
 import { isInUserNamespace } from '../linux/id-map';
 import { ALL_CAPABILITIES, capabilityMask } from './capabilities';
 import type { Arg, Op } from './init/program';
-import { AT_EMPTY_PATH, AT_FDCWD, CAPABILITY_VERSION_3, CLONE, FD_CLOEXEC, F_SETFD, KEYCTL_JOIN_SESSION_KEYRING, MNT_DETACH, MS, MSG_NOSIGNAL, O, PR, RLIMITS, SECCOMP, SIGCHLD, SIGKILL, TIO } from './init/syscalls';
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  CAPABILITY_VERSION_3,
+  CLONE,
+  FD_CLOEXEC,
+  F_SETFD,
+  KEYCTL_JOIN_SESSION_KEYRING,
+  MNT_DETACH,
+  MS,
+  MSG_NOSIGNAL,
+  O,
+  PR,
+  RLIMITS,
+  SECCOMP,
+  SIGCHLD,
+  SIGKILL,
+  TIO,
+} from './init/syscalls';
 import { NULL, mountOp, rootOps, sourceOps, targetOps, type SandboxPlaces } from './mount-ops';
 import type { EnterSpec, ProcessSpec, TerminalSize } from './sandbox';
 import { surroundingOps, systemMountOps } from './system-mounts';
 import { mapIdsOps } from './user-map';
-import { SERVER_STATUS, checkServerOps, endServerOps, leaveConnectionOps, serverOps, startServerOps, treeServers, watchServerOps, type TreeServer } from './tree-server';
+import {
+  SERVER_STATUS,
+  checkServerOps,
+  endServerOps,
+  leaveConnectionOps,
+  serverOps,
+  startServerOps,
+  treeServers,
+  watchServerOps,
+  type TreeServer,
+} from './tree-server';
 
 /** How the process is connected to mbuild. */
 export interface ProgramIo extends Pick<SandboxPlaces, 'ids'> {
@@ -52,7 +80,11 @@ export const LOST = 0x9000000;
  * The system calls that turn a process into the sandboxed command: a parent that waits and reports, and a child
  * in namespaces of its own that mounts, gives up what it may not keep, and executes.
  */
-export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: ProgramIo = { waits: false }): Op[] {
+export function namespaceProgram(
+  spec: ProcessSpec,
+  places: SandboxPlaces,
+  io: ProgramIo = { waits: false },
+): Op[] {
   const servers = treeServers(spec, places.stubs);
   return [
     ...parentOps(namespaceFlags(spec), false, { servers, waits: io.waits }),
@@ -67,8 +99,23 @@ export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: P
     ...targetOps(spec),
     { what: 'leave the old root', call: 'umount2', args: [{ text: '.' }, MNT_DETACH] },
     { what: 'enter the new root', call: 'chdir', args: [{ text: '/' }] },
-    ...(spec.readonlyRoot === true ? [mountOp('make the root read-only', NULL, '/', NULL, MS.REMOUNT | MS.BIND | MS.RDONLY | MS.NODEV, NULL)] : []),
-    { what: 'set the host name', call: 'sethostname', args: [{ text: spec.hostname }, Buffer.byteLength(spec.hostname)] },
+    ...(spec.readonlyRoot === true
+      ? [
+          mountOp(
+            'make the root read-only',
+            NULL,
+            '/',
+            NULL,
+            MS.REMOUNT | MS.BIND | MS.RDONLY | MS.NODEV,
+            NULL,
+          ),
+        ]
+      : []),
+    {
+      what: 'set the host name',
+      call: 'sethostname',
+      args: [{ text: spec.hostname }, Buffer.byteLength(spec.hostname)],
+    },
     ...(spec.network === 'host' ? [] : loopbackOps()),
     ...onlyIdOps(spec, io.ids),
     ...commandOps(spec, io),
@@ -77,13 +124,29 @@ export function namespaceProgram(spec: ProcessSpec, places: SandboxPlaces, io: P
 
 /** The same for a command that enters the namespaces of a process that runs already. */
 export function enterProgram(spec: EnterSpec, io: ProgramIo): Op[] {
-  const namespaces = ['ipc', 'uts', 'net', 'pid', 'cgroup', 'mnt'].filter((name) => !isOwnNamespace(spec.pid, name));
+  const namespaces = ['ipc', 'uts', 'net', 'pid', 'cgroup', 'mnt'].filter(
+    (name) => !isOwnNamespace(spec.pid, name),
+  );
   return [
-    { what: 'open the root of the container', call: 'openat', args: [AT_FDCWD, { text: `/proc/${spec.pid}/root` }, O.PATH | O.DIRECTORY | O.CLOEXEC], save: 'root' },
+    {
+      what: 'open the root of the container',
+      call: 'openat',
+      args: [AT_FDCWD, { text: `/proc/${spec.pid}/root` }, O.PATH | O.DIRECTORY | O.CLOEXEC],
+      save: 'root',
+    },
     ...namespaces.flatMap((name): Op[] => [
-      { what: `open the ${name} namespace`, call: 'openat', args: [AT_FDCWD, { text: `/proc/${spec.pid}/ns/${name}` }, O.RDONLY | O.CLOEXEC], save: name },
+      {
+        what: `open the ${name} namespace`,
+        call: 'openat',
+        args: [AT_FDCWD, { text: `/proc/${spec.pid}/ns/${name}` }, O.RDONLY | O.CLOEXEC],
+        save: name,
+      },
     ]),
-    ...namespaces.map((name): Op => ({ what: `enter the ${name} namespace`, call: 'setns', args: [{ saved: name }, 0] })),
+    ...namespaces.map((name): Op => ({
+      what: `enter the ${name} namespace`,
+      call: 'setns',
+      args: [{ saved: name }, 0],
+    })),
     { what: 'enter the root of the container', call: 'fchdir', args: [{ saved: 'root' }] },
     { what: 'switch the root', call: 'chroot', args: [{ text: '.' }] },
     ...parentOps(0),
@@ -108,7 +171,14 @@ function isOwnNamespace(pid: number, name: string): boolean {
  * @param servers processes that serve the command's trees, and end with it; `waits` says whether {@link SYNC_FD} is open.
  * @param reaps true where no PID namespace ends what the child leaves behind: that becomes the parent's, who stays until it is gone.
  */
-export function parentOps(flags: number, reaps = false, { servers, waits }: { readonly servers: readonly TreeServer[]; readonly waits: boolean } = { servers: [], waits: true }): Op[] {
+export function parentOps(
+  flags: number,
+  reaps = false,
+  { servers, waits }: { readonly servers: readonly TreeServer[]; readonly waits: boolean } = {
+    servers: [],
+    waits: true,
+  },
+): Op[] {
   const leave = leaveConnectionOps(servers, waits ? SYNC_FD + 1 : SYNC_FD);
   return [
     // Who takes over orphans must outlive mbuild, for the guard to find them.
@@ -118,29 +188,81 @@ export function parentOps(flags: number, reaps = false, { servers, waits }: { re
     // Without it, who is in the container already could open the program that runs here by way of /proc.
     { what: 'hide init', call: 'prctl', args: [PR.SET_DUMPABLE, 0] },
     ...startServerOps(servers, isInUserNamespace()),
-    { what: 'make namespaces', call: 'clone', args: [flags | SIGCHLD, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
+    {
+      what: 'make namespaces',
+      call: 'clone',
+      args: [flags | SIGCHLD, 0, 0, 0, 0],
+      save: 'child',
+      onZero: { to: 'child' },
+    },
     ...leave,
-    ...(reaps ? [{ what: 'make the guard', call: 'clone', args: [SIGCHLD, 0, 0, 0, 0], onZero: { to: 'guard' } } as const] : []),
+    ...(reaps
+      ? [
+          {
+            what: 'make the guard',
+            call: 'clone',
+            args: [SIGCHLD, 0, 0, 0, 0],
+            onZero: { to: 'guard' },
+          } as const,
+        ]
+      : []),
     // When the command is executed no one has the descriptor any more, which mbuild sees.
     { what: 'leave the turn to the command', call: 'close', args: [SYNC_FD], onError: 'next' },
     reportOp('report the pid', { addressOf: 'child' }, 8),
     ...watchServerOps(servers, 'lost'),
-    { what: 'wait for the command', label: 'command', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, { buffer: 'usage', size: RUSAGE }] },
+    {
+      what: 'wait for the command',
+      label: 'command',
+      call: 'wait4',
+      args: [
+        { saved: 'child' },
+        { buffer: 'status', size: 8 },
+        0,
+        { buffer: 'usage', size: RUSAGE },
+      ],
+    },
     ...checkServerOps(servers, 'lost at the end'),
     { ...reportOp('report the status', { buffer: 'status', size: 8 }, 8), label: 'ended' },
     reportOp('report the usage', { buffer: 'usage', size: RUSAGE }, RUSAGE),
     ...endServerOps(servers),
-    ...(reaps ? [{ what: 'wait for what the command left', label: 'reap', call: 'wait4', args: [-1, NULL, 0, NULL], onPositive: { to: 'reap' }, onError: 'next' } as const] : []),
+    ...(reaps
+      ? [
+          {
+            what: 'wait for what the command left',
+            label: 'reap',
+            call: 'wait4',
+            args: [-1, NULL, 0, NULL],
+            onPositive: { to: 'reap' },
+            onError: 'next',
+          } as const,
+        ]
+      : []),
     { what: 'exit', call: 'exit_group', args: [0] },
-    { what: 'report a failure', label: 'fail', call: 'write', args: [REPORT_FD, 0x10000000, 16], onError: 'next' },
+    {
+      what: 'report a failure',
+      label: 'fail',
+      call: 'write',
+      args: [REPORT_FD, 0x10000000, 16],
+      onError: 'next',
+    },
     { what: 'exit', call: 'exit_group', args: [125] },
     ...(reaps ? guardOps() : []),
     ...(servers.length === 0 ? [] : lostOps()),
     ...serverOps(servers, REPORT_FD),
-    { what: 'tie the command to init', label: 'child', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
+    {
+      what: 'tie the command to init',
+      label: 'child',
+      call: 'prctl',
+      args: [PR.SET_PDEATHSIG, SIGKILL],
+    },
     ...leave,
     { what: 'make a session', call: 'setsid', args: [] },
-    { what: 'make a session keyring', call: 'keyctl', args: [KEYCTL_JOIN_SESSION_KEYRING, NULL], onError: 'next' },
+    {
+      what: 'make a session keyring',
+      call: 'keyctl',
+      args: [KEYCTL_JOIN_SESSION_KEYRING, NULL],
+      onError: 'next',
+    },
   ];
 }
 
@@ -148,22 +270,45 @@ export function parentOps(flags: number, reaps = false, { servers, waits }: { re
 function lostOps(): Op[] {
   const word = Buffer.alloc(8);
   word.writeUInt32LE(LOST);
-  return [['lost', 'command'], ['lost at the end', 'ended']].flatMap(([label, next = '']): Op[] => [
+  return [
+    ['lost', 'command'],
+    ['lost at the end', 'ended'],
+  ].flatMap(([label, next = '']): Op[] => [
     { ...reportOp('report the loss', { bytes: word }, 8), label },
-    { ...reportOp('report the server', SERVER_STATUS, 8), onPositive: { to: next }, onError: { to: next } },
+    {
+      ...reportOp('report the server', SERVER_STATUS, 8),
+      onPositive: { to: next },
+      onError: { to: next },
+    },
   ]);
 }
 
 /** Where mbuild is gone, nobody is told, and init goes on to take over orphans. */
 function reportOp(what: string, bytes: Arg, size: number): Op {
-  return { what, call: 'sendto', args: [REPORT_FD, bytes, size, MSG_NOSIGNAL, NULL, 0], onError: 'next' };
+  return {
+    what,
+    call: 'sendto',
+    args: [REPORT_FD, bytes, size, MSG_NOSIGNAL, NULL, 0],
+    onError: 'next',
+  };
 }
 
 /** Puts init, and all that it will start, into control groups; whether that is allowed was found out before. */
 export function joinOps(doors: readonly string[]): Op[] {
   return doors.flatMap((door, i): Op[] => [
-    { what: `open ${door}`, call: 'openat', args: [AT_FDCWD, { text: door }, O.WRONLY | O.CLOEXEC], save: `door${i}`, onError: { to: `behind door ${i}` } },
-    { what: `enter ${path.dirname(door)}`, call: 'write', args: [{ saved: `door${i}` }, { bytes: Buffer.from('0') }, 1], onError: 'next' },
+    {
+      what: `open ${door}`,
+      call: 'openat',
+      args: [AT_FDCWD, { text: door }, O.WRONLY | O.CLOEXEC],
+      save: `door${i}`,
+      onError: { to: `behind door ${i}` },
+    },
+    {
+      what: `enter ${path.dirname(door)}`,
+      call: 'write',
+      args: [{ saved: `door${i}` }, { bytes: Buffer.from('0') }, 1],
+      onError: 'next',
+    },
     { what: 'go on', label: `behind door ${i}`, call: 'umask', args: [0o22] },
   ]);
 }
@@ -175,10 +320,30 @@ export function joinOps(doors: readonly string[]): Op[] {
 function guardOps(): Op[] {
   const sweeper = [...nodeCommand(), bundledFile('sweeper.cjs')];
   return [
-    { what: 'tie the guard to init', label: 'guard', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
-    ...[0, 1, 2, SYNC_FD].map((fd): Op => ({ what: `close ${fd} in the guard`, call: 'close', args: [fd], onError: 'next' })),
-    { what: 'wait for the end of mbuild', call: 'read', args: [REPORT_FD, { buffer: 'end', size: 8 }, 8], onError: 'next' },
-    { what: 'sweep', call: 'execve', args: [{ text: sweeper[0] ?? '' }, { strings: sweeper }, { strings: [] }], onError: 'next' },
+    {
+      what: 'tie the guard to init',
+      label: 'guard',
+      call: 'prctl',
+      args: [PR.SET_PDEATHSIG, SIGKILL],
+    },
+    ...[0, 1, 2, SYNC_FD].map((fd): Op => ({
+      what: `close ${fd} in the guard`,
+      call: 'close',
+      args: [fd],
+      onError: 'next',
+    })),
+    {
+      what: 'wait for the end of mbuild',
+      call: 'read',
+      args: [REPORT_FD, { buffer: 'end', size: 8 }, 8],
+      onError: 'next',
+    },
+    {
+      what: 'sweep',
+      call: 'execve',
+      args: [{ text: sweeper[0] ?? '' }, { strings: sweeper }, { strings: [] }],
+      onError: 'next',
+    },
     // Without Node.js it is the command alone that can be ended, which is tied to init.
     { what: 'find init', call: 'getppid', args: [], save: 'init' },
     { what: 'end init', call: 'kill', args: [{ saved: 'init' }, SIGKILL], onError: 'next' },
@@ -197,7 +362,11 @@ function nodeCommand(): string[] {
 export function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
   return [
     ...(io.terminal === undefined ? ownStreamOps(spec) : terminalOps(spec, io.terminal, io.ids)),
-    ...(io.filter === undefined ? [] : io.supervised === undefined ? [filterOp(io.filter)] : supervisedFilterOps(io.supervised, io.filter)),
+    ...(io.filter === undefined
+      ? []
+      : io.supervised === undefined
+        ? [filterOp(io.filter)]
+        : supervisedFilterOps(io.supervised, io.filter)),
     // Nothing that a supervisor is asked may come before it has the listener.
     ...(io.waits ? waitOps() : []),
     ...privilegeOps(spec, io),
@@ -206,10 +375,17 @@ export function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
 }
 
 /** The end of a program: nothing of mbuild's stays open, and the command takes over, in a working directory that is entered unless that was done. */
-export function executeOps(spec: Pick<ProcessSpec, 'args' | 'env'> & { readonly cwd: string | undefined }, io: Pick<ProgramIo, 'waits'>): Op[] {
+export function executeOps(
+  spec: Pick<ProcessSpec, 'args' | 'env'> & { readonly cwd: string | undefined },
+  io: Pick<ProgramIo, 'waits'>,
+): Op[] {
   return [
     closeOp(io),
-    ...[REPORT_FD, ...(io.waits ? [SYNC_FD] : [])].map((fd): Op => ({ what: `close ${fd} on execution`, call: 'fcntl', args: [fd, F_SETFD, FD_CLOEXEC] })),
+    ...[REPORT_FD, ...(io.waits ? [SYNC_FD] : [])].map((fd): Op => ({
+      what: `close ${fd} on execution`,
+      call: 'fcntl',
+      args: [fd, F_SETFD, FD_CLOEXEC],
+    })),
     { what: 'close the program', call: 'close', args: [3], onError: 'next' },
     ...(spec.cwd === undefined ? [] : [enterOp(spec.cwd)]),
     ...execOps(spec),
@@ -217,7 +393,11 @@ export function executeOps(spec: Pick<ProcessSpec, 'args' | 'env'> & { readonly 
 }
 
 function closeOp(io: Pick<ProgramIo, 'waits'>): Op {
-  return { what: 'close files', call: 'close_range', args: [io.waits ? SYNC_FD + 1 : SYNC_FD, 0xffffffff, 0] };
+  return {
+    what: 'close files',
+    call: 'close_range',
+    args: [io.waits ? SYNC_FD + 1 : SYNC_FD, 0xffffffff, 0],
+  };
 }
 
 function enterOp(cwd: string): Op {
@@ -229,10 +409,18 @@ function enterOp(cwd: string): Op {
  * and programs rely on it), else as himself. Root may do nothing more then than search and change its user: not follow the
  * descriptors of processes that may do more.
  */
-function enterOpsOf({ cwd, user }: Pick<ProcessSpec, 'cwd' | 'user'>, io: Pick<ProgramIo, 'waits'>): Op[] {
+function enterOpsOf(
+  { cwd, user }: Pick<ProcessSpec, 'cwd' | 'user'>,
+  io: Pick<ProgramIo, 'waits'>,
+): Op[] {
   return [
     closeOp(io),
-    { what: 'give up what entering does not take', call: 'capset', args: capabilitySets(capabilityMask(['DAC_OVERRIDE', 'SETUID'])), onError: 'next' },
+    {
+      what: 'give up what entering does not take',
+      call: 'capset',
+      args: capabilitySets(capabilityMask(['DAC_OVERRIDE', 'SETUID'])),
+      onError: 'next',
+    },
     { ...enterOp(cwd), onError: 'next', onZero: { to: 'entered' } },
     { what: `try as user ${user.uid}`, call: 'setresuid', args: [-1, user.uid, -1] },
     enterOp(cwd),
@@ -243,28 +431,59 @@ function enterOpsOf({ cwd, user }: Pick<ProcessSpec, 'cwd' | 'user'>, io: Pick<P
 /** Gives the streams to the command's user, who could not open /dev/stdout otherwise. */
 function ownStreamOps({ user }: Pick<ProcessSpec, 'user'>): Op[] {
   if (user.uid === 0) return [];
-  return [1, 2].map((fd) => ({ what: `give stream ${fd} to user ${user.uid}`, call: 'fchownat', args: [fd, { text: '' }, user.uid, user.gid, AT_EMPTY_PATH], onError: 'next' }));
+  return [1, 2].map((fd) => ({
+    what: `give stream ${fd} to user ${user.uid}`,
+    call: 'fchownat',
+    args: [fd, { text: '' }, user.uid, user.gid, AT_EMPTY_PATH],
+    onError: 'next',
+  }));
 }
 
 /**
  * Makes a terminal of the sandbox's own devpts the streams and the controlling terminal. Its user's end is taken from the
  * other one, not by a name that somebody in the sandbox could have changed.
  */
-function terminalOps({ user }: Pick<ProcessSpec, 'user'>, size: TerminalSize, ids: SandboxPlaces['ids']): Op[] {
+function terminalOps(
+  { user }: Pick<ProcessSpec, 'user'>,
+  size: TerminalSize,
+  ids: SandboxPlaces['ids'],
+): Op[] {
   const slave = TERMINAL_FD + 1;
   const window = Buffer.alloc(8); // struct winsize: rows, columns, two unused
   window.writeUInt16LE(size.rows, 0);
   window.writeUInt16LE(size.columns, 2);
-  const ioctl = (what: string, fd: number, request: number, argument: Arg): Op => ({ what, call: 'ioctl', args: [fd, request, argument] });
+  const ioctl = (what: string, fd: number, request: number, argument: Arg): Op => ({
+    what,
+    call: 'ioctl',
+    args: [fd, request, argument],
+  });
   return [
-    { what: 'make a terminal', call: 'openat', args: [AT_FDCWD, { text: '/dev/pts/ptmx' }, O.RDWR | O.NOCTTY | O.NONBLOCK | O.CLOEXEC], save: 'terminal' },
-    { what: 'keep the terminal', call: 'dup3', args: [{ saved: 'terminal' }, TERMINAL_FD, O.CLOEXEC] },
+    {
+      what: 'make a terminal',
+      call: 'openat',
+      args: [AT_FDCWD, { text: '/dev/pts/ptmx' }, O.RDWR | O.NOCTTY | O.NONBLOCK | O.CLOEXEC],
+      save: 'terminal',
+    },
+    {
+      what: 'keep the terminal',
+      call: 'dup3',
+      args: [{ saved: 'terminal' }, TERMINAL_FD, O.CLOEXEC],
+    },
     ioctl('unlock the terminal', TERMINAL_FD, TIO.CSPTLCK, { bytes: Buffer.alloc(4) }),
     ioctl('set the size of the terminal', TERMINAL_FD, TIO.CSWINSZ, { bytes: window }),
     { ...ioctl('open the terminal', TERMINAL_FD, TIO.CGPTPEER, O.RDWR | O.NOCTTY), save: 'slave' },
     { what: 'keep the terminal', call: 'dup3', args: [{ saved: 'slave' }, slave, O.CLOEXEC] },
-    { what: `give the terminal to user ${user.uid}`, call: 'fchownat', args: [slave, { text: '' }, user.uid, -1, AT_EMPTY_PATH], onError: ids === 'one' ? 'next' : 'fail' },
-    ...[0, 1, 2].map((fd): Op => ({ what: 'connect the terminal', call: 'dup3', args: [slave, fd, 0] })),
+    {
+      what: `give the terminal to user ${user.uid}`,
+      call: 'fchownat',
+      args: [slave, { text: '' }, user.uid, -1, AT_EMPTY_PATH],
+      onError: ids === 'one' ? 'next' : 'fail',
+    },
+    ...[0, 1, 2].map((fd): Op => ({
+      what: 'connect the terminal',
+      call: 'dup3',
+      args: [slave, fd, 0],
+    })),
     ioctl('make the terminal the controlling one', 0, TIO.CSCTTY, 0),
   ];
 }
@@ -275,7 +494,12 @@ export function waitOps(): Op[] {
   ready.writeUInt32LE(READY);
   return [
     { what: 'report that it waits', call: 'write', args: [REPORT_FD, { bytes: ready }, 8] },
-    { what: 'wait for its turn', call: 'read', args: [SYNC_FD, { buffer: 'turn', size: 8 }, 1], onZero: { to: 'fail' } },
+    {
+      what: 'wait for its turn',
+      call: 'read',
+      args: [SYNC_FD, { buffer: 'turn', size: 8 }, 1],
+      onZero: { to: 'fail' },
+    },
   ];
 }
 
@@ -295,21 +519,38 @@ function loopbackOps(): Op[] {
   request.writeUInt16LE(IFF_UP, 16);
   return [
     { what: 'open a socket', call: 'socket', args: [AF_INET, SOCK_DGRAM, 0], save: 'socket' },
-    { what: 'bring up the loopback device', call: 'ioctl', args: [{ saved: 'socket' }, SIOCSIFFLAGS, { bytes: request }] },
+    {
+      what: 'bring up the loopback device',
+      call: 'ioctl',
+      args: [{ saved: 'socket' }, SIOCSIFFLAGS, { bytes: request }],
+    },
   ];
 }
 
 /** While there still is the right to filter: to load one without it, a process must give up sudo and su for good. */
 export function filterOp(filter: Uint8Array, flags = 0): Op {
   const program: Arg = { words: [filter.length / 8, { bytes: filter }] }; // struct sock_fprog: number of instructions, their address
-  return { what: 'filter system calls', call: 'seccomp', args: [SECCOMP.SET_MODE_FILTER, SECCOMP.FLAG_SPEC_ALLOW | flags, program] };
+  return {
+    what: 'filter system calls',
+    call: 'seccomp',
+    args: [SECCOMP.SET_MODE_FILTER, SECCOMP.FLAG_SPEC_ALLOW | flags, program],
+  };
 }
 
 /** Loads the first filter and keeps its listener, or the other one where the kernel gives no listener: one is all that a process may have. */
 function supervisedFilterOps(supervised: Uint8Array, alone: Uint8Array): Op[] {
   return [
-    { ...filterOp(supervised, SECCOMP.FLAG_NEW_LISTENER), save: 'listener', onError: { to: 'filter alone' } },
-    { what: 'keep the listener', call: 'dup3', args: [{ saved: 'listener' }, LISTENER_FD, O.CLOEXEC], onPositive: { to: 'filtered' } },
+    {
+      ...filterOp(supervised, SECCOMP.FLAG_NEW_LISTENER),
+      save: 'listener',
+      onError: { to: 'filter alone' },
+    },
+    {
+      what: 'keep the listener',
+      call: 'dup3',
+      args: [{ saved: 'listener' }, LISTENER_FD, O.CLOEXEC],
+      onPositive: { to: 'filtered' },
+    },
     { ...filterOp(alone), label: 'filter alone' },
     { what: 'go on', label: 'filtered', call: 'umask', args: [0o22] },
   ];
@@ -331,22 +572,65 @@ export function onlyIdOps({ user }: Pick<ProcessSpec, 'user'>, ids: SandboxPlace
 }
 
 /** Limits, then identity, then capabilities: each step still has the right to make the next. */
-function privilegeOps(spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits' | 'noNewPrivileges' | 'cwd'>, io: Pick<ProgramIo, 'ids' | 'waits'>): Op[] {
+function privilegeOps(
+  spec: Pick<ProcessSpec, 'capabilities' | 'user' | 'ulimits' | 'noNewPrivileges' | 'cwd'>,
+  io: Pick<ProgramIo, 'ids' | 'waits'>,
+): Op[] {
   const isRoot = spec.user.uid === 0;
   const groups = Buffer.alloc(Math.max(4, spec.user.groups.length * 4));
   spec.user.groups.forEach((gid, i) => groups.writeUInt32LE(gid, i * 4));
   return [
     ...limitOps(spec),
-    { what: 'clear ambient capabilities', call: 'prctl', args: [PR.CAP_AMBIENT, PR.CAP_AMBIENT_CLEAR_ALL, 0, 0, 0], onError: 'next' },
-    ...ALL_CAPABILITIES.flatMap((name, number): Op[] => (spec.capabilities.includes(name) ? [] : [
-      { what: `drop ${name}`, call: 'prctl', args: [PR.CAPBSET_DROP, number, 0, 0, 0], onError: 'next' },
-    ])),
-    { what: 'set the groups', call: 'setgroups', args: [spec.user.groups.length, { bytes: groups }], onError: io.ids === 'one' ? 'next' : 'fail' },
-    { what: `become group ${spec.user.gid}`, call: 'setresgid', args: [spec.user.gid, spec.user.gid, spec.user.gid] },
+    {
+      what: 'clear ambient capabilities',
+      call: 'prctl',
+      args: [PR.CAP_AMBIENT, PR.CAP_AMBIENT_CLEAR_ALL, 0, 0, 0],
+      onError: 'next',
+    },
+    ...ALL_CAPABILITIES.flatMap((name, number): Op[] =>
+      spec.capabilities.includes(name)
+        ? []
+        : [
+            {
+              what: `drop ${name}`,
+              call: 'prctl',
+              args: [PR.CAPBSET_DROP, number, 0, 0, 0],
+              onError: 'next',
+            },
+          ],
+    ),
+    {
+      what: 'set the groups',
+      call: 'setgroups',
+      args: [spec.user.groups.length, { bytes: groups }],
+      onError: io.ids === 'one' ? 'next' : 'fail',
+    },
+    {
+      what: `become group ${spec.user.gid}`,
+      call: 'setresgid',
+      args: [spec.user.gid, spec.user.gid, spec.user.gid],
+    },
     ...(isRoot ? [] : enterOpsOf(spec, io)),
-    { what: `become user ${spec.user.uid}`, label: 'entered', call: 'setresuid', args: [spec.user.uid, spec.user.uid, spec.user.uid] },
-    { what: 'set capabilities', call: 'capset', args: capabilitySets(isRoot ? capabilityMask(spec.capabilities) : 0n) },
-    ...(spec.noNewPrivileges === true ? [{ what: 'renounce new privileges', call: 'prctl', args: [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0] } as const] : []),
+    {
+      what: `become user ${spec.user.uid}`,
+      label: 'entered',
+      call: 'setresuid',
+      args: [spec.user.uid, spec.user.uid, spec.user.uid],
+    },
+    {
+      what: 'set capabilities',
+      call: 'capset',
+      args: capabilitySets(isRoot ? capabilityMask(spec.capabilities) : 0n),
+    },
+    ...(spec.noNewPrivileges === true
+      ? [
+          {
+            what: 'renounce new privileges',
+            call: 'prctl',
+            args: [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0],
+          } as const,
+        ]
+      : []),
     // A change of identity clears the parent-death signal.
     { what: 'tie the command to init', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
     { what: 'set the umask', call: 'umask', args: [0o022] },
@@ -367,7 +651,11 @@ function capabilitySets(mask: bigint): Arg[] {
 }
 
 export function limitOps({ ulimits = [] }: Pick<ProcessSpec, 'ulimits'>): Op[] {
-  return ulimits.map(({ name, soft, hard }) => ({ what: `set ulimit ${name}`, call: 'prlimit64', args: [0, RLIMITS[name] ?? -1, { bytes: pair(soft, hard) }, NULL] }));
+  return ulimits.map(({ name, soft, hard }) => ({
+    what: `set ulimit ${name}`,
+    call: 'prlimit64',
+    args: [0, RLIMITS[name] ?? -1, { bytes: pair(soft, hard) }, NULL],
+  }));
 }
 
 function pair(soft: number, hard: number): Buffer {
@@ -383,13 +671,20 @@ function execOps(spec: Pick<ProcessSpec, 'args' | 'env'>): Op[] {
   const [command = ''] = spec.args;
   const argv: Arg = { strings: spec.args };
   const envp: Arg = { strings: spec.env };
-  const candidates = command.includes('/') ? [command] : searchPath(spec.env).map((dir) => `${dir}/${command}`);
+  const candidates = command.includes('/')
+    ? [command]
+    : searchPath(spec.env).map((dir) => `${dir}/${command}`);
   return candidates.map((file, i): Op => ({
-    what: `execute ${file}`, call: 'execve', args: [{ text: file }, argv, envp], onError: i === candidates.length - 1 ? 'fail' : 'next',
+    what: `execute ${file}`,
+    call: 'execve',
+    args: [{ text: file }, argv, envp],
+    onError: i === candidates.length - 1 ? 'fail' : 'next',
   }));
 }
 
 function searchPath(env: readonly string[]): string[] {
-  const value = env.find((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) || '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+  const value =
+    env.find((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) ||
+    '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
   return value.split(':').map((dir) => dir || '.');
 }

@@ -9,7 +9,14 @@ import { capabilityMask, heldCapabilities, type Capability } from './capabilitie
 import { InitProcess, programIo } from './init-process';
 import type { SandboxPlaces } from './mount-ops';
 import { enterProgram, namespaceProgram } from './namespace-program';
-import type { ContainerSandbox, EnterSpec, ExitStatus, MountPoint, ProcessIo, ProcessSpec } from './sandbox';
+import type {
+  ContainerSandbox,
+  EnterSpec,
+  ExitStatus,
+  MountPoint,
+  ProcessIo,
+  ProcessSpec,
+} from './sandbox';
 import { stepFilter } from './seccomp/profile';
 import { isSupervised, underSupervision } from './supervisor';
 import { isInUserNamespace, mappedIds } from '../linux/id-map';
@@ -26,30 +33,54 @@ export class NamespaceSandbox implements ContainerSandbox {
   readonly #held: readonly Capability[] = heldCapabilities();
   readonly #filters = new Map<string, Uint8Array>();
   /** In a user namespace, whether there are ids for others than root. */
-  readonly #ids: SandboxPlaces['ids'] = isInUserNamespace() ? (mappedIds() === 1 ? 'one' : 'ranges') : undefined;
+  readonly #ids: SandboxPlaces['ids'] = isInUserNamespace()
+    ? mappedIds() === 1
+      ? 'one'
+      : 'ranges'
+    : undefined;
 
   /** @param state a directory of the store for mount places. */
   constructor(state: string) {
     this.#init = new InitProcess(state);
     this.#state = state;
-    this.#places = { ids: this.#ids, root: path.join(state, 'root'), files: path.join(state, 'files'), aside: path.join(state, 'aside'), stubs: path.join(state, 'stubs') };
+    this.#places = {
+      ids: this.#ids,
+      root: path.join(state, 'root'),
+      files: path.join(state, 'files'),
+      aside: path.join(state, 'aside'),
+      stubs: path.join(state, 'stubs'),
+    };
   }
 
   async run(wanted: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
     scope.signal.throwIfAborted();
     return this.around(wanted, (spec, places) => {
       const filter = spec.confined ? this.#filter(spec) : undefined;
-      const execute = (own: ProcessIo, supervised?: Uint8Array): Promise<ExitStatus> => this.#init.execute(namespaceProgram(spec, places, { ...programIo(own), ids: this.#ids, filter, supervised }), spec, own, scope);
-      return isSupervised(spec, this.#ids) ? underSupervision(this.#init.arch, io, (own) => execute(own, this.#filter(spec, 'supervised'))) : execute(io);
+      const execute = (own: ProcessIo, supervised?: Uint8Array): Promise<ExitStatus> =>
+        this.#init.execute(
+          namespaceProgram(spec, places, { ...programIo(own), ids: this.#ids, filter, supervised }),
+          spec,
+          own,
+          scope,
+        );
+      return isSupervised(spec, this.#ids)
+        ? underSupervision(this.#init.arch, io, (own) =>
+            execute(own, this.#filter(spec, 'supervised')),
+          )
+        : execute(io);
     });
   }
 
   /** Lends places to who runs a command in them, and takes out of the tree what was put there for that time. */
-  async around<T>(wanted: ProcessSpec, use: (spec: ProcessSpec, places: SandboxPlaces) => Promise<T>): Promise<T> {
+  async around<T>(
+    wanted: ProcessSpec,
+    use: (spec: ProcessSpec, places: SandboxPlaces) => Promise<T>,
+  ): Promise<T> {
     const spec = this.#granted(wanted);
     this.#makePlaces();
     const stubs = this.#stubsFor(spec);
-    const borrowed = spec.rootfs.kind === 'directory' ? new BorrowedTree(toRaw(spec.rootfs.path)) : undefined;
+    const borrowed =
+      spec.rootfs.kind === 'directory' ? new BorrowedTree(toRaw(spec.rootfs.path)) : undefined;
     try {
       borrowed?.make([...SYSTEM_POINTS, ...spec.mountPoints]);
       borrowed?.ready();
@@ -58,7 +89,8 @@ export class NamespaceSandbox implements ContainerSandbox {
       throw withServerLog(error, spec);
     } finally {
       borrowed?.restore();
-      if (spec.rootfs.kind !== 'directory') removeMountPoints(toRaw(spec.rootfs.upper), spec.mountPoints);
+      if (spec.rootfs.kind !== 'directory')
+        removeMountPoints(toRaw(spec.rootfs.upper), spec.mountPoints);
       if (stubs !== this.#places.stubs) removeTree(stubs);
     }
   }
@@ -67,7 +99,12 @@ export class NamespaceSandbox implements ContainerSandbox {
     scope.signal.throwIfAborted();
     const spec = this.#granted(wanted);
     this.#makePlaces();
-    return this.#init.execute(enterProgram(spec, { ...programIo(io), ids: this.#ids, filter: this.#filter(spec) }), spec, io, scope);
+    return this.#init.execute(
+      enterProgram(spec, { ...programIo(io), ids: this.#ids, filter: this.#filter(spec) }),
+      spec,
+      io,
+      scope,
+    );
   }
 
   /** With the capabilities that mbuild has to give. */
@@ -76,9 +113,14 @@ export class NamespaceSandbox implements ContainerSandbox {
   }
 
   /** The filter for who has these capabilities; compiled once, for that takes two milliseconds. */
-  #filter({ capabilities, user }: Pick<ProcessSpec, 'capabilities' | 'user'>, others: 'supervised' | 'pretended' = 'pretended'): Uint8Array | undefined {
+  #filter(
+    { capabilities, user }: Pick<ProcessSpec, 'capabilities' | 'user'>,
+    others: 'supervised' | 'pretended' = 'pretended',
+  ): Uint8Array | undefined {
     const key = `${capabilityMask(capabilities)} ${user.uid === 0} ${others}`;
-    const known = this.#filters.get(key) ?? stepFilter(this.#init.arch, { capabilities, user }, this.#ids === 'one' ? others : undefined);
+    const known =
+      this.#filters.get(key) ??
+      stepFilter(this.#init.arch, { capabilities, user }, this.#ids === 'one' ? others : undefined);
     if (known !== undefined) this.#filters.set(key, known);
     return known;
   }
@@ -96,26 +138,39 @@ export class NamespaceSandbox implements ContainerSandbox {
    * the upper directory stays untouched.
    */
   #stubsFor(spec: ProcessSpec): string {
-    const more = spec.mountPoints.filter((point) => !STANDARD_POINTS.some((standard) => standard.path === point.path));
+    const more = spec.mountPoints.filter(
+      (point) => !STANDARD_POINTS.some((standard) => standard.path === point.path),
+    );
     if (more.length === 0 || spec.rootfs.kind === 'directory') return this.#places.stubs;
     const dir = ownName(this.#state, 'stubs');
     makeStubs(dir, [...STANDARD_POINTS, ...spec.mountPoints]);
     return dir;
   }
-
 }
 
 /** What the servers of trees have to say to an error of the sandbox. */
 function withServerLog(error: unknown, { rootfs, mounts }: ProcessSpec): unknown {
   if (!isMbuildError(error, 'SANDBOX_FAILED')) return error;
-  const trees = [rootfs, ...mounts.flatMap((mount) => (mount.kind === 'overlay' ? [mount.rootfs] : []))];
-  const lines = trees.flatMap((tree) => (tree.kind === 'fuse' && existsSync(tree.log) ? readFileSync(tree.log, 'utf8').split('\n') : []));
+  const trees = [
+    rootfs,
+    ...mounts.flatMap((mount) => (mount.kind === 'overlay' ? [mount.rootfs] : [])),
+  ];
+  const lines = trees.flatMap((tree) =>
+    tree.kind === 'fuse' && existsSync(tree.log) ? readFileSync(tree.log, 'utf8').split('\n') : [],
+  );
   // It is told of options that it need not know, and says so.
-  const said = lines.filter((line) => line !== '' && !line.startsWith('unknown argument ignored')).at(-1);
-  return said === undefined ? error : new MbuildError(error.code, `${error.message}: ${said}`, { cause: error, hint: error.hint });
+  const said = lines
+    .filter((line) => line !== '' && !line.startsWith('unknown argument ignored'))
+    .at(-1);
+  return said === undefined
+    ? error
+    : new MbuildError(error.code, `${error.message}: ${said}`, { cause: error, hint: error.hint });
 }
 
-const SYSTEM_POINTS: readonly MountPoint[] = ['/proc', '/sys', '/dev'].map((dir) => ({ path: dir, kind: 'directory' }));
+const SYSTEM_POINTS: readonly MountPoint[] = ['/proc', '/sys', '/dev'].map((dir) => ({
+  path: dir,
+  kind: 'directory',
+}));
 
 /** What every root has to mount on; the two files only so that images without them need nothing made. */
 const STANDARD_POINTS: readonly MountPoint[] = [
@@ -129,7 +184,12 @@ function makeStubs(dir: string, points: readonly MountPoint[]): void {
   for (const point of points) {
     const host = fsPath(`${toRaw(dir)}${point.path}`);
     // Where the image has the directory, that is the one that is seen.
-    mkdirSync(fsPath(`${toRaw(dir)}${point.kind === 'directory' ? point.path : path.posix.dirname(point.path)}`), { recursive: true, mode: 0o755 });
+    mkdirSync(
+      fsPath(
+        `${toRaw(dir)}${point.kind === 'directory' ? point.path : path.posix.dirname(point.path)}`,
+      ),
+      { recursive: true, mode: 0o755 },
+    );
     if (point.kind === 'file') writeFileSync(host, '', { mode: 0o644 });
   }
 }

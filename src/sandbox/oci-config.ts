@@ -30,20 +30,54 @@ export function runtimeConfig(spec: ProcessSpec, arch: Arch, places: BundlePlace
   const config = {
     ociVersion: '1.0.2',
     process: {
-      terminal: false, args: spec.args, env: spec.env, cwd: spec.cwd, noNewPrivileges: spec.noNewPrivileges === true,
+      terminal: false,
+      args: spec.args,
+      env: spec.env,
+      cwd: spec.cwd,
+      noNewPrivileges: spec.noNewPrivileges === true,
       user: { uid: spec.user.uid, gid: spec.user.gid, additionalGids: spec.user.groups },
-      capabilities: { bounding: capabilities, effective: held, permitted: held, inheritable: [], ambient: [] },
-      rlimits: (spec.ulimits ?? []).map(({ name, soft, hard }) => ({ type: `RLIMIT_${name.toUpperCase()}`, soft: soft < 0 ? NO_LIMIT : soft, hard: hard < 0 ? NO_LIMIT : hard })),
+      capabilities: {
+        bounding: capabilities,
+        effective: held,
+        permitted: held,
+        inheritable: [],
+        ambient: [],
+      },
+      rlimits: (spec.ulimits ?? []).map(({ name, soft, hard }) => ({
+        type: `RLIMIT_${name.toUpperCase()}`,
+        soft: soft < 0 ? NO_LIMIT : soft,
+        hard: hard < 0 ? NO_LIMIT : hard,
+      })),
     },
     root: { path: places.root, readonly: spec.readonlyRoot === true },
     hostname: spec.hostname,
-    mounts: [...systemMounts(spec, places.ownSys), ...spec.mounts.map((mount, i) => ownMount(mount, `${places.bundle}/mount${i}`))],
-    ...(places.mount === undefined ? {} : { hooks: { createContainer: [rootHook(places.mount, places.root, spec.readonlyRoot === true)] } }),
+    mounts: [
+      ...systemMounts(spec, places.ownSys),
+      ...spec.mounts.map((mount, i) => ownMount(mount, `${places.bundle}/mount${i}`)),
+    ],
+    ...(places.mount === undefined
+      ? {}
+      : {
+          hooks: {
+            createContainer: [rootHook(places.mount, places.root, spec.readonlyRoot === true)],
+          },
+        }),
     linux: {
-      namespaces: ['mount', 'pid', 'ipc', 'uts', 'cgroup', ...(spec.network === 'host' ? [] : ['network'])].map((type) => ({ type })),
+      namespaces: [
+        'mount',
+        'pid',
+        'ipc',
+        'uts',
+        'cgroup',
+        ...(spec.network === 'host' ? [] : ['network']),
+      ].map((type) => ({ type })),
       ...(spec.confined ? { maskedPaths: MASKED_PATHS, readonlyPaths: READONLY_PATHS } : {}),
-      ...(spec.confined && hasSeccomp() ? { seccomp: runtimeSeccomp(arch, spec.capabilities) } : {}),
-      ...(places.cgroupsPath === undefined ? {} : { cgroupsPath: places.cgroupsPath, resources: resources(spec.limits ?? {}) }),
+      ...(spec.confined && hasSeccomp()
+        ? { seccomp: runtimeSeccomp(arch, spec.capabilities) }
+        : {}),
+      ...(places.cgroupsPath === undefined
+        ? {}
+        : { cgroupsPath: places.cgroupsPath, resources: resources(spec.limits ?? {}) }),
     },
   };
   // 2^64 - 1, which is no number of JavaScript.
@@ -54,9 +88,24 @@ export function runtimeConfig(spec: ProcessSpec, arch: Arch, places: BundlePlace
  * Done in the runtime's mount namespace, before the root is switched. A hook is told the container's state on its standard input; a
  * runtime whose hook is gone before it has written that (`mount` reads nothing) fails with a broken pipe.
  */
-function rootHook(program: string, root: string, readonly: boolean): { readonly path: string; readonly args: readonly string[] } {
+function rootHook(
+  program: string,
+  root: string,
+  readonly: boolean,
+): { readonly path: string; readonly args: readonly string[] } {
   const readState = 'while read -r line; do :; done';
-  return { path: '/bin/sh', args: ['sh', '-c', `${readState}; exec "$0" "$@"`, program, '-o', `remount,bind,nodev${readonly ? ',ro' : ''}`, root] };
+  return {
+    path: '/bin/sh',
+    args: [
+      'sh',
+      '-c',
+      `${readState}; exec "$0" "$@"`,
+      program,
+      '-o',
+      `remount,bind,nodev${readonly ? ',ro' : ''}`,
+      root,
+    ],
+  };
 }
 
 interface RuntimeMount {
@@ -68,15 +117,36 @@ interface RuntimeMount {
 
 /** /proc, /sys and /dev as moby's default specification has them; the usual devices a runtime makes by itself. */
 function systemMounts(spec: ProcessSpec, ownSys: boolean): RuntimeMount[] {
-  const mount = (destination: string, type: string, options: readonly string[], source = type): RuntimeMount => ({ destination, type, source, options });
+  const mount = (
+    destination: string,
+    type: string,
+    options: readonly string[],
+    source = type,
+  ): RuntimeMount => ({ destination, type, source, options });
   const sys = ['nosuid', 'noexec', 'nodev', ...(spec.confined ? ['ro'] : [])];
   return [
     mount('/proc', 'proc', ['nosuid', 'noexec', 'nodev']),
     ownSys ? mount('/sys', 'sysfs', sys) : mount('/sys', 'bind', ['rbind', ...sys], '/sys'),
-    ...(!ownSys && spec.confined ? mountsInSys().filter((target) => isWithinReach(target)).map((target) => mount(target, 'tmpfs', ['nosuid', 'noexec', 'nodev', 'ro', 'size=0'])) : []),
+    ...(!ownSys && spec.confined
+      ? mountsInSys()
+          .filter((target) => isWithinReach(target))
+          .map((target) => mount(target, 'tmpfs', ['nosuid', 'noexec', 'nodev', 'ro', 'size=0']))
+      : []),
     mount('/dev', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
-    mount('/dev/pts', 'devpts', ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5']),
-    mount('/dev/shm', 'tmpfs', ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${spec.shmSize ?? 64 << 20}`], 'shm'),
+    mount('/dev/pts', 'devpts', [
+      'nosuid',
+      'noexec',
+      'newinstance',
+      'ptmxmode=0666',
+      'mode=0620',
+      'gid=5',
+    ]),
+    mount(
+      '/dev/shm',
+      'tmpfs',
+      ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${spec.shmSize ?? 64 << 20}`],
+      'shm',
+    ),
     mount('/dev/mqueue', 'mqueue', ['nosuid', 'noexec', 'nodev']),
   ];
 }
@@ -96,16 +166,47 @@ function ownMount(mount: Mount, source: string): RuntimeMount {
   const destination = Buffer.from(mount.target, 'latin1').toString('utf8');
   if (mount.kind === 'tmpfs') {
     const size = mount.size === undefined ? [] : [`size=${mount.size}`];
-    return { destination, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', `mode=${(mount.mode ?? 0o1777).toString(8)}`, ...size] };
+    return {
+      destination,
+      type: 'tmpfs',
+      source: 'tmpfs',
+      options: ['nosuid', 'nodev', `mode=${(mount.mode ?? 0o1777).toString(8)}`, ...size],
+    };
   }
-  if (mount.kind === 'host' && mount.device === true) return { destination, type: 'bind', source, options: ['bind', 'rprivate'] };
-  const file = mount.kind === 'file' ? ['nosuid', ...(mount.executable === true ? [] : ['noexec'])] : [];
-  return { destination, type: 'bind', source, options: [mount.kind === 'bind' || mount.kind === 'host' ? 'rbind' : 'bind', 'nodev', 'rprivate', ...file, ...(mount.readonly ? ['ro'] : [])] };
+  if (mount.kind === 'host' && mount.device === true)
+    return { destination, type: 'bind', source, options: ['bind', 'rprivate'] };
+  const file =
+    mount.kind === 'file' ? ['nosuid', ...(mount.executable === true ? [] : ['noexec'])] : [];
+  return {
+    destination,
+    type: 'bind',
+    source,
+    options: [
+      mount.kind === 'bind' || mount.kind === 'host' ? 'rbind' : 'bind',
+      'nodev',
+      'rprivate',
+      ...file,
+      ...(mount.readonly ? ['ro'] : []),
+    ],
+  };
 }
 
 /** config-linux.md, "Control groups". */
-function resources({ memory, memorySwap, cpus, cpuShares, cpuQuota, cpuPeriod, cpusetCpus, cpusetMems, pids }: CgroupLimits): unknown {
-  const quota = cpus === undefined ? { quota: cpuQuota, period: cpuPeriod } : { quota: Math.round(cpus * 100_000), period: 100_000 };
+function resources({
+  memory,
+  memorySwap,
+  cpus,
+  cpuShares,
+  cpuQuota,
+  cpuPeriod,
+  cpusetCpus,
+  cpusetMems,
+  pids,
+}: CgroupLimits): unknown {
+  const quota =
+    cpus === undefined
+      ? { quota: cpuQuota, period: cpuPeriod }
+      : { quota: Math.round(cpus * 100_000), period: 100_000 };
   return {
     memory: { limit: memory, swap: memorySwap ?? memory },
     cpu: { shares: cpuShares, ...quota, cpus: cpusetCpus, mems: cpusetMems },

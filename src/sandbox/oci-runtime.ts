@@ -1,4 +1,14 @@
-import { existsSync, lstatSync, statSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  statSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { fsPath } from '../linux/paths';
@@ -9,7 +19,14 @@ import { runtimeConfig } from './oci-config';
 import { runtimeProgram } from './runtime-program';
 import { isInUserNamespace } from '../linux/id-map';
 import { removeTree } from '../linux/remove-tree';
-import type { ContainerSandbox, EnterSpec, ExitStatus, Mount, ProcessIo, ProcessSpec } from './sandbox';
+import type {
+  ContainerSandbox,
+  EnterSpec,
+  ExitStatus,
+  Mount,
+  ProcessIo,
+  ProcessSpec,
+} from './sandbox';
 import { findInPath } from './find-program';
 
 /** An OCI runtime of the host. */
@@ -49,13 +66,18 @@ export class OciSandbox implements ContainerSandbox {
    * @param state a directory of the store for bundles.
    * @param own does what no runtime is asked to do.
    */
-  constructor(state: string, private readonly runtime: Runtime, private readonly own: NamespaceSandbox) {
+  constructor(
+    state: string,
+    private readonly runtime: Runtime,
+    private readonly own: NamespaceSandbox,
+  ) {
     this.#init = new InitProcess(state);
     this.#state = state;
   }
 
   async run(wanted: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
-    if (io.terminal !== undefined || io.prepare !== undefined || wanted.network === 'private') return this.own.run(wanted, io, scope);
+    if (io.terminal !== undefined || io.prepare !== undefined || wanted.network === 'private')
+      return this.own.run(wanted, io, scope);
     scope.signal.throwIfAborted();
     return this.own.around(wanted, async (spec, places) => {
       const bundle = mkdtempSync(path.join(this.#state, 'oci-'));
@@ -65,9 +87,28 @@ export class OciSandbox implements ContainerSandbox {
       const ownSys = !inUser || spec.network !== 'host';
       try {
         spec.mounts.forEach((mount, i) => makePlace(mount, path.join(bundle, `mount${i}`)));
-        writeFileSync(path.join(bundle, 'config.json'), runtimeConfig(spec, this.#init.arch, { root: places.root, bundle, ownSys, mount: this.runtime.mount, cgroupsPath: groups }), { mode: 0o600 });
+        writeFileSync(
+          path.join(bundle, 'config.json'),
+          runtimeConfig(spec, this.#init.arch, {
+            root: places.root,
+            bundle,
+            ownSys,
+            mount: this.runtime.mount,
+            cgroupsPath: groups,
+          }),
+          { mode: 0o600 },
+        );
         // A runtime's own groups have the limits where it cannot do without.
-        const status = await this.#init.execute(runtimeProgram(spec, places, { argv: this.#argv(bundle, name), bundle, hidesGroups: this.runtime.name === 'crun' && existsSync(BOTH_VERSIONS) }), groups === undefined ? spec : { ...spec, limits: undefined }, io, scope);
+        const status = await this.#init.execute(
+          runtimeProgram(spec, places, {
+            argv: this.#argv(bundle, name),
+            bundle,
+            hidesGroups: this.runtime.name === 'crun' && existsSync(BOTH_VERSIONS),
+          }),
+          groups === undefined ? spec : { ...spec, limits: undefined },
+          io,
+          scope,
+        );
         return checked(status, spec, bundle, this.runtime);
       } finally {
         removeTree(bundle);
@@ -82,29 +123,69 @@ export class OciSandbox implements ContainerSandbox {
 
   #argv(bundle: string, name: string): string[] {
     const groups = this.runtime.name === 'crun' ? ['--cgroup-manager=disabled'] : [];
-    return [this.runtime.path, '--root', path.join(bundle, 'state'), '--log', path.join(bundle, 'log'), '--log-format', 'json', ...groups, 'run', '--bundle', bundle, name];
+    return [
+      this.runtime.path,
+      '--root',
+      path.join(bundle, 'state'),
+      '--log',
+      path.join(bundle, 'log'),
+      '--log-format',
+      'json',
+      ...groups,
+      'run',
+      '--bundle',
+      bundle,
+      name,
+    ];
   }
 }
 
 /** Where the source of a mount is put: a file on a file, a directory on a directory. */
 function makePlace(mount: Mount, place: string): void {
   if (mount.kind === 'tmpfs') return;
-  const source = mount.kind === 'host' ? statSync(fsPath(mount.source)) : mount.kind === 'bind' ? lstatSync(fsPath(`${mount.source}${mount.subpath === '/' ? '' : `/${mount.subpath}`}`), { throwIfNoEntry: false }) : undefined;
+  const source =
+    mount.kind === 'host'
+      ? statSync(fsPath(mount.source))
+      : mount.kind === 'bind'
+        ? lstatSync(fsPath(`${mount.source}${mount.subpath === '/' ? '' : `/${mount.subpath}`}`), {
+            throwIfNoEntry: false,
+          })
+        : undefined;
   const isFile = mount.kind === 'file' || (source !== undefined && !source.isDirectory());
   if (isFile) writeFileSync(place, '', { mode: 0o600 });
   else mkdirSync(place, { mode: 0o700 });
 }
 
 /** The command's status. @throws MbuildError when the runtime says that it never began. */
-function checked(status: ExitStatus, spec: ProcessSpec, bundle: string, runtime: Runtime): ExitStatus {
+function checked(
+  status: ExitStatus,
+  spec: ProcessSpec,
+  bundle: string,
+  runtime: Runtime,
+): ExitStatus {
   if (status.code === 0 || !existsSync(path.join(bundle, 'log'))) return status;
   const message = lastError(readFileSync(path.join(bundle, 'log'), 'utf8'));
   if (message === undefined) return status;
-  const errno = [[/not found|no such file/i, 'ENOENT'], [/permission denied|not executable/i, 'EACCES'], [/exec format error/i, 'ENOEXEC']] as const;
-  const known = /exec|open executable|chdir/i.test(message) ? errno.find(([pattern]) => pattern.test(message))?.[1] : undefined;
-  if (known === undefined) throw new MbuildError('SANDBOX_FAILED', `${runtime.name} could not run the command: ${message}`, { hint: 'without --isolation=oci no runtime is needed' });
+  const errno = [
+    [/not found|no such file/i, 'ENOENT'],
+    [/permission denied|not executable/i, 'EACCES'],
+    [/exec format error/i, 'ENOEXEC'],
+  ] as const;
+  const known = /exec|open executable|chdir/i.test(message)
+    ? errno.find(([pattern]) => pattern.test(message))?.[1]
+    : undefined;
+  if (known === undefined)
+    throw new MbuildError(
+      'SANDBOX_FAILED',
+      `${runtime.name} could not run the command: ${message}`,
+      { hint: 'without --isolation=oci no runtime is needed' },
+    );
   const isCwd = /chdir|cwd/i.test(message);
-  throw failureError({ what: isCwd ? 'enter the working directory' : 'execute', call: isCwd ? 'chdir' : 'execve' }, known, spec);
+  throw failureError(
+    { what: isCwd ? 'enter the working directory' : 'execute', call: isCwd ? 'chdir' : 'execve' },
+    known,
+    spec,
+  );
 }
 
 /** The last error of a log of JSON lines. */

@@ -11,13 +11,22 @@ const LONGEST_PAUSE = 200;
  * @param spared a child that is let live.
  * @param killed told of each.
  */
-export function killOrphans(reaper: number, spared?: number, killed?: (pid: number) => void, pause = FIRST_PAUSE): void {
+export function killOrphans(
+  reaper: number,
+  spared?: number,
+  killed?: (pid: number) => void,
+  pause = FIRST_PAUSE,
+): void {
   const orphans = childrenOf(reaper).filter((pid) => pid !== spared);
   for (const pid of orphans) {
     killProcess(pid);
     killed?.(pid);
   }
-  if (orphans.length > 0) setTimeout(() => killOrphans(reaper, spared, killed, Math.min(2 * pause, LONGEST_PAUSE)), pause);
+  if (orphans.length > 0)
+    setTimeout(
+      () => killOrphans(reaper, spared, killed, Math.min(2 * pause, LONGEST_PAUSE)),
+      pause,
+    );
 }
 
 /** Ends a process, if it has not ended by itself. */
@@ -30,14 +39,17 @@ export function killProcess(pid: number): void {
 }
 
 function childrenOf(parent: number): number[] {
-  return readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name)).filter((pid) => {
-    try {
-      const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-      // proc_pid_stat(5): state and parent follow the name, which may hold parentheses.
-      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return false;
-      throw error;
-    }
-  }).map(Number);
+  return readdirSync('/proc')
+    .filter((name) => /^[0-9]+$/.test(name))
+    .filter((pid) => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+        // proc_pid_stat(5): state and parent follow the name, which may hold parentheses.
+        return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
+      } catch (error) {
+        if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return false;
+        throw error;
+      }
+    })
+    .map(Number);
 }

@@ -9,7 +9,9 @@ const FOLDER = '/tmp';
 /** Deletes what a proot that was killed has left. Nothing happens for any other process. */
 export function removeProotFiles(pid: number): void {
   try {
-    for (const name of readdirSync(FOLDER)) if (name.startsWith(`proot-${pid}-`) || name.startsWith(`prooted-${pid}-`)) removeTree(path.join(FOLDER, name));
+    for (const name of readdirSync(FOLDER))
+      if (name.startsWith(`proot-${pid}-`) || name.startsWith(`prooted-${pid}-`))
+        removeTree(path.join(FOLDER, name));
   } catch (error) {
     // Somebody else's, or there is no such folder.
     if (errnoOf(error) === undefined) throw error;

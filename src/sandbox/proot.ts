@@ -6,7 +6,14 @@ import { findInPath } from './find-program';
 import type { Arch } from './init/interpreter';
 import type { Op } from './init/program';
 import { PR, SIGKILL } from './init/syscalls';
-import { executeOps, filterOp, limitOps, parentOps, waitOps, type ProgramIo } from './namespace-program';
+import {
+  executeOps,
+  filterOp,
+  limitOps,
+  parentOps,
+  waitOps,
+  type ProgramIo,
+} from './namespace-program';
 import { killProcess } from './orphans';
 import { removeProotFiles } from './proot-files';
 import type { ContainerSandbox, ProcessSpec } from './sandbox';
@@ -16,15 +23,36 @@ import { UNKNOWN, defaultFilter, hasSeccomp, type Answers } from './seccomp/prof
 const LOOK_EVERY = 20;
 
 /** Of the surroundings, because none can be made. */
-const BORROWED = ['/proc', '/dev/null', '/dev/zero', '/dev/full', '/dev/random', '/dev/urandom', '/dev/tty'];
+const BORROWED = [
+  '/proc',
+  '/dev/null',
+  '/dev/zero',
+  '/dev/full',
+  '/dev/random',
+  '/dev/urandom',
+  '/dev/tty',
+];
 
 /**
  * Calls that take paths and are younger than proot, which would let them through to the surroundings' files. Answered as by an old kernel,
  * C libraries and runtimes make the older ones.
  */
-const UNKNOWN_TO_PROOT: Answers = Object.fromEntries([
-  'statx', 'openat2', 'faccessat2', 'fchmodat2', 'execveat', 'name_to_handle_at', 'setxattrat', 'getxattrat', 'listxattrat', 'removexattrat', 'statmount', 'listmount',
-].map((name) => [name, UNKNOWN]));
+const UNKNOWN_TO_PROOT: Answers = Object.fromEntries(
+  [
+    'statx',
+    'openat2',
+    'faccessat2',
+    'fchmodat2',
+    'execveat',
+    'name_to_handle_at',
+    'setxattrat',
+    'getxattrat',
+    'listxattrat',
+    'removexattrat',
+    'statmount',
+    'listmount',
+  ].map((name) => [name, UNKNOWN]),
+);
 
 /**
  * The sandbox for an ordinary user who may neither make namespaces nor change the root, as in a restricted pod: proot traces the
@@ -38,14 +66,18 @@ export function prootSandbox(state: string): ContainerSandbox {
     run: async (spec, io, scope) => {
       let proot: number | undefined;
       try {
-        return await sandbox.run(spec, {
-          ...io,
-          prepare: async (prepared) => {
-            proot = prepared.pid;
-            await io.prepare?.(prepared);
-            endLeftovers(prepared.pid);
+        return await sandbox.run(
+          spec,
+          {
+            ...io,
+            prepare: async (prepared) => {
+              proot = prepared.pid;
+              await io.prepare?.(prepared);
+              endLeftovers(prepared.pid);
+            },
           },
-        }, scope);
+          scope,
+        );
       } finally {
         if (proot !== undefined) removeProotFiles(proot);
       }
@@ -60,7 +92,8 @@ export function prootSandbox(state: string): ContainerSandbox {
 function endLeftovers(proot: number, init = parentOf(proot), own = childrenOf(init) ?? []): void {
   const command = childrenOf(proot);
   if (command === undefined) return;
-  if (command.length === 0) for (const pid of childrenOf(init) ?? []) if (!own.includes(pid)) killProcess(pid);
+  if (command.length === 0)
+    for (const pid of childrenOf(init) ?? []) if (!own.includes(pid)) killProcess(pid);
   setTimeout(() => endLeftovers(proot, init, own), LOOK_EVERY).unref();
 }
 
@@ -72,7 +105,10 @@ function parentOf(pid: number): number {
 /** `undefined` when the process is gone. proc_pid_task_children(5). */
 function childrenOf(pid: number): number[] | undefined {
   try {
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean).map(Number);
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1')
+      .split(' ')
+      .filter(Boolean)
+      .map(Number);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return undefined;
     throw error;
@@ -81,9 +117,20 @@ function childrenOf(pid: number): number[] | undefined {
 
 function prootProgram(spec: ProcessSpec, root: RawPath, io: ProgramIo, arch: Arch): Op[] {
   const proot = findInPath('proot');
-  if (proot === undefined) throw new MbuildError('SANDBOX_UNAVAILABLE', 'the program proot is missing', { hint: 'as root: apt-get install proot' });
+  if (proot === undefined)
+    throw new MbuildError('SANDBOX_UNAVAILABLE', 'the program proot is missing', {
+      hint: 'as root: apt-get install proot',
+    });
   const args = [
-    proot, '-v', '-1', '-r', root, '-w', spec.cwd, '-i', `${spec.user.uid}:${spec.user.gid}`,
+    proot,
+    '-v',
+    '-1',
+    '-r',
+    root,
+    '-w',
+    spec.cwd,
+    '-i',
+    `${spec.user.uid}:${spec.user.gid}`,
     ...BORROWED.filter((file) => existsSync(file)).flatMap((file) => ['-b', file]),
     ...spec.args,
   ];

@@ -11,11 +11,28 @@ export interface ResolverOptions {
 }
 
 /** The resolv.conf of the host, or another, each kind of line replaced that somebody asked for. */
-export function resolvConf({ nameservers = [], search = [], options = [] }: ResolverOptions, own = readHostFile()): Buffer {
-  const given = [...nameservers.map((address) => `nameserver ${address}`), ...lineOf('search', search.filter((domain) => domain !== '.')), ...lineOf('options', options)];
-  const replaced = [...(nameservers.length > 0 ? ['nameserver'] : []), ...(search.length > 0 ? ['search', 'domain'] : []), ...(options.length > 0 ? ['options'] : [])];
+export function resolvConf(
+  { nameservers = [], search = [], options = [] }: ResolverOptions,
+  own = readHostFile(),
+): Buffer {
+  const given = [
+    ...nameservers.map((address) => `nameserver ${address}`),
+    ...lineOf(
+      'search',
+      search.filter((domain) => domain !== '.'),
+    ),
+    ...lineOf('options', options),
+  ];
+  const replaced = [
+    ...(nameservers.length > 0 ? ['nameserver'] : []),
+    ...(search.length > 0 ? ['search', 'domain'] : []),
+    ...(options.length > 0 ? ['options'] : []),
+  ];
   if (replaced.length === 0) return own;
-  const kept = own.toString('utf8').split('\n').filter((line) => line.trim() !== '' && !replaced.includes(line.trim().split(/\s+/)[0] ?? ''));
+  const kept = own
+    .toString('utf8')
+    .split('\n')
+    .filter((line) => line.trim() !== '' && !replaced.includes(line.trim().split(/\s+/)[0] ?? ''));
   return Buffer.from([...kept, ...given, ''].join('\n'));
 }
 

@@ -41,14 +41,47 @@ export interface FuseRootfs {
  */
 export type Mount =
   /** A file or directory of the host; `subpath` is opened inside `source` and never leads out of it, whatever links are there. */
-  | { readonly kind: 'bind'; readonly source: RawPath; readonly subpath: RawPath; readonly target: RawPath; readonly readonly: boolean }
+  | {
+      readonly kind: 'bind';
+      readonly source: RawPath;
+      readonly subpath: RawPath;
+      readonly target: RawPath;
+      readonly readonly: boolean;
+    }
   /** A path of the host itself, by its absolute name; what is written there stays. */
-  | { readonly kind: 'host'; readonly source: RawPath; readonly target: RawPath; readonly readonly: boolean; /** Whether it is a device that may be opened. */ readonly device?: boolean | undefined }
+  | {
+      readonly kind: 'host';
+      readonly source: RawPath;
+      readonly target: RawPath;
+      readonly readonly: boolean;
+      /** Whether it is a device that may be opened. */ readonly device?: boolean | undefined;
+    }
   /** A tree that may be written but whose writes vanish: an overlay of its own over `lowers` (top first). */
-  | { readonly kind: 'overlay'; readonly rootfs: LayeredRootfs; readonly subpath: RawPath; readonly target: RawPath; readonly readonly: boolean }
-  | { readonly kind: 'tmpfs'; readonly target: RawPath; /** Bytes. */ readonly size?: number | undefined; readonly mode?: number | undefined; readonly readonly?: boolean | undefined }
+  | {
+      readonly kind: 'overlay';
+      readonly rootfs: LayeredRootfs;
+      readonly subpath: RawPath;
+      readonly target: RawPath;
+      readonly readonly: boolean;
+    }
+  | {
+      readonly kind: 'tmpfs';
+      readonly target: RawPath;
+      /** Bytes. */ readonly size?: number | undefined;
+      readonly mode?: number | undefined;
+      readonly readonly?: boolean | undefined;
+    }
   /** A file with the given bytes on a tmpfs, which is gone with the process: secrets, /etc/hosts, /etc/resolv.conf. */
-  | { readonly kind: 'file'; readonly target: RawPath; readonly content: Uint8Array; readonly mode: number; readonly uid: number; readonly gid: number; readonly readonly: boolean; readonly executable?: boolean | undefined };
+  | {
+      readonly kind: 'file';
+      readonly target: RawPath;
+      readonly content: Uint8Array;
+      readonly mode: number;
+      readonly uid: number;
+      readonly gid: number;
+      readonly readonly: boolean;
+      readonly executable?: boolean | undefined;
+    };
 
 /** A path that is made so that something can be mounted on it, and that is never part of the diff. */
 export interface MountPoint {
@@ -84,7 +117,8 @@ export interface ProcessSpec {
   readonly readonlyRoot?: boolean | undefined;
   /** Bytes of /dev/shm. */
   readonly shmSize?: number | undefined;
-  readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[] | undefined;
+  readonly ulimits?:
+    readonly { readonly name: string; readonly soft: number; readonly hard: number }[] | undefined;
   /** Nothing that it executes gives it rights: neither setuid programs nor capabilities of files. */
   readonly noNewPrivileges?: boolean | undefined;
   /** How much of the machine the process and its descendants may use, as far as that can be set here: see {@link ProcessIo.refused}. */
@@ -101,7 +135,10 @@ export interface ProcessSpec {
 }
 
 /** A process of a running container, whose namespaces another process enters. */
-export interface EnterSpec extends Pick<ProcessSpec, 'args' | 'env' | 'cwd' | 'user' | 'capabilities' | 'ulimits' | 'noNewPrivileges'> {
+export interface EnterSpec extends Pick<
+  ProcessSpec,
+  'args' | 'env' | 'cwd' | 'user' | 'capabilities' | 'ulimits' | 'noNewPrivileges'
+> {
   /** Its id on the host. */
   readonly pid: number;
 }

@@ -34,7 +34,8 @@ export function openStreams(io: ProcessIo): ProcessStreams {
   return {
     childEnds: [stdin?.read, stdout.write, stderr.write],
     closeChildEnds() {
-      for (const fd of [stdin?.read, stdout.write, stderr.write]) if (fd !== undefined) closeSync(fd);
+      for (const fd of [stdin?.read, stdout.write, stderr.write])
+        if (fd !== undefined) closeSync(fd);
     },
     connect() {
       if (stdin !== undefined) {
@@ -44,7 +45,10 @@ export function openStreams(io: ProcessIo): ProcessStreams {
       }
       const [out, err] = [readerOf(stdout.read), readerOf(stderr.read)];
       readers = [out, err];
-      return [handOn(out, (data) => io.output('stdout', data)), handOn(err, (data) => io.output('stderr', data))];
+      return [
+        handOn(out, (data) => io.output('stdout', data)),
+        handOn(err, (data) => io.output('stderr', data)),
+      ];
     },
     disconnect() {
       if (writer === undefined) return;
@@ -70,11 +74,13 @@ export class Terminal {
     const output = new ReadStream(takeDescriptor(process.pid, fd));
     const input = new Writable({ write: (data: Buffer, _, done) => this.#type(data, done) });
     io.stdin?.pipe(input);
-    this.ended = handOn(output, (data) => io.output('stdout', data)).then(() => this.#handOnRest(io)).finally(() => {
-      this.#open = false;
-      io.stdin?.unpipe(input);
-      closeSync(fd);
-    });
+    this.ended = handOn(output, (data) => io.output('stdout', data))
+      .then(() => this.#handOnRest(io))
+      .finally(() => {
+        this.#open = false;
+        io.stdin?.unpipe(input);
+        closeSync(fd);
+      });
   }
 
   resize(size: TerminalSize): void {
@@ -97,7 +103,8 @@ export class Terminal {
   /** The stream ends when everyone has closed the terminal, though there may be more to read. */
   async #handOnRest(io: ProcessIo): Promise<void> {
     try {
-      for (let data = this.#read(); data.length > 0; data = this.#read()) await io.output('stdout', data);
+      for (let data = this.#read(); data.length > 0; data = this.#read())
+        await io.output('stdout', data);
     } catch {
       // As for the stream: who takes no more has said so himself.
     }
@@ -126,7 +133,10 @@ function handOn(stream: Socket, take: (data: Uint8Array) => void | Promise<void>
       const taken = take(data);
       if (taken === undefined) return;
       stream.pause();
-      handedOn = taken.then(() => void stream.resume(), () => void stream.destroy());
+      handedOn = taken.then(
+        () => void stream.resume(),
+        () => void stream.destroy(),
+      );
     });
     // A terminal that nobody has open any more reads as an error.
     stream.on('error', (error) => (errnoOf(error) === 'EIO' ? resolve() : reject(error)));

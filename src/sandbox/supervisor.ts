@@ -24,7 +24,10 @@ export const canSupervise: () => boolean = once(() => {
 });
 
 /** Whether whom a process gives files to has to be kept for it, and can be. */
-export function isSupervised({ user, confined }: Pick<ProcessSpec, 'user' | 'confined'>, ids: SandboxPlaces['ids']): boolean {
+export function isSupervised(
+  { user, confined }: Pick<ProcessSpec, 'user' | 'confined'>,
+  ids: SandboxPlaces['ids'],
+): boolean {
   return ids === 'one' && confined && user.uid === 0 && canSupervise();
 }
 
@@ -32,13 +35,23 @@ export function isSupervised({ user, confined }: Pick<ProcessSpec, 'user' | 'con
  * Runs a process and answers what its filter asks; see seccomp/supervisor.ts.
  * @param execute runs the process with these streams: it waits, and has its filter's listener at {@link LISTENER_FD} if it could have one.
  */
-export async function underSupervision(arch: Arch, io: ProcessIo, execute: (io: ProcessIo) => Promise<ExitStatus>): Promise<ExitStatus> {
+export async function underSupervision(
+  arch: Arch,
+  io: ProcessIo,
+  execute: (io: ProcessIo) => Promise<ExitStatus>,
+): Promise<ExitStatus> {
   const stop = makePipe();
   let supervision: Promise<Supervision> | undefined;
   const prepare: ProcessIo['prepare'] = async (prepared) => {
     const listener = listenerOf(prepared.pid);
     // Without a listener the calls fail, and nothing waits for an answer.
-    supervision = listener === undefined ? undefined : threads().remote<typeof supervisorTasks>('supervisor').supervise(listener, stop.read, arch).finally(() => closeSync(listener));
+    supervision =
+      listener === undefined
+        ? undefined
+        : threads()
+            .remote<typeof supervisorTasks>('supervisor')
+            .supervise(listener, stop.read, arch)
+            .finally(() => closeSync(listener));
     supervision?.catch(() => undefined); // awaited below
     await io.prepare?.(prepared);
   };

@@ -10,7 +10,12 @@ import type { MergedView } from './view';
  * Gives what a process made in an upper directory to the user that it ran as, where the kernel could not tell its users apart (see
  * linux/owners.ts). What was copied up brings its owner along.
  */
-export function claimNew(upper: RawPath, parent: MergedView, user: Owner, xattrs: OverlayXattrs): void {
+export function claimNew(
+  upper: RawPath,
+  parent: MergedView,
+  user: Owner,
+  xattrs: OverlayXattrs,
+): void {
   const claimIn = (dir: RawPath, path: RawPath): void => {
     for (const name of readdirSync(fsPath(dir), { encoding: 'latin1' })) {
       const hostPath = `${dir}/${name}`;
@@ -30,10 +35,18 @@ export function claimNew(upper: RawPath, parent: MergedView, user: Owner, xattrs
  * other kind is ever copied up, unless it was given away, and then it is marked. What the process gave away stays with whom it was given to.
  * @param below what was there before.
  */
-export function claim(hostPath: RawPath, stats: FileStats, below: FileStats | undefined, user: Owner): void {
+export function claim(
+  hostPath: RawPath,
+  stats: FileStats,
+  below: FileStats | undefined,
+  user: Owner,
+): void {
   if (stats.isFile() || stats.isDirectory()) {
     if (hasNote(hostPath)) return;
-    const isRoots = below?.uid === 0 && below.gid === 0 && (stats.isFile() ? below.isFile() : below.isDirectory());
+    const isRoots =
+      below?.uid === 0 &&
+      below.gid === 0 &&
+      (stats.isFile() ? below.isFile() : below.isDirectory());
     if (isRoots) return;
   }
   const owner = (stats.isFile() || stats.isDirectory() ? undefined : takeMark(hostPath)) ?? user;

@@ -23,10 +23,18 @@ export function isCopied(upper: string): boolean {
 export function settleCopied(upper: string, parent: () => MergedView, xattrs: OverlayXattrs): void {
   if (!isCopied(upper)) return;
   const { collectChanges } = require('./work-tree') as typeof import('./work-tree');
-  const [tree, made, old, done] = [copiedTree(upper), `${upper}.new`, `${upper}.old`, `${copiedTree(upper)}.old`];
+  const [tree, made, old, done] = [
+    copiedTree(upper),
+    `${upper}.new`,
+    `${upper}.old`,
+    `${copiedTree(upper)}.old`,
+  ];
   for (const left of [made, old, done]) removeTree(left);
   mkdirSync(made, { mode: 0o755 });
-  collectChanges(toRaw(tree), undefined, parent(), toRaw(made), { xattrs, user: { uid: 0, gid: 0 } });
+  collectChanges(toRaw(tree), undefined, parent(), toRaw(made), {
+    xattrs,
+    user: { uid: 0, gid: 0 },
+  });
   if (existsSync(upper)) renameSync(upper, old);
   renameSync(made, upper);
   // Half a copy would be taken for one in which much was deleted.

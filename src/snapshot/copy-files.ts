@@ -1,4 +1,13 @@
-import { chmodSync, closeSync, constants, copyFileSync, futimesSync, linkSync, openSync, readSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  futimesSync,
+  linkSync,
+  openSync,
+  readSync,
+} from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { HUGE, copyPieces } from '../linux/copy-pieces';
 import { keepsOwners, ownOpen, setOpenMode } from '../linux/owners';
@@ -39,7 +48,11 @@ export type Look = (content: Buffer | number, capability: Buffer | undefined) =>
  * @returns the sources that are not what was seen any more; their copies are worth nothing. Vanished ones are among them.
  */
 export function copyFiles(files: readonly FileCopy[], look?: Look, stop?: StopFlag): RawPath[] {
-  const copier = new FileCopier(Buffer.allocUnsafe(Math.min(SMALL, Math.max(1, ...files.map(({ seen }) => seen.size)))), look, stop);
+  const copier = new FileCopier(
+    Buffer.allocUnsafe(Math.min(SMALL, Math.max(1, ...files.map(({ seen }) => seen.size)))),
+    look,
+    stop,
+  );
   return files.filter((file) => !copier.copy(file)).map(({ from }) => from);
 }
 
@@ -50,7 +63,14 @@ export function copyFiles(files: readonly FileCopy[], look?: Look, stop?: StopFl
 export function linkSame(there: RawPath, { to, mode, uid, gid, mtime, seen }: FileCopy): boolean {
   // What stands beside a file would have to be the same as well.
   const stats = keepsOwners() ? undefined : lstatOf(there);
-  if (stats?.isFile() !== true || stats.size !== seen.size || (stats.mode & 0o7777) !== mode || stats.uid !== uid || stats.gid !== gid) return false;
+  if (
+    stats?.isFile() !== true ||
+    stats.size !== seen.size ||
+    (stats.mode & 0o7777) !== mode ||
+    stats.uid !== uid ||
+    stats.gid !== gid
+  )
+    return false;
   if (Math.abs(stats.mtimeMs - mtime * 1000) > MTIME_LOST) return false;
   try {
     linkSync(fsPath(there), fsPath(to));
@@ -65,7 +85,11 @@ export function linkSame(there: RawPath, { to, mode, uid, gid, mtime, seen }: Fi
 class FileCopier {
   #birth: Birth | undefined;
 
-  constructor(private readonly buffer: Buffer, private readonly look: Look | undefined, private readonly stop: StopFlag | undefined) {}
+  constructor(
+    private readonly buffer: Buffer,
+    private readonly look: Look | undefined,
+    private readonly stop: StopFlag | undefined,
+  ) {}
 
   /** Copies one file; false when the source is not what was seen. */
   copy(file: FileCopy): boolean {
@@ -75,7 +99,9 @@ class FileCopier {
     try {
       if (!fstatOf(source).isFile()) return false;
       const isSmall = file.seen.size <= this.buffer.length;
-      const target = isSmall ? writeSmall(source, file, this.buffer) : writeLarge(source, file, this.stop);
+      const target = isSmall
+        ? writeSmall(source, file, this.buffer)
+        : writeLarge(source, file, this.stop);
       if (target === undefined) return false;
       try {
         if (!isSmall || !this.#isBornRight(target, file)) setOwnerAndMode(target, file);
@@ -87,7 +113,12 @@ class FileCopier {
         closeSync(target);
       }
       const { ino, size, mtimeMs, ctimeMs } = fstatOf(source);
-      return ino === file.seen.ino && size === file.seen.size && mtimeMs === file.seen.mtimeMs && ctimeMs === file.seen.ctimeMs;
+      return (
+        ino === file.seen.ino &&
+        size === file.seen.size &&
+        mtimeMs === file.seen.mtimeMs &&
+        ctimeMs === file.seen.ctimeMs
+      );
     } finally {
       closeSync(source);
     }
@@ -99,7 +130,13 @@ class FileCopier {
     const directory = to.slice(0, to.lastIndexOf('/'));
     if (this.#birth?.directory !== directory || this.#birth.asked !== mode) {
       const stats = fstatOf(target);
-      this.#birth = { directory, asked: mode, mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid };
+      this.#birth = {
+        directory,
+        asked: mode,
+        mode: stats.mode & 0o7777,
+        uid: stats.uid,
+        gid: stats.gid,
+      };
     }
     return this.#birth.mode === mode && this.#birth.uid === uid && this.#birth.gid === gid;
   }
@@ -144,16 +181,22 @@ export function mayNotRead(path: RawPath, cause: unknown): MbuildError {
 function writeSmall(source: number, file: FileCopy, buffer: Buffer): number | undefined {
   const { size } = file.seen;
   let length = 0;
-  for (let read = -1; length < size && read !== 0; length += read) read = readSync(source, buffer, length, size - length, null);
+  for (let read = -1; length < size && read !== 0; length += read)
+    read = readSync(source, buffer, length, size - length, null);
   if (length !== size) return undefined;
-  const target = openSync(fsPath(file.to), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, modeAtBirth(file));
+  const target = openSync(
+    fsPath(file.to),
+    constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+    modeAtBirth(file),
+  );
   writeAll(target, buffer.subarray(0, length));
   return target;
 }
 
 function writeLarge(source: number, { to, seen }: FileCopy, stop: StopFlag | undefined): number {
   if (seen.size >= HUGE && !shareBlocks(source, to)) return writePieces(source, to, stop);
-  if (seen.size < HUGE) copyFileSync(opened(source), fsPath(to), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+  if (seen.size < HUGE)
+    copyFileSync(opened(source), fsPath(to), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
   chmodSync(fsPath(to), 0o600);
   return openSync(fsPath(to), constants.O_WRONLY | constants.O_NOFOLLOW);
 }
@@ -166,7 +209,11 @@ function opened(fd: number): string {
 /** True where the file system can, which makes a copy of any size at once; else there is none. */
 function shareBlocks(source: number, to: RawPath): boolean {
   try {
-    copyFileSync(opened(source), fsPath(to), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
+    copyFileSync(
+      opened(source),
+      fsPath(to),
+      constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE,
+    );
     return true;
   } catch (error) {
     if (['EEXIST', 'ENOSPC', 'EDQUOT'].includes(errnoOf(error) ?? '')) throw error;
@@ -175,9 +222,14 @@ function shareBlocks(source: number, to: RawPath): boolean {
 }
 
 function writePieces(source: number, to: RawPath, stop: StopFlag | undefined): number {
-  const target = openSync(fsPath(to), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+  const target = openSync(
+    fsPath(to),
+    constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+    0o600,
+  );
   try {
-    for (const pieces = copyPieces(source, target); pieces.next().done !== true;) throwIfStopped(stop);
+    for (const pieces = copyPieces(source, target); pieces.next().done !== true;)
+      throwIfStopped(stop);
     return target;
   } catch (error) {
     closeSync(target);

@@ -41,7 +41,10 @@ export class CopySnapshotter extends DirectorySnapshotter {
   collect(active: ActiveSnapshot, user: Owner): void {
     const tree = this.#given.get(active.id);
     if (tree === undefined) return;
-    collectChanges(toRaw(tree.dir), tree.stock, this.view(active.parent), toRaw(active.dir), { xattrs: this.xattrs, user });
+    collectChanges(toRaw(tree.dir), tree.stock, this.view(active.parent), toRaw(active.dir), {
+      xattrs: this.xattrs,
+      user,
+    });
   }
 
   override commit(active: ActiveSnapshot): Stack {
@@ -75,7 +78,10 @@ export class CopySnapshotter extends DirectorySnapshotter {
       break;
     }
     if (height === 0 && !existsSync(dir)) mkdirSync(dir, { mode: 0o755 });
-    const missing = active.parent.length === 0 ? this.lowers([]) : active.parent.slice(height).map((id) => this.layerDir(id));
+    const missing =
+      active.parent.length === 0
+        ? this.lowers([])
+        : active.parent.slice(height).map((id) => this.layerDir(id));
     // What was written into the layer already belongs to the tree.
     for (const layer of [...missing, active.dir]) this.#apply(layer, dir);
     return { dir, stock: takeStock(toRaw(dir)) };
@@ -88,7 +94,10 @@ export class CopySnapshotter extends DirectorySnapshotter {
     } catch (cause) {
       const code = errnoOf(cause);
       if (code !== 'ENOSPC' && code !== 'EDQUOT') throw cause;
-      throw new MbuildError('NO_SPACE', `no space left for a copy of the tree: ${tree}`, { cause, hint: 'free some space; or --snapshotter=fuse-overlayfs, which copies nothing' });
+      throw new MbuildError('NO_SPACE', `no space left for a copy of the tree: ${tree}`, {
+        cause,
+        hint: 'free some space; or --snapshotter=fuse-overlayfs, which copies nothing',
+      });
     }
   }
 

@@ -25,12 +25,16 @@ export abstract class DirectorySnapshotter implements Snapshotter {
   readonly #owner = formatOwner(ownIdentity());
 
   /** @param root absolute; made when it is not there. */
-  constructor(root: string, protected readonly xattrs: OverlayXattrs) {
+  constructor(
+    root: string,
+    protected readonly xattrs: OverlayXattrs,
+  ) {
     this.#layers = path.join(root, 'layers');
     this.#active = path.join(root, 'active');
     this.#empty = path.join(root, 'empty');
     mkdirSync(root, { recursive: true, mode: 0o700 });
-    for (const dir of [this.#layers, this.#active]) mkdirSync(dir, { recursive: true, mode: 0o700 });
+    for (const dir of [this.#layers, this.#active])
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
     // The root of `scratch`, as a process sees it.
     mkdirSync(this.#empty, { recursive: true, mode: 0o755 });
   }
@@ -39,7 +43,8 @@ export abstract class DirectorySnapshotter implements Snapshotter {
     const id = randomBytes(5).toString('hex') as LayerId;
     const top = parent.at(-1);
     const model = top === undefined ? undefined : lstatOwned(this.layerDir(top));
-    if (top !== undefined && model === undefined) throw new MbuildError('STORE_CORRUPT', `layer ${top} is not in the store`);
+    if (top !== undefined && model === undefined)
+      throw new MbuildError('STORE_CORRUPT', `layer ${top} is not in the store`);
     const dir = path.join(this.#activeDir(id), 'fs');
     mkdirSync(this.#activeDir(id), { mode: 0o700 });
     mkdirSync(dir, { mode: 0o755 });

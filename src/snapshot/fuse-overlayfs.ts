@@ -40,7 +40,14 @@ export class FuseOverlaySnapshotter extends DirectorySnapshotter {
     mkdirSync(work, { recursive: true, mode: 0o700 });
     readyUpper(toRaw(active.dir), this.xattrs);
     this.#known ??= this.#program();
-    return { kind: 'fuse', program: this.#known, lowers: this.#served(active.parent), upper: active.dir, work, log: serverLog(active.dir) };
+    return {
+      kind: 'fuse',
+      program: this.#known,
+      lowers: this.#served(active.parent),
+      upper: active.dir,
+      work,
+      log: serverLog(active.dir),
+    };
   }
 
   collect(active: ActiveSnapshot, user: Owner): void {
@@ -60,7 +67,8 @@ export class FuseOverlaySnapshotter extends DirectorySnapshotter {
   #served(stack: Stack): string[] {
     if (this.xattrs !== 'files') return this.lowers(stack);
     return this.lowers(stack).flatMap((dir, i, dirs) => {
-      const shadow = i === dirs.length - 1 ? undefined : this.#shadow(path.basename(dir) as LayerId);
+      const shadow =
+        i === dirs.length - 1 ? undefined : this.#shadow(path.basename(dir) as LayerId);
       return shadow === undefined ? [dir] : [path.join(shadow, 'fs'), dir];
     });
   }
@@ -68,7 +76,11 @@ export class FuseOverlaySnapshotter extends DirectorySnapshotter {
   #shadow(id: LayerId): string | undefined {
     if (this.#shadows.has(id)) return this.#shadows.get(id);
     const folder = this.ownFolder(`shadow-${id}-${randomBytes(3).toString('hex')}`);
-    const shadow = castShadow(toRaw(this.layerDir(id)), toRaw(path.join(folder, 'fs')), () => mkdirSync(folder, { mode: 0o700 })) ? folder : undefined;
+    const shadow = castShadow(toRaw(this.layerDir(id)), toRaw(path.join(folder, 'fs')), () =>
+      mkdirSync(folder, { mode: 0o700 }),
+    )
+      ? folder
+      : undefined;
     this.#shadows.set(id, shadow);
     return shadow;
   }
@@ -110,8 +122,10 @@ function copyAttributes(from: RawPath, to: RawPath): void {
   const stats = lstatOf(from);
   const made = lstatOf(to);
   if (stats === undefined || made === undefined) throw new Error(`there is no ${from}`);
-  if (stats.uid !== made.uid || stats.gid !== made.gid) lchownSync(fsPath(to), stats.uid, stats.gid);
+  if (stats.uid !== made.uid || stats.gid !== made.gid)
+    lchownSync(fsPath(to), stats.uid, stats.gid);
   chmodSync(fsPath(to), stats.mode & 0o7777);
-  for (const [name, value] of readXattrs(from)) if (!name.startsWith('security.')) setXattr(to, name, value);
+  for (const [name, value] of readXattrs(from))
+    if (!name.startsWith('security.')) setXattr(to, name, value);
   lutimesSync(fsPath(to), stats.atimeMs / 1000, stats.mtimeMs / 1000);
 }

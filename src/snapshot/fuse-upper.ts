@@ -5,7 +5,15 @@ import { keepsOwners, lstatOwned, own, setMode, type Owner } from '../linux/owne
 import { fsPath, type RawPath } from '../linux/paths';
 import { lstatOf, type FileStats } from '../linux/stat';
 import { getXattr, listXattrs, removeXattr } from '../linux/xattr';
-import { OPAQUE_FILE, childPath, isOpaque, isPrivateXattr, isWhiteout, markOpaque, type OverlayXattrs } from './marks';
+import {
+  OPAQUE_FILE,
+  childPath,
+  isOpaque,
+  isPrivateXattr,
+  isWhiteout,
+  markOpaque,
+  type OverlayXattrs,
+} from './marks';
 import type { MergedView, ViewEntry } from './view';
 
 /*
@@ -32,7 +40,8 @@ export function readyUpper(upper: RawPath, xattrs: OverlayXattrs): void {
     if (stats.isDirectory()) {
       keepingTimes(host, () => {
         readyUpper(host, xattrs);
-        if (isOpaque(host, xattrs) && lstatOf(`${host}/${OPAQUE_FILE}`) === undefined) writeFileSync(fsPath(`${host}/${OPAQUE_FILE}`), '', { mode: 0o700 });
+        if (isOpaque(host, xattrs) && lstatOf(`${host}/${OPAQUE_FILE}`) === undefined)
+          writeFileSync(fsPath(`${host}/${OPAQUE_FILE}`), '', { mode: 0o700 });
       });
     } else if (stats.isSocket() && isWhiteout(stats)) {
       unlinkSync(fsPath(host));
@@ -52,7 +61,10 @@ export function settleUpper(upper: RawPath, parent: MergedView, xattrs: OverlayX
 }
 
 class Settler {
-  constructor(private readonly parent: MergedView, private readonly xattrs: OverlayXattrs) {}
+  constructor(
+    private readonly parent: MergedView,
+    private readonly xattrs: OverlayXattrs,
+  ) {}
 
   /** @param below what is in its place below; `undefined` where nothing is, or another directory hides it. */
   directory(host: RawPath, below: ViewEntry | undefined): void {
@@ -70,7 +82,12 @@ class Settler {
     }
     // Each new directory is marked; the mark says something where there is something to hide.
     if (hides && below !== undefined) markOpaque(host, this.xattrs);
-    if (merged !== undefined && (before.mode & SETGID) === 0 && ((before.mode | SETGID) & PERMISSIONS) === (merged.stats.mode & PERMISSIONS)) setMode(host, merged.stats.mode & PERMISSIONS);
+    if (
+      merged !== undefined &&
+      (before.mode & SETGID) === 0 &&
+      ((before.mode | SETGID) & PERMISSIONS) === (merged.stats.mode & PERMISSIONS)
+    )
+      setMode(host, merged.stats.mode & PERMISSIONS);
     // Overlay leaves a directory its time when something in it is copied up. What changed later than the last copy was the process.
     const keepsTime = merged !== undefined && !isChanged && before.mtimeMs <= lastCopied;
     const { atimeMs, mtimeMs } = keepsTime ? merged.stats : before;
@@ -78,11 +95,16 @@ class Settler {
   }
 
   /** @returns whether a name was made or deleted, what was copied up without that, or that there is nothing to say. */
-  #entry(dir: RawPath, name: RawPath, merged: ViewEntry | undefined): 'changed' | 'none' | FileStats {
+  #entry(
+    dir: RawPath,
+    name: RawPath,
+    merged: ViewEntry | undefined,
+  ): 'changed' | 'none' | FileStats {
     const host = `${dir}/${name}`;
     if (name.startsWith(WHITEOUT_PREFIX)) return this.#whiteoutFile(dir, name, merged);
     const stats = statsOf(host);
-    const below = merged === undefined ? undefined : this.parent.lstat(childPath(merged.path, name));
+    const below =
+      merged === undefined ? undefined : this.parent.lstat(childPath(merged.path, name));
     if (isWhiteout(stats)) return this.#whiteout(host, below);
     if (stats.isDirectory()) {
       const isCopy = below?.stats.isDirectory() === true && !isMarked(host);
@@ -90,7 +112,10 @@ class Settler {
       return isCopy ? stats : 'changed';
     }
     if (stats.isSymbolicLink()) return this.#symlink(host, stats, below);
-    const isCopy = below !== undefined && !below.stats.isDirectory() && getXattr(host, ORIGIN)?.toString('latin1').replace(/\0$/, '') === below.path.slice(1);
+    const isCopy =
+      below !== undefined &&
+      !below.stats.isDirectory() &&
+      getXattr(host, ORIGIN)?.toString('latin1').replace(/\0$/, '') === below.path.slice(1);
     if (stats.isFile()) stripXattrs(host);
     if (!isCopy) return 'changed';
     if (stats.isFile() && below.stats.isFIFO()) remakePipe(host);
@@ -102,8 +127,14 @@ class Settler {
     const [host, deleted] = [`${dir}/${name}`, name.slice(WHITEOUT_PREFIX.length)];
     if (!isMark(statsOf(host))) return 'changed';
     unlinkSync(fsPath(host));
-    if (merged === undefined || name === OPAQUE_FILE || this.parent.lstat(childPath(merged.path, deleted)) === undefined) return 'none';
-    if (lstatOf(`${dir}/${deleted}`) === undefined) makeWhiteout(`${dir}/${deleted}`, this.xattrs === 'files' ? 'socket' : 'device');
+    if (
+      merged === undefined ||
+      name === OPAQUE_FILE ||
+      this.parent.lstat(childPath(merged.path, deleted)) === undefined
+    )
+      return 'none';
+    if (lstatOf(`${dir}/${deleted}`) === undefined)
+      makeWhiteout(`${dir}/${deleted}`, this.xattrs === 'files' ? 'socket' : 'device');
     return 'changed';
   }
 
@@ -115,9 +146,14 @@ class Settler {
 
   /** Nothing tells a symlink that was copied up but that it leads where one of below does; then to be given away is why it was. */
   #symlink(host: RawPath, stats: FileStats, below: ViewEntry | undefined): 'changed' | FileStats {
-    if (below?.stats.isSymbolicLink() !== true || readlinkSync(fsPath(host), 'latin1') !== readlinkSync(fsPath(below.hostPath), 'latin1')) return 'changed';
+    if (
+      below?.stats.isSymbolicLink() !== true ||
+      readlinkSync(fsPath(host), 'latin1') !== readlinkSync(fsPath(below.hostPath), 'latin1')
+    )
+      return 'changed';
     const { uid, gid } = lstatOwned(host) ?? below.stats;
-    if (givenTo(host) !== undefined || uid !== below.stats.uid || gid !== below.stats.gid) setTimes(host, below.stats);
+    if (givenTo(host) !== undefined || uid !== below.stats.uid || gid !== below.stats.gid)
+      setTimes(host, below.stats);
     return stats;
   }
 }

@@ -36,13 +36,35 @@ export interface GroundProbes {
 
 /** File systems by the number that statfs(2) gives; linux/magic.h. */
 const NAMES: ReadonlyMap<number, string> = new Map([
-  [0xef53, 'ext4'], [0x58465342, 'xfs'], [0x9123683e, 'btrfs'], [0x2fc12fc1, 'zfs'], [0x01021994, 'tmpfs'], [0x794c7630, 'overlay'], [0x6969, 'nfs'],
-  [0xff534d42, 'cifs'], [0xfe534d42, 'smb'], [0x01021997, '9p'], [0x65735546, 'fuse'], [0xf2f52010, 'f2fs'], [0xca451a4e, 'bcachefs'],
-  [0x00c36400, 'ceph'], [0x0bd00bd0, 'lustre'], [0x47504653, 'gpfs'], [0x5346414f, 'afs'],
+  [0xef53, 'ext4'],
+  [0x58465342, 'xfs'],
+  [0x9123683e, 'btrfs'],
+  [0x2fc12fc1, 'zfs'],
+  [0x01021994, 'tmpfs'],
+  [0x794c7630, 'overlay'],
+  [0x6969, 'nfs'],
+  [0xff534d42, 'cifs'],
+  [0xfe534d42, 'smb'],
+  [0x01021997, '9p'],
+  [0x65735546, 'fuse'],
+  [0xf2f52010, 'f2fs'],
+  [0xca451a4e, 'bcachefs'],
+  [0x00c36400, 'ceph'],
+  [0x0bd00bd0, 'lustre'],
+  [0x47504653, 'gpfs'],
+  [0x5346414f, 'afs'],
 ]);
 
 /** File systems that machines share. */
-const SHARED: ReadonlySet<string> = new Set(['nfs', 'cifs', 'smb', 'ceph', 'lustre', 'gpfs', 'afs']);
+const SHARED: ReadonlySet<string> = new Set([
+  'nfs',
+  'cifs',
+  'smb',
+  'ceph',
+  'lustre',
+  'gpfs',
+  'afs',
+]);
 
 const FILE = 'ground.json';
 
@@ -73,10 +95,17 @@ export function openGround(root: string, probes: GroundProbes): Ground {
   const confinement = probes.confinement();
   if (known !== undefined && (known.owners === ownersHere() || holdsTrees(root))) {
     checkOwners(root, known);
-    return confinement === undefined || confinement === known.confinement ? known : write(root, { ...known, ...tryMounts(known, probes), confinement });
+    return confinement === undefined || confinement === known.confinement
+      ? known
+      : write(root, { ...known, ...tryMounts(known, probes), confinement });
   }
   // Stores from before there was a choice are overlays'.
-  return write(root, holdsTrees(root) ? { marks: 'trusted', canMount: true, owners: 'kernel' } : { ...tryGround(root, probes), confinement });
+  return write(
+    root,
+    holdsTrees(root)
+      ? { marks: 'trusted', canMount: true, owners: 'kernel' }
+      : { ...tryGround(root, probes), confinement },
+  );
 }
 
 /** Whoever reads it meanwhile finds a whole one. */
@@ -88,16 +117,25 @@ function write(root: string, ground: Ground): Ground {
 function tryGround(root: string, probes: GroundProbes): Ground {
   const fileSystem = probes.fileSystem();
   const obstacle = storeObstacle(fileSystem);
-  if (obstacle !== undefined) throw new MbuildError('STORE_UNUSABLE', `the store ${root} is on ${fileSystem}: ${obstacle}`, { hint: 'put it on a disk of this machine with --root or MBUILD_ROOT' });
+  if (obstacle !== undefined)
+    throw new MbuildError('STORE_UNUSABLE', `the store ${root} is on ${fileSystem}: ${obstacle}`, {
+      hint: 'put it on a disk of this machine with --root or MBUILD_ROOT',
+    });
   const owners = ownersHere();
   if (owners === 'beside') checkAttributes(root);
   const found = probeMarks(root);
   return { ...found, ...tryMounts(found, probes), owners };
 }
 
-function tryMounts({ marks, reason }: Pick<Ground, 'marks' | 'reason'>, { canMount, refusesOverlay }: GroundProbes): Pick<Ground, 'canMount' | 'reason'> {
+function tryMounts(
+  { marks, reason }: Pick<Ground, 'marks' | 'reason'>,
+  { canMount, refusesOverlay }: GroundProbes,
+): Pick<Ground, 'canMount' | 'reason'> {
   const mounts = canMount();
-  return { canMount: mounts, reason: marks === 'files' ? reason : mounts ? refusesOverlay(marks) : undefined };
+  return {
+    canMount: mounts,
+    reason: marks === 'files' ? reason : mounts ? refusesOverlay(marks) : undefined,
+  };
 }
 
 /** @throws MbuildError STORE_UNUSABLE on a file system without user.* attributes, where owners cannot stand beside files. */
@@ -107,9 +145,14 @@ function checkAttributes(root: string): void {
     own(toRaw(dir), 1, 1);
   } catch (cause) {
     if (errnoOf(cause) === undefined) throw cause;
-    throw new MbuildError('STORE_UNUSABLE', `the store's file system (${fileSystemOf(root)}) keeps no user.* attributes, in which a user without ids of others keeps owners`, {
-      cause, hint: 'put the store on another one with --root (ext4, xfs, btrfs), or get ids: as root: apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER',
-    });
+    throw new MbuildError(
+      'STORE_UNUSABLE',
+      `the store's file system (${fileSystemOf(root)}) keeps no user.* attributes, in which a user without ids of others keeps owners`,
+      {
+        cause,
+        hint: 'put the store on another one with --root (ext4, xfs, btrfs), or get ids: as root: apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER',
+      },
+    );
   } finally {
     removeTree(dir);
   }
@@ -118,9 +161,16 @@ function checkAttributes(root: string): void {
 /** @throws MbuildError STORE_UNUSABLE for a store that was made with other rights. */
 function checkOwners(root: string, ground: Ground): void {
   if (ground.owners === ownersHere()) return;
-  const [message, hint] = ground.owners === 'beside'
-    ? [`the store ${root} was made by a user without ids of others, who keeps owners beside the files: no other user can read it`, 'use it as that user, or another folder with --root']
-    : [`the store ${root} was made with the ids of /etc/subuid (or by root), which are not to be had now`, '`mbuild doctor` says why; or take another folder with --root'];
+  const [message, hint] =
+    ground.owners === 'beside'
+      ? [
+          `the store ${root} was made by a user without ids of others, who keeps owners beside the files: no other user can read it`,
+          'use it as that user, or another folder with --root',
+        ]
+      : [
+          `the store ${root} was made with the ids of /etc/subuid (or by root), which are not to be had now`,
+          '`mbuild doctor` says why; or take another folder with --root',
+        ];
   throw new MbuildError('STORE_UNUSABLE', message, { hint });
 }
 
@@ -144,7 +194,8 @@ export function probeMarks(root: string): Pick<Ground, 'marks' | 'reason'> {
 }
 
 function whyNot(name: string): string {
-  if (name === 'overlay') return 'the store is on an overlay itself (the root of a container): overlays on it cannot be written';
+  if (name === 'overlay')
+    return 'the store is on an overlay itself (the root of a container): overlays on it cannot be written';
   return `the store's file system (${name}) takes neither overlay's attributes nor its marks of deletion`;
 }
 
@@ -160,11 +211,20 @@ export function readGround(root: string): Ground | undefined {
   }
   try {
     const { marks, reason, canMount, confinement, owners } = JSON.parse(text) as Partial<Ground>;
-    if (marks === 'trusted' || marks === 'user' || marks === 'files') return { marks, reason, canMount: canMount !== false, confinement, owners: owners === 'beside' ? 'beside' : 'kernel' };
+    if (marks === 'trusted' || marks === 'user' || marks === 'files')
+      return {
+        marks,
+        reason,
+        canMount: canMount !== false,
+        confinement,
+        owners: owners === 'beside' ? 'beside' : 'kernel',
+      };
   } catch {
     // Said below.
   }
-  throw new MbuildError('STORE_UNUSABLE', `${file} is not what mbuild writes`, { hint: 'choose another folder with --root' });
+  throw new MbuildError('STORE_UNUSABLE', `${file} is not what mbuild writes`, {
+    hint: 'choose another folder with --root',
+  });
 }
 
 /** How a store keeps owners for as long as there is something in it; `undefined` for one that is not bound to a way yet. @throws MbuildError STORE_UNUSABLE. */

@@ -27,7 +27,8 @@ export function isOpaque(dir: RawPath, xattrs: OverlayXattrs): boolean {
 /** Makes a directory hide what the layers below have in it. */
 export function markOpaque(dir: RawPath, xattrs: OverlayXattrs): void {
   if (xattrs !== 'files') setXattr(dir, `${xattrs}.overlay.opaque`, Buffer.from('y'));
-  else if (lstatOf(`${dir}/${OPAQUE_FILE}`) === undefined) makeWhiteout(`${dir}/${OPAQUE_FILE}`, 'socket');
+  else if (lstatOf(`${dir}/${OPAQUE_FILE}`) === undefined)
+    makeWhiteout(`${dir}/${OPAQUE_FILE}`, 'socket');
 }
 
 /** Takes {@link markOpaque} back. */

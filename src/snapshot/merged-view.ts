@@ -29,7 +29,10 @@ export class LayeredView implements MergedView, TreeLookup<MergedDirectory> {
   readonly root: MergedDirectory;
 
   /** @param layers absolute paths of the layer directories, top first; at least one. */
-  constructor(layers: readonly [RawPath, ...RawPath[]], private readonly xattrs: OverlayXattrs = 'trusted') {
+  constructor(
+    layers: readonly [RawPath, ...RawPath[]],
+    private readonly xattrs: OverlayXattrs = 'trusted',
+  ) {
     const stats = lstatOwned(layers[0]);
     if (stats === undefined) throw new Error(`no layer directory ${layers[0]}`);
     this.root = { entry: { path: '/', hostPath: layers[0], stats }, layers, children: new Map() };
@@ -97,23 +100,43 @@ export class LayeredView implements MergedView, TreeLookup<MergedDirectory> {
     }
     if (top === undefined) return undefined;
     const entry: ViewEntry = { path: childPath(dir.entry.path, name), ...top };
-    return { entry, directory: layers.length === 0 ? undefined : { entry, layers, children: new Map() } };
+    return {
+      entry,
+      directory: layers.length === 0 ? undefined : { entry, layers, children: new Map() },
+    };
   }
 
   #names(dir: MergedDirectory): RawPath[] {
     const shown = new Map<RawPath, boolean>();
     for (const layer of dir.layers) {
-      for (const dirent of readdirSync(fsPath(layer), { encoding: 'latin1', withFileTypes: true })) {
+      for (const dirent of readdirSync(fsPath(layer), {
+        encoding: 'latin1',
+        withFileTypes: true,
+      })) {
         if (shown.has(dirent.name)) continue;
-        shown.set(dirent.name, !((dirent.isCharacterDevice() || dirent.isSocket()) && isWhiteoutAt(`${layer}/${dirent.name}`)));
+        shown.set(
+          dirent.name,
+          !(
+            (dirent.isCharacterDevice() || dirent.isSocket()) &&
+            isWhiteoutAt(`${layer}/${dirent.name}`)
+          ),
+        );
       }
     }
-    return [...shown].filter(([, visible]) => visible).map(([name]) => name).sort();
+    return [...shown]
+      .filter(([, visible]) => visible)
+      .map(([name]) => name)
+      .sort();
   }
 }
 
 /** A tree without anything in it, for what is written over nothing. */
-export const EMPTY_VIEW: MergedView = { lstat: () => undefined, stat: () => undefined, resolve: cleanPath, readdir: () => [] };
+export const EMPTY_VIEW: MergedView = {
+  lstat: () => undefined,
+  stat: () => undefined,
+  resolve: cleanPath,
+  readdir: () => [],
+};
 
 function isWhiteoutAt(hostPath: RawPath): boolean {
   const stats = lstatOwned(hostPath);

@@ -19,7 +19,13 @@ export class OverlaySnapshotter extends DirectorySnapshotter {
   rootfs(active: ActiveSnapshot): Rootfs {
     const work = path.join(path.dirname(active.dir), 'work');
     mkdirSync(work, { recursive: true, mode: 0o700 });
-    return { kind: 'overlay', lowers: this.lowers(active.parent), upper: active.dir, work, options: this.#options() };
+    return {
+      kind: 'overlay',
+      lowers: this.lowers(active.parent),
+      upper: active.dir,
+      work,
+      options: this.#options(),
+    };
   }
 
   collect(active: ActiveSnapshot, user: Owner): void {
@@ -29,6 +35,10 @@ export class OverlaySnapshotter extends DirectorySnapshotter {
 
   #options(): string[] {
     // With userxattr neither redirects nor metacopies are made, and naming their options is an error.
-    return [...(this.xattrs === 'user' ? ['userxattr'] : ['redirect_dir=off', 'metacopy=off']), 'index=off', 'volatile'];
+    return [
+      ...(this.xattrs === 'user' ? ['userxattr'] : ['redirect_dir=off', 'metacopy=off']),
+      'index=off',
+      'volatile',
+    ];
   }
 }

@@ -31,7 +31,11 @@ const MAX_LINKS = 255;
  * exist are kept as they are. Nothing but `lookup` is asked, so no symlink is ever followed by the host's kernel.
  * @throws MbuildError COPY_FAILED when symlinks lead in a circle.
  */
-export function resolvePath<Directory>(lookup: TreeLookup<Directory>, path: RawPath, followLast: boolean): Resolved<Directory> {
+export function resolvePath<Directory>(
+  lookup: TreeLookup<Directory>,
+  path: RawPath,
+  followLast: boolean,
+): Resolved<Directory> {
   const open: { readonly name: RawPath; readonly directory: Directory }[] = [];
   const todo = partsOf(path).reverse();
   const rest: RawPath[] = [];
@@ -48,7 +52,11 @@ export function resolvePath<Directory>(lookup: TreeLookup<Directory>, path: RawP
     if (found?.kind === 'directory') {
       open.push({ name, directory: found.directory });
     } else if (found?.kind === 'symlink' && (followLast || todo.length > 0)) {
-      if (++links > MAX_LINKS) throw new MbuildError('COPY_FAILED', `too many levels of symbolic links in ${toText(path)}`);
+      if (++links > MAX_LINKS)
+        throw new MbuildError(
+          'COPY_FAILED',
+          `too many levels of symbolic links in ${toText(path)}`,
+        );
       if (found.target.startsWith('/')) open.length = 0;
       todo.push(...partsOf(found.target).reverse());
     } else {
@@ -79,4 +87,3 @@ export function splitPath(path: RawPath): { readonly dir: RawPath; readonly name
   const slash = path.lastIndexOf('/');
   return { dir: slash <= 0 ? '/' : path.slice(0, slash), name: path.slice(slash + 1) };
 }
-

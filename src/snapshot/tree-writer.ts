@@ -1,4 +1,14 @@
-import { closeSync, constants, copyFileSync, lutimesSync, mkdirSync, openSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeWhiteout, type DeviceNumber, type NodeKind } from '../linux/mknod';
 import { linkOwned, lstatOwned, makeOwnedNode, own, setMode } from '../linux/owners';
@@ -7,7 +17,14 @@ import { removeTree } from '../linux/remove-tree';
 import { writeAll } from '../linux/write-all';
 import { readXattrs, setXattr, type Xattrs } from '../linux/xattr';
 import type { FileStats } from '../linux/stat';
-import { childPath, isOpaque, isOverlayXattr, isWhiteout, markOpaque, type OverlayXattrs } from './marks';
+import {
+  childPath,
+  isOpaque,
+  isOverlayXattr,
+  isWhiteout,
+  markOpaque,
+  type OverlayXattrs,
+} from './marks';
 import { resolvePath, splitPath, type Found, type TreeLookup } from './resolve';
 import type { MergedView } from './view';
 
@@ -25,10 +42,11 @@ export interface Attributes {
 }
 
 /** What missing parents are made with: without an owner they are root's, and of the group of a setgid directory that they are made in. */
-export type ParentAttributes = Omit<Attributes, 'uid' | 'gid'> & Partial<Pick<Attributes, 'uid' | 'gid'>> & {
-  /** They do not inherit the setgid bit itself, as after a chmod(2). */
-  readonly isModeExact?: boolean | undefined;
-};
+export type ParentAttributes = Omit<Attributes, 'uid' | 'gid'> &
+  Partial<Pick<Attributes, 'uid' | 'gid'>> & {
+    /** They do not inherit the setgid bit itself, as after a chmod(2). */
+    readonly isModeExact?: boolean | undefined;
+  };
 
 /** Something in the tree as it is now: the parent's, or written already. A directory's stats may lack what `finish` gives it. */
 export interface TreeEntry {
@@ -74,10 +92,28 @@ export class TreeWriter implements TreeLookup<Directory> {
   readonly #xattrs: OverlayXattrs;
 
   /** @param dir the upper directory; what is in it already is honoured. */
-  constructor(private readonly parent: MergedView, dir: RawPath, options: { readonly now?: number | undefined; readonly xattrs?: OverlayXattrs | undefined } = {}) {
+  constructor(
+    private readonly parent: MergedView,
+    dir: RawPath,
+    options: {
+      readonly now?: number | undefined;
+      readonly xattrs?: OverlayXattrs | undefined;
+    } = {},
+  ) {
     this.now = options.now ?? Date.now() / 1000;
     this.#xattrs = options.xattrs ?? 'trusted';
-    this.root = { path: '/', hostPath: dir, parent: undefined, children: new Map(), upper: true, merged: true, own: new Set(), made: false, attributes: undefined, removed: false };
+    this.root = {
+      path: '/',
+      hostPath: dir,
+      parent: undefined,
+      children: new Map(),
+      upper: true,
+      merged: true,
+      own: new Set(),
+      made: false,
+      attributes: undefined,
+      removed: false,
+    };
     this.#open.push(this.root);
   }
 
@@ -105,10 +141,18 @@ export class TreeWriter implements TreeLookup<Directory> {
    * directory that bit, as mkdir(2) does it), those that are there stay as they are. @throws MbuildError COPY_FAILED where something else is in the way.
    * @param from what to take for the root of the tree: neither `..` nor a symlink leads out of it.
    */
-  mkdirAll(path: RawPath, attributes: ParentAttributes, from: TreeDirectory = this.root): TreeDirectory {
+  mkdirAll(
+    path: RawPath,
+    attributes: ParentAttributes,
+    from: TreeDirectory = this.root,
+  ): TreeDirectory {
     const { directory, rest } = resolvePath<Directory>(this.#below(from), path, true);
     return rest.reduce((dir, name) => {
-      if (this.#find(dir, name) !== undefined) throw new MbuildError('COPY_FAILED', `cannot make directory ${toText(childPath(dir.path, name))}: not a directory`);
+      if (this.#find(dir, name) !== undefined)
+        throw new MbuildError(
+          'COPY_FAILED',
+          `cannot make directory ${toText(childPath(dir.path, name))}: not a directory`,
+        );
       return this.#make(dir, name, this.#inherited(dir, attributes));
     }, directory);
   }
@@ -119,11 +163,19 @@ export class TreeWriter implements TreeLookup<Directory> {
   }
 
   /** The directory of a name: the one that is there, or a new one. @throws MbuildError COPY_FAILED over anything else (also over a symlink). */
-  makeDirectory(dir: TreeDirectory, name: RawPath, attributes: Attributes): { readonly directory: TreeDirectory; readonly made: boolean } {
+  makeDirectory(
+    dir: TreeDirectory,
+    name: RawPath,
+    attributes: Attributes,
+  ): { readonly directory: TreeDirectory; readonly made: boolean } {
     const parent = this.#own(dir);
     const found = this.child(parent, name);
     if (found?.kind === 'directory') return { directory: found.directory, made: false };
-    if (found !== undefined) throw new MbuildError('COPY_FAILED', `cannot copy a directory over ${toText(childPath(parent.path, name))}: not a directory`);
+    if (found !== undefined)
+      throw new MbuildError(
+        'COPY_FAILED',
+        `cannot copy a directory over ${toText(childPath(parent.path, name))}: not a directory`,
+      );
     return { directory: this.#make(parent, name, attributes), made: true };
   }
 
@@ -150,7 +202,10 @@ export class TreeWriter implements TreeLookup<Directory> {
     const directory = this.#own(dir);
     const hostPath = `${directory.hostPath}/${name}`;
     if (this.#find(directory, name)?.stats.isDirectory() === true) {
-      throw new MbuildError('COPY_FAILED', `cannot replace directory ${toText(childPath(directory.path, name))} with a file`);
+      throw new MbuildError(
+        'COPY_FAILED',
+        `cannot replace directory ${toText(childPath(directory.path, name))} with a file`,
+      );
     }
     this.#touch(directory);
     if (directory.own.has(name) || !directory.made) unlinkIfThere(hostPath);
@@ -161,7 +216,11 @@ export class TreeWriter implements TreeLookup<Directory> {
   /** A file with the given bytes. */
   file(dir: TreeDirectory, name: RawPath, content: Uint8Array, attributes: Attributes): void {
     const hostPath = this.place(dir, name);
-    const fd = openSync(fsPath(hostPath), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+    const fd = openSync(
+      fsPath(hostPath),
+      constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL,
+      0o600,
+    );
     try {
       writeAll(fd, content);
     } finally {
@@ -178,10 +237,19 @@ export class TreeWriter implements TreeLookup<Directory> {
     this.#setTimes(hostPath, attributes.mtime);
   }
 
-  node(dir: TreeDirectory, name: RawPath, kind: NodeKind, device: DeviceNumber, attributes: Attributes): void {
+  node(
+    dir: TreeDirectory,
+    name: RawPath,
+    kind: NodeKind,
+    device: DeviceNumber,
+    attributes: Attributes,
+  ): void {
     const hostPath = this.place(dir, name);
     if (kind === 'char' && device.major === 0 && device.minor === 0) {
-      throw new MbuildError('COPY_FAILED', `cannot make device 0:0 at ${toText(childPath(dir.path, name))}: overlay would take it for a deletion`);
+      throw new MbuildError(
+        'COPY_FAILED',
+        `cannot make device 0:0 at ${toText(childPath(dir.path, name))}: overlay would take it for a deletion`,
+      );
     }
     makeOwnedNode(hostPath, kind, 0o600, device);
     this.#finishEntry(hostPath, attributes);
@@ -197,7 +265,10 @@ export class TreeWriter implements TreeLookup<Directory> {
     const [last, ...more] = rest;
     const found = last === undefined || more.length > 0 ? undefined : this.#find(directory, last);
     if (last === undefined || found === undefined || found.stats.isDirectory()) {
-      throw new MbuildError('COPY_FAILED', `cannot link ${toText(childPath(dir.path, name))} to ${toText(target)}: no such file`);
+      throw new MbuildError(
+        'COPY_FAILED',
+        `cannot link ${toText(childPath(dir.path, name))} to ${toText(target)}: no such file`,
+      );
     }
     const upperPath = `${directory.hostPath}/${last}`;
     if (found.hostPath !== upperPath) this.#copyUpFile(directory, last, found);
@@ -211,7 +282,8 @@ export class TreeWriter implements TreeLookup<Directory> {
     const directory = this.#own(dir);
     if (this.#find(directory, name) === undefined) return;
     const hostPath = `${directory.hostPath}/${name}`;
-    const inParent = directory.merged && this.parent.lstat(childPath(directory.path, name)) !== undefined;
+    const inParent =
+      directory.merged && this.parent.lstat(childPath(directory.path, name)) !== undefined;
     this.#touch(directory);
     removeTree(fsPath(hostPath));
     directory.own.delete(name);
@@ -248,7 +320,8 @@ export class TreeWriter implements TreeLookup<Directory> {
     if (known !== undefined) return { kind: 'directory', directory: known };
     const found = this.#find(dir, name);
     if (found === undefined) return undefined;
-    if (found.stats.isSymbolicLink()) return { kind: 'symlink', target: readlinkSync(fsPath(found.hostPath), 'latin1') };
+    if (found.stats.isSymbolicLink())
+      return { kind: 'symlink', target: readlinkSync(fsPath(found.hostPath), 'latin1') };
     if (!found.stats.isDirectory()) return { kind: 'other' };
     return { kind: 'directory', directory: this.#adopt(dir, name, found) };
   }
@@ -266,7 +339,11 @@ export class TreeWriter implements TreeLookup<Directory> {
     const stats = directory.upper ? lstatOwned(directory.hostPath) : undefined;
     if (stats !== undefined) return { hostPath: directory.hostPath, stats };
     const inParent = this.parent.lstat(directory.path);
-    if (inParent === undefined) throw new MbuildError('INTERNAL', `directory ${toText(directory.path)} vanished while it was written`);
+    if (inParent === undefined)
+      throw new MbuildError(
+        'INTERNAL',
+        `directory ${toText(directory.path)} vanished while it was written`,
+      );
     return inParent;
   }
 
@@ -275,8 +352,23 @@ export class TreeWriter implements TreeLookup<Directory> {
     const path = childPath(dir.path, name);
     const hostPath = `${dir.hostPath}/${name}`;
     const upper = found.hostPath === hostPath;
-    const merged = dir.merged && (!upper || (this.parent.lstat(path)?.stats.isDirectory() === true && !isOpaque(hostPath, this.#xattrs)));
-    return this.#keep({ path, hostPath, parent: dir, children: new Map(), upper, merged, own: new Set(), made: false, attributes: undefined, removed: false });
+    const merged =
+      dir.merged &&
+      (!upper ||
+        (this.parent.lstat(path)?.stats.isDirectory() === true &&
+          !isOpaque(hostPath, this.#xattrs)));
+    return this.#keep({
+      path,
+      hostPath,
+      parent: dir,
+      children: new Map(),
+      upper,
+      merged,
+      own: new Set(),
+      made: false,
+      attributes: undefined,
+      removed: false,
+    });
   }
 
   #make(dir: Directory, name: RawPath, attributes: Attributes): Directory {
@@ -288,14 +380,30 @@ export class TreeWriter implements TreeLookup<Directory> {
     // Over anything of the parent the new directory must hide what would merge with it, now or under another stack.
     if (dir.merged && this.parent.lstat(path) !== undefined) markOpaque(hostPath, this.#xattrs);
     dir.own.add(name);
-    return this.#keep({ path, hostPath, parent: dir, children: new Map(), upper: true, merged: false, own: new Set(), made: true, attributes: { ...attributes, mtime: attributes.mtime ?? this.now }, removed: false });
+    return this.#keep({
+      path,
+      hostPath,
+      parent: dir,
+      children: new Map(),
+      upper: true,
+      merged: false,
+      own: new Set(),
+      made: true,
+      attributes: { ...attributes, mtime: attributes.mtime ?? this.now },
+      removed: false,
+    });
   }
 
   /** What mkdir(2) makes of attributes in a directory. */
   #inherited(dir: Directory, { isModeExact, ...attributes }: ParentAttributes): Attributes {
     const parent = this.#attributesOf(dir);
     if ((parent.mode & S_ISGID) === 0) return { uid: 0, gid: 0, ...attributes };
-    return { uid: 0, gid: parent.gid, ...attributes, mode: isModeExact === true ? attributes.mode : attributes.mode | S_ISGID };
+    return {
+      uid: 0,
+      gid: parent.gid,
+      ...attributes,
+      mode: isModeExact === true ? attributes.mode : attributes.mode | S_ISGID,
+    };
   }
 
   #keep(directory: Directory): Directory {
@@ -337,9 +445,15 @@ export class TreeWriter implements TreeLookup<Directory> {
     this.#hold(directory);
     const hostPath = `${directory.hostPath}/${name}`;
     const { stats } = found;
-    if (stats.isFile()) copyFileSync(fsPath(found.hostPath), fsPath(hostPath), constants.COPYFILE_FICLONE);
-    else if (stats.isSymbolicLink()) symlinkSync(readlinkSync(fsPath(found.hostPath), 'buffer'), fsPath(hostPath));
-    else throw new MbuildError('COPY_FAILED', `cannot link to ${toText(childPath(directory.path, name))}: not a file`);
+    if (stats.isFile())
+      copyFileSync(fsPath(found.hostPath), fsPath(hostPath), constants.COPYFILE_FICLONE);
+    else if (stats.isSymbolicLink())
+      symlinkSync(readlinkSync(fsPath(found.hostPath), 'buffer'), fsPath(hostPath));
+    else
+      throw new MbuildError(
+        'COPY_FAILED',
+        `cannot link to ${toText(childPath(directory.path, name))}: not a file`,
+      );
     directory.own.add(name);
     if (stats.isSymbolicLink()) {
       own(hostPath, stats.uid, stats.gid);

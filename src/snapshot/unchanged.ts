@@ -18,16 +18,25 @@ export function dropUnchanged(upper: RawPath, parent: MergedView, xattrs: Overla
 function dropIn(dir: RawPath, path: RawPath, parent: MergedView, xattrs: OverlayXattrs): boolean {
   const before = lstatOwned(dir);
   const names = readdirSync(fsPath(dir), { encoding: 'latin1' });
-  const left = names.filter((name) => !drop(`${dir}/${name}`, childPath(path, name), parent, xattrs));
-  if (before !== undefined && left.length < names.length) lutimesSync(fsPath(dir), before.atimeMs / 1000, before.mtimeMs / 1000);
+  const left = names.filter(
+    (name) => !drop(`${dir}/${name}`, childPath(path, name), parent, xattrs),
+  );
+  if (before !== undefined && left.length < names.length)
+    lutimesSync(fsPath(dir), before.atimeMs / 1000, before.mtimeMs / 1000);
   return left.length === 0;
 }
 
-function drop(hostPath: RawPath, path: RawPath, parent: MergedView, xattrs: OverlayXattrs): boolean {
+function drop(
+  hostPath: RawPath,
+  path: RawPath,
+  parent: MergedView,
+  xattrs: OverlayXattrs,
+): boolean {
   const stats = lstatOwned(hostPath);
   if (stats === undefined || isWhiteout(stats)) return false;
   const below = parent.lstat(path);
-  if (below === undefined && stats.isDirectory() && isOpaque(hostPath, xattrs)) unmarkOpaque(hostPath, xattrs);
+  if (below === undefined && stats.isDirectory() && isOpaque(hostPath, xattrs))
+    unmarkOpaque(hostPath, xattrs);
   // Hard links belong together: one of them alone does not say what it was.
   if (below === undefined || (!stats.isDirectory() && stats.nlink > 1)) return false;
   if (!stats.isDirectory()) {
@@ -36,7 +45,8 @@ function drop(hostPath: RawPath, path: RawPath, parent: MergedView, xattrs: Over
     return true;
   }
   if (!below.stats.isDirectory() || isOpaque(hostPath, xattrs)) return false;
-  if (!dropIn(hostPath, path, parent, xattrs) || !isSameEntry(below, { hostPath, stats })) return false;
+  if (!dropIn(hostPath, path, parent, xattrs) || !isSameEntry(below, { hostPath, stats }))
+    return false;
   rmdirSync(fsPath(hostPath));
   return true;
 }

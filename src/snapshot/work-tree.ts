@@ -1,14 +1,45 @@
-import { closeSync, constants, copyFileSync, fstatSync, futimesSync, lutimesSync, mkdirSync, openSync, readSync, readdirSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  fstatSync,
+  futimesSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  readdirSync,
+  readlinkSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
 import { decodeDevice } from '../linux/mknod';
-import { keepsOwners, linkOwned, lstatOwned, makeOwnedNode, own, ownOpen, setMode, setOpenMode, type Owner } from '../linux/owners';
+import {
+  keepsOwners,
+  linkOwned,
+  lstatOwned,
+  makeOwnedNode,
+  own,
+  ownOpen,
+  setMode,
+  setOpenMode,
+  type Owner,
+} from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import type { FileStats } from '../linux/stat';
 import { writeAll } from '../linux/write-all';
 import { listXattrs, readXattrs, setXattr, type Xattrs } from '../linux/xattr';
 import { claim } from './claim';
-import { childPath, isOpaque, isOverlayXattr, isWhiteout, OPAQUE_FILE, type OverlayXattrs } from './marks';
+import {
+  childPath,
+  isOpaque,
+  isOverlayXattr,
+  isWhiteout,
+  OPAQUE_FILE,
+  type OverlayXattrs,
+} from './marks';
 import { isSameEntry } from './same';
 import { TreeWriter, attributesOf, type TreeDirectory } from './tree-writer';
 import type { MergedView } from './view';
@@ -40,7 +71,8 @@ export function applyLayerDirectory(layer: RawPath, tree: RawPath, xattrs: Overl
       const stats = lstatOwned(source);
       if (stats === undefined || name === OPAQUE_FILE) continue;
       const before = isNew ? undefined : lstatOwned(target);
-      const merges = stats.isDirectory() && before?.isDirectory() === true && !isOpaque(source, xattrs);
+      const merges =
+        stats.isDirectory() && before?.isDirectory() === true && !isOpaque(source, xattrs);
       if (before !== undefined && !merges) remove(target, before);
       if (isWhiteout(stats)) continue;
       if (!stats.isDirectory()) {
@@ -62,7 +94,15 @@ export function takeStock(dir: RawPath): Stock {
   const stats = lstatOwned(dir);
   if (stats === undefined) throw new Error(`there is no ${dir}`);
   if (!stats.isDirectory()) return { stats };
-  return { stats, children: new Map(readdirSync(fsPath(dir), { encoding: 'latin1' }).map((name) => [name, takeStock(`${dir}/${name}`)])) };
+  return {
+    stats,
+    children: new Map(
+      readdirSync(fsPath(dir), { encoding: 'latin1' }).map((name) => [
+        name,
+        takeStock(`${dir}/${name}`),
+      ]),
+    ),
+  };
 }
 
 /**
@@ -71,9 +111,20 @@ export function takeStock(dir: RawPath): Stock {
  * @param before `undefined` where nobody took stock: all of the tree is then compared with the parent.
  * @param user who made the changes; what is new is that user's where the kernel cannot tell.
  */
-export function collectChanges(tree: RawPath, before: Stock | undefined, parent: MergedView, upper: RawPath, { xattrs, user }: { readonly xattrs: OverlayXattrs; readonly user: Owner }): void {
+export function collectChanges(
+  tree: RawPath,
+  before: Stock | undefined,
+  parent: MergedView,
+  upper: RawPath,
+  { xattrs, user }: { readonly xattrs: OverlayXattrs; readonly user: Owner },
+): void {
   const writer = new TreeWriter(parent, upper, { xattrs });
-  new Collector(tree, parent, writer, user, before !== undefined).directory('/', before, () => writer.root, false);
+  new Collector(tree, parent, writer, user, before !== undefined).directory(
+    '/',
+    before,
+    () => writer.root,
+    false,
+  );
   writer.finish();
 }
 
@@ -82,34 +133,62 @@ class Collector {
   readonly #links = new Map<number, RawPath>();
   #depth = 0;
 
-  constructor(private readonly tree: RawPath, private readonly parent: MergedView, private readonly writer: TreeWriter, private readonly user: Owner, private readonly hasStock: boolean) {}
+  constructor(
+    private readonly tree: RawPath,
+    private readonly parent: MergedView,
+    private readonly writer: TreeWriter,
+    private readonly user: Owner,
+    private readonly hasStock: boolean,
+  ) {}
 
   /**
    * @param handle the directory in the writer, asked for when there is something to write.
    * @param isNew true when nothing of the stock lives on below.
    */
-  directory(path: RawPath, before: Stock | undefined, handle: () => TreeDirectory, isNew: boolean): void {
+  directory(
+    path: RawPath,
+    before: Stock | undefined,
+    handle: () => TreeDirectory,
+    isNew: boolean,
+  ): void {
     const host = this.#host(path);
     const stats = lstatOwned(host);
     if (stats === undefined) return;
-    if (++this.#depth > MAX_DEPTH) throw new MbuildError('UNSUPPORTED', `directories are more than ${MAX_DEPTH} deep: ${toText(path.slice(0, 60))}…`, { hint: 'delete them in the step that makes them' });
+    if (++this.#depth > MAX_DEPTH)
+      throw new MbuildError(
+        'UNSUPPORTED',
+        `directories are more than ${MAX_DEPTH} deep: ${toText(path.slice(0, 60))}…`,
+        { hint: 'delete them in the step that makes them' },
+      );
     let wrote = isNew;
     const names = readdirSync(fsPath(host), { encoding: 'latin1' }).sort();
-    for (const name of names) wrote = this.#entry(path, name, isNew ? undefined : before?.children?.get(name), handle, isNew) || wrote;
+    for (const name of names)
+      wrote =
+        this.#entry(path, name, isNew ? undefined : before?.children?.get(name), handle, isNew) ||
+        wrote;
     if (!isNew) {
       const left = new Set(names);
-      for (const name of this.hasStock ? before?.children?.keys() ?? [] : this.parent.readdir(path)) {
+      for (const name of this.hasStock
+        ? (before?.children?.keys() ?? [])
+        : this.parent.readdir(path)) {
         if (left.has(name) || this.parent.lstat(childPath(path, name)) === undefined) continue;
         this.writer.remove(handle(), name);
         wrote = true;
       }
     }
-    if (wrote || this.#isChanged(path, stats, before?.stats)) this.writer.setAttributes(handle(), { ...attributesOf(stats), xattrs: treeXattrs(host) });
+    if (wrote || this.#isChanged(path, stats, before?.stats))
+      this.writer.setAttributes(handle(), { ...attributesOf(stats), xattrs: treeXattrs(host) });
     this.#depth--;
   }
 
   /** @returns true when something was written. */
-  #entry(dir: RawPath, name: RawPath, before: Stock | undefined, handle: () => TreeDirectory, isNew: boolean): boolean {
+  #entry(
+    dir: RawPath,
+    name: RawPath,
+    before: Stock | undefined,
+    handle: () => TreeDirectory,
+    isNew: boolean,
+  ): boolean {
     const path = childPath(dir, name);
     const host = this.#host(path);
     const found = lstatOwned(host);
@@ -118,21 +197,32 @@ class Collector {
     if (before !== undefined && isUntouched(found, before.stats)) return false;
     const below = isNew ? undefined : this.parent.lstat(path);
     const stats = this.#claimed(host, found, below?.stats);
-    if (below !== undefined && stats.nlink === 1 && isSameEntry(below, { hostPath: host, stats })) return false;
-    if (below?.stats.isDirectory() === true || (below !== undefined && stats.isSocket())) this.writer.remove(handle(), name);
+    if (below !== undefined && stats.nlink === 1 && isSameEntry(below, { hostPath: host, stats }))
+      return false;
+    if (below?.stats.isDirectory() === true || (below !== undefined && stats.isSocket()))
+      this.writer.remove(handle(), name);
     if (stats.isSocket()) return below !== undefined;
     this.#write(path, name, stats, handle());
     return true;
   }
 
-  #subdirectory(path: RawPath, name: RawPath, found: FileStats, before: Stock | undefined, handle: () => TreeDirectory): boolean {
+  #subdirectory(
+    path: RawPath,
+    name: RawPath,
+    found: FileStats,
+    before: Stock | undefined,
+    handle: () => TreeDirectory,
+  ): boolean {
     // Inode numbers are given again, so the time of birth has to be the same too.
     const lives = this.hasStock
-      ? before?.stats.isDirectory() === true && before.stats.ino === found.ino && before.stats.birthtimeMs === found.birthtimeMs
+      ? before?.stats.isDirectory() === true &&
+        before.stats.ino === found.ino &&
+        before.stats.birthtimeMs === found.birthtimeMs
       : this.parent.lstat(path)?.stats.isDirectory() === true;
     const stats = lives ? found : this.#claimed(this.#host(path), found, undefined);
     let made: TreeDirectory | undefined;
-    const open = (): TreeDirectory => (made ??= this.writer.makeDirectory(handle(), name, attributesOf(stats)).directory);
+    const open = (): TreeDirectory =>
+      (made ??= this.writer.makeDirectory(handle(), name, attributesOf(stats)).directory);
     if (!lives) {
       if (this.writer.find(handle(), name) !== undefined) this.writer.remove(handle(), name);
       open();
@@ -172,11 +262,23 @@ class Collector {
 
 /** Nothing can be done to a file that leaves all of these. */
 function isUntouched(now: FileStats, before: FileStats): boolean {
-  return now.ino === before.ino && now.ctimeMs === before.ctimeMs && now.mtimeMs === before.mtimeMs && now.size === before.size && now.mode === before.mode;
+  return (
+    now.ino === before.ino &&
+    now.ctimeMs === before.ctimeMs &&
+    now.mtimeMs === before.mtimeMs &&
+    now.size === before.size &&
+    now.mode === before.mode
+  );
 }
 
 /** Copies anything but a directory to a path where nothing is. */
-function copyEntry(source: RawPath, stats: FileStats, target: RawPath, links: Map<number, RawPath>, buffer: Buffer): void {
+function copyEntry(
+  source: RawPath,
+  stats: FileStats,
+  target: RawPath,
+  links: Map<number, RawPath>,
+  buffer: Buffer,
+): void {
   const first = stats.nlink > 1 ? links.get(stats.ino) : undefined;
   if (first !== undefined) {
     linkOwned(first, target);
@@ -187,24 +289,46 @@ function copyEntry(source: RawPath, stats: FileStats, target: RawPath, links: Ma
     copyFile(source, stats, target, buffer);
     return;
   }
-  if (stats.isSymbolicLink()) symlinkSync(fsPath(readlinkSync(fsPath(source), 'latin1')), fsPath(target));
-  else makeOwnedNode(target, stats.isFIFO() ? 'fifo' : stats.isBlockDevice() ? 'block' : stats.isSocket() ? 'socket' : 'char', 0o600, decodeDevice(stats.rdev));
+  if (stats.isSymbolicLink())
+    symlinkSync(fsPath(readlinkSync(fsPath(source), 'latin1')), fsPath(target));
+  else
+    makeOwnedNode(
+      target,
+      stats.isFIFO()
+        ? 'fifo'
+        : stats.isBlockDevice()
+          ? 'block'
+          : stats.isSocket()
+            ? 'socket'
+            : 'char',
+      0o600,
+      decodeDevice(stats.rdev),
+    );
   setAttributes(source, stats, target);
 }
 
 /** Small files pass through one buffer: fewer system calls than copyFileSync makes. */
 function copyFile(source: RawPath, stats: FileStats, target: RawPath, buffer: Buffer): void {
   if (stats.size > buffer.length) {
-    copyFileSync(fsPath(source), fsPath(target), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    copyFileSync(
+      fsPath(source),
+      fsPath(target),
+      constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE,
+    );
     setAttributes(source, stats, target);
     return;
   }
-  const to = openSync(fsPath(target), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+  const to = openSync(
+    fsPath(target),
+    constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+    0o600,
+  );
   try {
     if (stats.size > 0) {
       const from = openSync(fsPath(source), constants.O_RDONLY | constants.O_NOFOLLOW);
       try {
-        for (let read = readSync(from, buffer); read > 0; read = readSync(from, buffer)) writeAll(to, buffer.subarray(0, read));
+        for (let read = readSync(from, buffer); read > 0; read = readSync(from, buffer))
+          writeAll(to, buffer.subarray(0, read));
       } finally {
         closeSync(from);
       }

@@ -26,30 +26,58 @@ export interface OpenedSource {
 }
 
 /** `ADD https://…`: keyed by name and content. With a checksum nothing is fetched before the step runs. */
-export async function planDownload(url: string, operation: CopyOperation, { services, scope }: StepContext): Promise<PlannedSource> {
-  if (operation.keepGitDir) throw new MbuildError('DOCKERFILE_SEMANTIC', '--keep-git-dir is for git repositories alone', { hint: 'addresses of repositories end in .git' });
+export async function planDownload(
+  url: string,
+  operation: CopyOperation,
+  { services, scope }: StepContext,
+): Promise<PlannedSource> {
+  if (operation.keepGitDir)
+    throw new MbuildError('DOCKERFILE_SEMANTIC', '--keep-git-dir is for git repositories alone', {
+      hint: 'addresses of repositories end in .git',
+    });
   const unpack = operation.unpack ?? false;
   const file = await services.options.remote.file(url, operation.checksum, scope.signal);
   return {
     content: ['http', file.name, file.digest, unpack],
     open: async () => {
       const { hostPath, mtime } = await file.fetch();
-      return { input: { kind: 'download', name: file.name, hostPath, mtime, unpack }, close: () => undefined };
+      return {
+        input: { kind: 'download', name: file.name, hostPath, mtime, unpack },
+        close: () => undefined,
+      };
     },
   };
 }
 
 /** `ADD https://….git#ref:subdir`: keyed by the commit, which is fetched when the step runs. */
-export async function planRepository(url: string, operation: CopyOperation, { services, scope }: StepContext): Promise<PlannedSource> {
+export async function planRepository(
+  url: string,
+  operation: CopyOperation,
+  { services, scope }: StepContext,
+): Promise<PlannedSource> {
   const { checksum, keepGitDir } = operation;
-  const repository = await services.options.remote.repository(url, { checksum, keepGitDir }, scope.signal);
+  const repository = await services.options.remote.repository(
+    url,
+    { checksum, keepGitDir },
+    scope.signal,
+  );
   const { commit, subdir, submodules, origin } = repository;
   return {
-    content: ['git', commit, subdir, submodules, repository.keepGitDir ? origin : undefined, operation.exclude],
+    content: [
+      'git',
+      commit,
+      subdir,
+      submodules,
+      repository.keepGitDir ? origin : undefined,
+      operation.exclude,
+    ],
     open: async () => {
       const { tree, close } = await repository.checkout();
       const selection = selectSources(tree, ['/'], { exclude: operation.exclude });
-      return { input: { kind: 'selection', selection, ownership: tree.ownership, unpack: false }, close };
+      return {
+        input: { kind: 'selection', selection, ownership: tree.ownership, unpack: false },
+        close,
+      };
     },
   };
 }

@@ -30,7 +30,11 @@ const MOST_PRIVATE = 1000;
  * it to any number of steps, `locked` to one after the other, `private` gives each step at a time one of its own.
  * The locks are the kernel's and go with the process.
  */
-export async function openCacheMount(root: string, spec: CacheMountSpec, signal: AbortSignal): Promise<CacheMount> {
+export async function openCacheMount(
+  root: string,
+  spec: CacheMountSpec,
+  signal: AbortSignal,
+): Promise<CacheMount> {
   const base = mountFolder(root, spec.id);
   if (spec.sharing === 'private') return openPrivate(root, base, spec);
   const fd = openLock(base);

@@ -1,4 +1,10 @@
-import { divergedResult, hashValue, type CacheKey, type KeyInput, type ResultId } from '../cache/key';
+import {
+  divergedResult,
+  hashValue,
+  type CacheKey,
+  type KeyInput,
+  type ResultId,
+} from '../cache/key';
 import { familyOf } from '../cache/file-cache';
 import type { CacheRecord, RecordedLayer } from '../cache/record';
 import type { RemoteResult } from '../cache/remote/caches';
@@ -69,7 +75,12 @@ export class Committer {
    * @param signal ends what only saves time later.
    * @param patience ends hashing as well, and with it what cannot be recorded without its hash.
    */
-  constructor(private readonly services: SolverServices, private readonly sourceDateEpoch: number | undefined, private readonly signal: AbortSignal, private readonly patience: AbortSignal = signal) {}
+  constructor(
+    private readonly services: SolverServices,
+    private readonly sourceDateEpoch: number | undefined,
+    private readonly signal: AbortSignal,
+    private readonly patience: AbortSignal = signal,
+  ) {}
 
   /** Waits for everything under way, then deletes directories that an equal layer made surplus. */
   async settled(): Promise<void> {
@@ -96,7 +107,14 @@ export class Committer {
    * A result from elsewhere becomes one of the store when its layers are there, which are fetched when they are asked for. One that was made on
    * other layers is none: what a step leaves elsewhere under the same key need not be the same.
    */
-  async #adopt({ record: { stage: _stage, index: _index, line: _line, text: _text, ...rest }, from, bytes }: RemoteResult, parent: Tree): Promise<FoundResult | undefined> {
+  async #adopt(
+    {
+      record: { stage: _stage, index: _index, line: _line, text: _text, ...rest },
+      from,
+      bytes,
+    }: RemoteResult,
+    parent: Tree,
+  ): Promise<FoundResult | undefined> {
     const record: CacheRecord = { version: 1, ...rest };
     const remote = { from, bytes };
     if (record.layer === undefined) {
@@ -107,7 +125,11 @@ export class Committer {
     if (layers.at(-1)?.chainId !== record.layer.chainId) return undefined;
     let fetching: Promise<Stack> | undefined;
     const stack = (): Promise<Stack> => (fetching ??= this.#fetch(layers, record));
-    return { record, tree: { result: record.result, stack, layers: Promise.resolve(layers) }, remote };
+    return {
+      record,
+      tree: { result: record.result, stack, layers: Promise.resolve(layers) },
+      remote,
+    };
   }
 
   async #fetch(layers: readonly TreeLayer[], record: CacheRecord): Promise<Stack> {
@@ -124,7 +146,14 @@ export class Committer {
     if (top === undefined) return undefined;
     const found = this.#held(top);
     if (found === undefined || !(await restoreLayer(found, this.services))) return undefined;
-    return { record, tree: { result: record.result, stack: async () => [...await parent.stack(), found.id], layers: Promise.resolve(layers) } };
+    return {
+      record,
+      tree: {
+        result: record.result,
+        stack: async () => [...(await parent.stack()), found.id],
+        layers: Promise.resolve(layers),
+      },
+    };
   }
 
   /** A layer of the index that is kept from collection before it is looked at for good. */
@@ -139,44 +168,85 @@ export class Committer {
    * Freezes what a step wrote. The tree is ready on return; hashing and recording go on. Only where an earlier result may be
    * the same (the key is known already, or a step of its family is) the hash is waited for, and the earlier layer is taken.
    */
-  async commit(active: ActiveSnapshot, parent: Tree, executed: Executed, durationMs: number): Promise<Made> {
-    const created = new Date(this.sourceDateEpoch === undefined ? Date.now() : this.sourceDateEpoch * 1000).toISOString();
+  async commit(
+    active: ActiveSnapshot,
+    parent: Tree,
+    executed: Executed,
+    durationMs: number,
+  ): Promise<Made> {
+    const created = new Date(
+      this.sourceDateEpoch === undefined ? Date.now() : this.sourceDateEpoch * 1000,
+    ).toISOString();
     this.services.lease.hold({ layers: [active.id] });
     const stack = this.services.snapshots.commit(active);
     const small = this.#hashSmall(active.id, executed.leaks);
-    if (small?.entries === 0) return this.#commitNothing(active.id, parent, executed, created, durationMs);
+    if (small?.entries === 0)
+      return this.#commitNothing(active.id, parent, executed, created, durationMs);
 
     const earlier = this.#earlierResults(executed);
     // What may turn out to be there already is not compressed for nothing.
     const asGzip = executed.leavesAsGzip === true && earlier.length === 0;
     const hash = (): Promise<Hashed> => this.#hash(active.id, executed.leaks, asGzip);
     // That may have been stopped, where it now is a matter of patience.
-    const ahead = executed.leaks === undefined && !asGzip ? executed.hashed?.catch(hash) : undefined;
-    const hashed = this.#track((small === undefined ? ahead ?? hash() : Promise.resolve<Hashed>(small)).then(async (summary) => {
-      if (executed.leaks !== undefined && summary.found?.length !== 0) await this.#tellOfLeaks(active.id, executed.leaks);
-      return summary;
-    }).catch((error: unknown) => {
-      // What cannot be read makes no layer.
-      this.#surplus.add(active.id);
-      throw error;
-    }));
-    const twin = earlier.length === 0 ? undefined : await this.#twin(active.id, parent, earlier, await hashed);
+    const ahead =
+      executed.leaks === undefined && !asGzip ? executed.hashed?.catch(hash) : undefined;
+    const hashed = this.#track(
+      (small === undefined ? (ahead ?? hash()) : Promise.resolve<Hashed>(small))
+        .then(async (summary) => {
+          if (executed.leaks !== undefined && summary.found?.length !== 0)
+            await this.#tellOfLeaks(active.id, executed.leaks);
+          return summary;
+        })
+        .catch((error: unknown) => {
+          // What cannot be read makes no layer.
+          this.#surplus.add(active.id);
+          throw error;
+        }),
+    );
+    const twin =
+      earlier.length === 0 ? undefined : await this.#twin(active.id, parent, earlier, await hashed);
     if (twin !== undefined) {
       this.services.snapshots.remove(active.id);
-      const record: CacheRecord = { ...twin.record, key: executed.key, input: executed.input, durationMs, build: executed.build };
+      const record: CacheRecord = {
+        ...twin.record,
+        key: executed.key,
+        input: executed.input,
+        durationMs,
+        build: executed.build,
+      };
       this.services.cache.put(record);
       return { tree: twin.tree, record: Promise.resolve(record), kept: true };
     }
     const result = await this.#resultOf(executed.key, hashed);
-    const recorded = this.#track(this.#record(active.id, parent, executed, result, hashed, created, durationMs));
+    const recorded = this.#track(
+      this.#record(active.id, parent, executed, result, hashed, created, durationMs),
+    );
     const layers = reportedElsewhere(recorded.then(({ layers: made }) => made));
-    return { tree: { result, stack: () => Promise.resolve(stack), layers }, record: reportedElsewhere(recorded.then(({ record }) => record)), kept: false };
+    return {
+      tree: { result, stack: () => Promise.resolve(stack), layers },
+      record: reportedElsewhere(recorded.then(({ record }) => record)),
+      kept: false,
+    };
   }
 
-  #commitNothing(id: LayerId, parent: Tree, executed: Executed, created: string, durationMs: number): Made {
+  #commitNothing(
+    id: LayerId,
+    parent: Tree,
+    executed: Executed,
+    created: string,
+    durationMs: number,
+  ): Made {
     this.services.snapshots.remove(id);
     // The tree is the parent's; so is what it holds.
-    const record: CacheRecord = { version: 1, key: executed.key, input: executed.input, result: parent.result, created, durationMs, build: executed.build };
+    const record: CacheRecord = {
+      version: 1,
+      key: executed.key,
+      input: executed.input,
+      result: parent.result,
+      created,
+      durationMs,
+      build: executed.build,
+    };
     this.services.cache.put(record);
     return { tree: parent, record: Promise.resolve(record), kept: false };
   }
@@ -192,15 +262,28 @@ export class Committer {
   #earlierResults(executed: Executed): CacheRecord[] {
     const same = this.services.cache.get(executed.key);
     const family = familyOf(executed.input);
-    const before = executed.earlierKey === undefined ? undefined : this.services.cache.get(executed.earlierKey);
-    const edited = before !== undefined && mayLeaveTheSame(before.input, executed.input) ? [before] : [];
-    const earlier = [...(same === undefined ? [] : [same]), ...edited, ...(family === undefined ? [] : this.services.cache.candidates(family))];
+    const before =
+      executed.earlierKey === undefined ? undefined : this.services.cache.get(executed.earlierKey);
+    const edited =
+      before !== undefined && mayLeaveTheSame(before.input, executed.input) ? [before] : [];
+    const earlier = [
+      ...(same === undefined ? [] : [same]),
+      ...edited,
+      ...(family === undefined ? [] : this.services.cache.candidates(family)),
+    ];
     // What was built for another SOURCE_DATE_EPOCH, or for none, has other times: its digest is not the one that is asked for.
-    return earlier.filter((record) => record.input.inputs['sourceDateEpoch'] === this.sourceDateEpoch);
+    return earlier.filter(
+      (record) => record.input.inputs['sourceDateEpoch'] === this.sourceDateEpoch,
+    );
   }
 
   /** An earlier result on the same parent whose layer holds the same, times aside. */
-  async #twin(id: LayerId, parent: Tree, earlier: readonly CacheRecord[], hashed: TarSummary): Promise<FoundResult | undefined> {
+  async #twin(
+    id: LayerId,
+    parent: Tree,
+    earlier: readonly CacheRecord[],
+    hashed: TarSummary,
+  ): Promise<FoundResult | undefined> {
     let ours: Digest | undefined;
     for (const record of earlier) {
       if (record.layer === undefined || record.layer.contentSize !== hashed.contentSize) continue;
@@ -208,7 +291,7 @@ export class Committer {
       const theirs = (await revived?.tree.stack())?.at(-1);
       if (revived === undefined || theirs === undefined) continue;
       ours ??= await this.#digest(id);
-      if (ours === await this.#treeDigest(record, record.layer, theirs)) return revived;
+      if (ours === (await this.#treeDigest(record, record.layer, theirs))) return revived;
     }
     return undefined;
   }
@@ -225,24 +308,57 @@ export class Committer {
   }
 
   async #record(
-    id: LayerId, parent: Tree, executed: Executed, result: ResultId, hashed: Promise<Hashed>, created: string, durationMs: number,
+    id: LayerId,
+    parent: Tree,
+    executed: Executed,
+    result: ResultId,
+    hashed: Promise<Hashed>,
+    created: string,
+    durationMs: number,
   ): Promise<{ readonly record: CacheRecord; readonly layers: readonly TreeLayer[] }> {
     const summary = await hashed;
     const below = await parent.layers;
     const layers = withLayer(below, summary.diffId);
     const top = layers.at(-1);
     if (top === undefined) throw new Error('a layer without a chain');
-    const kept = recordLayer({
-      chainId: top.chainId, parent: below.at(-1)?.chainId, id, diffId: summary.diffId, size: summary.size, contentSize: summary.contentSize,
-      ...(this.sourceDateEpoch === undefined ? {} : { clampMtime: this.sourceDateEpoch }), blobs: summary.blob === undefined ? [] : [summary.blob], madeBy: executed.key, boot: bootId(), synced: false,
-    }, this.services.layers, this.services.lease);
+    const kept = recordLayer(
+      {
+        chainId: top.chainId,
+        parent: below.at(-1)?.chainId,
+        id,
+        diffId: summary.diffId,
+        size: summary.size,
+        contentSize: summary.contentSize,
+        ...(this.sourceDateEpoch === undefined ? {} : { clampMtime: this.sourceDateEpoch }),
+        blobs: summary.blob === undefined ? [] : [summary.blob],
+        madeBy: executed.key,
+        boot: bootId(),
+        synced: false,
+      },
+      this.services.layers,
+      this.services.lease,
+    );
     // Later steps of this build stand on our directory; it goes when they are done.
     if (kept.id !== id) {
       this.#surplus.add(id);
       if (summary.blob !== undefined) this.services.layers.addBlob(top.chainId, summary.blob);
     }
-    const layer: RecordedLayer = { diffId: summary.diffId, chainId: top.chainId, size: summary.size, contentSize: summary.contentSize };
-    const record: CacheRecord = { version: 1, key: executed.key, input: executed.input, result, layer, created, durationMs, build: executed.build };
+    const layer: RecordedLayer = {
+      diffId: summary.diffId,
+      chainId: top.chainId,
+      size: summary.size,
+      contentSize: summary.contentSize,
+    };
+    const record: CacheRecord = {
+      version: 1,
+      key: executed.key,
+      input: executed.input,
+      result,
+      layer,
+      created,
+      durationMs,
+      build: executed.build,
+    };
     this.services.cache.put(record);
     return { record, layers };
   }
@@ -261,10 +377,11 @@ export class Committer {
     const compress = async (tar: AsyncIterable<Buffer>): Promise<void> => {
       blob = await this.#compress(tar);
     };
-    const hash = (take: typeof compress): Promise<TarSummary> => hashLargeTree(this.#dir(id), this.#options(leaks), this.services.threads, take);
+    const hash = (take: typeof compress): Promise<TarSummary> =>
+      hashLargeTree(this.#dir(id), this.#options(leaks), this.services.threads, take);
     if (!asGzip || this.signal.aborted) return hash(this.#readThrough);
     try {
-      return { ...await hash(compress), blob };
+      return { ...(await hash(compress)), blob };
     } catch (error) {
       if (!this.signal.aborted) throw error;
       // Of a build that was stopped only the result of the step is kept.
@@ -279,13 +396,21 @@ export class Committer {
   async #compress(tar: AsyncIterable<Buffer>): Promise<Descriptor> {
     const { content, lease, threads } = this.services;
     const { compressTar } = await import('../layer/compress');
-    const stored = await content.ingest(compressTar(untilAborted(tar, this.signal), { type: 'gzip' }, threads), undefined, (digest) => lease.hold({ blobs: [digest] }));
+    const stored = await content.ingest(
+      compressTar(untilAborted(tar, this.signal), { type: 'gzip' }, threads),
+      undefined,
+      (digest) => lease.hold({ blobs: [digest] }),
+    );
     return { mediaType: MediaType.ociLayerGzip, ...stored };
   }
 
   async #tellOfLeaks(id: LayerId, leaks: LeakWatch): Promise<void> {
     const { findNeedles } = this.services.threads.remote<typeof layerTasks>('layer');
-    const places = await findNeedles(this.#dir(id), this.#options(), leaks.secrets.map(({ value }) => value));
+    const places = await findNeedles(
+      this.#dir(id),
+      this.#options(),
+      leaks.secrets.map(({ value }) => value),
+    );
     for (const { path, needle } of places) leaks.found(path, leaks.secrets[needle]?.id ?? '');
   }
 
@@ -300,11 +425,18 @@ export class Committer {
   }
 
   #options(leaks?: LeakWatch): TreeOptions {
-    return { xattrs: this.services.xattrs, clampMtime: this.sourceDateEpoch, needles: leaks?.secrets.map(({ value }) => value) };
+    return {
+      xattrs: this.services.xattrs,
+      clampMtime: this.sourceDateEpoch,
+      needles: leaks?.secrets.map(({ value }) => value),
+    };
   }
 }
 
-async function* untilAborted(source: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
+async function* untilAborted(
+  source: AsyncIterable<Buffer>,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
   for await (const chunk of source) {
     signal.throwIfAborted();
     yield chunk;
@@ -314,7 +446,11 @@ async function* untilAborted(source: AsyncIterable<Buffer>, signal: AbortSignal)
 /** Two steps on one tree may; but copies of different sources do not, unless --chmod makes them alike. */
 function mayLeaveTheSame(a: KeyInput, b: KeyInput): boolean {
   if (a.parent !== b.parent || a.kind !== b.kind) return false;
-  return a.kind !== 'copy' || b.inputs['chmod'] !== undefined || hashValue(a.inputs['sources']) === hashValue(b.inputs['sources']);
+  return (
+    a.kind !== 'copy' ||
+    b.inputs['chmod'] !== undefined ||
+    hashValue(a.inputs['sources']) === hashValue(b.inputs['sources'])
+  );
 }
 
 /** A promise whose failure {@link Committer.settled} tells of as well, so that it need not be looked at. */
@@ -329,4 +465,3 @@ function withLayer(layers: readonly TreeLayer[], diffId: TreeLayer['diffId']): T
   if (chainId === undefined) throw new Error('a stack of layers without a chain');
   return [...layers, { diffId, chainId }];
 }
-

@@ -17,11 +17,22 @@ export interface CopyOp {
 /** What COPY and ADD copy. */
 export type CopyInput =
   /** From a context or another tree; `ownership` is the tree's. */
-  | { readonly kind: 'selection'; readonly selection: Selection; readonly ownership: 'root' | 'kept'; /** Files that are archives are unpacked. */ readonly unpack: boolean }
+  | {
+      readonly kind: 'selection';
+      readonly selection: Selection;
+      readonly ownership: 'root' | 'kept';
+      /** Files that are archives are unpacked. */ readonly unpack: boolean;
+    }
   /** A heredoc: a file of mode 0644. */
   | { readonly kind: 'inline'; readonly name: string; readonly content: Uint8Array }
   /** A file that was fetched: mode 0600 unless --chmod says otherwise. */
-  | { readonly kind: 'download'; readonly name: string; readonly hostPath: RawPath; /** Seconds since the epoch. */ readonly mtime?: number | undefined; readonly unpack: boolean };
+  | {
+      readonly kind: 'download';
+      readonly name: string;
+      readonly hostPath: RawPath;
+      /** Seconds since the epoch. */ readonly mtime?: number | undefined;
+      readonly unpack: boolean;
+    };
 
 /** A change of mode: absolute, or depending on what it is applied to. */
 export type Chmod =
@@ -44,14 +55,20 @@ const ACTION = /([-+=])([ugo]|[rwxXst]*)/g;
 /** Reads `--chmod`: octal, or symbolic as chmod(1) has it; without `u`, `g`, `o` or `a` all are meant. @throws MbuildError DOCKERFILE_SEMANTIC. */
 export function parseChmod(text: string): Chmod {
   if (/^[0-9]+$/.test(text)) {
-    if (!/^[0-7]+$/.test(text) || parseInt(text, 8) > 0o7777) throw invalidMode(text, 'it should be octal and between 0 and 07777');
+    if (!/^[0-7]+$/.test(text) || parseInt(text, 8) > 0o7777)
+      throw invalidMode(text, 'it should be octal and between 0 and 07777');
     return { kind: 'absolute', mode: parseInt(text, 8) };
   }
   const clauses = text.split(',').flatMap((clause): ChmodClause[] => {
     const [, whose, actions] = CLAUSE.exec(clause) ?? [];
-    if (whose === undefined || actions === undefined) throw invalidMode(text, 'write it as 755, or as u=rwX,go=rX');
+    if (whose === undefined || actions === undefined)
+      throw invalidMode(text, 'write it as 755, or as u=rwX,go=rX');
     const given = [...whose].reduce((bits, letter) => bits | WHO[letter as keyof typeof WHO], 0);
-    return [...actions.matchAll(ACTION)].map(([, operator, permissions = '']) => ({ who: whoOf(given, permissions), operator: operator as ChmodClause['operator'], permissions }));
+    return [...actions.matchAll(ACTION)].map(([, operator, permissions = '']) => ({
+      who: whoOf(given, permissions),
+      operator: operator as ChmodClause['operator'],
+      permissions,
+    }));
   });
   return { kind: 'symbolic', clauses };
 }
@@ -68,7 +85,10 @@ export function applyChmod(chmod: Chmod | undefined, mode: number, isDirectory: 
   if (chmod.kind === 'absolute') return chmod.mode;
   // X asks for the mode as it was before all clauses (POSIX).
   const isExecutable = isDirectory || (mode & 0o111) !== 0;
-  return chmod.clauses.reduce((current, clause) => applyClause(clause, current, isExecutable), mode);
+  return chmod.clauses.reduce(
+    (current, clause) => applyClause(clause, current, isExecutable),
+    mode,
+  );
 }
 
 /** The mode of directories that are made to lead to the destination: under the umask of docker's daemon. */
@@ -76,7 +96,11 @@ export function parentMode(chmod: Chmod | undefined): number {
   return chmod?.kind === 'absolute' ? chmod.mode & 0o755 : 0o755;
 }
 
-function applyClause({ who, operator, permissions }: ChmodClause, mode: number, isExecutable: boolean): number {
+function applyClause(
+  { who, operator, permissions }: ChmodClause,
+  mode: number,
+  isExecutable: boolean,
+): number {
   const bits = bitsOf(permissions, mode, isExecutable) & who;
   if (operator === '+') return mode | bits;
   if (operator === '-') return mode & ~bits;
@@ -99,7 +123,9 @@ function bitsOf(permissions: string, mode: number, isExecutable: boolean): numbe
 }
 
 export function changedMeanwhile(file: RawPath): MbuildError {
-  return new MbuildError('COPY_FAILED', `${toText(file)} changed while it was copied`, { hint: 'build again when nothing writes to it any more' });
+  return new MbuildError('COPY_FAILED', `${toText(file)} changed while it was copied`, {
+    hint: 'build again when nothing writes to it any more',
+  });
 }
 
 function invalidMode(text: string, why: string): MbuildError {

@@ -4,7 +4,13 @@ import { digestSelection, readFiles, type ReadFiles } from '../context/digest';
 import { selectSources, type SelectedEntry, type Selection } from '../context/selection';
 import { sourceTreeOf, type SourceTree } from '../context/source-tree';
 import type { CopyOperation, CopySource } from '../graph/operation';
-import { checkLocalSource, planDownload, planRepository, type OpenedSource, type PlannedSource } from './add-remote';
+import {
+  checkLocalSource,
+  planDownload,
+  planRepository,
+  type OpenedSource,
+  type PlannedSource,
+} from './add-remote';
 import { parseChmod, type CopyInput, type CopyOp } from './copy-op';
 import { copyAhead, copyInto, type CopiedAhead } from './copy-into';
 import { findOwner } from './owner';
@@ -21,27 +27,46 @@ interface CopyPlan {
 }
 
 /** A copy: keyed by the content it selects, not by where it comes from or how that came about. */
-export async function planCopyStep(operation: CopyOperation, context: StepContext): Promise<PlannedOperation> {
+export async function planCopyStep(
+  operation: CopyOperation,
+  context: StepContext,
+): Promise<PlannedOperation> {
   const owner = await ownerOf(operation, context);
   const chmod = operation.chmod === undefined ? undefined : parseChmod(operation.chmod);
   const unpack = operation.unpack ?? operation.instruction === 'ADD';
   const sources: PlannedSource[] = [];
   const op = { dest: operation.dest, owner, chmod };
-  const plan: CopyPlan = { operation, op, from: await sourceOf(operation, context), unpack, context };
+  const plan: CopyPlan = {
+    operation,
+    op,
+    from: await sourceOf(operation, context),
+    unpack,
+    context,
+  };
   for (const source of operation.sources) sources.push(await planSource(source, plan));
   return {
     inputs: {
-      dest: operation.dest, owner: owner === undefined ? undefined : [owner.uid, owner.gid], chmod: operation.chmod, link: operation.link, unpack,
+      dest: operation.dest,
+      owner: owner === undefined ? undefined : [owner.uid, owner.gid],
+      chmod: operation.chmod,
+      link: operation.link,
+      unpack,
       sources: sources.map((source) => source.content),
     },
-    manifests: sources.flatMap((source) => (source.manifest === undefined ? [] : [source.manifest])),
-    digests: new Map(sources.flatMap((source) => (source.remembered === undefined ? [] : [source.remembered]))),
+    manifests: sources.flatMap((source) =>
+      source.manifest === undefined ? [] : [source.manifest],
+    ),
+    digests: new Map(
+      sources.flatMap((source) => (source.remembered === undefined ? [] : [source.remembered])),
+    ),
     done: sources[0]?.copied,
     execute: async (active, earlier) => {
       const opened: OpenedSource[] = [];
       try {
         for (const source of sources) opened.push(await openedSource(source));
-        await copyInto(active, { ...op, inputs: opened.map(({ input }) => input) }, context, { earlier });
+        await copyInto(active, { ...op, inputs: opened.map(({ input }) => input) }, context, {
+          earlier,
+        });
       } finally {
         for (const { close } of opened) close();
       }
@@ -54,14 +79,21 @@ async function openedSource(source: PlannedSource): Promise<OpenedSource> {
   return 'input' in opened ? opened : { input: opened, close: () => undefined };
 }
 
-async function ownerOf(operation: CopyOperation, context: StepContext): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
+async function ownerOf(
+  operation: CopyOperation,
+  context: StepContext,
+): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
   if (operation.chown === undefined) return undefined;
   const { services, step } = context;
   const owner = await findOwner(operation.chown, context);
   for (const name of owner.unknown) {
     services.warn({
-      severity: 'warning', code: 'UnknownOwner', message: `--chown=${operation.chown}: the image has no user or group ${name}, so 0 is taken`,
-      file: step.file, range: step.range, hint: 'create it in an earlier RUN, or give its number',
+      severity: 'warning',
+      code: 'UnknownOwner',
+      message: `--chown=${operation.chown}: the image has no user or group ${name}, so 0 is taken`,
+      file: step.file,
+      range: step.range,
+      hint: 'create it in an earlier RUN, or give its number',
     });
   }
   return owner;
@@ -77,20 +109,37 @@ function isMostOf(files: readonly SelectedEntry[], { sources }: Selection): bool
 }
 
 /** The tree of the sources; `result` where it is a tree of the store, whose selections can be remembered. */
-async function sourceOf(operation: CopyOperation, { services }: StepContext): Promise<{ readonly tree: () => Promise<SourceTree>; readonly result?: Tree['result'] | undefined }> {
+async function sourceOf(
+  operation: CopyOperation,
+  { services }: StepContext,
+): Promise<{
+  readonly tree: () => Promise<SourceTree>;
+  readonly result?: Tree['result'] | undefined;
+}> {
   const { from } = operation;
   if (from.kind === 'context') return { tree: () => services.options.context(from.name) };
   const { stack, result } = await services.tree(from);
-  return { tree: async () => sourceTreeOf(services.snapshots.view(await stack()), from.kind === 'stage' ? `stage ${from.stage.name}` : `image ${from.image.name}`), result };
+  return {
+    tree: async () =>
+      sourceTreeOf(
+        services.snapshots.view(await stack()),
+        from.kind === 'stage' ? `stage ${from.stage.name}` : `image ${from.image.name}`,
+      ),
+    result,
+  };
 }
 
 async function planSource(source: CopySource, plan: CopyPlan): Promise<PlannedSource> {
   const { operation, context } = plan;
-  if (operation.sources.length > 1 || source.kind === 'inline' || source.kind === 'path') checkLocalSource(operation);
+  if (operation.sources.length > 1 || source.kind === 'inline' || source.kind === 'path')
+    checkLocalSource(operation);
   switch (source.kind) {
     case 'inline': {
       const content = Buffer.from(source.content, 'utf8');
-      return { content: ['inline', source.name, source.content], open: () => ({ kind: 'inline', name: source.name, content }) };
+      return {
+        content: ['inline', source.name, source.content],
+        open: () => ({ kind: 'inline', name: source.name, content }),
+      };
     }
     case 'path':
       return planPath(source.path, plan);
@@ -105,26 +154,52 @@ async function planPath(path: string, plan: CopyPlan): Promise<PlannedSource> {
   const { operation, op, from, unpack, context } = plan;
   const { cache, remote, threads } = context.services;
   const { signal } = context.scope;
-  const select = (tree: SourceTree): Selection => selectSources(tree, [path], { parents: operation.parents, exclude: operation.exclude });
-  const input = (selection: Selection, { ownership }: SourceTree): CopyInput => ({ kind: 'selection', selection, ownership, unpack });
-  const memo = from.result === undefined ? undefined : hashValue(['selection', from.result, path, operation.parents, operation.exclude]);
+  const select = (tree: SourceTree): Selection =>
+    selectSources(tree, [path], { parents: operation.parents, exclude: operation.exclude });
+  const input = (selection: Selection, { ownership }: SourceTree): CopyInput => ({
+    kind: 'selection',
+    selection,
+    ownership,
+    unpack,
+  });
+  const memo =
+    from.result === undefined
+      ? undefined
+      : hashValue(['selection', from.result, path, operation.parents, operation.exclude]);
   const known = memo === undefined ? undefined : cache.recall(memo);
-  if (memo !== undefined && known !== undefined) return { content: known, remembered: [memo, known], open: () => from.tree().then((tree) => input(select(tree), tree)) };
+  if (memo !== undefined && known !== undefined)
+    return {
+      content: known,
+      remembered: [memo, known],
+      open: () => from.tree().then((tree) => input(select(tree), tree)),
+    };
   const told = memo === undefined ? undefined : remote?.recall(memo);
   if (memo !== undefined && told !== undefined && remote !== undefined) {
-    return { content: told, remembered: [memo, told], open: async () => {
-      // Said elsewhere: where it matters what the files are, they are looked at.
-      const tree = await from.tree();
-      const selection = select(tree);
-      if ((await digestSelection(selection, tree, threads, (files) => readFiles(files, threads, signal))).digest !== told) throw remote.refuseDigest(memo);
-      return input(selection, tree);
-    } };
+    return {
+      content: told,
+      remembered: [memo, told],
+      open: async () => {
+        // Said elsewhere: where it matters what the files are, they are looked at.
+        const tree = await from.tree();
+        const selection = select(tree);
+        if (
+          (
+            await digestSelection(selection, tree, threads, (files) =>
+              readFiles(files, threads, signal),
+            )
+          ).digest !== told
+        )
+          throw remote.refuseDigest(memo);
+        return input(selection, tree);
+      },
+    };
   }
   const tree = await from.tree();
   const selection = select(tree);
   let copied: CopiedAhead | undefined;
   const read: ReadFiles = async (files) => {
-    if (!mayCopyAhead(plan) || !isMostOf(files, selection)) return readFiles(files, threads, signal);
+    if (!mayCopyAhead(plan) || !isMostOf(files, selection))
+      return readFiles(files, threads, signal);
     copied = await copyAhead({ ...op, inputs: [input(selection, tree)] }, files, context);
     return copied.read(files);
   };
@@ -135,7 +210,10 @@ async function planPath(path: string, plan: CopyPlan): Promise<PlannedSource> {
   const { digest } = digested;
   if (memo !== undefined) cache.remember(memo, digest);
   return {
-    content: digest, copied, open: () => input(selection, tree), manifest: describedSelection(digested, selection, tree, path),
+    content: digest,
+    copied,
+    open: () => input(selection, tree),
+    manifest: describedSelection(digested, selection, tree, path),
     ...(memo === undefined ? {} : { remembered: [memo, digest] }),
   };
 }

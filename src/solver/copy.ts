@@ -13,7 +13,12 @@ import { withStopFlag } from '../linux/stop-flag';
 import type { Threads } from '../linux/threads';
 import { linkSame, type FileCopy } from '../snapshot/copy-files';
 import { splitPath } from '../snapshot/resolve';
-import { TreeWriter, type Attributes, type ParentAttributes, type TreeDirectory } from '../snapshot/tree-writer';
+import {
+  TreeWriter,
+  type Attributes,
+  type ParentAttributes,
+  type TreeDirectory,
+} from '../snapshot/tree-writer';
 import type { OverlayXattrs } from '../snapshot/marks';
 import type { MergedView } from '../snapshot/view';
 import type { EarlierCopy } from './earlier-copy';
@@ -56,8 +61,15 @@ const BATCH: BatchLimits = { items: 400, bytes: 32 * 1024 * 1024 };
  * @throws MbuildError COPY_FAILED (what is in the way is named; a file that changed since it was selected), ARCHIVE_INVALID,
  * ARCHIVE_UNSAFE, NO_SPACE, CANCELED.
  */
-export async function runCopy(op: CopyOp, target: CopyTarget, options: CopyOptions = {}): Promise<void> {
-  const writer = new TreeWriter(target.parent, target.dir, { now: options.now, xattrs: target.xattrs });
+export async function runCopy(
+  op: CopyOp,
+  target: CopyTarget,
+  options: CopyOptions = {},
+): Promise<void> {
+  const writer = new TreeWriter(target.parent, target.dir, {
+    now: options.now,
+    xattrs: target.xattrs,
+  });
   const copier = new Copier(writer, op, options);
   try {
     for (const input of op.inputs) await copier.input(input);
@@ -72,7 +84,11 @@ class Copier {
   /** Of directories that are made to lead somewhere. */
   readonly #parents: ParentAttributes;
 
-  constructor(private readonly writer: TreeWriter, private readonly op: CopyOp, private readonly options: CopyOptions) {
+  constructor(
+    private readonly writer: TreeWriter,
+    private readonly op: CopyOp,
+    private readonly options: CopyOptions,
+  ) {
     this.#dest = toRaw(op.dest);
     this.#parents = { mode: parentMode(op.chmod), ...op.owner };
   }
@@ -91,8 +107,21 @@ class Copier {
         if (input.unpack && (await this.#unpack(input.hostPath))) break;
         const { directory, name } = this.#filePlace(toRaw(input.name));
         const stats = lstatSync(fsPath(input.hostPath));
-        const { mode, uid, gid, mtime = this.writer.now } = this.#fileAttributes(0o600, input.mtime);
-        await this.#copyAll([{ path: name, hostPath: input.hostPath, stats }], () => ({ from: input.hostPath, to: this.writer.place(directory, name), mode, uid, gid, mtime, seen: stats }));
+        const {
+          mode,
+          uid,
+          gid,
+          mtime = this.writer.now,
+        } = this.#fileAttributes(0o600, input.mtime);
+        await this.#copyAll([{ path: name, hostPath: input.hostPath, stats }], () => ({
+          from: input.hostPath,
+          to: this.writer.place(directory, name),
+          mode,
+          uid,
+          gid,
+          mtime,
+          seen: stats,
+        }));
       }
     }
   }
@@ -112,13 +141,15 @@ class Copier {
         return this.writer.setMtime(directory, source.mtime);
       }
       case 'parents':
-        if (source.entries.length > 0) await this.#entries(new Map([['', this.#directoryPlace()]]), source.entries, input);
+        if (source.entries.length > 0)
+          await this.#entries(new Map([['', this.#directoryPlace()]]), source.entries, input);
     }
   }
 
   /** Where a file goes: into the destination when that is a directory (or must be one), else it is the destination. */
   #filePlace(name: RawPath): { readonly directory: TreeDirectory; readonly name: RawPath } {
-    if (this.#dest.endsWith('/')) return { directory: this.writer.mkdirAll(this.#dest, this.#parents), name };
+    if (this.#dest.endsWith('/'))
+      return { directory: this.writer.mkdirAll(this.#dest, this.#parents), name };
     const existing = this.writer.directory(this.#dest);
     if (existing !== undefined) return { directory: existing, name };
     const { dir, name: newName } = splitPath(this.writer.resolve(this.#dest));
@@ -134,7 +165,10 @@ class Copier {
   async #unpack(hostPath: RawPath): Promise<boolean> {
     if (!(await isArchive(hostPath))) return false;
     const directory = this.writer.mkdirAll(this.#dest, { ...this.#parents, mode: 0o755 });
-    await extractFile(hostPath, this.writer, directory, { owner: this.op.owner, signal: this.options.signal });
+    await extractFile(hostPath, this.writer, directory, {
+      owner: this.op.owner,
+      signal: this.options.signal,
+    });
     return true;
   }
 
@@ -143,14 +177,19 @@ class Copier {
    * there; directories get their final attributes at the end, for all of that changes their mtimes.
    * @param directories by path below the destination: the one for `''`; those of the entries are added.
    */
-  async #entries(directories: Map<RawPath, TreeDirectory>, entries: readonly SelectedEntry[], input: SelectionInput): Promise<void> {
+  async #entries(
+    directories: Map<RawPath, TreeDirectory>,
+    entries: readonly SelectedEntry[],
+    input: SelectionInput,
+  ): Promise<void> {
     const files: SelectedEntry[] = [];
     const links: SelectedEntry[] = [];
     const made: (readonly [TreeDirectory, Attributes])[] = [];
     const directoryOf = (path: RawPath): readonly [TreeDirectory, RawPath] => {
       const slash = path.lastIndexOf('/');
       const directory = directories.get(slash < 0 ? '' : path.slice(0, slash));
-      if (directory === undefined) throw new MbuildError('INTERNAL', `${toText(path)} comes before its directory`);
+      if (directory === undefined)
+        throw new MbuildError('INTERNAL', `${toText(path)} comes before its directory`);
       return [directory, path.slice(slash + 1)];
     };
 
@@ -173,7 +212,15 @@ class Copier {
     const plan = ({ path, hostPath, stats }: SelectedEntry): FileCopy => {
       const [directory, name] = directoryOf(path);
       const { mode, uid, gid } = this.#entryAttributes(stats, input);
-      return { from: hostPath, to: this.writer.place(directory, name), mode, uid, gid, mtime: stats.mtimeMs / 1000, seen: stats };
+      return {
+        from: hostPath,
+        to: this.writer.place(directory, name),
+        mode,
+        uid,
+        gid,
+        mtime: stats.mtimeMs / 1000,
+        seen: stats,
+      };
     };
     await this.#copyAll(await this.#linkUnchanged(files, plan), plan);
     for (const { path, linkTo = '' } of links) {
@@ -185,11 +232,30 @@ class Copier {
     for (const [directory, attributes] of made) this.writer.setAttributes(directory, attributes);
   }
 
-  #special(directory: TreeDirectory, name: RawPath, hostPath: RawPath, stats: FileStats, attributes: Attributes): void {
-    if (stats.isSymbolicLink()) return this.writer.symlink(directory, name, readlinkSync(fsPath(hostPath), 'latin1'), attributes);
-    const kind = stats.isFIFO() ? 'fifo' : stats.isBlockDevice() ? 'block' : stats.isCharacterDevice() ? 'char' : undefined;
+  #special(
+    directory: TreeDirectory,
+    name: RawPath,
+    hostPath: RawPath,
+    stats: FileStats,
+    attributes: Attributes,
+  ): void {
+    if (stats.isSymbolicLink())
+      return this.writer.symlink(
+        directory,
+        name,
+        readlinkSync(fsPath(hostPath), 'latin1'),
+        attributes,
+      );
+    const kind = stats.isFIFO()
+      ? 'fifo'
+      : stats.isBlockDevice()
+        ? 'block'
+        : stats.isCharacterDevice()
+          ? 'char'
+          : undefined;
     // Sockets are somebody's while he runs, and nothing in an image.
-    if (kind !== undefined) this.writer.node(directory, name, kind, decodeDevice(stats.rdev), attributes);
+    if (kind !== undefined)
+      this.writer.node(directory, name, kind, decodeDevice(stats.rdev), attributes);
   }
 
   #entryAttributes(stats: FileStats, { ownership }: SelectionInput): Attributes {
@@ -199,11 +265,20 @@ class Copier {
   }
 
   #fileAttributes(mode: number, mtime?: number): Attributes {
-    return { mode: applyChmod(this.op.chmod, mode, false), uid: 0, gid: 0, ...this.op.owner, mtime };
+    return {
+      mode: applyChmod(this.op.chmod, mode, false),
+      uid: 0,
+      gid: 0,
+      ...this.op.owner,
+      mtime,
+    };
   }
 
   /** Takes over from the earlier copy what it can, and returns the rest. */
-  async #linkUnchanged(entries: readonly SelectedEntry[], plan: (entry: SelectedEntry) => FileCopy): Promise<readonly SelectedEntry[]> {
+  async #linkUnchanged(
+    entries: readonly SelectedEntry[],
+    plan: (entry: SelectedEntry) => FileCopy,
+  ): Promise<readonly SelectedEntry[]> {
     const { earlier, signal } = this.options;
     // What is copied fast anyway keeps files of its own.
     if (earlier === undefined || isSmall(entries)) return entries;
@@ -212,7 +287,11 @@ class Copier {
       // Whoever wants to stop this, or to do something else in this thread, has a turn.
       await setImmediate();
       signal?.throwIfAborted();
-      rest.push(...items.filter((entry) => !earlier.isUnchanged(entry.path) || !this.#linkTo(earlier, plan(entry))));
+      rest.push(
+        ...items.filter(
+          (entry) => !earlier.isUnchanged(entry.path) || !this.#linkTo(earlier, plan(entry)),
+        ),
+      );
     }
     return rest;
   }
@@ -222,41 +301,59 @@ class Copier {
   }
 
   /** @param plan makes room for a file, and tells how it is to be copied there. */
-  async #copyAll(entries: readonly SelectedEntry[], plan: (entry: SelectedEntry) => FileCopy): Promise<void> {
+  async #copyAll(
+    entries: readonly SelectedEntry[],
+    plan: (entry: SelectedEntry) => FileCopy,
+  ): Promise<void> {
     const [first] = await this.#copyBatches(entries, plan);
     if (first === undefined) return;
     throw changedMeanwhile(first);
   }
 
   /** The sources that changed meanwhile. */
-  async #copyBatches(entries: readonly SelectedEntry[], plan: (entry: SelectedEntry) => FileCopy): Promise<readonly RawPath[]> {
+  async #copyBatches(
+    entries: readonly SelectedEntry[],
+    plan: (entry: SelectedEntry) => FileCopy,
+  ): Promise<readonly RawPath[]> {
     const { threads, signal, onContent } = this.options;
-    const tasks = threads === undefined || isSmall(entries) ? contextTasks : threads.remote<typeof contextTasks>('context');
+    const tasks =
+      threads === undefined || isSmall(entries)
+        ? contextTasks
+        : threads.remote<typeof contextTasks>('context');
     const changed: RawPath[] = [];
     // As many at a time as there are workers, so that giving up leaves nothing queued.
-    await withStopFlag(signal, (stop) => eachAtOnce(batchesOf(entries, ({ stats }) => stats.size, BATCH), threads?.size ?? 1, async ({ items }) => {
-      signal?.throwIfAborted();
-      // Nothing here holds the plans while they are carried out: of a large tree they are a lot.
-      const plans = (): FileCopy[] => items.map((entry) => plainCopy(plan(entry)));
-      if (onContent === undefined) {
-        changed.push(...(await tasks.copyFiles(plans(), undefined, stop)));
-        return;
-      }
-      const copied = await tasks.copyAndHashFiles(plans(), stop);
-      changed.push(...copied.changed);
-      if (copied.changed.length > 0) return;
-      copied.contents.forEach((content, i) => {
-        const file = items[i];
-        if (file !== undefined) onContent(file, content);
-      });
-    }));
+    await withStopFlag(signal, (stop) =>
+      eachAtOnce(
+        batchesOf(entries, ({ stats }) => stats.size, BATCH),
+        threads?.size ?? 1,
+        async ({ items }) => {
+          signal?.throwIfAborted();
+          // Nothing here holds the plans while they are carried out: of a large tree they are a lot.
+          const plans = (): FileCopy[] => items.map((entry) => plainCopy(plan(entry)));
+          if (onContent === undefined) {
+            changed.push(...(await tasks.copyFiles(plans(), undefined, stop)));
+            return;
+          }
+          const copied = await tasks.copyAndHashFiles(plans(), stop);
+          changed.push(...copied.changed);
+          if (copied.changed.length > 0) return;
+          copied.contents.forEach((content, i) => {
+            const file = items[i];
+            if (file !== undefined) onContent(file, content);
+          });
+        },
+      ),
+    );
     return changed;
   }
 }
 
 /** True for what is sooner copied than said to a worker. */
 function isSmall(entries: readonly SelectedEntry[]): boolean {
-  return entries.length <= INLINE_FILES && entries.reduce((sum, { stats }) => sum + stats.size, 0) <= INLINE_BYTES;
+  return (
+    entries.length <= INLINE_FILES &&
+    entries.reduce((sum, { stats }) => sum + stats.size, 0) <= INLINE_BYTES
+  );
 }
 
 /** Stats do not cross threads as they are. */
@@ -266,7 +363,12 @@ function plainCopy({ seen: { ino, size, mtimeMs, ctimeMs }, ...file }: FileCopy)
 
 function writeError(error: unknown, dest: string): unknown {
   const code = (error as { code?: unknown }).code;
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new MbuildError('NO_SPACE', `no space left to copy to ${dest}`, { cause: error, hint: 'free some space, or move the store with --root' });
-  if (code === 'ABORT_ERR' || (error as Error).name === 'AbortError') return new MbuildError('CANCELED', 'canceled', { cause: error });
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return new MbuildError('NO_SPACE', `no space left to copy to ${dest}`, {
+      cause: error,
+      hint: 'free some space, or move the store with --root',
+    });
+  if (code === 'ABORT_ERR' || (error as Error).name === 'AbortError')
+    return new MbuildError('CANCELED', 'canceled', { cause: error });
   return error;
 }

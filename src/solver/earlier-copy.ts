@@ -19,20 +19,43 @@ export interface EarlierCopy {
  * stand for equal files of both layers. `undefined` where that is not known, and where times are set to SOURCE_DATE_EPOCH: who asks for the same image wherever it
  * is built gets files of their own, whose link count says nothing of what was built before.
  */
-export async function findEarlierCopy(earlierKey: CacheKey, planned: Pick<PlannedStep, 'input' | 'manifests'>, { root, cache, layers, snapshots }: SolverServices): Promise<EarlierCopy | undefined> {
+export async function findEarlierCopy(
+  earlierKey: CacheKey,
+  planned: Pick<PlannedStep, 'input' | 'manifests'>,
+  { root, cache, layers, snapshots }: SolverServices,
+): Promise<EarlierCopy | undefined> {
   const record = cache.get(earlierKey);
   const layer = record?.layer === undefined ? undefined : layers.get(record.layer.chainId);
-  if (record === undefined || layer === undefined || layer.madeBy !== earlierKey || !isTrusted(layer) || !differInSource(record.input, planned.input)) return undefined;
-  const [before, after] = [await loadManifest(root, onlySource(record.input)), await planned.manifests.get(onlySource(planned.input))?.()];
-  if (before === undefined || after === undefined || !hasOnePlace(before) || !hasOnePlace(after)) return undefined;
-  const changed = new Set(differingEntries(before.entries, after.entries).after.map(({ path }) => path));
+  if (
+    record === undefined ||
+    layer === undefined ||
+    layer.madeBy !== earlierKey ||
+    !isTrusted(layer) ||
+    !differInSource(record.input, planned.input)
+  )
+    return undefined;
+  const [before, after] = [
+    await loadManifest(root, onlySource(record.input)),
+    await planned.manifests.get(onlySource(planned.input))?.(),
+  ];
+  if (before === undefined || after === undefined || !hasOnePlace(before) || !hasOnePlace(after))
+    return undefined;
+  const changed = new Set(
+    differingEntries(before.entries, after.entries).after.map(({ path }) => path),
+  );
   return { dir: toRaw(snapshots.layerDir(layer.id)), isUnchanged: (path) => !changed.has(path) };
 }
 
 /** Whether two copies do the same with one source each, on the same tree. */
 function differInSource(earlier: KeyInput, now: KeyInput): boolean {
   const { unpack, sourceDateEpoch } = now.inputs;
-  if (unpack !== false || sourceDateEpoch !== undefined || onlySource(earlier) === '' || onlySource(now) === '') return false;
+  if (
+    unpack !== false ||
+    sourceDateEpoch !== undefined ||
+    onlySource(earlier) === '' ||
+    onlySource(now) === ''
+  )
+    return false;
   return exceptSources(earlier) === exceptSources(now);
 }
 

@@ -18,18 +18,39 @@ export interface HostMounts {
  * @throws MbuildError HOST_PATH_NOT_FOUND
  */
 export function mountHostPaths(volumes: readonly HostVolume[], view: MergedView): HostMounts {
-  const placed = volumes.map(({ source, target, readonly }) => placeHostPath({ source, target, readonly }, view));
-  return { mounts: placed.flatMap(({ mounts }) => mounts), mountPoints: placed.flatMap(({ mountPoints }) => mountPoints) };
+  const placed = volumes.map(({ source, target, readonly }) =>
+    placeHostPath({ source, target, readonly }, view),
+  );
+  return {
+    mounts: placed.flatMap(({ mounts }) => mounts),
+    mountPoints: placed.flatMap(({ mountPoints }) => mountPoints),
+  };
 }
 
 /** One of them; a device may be opened when it says so. */
-export function placeHostPath({ source, target: wanted, readonly, device }: HostVolume & { readonly device?: boolean }, view: MergedView): HostMounts {
+export function placeHostPath(
+  { source, target: wanted, readonly, device }: HostVolume & { readonly device?: boolean },
+  view: MergedView,
+): HostMounts {
   const real = existing(source);
   const kind = statSync(real).isDirectory() ? 'directory' : 'file';
   const normal = path.posix.normalize(wanted);
   // /dev is the sandbox's own, and has nothing of the tree.
-  const { target, missing } = normal.startsWith('/dev/') ? { target: toRaw(normal), missing: placesInDev(normal, kind) } : mountTarget(view, toRaw(normal), kind);
-  return { mounts: [{ kind: 'host', source: toRaw(real), target, readonly, ...(device === true ? { device } : {}) }], mountPoints: missing };
+  const { target, missing } = normal.startsWith('/dev/')
+    ? { target: toRaw(normal), missing: placesInDev(normal, kind) }
+    : mountTarget(view, toRaw(normal), kind);
+  return {
+    mounts: [
+      {
+        kind: 'host',
+        source: toRaw(real),
+        target,
+        readonly,
+        ...(device === true ? { device } : {}),
+      },
+    ],
+    mountPoints: missing,
+  };
 }
 
 /** Without links, for whoever opens it follows none. */
@@ -38,11 +59,18 @@ function existing(source: string): string {
     return realpathSync(source);
   } catch (cause) {
     if (errnoOf(cause) === undefined) throw cause;
-    throw new MbuildError('HOST_PATH_NOT_FOUND', `${source} is not there for a step to have: ${errnoOf(cause)}`, { cause });
+    throw new MbuildError(
+      'HOST_PATH_NOT_FOUND',
+      `${source} is not there for a step to have: ${errnoOf(cause)}`,
+      { cause },
+    );
   }
 }
 
 function placesInDev(target: string, kind: MountPoint['kind']): MountPoint[] {
   const names = target.split('/').filter(Boolean).slice(1);
-  return names.map((_, i) => ({ path: toRaw(['/dev', ...names.slice(0, i + 1)].join('/')), kind: i < names.length - 1 ? 'directory' : kind }));
+  return names.map((_, i) => ({
+    path: toRaw(['/dev', ...names.slice(0, i + 1)].join('/')),
+    kind: i < names.length - 1 ? 'directory' : kind,
+  }));
 }

@@ -17,9 +17,20 @@ const MOST_WARNINGS = 10;
  * What a step that has run is watched for: the exact values of the secrets mounted in it, without the line end that files have.
  * `undefined` for a step without any; values too short to be told from chance are not looked for.
  */
-export function leakWatch(step: Step, secrets: SolveOptions['secrets'], warn: (diagnostic: Diagnostic) => void): LeakWatch | undefined {
-  const ids = step.operation.kind === 'run' ? step.operation.mounts.flatMap((mount) => (mount.kind === 'secret' && secrets.has(mount.id) ? [mount.id] : [])) : [];
-  const given = [...new Set(ids)].map((id) => ({ id, value: trimLineEnd(secrets.get(id)?.() ?? Buffer.alloc(0)) })).filter(({ value }) => value.length >= MIN_MASKED);
+export function leakWatch(
+  step: Step,
+  secrets: SolveOptions['secrets'],
+  warn: (diagnostic: Diagnostic) => void,
+): LeakWatch | undefined {
+  const ids =
+    step.operation.kind === 'run'
+      ? step.operation.mounts.flatMap((mount) =>
+          mount.kind === 'secret' && secrets.has(mount.id) ? [mount.id] : [],
+        )
+      : [];
+  const given = [...new Set(ids)]
+    .map((id) => ({ id, value: trimLineEnd(secrets.get(id)?.() ?? Buffer.alloc(0)) }))
+    .filter(({ value }) => value.length >= MIN_MASKED);
   if (given.length === 0) return undefined;
   const parts = given.map(({ value }) => value);
   const masked = (path: RawPath): string => {
@@ -32,7 +43,11 @@ export function leakWatch(step: Step, secrets: SolveOptions['secrets'], warn: (d
     found: (path, id) => {
       if (++told > MOST_WARNINGS) return;
       warn({
-        severity: 'warning', code: 'SecretInLayer', message: `the layer of this step holds the secret ${id}, in /${masked(path)}`, file: step.file, range: step.range,
+        severity: 'warning',
+        code: 'SecretInLayer',
+        message: `the layer of this step holds the secret ${id}, in /${masked(path)}`,
+        file: step.file,
+        range: step.range,
         hint: 'delete the file in the same RUN, and give out a new secret if the image was pushed',
       });
     },

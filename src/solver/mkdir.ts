@@ -12,7 +12,10 @@ export function planMkdir(operation: MkdirOperation, context: StepContext): Plan
     execute: async (active) => {
       const view = services.snapshots.view(await parent.stack());
       const owner = operation.user === '' ? {} : await findOwner(operation.user, context);
-      const writer = new TreeWriter(view, toRaw(active.dir), { now: services.options.sourceDateEpoch, xattrs: services.xattrs });
+      const writer = new TreeWriter(view, toRaw(active.dir), {
+        now: services.options.sourceDateEpoch,
+        xattrs: services.xattrs,
+      });
       writer.mkdirAll(toRaw(operation.path), { mode: 0o755, ...owner });
       writer.finish();
     },

@@ -13,20 +13,45 @@ export interface MountTarget {
 }
 
 /** What may be hidden in /proc: what programs are told of the machine. As in runc, libcontainer/rootfs_linux.go, "checkProcMount". */
-const TOLD = ['cpuinfo', 'diskstats', 'meminfo', 'stat', 'swaps', 'uptime', 'loadavg', 'slabinfo', 'net/dev', 'sys/kernel/ns_last_pid', 'sys/crypto/fips_enabled'].map((name) => `/proc/${name}`);
+const TOLD = [
+  'cpuinfo',
+  'diskstats',
+  'meminfo',
+  'stat',
+  'swaps',
+  'uptime',
+  'loadavg',
+  'slabinfo',
+  'net/dev',
+  'sys/kernel/ns_last_pid',
+  'sys/crypto/fips_enabled',
+].map((name) => `/proc/${name}`);
 
 /** Who could put his own files in the place of the kernel's, or of all others, would decide what a process with more rights reads and writes there. */
 function checkPlace(target: RawPath, wanted: RawPath): void {
-  if (target !== '/' && target !== '/proc' && (!target.startsWith('/proc/') || TOLD.includes(target))) return;
+  if (
+    target !== '/' &&
+    target !== '/proc' &&
+    (!target.startsWith('/proc/') || TOLD.includes(target))
+  )
+    return;
   const leads = target === wanted ? '' : `, which leads to ${toText(target)}`;
-  throw new MbuildError('SANDBOX_FAILED', `cannot mount on ${toText(wanted)}${leads}: ${target === '/' ? 'that is the root' : '/proc is the kernel\'s'}`, { hint: 'mount on another path' });
+  throw new MbuildError(
+    'SANDBOX_FAILED',
+    `cannot mount on ${toText(wanted)}${leads}: ${target === '/' ? 'that is the root' : "/proc is the kernel's"}`,
+    { hint: 'mount on another path' },
+  );
 }
 
 /**
  * Finds the place of a mount in a tree, links followed inside the root.
  * @throws MbuildError SANDBOX_FAILED when a file is where a directory must be, or the other way round, and for the root and what is in /proc.
  */
-export function mountTarget(view: MergedView, wanted: RawPath, kind: MountPoint['kind']): MountTarget {
+export function mountTarget(
+  view: MergedView,
+  wanted: RawPath,
+  kind: MountPoint['kind'],
+): MountTarget {
   const target = view.resolve(wanted);
   checkPlace(path.posix.normalize(target), wanted);
   const missing: MountPoint[] = [];
@@ -39,7 +64,15 @@ export function mountTarget(view: MergedView, wanted: RawPath, kind: MountPoint[
     const found = missing.length > 0 ? undefined : view.lstat(at);
     if (found === undefined) missing.push({ path: at, kind: expected });
     else if (found.stats.isDirectory() !== (expected === 'directory')) {
-      throw new MbuildError('SANDBOX_FAILED', `cannot mount on ${toText(wanted)}: ${toText(at)} is ${found.stats.isDirectory() ? 'a directory' : 'no directory'} in the image`, { hint: found.stats.isDirectory() ? 'mount a file on a file' : 'mount on a directory, or on a path that is not there yet' });
+      throw new MbuildError(
+        'SANDBOX_FAILED',
+        `cannot mount on ${toText(wanted)}: ${toText(at)} is ${found.stats.isDirectory() ? 'a directory' : 'no directory'} in the image`,
+        {
+          hint: found.stats.isDirectory()
+            ? 'mount a file on a file'
+            : 'mount on a directory, or on a path that is not there yet',
+        },
+      );
     }
   });
   return { target: path.posix.normalize(target), missing };

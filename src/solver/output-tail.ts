@@ -8,7 +8,8 @@ export class OutputTail {
   add(data: Uint8Array): void {
     this.#chunks.push(Buffer.from(data));
     this.#length += data.length;
-    while (this.#length - (this.#chunks[0]?.length ?? 0) >= KEPT) this.#length -= this.#chunks.shift()?.length ?? 0;
+    while (this.#length - (this.#chunks[0]?.length ?? 0) >= KEPT)
+      this.#length -= this.#chunks.shift()?.length ?? 0;
   }
 
   /** At most the last 16 KiB, from the start of a line where there is one. */

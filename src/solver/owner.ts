@@ -6,10 +6,17 @@ import type { StepContext } from './step';
  * Who owns what COPY, ADD or WORKDIR makes, as the tree below defines the names.
  * @throws MbuildError USER_NOT_FOUND for a name where there is no tree yet: behind FROM scratch.
  */
-export async function findOwner(spec: string, { services, parent }: StepContext): Promise<ResolvedOwner> {
+export async function findOwner(
+  spec: string,
+  { services, parent }: StepContext,
+): Promise<ResolvedOwner> {
   const stack = await parent.stack();
   if (stack.length === 0 && namesOwner(spec)) {
-    throw new MbuildError('USER_NOT_FOUND', `${spec} cannot be looked up: there is nothing in the image yet`, { hint: 'give numbers, or copy an /etc/passwd first' });
+    throw new MbuildError(
+      'USER_NOT_FOUND',
+      `${spec} cannot be looked up: there is nothing in the image yet`,
+      { hint: 'give numbers, or copy an /etc/passwd first' },
+    );
   }
   return resolveOwner(services.snapshots.view(stack), spec);
 }

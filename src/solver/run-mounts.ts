@@ -32,7 +32,10 @@ export interface PlannedMount {
 }
 
 /** The mounts of a RUN, in order. */
-export async function planMounts(mounts: readonly RunMount[], context: StepContext): Promise<PlannedMount[]> {
+export async function planMounts(
+  mounts: readonly RunMount[],
+  context: StepContext,
+): Promise<PlannedMount[]> {
   const planned: PlannedMount[] = [];
   for (const mount of mounts) planned.push(await planMount(mount, context));
   return planned;
@@ -40,36 +43,79 @@ export async function planMounts(mounts: readonly RunMount[], context: StepConte
 
 function planMount(mount: RunMount, context: StepContext): PlannedMount | Promise<PlannedMount> {
   switch (mount.kind) {
-    case 'bind': return planBind(mount, context);
-    case 'cache': return planCache(mount, context);
-    case 'tmpfs': return { input: { ...mount }, prepare: () => at(context, mount.target, 'directory', (target) => ({ kind: 'tmpfs', target, size: mount.size, readonly: mount.readonly })) };
-    case 'secret': return planSecret(mount, context);
-    case 'ssh': return planSsh(mount, context);
-    case 'script': return {
-      input: { ...mount },
-      prepare: () => at(context, mount.target, 'file', (target) => ({ kind: 'file', target, content: Buffer.from(mount.content), mode: 0o755, uid: 0, gid: 0, readonly: true, executable: true })),
-    };
+    case 'bind':
+      return planBind(mount, context);
+    case 'cache':
+      return planCache(mount, context);
+    case 'tmpfs':
+      return {
+        input: { ...mount },
+        prepare: () =>
+          at(context, mount.target, 'directory', (target) => ({
+            kind: 'tmpfs',
+            target,
+            size: mount.size,
+            readonly: mount.readonly,
+          })),
+      };
+    case 'secret':
+      return planSecret(mount, context);
+    case 'ssh':
+      return planSsh(mount, context);
+    case 'script':
+      return {
+        input: { ...mount },
+        prepare: () =>
+          at(context, mount.target, 'file', (target) => ({
+            kind: 'file',
+            target,
+            content: Buffer.from(mount.content),
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            readonly: true,
+            executable: true,
+          })),
+      };
   }
 }
 
 /** A tree of the context, a stage or an image. What a step writes into it is for that step alone. */
-async function planBind(mount: Extract<RunMount, { kind: 'bind' }>, context: StepContext): Promise<PlannedMount> {
+async function planBind(
+  mount: Extract<RunMount, { kind: 'bind' }>,
+  context: StepContext,
+): Promise<PlannedMount> {
   const tree = await bindTree(mount.from, mount.source, context);
   return {
     input: { kind: 'bind', target: mount.target, readonly: mount.readonly, content: tree.content },
     manifest: tree.manifest,
     prepare: async () => {
       const { rootfs, subpath, isDirectory, close } = await tree.open();
-      const prepared = await at(context, mount.target, isDirectory ? 'directory' : 'file', (target) => (rootfs.kind !== 'directory'
-        ? { kind: 'overlay', rootfs, subpath, target, readonly: mount.readonly }
-        : { kind: 'bind', source: toRaw(rootfs.path), subpath, target, readonly: mount.readonly }));
+      const prepared = await at(
+        context,
+        mount.target,
+        isDirectory ? 'directory' : 'file',
+        (target) =>
+          rootfs.kind !== 'directory'
+            ? { kind: 'overlay', rootfs, subpath, target, readonly: mount.readonly }
+            : {
+                kind: 'bind',
+                source: toRaw(rootfs.path),
+                subpath,
+                target,
+                readonly: mount.readonly,
+              },
+      );
       return { ...prepared, release: close };
     },
   };
 }
 
 /** A directory that outlives the build. Its content is no part of the key. */
-async function planCache(mount: Extract<RunMount, { kind: 'cache' }>, context: StepContext): Promise<PlannedMount> {
+async function planCache(
+  mount: Extract<RunMount, { kind: 'cache' }>,
+  context: StepContext,
+): Promise<PlannedMount> {
   const { from, ...said } = mount;
   const initial = from === undefined ? undefined : await bindTree(from, mount.source, context);
   return {
@@ -77,34 +123,66 @@ async function planCache(mount: Extract<RunMount, { kind: 'cache' }>, context: S
     manifest: initial?.manifest,
     prepare: async () => {
       if (initial !== undefined) return overlayOnCache(mount, initial, context);
-      const cache = await openCacheMount(context.services.options.cacheMounts, mount, context.scope.signal);
-      const prepared = await at(context, mount.target, 'directory', (target) => ({ kind: 'bind', source: toRaw(cache.dir), subpath: toRaw(mount.source), target, readonly: mount.readonly }));
+      const cache = await openCacheMount(
+        context.services.options.cacheMounts,
+        mount,
+        context.scope.signal,
+      );
+      const prepared = await at(context, mount.target, 'directory', (target) => ({
+        kind: 'bind',
+        source: toRaw(cache.dir),
+        subpath: toRaw(mount.source),
+        target,
+        readonly: mount.readonly,
+      }));
       return { ...prepared, release: cache.release };
     },
   };
 }
 
 /** A cache over an initial content: what steps write is kept in the cache, as the upper directory of an overlay. */
-async function overlayOnCache(mount: Extract<RunMount, { kind: 'cache' }>, initial: BoundTree, context: StepContext): Promise<PreparedMounts> {
+async function overlayOnCache(
+  mount: Extract<RunMount, { kind: 'cache' }>,
+  initial: BoundTree,
+  context: StepContext,
+): Promise<PreparedMounts> {
   const { services, scope } = context;
   const sharing = mount.sharing === 'private' ? 'private' : 'locked'; // two overlays cannot share an upper directory
-  const cache = await openCacheMount(services.options.cacheMounts, { ...mount, id: `${mount.id}\0${JSON.stringify(initial.content)}`, sharing }, scope.signal);
+  const cache = await openCacheMount(
+    services.options.cacheMounts,
+    { ...mount, id: `${mount.id}\0${JSON.stringify(initial.content)}`, sharing },
+    scope.signal,
+  );
   const folder = path.dirname(cache.dir);
   // The cache is ours alone now: what is there was left by a step that was killed.
-  for (const name of readdirSync(folder)) if (name.startsWith('work-')) removeTree(path.join(folder, name));
+  for (const name of readdirSync(folder))
+    if (name.startsWith('work-')) removeTree(path.join(folder, name));
   const work = mkdtempSync(path.join(folder, 'work-'));
   const below = await initial.open();
   const { rootfs } = below;
   if (rootfs.kind === 'directory') {
     below.close();
     cache.release();
-    throw new MbuildError('UNSUPPORTED', 'a cache over an initial content (from=) needs overlay mounts, which are not to be had here', { hint: '`mbuild doctor` says why' });
+    throw new MbuildError(
+      'UNSUPPORTED',
+      'a cache over an initial content (from=) needs overlay mounts, which are not to be had here',
+      { hint: '`mbuild doctor` says why' },
+    );
   }
-  const settle = (): void => settleServed(cache.dir, () => viewOf(rootfs.lowers, services.xattrs), services.xattrs);
+  const settle = (): void =>
+    settleServed(cache.dir, () => viewOf(rootfs.lowers, services.xattrs), services.xattrs);
   settle();
-  const upper = rootfs.kind === 'fuse' ? { upper: readyServed(cache.dir, services.xattrs), log: serverLog(cache.dir) } : { upper: cache.dir };
-  const prepared = await at(context, mount.target, 'directory', (target) => (
-    { kind: 'overlay', rootfs: { ...rootfs, ...upper, work }, subpath: below.subpath, target, readonly: mount.readonly }));
+  const upper =
+    rootfs.kind === 'fuse'
+      ? { upper: readyServed(cache.dir, services.xattrs), log: serverLog(cache.dir) }
+      : { upper: cache.dir };
+  const prepared = await at(context, mount.target, 'directory', (target) => ({
+    kind: 'overlay',
+    rootfs: { ...rootfs, ...upper, work },
+    subpath: below.subpath,
+    target,
+    readonly: mount.readonly,
+  }));
   return {
     ...prepared,
     release: () => {
@@ -121,7 +199,10 @@ function viewOf([top = '', ...below]: readonly string[], xattrs: OverlayXattrs):
 }
 
 /** A secret is keyed by its name: its value may change without the step being run again. */
-function planSecret(mount: Extract<RunMount, { kind: 'secret' }>, context: StepContext): PlannedMount {
+function planSecret(
+  mount: Extract<RunMount, { kind: 'secret' }>,
+  context: StepContext,
+): PlannedMount {
   const { kind, id, target, env, required } = mount;
   return {
     input: { kind, id, target, env, mode: mount.mode, uid: mount.uid, gid: mount.gid },
@@ -130,9 +211,20 @@ function planSecret(mount: Extract<RunMount, { kind: 'secret' }>, context: StepC
       if (content === undefined) {
         // BuildKit sets the variable of a secret that is not given, to nothing.
         if (!required) return { ...NOTHING, env: env === undefined ? [] : [`${env}=`] };
-        throw new MbuildError('SECRET_MISSING', `the secret ${id} was not given`, { hint: `pass it with --secret id=${id},src=FILE or --secret id=${id},env=NAME` });
+        throw new MbuildError('SECRET_MISSING', `the secret ${id} was not given`, {
+          hint: `pass it with --secret id=${id},src=FILE or --secret id=${id},env=NAME`,
+        });
       }
-      const file = target === undefined ? NOTHING : await at(context, target, 'file', (place) => ({ ...mount, kind: 'file', target: place, content, readonly: true }));
+      const file =
+        target === undefined
+          ? NOTHING
+          : await at(context, target, 'file', (place) => ({
+              ...mount,
+              kind: 'file',
+              target: place,
+              content,
+              readonly: true,
+            }));
       return { ...file, env: env === undefined ? [] : [`${env}=${content.toString('utf8')}`] };
     },
   };
@@ -146,14 +238,26 @@ function planSsh(mount: Extract<RunMount, { kind: 'ssh' }>, context: StepContext
       const socket = context.services.options.ssh.get(id);
       if (socket === undefined) {
         if (!required) return NOTHING;
-        throw new MbuildError('SECRET_MISSING', `the SSH agent ${id} was not given`, { hint: id === 'default' ? 'start an agent and pass --ssh default' : `pass it with --ssh ${id}=SOCKET` });
+        throw new MbuildError('SECRET_MISSING', `the SSH agent ${id} was not given`, {
+          hint:
+            id === 'default'
+              ? 'start an agent and pass --ssh default'
+              : `pass it with --ssh ${id}=SOCKET`,
+        });
       }
       // A key instead of a socket would be laid open to the step.
       if (statSync(socket, { throwIfNoEntry: false })?.isSocket() !== true) {
-        throw new MbuildError('SECRET_MISSING', `the SSH agent ${id} is no socket: ${socket}`, { hint: 'keys are given to an agent: start ssh-agent, ssh-add them, and pass --ssh default' });
+        throw new MbuildError('SECRET_MISSING', `the SSH agent ${id} is no socket: ${socket}`, {
+          hint: 'keys are given to an agent: start ssh-agent, ssh-add them, and pass --ssh default',
+        });
       }
-      return at(context, target, 'file', (place) => (
-        { kind: 'bind', source: toRaw(path.dirname(socket)), subpath: toRaw(path.basename(socket)), target: place, readonly: false }));
+      return at(context, target, 'file', (place) => ({
+        kind: 'bind',
+        source: toRaw(path.dirname(socket)),
+        subpath: toRaw(path.basename(socket)),
+        target: place,
+        readonly: false,
+      }));
     },
   };
 }
@@ -161,9 +265,13 @@ function planSsh(mount: Extract<RunMount, { kind: 'ssh' }>, context: StepContext
 const NOTHING: PreparedMounts = { mounts: [], mountPoints: [], env: [], release: () => undefined };
 
 /** One mount at a path of the step's tree. */
-async function at(context: StepContext, wanted: string, kind: MountPoint['kind'], mount: (target: string) => Mount): Promise<PreparedMounts> {
+async function at(
+  context: StepContext,
+  wanted: string,
+  kind: MountPoint['kind'],
+  mount: (target: string) => Mount,
+): Promise<PreparedMounts> {
   const view = context.services.snapshots.view(await context.parent.stack());
   const { target, missing } = mountTarget(view, toRaw(wanted), kind);
   return { ...NOTHING, mounts: [mount(target)], mountPoints: missing };
 }
-

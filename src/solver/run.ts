@@ -18,7 +18,12 @@ import { prepareDevices } from './devices';
 import { cannotRun, foreignProgram } from './foreign';
 import { mountHostPaths, type HostMounts } from './host-paths';
 import { OutputTail } from './output-tail';
-import { networkFiles, packageManagerFiles, SANDBOX_HOSTNAME, stepEnvironment } from './run-environment';
+import {
+  networkFiles,
+  packageManagerFiles,
+  SANDBOX_HOSTNAME,
+  stepEnvironment,
+} from './run-environment';
 import { planMounts, type PreparedMounts } from './run-mounts';
 import type { StepServices } from './solver';
 import type { PlannedOperation, StepContext } from './step';
@@ -27,12 +32,21 @@ import type { PlannedOperation, StepContext } from './step';
 const USUAL_PROCESSES = 4096;
 
 /** A command: keyed by itself, its variables, its place and what is mounted; never by the values of secrets. */
-export async function planRunStep(operation: RunOperation, context: StepContext): Promise<PlannedOperation> {
+export async function planRunStep(
+  operation: RunOperation,
+  context: StepContext,
+): Promise<PlannedOperation> {
   const mounts = await planMounts(operation.mounts, context);
   return {
     inputs: {
-      args: operation.args, env: [...operation.env].sort(), cwd: operation.cwd, user: operation.user,
-      network: operation.network, insecure: operation.insecure, ...keyed(operation), mounts: mounts.map((mount) => mount.input),
+      args: operation.args,
+      env: [...operation.env].sort(),
+      cwd: operation.cwd,
+      user: operation.user,
+      network: operation.network,
+      insecure: operation.insecure,
+      ...keyed(operation),
+      mounts: mounts.map((mount) => mount.input),
     },
     manifests: mounts.flatMap((mount) => (mount.manifest === undefined ? [] : [mount.manifest])),
     execute: async (active) => {
@@ -49,24 +63,49 @@ export async function planRunStep(operation: RunOperation, context: StepContext)
 }
 
 /** What only some steps have: devices, and settings of the command line that may change what a step leaves; limits are none. */
-function keyed({ capabilities, noNewPrivileges, hostname, devices, volumes }: RunOperation): Readonly<Record<string, KeyValue>> {
+function keyed({
+  capabilities,
+  noNewPrivileges,
+  hostname,
+  devices,
+  volumes,
+}: RunOperation): Readonly<Record<string, KeyValue>> {
   const settings = {
-    capabilities, noNewPrivileges, hostname,
-    devices: devices?.map(({ name, required }) => ({ name, required })), volumes: volumes?.map(({ source, target, readonly }) => ({ source, target, readonly })),
+    capabilities,
+    noNewPrivileges,
+    hostname,
+    devices: devices?.map(({ name, required }) => ({ name, required })),
+    volumes: volumes?.map(({ source, target, readonly }) => ({ source, target, readonly })),
   };
-  return Object.fromEntries(Object.entries(settings).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+  return Object.fromEntries(
+    Object.entries(settings).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, value]],
+    ),
+  );
 }
 
 /** A working directory that an earlier step took away comes back, as container runtimes make it. */
-async function makeWorkingDirectory({ cwd }: RunOperation, active: ActiveSnapshot, { services, parent }: StepContext): Promise<void> {
+async function makeWorkingDirectory(
+  { cwd }: RunOperation,
+  active: ActiveSnapshot,
+  { services, parent }: StepContext,
+): Promise<void> {
   const view = services.snapshots.view(await parent.stack());
   if (view.stat(toRaw(cwd)) !== undefined) return;
-  const writer = new TreeWriter(view, toRaw(active.dir), { now: services.options.sourceDateEpoch, xattrs: services.xattrs });
+  const writer = new TreeWriter(view, toRaw(active.dir), {
+    now: services.options.sourceDateEpoch,
+    xattrs: services.xattrs,
+  });
   writer.mkdirAll(toRaw(cwd), { mode: 0o755, uid: 0, gid: 0 });
   writer.finish();
 }
 
-async function execute(operation: RunOperation, active: ActiveSnapshot, prepared: readonly PreparedMounts[], context: StepContext): Promise<void> {
+async function execute(
+  operation: RunOperation,
+  active: ActiveSnapshot,
+  prepared: readonly PreparedMounts[],
+  context: StepContext,
+): Promise<void> {
   const { services, scope, vertex } = context;
   const view = services.snapshots.view(await context.parent.stack());
   const foreign = foreignProgram(view, operation.args[0]);
@@ -81,17 +120,39 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
     tail.add(data);
     scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
   };
-  const spec = processOf(operation, active, [...prepared, mountHostPaths(operation.volumes ?? [], view), devices], { ...user, groups: [...user.groups, ...devices.gids] }, context.services, view);
-  const status = await services.sandbox.run(withoutNul(spec), {
-    output: (stream, data) => show(stream, masked[stream].push(data)),
-    refused: (refused) => services.warn({ severity: 'warning', code: 'LimitNotSet', message: refusalText('RUN', refused) }),
-  }, scope).finally(() => {
-    for (const stream of ['stdout', 'stderr'] as const) show(stream, masked[stream].end());
-  }).catch((error: unknown) => {
-    if (isMbuildError(error, 'STEP_TIMEOUT')) throw tooSlow(services.options.stepTimeout, tail.text());
-    // Where registrations cannot be seen, the attempt has to tell.
-    throw foreign !== undefined && isMbuildError(error, 'EXEC_FAILED') && error.exitCode === 126 ? cannotRun(foreign) : error;
-  });
+  const spec = processOf(
+    operation,
+    active,
+    [...prepared, mountHostPaths(operation.volumes ?? [], view), devices],
+    { ...user, groups: [...user.groups, ...devices.gids] },
+    context.services,
+    view,
+  );
+  const status = await services.sandbox
+    .run(
+      withoutNul(spec),
+      {
+        output: (stream, data) => show(stream, masked[stream].push(data)),
+        refused: (refused) =>
+          services.warn({
+            severity: 'warning',
+            code: 'LimitNotSet',
+            message: refusalText('RUN', refused),
+          }),
+      },
+      scope,
+    )
+    .finally(() => {
+      for (const stream of ['stdout', 'stderr'] as const) show(stream, masked[stream].end());
+    })
+    .catch((error: unknown) => {
+      if (isMbuildError(error, 'STEP_TIMEOUT'))
+        throw tooSlow(services.options.stepTimeout, tail.text());
+      // Where registrations cannot be seen, the attempt has to tell.
+      throw foreign !== undefined && isMbuildError(error, 'EXEC_FAILED') && error.exitCode === 126
+        ? cannotRun(foreign)
+        : error;
+    });
   if (status.usage !== undefined) scope.events({ kind: 'usage', id: vertex, usage: status.usage });
   if (status.code !== 0) throw commandFailed(status, tail.text());
   services.snapshots.collect(active, user);
@@ -101,59 +162,125 @@ async function execute(operation: RunOperation, active: ActiveSnapshot, prepared
 }
 
 const FUSE_FAULTS: Diagnostic = {
-  severity: 'warning', code: 'FuseOverlayFaults', message: 'fuse-overlayfs loses what some steps delete, so that the image may be another one than elsewhere: a file of an earlier layer that a RUN replaces and deletes is there again',
+  severity: 'warning',
+  code: 'FuseOverlayFaults',
+  message:
+    'fuse-overlayfs loses what some steps delete, so that the image may be another one than elsewhere: a file of an earlier layer that a RUN replaces and deletes is there again',
   hint: 'leave --snapshotter=fuse-overlayfs away where there is room for copies; the README names its other faults',
 };
 
 /** What of owners is lost where there is one id. Unsupervised, whether the command asked for any cannot be known: the kernel's filter, which answers, tells nobody. */
 function lostOwners(supervision: Supervision | undefined): string | undefined {
-  if (supervision === undefined) return 'where RUN gives files to other users (chown), that succeeds and is lost, the files stay root\'s';
-  if (supervision.lost > 0) return `of what RUN gives to other users (chown), ${supervision.lost} stayed root's: the file system cannot keep whose`;
-  return supervision.users.length === 0 ? undefined : `RUN became another user (${supervision.users.join(', ')}), whose files are root's`;
+  if (supervision === undefined)
+    return "where RUN gives files to other users (chown), that succeeds and is lost, the files stay root's";
+  if (supervision.lost > 0)
+    return `of what RUN gives to other users (chown), ${supervision.lost} stayed root's: the file system cannot keep whose`;
+  return supervision.users.length === 0
+    ? undefined
+    : `RUN became another user (${supervision.users.join(', ')}), whose files are root's`;
 }
 
 function ownersNotKept({ file, range }: Step, lost: string): Diagnostic {
-  return { severity: 'warning', code: 'OwnersNotKept', message: `there is one id here: ${lost}`, file, range, hint: '`mbuild doctor` says how to have ids for other users' };
+  return {
+    severity: 'warning',
+    code: 'OwnersNotKept',
+    message: `there is one id here: ${lost}`,
+    file,
+    range,
+    hint: '`mbuild doctor` says how to have ids for other users',
+  };
 }
 
 /** The process that a step is, on the tree that it is given. */
-function processOf(operation: RunOperation, active: ActiveSnapshot, prepared: readonly (HostMounts & Partial<PreparedMounts>)[], user: ResolvedUser, { snapshots, options }: StepServices, view: MergedView): ProcessSpec {
-  const { args, cwd, network, insecure, capabilities, noNewPrivileges, hostname = SANDBOX_HOSTNAME } = operation;
+function processOf(
+  operation: RunOperation,
+  active: ActiveSnapshot,
+  prepared: readonly (HostMounts & Partial<PreparedMounts>)[],
+  user: ResolvedUser,
+  { snapshots, options }: StepServices,
+  view: MergedView,
+): ProcessSpec {
+  const {
+    args,
+    cwd,
+    network,
+    insecure,
+    capabilities,
+    noNewPrivileges,
+    hostname = SANDBOX_HOSTNAME,
+  } = operation;
   const { limits, ulimits, shmSize, stepTimeout, proxies, extraHosts, resolver } = options;
-  const files = [networkFiles(view, hostname, extraHosts, resolver), packageManagerFiles(view), ...prepared];
+  const files = [
+    networkFiles(view, hostname, extraHosts, resolver),
+    packageManagerFiles(view),
+    ...prepared,
+  ];
   return {
-    args, cwd, network, hostname,
-    env: [...stepEnvironment(operation.env, user.home, proxies), ...prepared.flatMap((mount) => mount.env ?? [])],
+    args,
+    cwd,
+    network,
+    hostname,
+    env: [
+      ...stepEnvironment(operation.env, user.home, proxies),
+      ...prepared.flatMap((mount) => mount.env ?? []),
+    ],
     user: { uid: user.uid, gid: user.gid, groups: [user.gid, ...user.groups] },
-    rootfs: snapshots.rootfs(active), mounts: files.flatMap(({ mounts }) => mounts), mountPoints: files.flatMap(({ mountPoints }) => mountPoints),
-    capabilities: insecure ? ALL_CAPABILITIES : capabilities ?? DEFAULT_CAPABILITIES, confined: !insecure, noNewPrivileges,
-    ulimits, shmSize, timeout: stepTimeout,
-    limits: hasLimits(limits) ? limits : undefined, maxProcesses: limits.pids === undefined ? USUAL_PROCESSES : undefined,
+    rootfs: snapshots.rootfs(active),
+    mounts: files.flatMap(({ mounts }) => mounts),
+    mountPoints: files.flatMap(({ mountPoints }) => mountPoints),
+    capabilities: insecure ? ALL_CAPABILITIES : (capabilities ?? DEFAULT_CAPABILITIES),
+    confined: !insecure,
+    noNewPrivileges,
+    ulimits,
+    shmSize,
+    timeout: stepTimeout,
+    limits: hasLimits(limits) ? limits : undefined,
+    maxProcesses: limits.pids === undefined ? USUAL_PROCESSES : undefined,
   };
 }
 
 /** The kernel's strings end at a NUL: what stands behind one would be lost silently. */
 function withoutNul(spec: ProcessSpec): ProcessSpec {
-  const holder = spec.args.some((arg) => arg.includes('\0')) ? 'its command' : spec.env.find((entry) => entry.includes('\0'))?.split('=')[0];
-  if (holder !== undefined) throw new MbuildError('EXEC_FAILED', `RUN cannot be executed: ${holder} holds a NUL`, { hint: 'no argument and no variable of a program may hold one' });
+  const holder = spec.args.some((arg) => arg.includes('\0'))
+    ? 'its command'
+    : spec.env.find((entry) => entry.includes('\0'))?.split('=')[0];
+  if (holder !== undefined)
+    throw new MbuildError('EXEC_FAILED', `RUN cannot be executed: ${holder} holds a NUL`, {
+      hint: 'no argument and no variable of a program may hold one',
+    });
   return spec;
 }
 
 function tooSlow(timeout: number | undefined, output: string): MbuildError {
-  return new MbuildError('STEP_TIMEOUT', `RUN took longer than the ${(timeout ?? 0) / 1000} seconds of --step-timeout and was killed`, {
-    output, hint: 'what came before it is kept: the next build goes on from there, with more time if you give it',
-  });
+  return new MbuildError(
+    'STEP_TIMEOUT',
+    `RUN took longer than the ${(timeout ?? 0) / 1000} seconds of --step-timeout and was killed`,
+    {
+      output,
+      hint: 'what came before it is kept: the next build goes on from there, with more time if you give it',
+    },
+  );
 }
 
 function commandFailed(status: ExitStatus, output: string): MbuildError {
-  const how = status.signal === undefined ? `exited with code ${status.code}` : `was killed by ${status.signal}`;
-  return new MbuildError('EXEC_FAILED', `RUN ${how}`, { exitCode: status.code, output, hint: hintFor(status) });
+  const how =
+    status.signal === undefined
+      ? `exited with code ${status.code}`
+      : `was killed by ${status.signal}`;
+  return new MbuildError('EXEC_FAILED', `RUN ${how}`, {
+    exitCode: status.code,
+    output,
+    hint: hintFor(status),
+  });
 }
 
 function hintFor(status: ExitStatus): string | undefined {
-  if (status.outOfMemory === true) return 'a process was killed because it needed more memory than --memory allows';
+  if (status.outOfMemory === true)
+    return 'a process was killed because it needed more memory than --memory allows';
   if (status.signal === 'SIGKILL') return 'SIGKILL often means that memory ran out';
-  if (status.code === 127) return '127 means the shell found no such command; install it in an earlier RUN';
-  if (status.code === 126) return '126 means that the file was found and cannot be executed: look at its mode and its architecture';
+  if (status.code === 127)
+    return '127 means the shell found no such command; install it in an earlier RUN';
+  if (status.code === 126)
+    return '126 means that the file was found and cannot be executed: look at its mode and its architecture';
   return undefined;
 }

@@ -15,7 +15,12 @@ export interface Flight<T> {
  * its holder, however that ends. On return the thing is done; the lock is held until it has landed.
  * @throws what `work` throws, and the signal's reason when it is aborted while waiting.
  */
-export async function singleFlight<T>(folder: string, name: string, signal: AbortSignal, work: () => Promise<Flight<T>>): Promise<Flight<T>> {
+export async function singleFlight<T>(
+  folder: string,
+  name: string,
+  signal: AbortSignal,
+  work: () => Promise<Flight<T>>,
+): Promise<Flight<T>> {
   const file = path.join(folder, name);
   const fd = await acquire(file, signal);
   const release = (): void => {
@@ -25,7 +30,15 @@ export async function singleFlight<T>(folder: string, name: string, signal: Abor
   };
   try {
     const { value, landed } = await work();
-    return { value, landed: landed.then(() => undefined, () => undefined).then(release) };
+    return {
+      value,
+      landed: landed
+        .then(
+          () => undefined,
+          () => undefined,
+        )
+        .then(release),
+    };
   } catch (error) {
     release();
     throw error;

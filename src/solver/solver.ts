@@ -65,7 +65,11 @@ export interface SolveOptions {
   readonly proxies: Readonly<Record<string, string>>;
   readonly extraHosts: readonly { readonly name: string; readonly ip: string }[];
   readonly resolver: ResolverOptions;
-  readonly ulimits: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
+  readonly ulimits: readonly {
+    readonly name: string;
+    readonly soft: number;
+    readonly hard: number;
+  }[];
   readonly shmSize?: number | undefined;
   /** How much of the machine each RUN may use. */
   readonly limits: CgroupLimits;
@@ -100,7 +104,10 @@ export interface StepOutcome {
   /** RFC 3339: when the layer was first made. */
   readonly created: Promise<string>;
   /** The layer that the step added; `undefined` when it changed nothing. */
-  readonly layer: Promise<{ readonly diffId: TreeLayer['diffId']; readonly size: number; readonly contentSize: number } | undefined>;
+  readonly layer: Promise<
+    | { readonly diffId: TreeLayer['diffId']; readonly size: number; readonly contentSize: number }
+    | undefined
+  >;
 }
 
 /** Milliseconds for which the results of steps that ended well are hashed after the build was told to end. */
@@ -120,20 +127,33 @@ export interface Solution {
  * they are to be left where they are.
  * @throws MbuildError CACHE_INVALID when a cache elsewhere has not what it says: it will not be taken another time, so begin anew.
  */
-export async function solve(graph: Graph, services: SolverServices, options: SolveOptions, newVertex: () => VertexId, scope: BuildScope): Promise<Solution> {
+export async function solve(
+  graph: Graph,
+  services: SolverServices,
+  options: SolveOptions,
+  newVertex: () => VertexId,
+  scope: BuildScope,
+): Promise<Solution> {
   const failure = new AbortController();
   const signal = AbortSignal.any([scope.signal, failure.signal]);
   const patience = abortedLater(scope.signal, PATIENCE);
   const solver = new Solver(graph, services, options, newVertex, { ...scope, signal }, patience);
   solver.announce(graph);
-  const stages = graph.stages.map((stage) => solver.stage(stage).catch((error: unknown) => {
-    failure.abort(error);
-    throw error;
-  }));
+  const stages = graph.stages.map((stage) =>
+    solver.stage(stage).catch((error: unknown) => {
+      failure.abort(error);
+      throw error;
+    }),
+  );
   try {
     const trees = await Promise.all(stages);
-    const byStage = new Map(graph.stages.flatMap(({ index }, i) => (trees[i] === undefined ? [] : [[index, trees[i]] as const])));
-    if (options.leaveTargets !== true) await Promise.all(graph.targets.map(({ index }) => byStage.get(index)?.stack()));
+    const byStage = new Map(
+      graph.stages.flatMap(({ index }, i) =>
+        trees[i] === undefined ? [] : [[index, trees[i]] as const],
+      ),
+    );
+    if (options.leaveTargets !== true)
+      await Promise.all(graph.targets.map(({ index }) => byStage.get(index)?.stack()));
     await solver.settled();
     return { trees: byStage, outcomes: solver.outcomes };
   } catch (error) {
@@ -155,7 +175,11 @@ function abortedLater(signal: AbortSignal, delay: number): AbortSignal {
 }
 
 /** The flag that keeps a step from being taken from the cache. Triggers of the base image stand on the line of their FROM. */
-export function refusedBy(step: Step, stage: StagePlan, { noCache, noCacheStages, noCacheFrom }: SolveOptions): string | undefined {
+export function refusedBy(
+  step: Step,
+  stage: StagePlan,
+  { noCache, noCacheStages, noCacheFrom }: SolveOptions,
+): string | undefined {
   if (noCache) return '--no-cache';
   if (noCacheFrom !== undefined && step.range.start.line >= noCacheFrom) return '--no-cache-from';
   return noCacheStages.includes(stage.name) ? '--no-cache-filter' : undefined;
@@ -191,14 +215,26 @@ class Solver {
   readonly #limit: ReturnType<typeof pLimit>;
   readonly #services: StepServices;
 
-  constructor(graph: Graph, private readonly services: SolverServices, private readonly options: SolveOptions, private readonly newVertex: () => VertexId, private readonly scope: BuildScope, patience: AbortSignal) {
+  constructor(
+    graph: Graph,
+    private readonly services: SolverServices,
+    private readonly options: SolveOptions,
+    private readonly newVertex: () => VertexId,
+    private readonly scope: BuildScope,
+    patience: AbortSignal,
+  ) {
     this.#committer = new Committer(services, options.sourceDateEpoch, scope.signal, patience);
     this.#leavesAsGzip = options.compressTargets === true ? graph.targets.flatMap(indexesDown) : [];
     this.#limit = pLimit(options.jobs);
     this.#services = {
-      ...services, options, tree: (source) => this.#treeOf(source),
+      ...services,
+      options,
+      tree: (source) => this.#treeOf(source),
       warn: (diagnostic, once) => {
-        const key = once === true ? diagnostic.code : `${diagnostic.code} ${diagnostic.range?.start.line ?? ''} ${diagnostic.message}`;
+        const key =
+          once === true
+            ? diagnostic.code
+            : `${diagnostic.code} ${diagnostic.range?.start.line ?? ''} ${diagnostic.message}`;
         if (!this.#warned.has(key)) scope.events({ kind: 'warning', diagnostic });
         this.#warned.add(key);
       },
@@ -208,8 +244,15 @@ class Solver {
   /** Tells all rows at once, so that a renderer knows how much is to come. */
   announce(graph: Graph): void {
     for (const stage of graph.stages) {
-      if (stage.base.kind === 'image') this.#announce(`base ${stage.index}`, stage.base.stepName, stage.name, stage.base.range.start.line);
-      for (const step of stage.steps) this.#announce(`step ${step.id}`, step.name, stage.name, step.range.start.line);
+      if (stage.base.kind === 'image')
+        this.#announce(
+          `base ${stage.index}`,
+          stage.base.stepName,
+          stage.name,
+          stage.base.range.start.line,
+        );
+      for (const step of stage.steps)
+        this.#announce(`step ${step.id}`, step.name, stage.name, step.range.start.line);
     }
   }
 
@@ -240,7 +283,12 @@ class Solver {
 
   async #base(stage: StagePlan): Promise<Tree> {
     const { base } = stage;
-    if (base.kind === 'scratch') return { result: sourceResult(undefined), stack: () => Promise.resolve([]), layers: Promise.resolve([]) };
+    if (base.kind === 'scratch')
+      return {
+        result: sourceResult(undefined),
+        stack: () => Promise.resolve([]),
+        layers: Promise.resolve([]),
+      };
     if (base.kind === 'stage') return this.stage(base.stage);
     const id = this.#vertex(`base ${stage.index}`);
     this.scope.events({ kind: 'started', id, time: Date.now() });
@@ -258,8 +306,14 @@ class Solver {
         this.services.lease.hold({ layers: stack });
         const { diff_ids: diffIds } = source.image.config.rootfs;
         const chains = chainIds(diffIds);
-        const layers = diffIds.flatMap((diffId, i) => (chains[i] === undefined ? [] : [{ diffId, chainId: chains[i] }]));
-        return { result: sourceResult(chains.at(-1)), stack: () => Promise.resolve(stack), layers: Promise.resolve(layers) };
+        const layers = diffIds.flatMap((diffId, i) =>
+          chains[i] === undefined ? [] : [{ diffId, chainId: chains[i] }],
+        );
+        return {
+          result: sourceResult(chains.at(-1)),
+          stack: () => Promise.resolve(stack),
+          layers: Promise.resolve(layers),
+        };
       }
       case 'context':
         throw new Error('a context is not a tree of the store');
@@ -274,7 +328,14 @@ class Solver {
     let done: DoneAhead | undefined;
     try {
       const refused = refusedBy(step, stage, this.options);
-      const planned = await planStep(step, parent, this.#services, this.scope, id, refused !== undefined || this.#isNew(step, parent));
+      const planned = await planStep(
+        step,
+        parent,
+        this.#services,
+        this.scope,
+        id,
+        refused !== undefined || this.#isNew(step, parent),
+      );
       done = planned.done;
       const mayUseCache = refused === undefined;
       const hit = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
@@ -283,26 +344,58 @@ class Solver {
       // Another stage, perhaps of another platform, may be doing this very step.
       const twin = this.#underway.get(planned.key);
       if (twin !== undefined) return this.#likewise(step, planned, await twin, id);
-      const flight = this.#limit(() => singleFlight(`${this.services.root}/locks`, planned.key, this.scope.signal, async () => {
-        // Another process may have done this very step while we waited for it.
-        const late = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
-        if (late !== undefined) return { value: this.#hit(step, planned, late, id), landed: Promise.resolve() };
-        // Why it was missed is found out while it runs; a copy can then begin with what it was edited from.
-        const missed = this.options.journal?.missed(step, planned, refused).then((miss) => {
-          this.scope.events({ kind: 'note', id, text: `not cached: ${miss.text}` });
-          return miss;
-        });
-        missed?.catch(() => undefined); // awaited below, unless the step fails first
-        const earlier = step.operation.kind === 'copy' ? await this.#earlierCopy(planned, await missed) : undefined;
-        const active = await this.#execute(planned, parent, id, earlier);
-        const durationMs = Date.now() - started;
-        const earlierKey = (await missed)?.earlierKey;
-        const made = await this.#committer.commit(active, parent, { key: planned.key, input: planned.input, earlierKey, build: this.options.journal?.id, leaks: leakWatch(step, this.options.secrets, this.#services.warn), leavesAsGzip: this.#leavesAsGzip.includes(stage.index), hashed: planned.done?.hashed }, durationMs);
-        this.#solved({ step, key: planned.key, digests: planned.digests, cached: false, kept: made.kept, durationMs, created: reportedElsewhere(made.record.then((record) => record.created)), layer: reportedElsewhere(made.record.then((record) => record.layer)) }, planned);
-        if (made.kept) this.scope.events({ kind: 'note', id, text: 'same result as before, kept' });
-        this.scope.events({ kind: 'done', id, time: Date.now(), cached: false });
-        return { value: made.tree, landed: made.record };
-      }));
+      const flight = this.#limit(() =>
+        singleFlight(`${this.services.root}/locks`, planned.key, this.scope.signal, async () => {
+          // Another process may have done this very step while we waited for it.
+          const late = mayUseCache ? await this.#committer.lookup(planned.key, parent) : undefined;
+          if (late !== undefined)
+            return { value: this.#hit(step, planned, late, id), landed: Promise.resolve() };
+          // Why it was missed is found out while it runs; a copy can then begin with what it was edited from.
+          const missed = this.options.journal?.missed(step, planned, refused).then((miss) => {
+            this.scope.events({ kind: 'note', id, text: `not cached: ${miss.text}` });
+            return miss;
+          });
+          missed?.catch(() => undefined); // awaited below, unless the step fails first
+          const earlier =
+            step.operation.kind === 'copy'
+              ? await this.#earlierCopy(planned, await missed)
+              : undefined;
+          const active = await this.#execute(planned, parent, id, earlier);
+          const durationMs = Date.now() - started;
+          const earlierKey = (await missed)?.earlierKey;
+          const made = await this.#committer.commit(
+            active,
+            parent,
+            {
+              key: planned.key,
+              input: planned.input,
+              earlierKey,
+              build: this.options.journal?.id,
+              leaks: leakWatch(step, this.options.secrets, this.#services.warn),
+              leavesAsGzip: this.#leavesAsGzip.includes(stage.index),
+              hashed: planned.done?.hashed,
+            },
+            durationMs,
+          );
+          this.#solved(
+            {
+              step,
+              key: planned.key,
+              digests: planned.digests,
+              cached: false,
+              kept: made.kept,
+              durationMs,
+              created: reportedElsewhere(made.record.then((record) => record.created)),
+              layer: reportedElsewhere(made.record.then((record) => record.layer)),
+            },
+            planned,
+          );
+          if (made.kept)
+            this.scope.events({ kind: 'note', id, text: 'same result as before, kept' });
+          this.scope.events({ kind: 'done', id, time: Date.now(), cached: false });
+          return { value: made.tree, landed: made.record };
+        }),
+      );
       const underway = flight.then(({ value: tree, landed }) => {
         this.#landing.add(reportedElsewhere(landed));
         return { tree, stepId: step.id };
@@ -312,8 +405,16 @@ class Solver {
       return (await underway).tree;
     } catch (error) {
       const canceled = this.scope.signal.aborted || isMbuildError(error, 'CACHE_INVALID');
-      this.scope.events({ kind: 'failed', id, time: Date.now(), error: error instanceof Error ? error.message : String(error), canceled });
-      throw canceled && !isMbuildError(error) ? new MbuildError('CANCELED', 'the build was canceled', { cause: error }) : error;
+      this.scope.events({
+        kind: 'failed',
+        id,
+        time: Date.now(),
+        error: error instanceof Error ? error.message : String(error),
+        canceled,
+      });
+      throw canceled && !isMbuildError(error)
+        ? new MbuildError('CANCELED', 'the build was canceled', { cause: error })
+        : error;
     } finally {
       // What was committed is gone from there; what was done in vain goes now.
       if (done !== undefined) this.services.snapshots.discard(done.active);
@@ -322,17 +423,29 @@ class Solver {
 
   /** True for a copy of which no cache can have a result, for none was ever made onto that tree. */
   #isNew(step: Step, parent: Tree): boolean {
-    return step.operation.kind === 'copy' && this.services.remote === undefined && !this.services.cache.knowsCopyOnto(parent.result);
+    return (
+      step.operation.kind === 'copy' &&
+      this.services.remote === undefined &&
+      !this.services.cache.knowsCopyOnto(parent.result)
+    );
   }
 
-  async #earlierCopy(planned: PlannedStep, missed: MissNote | undefined): Promise<EarlierCopy | undefined> {
+  async #earlierCopy(
+    planned: PlannedStep,
+    missed: MissNote | undefined,
+  ): Promise<EarlierCopy | undefined> {
     if (planned.done !== undefined || missed?.earlierKey === undefined) return undefined;
     const { findEarlierCopy } = await import('./earlier-copy');
     return findEarlierCopy(missed.earlierKey, planned, this.services);
   }
 
   /** Does what is planned on a tree of its own; a command that fails is tried again on a fresh one, as often as the build allows. */
-  async #execute(planned: PlannedStep, parent: Tree, id: VertexId, earlier: EarlierCopy | undefined): Promise<ActiveSnapshot> {
+  async #execute(
+    planned: PlannedStep,
+    parent: Tree,
+    id: VertexId,
+    earlier: EarlierCopy | undefined,
+  ): Promise<ActiveSnapshot> {
     if (planned.done !== undefined) return planned.done.active;
     for (let left = this.options.stepRetries ?? 0; ; left--) {
       const active = this.services.snapshots.prepare(await parent.stack());
@@ -341,25 +454,57 @@ class Solver {
         return active;
       } catch (error) {
         this.services.snapshots.discard(active);
-        if (left === 0 || (!isMbuildError(error, 'EXEC_FAILED') && !isMbuildError(error, 'STEP_TIMEOUT'))) throw error;
-        this.scope.events({ kind: 'note', id, text: `${error.message}; tried again, ${left === 1 ? 'for the last time' : `at most ${left} times`}` });
+        if (
+          left === 0 ||
+          (!isMbuildError(error, 'EXEC_FAILED') && !isMbuildError(error, 'STEP_TIMEOUT'))
+        )
+          throw error;
+        this.scope.events({
+          kind: 'note',
+          id,
+          text: `${error.message}; tried again, ${left === 1 ? 'for the last time' : `at most ${left} times`}`,
+        });
       }
     }
   }
 
   #hit(step: Step, planned: PlannedStep, hit: FoundResult, id: VertexId): Tree {
     const { record, remote } = hit;
-    if (remote !== undefined) this.scope.events({ kind: 'note', id, text: `from the cache of ${remote.from}` });
-    this.#solved({ step, key: record.key, digests: planned.digests, cached: true, kept: false, durationMs: record.durationMs, created: Promise.resolve(record.created), layer: Promise.resolve(record.layer) }, planned, record.build, remote?.from);
+    if (remote !== undefined)
+      this.scope.events({ kind: 'note', id, text: `from the cache of ${remote.from}` });
+    this.#solved(
+      {
+        step,
+        key: record.key,
+        digests: planned.digests,
+        cached: true,
+        kept: false,
+        durationMs: record.durationMs,
+        created: Promise.resolve(record.created),
+        layer: Promise.resolve(record.layer),
+      },
+      planned,
+      record.build,
+      remote?.from,
+    );
     this.scope.events({ kind: 'done', id, time: Date.now(), cached: true });
     return hit.tree;
   }
 
   /** A step that was done for another stage of this build. */
-  #likewise(step: Step, planned: PlannedStep, twin: { readonly tree: Tree; readonly stepId: number }, id: VertexId): Tree {
+  #likewise(
+    step: Step,
+    planned: PlannedStep,
+    twin: { readonly tree: Tree; readonly stepId: number },
+    id: VertexId,
+  ): Tree {
     const outcome = this.outcomes.get(twin.stepId);
     if (outcome === undefined) throw new Error('a step without an outcome');
-    this.#solved({ ...outcome, step, cached: true, kept: false }, planned, this.options.journal?.id);
+    this.#solved(
+      { ...outcome, step, cached: true, kept: false },
+      planned,
+      this.options.journal?.id,
+    );
     this.scope.events({ kind: 'note', id, text: `same as ${outcome.step.name}` });
     this.scope.events({ kind: 'done', id, time: Date.now(), cached: true });
     return twin.tree;
@@ -367,7 +512,15 @@ class Solver {
 
   #solved(outcome: StepOutcome, planned: PlannedStep, madeBy?: string, from?: string): void {
     this.outcomes.set(outcome.step.id, outcome);
-    this.options.journal?.solved(outcome.step, { ...planned, cached: outcome.cached, kept: outcome.kept, durationMs: outcome.durationMs, layer: outcome.layer, madeBy, from });
+    this.options.journal?.solved(outcome.step, {
+      ...planned,
+      cached: outcome.cached,
+      kept: outcome.kept,
+      durationMs: outcome.durationMs,
+      layer: outcome.layer,
+      madeBy,
+      from,
+    });
   }
 
   #announce(what: string, name: string, stage: string, line: number): void {

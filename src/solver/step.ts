@@ -46,19 +46,33 @@ export interface StepContext {
 }
 
 /** Finds out what a step depends on: files are read and hashed here, and copied where the step must run; nothing is run. */
-export async function planStep(step: Step, parent: Tree, services: StepServices, scope: BuildScope, vertex: VertexId, mustRun = false): Promise<PlannedStep> {
+export async function planStep(
+  step: Step,
+  parent: Tree,
+  services: StepServices,
+  scope: BuildScope,
+  vertex: VertexId,
+  mustRun = false,
+): Promise<PlannedStep> {
   const context: StepContext = { step, parent, services, scope, vertex, mustRun };
   const { inputs, manifests, digests = new Map(), done, execute } = await planOperation(context);
   const { sourceDateEpoch } = services.options;
-  const input: KeyInput = { kind: step.operation.kind, parent: parent.result, inputs: { ...inputs, ...(sourceDateEpoch === undefined ? {} : { sourceDateEpoch }) } };
+  const input: KeyInput = {
+    kind: step.operation.kind,
+    parent: parent.result,
+    inputs: { ...inputs, ...(sourceDateEpoch === undefined ? {} : { sourceDateEpoch }) },
+  };
   return { key: cacheKey(input), input, manifests: new Map(manifests), digests, done, execute };
 }
 
 function planOperation(context: StepContext): Promise<PlannedOperation> | PlannedOperation {
   const { operation } = context.step;
   switch (operation.kind) {
-    case 'run': return planRunStep(operation, context);
-    case 'copy': return planCopyStep(operation, context);
-    case 'mkdir': return planMkdir(operation, context);
+    case 'run':
+      return planRunStep(operation, context);
+    case 'copy':
+      return planCopyStep(operation, context);
+    case 'mkdir':
+      return planMkdir(operation, context);
   }
 }

@@ -7,7 +7,9 @@ import type { FieldDifference } from './difference';
 export function compareValues(first: unknown, second: unknown, path: string): FieldDifference[] {
   if (isObject(first) && isObject(second) && Array.isArray(first) === Array.isArray(second)) {
     const names = [...new Set([...Object.keys(first), ...Object.keys(second)])];
-    return names.flatMap((name) => compareValues(first[name], second[name], memberPath(path, name, Array.isArray(first))));
+    return names.flatMap((name) =>
+      compareValues(first[name], second[name], memberPath(path, name, Array.isArray(first))),
+    );
   }
   const [a, b] = [shown(first), shown(second)];
   return a === b ? [] : [{ field: path, first: a, second: b }];

@@ -5,7 +5,8 @@ export interface FieldDifference {
   readonly first?: string | undefined;
   readonly second?: string | undefined;
   /** Where the contents of a file begin to differ, and what stands there. */
-  readonly at?: { readonly offset: number; readonly first: string; readonly second: string } | undefined;
+  readonly at?:
+    { readonly offset: number; readonly first: string; readonly second: string } | undefined;
 }
 
 /** A path that two layers do not have alike. */

@@ -19,18 +19,28 @@ export async function hashEntries(tar: AsyncIterable<Buffer>): Promise<Map<RawPa
   const entries = new Map<RawPath, HashedEntry>();
   let open: { readonly entry: TarEntry; readonly hash?: Hash | undefined } | undefined;
   await readTar(tar, {
-    entry: (entry) => { open = { entry, hash: entry.type === 'file' ? createHash('sha256') : undefined }; },
+    entry: (entry) => {
+      open = { entry, hash: entry.type === 'file' ? createHash('sha256') : undefined };
+    },
     data: (bytes) => open?.hash?.update(bytes),
     hole: (length) => eachHole(length, (zeros) => open?.hash?.update(zeros)),
     end: () => {
-      if (open !== undefined) entries.set(open.entry.path, { entry: open.entry, content: open.hash === undefined ? undefined : toDigest(open.hash) });
+      if (open !== undefined)
+        entries.set(open.entry.path, {
+          entry: open.entry,
+          content: open.hash === undefined ? undefined : toDigest(open.hash),
+        });
     },
   });
   return entries;
 }
 
 /** The first bytes of some files of a tar, at most `limit` of each. */
-export async function readHeads(tar: AsyncIterable<Buffer>, paths: ReadonlySet<RawPath>, limit: number): Promise<Map<RawPath, Buffer>> {
+export async function readHeads(
+  tar: AsyncIterable<Buffer>,
+  paths: ReadonlySet<RawPath>,
+  limit: number,
+): Promise<Map<RawPath, Buffer>> {
   const heads = new Map<RawPath, Buffer>();
   let open: { readonly path: RawPath; readonly chunks: Buffer[]; left: number } | undefined;
   const take = (bytes: Buffer): void => {
@@ -41,7 +51,9 @@ export async function readHeads(tar: AsyncIterable<Buffer>, paths: ReadonlySet<R
     open.left -= taken.length;
   };
   await readTar(tar, {
-    entry: ({ path, type }) => { open = type === 'file' && paths.has(path) ? { path, chunks: [], left: limit } : undefined; },
+    entry: ({ path, type }) => {
+      open = type === 'file' && paths.has(path) ? { path, chunks: [], left: limit } : undefined;
+    },
     data: take,
     hole: (length) => eachHole(Math.min(length, open?.left ?? 0), take),
     end: () => {
@@ -58,5 +70,6 @@ async function readTar(tar: AsyncIterable<Buffer>, sink: TarSink): Promise<void>
 }
 
 function eachHole(length: number, take: (zeros: Buffer) => void): void {
-  for (let left = length; left > 0; left -= ZEROS.length) take(ZEROS.subarray(0, Math.min(left, ZEROS.length)));
+  for (let left = length; left > 0; left -= ZEROS.length)
+    take(ZEROS.subarray(0, Math.min(left, ZEROS.length)));
 }

@@ -34,7 +34,9 @@ export interface TwiceReport {
 }
 
 /** What is done for each of the builds: shows its progress. */
-export type ShownBuild = (work: (scope: BuildScope) => Promise<BuildResult>) => Promise<BuildResult>;
+export type ShownBuild = (
+  work: (scope: BuildScope) => Promise<BuildResult>,
+) => Promise<BuildResult>;
 
 /** The host name that RUN has in the second build, where the user gave none. */
 const OTHER_HOST = 'another-host';
@@ -46,10 +48,20 @@ const APART_MS = 1100;
  * Base images are those of `engine`'s store, or are pulled into it. Nothing leaves, nothing is named, and the stores are deleted.
  * @throws MbuildError as `build` does; USAGE for a context that can be read only once.
  */
-export async function verifyTwice(options: BuildOptions, engine: Engine, stores: Omit<EngineOptions, 'root'>, shown: ShownBuild): Promise<TwiceReport> {
-  if (options.context.kind === 'stream') throw new MbuildError('USAGE', 'standard input can be read only once', { hint: 'unpack the context and give its folder' });
+export async function verifyTwice(
+  options: BuildOptions,
+  engine: Engine,
+  stores: Omit<EngineOptions, 'root'>,
+  shown: ShownBuild,
+): Promise<TwiceReport> {
+  if (options.context.kind === 'stream')
+    throw new MbuildError('USAGE', 'standard input can be read only once', {
+      hint: 'unpack the context and give its folder',
+    });
   const plain: BuildOptions = { ...options, tags: [], outputs: [], cacheFrom: [], cacheTo: [] };
-  const hasHost = options.hostname !== undefined || options.buildArgs?.['BUILDKIT_SANDBOX_HOSTNAME'] !== undefined;
+  const hasHost =
+    options.hostname !== undefined ||
+    options.buildArgs?.['BUILDKIT_SANDBOX_HOSTNAME'] !== undefined;
   const place = tempName(engine.root, 'verify');
   const first = storeBeside(engine, { ...stores, root: path.join(place, 'first') });
   const second = storeBeside(engine, { ...stores, root: path.join(place, 'the-second') });
@@ -59,7 +71,11 @@ export async function verifyTwice(options: BuildOptions, engine: Engine, stores:
       await sleep(APART_MS, undefined, { signal: scope.signal });
       return build(hasHost ? plain : { ...plain, hostname: OTHER_HOST }, second, scope);
     });
-    return await compareBuilds({ result: one, engine: first }, { result: other, engine: second }, { ignoreTimes: options.sourceDateEpoch === undefined });
+    return await compareBuilds(
+      { result: one, engine: first },
+      { result: other, engine: second },
+      { ignoreTimes: options.sourceDateEpoch === undefined },
+    );
   } finally {
     await Promise.all([first.close(), second.close()]);
     removeTree(place);
@@ -69,7 +85,17 @@ export async function verifyTwice(options: BuildOptions, engine: Engine, stores:
 /** An empty store whose base images come from another one. */
 function storeBeside(engine: Engine, options: EngineOptions): Engine {
   const store = openEngine(options);
-  return { ...store, findBase: async (request, vertex, scope) => copyImage(await resolveImage(request, engine, engine.registry, vertex, scope), engine, store, vertex, scope) };
+  return {
+    ...store,
+    findBase: async (request, vertex, scope) =>
+      copyImage(
+        await resolveImage(request, engine, engine.registry, vertex, scope),
+        engine,
+        store,
+        vertex,
+        scope,
+      ),
+  };
 }
 
 interface Made {
@@ -77,30 +103,63 @@ interface Made {
   readonly engine: Engine;
 }
 
-async function compareBuilds(first: Made, second: Made, options: CompareOptions): Promise<TwiceReport> {
+async function compareBuilds(
+  first: Made,
+  second: Made,
+  options: CompareOptions,
+): Promise<TwiceReport> {
   const steps: StepDifference[] = [];
   let ignoredTimes = 0;
   for (const [i, step] of first.result.steps.entries()) {
-    const difference = await compareSteps(step, second.result.steps[i], first.engine, second.engine, options);
+    const difference = await compareSteps(
+      step,
+      second.result.steps[i],
+      first.engine,
+      second.engine,
+      options,
+    );
     ignoredTimes += difference.timesAlone;
-    if (differs(difference)) steps.push({ step: step.name, stage: step.stage, line: step.line, ...difference });
+    if (differs(difference))
+      steps.push({ step: step.name, stage: step.stage, line: step.line, ...difference });
   }
   const images: TwiceReport['images'][number][] = [];
   for (const [i, { imageId }] of first.result.images.entries()) {
-    const [one, other] = [first.engine.images.find(imageId), second.engine.images.find(second.result.images[i]?.imageId ?? '')];
-    if (one === undefined || other === undefined) throw new MbuildError('INTERNAL', 'a build did not keep its image');
-    const { sameId, config, history } = await compareImages({ image: one, services: first.engine }, { image: other, services: second.engine }, options);
+    const [one, other] = [
+      first.engine.images.find(imageId),
+      second.engine.images.find(second.result.images[i]?.imageId ?? ''),
+    ];
+    if (one === undefined || other === undefined)
+      throw new MbuildError('INTERNAL', 'a build did not keep its image');
+    const { sameId, config, history } = await compareImages(
+      { image: one, services: first.engine },
+      { image: other, services: second.engine },
+      options,
+    );
     images.push({ sameId, config, history });
   }
-  const same = steps.length === 0 && images.every(({ config, history }) => config.length + history.length === 0);
+  const same =
+    steps.length === 0 &&
+    images.every(({ config, history }) => config.length + history.length === 0);
   return { same, timesCount: !options.ignoreTimes, ignoredTimes, steps, images };
 }
 
-async function compareSteps(first: StepResult, second: StepResult | undefined, firstEngine: Engine, secondEngine: Engine, options: CompareOptions): Promise<TarDifference> {
+async function compareSteps(
+  first: StepResult,
+  second: StepResult | undefined,
+  firstEngine: Engine,
+  secondEngine: Engine,
+  options: CompareOptions,
+): Promise<TarDifference> {
   if (first.layer?.diffId === second?.layer?.diffId) return { files: [], timesAlone: 0 };
-  const open = (step: StepResult | undefined, engine: Engine): ReturnType<typeof tarOf> | undefined => {
+  const open = (
+    step: StepResult | undefined,
+    engine: Engine,
+  ): ReturnType<typeof tarOf> | undefined => {
     // The same changes are the same tar on whatever they lie.
-    const record = step?.layer === undefined ? undefined : engine.layers.list().find(({ diffId }) => diffId === step.layer?.diffId);
+    const record =
+      step?.layer === undefined
+        ? undefined
+        : engine.layers.list().find(({ diffId }) => diffId === step.layer?.diffId);
     return record === undefined ? undefined : tarOf(record, engine);
   };
   return compareRecords(open(first, firstEngine), open(second, secondEngine), options);

@@ -53,29 +53,66 @@ describeWith('mbuild withstands', { root: true, programs: ['strace'] }, () => {
     ['through /proc/1', (to: string): string => `/proc/1/root${to}`],
     ['of a descriptor', (): string => '/proc/self/fd/3'],
   ])('attack 15: files are copied through links: %s', async (_, target) => {
-    await mbuild.ok(['run', '--name', 'linked', 'small-base', 'sh', '-c', `ln -s ${target(host)} /x; ln -s ${target(host)}/f /f; ln -s ${target(host)}/new /new; mkdir /dir; ln -s ${target(host)} /dir/x`]);
+    await mbuild.ok([
+      'run',
+      '--name',
+      'linked',
+      'small-base',
+      'sh',
+      '-c',
+      `ln -s ${target(host)} /x; ln -s ${target(host)}/f /f; ln -s ${target(host)}/new /new; mkdir /dir; ln -s ${target(host)} /dir/x`,
+    ]);
     const out = temp.dir('out');
     const file = join(writeFiles(temp.dir('file'), { evil: 'evil\n' }), 'evil');
-    for (const source of ['/x/f', '/x/in', '/f', '/dir', '/dir/x/.', '/x/.']) await mbuild.run(['cp', '-L', `linked:${source}`, join(out, source.replace(/\W/g, '_'))]);
-    for (const dest of ['/x/evil', '/x/', '/x/in/f', '/f', '/new', '/dir/x/evil']) await mbuild.run(['cp', file, `linked:${dest}`]);
-    await mbuild.run(['cp', '-', 'linked:/x'], { input: execFileSync('tar', ['-c', '-C', join(file, '..'), 'evil']) });
+    for (const source of ['/x/f', '/x/in', '/f', '/dir', '/dir/x/.', '/x/.'])
+      await mbuild.run(['cp', '-L', `linked:${source}`, join(out, source.replace(/\W/g, '_'))]);
+    for (const dest of ['/x/evil', '/x/', '/x/in/f', '/f', '/new', '/dir/x/evil'])
+      await mbuild.run(['cp', file, `linked:${dest}`]);
+    await mbuild.run(['cp', '-', 'linked:/x'], {
+      input: execFileSync('tar', ['-c', '-C', join(file, '..'), 'evil']),
+    });
     expect(execFileSync('sh', ['-c', `grep -rl ${CANARY} ${out} || true`]).toString()).toBe('');
   });
 
   test('attack 15: nothing of the image is loaded or started outside of the container (CVE-2019-14271)', async () => {
     const programs = ['sh', 'tar', 'mount', 'umount', 'unshare', 'nsenter', 'git', 'ps', 'env'];
     const dir = writeFiles(temp.dir('context'), {
-      ...Object.fromEntries(programs.map((name) => [`evil/${name}`, `#!/bin/sh\ntouch ${host}/pwned\n`])), 'evil/lib.so': 'no library\n',
+      ...Object.fromEntries(
+        programs.map((name) => [`evil/${name}`, `#!/bin/sh\ntouch ${host}/pwned\n`]),
+      ),
+      'evil/lib.so': 'no library\n',
       Dockerfile: `FROM small-base\nCOPY --chmod=755 evil /evil\nCOPY evil/lib.so /lib/x86_64-linux-gnu/libnss_files.so.2\nENV LD_LIBRARY_PATH=/evil NODE_OPTIONS=--require=/evil/lib.so GIT_EXEC_PATH=/evil\n`,
     });
     await mbuild.ok(['build', '-t', 'evil', dir]);
     const trace = join(temp.dir('trace'), 'log');
-    const traced = (...args: readonly string[]): ReturnType<typeof command> => command('strace', ['-f', '-qq', '-o', trace, '-e', 'trace=execve,openat', MBUILD, ...args], { env: cleanEnv({ MBUILD_ROOT: mbuild.root }) });
+    const traced = (...args: readonly string[]): ReturnType<typeof command> =>
+      command('strace', ['-f', '-qq', '-o', trace, '-e', 'trace=execve,openat', MBUILD, ...args], {
+        env: cleanEnv({ MBUILD_ROOT: mbuild.root }),
+      });
     await mbuild.ok(['run', '-d', '--name', 'evil', 'evil', '/bin/sleep', '60']);
-    for (const args of [['cp', 'evil:/etc/passwd', '-'], ['cp', join(dir, 'Dockerfile'), 'evil:/tmp/'], ['exec', 'evil', '/bin/true'], ['build', '--no-cache', writeFiles(temp.dir('context'), { Dockerfile: 'FROM evil\nUSER daemon\nRUN ["/bin/true"]\n' })]]) {
+    for (const args of [
+      ['cp', 'evil:/etc/passwd', '-'],
+      ['cp', join(dir, 'Dockerfile'), 'evil:/tmp/'],
+      ['exec', 'evil', '/bin/true'],
+      [
+        'build',
+        '--no-cache',
+        writeFiles(temp.dir('context'), {
+          Dockerfile: 'FROM evil\nUSER daemon\nRUN ["/bin/true"]\n',
+        }),
+      ],
+    ]) {
       await traced(...args);
       // Whoever opens them by a path of the host has not changed its root yet.
-      const loaded = readFileSync(trace, 'utf8').split('\n').filter((line) => line.includes(mbuild.root) && (/\.so\b/.test(line) || /execve\(/.test(line)) && !line.includes(`"${MBUILD}"`) && !line.includes('["'));
+      const loaded = readFileSync(trace, 'utf8')
+        .split('\n')
+        .filter(
+          (line) =>
+            line.includes(mbuild.root) &&
+            (/\.so\b/.test(line) || /execve\(/.test(line)) &&
+            !line.includes(`"${MBUILD}"`) &&
+            !line.includes('["'),
+        );
       expect([args[0], loaded]).toEqual([args[0], []]);
     }
     expect(existsSync(join(host, 'pwned'))).toBe(false);

@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, chmodSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { cleanEnv } from '../support/command';
 
@@ -28,7 +36,14 @@ export class History {
     this.write('src/lib/a.txt', 'a\n');
     this.commit('no Dockerfile yet');
     this.write('Dockerfile', DOCKERFILE);
-    for (const [path, text] of [['package.json', '{}\n'], ['run.sh', '#!/bin/sh\n'], ['.dockerignore', '*.md\ndocs\n'], ['docs/a.txt', 'docs\n'], ['src/main.ts', 'main\n']] as const) this.write(path, text);
+    for (const [path, text] of [
+      ['package.json', '{}\n'],
+      ['run.sh', '#!/bin/sh\n'],
+      ['.dockerignore', '*.md\ndocs\n'],
+      ['docs/a.txt', 'docs\n'],
+      ['src/main.ts', 'main\n'],
+    ] as const)
+      this.write(path, text);
     symlinkSync('src/main.ts', join(dir, 'link'));
     for (let i = 0; i < 20; i++) this.write(`src/lib/f${i}.txt`, `${i}\n`);
     this.commit('all that is needed');
@@ -51,19 +66,40 @@ export class History {
   }
 
   git(...args: string[]): string {
-    const who = { GIT_AUTHOR_NAME: 'a', GIT_AUTHOR_EMAIL: 'a@b', GIT_COMMITTER_NAME: 'a', GIT_COMMITTER_EMAIL: 'a@b', GIT_COMMITTER_DATE: `${1_700_000_000 + this.#count * 3600} +0000` };
-    return execFileSync('git', ['-c', 'gc.auto=0', ...args], { cwd: this.dir, env: cleanEnv(who) }).toString();
+    const who = {
+      GIT_AUTHOR_NAME: 'a',
+      GIT_AUTHOR_EMAIL: 'a@b',
+      GIT_COMMITTER_NAME: 'a',
+      GIT_COMMITTER_EMAIL: 'a@b',
+      GIT_COMMITTER_DATE: `${1_700_000_000 + this.#count * 3600} +0000`,
+    };
+    return execFileSync('git', ['-c', 'gc.auto=0', ...args], {
+      cwd: this.dir,
+      env: cleanEnv(who),
+    }).toString();
   }
 
   #change(): void {
     const n = this.#count;
     const file = (name: string): string => join(this.dir, name);
     switch (this.#next(12)) {
-      case 0: appendFileSync(file('package.json'), '\n'); break;
-      case 1: case 2: appendFileSync(file(`src/lib/f${this.#next(10)}.txt`), `${n}\n`); break;
-      case 3: case 4: appendFileSync(file('src/main.ts'), `${n}\n`); break;
-      case 5: this.write('notes.md', `${n}\n`); break;
-      case 6: chmodSync(file('run.sh'), n % 2 === 0 ? 0o755 : 0o644); break;
+      case 0:
+        appendFileSync(file('package.json'), '\n');
+        break;
+      case 1:
+      case 2:
+        appendFileSync(file(`src/lib/f${this.#next(10)}.txt`), `${n}\n`);
+        break;
+      case 3:
+      case 4:
+        appendFileSync(file('src/main.ts'), `${n}\n`);
+        break;
+      case 5:
+        this.write('notes.md', `${n}\n`);
+        break;
+      case 6:
+        chmodSync(file('run.sh'), n % 2 === 0 ? 0o755 : 0o644);
+        break;
       case 7:
         renameSync(file('docs/a.txt'), file('docs/b.txt'));
         this.commit('a rename of what is ignored');

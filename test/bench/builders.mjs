@@ -18,7 +18,15 @@ export function mbuild(root) {
     push: (name) => [MBUILD, 'push', '-q', name],
     pull: (name) => [MBUILD, 'pull', '-q', name],
     build: ({ dir, file = join(dir, 'Dockerfile'), tag, noCache = false, output }) => [
-      MBUILD, 'build', '-q', ...(noCache ? ['--no-cache'] : []), '-f', file, ...(tag === undefined ? [] : ['-t', tag]), ...(output === undefined ? [] : ['--output', output]), dir,
+      MBUILD,
+      'build',
+      '-q',
+      ...(noCache ? ['--no-cache'] : []),
+      '-f',
+      file,
+      ...(tag === undefined ? [] : ['-t', tag]),
+      ...(output === undefined ? [] : ['--output', output]),
+      dir,
     ],
   };
 }
@@ -28,15 +36,37 @@ export function peers() {
   const docker = {
     name: 'docker',
     available: () => runs(['docker', 'version'], docker.env),
-    env: benchEnv({ DOCKER_BUILDKIT: '1', ...(process.env.DOCKER_HOST === undefined ? {} : { DOCKER_HOST: process.env.DOCKER_HOST }) }),
+    env: benchEnv({
+      DOCKER_BUILDKIT: '1',
+      ...(process.env.DOCKER_HOST === undefined ? {} : { DOCKER_HOST: process.env.DOCKER_HOST }),
+    }),
     version: ['docker', 'version', '--format', '{{.Server.Version}}'],
     import: (tar, name) => ['docker', 'import', tar, name],
-    build: ({ dir, file = join(dir, 'Dockerfile'), tag, noCache = false }) => ['docker', 'build', '-q', '--network', 'host', ...(noCache ? ['--no-cache'] : []), '-f', file, '-t', tag ?? 'bench', dir],
+    build: ({ dir, file = join(dir, 'Dockerfile'), tag, noCache = false }) => [
+      'docker',
+      'build',
+      '-q',
+      '--network',
+      'host',
+      ...(noCache ? ['--no-cache'] : []),
+      '-f',
+      file,
+      '-t',
+      tag ?? 'bench',
+      dir,
+    ],
     remove: (names) => ['docker', 'image', 'rm', '-f', ...names],
   };
   const buildah = {
     ...sharing('buildah'),
-    import: (tar, name) => ['sh', '-c', 'c=$(buildah from scratch) && buildah add -q $c "$1" / && buildah commit -q --rm $c "$2"', 'sh', tar, name],
+    import: (tar, name) => [
+      'sh',
+      '-c',
+      'c=$(buildah from scratch) && buildah add -q $c "$1" / && buildah commit -q --rm $c "$2"',
+      'sh',
+      tar,
+      name,
+    ],
     remove: (names) => ['buildah', 'rmi', '-f', ...names],
   };
   const podman = {
@@ -54,7 +84,20 @@ function sharing(tool) {
     available: () => runs([tool, '--version'], benchEnv()),
     env: benchEnv(),
     version: [tool, '--version'],
-    build: ({ dir, file = join(dir, 'Dockerfile'), tag, noCache = false }) => [tool, 'build', '-q', '--layers', '--network', 'host', ...(noCache ? ['--no-cache'] : []), '-f', file, '-t', tag ?? 'bench', dir],
+    build: ({ dir, file = join(dir, 'Dockerfile'), tag, noCache = false }) => [
+      tool,
+      'build',
+      '-q',
+      '--layers',
+      '--network',
+      'host',
+      ...(noCache ? ['--no-cache'] : []),
+      '-f',
+      file,
+      '-t',
+      tag ?? 'bench',
+      dir,
+    ],
   };
 }
 

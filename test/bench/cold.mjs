@@ -11,13 +11,18 @@ const NO_DEBIAN = { skip: 'there is no Debian base (it takes root and mmdebstrap
 /** One side for each builder: its cold build of a directory. mbuild starts with an empty store each time; others are told `--no-cache`. */
 async function coldSides(builders, base, baseName, dir) {
   for (const builder of builders) await measure(builder.import(base, baseName), builder);
-  return Object.fromEntries(builders.map((builder) => [builder.name, async () => {
-    if (builder.empty !== undefined) {
-      builder.empty();
-      await measure(builder.import(base, baseName), builder);
-    }
-    return seconds(builder.build({ dir, tag: 'bench-cold', noCache: true }), builder);
-  }]));
+  return Object.fromEntries(
+    builders.map((builder) => [
+      builder.name,
+      async () => {
+        if (builder.empty !== undefined) {
+          builder.empty();
+          await measure(builder.import(base, baseName), builder);
+        }
+        return seconds(builder.build({ dir, tag: 'bench-cold', noCache: true }), builder);
+      },
+    ]),
+  );
 }
 
 /** Runs a command that makes `out`, which goes afterwards. */
@@ -34,8 +39,12 @@ export const copyMany = {
     sourceTree(join(dir, 'src'), 20_000, 5_000);
     const out = join(scratch, 'many-copy');
     return {
-      sides: { 'cp -a': () => making(out, ['cp', '-a', join(dir, 'src'), out]), ...await coldSides(builders, smallBase, 'small-base', dir) },
-      result: (m) => ({ value: m.mbuild / m['cp -a'], unit: '× cp -a', goal: 1.8 }), peerGoal: 0.15,
+      sides: {
+        'cp -a': () => making(out, ['cp', '-a', join(dir, 'src'), out]),
+        ...(await coldSides(builders, smallBase, 'small-base', dir)),
+      },
+      result: (m) => ({ value: m.mbuild / m['cp -a'], unit: '× cp -a', goal: 1.8 }),
+      peerGoal: 0.15,
     };
   },
 };
@@ -48,10 +57,16 @@ export const copyBig = {
     const out = join(scratch, 'one-copy');
     return {
       sides: {
-        'cp and sha256sum': () => making(out, ['sh', '-c', 'cp "$0" "$1" && sha256sum "$1"', join(dir, 'big.bin'), out]),
-        ...await coldSides(builders, smallBase, 'small-base', dir),
+        'cp and sha256sum': () =>
+          making(out, ['sh', '-c', 'cp "$0" "$1" && sha256sum "$1"', join(dir, 'big.bin'), out]),
+        ...(await coldSides(builders, smallBase, 'small-base', dir)),
       },
-      result: (m) => ({ value: m.mbuild / m['cp and sha256sum'], unit: '× cp and sha256sum', goal: 1.3 }), peerGoal: 0.2,
+      result: (m) => ({
+        value: m.mbuild / m['cp and sha256sum'],
+        unit: '× cp and sha256sum',
+        goal: 1.3,
+      }),
+      peerGoal: 0.2,
     };
   },
 };
@@ -68,10 +83,16 @@ export const runDiff = {
     return {
       sides: {
         command: () => making(out, ['cp', '-a', join(rootfs, 'usr'), out]),
-        'tar into sha256sum': () => seconds(['sh', '-c', 'tar -C "$0" -cf - usr | sha256sum', rootfs]),
-        ...await coldSides(builders, debianBase, 'debian-base', dir),
+        'tar into sha256sum': () =>
+          seconds(['sh', '-c', 'tar -C "$0" -cf - usr | sha256sum', rootfs]),
+        ...(await coldSides(builders, debianBase, 'debian-base', dir)),
       },
-      result: (m) => ({ value: m.mbuild / (m.command + 1.2 * m['tar into sha256sum']), unit: '× the command and 1.2 × tar into sha256sum', goal: 1 }), peerGoal: 0.4,
+      result: (m) => ({
+        value: m.mbuild / (m.command + 1.2 * m['tar into sha256sum']),
+        unit: '× the command and 1.2 × tar into sha256sum',
+        goal: 1,
+      }),
+      peerGoal: 0.4,
     };
   },
 };
@@ -80,7 +101,12 @@ export const edit = {
   title: 'one of 2,000 files changed: COPY and RUN redone',
   async setup({ scratch, smallBase, builders }) {
     const dir = dockerfile(join(scratch, 'app'), [
-      'FROM small-base', 'WORKDIR /app', 'COPY package.json ./', 'RUN mkdir node_modules && echo 1 > node_modules/a', 'COPY . .', 'RUN cat src/d0/m0/f0.js > copy.js',
+      'FROM small-base',
+      'WORKDIR /app',
+      'COPY package.json ./',
+      'RUN mkdir node_modules && echo 1 > node_modules/a',
+      'COPY . .',
+      'RUN cat src/d0/m0/f0.js > copy.js',
     ]);
     writeFileSync(join(dir, 'package.json'), '{}\n');
     sourceTree(join(dir, 'src'), 2000, 10_000);
@@ -93,12 +119,18 @@ export const edit = {
     return {
       sides: {
         'cp -a': () => making(out, ['cp', '-a', dir, out]),
-        ...Object.fromEntries(builders.map((builder) => [builder.name, () => {
-          writeFileSync(join(dir, 'src/d0/m0/f0.js'), `// edit ${edits++}\n`);
-          return seconds(builder.build({ dir, tag: 'bench-edit' }), builder);
-        }])),
+        ...Object.fromEntries(
+          builders.map((builder) => [
+            builder.name,
+            () => {
+              writeFileSync(join(dir, 'src/d0/m0/f0.js'), `// edit ${edits++}\n`);
+              return seconds(builder.build({ dir, tag: 'bench-edit' }), builder);
+            },
+          ]),
+        ),
       },
-      result: (m) => ({ value: m.mbuild / m['cp -a'], unit: '× cp -a of the files' }), peerGoal: 0.2,
+      result: (m) => ({ value: m.mbuild / m['cp -a'], unit: '× cp -a of the files' }),
+      peerGoal: 0.2,
     };
   },
 };
@@ -107,7 +139,13 @@ export const parallel = {
   title: 'two stages of 2 s, joined',
   async setup({ scratch, smallBase, builders }) {
     const dir = dockerfile(join(scratch, 'stages'), [
-      'FROM small-base AS a', 'RUN sleep 2 && echo a > /a', 'FROM small-base AS b', 'RUN sleep 2 && echo b > /b', 'FROM small-base', 'COPY --from=a /a /a', 'COPY --from=b /b /b',
+      'FROM small-base AS a',
+      'RUN sleep 2 && echo a > /a',
+      'FROM small-base AS b',
+      'RUN sleep 2 && echo b > /b',
+      'FROM small-base',
+      'COPY --from=a /a /a',
+      'COPY --from=b /b /b',
     ]);
     for (const builder of builders) await measure(builder.import(smallBase, 'small-base'), builder);
     const [own] = builders;
@@ -116,9 +154,19 @@ export const parallel = {
       sides: {
         'sleep 2': () => seconds(['sleep', '2']),
         'mbuild, cached': () => seconds(own.build({ dir, tag: 'bench-stages' }), own),
-        ...Object.fromEntries(builders.map((builder) => [builder.name, () => seconds(builder.build({ dir, tag: 'bench-parallel', noCache: true }), builder)])),
+        ...Object.fromEntries(
+          builders.map((builder) => [
+            builder.name,
+            () => seconds(builder.build({ dir, tag: 'bench-parallel', noCache: true }), builder),
+          ]),
+        ),
       },
-      result: (m) => ({ value: (m.mbuild - m['sleep 2']) / m['mbuild, cached'], unit: '× a cached build over sleep 2', goal: 1.5 }), peerGoal: 0.8,
+      result: (m) => ({
+        value: (m.mbuild - m['sleep 2']) / m['mbuild, cached'],
+        unit: '× a cached build over sleep 2',
+        goal: 1.5,
+      }),
+      peerGoal: 0.8,
     };
   },
 };
@@ -135,17 +183,27 @@ export const growth = {
       for (const count of counts) {
         const dir = dirOf(count);
         sides[`${count} ${what}`] = (await coldSides([own], smallBase, 'small-base', dir)).mbuild;
-        sides[`${count} ${what}, cached`] = () => seconds(own.build({ dir, tag: 'bench-growth' }), own);
+        sides[`${count} ${what}, cached`] = () =>
+          seconds(own.build({ dir, tag: 'bench-growth' }), own);
       }
     }
     return {
-      sides, inOrder: true,
+      sides,
+      inOrder: true,
       result: (m) => {
         const drawn = series.map(({ what, counts }) => ({
-          what, counts, cold: counts.map((count) => cost(m, `${count} ${what}`, count)), cached: counts.map((count) => cost(m, `${count} ${what}, cached`, count)),
+          what,
+          counts,
+          cold: counts.map((count) => cost(m, `${count} ${what}`, count)),
+          cached: counts.map((count) => cost(m, `${count} ${what}, cached`, count)),
         }));
         const [{ cold, counts }] = drawn;
-        return { value: cold.at(-1) / cold[counts.indexOf(1000)], unit: '× the cost of a file among 1,000', goal: 1.5, series: drawn };
+        return {
+          value: cold.at(-1) / cold[counts.indexOf(1000)],
+          unit: '× the cost of a file among 1,000',
+          goal: 1.5,
+          series: drawn,
+        };
       },
     };
   },
@@ -157,18 +215,41 @@ function cost(medians, side, count) {
 }
 
 function files(scratch) {
-  return { what: 'files', counts: [100, 1000, 10_000, 100_000], dirOf: (count) => {
-    const dir = dockerfile(join(scratch, `files-${count}`), ['FROM small-base', 'COPY src /data/']);
-    sourceTree(join(dir, 'src'), count, 2_000);
-    return dir;
-  } };
+  return {
+    what: 'files',
+    counts: [100, 1000, 10_000, 100_000],
+    dirOf: (count) => {
+      const dir = dockerfile(join(scratch, `files-${count}`), [
+        'FROM small-base',
+        'COPY src /data/',
+      ]);
+      sourceTree(join(dir, 'src'), count, 2_000);
+      return dir;
+    },
+  };
 }
 
 /** Commands that write nothing, so that no limit on layers is in the way. */
 function steps(scratch) {
-  return { what: 'steps', counts: [10, 50, 200, 500], dirOf: (count) => dockerfile(join(scratch, `steps-${count}`), ['FROM small-base', ...Array.from({ length: count }, (_, i) => `RUN : ${i}`)]) };
+  return {
+    what: 'steps',
+    counts: [10, 50, 200, 500],
+    dirOf: (count) =>
+      dockerfile(join(scratch, `steps-${count}`), [
+        'FROM small-base',
+        ...Array.from({ length: count }, (_, i) => `RUN : ${i}`),
+      ]),
+  };
 }
 
 function layers(scratch) {
-  return { what: 'layers', counts: [2, 16, 64, 126], dirOf: (count) => dockerfile(join(scratch, `layers-${count}`), ['FROM small-base', ...Array.from({ length: count }, (_, i) => `RUN echo ${i} > /f${i}`)]) };
+  return {
+    what: 'layers',
+    counts: [2, 16, 64, 126],
+    dirOf: (count) =>
+      dockerfile(join(scratch, `layers-${count}`), [
+        'FROM small-base',
+        ...Array.from({ length: count }, (_, i) => `RUN echo ${i} > /f${i}`),
+      ]),
+  };
 }

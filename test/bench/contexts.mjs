@@ -2,7 +2,10 @@
 import { mkdirSync, openSync, closeSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
-const WORDS = 'const let function return import export await async for while if else require options context stream error result value index length string number array map filter path file read write build image layer cache key hash digest'.split(' ');
+const WORDS =
+  'const let function return import export await async for while if else require options context stream error result value index length string number array map filter path file read write build image layer cache key hash digest'.split(
+    ' ',
+  );
 
 /** A deterministic source of 32-bit numbers (mulberry32). */
 export function random(seed) {
@@ -23,7 +26,9 @@ export function sourceTree(dir, count, bytes, seed = 7) {
     if (i % 50 === 0) mkdirSync(folder, { recursive: true });
     const lines = [];
     for (let size = 0; size < bytes * (0.5 + (next() % 1000) / 1000); size += lines.at(-1).length) {
-      lines.push(`${WORDS[next() % WORDS.length]} ${WORDS[next() % WORDS.length]}_${next().toString(36)} = ${WORDS[next() % WORDS.length]}(${next() % 1000});\n`);
+      lines.push(
+        `${WORDS[next() % WORDS.length]} ${WORDS[next() % WORDS.length]}_${next().toString(36)} = ${WORDS[next() % WORDS.length]}(${next() % 1000});\n`,
+      );
     }
     writeFileSync(join(folder, `f${i}.js`), lines.join(''));
   }
@@ -53,10 +58,28 @@ export function longDockerfile(count) {
   const lines = ['ARG BASE=debian:bookworm'];
   for (let i = 0; lines.length < count - 25; i++) {
     lines.push(
-      `FROM \${BASE} AS stage-${i}`, `LABEL stage="${i}" \\`, `      org.opencontainers.image.title='part ${i}'`, `ARG VERSION=1.${i}.0`, 'ENV PATH=/opt/bin:$PATH \\', '    HOME=/srv/${VERSION%.*}', `WORKDIR /srv/app${i}`,
-      `COPY --chown=1000:1000 package*.json src/${i}/ ./`, `RUN --mount=type=cache,target=/root/.npm,id=npm-${i} \\`, '    set -eux; \\', '    # install', '    npm ci --no-audit; \\', '    rm -rf /tmp/*',
-      `COPY <<EOF /etc/app/${i}.conf`, 'listen ${VERSION}', 'EOF', `EXPOSE ${8000 + i}/tcp`, i > 0 ? `COPY --from=stage-${i - 1} /srv/out ./in` : 'RUN true', 'USER 1000',
-      'HEALTHCHECK --interval=30s CMD curl -f http://localhost/ || exit 1', `CMD ["node", "server${i}.js"]`, '',
+      `FROM \${BASE} AS stage-${i}`,
+      `LABEL stage="${i}" \\`,
+      `      org.opencontainers.image.title='part ${i}'`,
+      `ARG VERSION=1.${i}.0`,
+      'ENV PATH=/opt/bin:$PATH \\',
+      '    HOME=/srv/${VERSION%.*}',
+      `WORKDIR /srv/app${i}`,
+      `COPY --chown=1000:1000 package*.json src/${i}/ ./`,
+      `RUN --mount=type=cache,target=/root/.npm,id=npm-${i} \\`,
+      '    set -eux; \\',
+      '    # install',
+      '    npm ci --no-audit; \\',
+      '    rm -rf /tmp/*',
+      `COPY <<EOF /etc/app/${i}.conf`,
+      'listen ${VERSION}',
+      'EOF',
+      `EXPOSE ${8000 + i}/tcp`,
+      i > 0 ? `COPY --from=stage-${i - 1} /srv/out ./in` : 'RUN true',
+      'USER 1000',
+      'HEALTHCHECK --interval=30s CMD curl -f http://localhost/ || exit 1',
+      `CMD ["node", "server${i}.js"]`,
+      '',
     );
   }
   while (lines.length < count) lines.push(`LABEL line=${lines.length}`);

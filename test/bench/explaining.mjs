@@ -8,8 +8,26 @@ import { measure } from './measure.mjs';
 const START = fileURLToPath(new URL('../../bin/start.cjs', import.meta.url));
 /** Functions in which nothing else is done than to explain and to record, with all that they call. */
 const EXPLAINING = new Set([
-  'missed', 'solved', '#explain', 'explain', '#makeExplainer', 'compareSteps', 'compareSelections', 'compareManifests', 'loadManifest', 'readManifest',
-  '#stepRecords', '#keepDetails', 'keepSelections', '#storeManifests', 'storeManifest', 'manifestOf', 'packEntries', '#keep', 'limitProject', 'instructionText',
+  'missed',
+  'solved',
+  '#explain',
+  'explain',
+  '#makeExplainer',
+  'compareSteps',
+  'compareSelections',
+  'compareManifests',
+  'loadManifest',
+  'readManifest',
+  '#stepRecords',
+  '#keepDetails',
+  'keepSelections',
+  '#storeManifests',
+  'storeManifest',
+  'manifestOf',
+  'packEntries',
+  '#keep',
+  'limitProject',
+  'instructionText',
 ]);
 
 /** A build in which one file of many was changed, so that a COPY and the RUN behind it are missed. */
@@ -24,7 +42,7 @@ export const explaining = (count) => ({
           profile = await build();
           return profile.total;
         },
-        explaining: async () => (profile ?? await build()).explaining,
+        explaining: async () => (profile ?? (await build())).explaining,
       },
       result: (m) => ({ value: (m.explaining / m.build) * 100, unit: '% of the build', goal: 3 }),
     };
@@ -44,9 +62,17 @@ export const recording = (count) => ({
           await build();
           return layerBytes(store) / 1e9;
         },
-        'records, MB': async () => (treeBytes(join(store, 'builds')) + treeBytes(join(store, 'cache', 'manifests')) + treeBytes(join(store, 'cache', 'records'))) / 1e9,
+        'records, MB': async () =>
+          (treeBytes(join(store, 'builds')) +
+            treeBytes(join(store, 'cache', 'manifests')) +
+            treeBytes(join(store, 'cache', 'records'))) /
+          1e9,
       },
-      result: (m) => ({ value: (m['records, MB'] / m['layers, MB']) * 100, unit: "% of the layers' bytes", goal: 1 }),
+      result: (m) => ({
+        value: (m['records, MB'] / m['layers, MB']) * 100,
+        unit: "% of the layers' bytes",
+        goal: 1,
+      }),
     };
   },
 });
@@ -64,8 +90,13 @@ async function prepare({ scratch, smallBase }, count) {
   const run = async () => {
     rmSync(profiles, { recursive: true, force: true });
     appendFileSync(join(dir, 'src', 'd0', 'm0', 'f0.js'), `${Math.random()}\n`);
-    await measure(['node', '--cpu-prof', `--cpu-prof-dir=${profiles}`, START, 'build', '--progress=none', dir], options);
-    return readdirSync(profiles).map((name) => readProfile(join(profiles, name))).sort((a, b) => b.total - a.total)[0];
+    await measure(
+      ['node', '--cpu-prof', `--cpu-prof-dir=${profiles}`, START, 'build', '--progress=none', dir],
+      options,
+    );
+    return readdirSync(profiles)
+      .map((name) => readProfile(join(profiles, name)))
+      .sort((a, b) => b.total - a.total)[0];
   };
   await run();
   return run;
@@ -74,7 +105,9 @@ async function prepare({ scratch, smallBase }, count) {
 /** Seconds of a profile, and those within EXPLAINING. */
 function readProfile(file) {
   const { nodes, samples, timeDeltas, startTime, endTime } = JSON.parse(readFileSync(file, 'utf8'));
-  const parents = new Map(nodes.flatMap((node) => (node.children ?? []).map((child) => [child, node.id])));
+  const parents = new Map(
+    nodes.flatMap((node) => (node.children ?? []).map((child) => [child, node.id])),
+  );
   const names = new Map(nodes.map((node) => [node.id, node.callFrame.functionName]));
   const isIn = (id) => id !== undefined && (EXPLAINING.has(names.get(id)) || isIn(parents.get(id)));
   const explaining = samples.reduce((sum, id, i) => sum + (isIn(id) ? timeDeltas[i] : 0), 0);
@@ -83,10 +116,21 @@ function readProfile(file) {
 
 /** Of the layers on top of the base. */
 function layerBytes(store) {
-  const chains = readdirSync(join(store, 'chains')).map((name) => JSON.parse(readFileSync(join(store, 'chains', name), 'utf8')));
-  return chains.filter(({ parent }) => parent !== undefined).reduce((sum, { contentSize }) => sum + contentSize, 0);
+  const chains = readdirSync(join(store, 'chains')).map((name) =>
+    JSON.parse(readFileSync(join(store, 'chains', name), 'utf8')),
+  );
+  return chains
+    .filter(({ parent }) => parent !== undefined)
+    .reduce((sum, { contentSize }) => sum + contentSize, 0);
 }
 
 function treeBytes(folder) {
-  return readdirSync(folder, { withFileTypes: true }).reduce((sum, entry) => sum + (entry.isDirectory() ? treeBytes(join(folder, entry.name)) : statSync(join(folder, entry.name)).size), 0);
+  return readdirSync(folder, { withFileTypes: true }).reduce(
+    (sum, entry) =>
+      sum +
+      (entry.isDirectory()
+        ? treeBytes(join(folder, entry.name))
+        : statSync(join(folder, entry.name)).size),
+    0,
+  );
 }

@@ -4,7 +4,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 /** The environment of everything that is measured: without NODE_EXTRA_CA_CERTS, which costs every start of Node 20 some 40 ms. */
 export function benchEnv(extra = {}) {
-  return { PATH: `${process.env.PATH}:/usr/local/sbin:/usr/sbin:/sbin`, HOME: process.env.HOME ?? '/', TMPDIR: process.env.TMPDIR ?? '/tmp', LANG: 'C.UTF-8', ...extra };
+  return {
+    PATH: `${process.env.PATH}:/usr/local/sbin:/usr/sbin:/sbin`,
+    HOME: process.env.HOME ?? '/',
+    TMPDIR: process.env.TMPDIR ?? '/tmp',
+    LANG: 'C.UTF-8',
+    ...extra,
+  };
 }
 
 /**
@@ -17,8 +23,14 @@ export function measure(argv, { env = benchEnv(), cwd, memory = false } = {}) {
     const child = spawn(argv[0], argv.slice(1), { env, cwd, stdio: ['ignore', 'ignore', 'pipe'] });
     let stderr = '';
     let peak = 0;
-    const timer = memory ? setInterval(() => { peak = Math.max(peak, treeMemory(child.pid)); }, 5) : undefined;
-    child.stderr.on('data', (data) => { stderr = (stderr + data).slice(-4000); });
+    const timer = memory
+      ? setInterval(() => {
+          peak = Math.max(peak, treeMemory(child.pid));
+        }, 5)
+      : undefined;
+    child.stderr.on('data', (data) => {
+      stderr = (stderr + data).slice(-4000);
+    });
     child.on('error', reject);
     child.on('exit', (code, signal) => {
       const seconds = Number(process.hrtime.bigint() - begin) / 1e9;
@@ -40,11 +52,14 @@ function treeMemory(root) {
   const parents = new Map();
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     const stat = read(`/proc/${pid}/stat`);
-    if (stat !== '') parents.set(Number(pid), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
+    if (stat !== '')
+      parents.set(Number(pid), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
   }
-  const inTree = (pid) => pid === root || (parents.has(pid) && parents.get(pid) > 1 && inTree(parents.get(pid)));
+  const inTree = (pid) =>
+    pid === root || (parents.has(pid) && parents.get(pid) > 1 && inTree(parents.get(pid)));
   let kib = 0;
-  for (const pid of parents.keys()) if (inTree(pid)) kib += Number(/VmRSS:\s+(\d+)/.exec(read(`/proc/${pid}/status`))?.[1] ?? 0);
+  for (const pid of parents.keys())
+    if (inTree(pid)) kib += Number(/VmRSS:\s+(\d+)/.exec(read(`/proc/${pid}/status`))?.[1] ?? 0);
   return kib / 1024;
 }
 

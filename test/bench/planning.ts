@@ -8,12 +8,23 @@ import { hostPlatform } from '../../src/oci/platform';
 
 const text = readFileSync(process.argv[2] ?? '', 'utf8');
 const platform = hostPlatform();
-const base = { config: { ...platform, config: {}, rootfs: { type: 'layers' as const, diff_ids: [] } }, descriptor: { mediaType: '', digest: digestOf(''), size: 0 }, stack: () => Promise.resolve([]) };
+const base = {
+  config: { ...platform, config: {}, rootfs: { type: 'layers' as const, diff_ids: [] } },
+  descriptor: { mediaType: '', digest: digestOf(''), size: 0 },
+  stack: () => Promise.resolve([]),
+};
 
 const begin = busyMs();
 void planGraph(parseDockerfile({ name: 'Dockerfile', text }), {
-  platform, buildPlatform: platform, buildArgs: {}, labels: {}, network: 'none', allowInsecure: false, contexts: [],
-  findImage: (name) => Promise.resolve({ name, ...base }), warn: () => undefined,
+  platform,
+  buildPlatform: platform,
+  buildArgs: {},
+  labels: {},
+  network: 'none',
+  allowInsecure: false,
+  contexts: [],
+  findImage: (name) => Promise.resolve({ name, ...base }),
+  warn: () => undefined,
 }).then(() => process.stdout.write(String(busyMs() - begin)));
 
 /** Nanoseconds on a processor are the first number of schedstat (Linux, Documentation/scheduler/sched-stats.rst). */

@@ -10,14 +10,26 @@ export async function startRegistry(dir) {
   if (spawnSync('docker-registry', ['--version']).error !== undefined) return undefined;
   mkdirSync(dir);
   const host = `127.0.0.1:${await freePort()}`;
-  writeFileSync(join(dir, 'config.yml'), JSON.stringify({
-    version: 0.1, log: { level: 'error', accesslog: { disabled: true } }, storage: { filesystem: { rootdirectory: join(dir, 'data') } }, http: { addr: host, secret: 'bench' },
-  }));
+  writeFileSync(
+    join(dir, 'config.yml'),
+    JSON.stringify({
+      version: 0.1,
+      log: { level: 'error', accesslog: { disabled: true } },
+      storage: { filesystem: { rootdirectory: join(dir, 'data') } },
+      http: { addr: host, secret: 'bench' },
+    }),
+  );
   const child = spawn('docker-registry', ['serve', join(dir, 'config.yml')], { stdio: 'ignore' });
   const stop = () => child.kill('SIGKILL');
   process.once('exit', stop);
   for (let tries = 0; tries < 200; tries++) {
-    if (await fetch(`http://${host}/v2/`).then((answer) => answer.ok, () => false)) return { host, stop };
+    if (
+      await fetch(`http://${host}/v2/`).then(
+        (answer) => answer.ok,
+        () => false,
+      )
+    )
+      return { host, stop };
     await sleep(50);
   }
   stop();

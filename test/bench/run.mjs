@@ -16,10 +16,38 @@ import { explaining, recording } from './explaining.mjs';
 import { exporting, pulling, pushing } from './transfers.mjs';
 import { big, containment, noop, parse, rungs, steps, unpack } from './workloads.mjs';
 
-const workloads = { noop, parse, steps, containment, 'copy-many': copyMany, 'copy-big': copyBig, 'run-diff': runDiff, edit, parallel, unpack, rungs, big, export: exporting, push: pushing, pull: pulling, growth,
-  explain: explaining(2000), explain20k: explaining(20_000), records: recording(2000), records20k: recording(20_000) };
+const workloads = {
+  noop,
+  parse,
+  steps,
+  containment,
+  'copy-many': copyMany,
+  'copy-big': copyBig,
+  'run-diff': runDiff,
+  edit,
+  parallel,
+  unpack,
+  rungs,
+  big,
+  export: exporting,
+  push: pushing,
+  pull: pulling,
+  growth,
+  explain: explaining(2000),
+  explain20k: explaining(20_000),
+  records: recording(2000),
+  records20k: recording(20_000),
+};
 /** What builds leave in the stores of others. */
-const NAMES = ['small-base', 'debian-base', 'bench', 'bench-noop', 'bench-cold', 'bench-edit', 'bench-parallel'];
+const NAMES = [
+  'small-base',
+  'debian-base',
+  'bench',
+  'bench-noop',
+  'bench-cold',
+  'bench-edit',
+  'bench-parallel',
+];
 const SUPPORT = resolve(dirname(fileURLToPath(import.meta.url)), '../support');
 
 async function main() {
@@ -28,16 +56,33 @@ async function main() {
   const others = [];
   try {
     const base = smallBase(scratch);
-    if (options.peers) others.push(...await usable(peers(), base, scratch));
+    if (options.peers) others.push(...(await usable(peers(), base, scratch)));
     const own = mbuild(join(scratch, 'store'));
-    const tools = { scratch, smallBase: base, debianBase: debianBase(), builders: [own, ...others] };
-    const report = { date: new Date().toISOString(), machine: machine(), builders: others.map(versionOf), rounds: options.rounds, workloads: [] };
-    for (const name of options.workloads) report.workloads.push({ name, ...await runWorkload(workloads[name], tools, options.rounds) });
+    const tools = {
+      scratch,
+      smallBase: base,
+      debianBase: debianBase(),
+      builders: [own, ...others],
+    };
+    const report = {
+      date: new Date().toISOString(),
+      machine: machine(),
+      builders: others.map(versionOf),
+      rounds: options.rounds,
+      workloads: [],
+    };
+    for (const name of options.workloads)
+      report.workloads.push({
+        name,
+        ...(await runWorkload(workloads[name], tools, options.rounds)),
+      });
     console.log(table(report));
-    if (options.out !== undefined) writeFileSync(options.out, `${JSON.stringify(report, null, 1)}\n`);
+    if (options.out !== undefined)
+      writeFileSync(options.out, `${JSON.stringify(report, null, 1)}\n`);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
-    for (const { remove, env } of others) for (const name of NAMES) spawnSync(...split(remove([name])), { env, stdio: 'ignore' });
+    for (const { remove, env } of others)
+      for (const name of NAMES) spawnSync(...split(remove([name])), { env, stdio: 'ignore' });
   }
 }
 
@@ -62,7 +107,14 @@ async function runWorkload(workload, tools, wantedRounds) {
   console.error(`${workload.title} …`);
   const scratch = join(tools.scratch, Math.random().toString(36).slice(2));
   mkdirSync(scratch);
-  const { sides, result, skip, peerGoal, inOrder = false, close } = await workload.setup({ ...tools, scratch });
+  const {
+    sides,
+    result,
+    skip,
+    peerGoal,
+    inOrder = false,
+    close,
+  } = await workload.setup({ ...tools, scratch });
   if (skip !== undefined) return { title: workload.title, skip };
   const names = Object.keys(sides);
   const samples = Object.fromEntries(names.map((name) => [name, []]));
@@ -77,7 +129,13 @@ async function runWorkload(workload, tools, wantedRounds) {
   rmSync(scratch, { recursive: true, force: true });
   const medians = Object.fromEntries(names.map((name) => [name, median(samples[name])]));
   const { value, unit, goal, ...more } = result(medians);
-  return { title: workload.title, samples, medians, result: { value, unit, goal, met: goal === undefined ? undefined : value <= goal, ...more }, peers: besidePeers(medians, tools.builders, peerGoal) };
+  return {
+    title: workload.title,
+    samples,
+    medians,
+    result: { value, unit, goal, met: goal === undefined ? undefined : value <= goal, ...more },
+    peers: besidePeers(medians, tools.builders, peerGoal),
+  };
 }
 
 /** mbuild's time over that of the fastest other builder; `undefined` where none was measured. */
@@ -93,11 +151,22 @@ function besidePeers(medians, [own, ...others], goal) {
 function table(report) {
   const rows = report.workloads.map(({ title, medians, result, peers: beside, skip }) => {
     if (skip !== undefined) return `| ${title} | skipped: ${skip} | | |`;
-    const times = result.series === undefined ? Object.entries(medians).map(([name, value]) => `${name} ${milliseconds(value)}`).join(', ') : 'see the JSON';
+    const times =
+      result.series === undefined
+        ? Object.entries(medians)
+            .map(([name, value]) => `${name} ${milliseconds(value)}`)
+            .join(', ')
+        : 'see the JSON';
     return `| ${title} | ${times} | ${number(result.value)} ${result.unit}${verdict(result)} | ${beside === undefined ? '' : `${number(beside.value)} × ${beside.best}${verdict(beside)}`} |`;
   });
   const versions = report.builders.map(({ name, version }) => `; ${name} ${version}`).join('');
-  return [`${report.machine}; medians of ${report.rounds} rounds${versions}`, '', '| workload | time | against the machine | against the fastest other |', '|---|---|---|---|', ...rows].join('\n');
+  return [
+    `${report.machine}; medians of ${report.rounds} rounds${versions}`,
+    '',
+    '| workload | time | against the machine | against the fastest other |',
+    '|---|---|---|---|',
+    ...rows,
+  ].join('\n');
 }
 
 function verdict({ goal, met }) {
@@ -105,7 +174,12 @@ function verdict({ goal, met }) {
 }
 
 function versionOf({ name, version, env }) {
-  return { name, version: /\d[\w.~+-]*/.exec(spawnSync(...split(version), { env, encoding: 'utf8' }).stdout)?.[0] ?? '?' };
+  return {
+    name,
+    version:
+      /\d[\w.~+-]*/.exec(spawnSync(...split(version), { env, encoding: 'utf8' }).stdout)?.[0] ??
+      '?',
+  };
 }
 
 function split([program, ...args]) {
@@ -113,16 +187,31 @@ function split([program, ...args]) {
 }
 
 function readOptions(args) {
-  const given = Object.fromEntries(args.map((arg) => /^--(\w+)(?:=(.*))?$/.exec(arg) ?? usage(arg)).map(([, name, value]) => [name, value ?? true]));
-  for (const name of Object.keys(given)) if (!['workloads', 'rounds', 'peers', 'out'].includes(name)) usage(`--${name}`);
+  const given = Object.fromEntries(
+    args
+      .map((arg) => /^--(\w+)(?:=(.*))?$/.exec(arg) ?? usage(arg))
+      .map(([, name, value]) => [name, value ?? true]),
+  );
+  for (const name of Object.keys(given))
+    if (!['workloads', 'rounds', 'peers', 'out'].includes(name)) usage(`--${name}`);
   const known = Object.keys(workloads);
-  const chosen = given.workloads === undefined ? known.filter((name) => name !== 'growth') : String(given.workloads).split(',');
+  const chosen =
+    given.workloads === undefined
+      ? known.filter((name) => name !== 'growth')
+      : String(given.workloads).split(',');
   for (const name of chosen) if (!known.includes(name)) usage(`--workloads=${name}`);
-  return { workloads: chosen, rounds: Number(given.rounds ?? 5), peers: given.peers === true, out: given.out };
+  return {
+    workloads: chosen,
+    rounds: Number(given.rounds ?? 5),
+    peers: given.peers === true,
+    out: given.out,
+  };
 }
 
 function usage(arg) {
-  console.error(`cannot read ${arg}\nusage: npm run bench -- [--workloads=${Object.keys(workloads).join(',')}] [--rounds=5] [--peers] [--out=FILE.json]`);
+  console.error(
+    `cannot read ${arg}\nusage: npm run bench -- [--workloads=${Object.keys(workloads).join(',')}] [--rounds=5] [--peers] [--out=FILE.json]`,
+  );
   process.exit(125);
 }
 
@@ -133,8 +222,14 @@ function smallBase(scratch) {
 }
 
 function debianBase() {
-  if (process.getuid() !== 0 || !['/usr/bin', '/usr/local/bin'].some((folder) => existsSync(join(folder, 'mmdebstrap')))) return undefined;
-  return execFileSync('sh', [join(SUPPORT, 'debian-base.sh')]).toString().trim();
+  if (
+    process.getuid() !== 0 ||
+    !['/usr/bin', '/usr/local/bin'].some((folder) => existsSync(join(folder, 'mmdebstrap')))
+  )
+    return undefined;
+  return execFileSync('sh', [join(SUPPORT, 'debian-base.sh')])
+    .toString()
+    .trim();
 }
 
 function machine() {

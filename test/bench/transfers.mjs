@@ -21,7 +21,14 @@ export const exporting = {
     const output = `type=oci,dest=${join(scratch, 'image.tar')}`;
     return {
       sides: {
-        'tar, gzip and sha256sum': () => seconds(['sh', '-c', 'tar -C "$0" -cf - usr | gzip -n | tee "$1" | sha256sum', root, join(scratch, 'layer.gz')]),
+        'tar, gzip and sha256sum': () =>
+          seconds([
+            'sh',
+            '-c',
+            'tar -C "$0" -cf - usr | gzip -n | tee "$1" | sha256sum',
+            root,
+            join(scratch, 'layer.gz'),
+          ]),
         mbuild: async () => {
           const dir = newDir();
           await measure(own.build({ dir }), own);
@@ -33,7 +40,11 @@ export const exporting = {
           return seconds(own.build({ dir, output }), own);
         },
       },
-      result: (m) => ({ value: m['mbuild again'] / m.mbuild, unit: '× of the first for the second', goal: 0.1 }),
+      result: (m) => ({
+        value: m['mbuild again'] / m.mbuild,
+        unit: '× of the first for the second',
+        goal: 0.1,
+      }),
     };
   },
 };
@@ -50,7 +61,15 @@ export const pushing = {
     const tag = `${registry.host}/pushed`;
     return {
       sides: {
-        'tar, gzip, sha256sum and curl': () => seconds(['sh', '-c', UPLOAD, root, join(scratch, 'layer.gz'), `http://${registry.host}/v2/by-hand/blobs/uploads/`]),
+        'tar, gzip, sha256sum and curl': () =>
+          seconds([
+            'sh',
+            '-c',
+            UPLOAD,
+            root,
+            join(scratch, 'layer.gz'),
+            `http://${registry.host}/v2/by-hand/blobs/uploads/`,
+          ]),
         mbuild: async () => {
           await measure(own.build({ dir: newDir(), tag }), own);
           return seconds(own.push(tag), own);
@@ -61,7 +80,11 @@ export const pushing = {
           return seconds(own.push(tag), own);
         },
       },
-      result: (m) => ({ value: m['mbuild again'] / m.mbuild, unit: '× of the first for the second', goal: 0.1 }),
+      result: (m) => ({
+        value: m['mbuild again'] / m.mbuild,
+        unit: '× of the first for the second',
+        goal: 0.1,
+      }),
       close: registry.stop,
     };
   },
@@ -84,17 +107,44 @@ export const pulling = {
     await measure(origin.import(debianBase, 'debian'), origin);
     // What was imported is kept uncompressed; registries mostly have gzip.
     const plain = dockerfile(join(scratch, 'plain'), ['FROM debian']);
-    await measure(origin.build({ dir: plain, output: `type=registry,name=${tag},compression=gzip,force-compression=true` }), origin);
-    const manifest = await (await fetch(`http://${registry.host}/v2/debian/manifests/latest`, { headers: { accept: 'application/vnd.oci.image.manifest.v1+json' } })).json();
+    await measure(
+      origin.build({
+        dir: plain,
+        output: `type=registry,name=${tag},compression=gzip,force-compression=true`,
+      }),
+      origin,
+    );
+    const manifest = await (
+      await fetch(`http://${registry.host}/v2/debian/manifests/latest`, {
+        headers: { accept: 'application/vnd.oci.image.manifest.v1+json' },
+      })
+    ).json();
     const blob = `http://${registry.host}/v2/debian/blobs/${manifest.layers[0].digest}`;
     let round = 0;
     const fresh = (name) => join(scratch, `${name}-${round++}`);
     return {
       sides: {
-        'curl, gunzip and tar': () => { const dir = fresh('tar'); mkdirSync(dir); return seconds(['sh', '-c', 'curl -sS "$0" | gunzip | tar -xp --numeric-owner --xattrs -C "$1"', blob, dir]); },
-        mbuild: () => { const own = mbuild(fresh('store')); return seconds(own.pull(tag), own); },
+        'curl, gunzip and tar': () => {
+          const dir = fresh('tar');
+          mkdirSync(dir);
+          return seconds([
+            'sh',
+            '-c',
+            'curl -sS "$0" | gunzip | tar -xp --numeric-owner --xattrs -C "$1"',
+            blob,
+            dir,
+          ]);
+        },
+        mbuild: () => {
+          const own = mbuild(fresh('store'));
+          return seconds(own.pull(tag), own);
+        },
       },
-      result: (m) => ({ value: m.mbuild / m['curl, gunzip and tar'], unit: '× by hand', goal: 1.3 }),
+      result: (m) => ({
+        value: m.mbuild / m['curl, gunzip and tar'],
+        unit: '× by hand',
+        goal: 1.3,
+      }),
       close: registry.stop,
     };
   },
@@ -109,6 +159,10 @@ async function prepare(scratch, debianBase) {
   await measure(own.import(debianBase, 'debian'), own);
   let count = 0;
   // A layer that was there before, times aside, would be taken again.
-  const newDir = () => dockerfile(join(scratch, 'copied'), ['FROM debian', `RUN cp -a /usr /usr2 && echo ${count++} > /usr2/count`]);
+  const newDir = () =>
+    dockerfile(join(scratch, 'copied'), [
+      'FROM debian',
+      `RUN cp -a /usr /usr2 && echo ${count++} > /usr2/count`,
+    ]);
   return { own, root, newDir };
 }

@@ -22,9 +22,23 @@ export const noop = {
     sourceTree(join(dir, 'src'), 2000, 10_000);
     writeFileSync(join(dir, 'package.json'), '{}\n');
     dockerfile(dir, [
-      'FROM small-base AS deps', 'WORKDIR /app', 'COPY package.json ./', 'RUN mkdir node_modules && echo 1 > node_modules/a',
-      'FROM small-base AS build', 'WORKDIR /app', 'COPY --from=deps /app/node_modules ./node_modules', 'COPY . .', 'RUN find src -type f | wc -l > count && cp -r src dist',
-      'FROM small-base', 'ENV MODE=production', 'WORKDIR /app', 'RUN echo ok > /health', 'COPY --from=build /app/dist ./dist', 'COPY --from=build /app/count ./', 'USER app', 'CMD ["cat", "/health"]',
+      'FROM small-base AS deps',
+      'WORKDIR /app',
+      'COPY package.json ./',
+      'RUN mkdir node_modules && echo 1 > node_modules/a',
+      'FROM small-base AS build',
+      'WORKDIR /app',
+      'COPY --from=deps /app/node_modules ./node_modules',
+      'COPY . .',
+      'RUN find src -type f | wc -l > count && cp -r src dist',
+      'FROM small-base',
+      'ENV MODE=production',
+      'WORKDIR /app',
+      'RUN echo ok > /health',
+      'COPY --from=build /app/dist ./dist',
+      'COPY --from=build /app/count ./',
+      'USER app',
+      'CMD ["cat", "/health"]',
     ]);
     for (const builder of builders) {
       await measure(builder.import(smallBase, 'small-base'), builder);
@@ -33,7 +47,12 @@ export const noop = {
     return {
       sides: {
         node: () => seconds(['node', '-e', '0']),
-        ...Object.fromEntries(builders.map((builder) => [builder.name, () => seconds(builder.build({ dir, tag: 'bench-noop' }), builder)])),
+        ...Object.fromEntries(
+          builders.map((builder) => [
+            builder.name,
+            () => seconds(builder.build({ dir, tag: 'bench-noop' }), builder),
+          ]),
+        ),
       },
       result: (m) => ({ value: m.mbuild / m.node, unit: '× node -e 0', goal: 4 }),
     };
@@ -51,17 +70,35 @@ export const steps = {
     const run = (count) => Array.from({ length: count }, (_, i) => `RUN echo ${i} > /f${i}`);
     const one = dockerfile(join(scratch, 'one-step'), ['FROM small-base', ...run(1)]);
     const many = dockerfile(join(scratch, 'many-steps'), ['FROM small-base', ...run(STEPS + 1)]);
-    const bare = (prefix) => ['sh', '-c', `i=0; while [ $i -lt ${STEPS} ]; do ${prefix} chroot "$0" /bin/sh -c "echo $i > /f$i"; i=$((i+1)); done`, rootfs];
+    const bare = (prefix) => [
+      'sh',
+      '-c',
+      `i=0; while [ $i -lt ${STEPS} ]; do ${prefix} chroot "$0" /bin/sh -c "echo $i > /f$i"; i=$((i+1)); done`,
+      rootfs,
+    ];
     return {
       sides: {
         command: async () => (await seconds(bare(''))) / STEPS,
-        'command in namespaces': async () => (await seconds(bare('unshare --fork --mount --pid --ipc --uts --mount-proc'))) / STEPS,
-        ...Object.fromEntries(builders.map((builder) => [builder.name, async () => {
-          const few = await seconds(builder.build({ dir: one, noCache: true }), builder);
-          return ((await seconds(builder.build({ dir: many, noCache: true }), builder)) - few) / STEPS;
-        }])),
+        'command in namespaces': async () =>
+          (await seconds(bare('unshare --fork --mount --pid --ipc --uts --mount-proc'))) / STEPS,
+        ...Object.fromEntries(
+          builders.map((builder) => [
+            builder.name,
+            async () => {
+              const few = await seconds(builder.build({ dir: one, noCache: true }), builder);
+              return (
+                ((await seconds(builder.build({ dir: many, noCache: true }), builder)) - few) /
+                STEPS
+              );
+            },
+          ]),
+        ),
       },
-      result: (m) => ({ value: (m.mbuild - m.command) * 1000, unit: 'ms over the command', goal: 15 }),
+      result: (m) => ({
+        value: (m.mbuild - m.command) * 1000,
+        unit: 'ms over the command',
+        goal: 15,
+      }),
     };
   },
 };
@@ -71,18 +108,26 @@ export const containment = {
   title: `containment of a command (${STEPS} of them)`,
   async setup({ scratch, smallBase, builders: [own] }) {
     const layers = join(scratch, 'layers');
-    for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(join(layers, name), { recursive: true });
+    for (const name of ['lower', 'upper', 'work', 'merged'])
+      mkdirSync(join(layers, name), { recursive: true });
     execFileSync('tar', ['-xpf', smallBase, '-C', join(layers, 'lower')]);
     await measure(own.import(smallBase, 'small-base'), own);
     const store = join(scratch, '..', 'store');
-    const inside = 'mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work,volatile merged && mount -t proc proc merged/proc && exec chroot merged /bin/sh -c "echo $1 > /f$1"';
+    const inside =
+      'mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work,volatile merged && mount -t proc proc merged/proc && exec chroot merged /bin/sh -c "echo $1 > /f$1"';
     const loop = `cd "$0"; i=0; while [ $i -lt ${STEPS} ]; do rm -rf work; mkdir work; unshare --fork --mount --pid --ipc --uts sh -c '${inside}' sh $i; i=$((i+1)); done`;
     return {
       sides: {
-        'namespaces, overlay, proc and chroot': async () => (await seconds(['sh', '-c', loop, layers])) / STEPS,
-        mbuild: () => Number(execFileSync('node', [SANDBOX, store, String(STEPS)], { encoding: 'utf8' })),
+        'namespaces, overlay, proc and chroot': async () =>
+          (await seconds(['sh', '-c', loop, layers])) / STEPS,
+        mbuild: () =>
+          Number(execFileSync('node', [SANDBOX, store, String(STEPS)], { encoding: 'utf8' })),
       },
-      result: (m) => ({ value: (m.mbuild - m['namespaces, overlay, proc and chroot']) * 1000, unit: 'ms over the bare ones', goal: 5 }),
+      result: (m) => ({
+        value: (m.mbuild - m['namespaces, overlay, proc and chroot']) * 1000,
+        unit: 'ms over the bare ones',
+        goal: 5,
+      }),
     };
   },
 };
@@ -93,13 +138,24 @@ export const parse = {
   setup({ scratch }) {
     const { buildSync } = createRequire(import.meta.url)('esbuild');
     const script = join(scratch, 'planning.cjs');
-    buildSync({ entryPoints: [PLANNING], outfile: script, bundle: true, platform: 'node', target: 'node20', format: 'cjs', minifyWhitespace: true, minifySyntax: true, external: ['koffi', 'undici'] });
+    buildSync({
+      entryPoints: [PLANNING],
+      outfile: script,
+      bundle: true,
+      platform: 'node',
+      target: 'node20',
+      format: 'cjs',
+      minifyWhitespace: true,
+      minifySyntax: true,
+      external: ['koffi', 'undici'],
+    });
     const file = join(dockerfile(join(scratch, 'long'), longDockerfile(2000)), 'Dockerfile');
     return {
       sides: {
         'node -e 0': () => seconds(['node', '-e', '0']),
         'mbuild parse': () => seconds([MBUILD, 'parse', '-f', file]),
-        'parse and plan': () => Number(execFileSync('node', [script, file], { encoding: 'utf8' })) / 1000,
+        'parse and plan': () =>
+          Number(execFileSync('node', [script, file], { encoding: 'utf8' })) / 1000,
       },
       result: (m) => ({ value: m['parse and plan'] * 1000, unit: 'ms', goal: 50 }),
     };
@@ -111,7 +167,8 @@ export const unpack = {
   title: 'a Debian base unpacked into the store',
   rounds: 3,
   async setup({ scratch, debianBase }) {
-    if (debianBase === undefined) return { skip: 'there is no Debian base (it takes root and mmdebstrap)' };
+    if (debianBase === undefined)
+      return { skip: 'there is no Debian base (it takes root and mmdebstrap)' };
     let round = 0;
     // Nothing is deleted before the end: on some file systems files are slow to make for a while after others were deleted.
     const fresh = (name) => {
@@ -121,9 +178,25 @@ export const unpack = {
     };
     return {
       sides: {
-        tar: () => { const dir = fresh('tar'); return seconds(['tar', '-xpf', debianBase, '--numeric-owner', '--xattrs', '-C', dir]); },
-        'tar and sha256sum': () => { const dir = fresh('both'); return seconds(['sh', '-c', 'sha256sum "$0" > /dev/null & tar -xpf "$0" --numeric-owner --xattrs -C "$1"; wait', debianBase, dir]); },
-        mbuild: () => { const dir = fresh('store'); const own = mbuild(dir); return seconds(own.import(debianBase, 'debian'), own); },
+        tar: () => {
+          const dir = fresh('tar');
+          return seconds(['tar', '-xpf', debianBase, '--numeric-owner', '--xattrs', '-C', dir]);
+        },
+        'tar and sha256sum': () => {
+          const dir = fresh('both');
+          return seconds([
+            'sh',
+            '-c',
+            'sha256sum "$0" > /dev/null & tar -xpf "$0" --numeric-owner --xattrs -C "$1"; wait',
+            debianBase,
+            dir,
+          ]);
+        },
+        mbuild: () => {
+          const dir = fresh('store');
+          const own = mbuild(dir);
+          return seconds(own.import(debianBase, 'debian'), own);
+        },
       },
       result: (m) => ({ value: m.mbuild / m.tar, unit: '× GNU tar', goal: 1.5 }),
     };
@@ -135,19 +208,30 @@ export const rungs = {
   title: 'a Debian base unpacked and a RUN on it, in a container without privileges',
   rounds: 3,
   async setup({ scratch, debianBase }) {
-    if (debianBase === undefined) return { skip: 'there is no Debian base (it takes root and mmdebstrap)' };
-    const dir = dockerfile(join(scratch, 'rungs'), ['FROM debian', 'RUN touch /x && rm -r /usr/share/doc/apt']);
+    if (debianBase === undefined)
+      return { skip: 'there is no Debian base (it takes root and mmdebstrap)' };
+    const dir = dockerfile(join(scratch, 'rungs'), [
+      'FROM debian',
+      'RUN touch /x && rm -r /usr/share/doc/apt',
+    ]);
     let round = 0;
     const both = async (isolation) => {
       const store = join(scratch, `${isolation}-${round++}`);
       mkdirSync(store);
       const own = mbuild(store);
       const builder = { ...own, env: { ...own.env, MBUILD_ISOLATION: isolation } };
-      return (await seconds(own.import(debianBase, 'debian'), builder)) + (await seconds(own.build({ dir }), builder));
+      return (
+        (await seconds(own.import(debianBase, 'debian'), builder)) +
+        (await seconds(own.build({ dir }), builder))
+      );
     };
     return {
       sides: { namespaces: () => both('namespaces'), chroot: () => both('chroot') },
-      result: (m) => ({ value: m.chroot / m.namespaces, unit: '× namespaces and overlay', goal: 2 }),
+      result: (m) => ({
+        value: m.chroot / m.namespaces,
+        unit: '× namespaces and overlay',
+        goal: 2,
+      }),
     };
   },
 };
@@ -164,9 +248,23 @@ export const big = {
     let peak = 0;
     return {
       sides: {
-        'cp and sha256sum': () => seconds(['sh', '-c', 'cp "$0" "$1" && sha256sum "$1"', join(dir, 'big.bin'), join(scratch, 'big.copy')]),
+        'cp and sha256sum': () =>
+          seconds([
+            'sh',
+            '-c',
+            'cp "$0" "$1" && sha256sum "$1"',
+            join(dir, 'big.bin'),
+            join(scratch, 'big.copy'),
+          ]),
         mbuild: async () => {
-          const result = await measure(own.build({ dir, noCache: true, output: `type=oci,compression=uncompressed,dest=${out}` }), { ...own, memory: true });
+          const result = await measure(
+            own.build({
+              dir,
+              noCache: true,
+              output: `type=oci,compression=uncompressed,dest=${out}`,
+            }),
+            { ...own, memory: true },
+          );
           peak = Math.max(peak, result.peakMiB);
           return result.seconds;
         },

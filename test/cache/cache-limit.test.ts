@@ -23,13 +23,37 @@ describe('what goes from a store’s cache beyond a size', () => {
     readonly cache = new FileCacheStore(this.root);
     #builds = 0;
 
-    result(key: string, seconds: number, layer: string | undefined = key, below?: string): CacheRecord {
+    result(
+      key: string,
+      seconds: number,
+      layer: string | undefined = key,
+      below?: string,
+    ): CacheRecord {
       const chainId = chainOf(layer);
       const parent = below === undefined ? undefined : chainOf(below);
-      if (layer !== '') this.layers.put({ chainId, parent, id: layer as LayerId, diffId: chainId as string as DiffID, size: 1024, contentSize: 100, blobs: [], boot: '', synced: true });
+      if (layer !== '')
+        this.layers.put({
+          chainId,
+          parent,
+          id: layer as LayerId,
+          diffId: chainId as string as DiffID,
+          size: 1024,
+          contentSize: 100,
+          blobs: [],
+          boot: '',
+          synced: true,
+        });
       const record: CacheRecord = {
-        version: 1, key: key as CacheKey, input: { kind: 'run', parent: '' as ResultId, inputs: {} }, result: key as ResultId, created: this.#time(0), durationMs: seconds * 1000,
-        layer: layer === '' ? undefined : { diffId: chainId as string as DiffID, chainId, size: 1024, contentSize: 100 },
+        version: 1,
+        key: key as CacheKey,
+        input: { kind: 'run', parent: '' as ResultId, inputs: {} },
+        result: key as ResultId,
+        created: this.#time(0),
+        durationMs: seconds * 1000,
+        layer:
+          layer === ''
+            ? undefined
+            : { diffId: chainId as string as DiffID, chainId, size: 1024, contentSize: 100 },
       };
       this.cache.put(record);
       return record;
@@ -37,8 +61,24 @@ describe('what goes from a store’s cache beyond a size', () => {
 
     /** A build that found, or with `made` made, the results of instructions that are called as they are, up to a hyphen. */
     build(keys: readonly string[], made = false): void {
-      const steps = keys.map((key, index) => ({ name: key, stage: '', index, line: 1, text: key.split('-')[0] ?? '', key, cached: !made, durationMs: 0, row: 0 }));
-      const record: Partial<BuildRecord> = { version: 1, id: `build${String(this.#builds).padStart(4, '0')}`, project: 'p', started: this.#time(this.#builds++), steps };
+      const steps = keys.map((key, index) => ({
+        name: key,
+        stage: '',
+        index,
+        line: 1,
+        text: key.split('-')[0] ?? '',
+        key,
+        cached: !made,
+        durationMs: 0,
+        row: 0,
+      }));
+      const record: Partial<BuildRecord> = {
+        version: 1,
+        id: `build${String(this.#builds).padStart(4, '0')}`,
+        project: 'p',
+        started: this.#time(this.#builds++),
+        steps,
+      };
       new BuildHistory(this.root).put(record as BuildRecord);
     }
 

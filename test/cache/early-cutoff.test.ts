@@ -27,10 +27,18 @@ describeWith('a step that leaves what was there before', { root: true }, () => {
   }
 
   /** How each step came about, by its keyword and place, and the image's layers. */
-  async function build(...args: string[]): Promise<{ steps: string[]; layers: string[]; id: string }> {
+  async function build(
+    ...args: string[]
+  ): Promise<{ steps: string[]; layers: string[]; id: string }> {
     const { steps, id } = await mbuild.build([...args, context]);
     const { RootFS } = await mbuild.inspect(id);
-    return { id, layers: RootFS.Layers, steps: instructionSteps(steps).map((step) => (step.cached ? 'cached' : step.log.includes(KEPT) ? 'kept' : 'run')) };
+    return {
+      id,
+      layers: RootFS.Layers,
+      steps: instructionSteps(steps).map((step) =>
+        step.cached ? 'cached' : step.log.includes(KEPT) ? 'kept' : 'run',
+      ),
+    };
   }
 
   it('keeps the earlier layer when its command was edited, and what follows is not run again', async () => {
@@ -47,7 +55,9 @@ describeWith('a step that leaves what was there before', { root: true }, () => {
   });
 
   it('keeps it when only a variable changed that it does not use', async () => {
-    write({ Dockerfile: 'FROM small-base\nARG COMMIT=1\nRUN echo variable > /a\nRUN cat /a > /b\n' });
+    write({
+      Dockerfile: 'FROM small-base\nARG COMMIT=1\nRUN echo variable > /a\nRUN cat /a > /b\n',
+    });
     const first = await build();
     const second = await build('--build-arg', 'COMMIT=2');
     // The variable is in scope of every RUN, so each is run; each finds its earlier result.
@@ -56,7 +66,9 @@ describeWith('a step that leaves what was there before', { root: true }, () => {
   });
 
   it('gives the same image when everything is built anew', async () => {
-    write({ Dockerfile: 'FROM small-base\nRUN echo anew > /a\nCOPY Dockerfile /\nRUN cat /a > /b\n' });
+    write({
+      Dockerfile: 'FROM small-base\nRUN echo anew > /a\nCOPY Dockerfile /\nRUN cat /a > /b\n',
+    });
     const first = await build();
     const second = await build('--no-cache');
     expect(second.steps).toEqual(['kept', 'kept', 'kept']);
@@ -64,7 +76,10 @@ describeWith('a step that leaves what was there before', { root: true }, () => {
   });
 
   it('keeps a copy whose sources differ only in what --chmod makes alike', async () => {
-    write({ Dockerfile: 'FROM small-base\nCOPY --chmod=755 tool /tool\nRUN cat /tool\n', tool: `tool ${Math.random()}\n` });
+    write({
+      Dockerfile: 'FROM small-base\nCOPY --chmod=755 tool /tool\nRUN cat /tool\n',
+      tool: `tool ${Math.random()}\n`,
+    });
     chmodSync(join(context, 'tool'), 0o644);
     await build();
     chmodSync(join(context, 'tool'), 0o664);
@@ -72,14 +87,21 @@ describeWith('a step that leaves what was there before', { root: true }, () => {
   });
 
   it('keeps a step that a mounted file, which it does not read, would have it run again', async () => {
-    write({ Dockerfile: 'FROM small-base\nRUN --mount=target=/mnt cat /mnt/used > /a\nRUN cat /a > /b\n', used: 'used\n', other: '1' });
+    write({
+      Dockerfile: 'FROM small-base\nRUN --mount=target=/mnt cat /mnt/used > /a\nRUN cat /a > /b\n',
+      used: 'used\n',
+      other: '1',
+    });
     await build();
     writeFiles(context, { other: '2' });
     expect((await build()).steps).toEqual(['kept', 'cached']);
   });
 
   it('lets another stage hit that copies from it, though it was built to something else besides', async () => {
-    write({ Dockerfile: 'FROM small-base AS tools\nRUN echo tool > /tool; echo 1 > /log\nFROM small-base\nCOPY --from=tools /tool /tool\nRUN cat /tool > /copy\n' });
+    write({
+      Dockerfile:
+        'FROM small-base AS tools\nRUN echo tool > /tool; echo 1 > /log\nFROM small-base\nCOPY --from=tools /tool /tool\nRUN cat /tool > /copy\n',
+    });
     await build();
     edit('echo 1', 'echo 2');
     expect((await build()).steps).toEqual(['run', 'cached', 'cached']);

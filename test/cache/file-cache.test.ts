@@ -29,7 +29,12 @@ describe('remembered digests', () => {
 describe('copies', () => {
   const parent = 'a'.repeat(64) as ResultId;
   const record: CacheRecord = {
-    version: 1, key: 'b'.repeat(64) as CacheKey, input: { kind: 'copy', parent, inputs: { dest: '/' } }, result: parent, created: '2020-01-01T00:00:00Z', durationMs: 1,
+    version: 1,
+    key: 'b'.repeat(64) as CacheKey,
+    input: { kind: 'copy', parent, inputs: { dest: '/' } },
+    result: parent,
+    created: '2020-01-01T00:00:00Z',
+    durationMs: 1,
   };
   let root: string;
   beforeEach(() => {

@@ -4,8 +4,12 @@ import { cacheKey, frame, hashValue, type KeyValue, type ResultId } from '../../
 const value: fc.Arbitrary<KeyValue> = fc.letrec<{ value: KeyValue }>((tie) => ({
   value: fc.oneof(
     { depthSize: 'small' },
-    fc.string(), fc.integer(), fc.boolean(), fc.constant(undefined),
-    fc.array(tie('value'), { maxLength: 4 }), fc.dictionary(fc.string(), tie('value'), { maxKeys: 4 }),
+    fc.string(),
+    fc.integer(),
+    fc.boolean(),
+    fc.constant(undefined),
+    fc.array(tie('value'), { maxLength: 4 }),
+    fc.dictionary(fc.string(), tie('value'), { maxKeys: 4 }),
   ),
 })).value;
 
@@ -28,28 +32,47 @@ function parse(text: string, at: { offset: number }): KeyValue {
     return Buffer.from(slice, 'latin1').toString('utf8');
   };
   switch (type) {
-    case 'u': return undefined;
-    case 't': return true;
-    case 'f': return false;
-    case 's': return bytes();
-    case 'n': return Number(bytes());
-    case 'l': return Array.from({ length: count }, () => parse(text, at));
-    default: return Object.fromEntries(Array.from({ length: count }, () => [parse(text, at) as string, parse(text, at)]));
+    case 'u':
+      return undefined;
+    case 't':
+      return true;
+    case 'f':
+      return false;
+    case 's':
+      return bytes();
+    case 'n':
+      return Number(bytes());
+    case 'l':
+      return Array.from({ length: count }, () => parse(text, at));
+    default:
+      return Object.fromEntries(
+        Array.from({ length: count }, () => [parse(text, at) as string, parse(text, at)]),
+      );
   }
 }
 
 describe('cache keys', () => {
   it('are made of a framing that reads back as what was written', () => {
-    fc.assert(fc.property(value.filter((item) => !JSON.stringify(item ?? null).includes('__proto__')), (item) => {
-      const text = framed(item);
-      const at = { offset: 0 };
-      const back = parse(text, at);
-      return at.offset === text.length && framed(back) === text;
-    }));
+    fc.assert(
+      fc.property(
+        value.filter((item) => !JSON.stringify(item ?? null).includes('__proto__')),
+        (item) => {
+          const text = framed(item);
+          const at = { offset: 0 };
+          const back = parse(text, at);
+          return at.offset === text.length && framed(back) === text;
+        },
+      ),
+    );
   });
 
   it('are the same for what was stored as JSON and read again', () => {
-    fc.assert(fc.property(value.filter((item) => item !== undefined && !JSON.stringify(item).includes('__proto__')), (item) => hashValue(JSON.parse(JSON.stringify(item)) as KeyValue) === hashValue(item)));
+    fc.assert(
+      fc.property(
+        value.filter((item) => item !== undefined && !JSON.stringify(item).includes('__proto__')),
+        (item) => hashValue(JSON.parse(JSON.stringify(item)) as KeyValue) === hashValue(item),
+      ),
+    );
   });
 
   it.each<[string, KeyValue, KeyValue]>([
@@ -69,7 +92,12 @@ describe('cache keys', () => {
 
   it('depend on kind, parent and every input', () => {
     const base = { kind: 'run', parent: 'p' as ResultId, inputs: { args: ['a'] } };
-    const keys = [base, { ...base, kind: 'copy' }, { ...base, parent: 'q' as ResultId }, { ...base, inputs: { args: ['b'] } }].map(cacheKey);
+    const keys = [
+      base,
+      { ...base, kind: 'copy' },
+      { ...base, parent: 'q' as ResultId },
+      { ...base, inputs: { args: ['b'] } },
+    ].map(cacheKey);
     expect(new Set(keys).size).toBe(4);
   });
 });

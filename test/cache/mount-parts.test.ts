@@ -27,16 +27,24 @@ describe('the parts of a cache mount', () => {
   }
 
   function pathsOf(dir: string): string[] {
-    return cutMount(dir).map(({ found }) => found.map(({ entry }) => `${entry.path} ${entry.size}`).join('\n'));
+    return cutMount(dir).map(({ found }) =>
+      found.map(({ entry }) => `${entry.path} ${entry.size}`).join('\n'),
+    );
   }
 
   it('one behind the other are the tar of the whole', async () => {
-    const dir = writeFiles(temp.dir('cache'), { 'a/one': 'one', 'a/two': 'two'.repeat(1000), 'z': '' });
+    const dir = writeFiles(temp.dir('cache'), {
+      'a/one': 'one',
+      'a/two': 'two'.repeat(1000),
+      z: '',
+    });
     linkSync(join(dir, 'a/one'), join(dir, 'zz'));
     for (let i = 0; i < 6; i++) file(dir, `large${i}`, 3 * MB);
     const parts = cutMount(dir);
     expect(parts.length).toBeGreaterThan(1);
-    expect(await hashOf(...parts.map(tarOfPart))).toBe(await hashOf(tarTree(dir, { xattrs: 'trusted' })));
+    expect(await hashOf(...parts.map(tarOfPart))).toBe(
+      await hashOf(tarTree(dir, { xattrs: 'trusted' })),
+    );
   });
 
   it('are some megabytes each', () => {
@@ -61,7 +69,9 @@ describe('the parts of a cache mount', () => {
   it('of an empty cache are one, and a tar', async () => {
     const parts = cutMount(temp.dir('empty'));
     expect(parts).toHaveLength(1);
-    expect(await hashOf(...parts.map(tarOfPart))).toBe(createHash('sha256').update(Buffer.alloc(1024)).digest('hex'));
+    expect(await hashOf(...parts.map(tarOfPart))).toBe(
+      createHash('sha256').update(Buffer.alloc(1024)).digest('hex'),
+    );
   });
 });
 

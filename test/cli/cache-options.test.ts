@@ -5,7 +5,11 @@ const ENV = { CACHE_AUTH: 'Bearer abc' };
 const WRITTEN = { mode: 'min', ignoreError: true, compression: undefined };
 
 /** The error of a reading that must fail. */
-function errorOf(read: () => unknown): { code: string; message: string; hint?: string | undefined } {
+function errorOf(read: () => unknown): {
+  code: string;
+  message: string;
+  hint?: string | undefined;
+} {
   try {
     read();
   } catch (error) {
@@ -22,8 +26,14 @@ describe('--cache-from', () => {
     ['type=registry,ref=reg.example/app:cache', { type: 'registry', ref: 'reg.example/app:cache' }],
     ['type=local,src=../cache', { type: 'local', folder: '../cache', tag: 'latest' }],
     ['type=local,src=c,tag=main', { type: 'local', folder: 'c', tag: 'main' }],
-    ['type=http,url=https://host/cache', { type: 'http', url: 'https://host/cache', tag: 'latest' }],
-    ['type=http,url=http://host/,tag=main,authorization-env=CACHE_AUTH', { type: 'http', url: 'http://host/', tag: 'main', authorization: 'Bearer abc' }],
+    [
+      'type=http,url=https://host/cache',
+      { type: 'http', url: 'https://host/cache', tag: 'latest' },
+    ],
+    [
+      'type=http,url=http://host/,tag=main,authorization-env=CACHE_AUTH',
+      { type: 'http', url: 'http://host/', tag: 'main', authorization: 'Bearer abc' },
+    ],
   ])('reads %s', (text, expected) => {
     expect(readCacheFrom(text, ENV)).toEqual(expected);
   });
@@ -40,7 +50,11 @@ describe('--cache-from', () => {
     ['type=http', 'USAGE', /needs url=https/],
     ['type=http,url=ftp://host/', 'USAGE', /needs url=https/],
     ['type=http,url=http://host/,tag=../x', 'USAGE', /is no tag/],
-    ['type=http,url=http://host/,authorization-env=NONE', 'USAGE', /the variable NONE .* is not set/],
+    [
+      'type=http,url=http://host/,authorization-env=NONE',
+      'USAGE',
+      /the variable NONE .* is not set/,
+    ],
     ['type=registry', 'USAGE', /needs ref=NAME/],
     ['type=registry,ref=UPPER', 'REFERENCE_INVALID', /invalid reference "UPPER"/],
     ['type=registry,ref=x,dest=y', 'USAGE', /unknown key "dest"/],
@@ -54,10 +68,19 @@ describe('--cache-to', () => {
   it.each([
     ['reg.example/app:c', { type: 'registry', ref: 'reg.example/app:c', ...WRITTEN }],
     ['type=inline', { type: 'inline' }],
-    ['type=local,dest=c,mode=max,ignore-error=false', { type: 'local', folder: 'c', tag: 'latest', ...WRITTEN, mode: 'max', ignoreError: false }],
-    ['type=registry,ref=r.io/a,image-manifest=true,oci-mediatypes=true,compression=zstd,compression-level=3', {
-      type: 'registry', ref: 'r.io/a:latest', ...WRITTEN, compression: { type: 'zstd', level: 3, force: undefined },
-    }],
+    [
+      'type=local,dest=c,mode=max,ignore-error=false',
+      { type: 'local', folder: 'c', tag: 'latest', ...WRITTEN, mode: 'max', ignoreError: false },
+    ],
+    [
+      'type=registry,ref=r.io/a,image-manifest=true,oci-mediatypes=true,compression=zstd,compression-level=3',
+      {
+        type: 'registry',
+        ref: 'r.io/a:latest',
+        ...WRITTEN,
+        compression: { type: 'zstd', level: 3, force: undefined },
+      },
+    ],
   ])('reads %s', (text, expected) => {
     expect(readCacheTo(text, ENV)).toEqual(expected);
   });

@@ -22,11 +22,20 @@ export class Captured implements Output {
 }
 
 /** A process for commands that run inside a test. */
-export function testHost(env: Record<string, string> = {}, input = ''): Host & { readonly out: Captured; readonly err: Captured } {
+export function testHost(
+  env: Record<string, string> = {},
+  input = '',
+): Host & { readonly out: Captured; readonly err: Captured } {
   const stdin = new PassThrough();
   stdin.end(input);
   return {
-    env, out: new Captured(), err: new Captured(), stdin: () => stdin as unknown as NodeJS.ReadStream, stdout: () => new PassThrough(),
-    signal: new AbortController().signal, now: () => NOW, uid: 0,
+    env,
+    out: new Captured(),
+    err: new Captured(),
+    stdin: () => stdin as unknown as NodeJS.ReadStream,
+    stdout: () => new PassThrough(),
+    signal: new AbortController().signal,
+    now: () => NOW,
+    uid: 0,
   };
 }

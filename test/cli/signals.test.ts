@@ -15,7 +15,11 @@ class FakeProcess extends EventEmitter implements SignalSource {
 }
 
 describe('signals', () => {
-  test.each([['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]])('%s aborts and asks for exit code %d', (signal, code) => {
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ])('%s aborts and asks for exit code %d', (signal, code) => {
     const source = new FakeProcess();
     const watch = watchSignals(source);
     expect(watch.exitCode()).toBeUndefined();
@@ -64,16 +68,24 @@ describe('standard input of a build', () => {
     return Buffer.concat(chunks);
   }
 
-  test.each([['a tar', (bytes: Buffer) => bytes], ['a gzipped tar', (bytes: Buffer) => gzipSync(bytes)]])('%s is the context, to the last byte', async (_, make) => {
+  test.each([
+    ['a tar', (bytes: Buffer) => bytes],
+    ['a gzipped tar', (bytes: Buffer) => gzipSync(bytes)],
+  ])('%s is the context, to the last byte', async (_, make) => {
     const bytes = make(await tar());
-    const content = await sniffStdin(Readable.from([bytes.subarray(0, 10), bytes.subarray(10, 700), bytes.subarray(700)]));
+    const content = await sniffStdin(
+      Readable.from([bytes.subarray(0, 10), bytes.subarray(10, 700), bytes.subarray(700)]),
+    );
     expect(content.kind).toBe('archive');
     expect(content.kind === 'archive' && (await bytesOf(content.stream)).equals(bytes)).toBe(true);
   });
 
-  test.each(['FROM scratch\n', '', `FROM scratch\n# ${'x'.repeat(2000)}\n`])('anything else is the Dockerfile', async (text) => {
-    expect(await sniffStdin(Readable.from([Buffer.from(text)]))).toEqual({ kind: 'text', text });
-  });
+  test.each(['FROM scratch\n', '', `FROM scratch\n# ${'x'.repeat(2000)}\n`])(
+    'anything else is the Dockerfile',
+    async (text) => {
+      expect(await sniffStdin(Readable.from([Buffer.from(text)]))).toEqual({ kind: 'text', text });
+    },
+  );
 
   test('a long text is no archive', () => {
     expect(isArchive(Buffer.from('RUN x\n'.repeat(200)))).toBe(false);

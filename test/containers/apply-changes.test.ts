@@ -16,14 +16,24 @@ describe('changes to a config', () => {
     ['ONBUILD RUN true', { OnBuild: ['RUN true'] }],
     ['HEALTHCHECK NONE', { Healthcheck: { Test: ['NONE'] } }],
   ])('%s', async (change, wanted) => {
-    expect(await applyChanges({ Env: ['PATH=/bin'], WorkingDir: '/srv', Cmd: ['old'] }, [change])).toMatchObject(wanted);
+    expect(
+      await applyChanges({ Env: ['PATH=/bin'], WorkingDir: '/srv', Cmd: ['old'] }, [change]),
+    ).toMatchObject(wanted);
   });
 
   it('are made one after the other', async () => {
-    expect(await applyChanges({}, ['ENV A=1', 'ENV B=$A$A', 'WORKDIR /a', 'WORKDIR b'])).toMatchObject({ Env: ['A=1', 'B=11'], WorkingDir: '/a/b' });
+    expect(
+      await applyChanges({}, ['ENV A=1', 'ENV B=$A$A', 'WORKDIR /a', 'WORKDIR b']),
+    ).toMatchObject({ Env: ['A=1', 'B=11'], WorkingDir: '/a/b' });
   });
 
-  it.each([['RUN true', 'UNKNOWN_INSTRUCTION'], ['COPY a b', 'UNKNOWN_INSTRUCTION'], ['FROM x', 'UNKNOWN_INSTRUCTION'], ['NOPE', 'UNKNOWN_INSTRUCTION'], ['EXPOSE x', 'DOCKERFILE_SEMANTIC']])('%s is refused', async (change, code) => {
+  it.each([
+    ['RUN true', 'UNKNOWN_INSTRUCTION'],
+    ['COPY a b', 'UNKNOWN_INSTRUCTION'],
+    ['FROM x', 'UNKNOWN_INSTRUCTION'],
+    ['NOPE', 'UNKNOWN_INSTRUCTION'],
+    ['EXPOSE x', 'DOCKERFILE_SEMANTIC'],
+  ])('%s is refused', async (change, code) => {
     await expect(applyChanges({}, [change])).rejects.toMatchObject({ code });
   });
 });

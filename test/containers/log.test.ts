@@ -6,12 +6,16 @@ import { useTemp } from '../support/temp';
 describe('the log of a container', () => {
   const temp = useTemp();
 
-  async function all(file: string, options: Parameters<typeof readLog>[1] = {}): Promise<LogEntry[]> {
+  async function all(
+    file: string,
+    options: Parameters<typeof readLog>[1] = {},
+  ): Promise<LogEntry[]> {
     const entries: LogEntry[] = [];
     for await (const entry of readLog(file, options)) entries.push(entry);
     return entries;
   }
-  const texts = (entries: readonly LogEntry[]): string[] => entries.map(({ stream, log }) => `${stream}:${log}`);
+  const texts = (entries: readonly LogEntry[]): string[] =>
+    entries.map(({ stream, log }) => `${stream}:${log}`);
 
   it('has an entry a line, whatever the pieces that it came in', async () => {
     const file = join(temp.dir(), 'log');
@@ -20,7 +24,12 @@ describe('the log of a container', () => {
     log.write('stderr', Buffer.from('error\n'));
     log.write('stdout', Buffer.from('o\nthree'));
     log.close();
-    expect(texts(await all(file))).toEqual(['stdout:one\n', 'stderr:error\n', 'stdout:two\n', 'stdout:three']);
+    expect(texts(await all(file))).toEqual([
+      'stdout:one\n',
+      'stderr:error\n',
+      'stdout:two\n',
+      'stdout:three',
+    ]);
   });
 
   it('keeps characters whole that were cut in two', async () => {
@@ -62,7 +71,10 @@ describe('the log of a container', () => {
   it('is readable after a crash in the middle of a line, and empty before there is one', async () => {
     const file = join(temp.dir(), 'log');
     expect(await all(file)).toEqual([]);
-    appendFileSync(file, '{"log":"whole\\n","stream":"stdout","time":"2026-01-01T00:00:00Z"}\n{"log":"cut o');
+    appendFileSync(
+      file,
+      '{"log":"whole\\n","stream":"stdout","time":"2026-01-01T00:00:00Z"}\n{"log":"cut o',
+    );
     expect(texts(await all(file))).toEqual(['stdout:whole\n']);
   });
 });

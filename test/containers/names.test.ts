@@ -10,7 +10,18 @@ describe('container names', () => {
 
   it('get numbers when many are taken', () => expect(randomName(3)).toMatch(/^[a-z]+_[a-z]+\d$/));
 
-  it.each([['web', true], ['Web.1_a-b', true], ['9lives', true], ['a', false], ['', false], ['_a', false], ['-ab', false], ['../ab', false], ['a/b', false], ['a b', false]])('%j: %s', (name, is) => {
+  it.each([
+    ['web', true],
+    ['Web.1_a-b', true],
+    ['9lives', true],
+    ['a', false],
+    ['', false],
+    ['_a', false],
+    ['-ab', false],
+    ['../ab', false],
+    ['a/b', false],
+    ['a b', false],
+  ])('%j: %s', (name, is) => {
     expect(isContainerName(name)).toBe(is);
   });
 });

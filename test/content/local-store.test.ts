@@ -1,4 +1,13 @@
-import { appendFileSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { LocalContentStore } from '../../src/content/local-store';
@@ -30,19 +39,28 @@ function abandon(file: string): string {
 describe('the content store', () => {
   it('is an OCI image layout that other users may not enter', () => {
     new LocalContentStore(path.join(root, 'store'));
-    expect(JSON.parse(readFileSync(path.join(root, 'store', 'oci-layout'), 'utf8'))).toEqual({ imageLayoutVersion: '1.0.0' });
-    expect(JSON.parse(readFileSync(path.join(root, 'store', 'index.json'), 'utf8'))).toEqual({ schemaVersion: 2, manifests: [] });
+    expect(JSON.parse(readFileSync(path.join(root, 'store', 'oci-layout'), 'utf8'))).toEqual({
+      imageLayoutVersion: '1.0.0',
+    });
+    expect(JSON.parse(readFileSync(path.join(root, 'store', 'index.json'), 'utf8'))).toEqual({
+      schemaVersion: 2,
+      manifests: [],
+    });
     expect(statSync(path.join(root, 'store')).mode & 0o777).toBe(0o700);
   });
 
   it('keeps what it is given under its digest', async () => {
     const store = new LocalContentStore(root);
-    await expect(store.ingest(chunks('some bytes', ' of a blob'), { digest: DIGEST, size: BYTES.length })).resolves.toEqual({ digest: DIGEST, size: BYTES.length });
+    await expect(
+      store.ingest(chunks('some bytes', ' of a blob'), { digest: DIGEST, size: BYTES.length }),
+    ).resolves.toEqual({ digest: DIGEST, size: BYTES.length });
     expect(store.size(DIGEST)).toBe(BYTES.length);
     expect(store.read(DIGEST)).toEqual(BYTES);
     expect(readFileSync(path.join(root, 'blobs', 'sha256', hexOf(DIGEST)))).toEqual(BYTES);
     expect(store.list()).toEqual([DIGEST]);
-    expect(await new Response(store.open(DIGEST, { start: 5 }) as never).text()).toBe('bytes of a blob');
+    expect(await new Response(store.open(DIGEST, { start: 5 }) as never).text()).toBe(
+      'bytes of a blob',
+    );
     store.delete(DIGEST);
     store.delete(DIGEST);
     expect(store.size(DIGEST)).toBeUndefined();
@@ -54,8 +72,13 @@ describe('the content store', () => {
     ['too many bytes', 'SIZE_MISMATCH', BYTES.length, [BYTES, 'more']],
   ])('refuses %s with %s and keeps nothing of them', async (_, code, size, parts) => {
     const store = new LocalContentStore(root);
-    const text = parts.join('').slice(0, _ === 'other bytes' ? size : undefined).padEnd(_ === 'other bytes' ? size : 0);
-    await expect(store.ingest(chunks(text), { digest: DIGEST, size })).rejects.toMatchObject({ code });
+    const text = parts
+      .join('')
+      .slice(0, _ === 'other bytes' ? size : undefined)
+      .padEnd(_ === 'other bytes' ? size : 0);
+    await expect(store.ingest(chunks(text), { digest: DIGEST, size })).rejects.toMatchObject({
+      code,
+    });
     expect(store.list()).toEqual([]);
     expect(readdirSync(path.join(root, 'tmp'))).toEqual([]);
   });
@@ -98,20 +121,28 @@ describe('the content store', () => {
     it('and notices what it lost before the machine was started', async () => {
       writeFileSync(store.path(DIGEST), other);
       const { size, mtimeMs } = lstatOf(store.path(DIGEST)) ?? statSync(store.path(DIGEST));
-      setXattr(store.path(DIGEST), NOTE, Buffer.from(`00000000-0000-0000-0000-000000000000 ${size} ${mtimeMs}`));
+      setXattr(
+        store.path(DIGEST),
+        NOTE,
+        Buffer.from(`00000000-0000-0000-0000-000000000000 ${size} ${mtimeMs}`),
+      );
       await expect(handOut()).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
     });
 
     it('and remembers that for the boot', async () => {
       removeXattr(store.path(DIGEST), NOTE);
       await expect(handOut()).resolves.toBe('some bytes of a blob');
-      expect(String(getXattr(store.path(DIGEST), NOTE))).toMatch(new RegExp(`^${bootId()} ${BYTES.length} `));
+      expect(String(getXattr(store.path(DIGEST), NOTE))).toMatch(
+        new RegExp(`^${bootId()} ${BYTES.length} `),
+      );
     });
   });
 
   it('says which blob is missing', () => {
     const store = new LocalContentStore(root);
-    expect(() => store.read(DIGEST)).toThrow(expect.objectContaining({ code: 'STORE_CORRUPT', message: expect.stringContaining(DIGEST) }));
+    expect(() => store.read(DIGEST)).toThrow(
+      expect.objectContaining({ code: 'STORE_CORRUPT', message: expect.stringContaining(DIGEST) }),
+    );
     expect(() => store.open(DIGEST)).toThrow(expect.objectContaining({ code: 'STORE_CORRUPT' }));
   });
 
@@ -128,7 +159,9 @@ describe('the content store', () => {
   it('deletes a partial download that turns out wrong', async () => {
     const store = new LocalContentStore(root);
     appendFileSync(store.partial(DIGEST).path, 'wrong');
-    await expect(store.adopt({ digest: DIGEST })).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+    await expect(store.adopt({ digest: DIGEST })).rejects.toMatchObject({
+      code: 'DIGEST_MISMATCH',
+    });
     expect(store.partial(DIGEST).size).toBe(0);
   });
 

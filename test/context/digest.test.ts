@@ -1,4 +1,15 @@
-import { chmodSync, chownSync, lutimesSync, renameSync, symlinkSync, unlinkSync, utimesSync, writeFileSync, linkSync, mkdirSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  lutimesSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+  linkSync,
+  mkdirSync,
+} from 'node:fs';
 import path from 'node:path';
 import { digestSelection, type SelectionDigest } from '../../src/context/digest';
 import { LocalContext } from '../../src/context/local';
@@ -10,7 +21,13 @@ import { LayeredView } from '../../src/snapshot/merged-view';
 import { describeWith } from '../support/needs';
 import { makeFolder, makeTree, removeFolder } from '../snapshot/trees';
 
-const TREE = { '/d/a': 'f:a 0644', '/d/b': 'f:b 0755', '/d/l': 'l:a', '/d/sub': 'd 0755', '/d/sub/c': 'f:c' };
+const TREE = {
+  '/d/a': 'f:a 0644',
+  '/d/b': 'f:b 0755',
+  '/d/l': 'l:a',
+  '/d/sub': 'd 0755',
+  '/d/sub/c': 'f:c',
+};
 const CAPABILITY = Buffer.from('0100000200040000000000000000000000000000', 'hex');
 
 describeWith('digestSelection', { root: true }, () => {
@@ -47,19 +64,28 @@ describeWith('digestSelection', { root: true }, () => {
     ['a directory’s mode', () => chmodSync(at('d/sub'), 0o700)],
     ['setuid', () => chmodSync(at('d/b'), 0o4755)],
     ['a name', () => renameSync(at('d/a'), at('d/aa'))],
-    ['a link’s target', () => {
-      unlinkSync(at('d/l'));
-      symlinkSync('b', at('d/l'));
-    }],
-    ['a link for a file of the same content', () => {
-      unlinkSync(at('d/a'));
-      symlinkSync('b', at('d/a'));
-    }],
+    [
+      'a link’s target',
+      () => {
+        unlinkSync(at('d/l'));
+        symlinkSync('b', at('d/l'));
+      },
+    ],
+    [
+      'a link for a file of the same content',
+      () => {
+        unlinkSync(at('d/a'));
+        symlinkSync('b', at('d/a'));
+      },
+    ],
     ['an empty directory', () => mkdirSync(at('d/new'))],
-    ['a hard link for a copy', () => {
-      unlinkSync(at('d/b'));
-      linkSync(at('d/a'), at('d/b'));
-    }],
+    [
+      'a hard link for a copy',
+      () => {
+        unlinkSync(at('d/b'));
+        linkSync(at('d/a'), at('d/b'));
+      },
+    ],
     ['a file’s place', () => renameSync(at('d/sub/c'), at('d/c'))],
     ['a capability', () => setXattr(at('d/a'), 'security.capability', CAPABILITY)],
   ])('%s matters', async (_, change) => {
@@ -87,17 +113,29 @@ describeWith('digestSelection', { root: true }, () => {
   });
 
   test('the records name everything that was hashed', async () => {
-    const entries = [...await (await digest()).entries()];
-    expect(entries.map(({ path: name, type, mode }) => `${name} ${type} ${mode.toString(8)}`)).toEqual(['a file 644', 'b file 755', 'l symlink 777', 'sub directory 755', 'sub/c file 644']);
-    expect(entries[0]).toMatchObject({ size: 1, content: 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb', uid: 0, gid: 0 });
+    const entries = [...(await (await digest()).entries())];
+    expect(
+      entries.map(({ path: name, type, mode }) => `${name} ${type} ${mode.toString(8)}`),
+    ).toEqual(['a file 644', 'b file 755', 'l symlink 777', 'sub directory 755', 'sub/c file 644']);
+    expect(entries[0]).toMatchObject({
+      size: 1,
+      content: 'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb',
+      uid: 0,
+      gid: 0,
+    });
   });
 
   test('workers hash to the same digest', async () => {
-    makeTree(folder, Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`/many/f${i}`, `f:${i}`])));
+    makeTree(
+      folder,
+      Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`/many/f${i}`, `f:${i}`])),
+    );
     const tree = new LocalContext(folder);
     const threads = new Threads();
     try {
-      expect((await digestSelection(selectSources(tree, ['many']), tree, threads)).digest).toBe((await digest('many')).digest);
+      expect((await digestSelection(selectSources(tree, ['many']), tree, threads)).digest).toBe(
+        (await digest('many')).digest,
+      );
     } finally {
       await threads.close();
     }

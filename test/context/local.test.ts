@@ -11,10 +11,19 @@ describe('LocalContext', () => {
   afterEach(() => removeFolder(folder));
 
   const context = (): LocalContext => new LocalContext(folder, loadIgnoreFile(folder));
-  const all = (): string[] => selectSources(context(), ['.']).sources.flatMap((source) => source.entries.map((entry) => entry.path));
+  const all = (): string[] =>
+    selectSources(context(), ['.']).sources.flatMap((source) =>
+      source.entries.map((entry) => entry.path),
+    );
 
   test('what the ignore file excludes is not there, what an exception brings back is, with its directories', () => {
-    makeTree(folder, { '/ign/no': 'f:', '/ign/keep/yes': 'f:', '/ign/other/no': 'f:', '/a': 'f:', '/b.log': 'f:' });
+    makeTree(folder, {
+      '/ign/no': 'f:',
+      '/ign/keep/yes': 'f:',
+      '/ign/other/no': 'f:',
+      '/a': 'f:',
+      '/b.log': 'f:',
+    });
     writeFileSync(path.join(folder, '.dockerignore'), 'ign\n!ign/keep\n*.log\n.dockerignore\n');
     expect(all()).toEqual(['a', 'ign', 'ign/keep', 'ign/keep/yes']);
     expect(context().lstat('/ign/other')).toBeUndefined();
@@ -28,11 +37,24 @@ describe('LocalContext', () => {
   });
 
   test('the Dockerfile’s own ignore file goes before the common one, an explicit one before both', () => {
-    makeTree(folder, { '/a': 'f:', '/b': 'f:', '/c': 'f:', '/.dockerignore': 'f:a', '/Dockerfile.dockerignore': 'f:b', '/mine': 'f:c' });
-    const names = (ignore: ReturnType<typeof loadIgnoreFile>): string[] => new LocalContext(folder, ignore).children('/').map((entry) => entry.path).filter((name) => name.length === 2);
+    makeTree(folder, {
+      '/a': 'f:',
+      '/b': 'f:',
+      '/c': 'f:',
+      '/.dockerignore': 'f:a',
+      '/Dockerfile.dockerignore': 'f:b',
+      '/mine': 'f:c',
+    });
+    const names = (ignore: ReturnType<typeof loadIgnoreFile>): string[] =>
+      new LocalContext(folder, ignore)
+        .children('/')
+        .map((entry) => entry.path)
+        .filter((name) => name.length === 2);
     expect(names(loadIgnoreFile(folder))).toEqual(['/b', '/c']);
     expect(names(loadIgnoreFile(folder, path.join(folder, 'Dockerfile')))).toEqual(['/a', '/c']);
-    expect(names(loadIgnoreFile(folder, path.join(folder, 'Dockerfile'), path.join(folder, 'mine')))).toEqual(['/a', '/b']);
+    expect(
+      names(loadIgnoreFile(folder, path.join(folder, 'Dockerfile'), path.join(folder, 'mine'))),
+    ).toEqual(['/a', '/b']);
   });
 
   test('symlinks lead nowhere but into the context', () => {
@@ -46,7 +68,9 @@ describe('LocalContext', () => {
       expect(context().stat('/out/secret')).toBeUndefined();
       expect(context().stat('/up/passwd')).toBeUndefined();
       expect(context().stat('/abs/f')?.path).toBe('/inside/f');
-      expect(() => selectSources(context(), ['up/passwd'])).toThrow(expect.objectContaining({ code: 'SOURCE_NOT_FOUND' }));
+      expect(() => selectSources(context(), ['up/passwd'])).toThrow(
+        expect.objectContaining({ code: 'SOURCE_NOT_FOUND' }),
+      );
     } finally {
       removeFolder(outside);
     }
@@ -65,11 +89,15 @@ describe('LocalContext', () => {
   });
 
   test('a missing ignore file that was asked for is an error', () => {
-    expect(() => loadIgnoreFile(folder, undefined, path.join(folder, 'nope'))).toThrow(/nope does not exist/);
+    expect(() => loadIgnoreFile(folder, undefined, path.join(folder, 'nope'))).toThrow(
+      /nope does not exist/,
+    );
   });
 
   test('a context that is not there, or a file, is named', () => {
-    expect(() => new LocalContext(path.join(folder, 'nope'))).toThrow(expect.objectContaining({ code: 'CONTEXT_NOT_FOUND' }));
+    expect(() => new LocalContext(path.join(folder, 'nope'))).toThrow(
+      expect.objectContaining({ code: 'CONTEXT_NOT_FOUND' }),
+    );
     writeFileSync(path.join(folder, 'file'), '');
     expect(() => new LocalContext(path.join(folder, 'file'))).toThrow(/not a directory/);
   });

@@ -19,18 +19,48 @@ const COMMIT = 'a'.repeat(40);
 
 describe('git addresses', () => {
   it.each([
-    ['https://host/x/y.git', { remote: 'https://host/x/y.git', protocol: 'https', host: 'host', ref: undefined, subdir: undefined, submodules: true }],
+    [
+      'https://host/x/y.git',
+      {
+        remote: 'https://host/x/y.git',
+        protocol: 'https',
+        host: 'host',
+        ref: undefined,
+        subdir: undefined,
+        submodules: true,
+      },
+    ],
     ['https://host/y.git#main', { ref: 'main', subdir: undefined }],
     ['https://host/y.git#:dir', { ref: undefined, subdir: 'dir' }],
     ['https://host/y.git#v1.0:a/./b//c/', { ref: 'v1.0', subdir: 'a/b/c' }],
-    ['https://host/y.git?tag=v1&subdir=/a', { remote: 'https://host/y.git', ref: 'refs/tags/v1', subdir: 'a' }],
+    [
+      'https://host/y.git?tag=v1&subdir=/a',
+      { remote: 'https://host/y.git', ref: 'refs/tags/v1', subdir: 'a' },
+    ],
     ['https://host/y.git?branch=feature/x', { ref: 'refs/heads/feature/x' }],
     [`https://host/y.git?commit=${COMMIT}`, { commit: COMMIT }],
-    [`https://host/y.git?checksum=abcdef1&keep-git-dir=true&submodules=0`, { commit: 'abcdef1', keepGitDir: true, submodules: false }],
+    [
+      `https://host/y.git?checksum=abcdef1&keep-git-dir=true&submodules=0`,
+      { commit: 'abcdef1', keepGitDir: true, submodules: false },
+    ],
     ['https://host/y.git?keep-git-dir', { keepGitDir: true }],
-    ['https://user:p%40ss@host:8443/y.git', { remote: 'https://host:8443/y.git', display: 'https://host:8443/y.git', host: 'host:8443', credentials: { username: 'user', password: 'p@ss' } }],
-    ['git@github.com:x/y.git#main', { remote: 'git@github.com:x/y.git', protocol: 'ssh', ref: 'main' }],
-    ['ssh://git@host:22/x/y.git', { remote: 'ssh://git@host:22/x/y.git', protocol: 'ssh', host: undefined }],
+    [
+      'https://user:p%40ss@host:8443/y.git',
+      {
+        remote: 'https://host:8443/y.git',
+        display: 'https://host:8443/y.git',
+        host: 'host:8443',
+        credentials: { username: 'user', password: 'p@ss' },
+      },
+    ],
+    [
+      'git@github.com:x/y.git#main',
+      { remote: 'git@github.com:x/y.git', protocol: 'ssh', ref: 'main' },
+    ],
+    [
+      'ssh://git@host:22/x/y.git',
+      { remote: 'ssh://git@host:22/x/y.git', protocol: 'ssh', host: undefined },
+    ],
     ['github.com/x/y#main', { remote: 'https://github.com/x/y', ref: 'main' }],
     ['git://host/y', { protocol: 'git' }],
     ['file:///repos/y.git', { protocol: 'file' }],
@@ -39,53 +69,121 @@ describe('git addresses', () => {
   });
 
   it.each([
-    'https://host/y.git#-x', 'https://host/y.git#--upload-pack=x', 'https://host/y.git#a b', 'https://host/y.git#a..b', 'https://host/y.git#a@{1}', 'https://host/y.git#a.lock',
-    'https://host/y.git#/a', 'https://host/y.git#a/', 'https://host/y.git#a*', 'https://host/y.git#a\n', 'https://host/y.git#main:..', 'https://host/y.git#main:a/../../b',
-    'https://host/y.git?subdir=..', 'https://host/y.git?ref=', 'https://host/y.git?commit=xyz', 'https://host/y.git?submodules=maybe', 'https://host/y.git?upload-pack=x',
-    'https://host/y.git?ref=a#b', 'ext::sh -c x', 'ext::x', '-oProxyCommand=x', '--upload-pack=x', 'ssh://-oProxyCommand=x/y', 'git@-oProxyCommand=x:y', 'git@host:-x', 'ftp://host/y.git', 'javascript:x', '',
+    'https://host/y.git#-x',
+    'https://host/y.git#--upload-pack=x',
+    'https://host/y.git#a b',
+    'https://host/y.git#a..b',
+    'https://host/y.git#a@{1}',
+    'https://host/y.git#a.lock',
+    'https://host/y.git#/a',
+    'https://host/y.git#a/',
+    'https://host/y.git#a*',
+    'https://host/y.git#a\n',
+    'https://host/y.git#main:..',
+    'https://host/y.git#main:a/../../b',
+    'https://host/y.git?subdir=..',
+    'https://host/y.git?ref=',
+    'https://host/y.git?commit=xyz',
+    'https://host/y.git?submodules=maybe',
+    'https://host/y.git?upload-pack=x',
+    'https://host/y.git?ref=a#b',
+    'ext::sh -c x',
+    'ext::x',
+    '-oProxyCommand=x',
+    '--upload-pack=x',
+    'ssh://-oProxyCommand=x/y',
+    'git@-oProxyCommand=x:y',
+    'git@host:-x',
+    'ftp://host/y.git',
+    'javascript:x',
+    '',
   ])('%j is refused', (text) => {
     expect(() => parseGitAddress(text)).toThrow(expect.objectContaining({ code: 'GIT_FAILED' }));
   });
 
   it('never become an option, nor lead out of the repository, whatever is written', () => {
-    fc.assert(fc.property(fc.oneof(fc.string(), fc.string().map((text) => `https://host/y.git#${text}`), fc.string().map((text) => `https://host/y.git?${text}`), fc.webUrl({ withFragments: true, withQueryParameters: true })), (text) => {
-      try {
-        const { remote, ref, subdir, display } = parseGitAddress(text);
-        expect([remote, ref ?? '', display].some((part) => part.startsWith('-') || /[\0-\x1f]/.test(part))).toBe(false);
-        expect((subdir ?? '').split('/').includes('..')).toBe(false);
-      } catch (error) {
-        if (!isMbuildError(error, 'GIT_FAILED')) throw error;
-      }
-    }));
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.string().map((text) => `https://host/y.git#${text}`),
+          fc.string().map((text) => `https://host/y.git?${text}`),
+          fc.webUrl({ withFragments: true, withQueryParameters: true }),
+        ),
+        (text) => {
+          try {
+            const { remote, ref, subdir, display } = parseGitAddress(text);
+            expect(
+              [remote, ref ?? '', display].some(
+                (part) => part.startsWith('-') || /[\0-\x1f]/.test(part),
+              ),
+            ).toBe(false);
+            expect((subdir ?? '').split('/').includes('..')).toBe(false);
+          } catch (error) {
+            if (!isMbuildError(error, 'GIT_FAILED')) throw error;
+          }
+        },
+      ),
+    );
   });
 
-  it.each([['https://host/x.git', true], ['https://host/x.git#main', true], ['https://host/x.git?ref=a', true], ['git@host:x', true], ['ssh://host/x', true], ['github.com/x/y', true],
-    ['https://host/x', false], ['https://host/x.tar.gz', false], ['https://host/x?y=z.git', false], ['./x.git', false], ['folder', false]])('%s is one: %s', (text, expected) => {
+  it.each([
+    ['https://host/x.git', true],
+    ['https://host/x.git#main', true],
+    ['https://host/x.git?ref=a', true],
+    ['git@host:x', true],
+    ['ssh://host/x', true],
+    ['github.com/x/y', true],
+    ['https://host/x', false],
+    ['https://host/x.tar.gz', false],
+    ['https://host/x?y=z.git', false],
+    ['./x.git', false],
+    ['folder', false],
+  ])('%s is one: %s', (text, expected) => {
     expect(isGitAddress(text)).toBe(expected);
   });
 });
 
 describe('names of fetched files', () => {
   it.each([
-    ['https://host/a/b.txt', 'b.txt'], ['https://host/a/b.txt?x=/y#z', 'b.txt'], ['https://host/', '__unnamed__'], ['https://host', '__unnamed__'], ['https://host/dir/', 'dir'],
-    ['https://host/sp%20ace%2Fx', 'x'], ['https://host/..%2f..%2fetc%2fpasswd', 'passwd'], ['https://host/%E4', '%E4'],
+    ['https://host/a/b.txt', 'b.txt'],
+    ['https://host/a/b.txt?x=/y#z', 'b.txt'],
+    ['https://host/', '__unnamed__'],
+    ['https://host', '__unnamed__'],
+    ['https://host/dir/', 'dir'],
+    ['https://host/sp%20ace%2Fx', 'x'],
+    ['https://host/..%2f..%2fetc%2fpasswd', 'passwd'],
+    ['https://host/%E4', '%E4'],
   ])('%s → %s', (url, name) => {
     expect(downloadName(new URL(url))).toBe(name);
   });
 
-  it.each([`https://host/a%2F..`, 'https://host/a%00b', `https://host/${'x'.repeat(4096)}`])('%.40s has none', (url) => {
-    expect(() => downloadName(new URL(url))).toThrow(expect.objectContaining({ code: 'DOWNLOAD_FAILED' }));
-  });
+  it.each([`https://host/a%2F..`, 'https://host/a%00b', `https://host/${'x'.repeat(4096)}`])(
+    '%.40s has none',
+    (url) => {
+      expect(() => downloadName(new URL(url))).toThrow(
+        expect.objectContaining({ code: 'DOWNLOAD_FAILED' }),
+      );
+    },
+  );
 
   it('are always the name of a file in the destination', () => {
-    fc.assert(fc.property(fc.webUrl({ withQueryParameters: true }), fc.string(), (url, more) => {
-      try {
-        const name = downloadName(new URL(`${url}/${encodeURIComponent(more)}`));
-        expect(name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')).toBe(false);
-      } catch (error) {
-        if (!isMbuildError(error, 'DOWNLOAD_FAILED')) throw error;
-      }
-    }));
+    fc.assert(
+      fc.property(fc.webUrl({ withQueryParameters: true }), fc.string(), (url, more) => {
+        try {
+          const name = downloadName(new URL(`${url}/${encodeURIComponent(more)}`));
+          expect(
+            name === '' ||
+              name === '.' ||
+              name === '..' ||
+              name.includes('/') ||
+              name.includes('\0'),
+          ).toBe(false);
+        } catch (error) {
+          if (!isMbuildError(error, 'DOWNLOAD_FAILED')) throw error;
+        }
+      }),
+    );
   });
 });
 
@@ -93,7 +191,19 @@ describe('downloads', () => {
   const temp = useTemp();
 
   /** A store, and a server that counts what it is asked. */
-  async function withServer(answer: (etag: string | undefined) => { status: number; body?: string; headers?: Record<string, string> }, use: (url: URL, services: DownloadServices, requests: () => number, held: Set<Digest>) => Promise<void>): Promise<void> {
+  async function withServer(
+    answer: (etag: string | undefined) => {
+      status: number;
+      body?: string;
+      headers?: Record<string, string>;
+    },
+    use: (
+      url: URL,
+      services: DownloadServices,
+      requests: () => number,
+      held: Set<Digest>,
+    ) => Promise<void>,
+  ): Promise<void> {
     let requests = 0;
     const server = createServer((request, response) => {
       requests++;
@@ -107,8 +217,20 @@ describe('downloads', () => {
     const root = temp.dir('store');
     const held = new Set<Digest>();
     try {
-      const url = new URL(`http://user:secret@127.0.0.1:${(server.address() as AddressInfo).port}/f?token=secret`);
-      await use(url, { root, content: new LocalContentStore(root), files: client, hold: (digest) => held.add(digest) }, () => requests, held);
+      const url = new URL(
+        `http://user:secret@127.0.0.1:${(server.address() as AddressInfo).port}/f?token=secret`,
+      );
+      await use(
+        url,
+        {
+          root,
+          content: new LocalContentStore(root),
+          files: client,
+          hold: (digest) => held.add(digest),
+        },
+        () => requests,
+        held,
+      );
     } finally {
       await client.close();
       server.closeAllConnections();
@@ -119,48 +241,91 @@ describe('downloads', () => {
   }
 
   it('are blobs of the store that are held, and leave no credentials in it', async () => {
-    await withServer(() => ({ status: 200, body: 'content', headers: { 'last-modified': 'Tue, 01 Feb 2022 03:04:05 GMT' } }), async (url, services, _, held) => {
-      const { digest, size, mtime, hostPath } = await downloadFile(url, undefined, services, NEVER);
-      expect({ digest, size, mtime }).toEqual({ digest: digestOf('content'), size: 7, mtime: Date.UTC(2022, 1, 1, 3, 4, 5) / 1000 });
-      expect(readFileSync(hostPath, 'utf8')).toBe('content');
-      expect(held.has(digest)).toBe(true);
-      const [record = ''] = readdirSync(join(services.root, 'downloads'));
-      expect(record + readFileSync(join(services.root, 'downloads', record), 'utf8')).not.toMatch(/secret|user|token/);
-    });
+    await withServer(
+      () => ({
+        status: 200,
+        body: 'content',
+        headers: { 'last-modified': 'Tue, 01 Feb 2022 03:04:05 GMT' },
+      }),
+      async (url, services, _, held) => {
+        const { digest, size, mtime, hostPath } = await downloadFile(
+          url,
+          undefined,
+          services,
+          NEVER,
+        );
+        expect({ digest, size, mtime }).toEqual({
+          digest: digestOf('content'),
+          size: 7,
+          mtime: Date.UTC(2022, 1, 1, 3, 4, 5) / 1000,
+        });
+        expect(readFileSync(hostPath, 'utf8')).toBe('content');
+        expect(held.has(digest)).toBe(true);
+        const [record = ''] = readdirSync(join(services.root, 'downloads'));
+        expect(record + readFileSync(join(services.root, 'downloads', record), 'utf8')).not.toMatch(
+          /secret|user|token/,
+        );
+      },
+    );
   });
 
   it('are fetched again when their blob was collected or their record is damaged', async () => {
-    await withServer((etag) => (etag === undefined ? { status: 200, body: 'content', headers: { etag: '"1"' } } : { status: 304 }), async (url, services, requests) => {
-      const { digest } = await downloadFile(url, undefined, services, NEVER);
-      await downloadFile(url, undefined, services, NEVER);
-      services.content.delete(digest);
-      await downloadFile(url, undefined, services, NEVER);
-      expect(services.content.size(digest)).toBe(7);
-      writeFiles(join(services.root, 'downloads'), { [readdirSync(join(services.root, 'downloads'))[0] ?? '']: 'damaged' });
-      await downloadFile(url, digest, services, NEVER);
-      expect(requests()).toBe(4);
-    });
+    await withServer(
+      (etag) =>
+        etag === undefined
+          ? { status: 200, body: 'content', headers: { etag: '"1"' } }
+          : { status: 304 },
+      async (url, services, requests) => {
+        const { digest } = await downloadFile(url, undefined, services, NEVER);
+        await downloadFile(url, undefined, services, NEVER);
+        services.content.delete(digest);
+        await downloadFile(url, undefined, services, NEVER);
+        expect(services.content.size(digest)).toBe(7);
+        writeFiles(join(services.root, 'downloads'), {
+          [readdirSync(join(services.root, 'downloads'))[0] ?? '']: 'damaged',
+        });
+        await downloadFile(url, digest, services, NEVER);
+        expect(requests()).toBe(4);
+      },
+    );
   });
 
   it('of the wrong checksum leave nothing', async () => {
-    await withServer(() => ({ status: 200, body: 'other' }), async (url, services) => {
-      await expect(downloadFile(url, digestOf('content'), services, NEVER)).rejects.toMatchObject({ code: 'CHECKSUM_MISMATCH' });
-      expect(services.content.list()).toEqual([]);
-    });
+    await withServer(
+      () => ({ status: 200, body: 'other' }),
+      async (url, services) => {
+        await expect(downloadFile(url, digestOf('content'), services, NEVER)).rejects.toMatchObject(
+          { code: 'CHECKSUM_MISMATCH' },
+        );
+        expect(services.content.list()).toEqual([]);
+      },
+    );
   });
 
   it('stop when the build does', async () => {
-    await withServer(() => ({ status: 503 }), async (url, services) => {
-      await expect(downloadFile(url, undefined, services, AbortSignal.abort())).rejects.toMatchObject({ code: 'CANCELED' });
-    });
+    await withServer(
+      () => ({ status: 503 }),
+      async (url, services) => {
+        await expect(
+          downloadFile(url, undefined, services, AbortSignal.abort()),
+        ).rejects.toMatchObject({ code: 'CANCELED' });
+      },
+    );
   });
 });
 
 describeWith('git repositories', { programs: ['git'] }, () => {
   const temp = useTemp();
 
-  function repository(): { readonly url: string; readonly commit: string; readonly folder: string } {
-    const folder = writeFiles(temp.dir('work'), { 'file.txt': 'one\n', 'dir/inner.txt': 'inner\n' });
+  function repository(): {
+    readonly url: string;
+    readonly commit: string;
+    readonly folder: string;
+  } {
+    const folder = writeFiles(temp.dir('work'), {
+      'file.txt': 'one\n',
+      'dir/inner.txt': 'inner\n',
+    });
     const repositories = temp.dir('repositories');
     const commit = commitFolder(folder, repositories, 'r');
     return { url: `file://${repositories}/r.git`, commit, folder };
@@ -174,12 +339,15 @@ describeWith('git repositories', { programs: ['git'] }, () => {
     gitIn(folder, 'branch', 'same');
     const second = gitIn(folder, 'rev-parse', 'HEAD');
     const services = { root: temp.dir('store'), secret: () => undefined };
-    const commitOf = async (rest: string): Promise<string> => (await resolveGit(parseGitAddress(url + rest), services, NEVER)).commit;
+    const commitOf = async (rest: string): Promise<string> =>
+      (await resolveGit(parseGitAddress(url + rest), services, NEVER)).commit;
     expect(await commitOf('')).toBe(second);
     expect(await commitOf('#same')).toBe(second);
     expect(await commitOf('#refs/tags/same')).toBe(commit);
     expect(await commitOf('#annotated')).toBe(commit);
-    expect(await commitOf(`?tag=annotated&commit=${gitIn(folder, 'rev-parse', 'annotated')}`)).toBe(commit);
+    expect(await commitOf(`?tag=annotated&commit=${gitIn(folder, 'rev-parse', 'annotated')}`)).toBe(
+      commit,
+    );
     await expect(commitOf('?tag=main')).rejects.toMatchObject({ code: 'GIT_FAILED' });
   });
 
@@ -187,11 +355,19 @@ describeWith('git repositories', { programs: ['git'] }, () => {
     const { url, commit } = repository();
     const services = { root: temp.dir('store'), secret: () => undefined };
     const resolved = { address: parseGitAddress(`${url}#:dir`), commit, ref: undefined };
-    const checkouts = await Promise.all([1, 2, 3].map(() => checkoutGit(resolved, false, services, NEVER)));
-    expect(checkouts.map(({ tree }) => tree.children('/').map(({ path }) => path))).toEqual([['/inner.txt'], ['/inner.txt'], ['/inner.txt']]);
+    const checkouts = await Promise.all(
+      [1, 2, 3].map(() => checkoutGit(resolved, false, services, NEVER)),
+    );
+    expect(checkouts.map(({ tree }) => tree.children('/').map(({ path }) => path))).toEqual([
+      ['/inner.txt'],
+      ['/inner.txt'],
+      ['/inner.txt'],
+    ]);
     for (const { close } of checkouts) close();
     expect(readdirSync(join(services.root, 'tmp'))).toEqual([]);
-    expect(readdirSync(join(services.root, 'git')).filter((name) => !name.endsWith('.lock')).length).toBe(1);
+    expect(
+      readdirSync(join(services.root, 'git')).filter((name) => !name.endsWith('.lock')).length,
+    ).toBe(1);
   });
 
   it('of SHA-256 and without any file are repositories too', async () => {
@@ -209,13 +385,21 @@ describeWith('git repositories', { programs: ['git'] }, () => {
   it('get tokens over https alone, and credentials of the address in no argument', async () => {
     const bin = temp.dir('bin');
     const seen = join(bin, 'seen');
-    writeFiles(bin, { git: `#!/bin/sh\necho "$@" >> ${seen}\nenv | grep '^GIT_CONFIG_' >> ${seen}\nexit 1\n` });
+    writeFiles(bin, {
+      git: `#!/bin/sh\necho "$@" >> ${seen}\nenv | grep '^GIT_CONFIG_' >> ${seen}\nexit 1\n`,
+    });
     chmodSync(join(bin, 'git'), 0o755);
     const path = process.env.PATH;
-    const services = { root: temp.dir('store'), secret: (id: string) => (id === 'GIT_AUTH_TOKEN.one.test' ? Buffer.from('tok3n\n') : undefined) };
+    const services = {
+      root: temp.dir('store'),
+      secret: (id: string) =>
+        id === 'GIT_AUTH_TOKEN.one.test' ? Buffer.from('tok3n\n') : undefined,
+    };
     const asked = async (address: string): Promise<string> => {
       writeFiles(bin, { seen: '' });
-      await expect(resolveGit(parseGitAddress(address), services, NEVER)).rejects.toMatchObject({ code: 'GIT_FAILED' });
+      await expect(resolveGit(parseGitAddress(address), services, NEVER)).rejects.toMatchObject({
+        code: 'GIT_FAILED',
+      });
       return readFileSync(seen, 'utf8');
     };
     process.env.PATH = `${bin}:${path ?? ''}`;

@@ -1,4 +1,13 @@
-import { lstatSync, mkdtempSync, mkdirSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdtempSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,7 +30,11 @@ describe('a remembered selection', () => {
   afterEach(() => rmSync(dir, { recursive: true }));
 
   const digest = async (remember = true): Promise<string> => {
-    const tree = new LocalContext(root, undefined, remember ? { statCaches: path.join(dir, 'caches') } : {});
+    const tree = new LocalContext(
+      root,
+      undefined,
+      remember ? { statCaches: path.join(dir, 'caches') } : {},
+    );
     return (await digestSelection(selectSources(tree, ['.']), tree)).digest;
   };
   /** Long enough for files to count as settled, whatever the clock's tick. */
@@ -32,27 +45,39 @@ describe('a remembered selection', () => {
   };
 
   it.each<[string, () => void]>([
-    ['a file is written again with the same size and mtime', () => {
-      const { atime, mtime } = lstatSync(path.join(root, 'src/a'));
-      writeFileSync(path.join(root, 'src/a'), 'eno');
-      utimesSync(path.join(root, 'src/a'), atime, mtime);
-    }],
-    ['a file is replaced through rename', () => {
-      writeFileSync(path.join(dir, 'new'), 'eno');
-      renameSync(path.join(dir, 'new'), path.join(root, 'src/a'));
-    }],
+    [
+      'a file is written again with the same size and mtime',
+      () => {
+        const { atime, mtime } = lstatSync(path.join(root, 'src/a'));
+        writeFileSync(path.join(root, 'src/a'), 'eno');
+        utimesSync(path.join(root, 'src/a'), atime, mtime);
+      },
+    ],
+    [
+      'a file is replaced through rename',
+      () => {
+        writeFileSync(path.join(dir, 'new'), 'eno');
+        renameSync(path.join(dir, 'new'), path.join(root, 'src/a'));
+      },
+    ],
     ['a file comes', () => writeFileSync(path.join(root, 'src/c'), '')],
     ['a file goes', () => rmSync(path.join(root, 'src/b'))],
     ['a name changes', () => renameSync(path.join(root, 'src/b'), path.join(root, 'src/c'))],
-    ['a link leads elsewhere', () => {
-      rmSync(path.join(root, 'src/l'));
-      symlinkSync('b', path.join(root, 'src/l'));
-    }],
-    ['two files change places', () => {
-      renameSync(path.join(root, 'src/a'), path.join(root, 'x'));
-      renameSync(path.join(root, 'src/b'), path.join(root, 'src/a'));
-      renameSync(path.join(root, 'x'), path.join(root, 'src/b'));
-    }],
+    [
+      'a link leads elsewhere',
+      () => {
+        rmSync(path.join(root, 'src/l'));
+        symlinkSync('b', path.join(root, 'src/l'));
+      },
+    ],
+    [
+      'two files change places',
+      () => {
+        renameSync(path.join(root, 'src/a'), path.join(root, 'x'));
+        renameSync(path.join(root, 'src/b'), path.join(root, 'src/a'));
+        renameSync(path.join(root, 'x'), path.join(root, 'src/b'));
+      },
+    ],
   ])('is hashed anew when %s', async (_, change) => {
     await settle();
     const before = await digest();
@@ -68,7 +93,9 @@ describe('a remembered selection', () => {
 
   describe('after its first reading', () => {
     /** Reads it once, while something happens; returns its digest, and what is remembered then. */
-    const firstReading = async (meanwhile: () => void = () => undefined): Promise<[digest: string, remembered: string | undefined]> => {
+    const firstReading = async (
+      meanwhile: () => void = () => undefined,
+    ): Promise<[digest: string, remembered: string | undefined]> => {
       const tree = new LocalContext(root, undefined, { statCaches: path.join(dir, 'caches') });
       const selection = selectSources(tree, ['.']);
       const made = await digestSelection(selection, tree, undefined, (files) => {
@@ -91,14 +118,18 @@ describe('a remembered selection', () => {
 
     it('is not when a file changed meanwhile', async () => {
       await sleep(2_200);
-      expect((await firstReading(() => writeFileSync(path.join(root, 'src/a'), 'eno')))[1]).toBeUndefined();
+      expect(
+        (await firstReading(() => writeFileSync(path.join(root, 'src/a'), 'eno')))[1],
+      ).toBeUndefined();
     });
   });
 
   it('still tells what was in it', async () => {
     await settle();
     const tree = new LocalContext(root, undefined, { statCaches: path.join(dir, 'caches') });
-    const entries = [...await (await digestSelection(selectSources(tree, ['src']), tree)).entries()];
+    const entries = [
+      ...(await (await digestSelection(selectSources(tree, ['src']), tree)).entries()),
+    ];
     expect(entries.map((entry) => entry.path)).toEqual(['a', 'b', 'l']);
   });
 });

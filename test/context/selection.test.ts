@@ -7,22 +7,49 @@ describe('selectSources', () => {
   beforeAll(() => {
     folder = makeFolder();
     makeTree(folder, {
-      '/a.txt': 'f:a', '/b.txt': 'f:b', '/dir/f1': 'f:1', '/dir/f2': 'h:/dir/f1', '/dir/sub/f3': 'f:3', '/dir/link': 'l:f1', '/dir/gone': 'l:nowhere',
-      '/ldir': 'l:dir', '/dangling': 'l:nowhere', '/ign/no.txt': 'f:', '/.dockerignore': 'f:#rules\nign/*.txt', '/package.json': 'f:', '/[x].txt': 'f:', '/empty': 'd',
+      '/a.txt': 'f:a',
+      '/b.txt': 'f:b',
+      '/dir/f1': 'f:1',
+      '/dir/f2': 'h:/dir/f1',
+      '/dir/sub/f3': 'f:3',
+      '/dir/link': 'l:f1',
+      '/dir/gone': 'l:nowhere',
+      '/ldir': 'l:dir',
+      '/dangling': 'l:nowhere',
+      '/ign/no.txt': 'f:',
+      '/.dockerignore': 'f:#rules\nign/*.txt',
+      '/package.json': 'f:',
+      '/[x].txt': 'f:',
+      '/empty': 'd',
     });
   });
   afterAll(() => removeFolder(folder));
 
   const select = (source: string, options: SelectionOptions = {}): unknown[] =>
-    selectSources(new LocalContext(folder, loadIgnoreFile(folder)), [source], options).sources.map((found) => [found.kind, ...found.entries.map((entry) => entry.path)]);
+    selectSources(new LocalContext(folder, loadIgnoreFile(folder)), [source], options).sources.map(
+      (found) => [found.kind, ...found.entries.map((entry) => entry.path)],
+    );
 
   test.each([
     ['a.txt', [['file', 'a.txt']]],
     ['/a.txt', [['file', 'a.txt']]],
     ['../../a.txt', [['file', 'a.txt']]],
     ['a.txt/', [['file', 'a.txt']]],
-    ['*.txt', [['file', '[x].txt'], ['file', 'a.txt'], ['file', 'b.txt']]],
-    ['[a-b].txt', [['file', 'a.txt'], ['file', 'b.txt']]],
+    [
+      '*.txt',
+      [
+        ['file', '[x].txt'],
+        ['file', 'a.txt'],
+        ['file', 'b.txt'],
+      ],
+    ],
+    [
+      '[a-b].txt',
+      [
+        ['file', 'a.txt'],
+        ['file', 'b.txt'],
+      ],
+    ],
     ['[[]x].txt', [['file', '[x].txt']]],
     ['\\[x].txt', [['file', '[x].txt']]],
     ['dir', [['contents', 'f1', 'f2', 'gone', 'link', 'sub', 'sub/f3']]],
@@ -59,12 +86,20 @@ describe('selectSources', () => {
 
   test('later names of a file within a directory are links to its first', () => {
     const [source] = selectSources(new LocalContext(folder), ['dir']).sources;
-    expect(source?.entries.map(({ path, linkTo }) => [path, linkTo]).filter(([, to]) => to !== undefined)).toEqual([['f2', 'f1']]);
+    expect(
+      source?.entries
+        .map(({ path, linkTo }) => [path, linkTo])
+        .filter(([, to]) => to !== undefined),
+    ).toEqual([['f2', 'f1']]);
   });
 
   test.each([
     ['nope', /"\/nope" not found in the build context/, undefined],
-    ['ign/no.txt', /"\/ign\/no.txt" is excluded from the build context by .dockerignore:2 \(ign\/\*.txt\)/, /add !ign\/no.txt/],
+    [
+      'ign/no.txt',
+      /"\/ign\/no.txt" is excluded from the build context by .dockerignore:2 \(ign\/\*.txt\)/,
+      /add !ign\/no.txt/,
+    ],
     ['pakcage.json', /"\/pakcage.json" not found/, /did you mean "package.json"/],
     ['dir/sbu/f3', /not found/, /did you mean "sub"/],
     ['dangling', /"\/dangling" in the build context is a symlink that leads to nothing/, undefined],

@@ -1,5 +1,17 @@
 import { createHash } from 'node:crypto';
-import { copyFileSync, lstatSync, mkdirSync, readFileSync, readdirSync, renameSync, statSync, truncateSync, utimesSync, writeFileSync, type Stats } from 'node:fs';
+import {
+  copyFileSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+  type Stats,
+} from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
 import { digestSelection } from '../../src/context/digest';
@@ -29,7 +41,8 @@ describe('StatCache', () => {
     cache.put('f', lstatSync(file()), { hash: HASH }, hashedAt);
     cache.save();
   };
-  const recall = (): string | undefined => StatCache.load(caches, root).get('f', lstatSync(file()))?.hash;
+  const recall = (): string | undefined =>
+    StatCache.load(caches, root).get('f', lstatSync(file()))?.hash;
 
   test('an unchanged file is known in the next process', () => {
     writeFileSync(file(), 'x');
@@ -42,30 +55,45 @@ describe('StatCache', () => {
     const cache = StatCache.load(caches, root);
     cache.put('f', lstatSync(file()), { hash: HASH, capability: '0100' }, Date.now() + LATER);
     cache.save();
-    expect(StatCache.load(caches, root).get('f', lstatSync(file()))).toEqual({ hash: HASH, capability: '0100' });
+    expect(StatCache.load(caches, root).get('f', lstatSync(file()))).toEqual({
+      hash: HASH,
+      capability: '0100',
+    });
   });
 
   test.each<[string, () => void]>([
     ['written', () => writeFileSync(file(), 'y')],
-    ['written with its old mtime put back', () => {
-      const { atime, mtime } = statSync(file());
-      writeFileSync(file(), 'y');
-      utimesSync(file(), atime, mtime);
-    }],
-    ['replaced by a file of the same size and mtime', () => {
-      const { atime, mtime } = statSync(file());
-      writeFileSync(file('new'), 'y');
-      utimesSync(file('new'), atime, mtime);
-      renameSync(file('new'), file());
-    }],
-    ['copied over', () => {
-      writeFileSync(file('other'), 'z');
-      copyFileSync(file('other'), file());
-    }],
-    ['cut and grown again', () => {
-      truncateSync(file(), 0);
-      writeFileSync(file(), 'x');
-    }],
+    [
+      'written with its old mtime put back',
+      () => {
+        const { atime, mtime } = statSync(file());
+        writeFileSync(file(), 'y');
+        utimesSync(file(), atime, mtime);
+      },
+    ],
+    [
+      'replaced by a file of the same size and mtime',
+      () => {
+        const { atime, mtime } = statSync(file());
+        writeFileSync(file('new'), 'y');
+        utimesSync(file('new'), atime, mtime);
+        renameSync(file('new'), file());
+      },
+    ],
+    [
+      'copied over',
+      () => {
+        writeFileSync(file('other'), 'z');
+        copyFileSync(file('other'), file());
+      },
+    ],
+    [
+      'cut and grown again',
+      () => {
+        truncateSync(file(), 0);
+        writeFileSync(file(), 'x');
+      },
+    ],
   ])('a file that was %s is not known', (_, change) => {
     writeFileSync(file(), 'x');
     remember();
@@ -83,7 +111,11 @@ describe('StatCache', () => {
     writeFileSync(file(), 'x');
     const stats = lstatSync(file());
     const coarse = (hashedAt: number): string | undefined => {
-      const seen = Object.assign(Object.create(Object.getPrototypeOf(stats) as object) as Stats, stats, { ctimeMs: 5_000_000, mtimeMs: 5_000_000 });
+      const seen = Object.assign(
+        Object.create(Object.getPrototypeOf(stats) as object) as Stats,
+        stats,
+        { ctimeMs: 5_000_000, mtimeMs: 5_000_000 },
+      );
       const cache = StatCache.load(caches, root);
       cache.put('f', seen, { hash: HASH }, hashedAt);
       return cache.get('f', seen)?.hash;
@@ -109,10 +141,12 @@ describe('StatCache', () => {
     remember();
     const [name = ''] = readdirSync(caches);
     const bytes = readFileSync(path.join(caches, name));
-    fc.assert(fc.property(fc.nat(bytes.length - 1), (length) => {
-      writeFileSync(path.join(caches, name), bytes.subarray(0, length));
-      expect(recall()).toBeUndefined();
-    }));
+    fc.assert(
+      fc.property(fc.nat(bytes.length - 1), (length) => {
+        writeFileSync(path.join(caches, name), bytes.subarray(0, length));
+        expect(recall()).toBeUndefined();
+      }),
+    );
     writeFileSync(path.join(caches, name), 'something else');
     expect(recall()).toBeUndefined();
   });
@@ -123,8 +157,16 @@ describe('StatCache', () => {
     expect(() => remember()).not.toThrow();
   });
 
-  type Edit = readonly ['write' | 'replace' | 'keep-mtime' | 'delete' | 'back-in-time', number, string];
-  const edit = fc.tuple(fc.constantFrom('write', 'replace', 'keep-mtime', 'delete', 'back-in-time'), fc.nat(3), fc.constantFrom('a', 'b', 'cc')) as fc.Arbitrary<Edit>;
+  type Edit = readonly [
+    'write' | 'replace' | 'keep-mtime' | 'delete' | 'back-in-time',
+    number,
+    string,
+  ];
+  const edit = fc.tuple(
+    fc.constantFrom('write', 'replace', 'keep-mtime', 'delete', 'back-in-time'),
+    fc.nat(3),
+    fc.constantFrom('a', 'b', 'cc'),
+  ) as fc.Arbitrary<Edit>;
 
   test('whatever is done to files, however fast, the digest is that of a build without memory', async () => {
     makeTree(root, { '/f0': 'f:a', '/f1': 'f:a', '/f2': 'f:a', '/f3': 'f:a' });
@@ -132,20 +174,28 @@ describe('StatCache', () => {
       const tree = new LocalContext(root, undefined, { statCaches });
       return (await digestSelection(selectSources(tree, ['.']), tree)).digest;
     };
-    await fc.assert(fc.asyncProperty(fc.array(fc.array(edit, { maxLength: 3 }), { maxLength: 6 }), async (rounds) => {
-      for (const edits of rounds) {
-        for (const [kind, index, content] of edits) apply(kind, file(`f${index}`), content);
-        expect(await digest(caches)).toBe(await digest());
-      }
-    }), { numRuns: 60 });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.array(edit, { maxLength: 3 }), { maxLength: 6 }),
+        async (rounds) => {
+          for (const edits of rounds) {
+            for (const [kind, index, content] of edits) apply(kind, file(`f${index}`), content);
+            expect(await digest(caches)).toBe(await digest());
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
   });
 
   function apply(kind: Edit[0], name: string, content: string): void {
     const before = lstatSync(name, { throwIfNoEntry: false });
     const write = (target: string): void => writeFileSync(target, content);
     switch (kind) {
-      case 'write': return write(name);
-      case 'delete': return removeFolder(name);
+      case 'write':
+        return write(name);
+      case 'delete':
+        return removeFolder(name);
       case 'back-in-time':
         write(name);
         return utimesSync(name, 1_000_000_000, 1_000_000_000);

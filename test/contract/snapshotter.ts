@@ -1,9 +1,21 @@
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync, chownSync, chmodSync, utimesSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+  chownSync,
+  chmodSync,
+  utimesSync,
+} from 'node:fs';
 import path from 'node:path';
 import type { ActiveSnapshot, LayerId, Snapshotter, Stack } from '../../src/snapshot/snapshotter';
 
 /** What every snapshotter promises. `make` gives a fresh one over an empty store; `dispose` deletes the store. */
-export function snapshotterContract(name: string, make: () => { readonly snapshots: Snapshotter; readonly dispose: () => void }): void {
+export function snapshotterContract(
+  name: string,
+  make: () => { readonly snapshots: Snapshotter; readonly dispose: () => void },
+): void {
   describe(`${name} keeps the snapshotter's contract`, () => {
     let snapshots: Snapshotter;
     let dispose: () => void;
@@ -72,13 +84,17 @@ export function snapshotterContract(name: string, make: () => { readonly snapsho
       writeFileSync(path.join(left.dir, 'a'), 'left');
       writeFileSync(path.join(right.dir, 'a'), 'right');
       const [one, two] = [snapshots.commit(left), snapshots.commit(right)];
-      const read = (stack: Stack): string => readFileSync(snapshots.view(stack).stat('/a')?.hostPath ?? '', 'utf8');
+      const read = (stack: Stack): string =>
+        readFileSync(snapshots.view(stack).stat('/a')?.hostPath ?? '', 'utf8');
       expect([read(base), read(one), read(two)]).toEqual(['A', 'left', 'right']);
     });
 
     test('a hundred and twenty-seven layers are one tree', () => {
       let stack: Stack = [];
-      for (let i = 0; i < 127; i++) stack = layer(stack, (dir) => writeFileSync(path.join(dir, `f${String(i).padStart(3, '0')}`), ''));
+      for (let i = 0; i < 127; i++)
+        stack = layer(stack, (dir) =>
+          writeFileSync(path.join(dir, `f${String(i).padStart(3, '0')}`), ''),
+        );
       expect(snapshots.view(stack).readdir('/')).toHaveLength(127);
       expect(snapshots.view(stack).stat('/f000')).toBeDefined();
     });

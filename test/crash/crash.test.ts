@@ -15,10 +15,23 @@ interface Effort {
   readonly errors: readonly (readonly [error: string, names: string, most: number])[];
 }
 
-const ERRORS = [['ENOSPC', CHANGING], ['EDQUOT', CHANGING], ['EIO', CHANGING], ['EMFILE', 'open,openat']] as const;
-const THOROUGH: Effort = { kills: 40, withWorkers: 10, errors: ERRORS.map(([error, names]) => [error, names, 8]) };
+const ERRORS = [
+  ['ENOSPC', CHANGING],
+  ['EDQUOT', CHANGING],
+  ['EIO', CHANGING],
+  ['EMFILE', 'open,openat'],
+] as const;
+const THOROUGH: Effort = {
+  kills: 40,
+  withWorkers: 10,
+  errors: ERRORS.map(([error, names]) => [error, names, 8]),
+};
 /** Steps run in the first alone; the others share the ways in which it writes. */
-const QUICK: Effort = { kills: 6, withWorkers: 2, errors: ERRORS.map(([error, names], i) => [error, names, i === 0 ? 2 : 1]) };
+const QUICK: Effort = {
+  kills: 6,
+  withWorkers: 2,
+  errors: ERRORS.map(([error, names], i) => [error, names, i === 0 ? 2 : 1]),
+};
 const QUICKEST: Effort = { kills: 1, withWorkers: 0, errors: [['ENOSPC', CHANGING, 1]] };
 
 describeWith('a store', { root: true, programs: ['strace'], also: straceMissing }, () => {
@@ -42,34 +55,64 @@ describeWith('a store', { root: true, programs: ['strace'], also: straceMissing 
       await trials.prepare(sound);
     });
 
-    const kills = [['at any of its changes', false, effort.kills], ['while its workers and steps write', true, effort.withWorkers]] as const;
-    it.each(kills.filter(([, , most]) => most > 0))('is killed %s is whole, comes to the same when that is done again, and keeps nothing of it', async (_, follow, most) => {
-      const calls = sampleKinds(await trials.calls(CHANGING), ALL_CALLS ? Infinity : most);
-      let killed = 0;
-      for (const call of calls) {
-        const store = trials.open();
-        const { code } = await trials.disturb(store, { call, action: 'signal=KILL', follow });
-        // The last of a name may not come, as not every run makes them all.
-        if (code === 137) killed++;
-        expect({ call, left: await trials.faultsLeft(store) }).toEqual({ call, left: [] });
-      }
-      expect(killed).toBeGreaterThan(calls.length / 2);
-    });
-
-    it.each(effort.errors)('meets %s fails with a reason or does without, and leaves it whole', async (error, names, most) => {
-      for (const [i, call] of sampleKinds(await trials.calls(names), ALL_CALLS ? Infinity : most).entries()) {
-        for (const always of SOAK ? [false, true] : [i % 2 === 0]) {
+    const kills = [
+      ['at any of its changes', false, effort.kills],
+      ['while its workers and steps write', true, effort.withWorkers],
+    ] as const;
+    it.each(kills.filter(([, , most]) => most > 0))(
+      'is killed %s is whole, comes to the same when that is done again, and keeps nothing of it',
+      async (_, follow, most) => {
+        const calls = sampleKinds(await trials.calls(CHANGING), ALL_CALLS ? Infinity : most);
+        let killed = 0;
+        for (const call of calls) {
           const store = trials.open();
-          const { code, stderr } = await trials.disturb(store, { call, action: `error=${error}`, onwards: always });
-          expect({ call, always, reason: reasonOf(code, stderr, call), left: await trials.faultsLeft(store) }).toEqual({
-            call, always, reason: expect.stringMatching(/^(none|NO_SPACE|IO_FAILED|STORE_UNUSABLE|EXEC_FAILED|SANDBOX_FAILED|COPY_FAILED)$/) as string, left: [],
-          });
+          const { code } = await trials.disturb(store, { call, action: 'signal=KILL', follow });
+          // The last of a name may not come, as not every run makes them all.
+          if (code === 137) killed++;
+          expect({ call, left: await trials.faultsLeft(store) }).toEqual({ call, left: [] });
         }
-      }
-    });
+        expect(killed).toBeGreaterThan(calls.length / 2);
+      },
+    );
+
+    it.each(effort.errors)(
+      'meets %s fails with a reason or does without, and leaves it whole',
+      async (error, names, most) => {
+        for (const [i, call] of sampleKinds(
+          await trials.calls(names),
+          ALL_CALLS ? Infinity : most,
+        ).entries()) {
+          for (const always of SOAK ? [false, true] : [i % 2 === 0]) {
+            const store = trials.open();
+            const { code, stderr } = await trials.disturb(store, {
+              call,
+              action: `error=${error}`,
+              onwards: always,
+            });
+            expect({
+              call,
+              always,
+              reason: reasonOf(code, stderr, call),
+              left: await trials.faultsLeft(store),
+            }).toEqual({
+              call,
+              always,
+              reason: expect.stringMatching(
+                /^(none|NO_SPACE|IO_FAILED|STORE_UNUSABLE|EXEC_FAILED|SANDBOX_FAILED|COPY_FAILED)$/,
+              ) as string,
+              left: [],
+            });
+          }
+        }
+      },
+    );
   }
 
-  describe.each(buildWorks(temp).concat(storeWorks(temp)).map((work, i) => [work.name, work, i === 0 ? QUICK : QUICKEST] as const))('whose %s', (_, work, effort) => {
+  describe.each(
+    buildWorks(temp)
+      .concat(storeWorks(temp))
+      .map((work, i) => [work.name, work, i === 0 ? QUICK : QUICKEST] as const),
+  )('whose %s', (_, work, effort) => {
     survives(() => work, effort);
   });
 

@@ -28,7 +28,8 @@ export interface Fault {
 
 /** Calls that change a store. */
 export const CHANGING = [
-  'write,pwrite64,writev,copy_file_range,sendfile,truncate,ftruncate,fallocate,fsync,fdatasync', 'rename,renameat,renameat2,link,linkat,unlink,unlinkat,symlink,symlinkat,mkdir,mkdirat,rmdir',
+  'write,pwrite64,writev,copy_file_range,sendfile,truncate,ftruncate,fallocate,fsync,fdatasync',
+  'rename,renameat,renameat2,link,linkat,unlink,unlinkat,symlink,symlinkat,mkdir,mkdirat,rmdir',
   'mknod,mknodat,chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat,utimensat,setxattr,lsetxattr,fsetxattr,removexattr,lremovexattr,fremovexattr',
 ].join(',');
 
@@ -40,7 +41,11 @@ export const ALL_CALLS = process.env['MBUILD_SOAK'] === 'all';
 /** For `describeWith`: why system calls cannot be made to fail here; `undefined` when they can. */
 export function straceMissing(): string | undefined {
   if (findProgram('strace') === undefined) return 'needs strace';
-  const { status, stderr } = spawnSync('strace', ['-qq', '-o', '/dev/null', '-e', 'trace=none', 'true'], { encoding: 'utf8' });
+  const { status, stderr } = spawnSync(
+    'strace',
+    ['-qq', '-o', '/dev/null', '-e', 'trace=none', 'true'],
+    { encoding: 'utf8' },
+  );
   return status === 0 ? undefined : `strace may not trace: ${stderr.trim()}`;
 }
 
@@ -50,7 +55,10 @@ export class Trials {
   /** What comes of the work when nothing disturbs it. */
   #reference: readonly string[] = [];
 
-  constructor(private readonly temp: TempDirs, readonly work: Work) {
+  constructor(
+    private readonly temp: TempDirs,
+    readonly work: Work,
+  ) {
     this.#template = temp.dir('template');
   }
 
@@ -75,8 +83,24 @@ export class Trials {
   async calls(names: string): Promise<Call[]> {
     const store = this.open();
     const log = join(this.temp.dir('strace'), 'log');
-    await command('strace', ['-qq', '-o', log, '-e', `trace=${names}`, '-e', 'signal=none', MBUILD, ...this.work.args(store)], { env: envOf(store) });
-    const lines = readFileSync(log, 'latin1').split('\n').filter((line) => line.includes('('));
+    await command(
+      'strace',
+      [
+        '-qq',
+        '-o',
+        log,
+        '-e',
+        `trace=${names}`,
+        '-e',
+        'signal=none',
+        MBUILD,
+        ...this.work.args(store),
+      ],
+      { env: envOf(store) },
+    );
+    const lines = readFileSync(log, 'latin1')
+      .split('\n')
+      .filter((line) => line.includes('('));
     this.discard(store);
     const counts = new Map<string, number>();
     const calls = lines.map((line): Call => {
@@ -88,10 +112,26 @@ export class Trials {
   }
 
   /** Does the work with a fault. */
-  disturb(store: Mbuild, { call: { name, n }, action, onwards, follow }: Fault): Promise<CommandResult> {
-    return command('strace', [
-      '-qq', ...(follow === true ? ['-f'] : []), '-o', '/dev/null', '-e', `trace=${name}`, '-e', `inject=${name}:${action}:when=${n}${onwards === true ? '+' : ''}`, MBUILD, ...this.work.args(store),
-    ], { env: envOf(store) });
+  disturb(
+    store: Mbuild,
+    { call: { name, n }, action, onwards, follow }: Fault,
+  ): Promise<CommandResult> {
+    return command(
+      'strace',
+      [
+        '-qq',
+        ...(follow === true ? ['-f'] : []),
+        '-o',
+        '/dev/null',
+        '-e',
+        `trace=${name}`,
+        '-e',
+        `inject=${name}:${action}:when=${n}${onwards === true ? '+' : ''}`,
+        MBUILD,
+        ...this.work.args(store),
+      ],
+      { env: envOf(store) },
+    );
   }
 
   /** A store in which the work was done, and which then lost its power. */
@@ -109,7 +149,11 @@ export class Trials {
   async faultsLeft(store: Mbuild): Promise<string[]> {
     const { code, stdout, stderr } = await store.run(['system', 'check']);
     const faults = code === 0 ? [] : [`system check: ${code}\n${stdout}${stderr}`];
-    faults.push(...await this.#again(store), ...await this.#differences(store), ...mountsLeft(store.root).map((mount) => `mounted: ${mount}`));
+    faults.push(
+      ...(await this.#again(store)),
+      ...(await this.#differences(store)),
+      ...mountsLeft(store.root).map((mount) => `mounted: ${mount}`),
+    );
     if (faults.length === 0) this.discard(store);
     return faults;
   }
@@ -121,10 +165,14 @@ export class Trials {
   async damageLeft(store: Mbuild): Promise<string[]> {
     const faults = await this.#again(store);
     const { code, stdout } = await store.run(['system', 'check']);
-    faults.push(...stdout.split('\n').filter((line) => /^(image|name) \S*(new|pulled|earlier|small-base)/.test(line)));
+    faults.push(
+      ...stdout
+        .split('\n')
+        .filter((line) => /^(image|name) \S*(new|pulled|earlier|small-base)/.test(line)),
+    );
     if (code !== 0) {
       await store.ok(['system', 'check', '--repair']);
-      faults.push(...await this.#again(store));
+      faults.push(...(await this.#again(store)));
     }
     // What was pulled is a layer also without its blob.
     faults.push(...(await this.#differences(store)).filter((line) => !/blobs/.test(line)));
@@ -136,15 +184,21 @@ export class Trials {
   async #again(store: Mbuild): Promise<string[]> {
     let { code, stderr } = await store.run(this.work.args(store));
     // A blob that is found to be damaged is removed then, and made again the next time.
-    if (stderr.includes('[STORE_CORRUPT]')) ({ code, stderr } = await store.run(this.work.args(store)));
+    if (stderr.includes('[STORE_CORRUPT]'))
+      ({ code, stderr } = await store.run(this.work.args(store)));
     // What was to be taken away may be gone already.
-    return code === 0 || stderr.includes('no such image') ? [] : [`the same again: ${code}\n${stderr}`];
+    return code === 0 || stderr.includes('no such image')
+      ? []
+      : [`the same again: ${code}\n${stderr}`];
   }
 
   /** What there is that should not be, and what should be and is missing. */
   async #differences(store: Mbuild): Promise<string[]> {
     const result = await this.#result(store).catch((error: unknown) => [String(error)]);
-    return [...result.filter((line) => !this.#reference.includes(line)), ...this.#reference.filter((line) => !result.includes(line)).map((line) => `missing: ${line}`)];
+    return [
+      ...result.filter((line) => !this.#reference.includes(line)),
+      ...this.#reference.filter((line) => !result.includes(line)).map((line) => `missing: ${line}`),
+    ];
   }
 
   discard(store: Mbuild): void {
@@ -171,27 +225,44 @@ function contents(root: string): string[] {
   return [
     ...NAMED.flatMap((folder) => filesIn(join(root, folder)).map((file) => relative(root, file))),
     ...COUNTED.map((folder) => `${namesIn(join(root, folder)).length} in ${folder}`),
-    ...PASSING.flatMap((folder) => namesIn(join(root, folder)).map((name) => `left: ${folder}/${name}`)),
-    ...namesIn(join(root, 'sandbox')).filter((name) => name.includes('.')).map((name) => `left: sandbox/${name}`),
+    ...PASSING.flatMap((folder) =>
+      namesIn(join(root, folder)).map((name) => `left: ${folder}/${name}`),
+    ),
+    ...namesIn(join(root, 'sandbox'))
+      .filter((name) => name.includes('.'))
+      .map((name) => `left: sandbox/${name}`),
   ];
 }
 
 function filesIn(folder: string): string[] {
-  return namesIn(folder).sort().flatMap((name) => {
-    const file = join(folder, name);
-    return lstatSync(file).isDirectory() ? filesIn(file) : [file];
-  });
+  return namesIn(folder)
+    .sort()
+    .flatMap((name) => {
+      const file = join(folder, name);
+      return lstatSync(file).isDirectory() ? filesIn(file) : [file];
+    });
 }
 
 /** All of a list, or some of it at equal distances. */
 function sample<T>(list: readonly T[], most: number): T[] {
   if (list.length <= most) return [...list];
-  return Array.from({ length: most }, (_, i) => list[Math.floor(((i + 0.5) * list.length) / most)]).flatMap((item) => (item === undefined ? [] : [item]));
+  return Array.from(
+    { length: most },
+    (_, i) => list[Math.floor(((i + 0.5) * list.length) / most)],
+  ).flatMap((item) => (item === undefined ? [] : [item]));
 }
 
 /** Some calls, of as many kinds as possible. */
 export function sampleKinds(calls: readonly Call[], most: number): Call[] {
   const kinds = [...new Set(calls.map(({ name }) => name))];
   const each = Math.max(1, Math.floor(most / kinds.length));
-  return sample(kinds.flatMap((kind) => sample(calls.filter(({ name }) => name === kind), each)), most);
+  return sample(
+    kinds.flatMap((kind) =>
+      sample(
+        calls.filter(({ name }) => name === kind),
+        each,
+      ),
+    ),
+    most,
+  );
 }

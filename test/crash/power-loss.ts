@@ -39,7 +39,8 @@ function lose(now: string, before: string, random: () => number): void {
     const [file, old] = [join(now, name), join(before, name)];
     const stats = lstatSync(file, { throwIfNoEntry: false });
     const oldStats = lstatSync(old, { throwIfNoEntry: false });
-    if (stats?.isDirectory() === true && (oldStats?.isDirectory() === true || random() >= DAMAGED)) lose(file, old, random);
+    if (stats?.isDirectory() === true && (oldStats?.isDirectory() === true || random() >= DAMAGED))
+      lose(file, old, random);
     else if (!isSame(file, stats, old, oldStats) && random() < DAMAGED) {
       if (stats?.isFile() !== true || random() < 0.4) putBack(file, old);
       else damage(file, random);
@@ -48,8 +49,19 @@ function lose(now: string, before: string, random: () => number): void {
 }
 
 /** True for what was not written since; to put it back would change its directory. */
-function isSame(file: string, stats: Stats | undefined, old: string, oldStats: Stats | undefined): boolean {
-  if (stats === undefined || oldStats === undefined || stats.mode !== oldStats.mode || stats.rdev !== oldStats.rdev) return false;
+function isSame(
+  file: string,
+  stats: Stats | undefined,
+  old: string,
+  oldStats: Stats | undefined,
+): boolean {
+  if (
+    stats === undefined ||
+    oldStats === undefined ||
+    stats.mode !== oldStats.mode ||
+    stats.rdev !== oldStats.rdev
+  )
+    return false;
   if (stats.isSymbolicLink()) return readlinkSync(file) === readlinkSync(old);
   return !stats.isFile() || readFileSync(file).equals(readFileSync(old));
 }
@@ -57,13 +69,19 @@ function isSame(file: string, stats: Stats | undefined, old: string, oldStats: S
 /** The name has what it had before. */
 function putBack(file: string, old: string): void {
   rmSync(file, { recursive: true, force: true });
-  if (lstatSync(old, { throwIfNoEntry: false }) !== undefined) execFileSync('cp', ['-a', old, file]);
+  if (lstatSync(old, { throwIfNoEntry: false }) !== undefined)
+    execFileSync('cp', ['-a', old, file]);
 }
 
 function damage(file: string, random: () => number): void {
   const bytes = readFileSync(file);
   const kept = Math.floor(random() * bytes.length);
-  writeFileSync(file, random() < 0.5 ? bytes.subarray(0, random() < 0.5 ? 0 : kept) : Buffer.concat([bytes.subarray(0, kept), Buffer.alloc(bytes.length - kept)]));
+  writeFileSync(
+    file,
+    random() < 0.5
+      ? bytes.subarray(0, random() < 0.5 ? 0 : kept)
+      : Buffer.concat([bytes.subarray(0, kept), Buffer.alloc(bytes.length - kept)]),
+  );
 }
 
 function readRecord(file: string): LayerRecord | undefined {

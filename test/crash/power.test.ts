@@ -19,7 +19,13 @@ describeWith('a store on a machine that lost its power just after', { root: true
     sound = join(temp.dir('sound'), 'store');
     const store = openStore(sound);
     await smallBase(store);
-    await store.ok(['build', '-q', '-t', 'earlier', writeFiles(temp.dir('earlier'), { Dockerfile: EARLIER })]);
+    await store.ok([
+      'build',
+      '-q',
+      '-t',
+      'earlier',
+      writeFiles(temp.dir('earlier'), { Dockerfile: EARLIER }),
+    ]);
   });
 
   async function survives(work: Work): Promise<void> {
@@ -27,13 +33,25 @@ describeWith('a store on a machine that lost its power just after', { root: true
     await trials.prepare(sound);
     for (const seed of SEEDS) {
       const store = await trials.withoutPower(seed);
-      expect({ seed, earlier: await store.run(['run', '--rm', 'earlier', 'cat', '/earlier']), left: await trials.damageLeft(store) }).toEqual({
-        seed, earlier: { code: 0, stdout: 'earlier\n', stderr: '' }, left: [],
+      expect({
+        seed,
+        earlier: await store.run(['run', '--rm', 'earlier', 'cat', '/earlier']),
+        left: await trials.damageLeft(store),
+      }).toEqual({
+        seed,
+        earlier: { code: 0, stdout: 'earlier\n', stderr: '' },
+        left: [],
       });
     }
   }
 
-  it.each([...buildWorks(temp), ...storeWorks(temp)].filter(({ name }) => !/rmi|prune/.test(name)).map((work) => [work.name, work] as const))('a %s uses nothing that is damaged, and comes to the same when that is done again', (_, work) => survives(work));
+  it.each(
+    [...buildWorks(temp), ...storeWorks(temp)]
+      .filter(({ name }) => !/rmi|prune/.test(name))
+      .map((work) => [work.name, work] as const),
+  )('a %s uses nothing that is damaged, and comes to the same when that is done again', (_, work) =>
+    survives(work),
+  );
 
   describeWith('an exchange with a registry', { also: noRegistry }, () => {
     let registry: TestRegistry;
@@ -42,6 +60,7 @@ describeWith('a store on a machine that lost its power just after', { root: true
     });
     afterAll(() => registry.stop());
 
-    it('uses nothing of what it pulled that is damaged, and pulls it again', () => survives(registryWorks(registry.host).pull));
+    it('uses nothing of what it pulled that is damaged, and pulls it again', () =>
+      survives(registryWorks(registry.host).pull));
   });
 });

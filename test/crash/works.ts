@@ -18,12 +18,23 @@ export interface Work {
 export const EARLIER = 'FROM small-base\nRUN echo earlier > /earlier\n';
 
 const DOCKERFILE = [
-  'FROM small-base AS first', 'RUN --mount=type=cache,target=/cache echo built > /built && echo x >> /cache/count', 'COPY many /many',
-  'FROM small-base', 'WORKDIR /work', 'COPY one.txt tree ./', 'COPY --from=first /built /built', 'RUN rm /etc/group && echo changed >> /etc/passwd && mkdir d && ln -s x d/l', 'CMD ["sh"]', '',
+  'FROM small-base AS first',
+  'RUN --mount=type=cache,target=/cache echo built > /built && echo x >> /cache/count',
+  'COPY many /many',
+  'FROM small-base',
+  'WORKDIR /work',
+  'COPY one.txt tree ./',
+  'COPY --from=first /built /built',
+  'RUN rm /etc/group && echo changed >> /etc/passwd && mkdir d && ln -s x d/l',
+  'CMD ["sh"]',
+  '',
 ].join('\n');
 
 const FILES = {
-  'one.txt': 'one', 'tree/two.txt': 'two', 'tree/three.txt': 'three', Dockerfile: DOCKERFILE,
+  'one.txt': 'one',
+  'tree/two.txt': 'two',
+  'tree/three.txt': 'three',
+  Dockerfile: DOCKERFILE,
   // More than what is hashed on the spot, so that a worker takes part.
   ...Object.fromEntries(Array.from({ length: 80 }, (_, i) => [`many/${i}`, `${i}`])),
 };
@@ -47,11 +58,26 @@ export function buildWorks(temp: TempDirs): readonly Work[] {
   const build = (from: string): string[] => ['build', '--progress=plain', '-t', 'new', from];
   return [
     { name: 'build', args: () => build(context()), outcome: idOf('new') },
-    { name: 'build of what is in the cache', prepare: (store) => store.ok(build(context())), args: () => build(context()), outcome: idOf('new') },
-    { name: 'build of what was edited', prepare: (store) => store.ok(build(before())), args: () => build(context()), outcome: idOf('new') },
     {
-      name: 'build that exports its cache', outcome: idOf('new'),
-      args: (store) => [...build(context()), '--cache-to', `type=local,dest=${join(store.root, '..', 'exported')},mode=max`],
+      name: 'build of what is in the cache',
+      prepare: (store) => store.ok(build(context())),
+      args: () => build(context()),
+      outcome: idOf('new'),
+    },
+    {
+      name: 'build of what was edited',
+      prepare: (store) => store.ok(build(before())),
+      args: () => build(context()),
+      outcome: idOf('new'),
+    },
+    {
+      name: 'build that exports its cache',
+      outcome: idOf('new'),
+      args: (store) => [
+        ...build(context()),
+        '--cache-to',
+        `type=local,dest=${join(store.root, '..', 'exported')},mode=max`,
+      ],
     },
   ];
 }
@@ -61,7 +87,9 @@ export function storeWorks(temp: TempDirs): readonly Work[] {
   const archive = once(() => join(temp.dir('archive'), 'new.tar'));
   return [
     {
-      name: 'load', args: () => ['load', '-i', archive()], outcome: idOf('new'),
+      name: 'load',
+      args: () => ['load', '-i', archive()],
+      outcome: idOf('new'),
       prepare: async (store) => {
         await store.ok(['run', '--name', 'made', 'small-base', 'sh', '-c', MAKE]);
         await store.ok(['commit', 'made', 'new']);
@@ -70,13 +98,24 @@ export function storeWorks(temp: TempDirs): readonly Work[] {
       },
     },
     {
-      name: 'commit', prepare: (store) => store.ok(['run', '--name', 'made', 'small-base', 'sh', '-c', MAKE]), args: () => ['commit', 'made', 'new'],
+      name: 'commit',
+      prepare: (store) => store.ok(['run', '--name', 'made', 'small-base', 'sh', '-c', MAKE]),
+      args: () => ['commit', 'made', 'new'],
       outcome: async (store) => (await store.inspect('new')).RootFS.Layers.join('\n'),
     },
     { name: 'tag', args: () => ['tag', 'earlier', 'new'], outcome: idOf('new') },
     { name: 'rmi', args: () => ['rmi', 'earlier'], outcome: idOf('earlier') },
-    { name: 'prune of images', prepare: (store) => store.ok(['tag', 'small-base', 'earlier']), args: () => ['image', 'prune', '-f'], outcome: idOf('earlier') },
-    { name: 'prune of the cache', args: () => ['builder', 'prune', '-af'], outcome: idOf('earlier') },
+    {
+      name: 'prune of images',
+      prepare: (store) => store.ok(['tag', 'small-base', 'earlier']),
+      args: () => ['image', 'prune', '-f'],
+      outcome: idOf('earlier'),
+    },
+    {
+      name: 'prune of the cache',
+      args: () => ['builder', 'prune', '-af'],
+      outcome: idOf('earlier'),
+    },
   ];
 }
 
@@ -84,7 +123,9 @@ export function storeWorks(temp: TempDirs): readonly Work[] {
 export function registryWorks(host: string): Readonly<Record<'pull' | 'push', Work>> {
   return {
     pull: {
-      name: 'pull', args: () => ['pull', `${host}/pulled`], outcome: idOf(`${host}/pulled`),
+      name: 'pull',
+      args: () => ['pull', `${host}/pulled`],
+      outcome: idOf(`${host}/pulled`),
       prepare: async (store) => {
         await store.ok(['run', '--name', 'made', 'small-base', 'sh', '-c', MAKE]);
         await store.ok(['commit', 'made', `${host}/pulled`]);
@@ -93,7 +134,12 @@ export function registryWorks(host: string): Readonly<Record<'pull' | 'push', Wo
         await clear(store);
       },
     },
-    push: { name: 'push', prepare: (store) => store.ok(['tag', 'earlier', `${host}/pushed`]), args: () => ['push', `${host}/pushed`], outcome: idOf('earlier') },
+    push: {
+      name: 'push',
+      prepare: (store) => store.ok(['tag', 'earlier', `${host}/pushed`]),
+      args: () => ['push', `${host}/pushed`],
+      outcome: idOf('earlier'),
+    },
   };
 }
 

@@ -26,7 +26,8 @@ describeWith('what is in use', { root: true, programs: ['find'] }, () => {
 
   it('stays while a build stands on it', async () => {
     const context = writeFiles(temp.dir('context'), {
-      Dockerfile: 'FROM small-base\nRUN echo first > /first\nRUN --mount=type=cache,id=gate,target=/gate touch /gate/here; while [ ! -e /gate/go ]; do sleep 0.05; done; cat /first > /second\n',
+      Dockerfile:
+        'FROM small-base\nRUN echo first > /first\nRUN --mount=type=cache,id=gate,target=/gate touch /gate/here; while [ ! -e /gate/go ]; do sleep 0.05; done; cat /first > /second\n',
     });
     const building = mbuild.build(['-t', 'app', context]);
     const gate = await gateOf(mbuild);
@@ -38,7 +39,9 @@ describeWith('what is in use', { root: true, programs: ['find'] }, () => {
   });
 
   it('stays while a container runs on it, and while a stopped one is kept', async () => {
-    const context = writeFiles(temp.dir('context'), { Dockerfile: 'FROM small-base\nRUN echo one > /one\nCMD ["sleep", "1000"]\n' });
+    const context = writeFiles(temp.dir('context'), {
+      Dockerfile: 'FROM small-base\nRUN echo one > /one\nCMD ["sleep", "1000"]\n',
+    });
     await mbuild.build(['-t', 'app', context]);
     const id = await mbuild.ok(['run', '-d', 'app']);
     try {
@@ -53,8 +56,15 @@ describeWith('what is in use', { root: true, programs: ['find'] }, () => {
     }
   });
 
-  it.each(['builder prune -af --dry-run', 'prune -af --dry-run', 'builder prune -af --filter until=1h', 'builder prune -af --keep-storage 1gb'])('and what is new or only looked at stays: mbuild %s', async (line) => {
-    const context = writeFiles(temp.dir('context'), { Dockerfile: 'FROM small-base\nRUN echo one > /one\n' });
+  it.each([
+    'builder prune -af --dry-run',
+    'prune -af --dry-run',
+    'builder prune -af --filter until=1h',
+    'builder prune -af --keep-storage 1gb',
+  ])('and what is new or only looked at stays: mbuild %s', async (line) => {
+    const context = writeFiles(temp.dir('context'), {
+      Dockerfile: 'FROM small-base\nRUN echo one > /one\n',
+    });
     await mbuild.build([context]);
     const before = await mbuild.ok(['system', 'df', '--format', 'json']);
     await mbuild.ok(line.split(' '));

@@ -6,7 +6,11 @@ describe('the text of a file', () => {
   });
 
   it('is refused where it is not UTF-8, with the line', () => {
-    const bytes = Buffer.concat([Buffer.from('FROM a\nRUN echo '), Buffer.from([0xe4]), Buffer.from('\n')]);
+    const bytes = Buffer.concat([
+      Buffer.from('FROM a\nRUN echo '),
+      Buffer.from([0xe4]),
+      Buffer.from('\n'),
+    ]);
     expect(() => decodeText(bytes, 'Dockerfile')).toThrow('Dockerfile:2 is not UTF-8');
   });
 });

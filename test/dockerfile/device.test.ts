@@ -2,7 +2,11 @@ import { readDevices } from '../../src/dockerfile/device';
 
 /** The devices of `RUN --device=VALUE`. */
 function devices(...values: string[]): unknown {
-  const flags = values.map((value) => ({ name: 'device', value, range: { start: { line: 1, column: 1 }, end: { line: 1, column: 9 } } }));
+  const flags = values.map((value) => ({
+    name: 'device',
+    value,
+    range: { start: { line: 1, column: 1 }, end: { line: 1, column: 9 } },
+  }));
   return readDevices(flags);
 }
 
@@ -16,7 +20,11 @@ describe('RUN --device', () => {
     ['"vendor.com/gpu=0",REQUIRED=0', { name: 'vendor.com/gpu=0', required: false }],
   ])('%s is read', (value, expected) => expect(devices(value)).toEqual([expected]));
 
-  it('may be given several times', () => expect(devices('a/b=1', 'a/b=2')).toEqual([{ name: 'a/b=1', required: false }, { name: 'a/b=2', required: false }]));
+  it('may be given several times', () =>
+    expect(devices('a/b=1', 'a/b=2')).toEqual([
+      { name: 'a/b=1', required: false },
+      { name: 'a/b=2', required: false },
+    ]));
 
   it.each([
     ['', '--device needs options'],
@@ -25,6 +33,9 @@ describe('RUN --device', () => {
     ['a/b=1,requird', 'unknown option "requird" of a device'],
     ['a/b=1,required=maybe', '"required" of a device is true or false, not "maybe"'],
     ['"a/b=1', 'a quote is left open in --device="a/b=1'],
-  ])('%s is refused', (value, message) => expect(() => devices(value)).toThrow(expect.objectContaining({ code: 'DOCKERFILE_SYNTAX', message })));
-
+  ])('%s is refused', (value, message) =>
+    expect(() => devices(value)).toThrow(
+      expect.objectContaining({ code: 'DOCKERFILE_SYNTAX', message }),
+    ),
+  );
 });

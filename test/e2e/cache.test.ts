@@ -29,17 +29,37 @@ describeWith('the cache', { root: true }, () => {
   });
 
   beforeEach(async () => {
-    context = writeFiles(temp.dir('context'), { Dockerfile: DOCKERFILE, 'first.txt': 'first\n', 'folder/a': 'a\n', 'folder/b': 'b\n' });
+    context = writeFiles(temp.dir('context'), {
+      Dockerfile: DOCKERFILE,
+      'first.txt': 'first\n',
+      'folder/a': 'a\n',
+      'folder/b': 'b\n',
+    });
     first = (await mbuild.build([context])).id;
   });
 
   /** Which instructions were taken from the cache, by their first two words. */
   async function cachedSteps(...args: string[]): Promise<Record<string, boolean>> {
     const { steps } = await mbuild.build([...args, context]);
-    return Object.fromEntries(instructionSteps(steps).map((step) => [step.name.replace(/^\[.*?\] /, '').split(' ').slice(0, 2).join(' '), step.cached]));
+    return Object.fromEntries(
+      instructionSteps(steps).map((step) => [
+        step.name
+          .replace(/^\[.*?\] /, '')
+          .split(' ')
+          .slice(0, 2)
+          .join(' '),
+        step.cached,
+      ]),
+    );
   }
 
-  const ALL = { 'COPY first.txt': true, 'RUN cat': true, 'COPY folder': true, 'RUN echo': true, 'COPY --from=build': true };
+  const ALL = {
+    'COPY first.txt': true,
+    'RUN cat': true,
+    'COPY folder': true,
+    'RUN echo': true,
+    'COPY --from=build': true,
+  };
 
   it('answers a second build in another process with the same image', async () => {
     const { id, steps } = await mbuild.build([context]);
@@ -56,7 +76,11 @@ describeWith('the cache', { root: true }, () => {
 
   it('builds again from the first step whose file changed', async () => {
     writeFileSync(join(context, 'folder/b'), 'changed\n');
-    expect(await cachedSteps()).toMatchObject({ 'COPY first.txt': true, 'COPY folder': false, 'RUN echo': false });
+    expect(await cachedSteps()).toMatchObject({
+      'COPY first.txt': true,
+      'COPY folder': false,
+      'RUN echo': false,
+    });
   });
 
   it('takes a changed file mode, a new file and a missing file for changes', async () => {
@@ -82,17 +106,31 @@ describeWith('the cache', { root: true }, () => {
   });
 
   it('takes a build argument into account from where it is declared', async () => {
-    expect(await cachedSteps('--build-arg', 'MODE=slow')).toMatchObject({ 'COPY first.txt': true, 'RUN cat': false, 'RUN echo': false });
+    expect(await cachedSteps('--build-arg', 'MODE=slow')).toMatchObject({
+      'COPY first.txt': true,
+      'RUN cat': false,
+      'RUN echo': false,
+    });
   });
 
   it('finds the copied file of another stage unchanged although the stage was built anew', async () => {
     writeFileSync(join(context, 'folder/b'), 'changed again\n');
-    expect(await cachedSteps()).toMatchObject({ 'COPY folder': false, 'RUN echo': false, 'COPY --from=build': true });
+    expect(await cachedSteps()).toMatchObject({
+      'COPY folder': false,
+      'RUN echo': false,
+      'COPY --from=build': true,
+    });
   });
 
   it('is shared by Dockerfiles that begin alike', async () => {
-    writeFiles(context, { other: `${DOCKERFILE.split('\n').slice(0, 4).join('\n')}\nRUN echo other\n` });
-    expect(await cachedSteps('-f', join(context, 'other'))).toEqual({ 'COPY first.txt': true, 'RUN cat': true, 'RUN echo': false });
+    writeFiles(context, {
+      other: `${DOCKERFILE.split('\n').slice(0, 4).join('\n')}\nRUN echo other\n`,
+    });
+    expect(await cachedSteps('-f', join(context, 'other'))).toEqual({
+      'COPY first.txt': true,
+      'RUN cat': true,
+      'RUN echo': false,
+    });
   });
 
   it('does not keep a step that failed', async () => {
@@ -103,23 +141,42 @@ describeWith('the cache', { root: true }, () => {
   });
 
   it('serves two builds of the same thing at once, and they give one image', async () => {
-    writeFiles(context, { Dockerfile: `FROM small-base\nRUN sleep 1; cat /proc/sys/kernel/random/uuid > /once\nCMD ["cat", "/once"]\n# ${Math.random()}\n` });
+    writeFiles(context, {
+      Dockerfile: `FROM small-base\nRUN sleep 1; cat /proc/sys/kernel/random/uuid > /once\nCMD ["cat", "/once"]\n# ${Math.random()}\n`,
+    });
     const [one, two] = await Promise.all([mbuild.build([context]), mbuild.build([context])]);
     expect(one.id).toBe(two.id);
   });
 
   it('runs stages that do not need each other at the same time', async () => {
-    const stage = (name: string): string[] => [`FROM small-base AS ${name}`, `RUN now() { cut -d ' ' -f 1 /proc/uptime; }; now; sleep 2; now; touch /${name}`];
-    writeFiles(context, { Dockerfile: [...stage('a'), ...stage('b'), 'FROM scratch', 'COPY --from=a /a /a', 'COPY --from=b /b /b', ''].join('\n') });
+    const stage = (name: string): string[] => [
+      `FROM small-base AS ${name}`,
+      `RUN now() { cut -d ' ' -f 1 /proc/uptime; }; now; sleep 2; now; touch /${name}`,
+    ];
+    writeFiles(context, {
+      Dockerfile: [
+        ...stage('a'),
+        ...stage('b'),
+        'FROM scratch',
+        'COPY --from=a /a /a',
+        'COPY --from=b /b /b',
+        '',
+      ].join('\n'),
+    });
     const { steps } = await mbuild.build(['--no-cache', context]);
-    const [a, b] = instructionSteps(steps).filter((step) => step.name.includes('RUN')).map((step) => step.log.map(Number)) as [number[], number[]];
+    const [a, b] = instructionSteps(steps)
+      .filter((step) => step.name.includes('RUN'))
+      .map((step) => step.log.map(Number)) as [number[], number[]];
     expect([a.length, b.length]).toEqual([2, 2]);
     expect(a[0]).toBeLessThan(b[1] ?? 0);
     expect(b[0]).toBeLessThan(a[1] ?? 0);
   });
 
   it('leaves out stages that the target does not need', async () => {
-    writeFiles(context, { Dockerfile: 'FROM small-base AS no\nRUN false\nFROM small-base AS yes\nRUN echo yes\nFROM no AS never\nRUN false\nFROM yes\n' });
+    writeFiles(context, {
+      Dockerfile:
+        'FROM small-base AS no\nRUN false\nFROM small-base AS yes\nRUN echo yes\nFROM no AS never\nRUN false\nFROM yes\n',
+    });
     const { steps } = await mbuild.build([context]);
     expect(instructionSteps(steps).map((step) => step.name)).toEqual(['[yes 2/2] RUN echo yes']);
   });

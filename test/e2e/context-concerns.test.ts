@@ -4,15 +4,36 @@ import { useTemp, writeFiles } from '../support/temp';
 describe('a build warns of what is seldom meant to be in an image', () => {
   const temp = useTemp();
   const mbuild = new Mbuild(temp.dir('store'));
-  const FILES = { '.git/HEAD': 'ref: x\n', 'node_modules/a/index.js': '', '.npmrc': '//host/:_authToken=abc\n', 'src/.env': '', 'main.js': '' };
+  const FILES = {
+    '.git/HEAD': 'ref: x\n',
+    'node_modules/a/index.js': '',
+    '.npmrc': '//host/:_authToken=abc\n',
+    'src/.env': '',
+    'main.js': '',
+  };
 
   /** The codes of its warnings, with their lines. */
-  async function warnings(dockerfile: string, more: Readonly<Record<string, string>> = {}): Promise<string[]> {
-    const { stderr } = await mbuild.build([writeFiles(temp.dir('context'), { ...FILES, ...more, Dockerfile: `FROM scratch\n${dockerfile}\n` })]);
-    return [...stderr.matchAll(/^ - (Context\w+): (\S+) .*\(line (\d+)\)$/gm)].map(([, code, name, line]) => `${code} ${name} ${line}`);
+  async function warnings(
+    dockerfile: string,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<string[]> {
+    const { stderr } = await mbuild.build([
+      writeFiles(temp.dir('context'), {
+        ...FILES,
+        ...more,
+        Dockerfile: `FROM scratch\n${dockerfile}\n`,
+      }),
+    ]);
+    return [...stderr.matchAll(/^ - (Context\w+): (\S+) .*\(line (\d+)\)$/gm)].map(
+      ([, code, name, line]) => `${code} ${name} ${line}`,
+    );
   }
 
-  const ALL = ['ContextHoldsGit .git', 'ContextHoldsModules node_modules', 'ContextHoldsSecrets .npmrc'];
+  const ALL = [
+    'ContextHoldsGit .git',
+    'ContextHoldsModules node_modules',
+    'ContextHoldsSecrets .npmrc',
+  ];
   it.each([
     ['COPY . /app', ALL.map((text) => `${text} 2`)],
     ['COPY main.js /\nADD ./ /app\nCOPY . /again', ALL.map((text) => `${text} 3`)],
@@ -22,12 +43,18 @@ describe('a build warns of what is seldom meant to be in an image', () => {
   ])('%s', async (dockerfile, expected) => expect(await warnings(dockerfile)).toEqual(expected));
 
   it('unless the ignore file leaves it out', async () => {
-    expect(await warnings('COPY . /', { '.dockerignore': '.git\nnode_modules\n' })).toEqual(['ContextHoldsSecrets .npmrc 2']);
+    expect(await warnings('COPY . /', { '.dockerignore': '.git\nnode_modules\n' })).toEqual([
+      'ContextHoldsSecrets .npmrc 2',
+    ]);
     expect(await warnings('COPY . /', { '.dockerignore': '.*\n**/node_modules\n' })).toEqual([]);
   });
 
   it('and has a way out in the message', async () => {
-    const { stderr } = await mbuild.build([writeFiles(temp.dir('context'), { '.git/HEAD': '', Dockerfile: 'FROM scratch\nCOPY . /\n' })]);
-    expect(stderr).toContain(' - ContextHoldsGit: .git is copied with the rest of the context, and changes with every commit, so that this instruction is never taken from the cache; a line .git in .dockerignore keeps it out (line 2)\n');
+    const { stderr } = await mbuild.build([
+      writeFiles(temp.dir('context'), { '.git/HEAD': '', Dockerfile: 'FROM scratch\nCOPY . /\n' }),
+    ]);
+    expect(stderr).toContain(
+      ' - ContextHoldsGit: .git is copied with the rest of the context, and changes with every commit, so that this instruction is never taken from the cache; a line .git in .dockerignore keeps it out (line 2)\n',
+    );
   });
 });

@@ -1,4 +1,15 @@
-import { existsSync, linkSync, lstatSync, readFileSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  lstatSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { smallBase } from '../support/bases';
 import { Mbuild, instructionSteps } from '../support/mbuild';
@@ -11,8 +22,14 @@ describeWith('a COPY whose sources were edited', { root: true }, () => {
   const temp = useTemp();
 
   function makeContext(dockerfile: string): string {
-    const files = Object.fromEntries(Array.from({ length: FILES }, (_, i) => [`src/d${i % 7}/f${i}`, `content ${100 + i}\n`]));
-    const context = writeFiles(temp.dir('context'), { Dockerfile: dockerfile, '.dockerignore': 'Dockerfile\n', ...files });
+    const files = Object.fromEntries(
+      Array.from({ length: FILES }, (_, i) => [`src/d${i % 7}/f${i}`, `content ${100 + i}\n`]),
+    );
+    const context = writeFiles(temp.dir('context'), {
+      Dockerfile: dockerfile,
+      '.dockerignore': 'Dockerfile\n',
+      ...files,
+    });
     // Of one size and time, so that the content alone tells them apart.
     for (const file of Object.keys(files)) utimesSync(join(context, file), 1e9, 1e9);
     return context;
@@ -26,7 +43,10 @@ describeWith('a COPY whose sources were edited', { root: true }, () => {
   /** The layers that have a file, in the order in which they were made. */
   function copiesOf(mbuild: Mbuild, path: string): string[] {
     const folder = join(mbuild.root, 'layers');
-    return readdirSync(folder).map((id) => join(folder, id, path)).filter((file) => existsSync(file)).sort((a, b) => statSync(join(a, '..')).birthtimeMs - statSync(join(b, '..')).birthtimeMs);
+    return readdirSync(folder)
+      .map((id) => join(folder, id, path))
+      .filter((file) => existsSync(file))
+      .sort((a, b) => statSync(join(a, '..')).birthtimeMs - statSync(join(b, '..')).birthtimeMs);
   }
 
   const inodes = (files: readonly string[]): number[] => files.map((file) => lstatSync(file).ino);
@@ -41,13 +61,25 @@ describeWith('a COPY whose sources were edited', { root: true }, () => {
     return mbuild;
   }
 
-  it.each(['COPY src /data/', 'COPY --chown=5:6 --chmod=u=rwX,go=rX src /data/', 'COPY --exclude=d3 src /data/'])('takes over the files that were not, and leaves what it leaves otherwise: %s', async (instruction) => {
-    const context = makeContext(`FROM scratch\n${instruction}\n`);
-    const mbuild = await buildTwice(context, () => writeFileSync(join(context, 'src/d1/f1'), 'edited\n'));
-    const [before, after] = copiesOf(mbuild, 'data/d2/f2');
-    expect(inodes([before ?? ''])).toEqual(inodes([after ?? '']));
-    expect(copiesOf(mbuild, 'data/d1/f1').map((file) => readFileSync(file, 'utf8'))).toEqual(['content 101\n', 'edited\n']);
-  });
+  it.each([
+    'COPY src /data/',
+    'COPY --chown=5:6 --chmod=u=rwX,go=rX src /data/',
+    'COPY --exclude=d3 src /data/',
+  ])(
+    'takes over the files that were not, and leaves what it leaves otherwise: %s',
+    async (instruction) => {
+      const context = makeContext(`FROM scratch\n${instruction}\n`);
+      const mbuild = await buildTwice(context, () =>
+        writeFileSync(join(context, 'src/d1/f1'), 'edited\n'),
+      );
+      const [before, after] = copiesOf(mbuild, 'data/d2/f2');
+      expect(inodes([before ?? ''])).toEqual(inodes([after ?? '']));
+      expect(copiesOf(mbuild, 'data/d1/f1').map((file) => readFileSync(file, 'utf8'))).toEqual([
+        'content 101\n',
+        'edited\n',
+      ]);
+    },
+  );
 
   it('takes over nothing of a file that has another content and the same size and times', async () => {
     const context = makeContext('FROM scratch\nCOPY src /data/\n');
@@ -56,7 +88,10 @@ describeWith('a COPY whose sources were edited', { root: true }, () => {
       writeFileSync(file, 'CONTENT 102\n');
       utimesSync(file, 1e9, 1e9);
     });
-    expect(copiesOf(mbuild, 'data/d2/f2').map((copy) => readFileSync(copy, 'utf8'))).toEqual(['content 102\n', 'CONTENT 102\n']);
+    expect(copiesOf(mbuild, 'data/d2/f2').map((copy) => readFileSync(copy, 'utf8'))).toEqual([
+      'content 102\n',
+      'CONTENT 102\n',
+    ]);
   });
 
   it('takes over nothing of a file whose time alone changed', async () => {
@@ -65,12 +100,21 @@ describeWith('a COPY whose sources were edited', { root: true }, () => {
       utimesSync(join(context, 'src/d2/f2'), 2e9, 2e9);
       writeFileSync(join(context, 'src/d1/f1'), 'edited\n');
     });
-    expect(copiesOf(mbuild, 'data/d2/f2').map((copy) => statSync(copy).mtimeMs).at(-1)).toBe(2e12);
+    expect(
+      copiesOf(mbuild, 'data/d2/f2')
+        .map((copy) => statSync(copy).mtimeMs)
+        .at(-1),
+    ).toBe(2e12);
   });
 
   it('keeps apart what was one file under two names, and joins what was two', async () => {
     const context = makeContext('FROM scratch\nCOPY src /data/\n');
-    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name) => join(context, 'src', name)) as [string, string, string, string];
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name) => join(context, 'src', name)) as [
+      string,
+      string,
+      string,
+      string,
+    ];
     for (const file of [a, c, d]) writeFileSync(file, 'same\n');
     linkSync(a, b);
     for (const file of [a, c, d]) utimesSync(file, 1e9, 1e9);
@@ -81,7 +125,9 @@ describeWith('a COPY whose sources were edited', { root: true }, () => {
       rmSync(d);
       linkSync(c, d);
     });
-    const last = ['a', 'b', 'c', 'd'].map((name) => lstatSync(copiesOf(mbuild, `data/${name}`).at(-1) ?? '').ino);
+    const last = ['a', 'b', 'c', 'd'].map(
+      (name) => lstatSync(copiesOf(mbuild, `data/${name}`).at(-1) ?? '').ino,
+    );
     expect(last[0]).not.toBe(last[1]);
     expect(last[2]).toBe(last[3]);
   });
@@ -96,7 +142,9 @@ describeWith('a COPY whose sources were edited', { root: true }, () => {
 
   it('keeps its files when the earlier layer goes', async () => {
     const context = makeContext('FROM scratch\nCOPY src /data/\n');
-    const mbuild = await buildTwice(context, () => writeFileSync(join(context, 'src/d1/f1'), 'edited\n'));
+    const mbuild = await buildTwice(context, () =>
+      writeFileSync(join(context, 'src/d1/f1'), 'edited\n'),
+    );
     await mbuild.ok(['image', 'prune', '-f']);
     // Of the earlier layer no more than the file that was edited is freed.
     expect(await mbuild.ok(['builder', 'prune', '-a', '--dry-run'])).toContain('Total:\t12B');
@@ -110,13 +158,19 @@ describeWith('a COPY whose sources were edited', { root: true }, () => {
     ['with --no-cache', ['--no-cache']],
   ])('gives all files anew %s', async (_, args) => {
     const context = makeContext('FROM scratch\nCOPY src /data/\n');
-    const mbuild = await buildTwice(context, () => writeFileSync(join(context, 'src/d1/f1'), 'edited\n'), ...args);
+    const mbuild = await buildTwice(
+      context,
+      () => writeFileSync(join(context, 'src/d1/f1'), 'edited\n'),
+      ...args,
+    );
     expect(copiesOf(mbuild, 'data/d2/f2').map((file) => lstatSync(file).nlink)).toEqual([1, 1]);
   });
 
   it('gives all files anew where they are few', async () => {
     const context = makeContext('FROM scratch\nCOPY src/d2 /data/\n');
-    const mbuild = await buildTwice(context, () => writeFileSync(join(context, 'src/d2/f2'), 'edited\n'));
+    const mbuild = await buildTwice(context, () =>
+      writeFileSync(join(context, 'src/d2/f2'), 'edited\n'),
+    );
     expect(copiesOf(mbuild, 'data/f9').map((file) => lstatSync(file).nlink)).toEqual([1, 1]);
   });
 
@@ -139,8 +193,15 @@ describeWith('a RUN on files that an edit left as they were', { root: true }, ()
   const temp = useTemp();
 
   it('writes to none of the earlier build', async () => {
-    const files = Object.fromEntries(Array.from({ length: FILES }, (_, i) => [`src/f${i}`, `content ${i}\n`]));
-    const context = writeFiles(temp.dir('context'), { Dockerfile: 'FROM small-base\nCOPY src /data/\nRUN echo more >> /data/f2 && chmod 600 /data/f3 && touch -d @5 /data/f4\n', '.dockerignore': 'Dockerfile\n', ...files });
+    const files = Object.fromEntries(
+      Array.from({ length: FILES }, (_, i) => [`src/f${i}`, `content ${i}\n`]),
+    );
+    const context = writeFiles(temp.dir('context'), {
+      Dockerfile:
+        'FROM small-base\nCOPY src /data/\nRUN echo more >> /data/f2 && chmod 600 /data/f3 && touch -d @5 /data/f4\n',
+      '.dockerignore': 'Dockerfile\n',
+      ...files,
+    });
     const mbuild = new Mbuild(temp.dir('store'));
     await smallBase(mbuild);
     const first = await mbuild.build([context]);

@@ -1,4 +1,11 @@
-import { chmodSync, linkSync, readdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  linkSync,
+  readdirSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setXattr } from '../../src/linux/xattr';
 import { Mbuild, instructionSteps } from '../support/mbuild';
@@ -13,8 +20,17 @@ describeWith('a COPY that must be made is made while its files are read', { root
 
   /** More files than one worker is given at once, and of every kind. */
   function makeContext(dockerfile: string): string {
-    const files = Object.fromEntries(Array.from({ length: FILES }, (_, i) => [`src/d${i % 7}/f${i}`, `content ${i % 50}\n`]));
-    const context = writeFiles(temp.dir('context'), { Dockerfile: dockerfile, '.dockerignore': 'Dockerfile\n', ...files, 'src/large': 'x'.repeat(700_000), 'src/empty': '', 'src/run.sh': '#!/bin/sh\n' });
+    const files = Object.fromEntries(
+      Array.from({ length: FILES }, (_, i) => [`src/d${i % 7}/f${i}`, `content ${i % 50}\n`]),
+    );
+    const context = writeFiles(temp.dir('context'), {
+      Dockerfile: dockerfile,
+      '.dockerignore': 'Dockerfile\n',
+      ...files,
+      'src/large': 'x'.repeat(700_000),
+      'src/empty': '',
+      'src/run.sh': '#!/bin/sh\n',
+    });
     chmodSync(join(context, 'src/run.sh'), 0o4755);
     setXattr(join(context, 'src/d1/f1'), 'security.capability', CAPABILITY);
     linkSync(join(context, 'src/large'), join(context, 'src/d0/link'));
@@ -29,12 +45,20 @@ describeWith('a COPY that must be made is made while its files are read', { root
 
   const unfinished = (mbuild: Mbuild): string[] => readdirSync(join(mbuild.root, 'active'));
 
-  it.each(['COPY src /data/', 'COPY --chown=5:6 --chmod=u=rwX,go=rX src /data/', 'COPY --exclude=d3 src /data/', 'COPY src/large /data', 'COPY src/d1/f* /'])('and leaves the layer that it leaves otherwise: %s', async (instruction) => {
+  it.each([
+    'COPY src /data/',
+    'COPY --chown=5:6 --chmod=u=rwX,go=rX src /data/',
+    'COPY --exclude=d3 src /data/',
+    'COPY src/large /data',
+    'COPY src/d1/f* /',
+  ])('and leaves the layer that it leaves otherwise: %s', async (instruction) => {
     const context = makeContext(`FROM scratch\n${instruction}\n`);
     const mbuild = new Mbuild(temp.dir('store'));
     const [made] = await layersOf(mbuild, context);
     expect(await layersOf(mbuild, '--no-cache', context)).toEqual([made]);
-    expect(instructionSteps((await mbuild.build([context])).steps).map(({ cached }) => cached)).toEqual([true]);
+    expect(
+      instructionSteps((await mbuild.build([context])).steps).map(({ cached }) => cached),
+    ).toEqual([true]);
     expect(unfinished(mbuild)).toEqual([]);
 
     const other = new Mbuild(temp.dir('store'));
@@ -46,7 +70,12 @@ describeWith('a COPY that must be made is made while its files are read', { root
   describe('of large files, which key and layer are made of at the same time,', () => {
     /** Two files of 40 MB, which are mostly holes. */
     function makeLarge(): string {
-      const context = writeFiles(temp.dir('context'), { Dockerfile: 'FROM scratch\nCOPY . /data/\n', '.dockerignore': 'Dockerfile\n', 'in/a': 'a', b: 'b' });
+      const context = writeFiles(temp.dir('context'), {
+        Dockerfile: 'FROM scratch\nCOPY . /data/\n',
+        '.dockerignore': 'Dockerfile\n',
+        'in/a': 'a',
+        b: 'b',
+      });
       for (const file of ['in/a', 'b']) truncateSync(join(context, file), 40 << 20);
       return context;
     }
@@ -55,7 +84,10 @@ describeWith('a COPY that must be made is made while its files are read', { root
       ['', []],
       [', at a time', ['--build-arg', 'SOURCE_DATE_EPOCH=1000000000']],
       [', searched for a secret', ['--secret', 'id=token,env=TOKEN']],
-      [', and leaves compressed', ['--output', 'type=oci,dest=image.tar', '--output', 'type=image']],
+      [
+        ', and leaves compressed',
+        ['--output', 'type=oci,dest=image.tar', '--output', 'type=image'],
+      ],
     ])('and leaves the layer that it leaves otherwise%s', async (_, args) => {
       const context = makeLarge();
       const [mbuild, other] = [new Mbuild(temp.dir('store')), new Mbuild(temp.dir('store'))];
@@ -63,9 +95,15 @@ describeWith('a COPY that must be made is made while its files are read', { root
       await mbuild.build([...args, '-t', 'x', context], options);
       await other.build(['-f', '-', context], { input: 'FROM scratch\nCOPY .dockerignore /\n' });
       await other.build([...args, '-t', 'x', context], options);
-      expect((await mbuild.inspect('x')).RootFS.Layers).toEqual((await other.inspect('x')).RootFS.Layers);
+      expect((await mbuild.inspect('x')).RootFS.Layers).toEqual(
+        (await other.inspect('x')).RootFS.Layers,
+      );
       expect(await mbuild.ok(['system', 'check'])).toMatch(/nothing is wrong/);
-      expect(instructionSteps((await mbuild.build([...args, context], options)).steps).map(({ cached }) => cached)).toEqual([true]);
+      expect(
+        instructionSteps((await mbuild.build([...args, context], options)).steps).map(
+          ({ cached }) => cached,
+        ),
+      ).toEqual([true]);
       expect(unfinished(mbuild)).toEqual([]);
     });
   });
@@ -82,7 +120,9 @@ describeWith('a COPY that must be made is made while its files are read', { root
   });
 
   it('once where stages ask for it at the same time, and leaves nothing else behind', async () => {
-    const context = makeContext('FROM scratch AS a\nCOPY src /data/\nFROM scratch AS b\nCOPY src /data/\nFROM scratch\nCOPY --from=a /data /a\nCOPY --from=b /data /b\n');
+    const context = makeContext(
+      'FROM scratch AS a\nCOPY src /data/\nFROM scratch AS b\nCOPY src /data/\nFROM scratch\nCOPY --from=a /data /a\nCOPY --from=b /data /b\n',
+    );
     const mbuild = new Mbuild(temp.dir('store'));
     await mbuild.build([context]);
     expect(unfinished(mbuild)).toEqual([]);

@@ -29,47 +29,106 @@ describeWith('devices of a RUN step', { root: true, programs: ['crun'] }, () => 
     specs = writeFiles(temp.dir('cdi'), { 'source.yaml': SPECIFICATION.replace('FOLDER', files) });
   });
 
-  const context = (...lines: string[]): string => writeFiles(temp.dir('context'), { Dockerfile: ['FROM small-base', ...lines, ''].join('\n') });
-  const USING = 'RUN --device=test.mbuild/source=zeros head -c 3 $SOURCE | wc -c; cat /opt/driver/files/library; id -G; touch /opt/driver/files/new 2>/dev/null || echo read-only';
+  const context = (...lines: string[]): string =>
+    writeFiles(temp.dir('context'), { Dockerfile: ['FROM small-base', ...lines, ''].join('\n') });
+  const USING =
+    'RUN --device=test.mbuild/source=zeros head -c 3 $SOURCE | wc -c; cat /opt/driver/files/library; id -G; touch /opt/driver/files/new 2>/dev/null || echo read-only';
 
-  it.each(['namespaces', 'oci'])('are there for a step alone that asks for them, with --isolation=%s', async (isolation) => {
-    const { steps } = await mbuild.build(['--no-cache', `--isolation=${isolation}`, '--cdi-spec-dir', specs, '--allow', 'device', context(USING, 'RUN env | grep -c SOURCE; find /opt /dev/sources 2>/dev/null || true')]);
-    const [first, second] = instructionSteps(steps);
-    expect(first?.log).toEqual(['3', 'of the host', '0 4242', 'read-only']);
-    expect(second?.log).toEqual(['0']);
-  });
+  it.each(['namespaces', 'oci'])(
+    'are there for a step alone that asks for them, with --isolation=%s',
+    async (isolation) => {
+      const { steps } = await mbuild.build([
+        '--no-cache',
+        `--isolation=${isolation}`,
+        '--cdi-spec-dir',
+        specs,
+        '--allow',
+        'device',
+        context(USING, 'RUN env | grep -c SOURCE; find /opt /dev/sources 2>/dev/null || true'),
+      ]);
+      const [first, second] = instructionSteps(steps);
+      expect(first?.log).toEqual(['3', 'of the host', '0 4242', 'read-only']);
+      expect(second?.log).toEqual(['0']);
+    },
+  );
 
   it.each([
     [['--allow', 'device=test.mbuild/source=zeros'], undefined],
     [['--allow', 'device=test.mbuild/source'], undefined],
-    [[], /the device test\.mbuild\/source=zeros is not allowed[^]*--allow device=test\.mbuild\/source=zeros/],
+    [
+      [],
+      /the device test\.mbuild\/source=zeros is not allowed[^]*--allow device=test\.mbuild\/source=zeros/,
+    ],
     [['--allow', 'device=other/kind,security.insecure'], /is not allowed/],
     [['--allow', 'devices'], /unknown entitlement "devices"[^]*did you mean "device"/],
   ])('need %s', async (allow, refusal) => {
-    const { code, stderr } = await mbuild.run(['build', '--no-cache', '--cdi-spec-dir', specs, ...allow, context(USING)]);
+    const { code, stderr } = await mbuild.run([
+      'build',
+      '--no-cache',
+      '--cdi-spec-dir',
+      specs,
+      ...allow,
+      context(USING),
+    ]);
     if (refusal === undefined) expect({ code, stderr }).toMatchObject({ code: 0 });
     else expect(stderr).toMatch(refusal);
   });
 
   it('may be missing unless they are required', async () => {
-    const asking = (device: string) => mbuild.run(['build', '--no-cache', '--progress=plain', '--cdi-spec-dir', specs, context(`RUN --device=${device} echo went on`)]);
+    const asking = (device: string) =>
+      mbuild.run([
+        'build',
+        '--no-cache',
+        '--progress=plain',
+        '--cdi-spec-dir',
+        specs,
+        context(`RUN --device=${device} echo went on`),
+      ]);
     const optional = await asking('test.mbuild/source=zeroes');
-    expect(optional.stderr).toMatch(/there is no device test\.mbuild\/source=zeroes; RUN goes without it/);
+    expect(optional.stderr).toMatch(
+      /there is no device test\.mbuild\/source=zeroes; RUN goes without it/,
+    );
     expect(optional.stderr).toMatch(/went on/);
     const required = await asking('test.mbuild/source=zeroes,required');
     expect(required.code).toBe(1);
-    expect(required.stderr).toMatch(/> 2 │ RUN --device[^]*\[DEVICE_NOT_FOUND\] hint: did you mean "test\.mbuild\/source=zeros"/);
+    expect(required.stderr).toMatch(
+      /> 2 │ RUN --device[^]*\[DEVICE_NOT_FOUND\] hint: did you mean "test\.mbuild\/source=zeros"/,
+    );
   });
 
   it('cannot be given where nothing can be mounted', async () => {
-    const { stderr } = await mbuild.run(['build', '--isolation=chroot', '--root', join(temp.dir('copies'), 'store'), '--cdi-spec-dir', specs, '--allow', 'device', writeFiles(temp.dir('context'), { Dockerfile: 'FROM scratch\nRUN --device=test.mbuild/source=zeros x\n' })]);
-    expect(stderr).toMatch(/cannot give a step \/dev\/zero of the host: nothing can be mounted here/);
+    const { stderr } = await mbuild.run([
+      'build',
+      '--isolation=chroot',
+      '--root',
+      join(temp.dir('copies'), 'store'),
+      '--cdi-spec-dir',
+      specs,
+      '--allow',
+      'device',
+      writeFiles(temp.dir('context'), {
+        Dockerfile: 'FROM scratch\nRUN --device=test.mbuild/source=zeros x\n',
+      }),
+    ]);
+    expect(stderr).toMatch(
+      /cannot give a step \/dev\/zero of the host: nothing can be mounted here/,
+    );
   });
 
   it('are part of the key of a step', async () => {
     const with_ = context(USING);
     await mbuild.build(['--cdi-spec-dir', specs, '--allow', 'device', with_]);
-    const { stderr } = await mbuild.build(['--cdi-spec-dir', specs, '--allow', 'device', writeFiles(with_, { Dockerfile: `FROM small-base\n${USING.replace('--device=test.mbuild/source=zeros', '--device=test.mbuild/source')}\n` })]);
-    expect(stderr).toMatch(/not cached: instruction changed \(was: RUN --device=test\.mbuild\/source=zeros/);
+    const { stderr } = await mbuild.build([
+      '--cdi-spec-dir',
+      specs,
+      '--allow',
+      'device',
+      writeFiles(with_, {
+        Dockerfile: `FROM small-base\n${USING.replace('--device=test.mbuild/source=zeros', '--device=test.mbuild/source')}\n`,
+      }),
+    ]);
+    expect(stderr).toMatch(
+      /not cached: instruction changed \(was: RUN --device=test\.mbuild\/source=zeros/,
+    );
   });
 });

@@ -10,14 +10,18 @@ describeWith('SOURCE_DATE_EPOCH', { root: true }, () => {
 
   beforeEach(async () => {
     mbuild = new Mbuild(temp.dir('store'));
-    context = writeFiles(temp.dir('context'), { Dockerfile: 'FROM small-base\nRUN echo same > /same\nRUN echo other > /other\n' });
+    context = writeFiles(temp.dir('context'), {
+      Dockerfile: 'FROM small-base\nRUN echo same > /same\nRUN echo other > /other\n',
+    });
     await smallBase(mbuild);
   });
 
-  const build = (epoch: string): Promise<unknown> => mbuild.build(['-t', 'app', context], { env: { SOURCE_DATE_EPOCH: epoch } });
+  const build = (epoch: string): Promise<unknown> =>
+    mbuild.build(['-t', 'app', context], { env: { SOURCE_DATE_EPOCH: epoch } });
 
   it('gives the same image, whatever was built before with other times', async () => {
-    const layersOf = async (store: Mbuild): Promise<string[]> => (await store.inspect('app')).RootFS.Layers.slice(1);
+    const layersOf = async (store: Mbuild): Promise<string[]> =>
+      (await store.inspect('app')).RootFS.Layers.slice(1);
     await mbuild.build([context]);
     await build('1600000000');
     await build('1700000000');

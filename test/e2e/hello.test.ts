@@ -22,7 +22,10 @@ describeWith('the first build', { root: true }, () => {
   });
 
   it('runs what it built', async () => {
-    expect(await mbuild.run(['run', '--rm', 'hello'])).toMatchObject({ code: 0, stdout: 'Hello, mbuild!\nHello, reader!\nHello, world!\n' });
+    expect(await mbuild.run(['run', '--rm', 'hello'])).toMatchObject({
+      code: 0,
+      stdout: 'Hello, mbuild!\nHello, reader!\nHello, world!\n',
+    });
   });
 
   it('takes every step from the cache the second time, and gives the same image', async () => {
@@ -35,7 +38,9 @@ describeWith('the first build', { root: true }, () => {
     const changed = copyFixture(context, join(temp.dir(), 'changed'));
     writeFileSync(join(changed, 'greeting.txt'), 'Good morning,\n');
     const { id, steps } = await mbuild.build(['-t', 'hello:morning', changed]);
-    expect(instructionSteps(steps).map((step) => [step.name.replace(/^\[.*?\] /, ''), step.cached])).toEqual([
+    expect(
+      instructionSteps(steps).map((step) => [step.name.replace(/^\[.*?\] /, ''), step.cached]),
+    ).toEqual([
       ['WORKDIR /src', true],
       ['COPY names.txt .', true],
       [expect.stringMatching(/^RUN sort -u/), true],
@@ -44,27 +49,39 @@ describeWith('the first build', { root: true }, () => {
       ['COPY --from=build /src/result.txt /usr/share/hello/result.txt', false],
     ]);
     expect(id).not.toBe(first);
-    expect((await mbuild.run(['run', '--rm', 'hello:morning'])).stdout).toContain('Good morning, world!');
+    expect((await mbuild.run(['run', '--rm', 'hello:morning'])).stdout).toContain(
+      'Good morning, world!',
+    );
   });
 
   it('shows the history as docker does', async () => {
     const lines = (await mbuild.ok(['history', '--no-trunc', 'hello'])).split('\n');
     expect(lines[0]).toMatch(/^IMAGE +CREATED +CREATED BY +SIZE +COMMENT$/);
     expect(lines[1]).toContain(first);
-    expect(lines.slice(1).map((line) => /(CMD|COPY|ENV|LABEL) .*?(?=  |$)/.exec(line)?.[0] ?? '')).toEqual([
+    expect(
+      lines.slice(1).map((line) => /(CMD|COPY|ENV|LABEL) .*?(?=  |$)/.exec(line)?.[0] ?? ''),
+    ).toEqual([
       'CMD ["sh" "-c" "cat \\"$RESULT\\""]',
       'COPY /src/result.txt /usr/share/hello/result.txt # buildkit',
       'ENV RESULT=/usr/share/hello/result.txt',
       'LABEL org.opencontainers.image.title=hello',
       '',
     ]);
-    expect(lines.slice(1).map((line) => /buildkit\.dockerfile\.v0/.test(line))).toEqual([true, true, true, true, false]);
+    expect(lines.slice(1).map((line) => /buildkit\.dockerfile\.v0/.test(line))).toEqual([
+      true,
+      true,
+      true,
+      true,
+      false,
+    ]);
   });
 
   it('lists images with their short ids', async () => {
     const lines = (await mbuild.ok(['images'])).split('\n');
     expect(lines[0]).toMatch(/^REPOSITORY +TAG +IMAGE ID +CREATED +SIZE$/);
-    expect(lines.some((line) => new RegExp(`^hello +latest +${first.slice(7, 19)} `).test(line))).toBe(true);
+    expect(
+      lines.some((line) => new RegExp(`^hello +latest +${first.slice(7, 19)} `).test(line)),
+    ).toBe(true);
     expect(lines.some((line) => /^small-base +latest /.test(line))).toBe(true);
   });
 
@@ -74,8 +91,14 @@ describeWith('the first build', { root: true }, () => {
       Id: first,
       RepoTags: expect.arrayContaining(['hello:latest']),
       Os: 'linux',
-      RootFS: { Type: 'layers', Layers: [expect.stringMatching(/^sha256:/), expect.stringMatching(/^sha256:/)] },
-      Config: { Env: expect.arrayContaining(['RESULT=/usr/share/hello/result.txt']), Labels: { 'org.opencontainers.image.title': 'hello' } },
+      RootFS: {
+        Type: 'layers',
+        Layers: [expect.stringMatching(/^sha256:/), expect.stringMatching(/^sha256:/)],
+      },
+      Config: {
+        Env: expect.arrayContaining(['RESULT=/usr/share/hello/result.txt']),
+        Labels: { 'org.opencontainers.image.title': 'hello' },
+      },
     });
   });
 
@@ -88,10 +111,20 @@ describeWith('the first build', { root: true }, () => {
   });
 
   it('passes on the exit code, the arguments and the environment of what it runs', async () => {
-    expect(await mbuild.run(['run', '--rm', 'hello', 'sh', '-c', 'echo out; echo err >&2; exit 7'])).toEqual({ code: 7, stdout: 'out\n', stderr: 'err\n' });
-    expect((await mbuild.run(['run', '--rm', '-e', 'RESULT=/etc/group', 'hello'])).stdout).toContain('nogroup');
+    expect(
+      await mbuild.run(['run', '--rm', 'hello', 'sh', '-c', 'echo out; echo err >&2; exit 7']),
+    ).toEqual({ code: 7, stdout: 'out\n', stderr: 'err\n' });
+    expect(
+      (await mbuild.run(['run', '--rm', '-e', 'RESULT=/etc/group', 'hello'])).stdout,
+    ).toContain('nogroup');
     expect((await mbuild.run(['run', '--rm', 'hello', '/no/such/program'])).code).toBe(127);
-    expect((await mbuild.run(['run', '--rm', 'no-such-image'], { env: { HTTPS_PROXY: 'http://127.0.0.1:1' } })).code).toBe(125);
+    expect(
+      (
+        await mbuild.run(['run', '--rm', 'no-such-image'], {
+          env: { HTTPS_PROXY: 'http://127.0.0.1:1' },
+        })
+      ).code,
+    ).toBe(125);
   });
 
   it('keeps its store to itself and leaves nothing mounted', () => {

@@ -12,19 +12,33 @@ describeWith('image mount', { root: true, programs: ['mount', 'umount'] }, () =>
   it('shows the files of all layers read-only until umount, in its own place and in a given directory', async () => {
     const mbuild = new Mbuild(temp.dir('store'));
     await smallBase(mbuild);
-    await mbuild.ok(['build', '-t', 'app', writeFiles(temp.dir('context'), { Dockerfile: 'FROM small-base\nRUN echo 1 > /one && rm /etc/group\n' })]);
+    await mbuild.ok([
+      'build',
+      '-t',
+      'app',
+      writeFiles(temp.dir('context'), {
+        Dockerfile: 'FROM small-base\nRUN echo 1 > /one && rm /etc/group\n',
+      }),
+    ]);
     const given = temp.dir('a place');
     try {
       const place = await mbuild.ok(['image', 'mount', 'app']);
       expect(await mbuild.ok(['image', 'mount', 'app'])).toBe(place);
       expect(await mbuild.ok(['image', 'mount', 'small-base', given])).toBe(given);
       expect(readFileSync(join(place, 'one'), 'utf8')).toBe('1\n');
-      expect([existsSync(join(place, 'etc/passwd')), existsSync(join(place, 'etc/group'))]).toEqual([true, false]);
-      expect([existsSync(join(given, 'etc/group')), existsSync(join(given, 'one'))]).toEqual([true, false]);
+      expect([existsSync(join(place, 'etc/passwd')), existsSync(join(place, 'etc/group'))]).toEqual(
+        [true, false],
+      );
+      expect([existsSync(join(given, 'etc/group')), existsSync(join(given, 'one'))]).toEqual([
+        true,
+        false,
+      ]);
       expect(() => writeFileSync(join(place, 'two'), '')).toThrow('EROFS');
       await mbuild.ok(['image', 'umount', 'app', given]);
       expect([existsSync(place), existsSync(join(given, 'etc'))]).toEqual([false, false]);
-      expect((await mbuild.run(['image', 'umount', 'app'])).stderr).toContain('no image is mounted as app');
+      expect((await mbuild.run(['image', 'umount', 'app'])).stderr).toContain(
+        'no image is mounted as app',
+      );
     } finally {
       await mbuild.run(['image', 'umount', 'app', given]);
     }
@@ -33,7 +47,14 @@ describeWith('image mount', { root: true, programs: ['mount', 'umount'] }, () =>
   it('keeps what it shows from rmi and prune, until umount', async () => {
     const mbuild = new Mbuild(temp.dir('store'));
     await smallBase(mbuild);
-    await mbuild.ok(['build', '-t', 'app', writeFiles(temp.dir('context'), { Dockerfile: 'FROM small-base\nRUN echo 1 > /one\nRUN echo 2 > /two\n' })]);
+    await mbuild.ok([
+      'build',
+      '-t',
+      'app',
+      writeFiles(temp.dir('context'), {
+        Dockerfile: 'FROM small-base\nRUN echo 1 > /one\nRUN echo 2 > /two\n',
+      }),
+    ]);
     const layers = (): number => readdirSync(join(mbuild.root, 'layers')).length;
     const place = await mbuild.ok(['image', 'mount', 'app']);
     try {
@@ -41,7 +62,13 @@ describeWith('image mount', { root: true, programs: ['mount', 'umount'] }, () =>
       await mbuild.ok(['prune', '-a', '-f']);
       await mbuild.ok(['system', 'check', '--repair']);
       expect(layers()).toBe(3);
-      expect(execFileSync('sh', ['-c', 'echo 2 > /proc/sys/vm/drop_caches 2>/dev/null; cat one two; ls bin | wc -l'], { cwd: place }).toString()).toMatch(/^1\n2\n[1-9]/);
+      expect(
+        execFileSync(
+          'sh',
+          ['-c', 'echo 2 > /proc/sys/vm/drop_caches 2>/dev/null; cat one two; ls bin | wc -l'],
+          { cwd: place },
+        ).toString(),
+      ).toMatch(/^1\n2\n[1-9]/);
     } finally {
       await mbuild.ok(['image', 'umount', place]);
     }

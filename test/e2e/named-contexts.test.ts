@@ -19,40 +19,86 @@ describeWith('named contexts', { root: true, programs: ['tar', 'python3', 'git']
     repositories = temp.dir('repositories');
     server = await startWebServer(repositories);
     mbuild = new Mbuild(temp.dir('store'));
-    folder = writeFiles(temp.dir('named'), { 'file.txt': 'of the folder\n', 'skipped.txt': '', '.dockerignore': 'skipped.txt\n' });
+    folder = writeFiles(temp.dir('named'), {
+      'file.txt': 'of the folder\n',
+      'skipped.txt': '',
+      '.dockerignore': 'skipped.txt\n',
+    });
     await smallBase(mbuild);
-    await mbuild.build(['-t', 'other:1', writeFiles(temp.dir(), { Dockerfile: 'FROM scratch\nENV WHO=other\nCOPY <<EOF /file.txt\nof the image\nEOF\n' })]);
+    await mbuild.build([
+      '-t',
+      'other:1',
+      writeFiles(temp.dir(), {
+        Dockerfile: 'FROM scratch\nENV WHO=other\nCOPY <<EOF /file.txt\nof the image\nEOF\n',
+      }),
+    ]);
   });
 
   afterAll(() => server.stop());
 
   /** The files that a build leaves, by path; directories are not listed. */
-  async function built(dockerfile: string, ...args: readonly string[]): Promise<Map<string, string>> {
+  async function built(
+    dockerfile: string,
+    ...args: readonly string[]
+  ): Promise<Map<string, string>> {
     const tar = join(temp.dir(), 'root.tar');
-    await mbuild.build([...args, writeFiles(temp.dir('context'), { Dockerfile: dockerfile }), '--output', `type=tar,dest=${tar}`]);
+    await mbuild.build([
+      ...args,
+      writeFiles(temp.dir('context'), { Dockerfile: dockerfile }),
+      '--output',
+      `type=tar,dest=${tar}`,
+    ]);
     const root = join(temp.dir(), 'root');
     mkdirSync(root);
     execFileSync('tar', ['-xf', tar, '-C', root], { env: cleanEnv() });
-    const paths = execFileSync('find', ['.', '-type', 'f'], { cwd: root }).toString().trim().split('\n').sort();
+    const paths = execFileSync('find', ['.', '-type', 'f'], { cwd: root })
+      .toString()
+      .trim()
+      .split('\n')
+      .sort();
     return new Map(paths.map((path) => [path.slice(2), readFileSync(join(root, path), 'utf8')]));
   }
 
   const VALUES: readonly (readonly [string, () => string | Promise<string>, string])[] = [
     ['a folder', () => folder, 'of the folder\n'],
     ['an image', () => 'docker-image://other:1', 'of the image\n'],
-    ['a layout', async () => {
-      const layout = join(temp.dir(), 'layout');
-      await mbuild.build([writeFiles(temp.dir(), { Dockerfile: 'FROM other:1\nCOPY <<EOF /file.txt\nof the layout\nEOF\n' }), '-t', 'named:v2', '--output', `type=oci,tar=false,dest=${layout}`]);
-      return `oci-layout://${layout}:v2`;
-    }, 'of the layout\n'],
-    ['a repository', () => {
-      commitFolder(writeFiles(temp.dir(), { 'sub/file.txt': 'of the repository\n' }), repositories, 'named');
-      return `${server.url}/git/named.git#main:sub`;
-    }, 'of the repository\n'],
-    ['an archive at an address', () => {
-      server.pages.set('/a.tar', file(execFileSync('tar', ['-c', '-C', folder, 'file.txt'])));
-      return `${server.url}/a.tar`;
-    }, 'of the folder\n'],
+    [
+      'a layout',
+      async () => {
+        const layout = join(temp.dir(), 'layout');
+        await mbuild.build([
+          writeFiles(temp.dir(), {
+            Dockerfile: 'FROM other:1\nCOPY <<EOF /file.txt\nof the layout\nEOF\n',
+          }),
+          '-t',
+          'named:v2',
+          '--output',
+          `type=oci,tar=false,dest=${layout}`,
+        ]);
+        return `oci-layout://${layout}:v2`;
+      },
+      'of the layout\n',
+    ],
+    [
+      'a repository',
+      () => {
+        commitFolder(
+          writeFiles(temp.dir(), { 'sub/file.txt': 'of the repository\n' }),
+          repositories,
+          'named',
+        );
+        return `${server.url}/git/named.git#main:sub`;
+      },
+      'of the repository\n',
+    ],
+    [
+      'an archive at an address',
+      () => {
+        server.pages.set('/a.tar', file(execFileSync('tar', ['-c', '-C', folder, 'file.txt'])));
+        return `${server.url}/a.tar`;
+      },
+      'of the folder\n',
+    ],
     ['a stage', () => 'target:inner', 'of the stage\n'],
   ];
   const INNER = 'FROM scratch AS inner\nCOPY <<EOF /file.txt\nof the stage\nEOF\n';
@@ -61,7 +107,8 @@ describeWith('named contexts', { root: true, programs: ['tar', 'python3', 'git']
     const value = await make();
     const files = await built(
       `${INNER}FROM named AS upon\nFROM small-base AS ran\nRUN --mount=from=named,target=/m,source=/ cp /m/file.txt /ran.txt\nFROM scratch\nCOPY --from=named /file.txt /copied.txt\nCOPY --from=upon / /upon/\nCOPY --from=ran /ran.txt /\n`,
-      '--build-context', `named=${value}`,
+      '--build-context',
+      `named=${value}`,
     );
     expect(files.get('copied.txt')).toBe(text);
     expect(files.get('upon/file.txt')).toBe(text);
@@ -70,12 +117,22 @@ describeWith('named contexts', { root: true, programs: ['tar', 'python3', 'git']
   });
 
   it('take the place of an image however its name is written, and bring its config', async () => {
-    await mbuild.build(['-t', 'took', '--build-context', 'alpine=docker-image://other:1', writeFiles(temp.dir(), { Dockerfile: 'FROM docker.io/library/alpine:latest\nLABEL a=b\n' })]);
+    await mbuild.build([
+      '-t',
+      'took',
+      '--build-context',
+      'alpine=docker-image://other:1',
+      writeFiles(temp.dir(), { Dockerfile: 'FROM docker.io/library/alpine:latest\nLABEL a=b\n' }),
+    ]);
     expect((await mbuild.inspect('took')).Config.Env).toContain('WHO=other');
   });
 
   it('replace a stage with all its instructions', async () => {
-    const files = await built('FROM scratch AS base\nCOPY Dockerfile /of-the-stage\nFROM base\nCOPY Dockerfile /top\n', '--build-context', `base=${folder}`);
+    const files = await built(
+      'FROM scratch AS base\nCOPY Dockerfile /of-the-stage\nFROM base\nCOPY Dockerfile /top\n',
+      '--build-context',
+      `base=${folder}`,
+    );
     expect([...files.keys()]).toEqual(['.dockerignore', 'file.txt', 'top']);
   });
 
@@ -86,15 +143,26 @@ describeWith('named contexts', { root: true, programs: ['tar', 'python3', 'git']
     ['docker-image://never-there:1', 'IMAGE_NOT_FOUND|REGISTRY'],
     ['oci-layout:///nowhere', 'IMAGE_NOT_FOUND'],
   ])('named=%s is refused where it is used', async (value, code) => {
-    const context = writeFiles(temp.dir('context'), { Dockerfile: 'FROM scratch AS other\nFROM named AS upon\nCOPY --from=other / /x/\n' });
-    const { code: exit, stderr } = await mbuild.run(['build', '--pull=never', '--build-context', `named=${value}`, context]);
+    const context = writeFiles(temp.dir('context'), {
+      Dockerfile: 'FROM scratch AS other\nFROM named AS upon\nCOPY --from=other / /x/\n',
+    });
+    const { code: exit, stderr } = await mbuild.run([
+      'build',
+      '--pull=never',
+      '--build-context',
+      `named=${value}`,
+      context,
+    ]);
     expect(exit).toBe(1);
     expect(stderr).toMatch(new RegExp(code));
     expect(stderr).toContain('Dockerfile:2');
   });
 
   it('are the only way to folders of images on the host', async () => {
-    const { stderr } = await mbuild.run(['build', writeFiles(temp.dir(), { Dockerfile: 'FROM oci-layout:///etc\n' })]);
+    const { stderr } = await mbuild.run([
+      'build',
+      writeFiles(temp.dir(), { Dockerfile: 'FROM oci-layout:///etc\n' }),
+    ]);
     expect(stderr).toContain('REFERENCE_INVALID');
   });
 });

@@ -20,7 +20,11 @@ describeWith('--offline', { root: true, programs: ['git'] }, () => {
     await server.stop();
   });
 
-  const build = (dockerfile: string, ...flags: string[]): string[] => ['build', ...flags, writeFiles(temp.dir('context'), { Dockerfile: dockerfile })];
+  const build = (dockerfile: string, ...flags: string[]): string[] => [
+    'build',
+    ...flags,
+    writeFiles(temp.dir('context'), { Dockerfile: dockerfile }),
+  ];
 
   it('asks nobody: what is missing is named, with the flag that forbids to fetch it', async () => {
     const host = new URL(server.url).host;
@@ -48,13 +52,17 @@ describeWith('--offline', { root: true, programs: ['git'] }, () => {
     for (const args of [['pull', 'small-base'], build('FROM small-base\nRUN echo 1\n', '--pull')]) {
       const { code, stderr } = await mbuild.run(['--offline', ...args]);
       expect([args, code]).toEqual([args, 1]);
-      expect(stderr).toMatch(/small-base.* cannot be fetched: --offline forbids.*the store has an image of that name/s);
+      expect(stderr).toMatch(
+        /small-base.* cannot be fetched: --offline forbids.*the store has an image of that name/s,
+      );
       expect(stderr).not.toContain('not in the store');
     }
   });
 
   it('builds from what the store has, also by the variable', async () => {
-    await mbuild.ok(build('FROM small-base\nRUN echo 1 > /1\n', '-t', 'app'), { env: { MBUILD_OFFLINE: '1' } });
+    await mbuild.ok(build('FROM small-base\nRUN echo 1 > /1\n', '-t', 'app'), {
+      env: { MBUILD_OFFLINE: '1' },
+    });
     expect((await mbuild.inspect('app')).RepoTags).toEqual(['app:latest']);
   });
 });

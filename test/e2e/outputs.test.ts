@@ -33,7 +33,10 @@ describeWith('outputs', { root: true }, () => {
 
   it('type=local writes the tree of the image', async () => {
     const tree = treeOf(await output('type=local', 'tree'));
-    expect(tree.get('usr/share/hello/result.txt')).toMatchObject({ type: 'file', size: GREETING.length });
+    expect(tree.get('usr/share/hello/result.txt')).toMatchObject({
+      type: 'file',
+      size: GREETING.length,
+    });
     expect(tree.get('bin/busybox')).toMatchObject({ mode: '0755' });
   });
 
@@ -47,7 +50,16 @@ describeWith('outputs', { root: true }, () => {
     const file = await output('type=tar', 'tree.tar');
     const listing = execFileSync('tar', ['-tf', file]).toString();
     expect(listing).toMatch(/usr\/share\/hello\/result\.txt/);
-    const piped = await succeed('sh', ['-c', '"$0" build -o - "$1" | tar -xO --wildcards "*usr/share/hello/result.txt"', MBUILD, context], { env: cleanEnv({ MBUILD_ROOT: mbuild.root }) });
+    const piped = await succeed(
+      'sh',
+      [
+        '-c',
+        '"$0" build -o - "$1" | tar -xO --wildcards "*usr/share/hello/result.txt"',
+        MBUILD,
+        context,
+      ],
+      { env: cleanEnv({ MBUILD_ROOT: mbuild.root }) },
+    );
     expect(piped).toBe(GREETING);
   });
 
@@ -55,27 +67,49 @@ describeWith('outputs', { root: true }, () => {
     const local = listTree(await output('type=local', 'tree'));
     const untarred = join(temp.dir(), 'untarred');
     mkdirSync(untarred);
-    execFileSync('tar', ['-xpf', await output('type=tar', 'tree.tar'), '--numeric-owner', '-C', untarred]);
-    const withoutRoot = (tree: readonly TreeEntry[]): TreeEntry[] => tree.filter((entry) => entry.path !== '.');
+    execFileSync('tar', [
+      '-xpf',
+      await output('type=tar', 'tree.tar'),
+      '--numeric-owner',
+      '-C',
+      untarred,
+    ]);
+    const withoutRoot = (tree: readonly TreeEntry[]): TreeEntry[] =>
+      tree.filter((entry) => entry.path !== '.');
     expect(treeDifference(withoutRoot(local), withoutRoot(listTree(untarred)))).toEqual([]);
   });
 
   it('what is compressed while it is hashed is what is compressed later, and no layer that does not leave', async () => {
     const dir = temp.dir('context');
-    const lines = (length: number): string => Array.from({ length }, (_, i) => `line ${i * 7919}\n`).join('');
+    const lines = (length: number): string =>
+      Array.from({ length }, (_, i) => `line ${i * 7919}\n`).join('');
     writeFiles(dir, {
-      Dockerfile: 'FROM scratch AS parts\nCOPY parts /parts\nFROM scratch AS below\nCOPY files /files\nFROM below\nCOPY --from=parts /parts/small /small\n',
-      'files/large': lines(200_000), 'parts/large': lines(190_000), 'parts/small': 'small',
+      Dockerfile:
+        'FROM scratch AS parts\nCOPY parts /parts\nFROM scratch AS below\nCOPY files /files\nFROM below\nCOPY --from=parts /parts/small /small\n',
+      'files/large': lines(200_000),
+      'parts/large': lines(190_000),
+      'parts/small': 'small',
     });
     const blobs = (folder: string): string[] => readdirSync(join(folder, 'blobs', 'sha256')).sort();
-    const isGzip = (folder: string, blob: string): boolean => readFileSync(join(folder, 'blobs', 'sha256', blob)).readUInt16BE(0) === 0x1f8b;
+    const isGzip = (folder: string, blob: string): boolean =>
+      readFileSync(join(folder, 'blobs', 'sha256', blob)).readUInt16BE(0) === 0x1f8b;
     const atOnce = temp.dir('at-once');
     const first = new Mbuild(temp.dir('store'));
-    await first.build(['--source-date-epoch=0', '--output', `type=oci,tar=false,dest=${atOnce}`, dir]);
+    await first.build([
+      '--source-date-epoch=0',
+      '--output',
+      `type=oci,tar=false,dest=${atOnce}`,
+      dir,
+    ]);
     const later = temp.dir('later');
     const second = new Mbuild(temp.dir('store'));
     await second.build(['--source-date-epoch=0', dir]);
-    await second.build(['--source-date-epoch=0', '--output', `type=oci,tar=false,dest=${later}`, dir]);
+    await second.build([
+      '--source-date-epoch=0',
+      '--output',
+      `type=oci,tar=false,dest=${later}`,
+      dir,
+    ]);
     expect(blobs(atOnce)).toEqual(blobs(later));
     const compressed = blobs(first.root).filter((blob) => isGzip(first.root, blob));
     expect(compressed).toHaveLength(2);
@@ -95,13 +129,24 @@ describeWith('outputs', { root: true }, () => {
     await mbuild.ok(['tag', 'hello', 'hello:again']);
     const file = join(temp.dir(), 'several.tar');
     await mbuild.ok(['save', '-o', file, 'hello', 'hello:again', 'small-base']);
-    expect(statSync(file).size).toBeLessThan(2 * statSync(await output('type=docker', 'one.tar')).size);
+    expect(statSync(file).size).toBeLessThan(
+      2 * statSync(await output('type=docker', 'one.tar')).size,
+    );
     const other = new Mbuild(temp.dir('store'));
-    expect((await other.ok(['load', '-i', file])).split('\n').sort()).toEqual(['Loaded image: hello:again', 'Loaded image: hello:latest', 'Loaded image: small-base:latest']);
+    expect((await other.ok(['load', '-i', file])).split('\n').sort()).toEqual([
+      'Loaded image: hello:again',
+      'Loaded image: hello:latest',
+      'Loaded image: small-base:latest',
+    ]);
   });
 
   it('an archive whose writing fails leaves no file that looks whole', async () => {
-    const result = await mbuild.run(['build', '--output', 'type=oci,dest=/nonexistent/folder/x.tar', context]);
+    const result = await mbuild.run([
+      'build',
+      '--output',
+      'type=oci,dest=/nonexistent/folder/x.tar',
+      context,
+    ]);
     expect(result.code).not.toBe(0);
     expect(result.stderr).toContain('/nonexistent/folder');
   });
@@ -118,28 +163,56 @@ describeWith('outputs', { root: true }, () => {
       const suffix = transport === 'docker-archive' ? ':example.org/hello:v1' : '';
       const home = temp.dir('home');
       const env = cleanEnv({ HOME: home });
-      const config = JSON.parse(await succeed('skopeo', ['inspect', '--config', `${transport}:${dest}${suffix}`], { env })) as { config: { Env: string[] }; rootfs: { diff_ids: string[] } };
+      const config = JSON.parse(
+        await succeed('skopeo', ['inspect', '--config', `${transport}:${dest}${suffix}`], { env }),
+      ) as { config: { Env: string[] }; rootfs: { diff_ids: string[] } };
       expect(config.config.Env).toContain('RESULT=/usr/share/hello/result.txt');
       expect(config.rootfs.diff_ids).toEqual((await mbuild.inspect('hello')).RootFS.Layers);
       // A copy reads and verifies every blob.
-      await succeed('skopeo', ['--insecure-policy', 'copy', '-q', `${transport}:${dest}${suffix}`, `dir:${join(home, 'copy')}`], { env });
+      await succeed(
+        'skopeo',
+        [
+          '--insecure-policy',
+          'copy',
+          '-q',
+          `${transport}:${dest}${suffix}`,
+          `dir:${join(home, 'copy')}`,
+        ],
+        { env },
+      );
       expect(readdirSync(join(home, 'copy')).length).toBeGreaterThan(3);
     });
 
     it('copies an image to a form that mbuild loads to the same layers', async () => {
       const archive = await output('type=oci', 'image.tar');
       const dir = temp.dir();
-      await succeed('skopeo', ['--insecure-policy', 'copy', '-q', `oci-archive:${archive}`, `docker-archive:${join(dir, 'docker.tar')}:foreign:v1`], { env: cleanEnv({ HOME: dir }) });
+      await succeed(
+        'skopeo',
+        [
+          '--insecure-policy',
+          'copy',
+          '-q',
+          `oci-archive:${archive}`,
+          `docker-archive:${join(dir, 'docker.tar')}:foreign:v1`,
+        ],
+        { env: cleanEnv({ HOME: dir }) },
+      );
       const other = new Mbuild(temp.dir('store'));
-      expect(await other.ok(['load', '-i', join(dir, 'docker.tar')])).toBe('Loaded image: foreign:v1');
-      expect((await other.inspect('foreign:v1')).RootFS.Layers).toEqual((await mbuild.inspect('hello')).RootFS.Layers);
+      expect(await other.ok(['load', '-i', join(dir, 'docker.tar')])).toBe(
+        'Loaded image: foreign:v1',
+      );
+      expect((await other.inspect('foreign:v1')).RootFS.Layers).toEqual(
+        (await mbuild.inspect('hello')).RootFS.Layers,
+      );
     });
   });
 
   describeWith('umoci', { programs: ['umoci', 'skopeo'] }, () => {
     it('unpacks what skopeo and tar unpack', async () => {
       const layout = await output('type=oci,tar=false', 'layout');
-      const index = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')) as { manifests: { annotations: Record<string, string> }[] };
+      const index = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')) as {
+        manifests: { annotations: Record<string, string> }[];
+      };
       const tag = index.manifests[0]?.annotations['org.opencontainers.image.ref.name'] ?? '';
       const one = listTree(unpackWithUmoci(layout, tag, temp.dir('umoci')));
       const two = listTree(unpackWithTar(layout, tag, temp.dir('tar')));
@@ -152,13 +225,21 @@ describeWith('outputs', { root: true }, () => {
       const layout = await output('type=oci,tar=false', 'layout');
       const tag = (await succeed('umoci', ['ls', '--layout', layout], { env })).trim();
       const image = `${layout}:${tag}`;
-      await succeed('umoci', ['insert', '--image', image, join(context, 'names.txt'), '/inserted'], { env });
+      await succeed(
+        'umoci',
+        ['insert', '--image', image, join(context, 'names.txt'), '/inserted'],
+        { env },
+      );
       await succeed('umoci', ['config', '--image', image, '--config.env', 'FROM_UMOCI=1'], { env });
       const other = new Mbuild(temp.dir('store'));
       const loaded = await other.ok(['load', '-i', layout]);
       const name = loaded.replace('Loaded image: ', '');
-      await other.build(['-f', '-', '-t', 'on-top', context], { input: `FROM ${name}\nRUN [ "$FROM_UMOCI" = 1 ] && cat /inserted > /copy\n` });
-      expect((await other.run(['run', '--rm', 'on-top', 'cat', '/copy'])).stdout).toBe(readFileSync(join(context, 'names.txt'), 'utf8'));
+      await other.build(['-f', '-', '-t', 'on-top', context], {
+        input: `FROM ${name}\nRUN [ "$FROM_UMOCI" = 1 ] && cat /inserted > /copy\n`,
+      });
+      expect((await other.run(['run', '--rm', 'on-top', 'cat', '/copy'])).stdout).toBe(
+        readFileSync(join(context, 'names.txt'), 'utf8'),
+      );
     });
   });
 
@@ -171,7 +252,9 @@ describeWith('outputs', { root: true }, () => {
       const file = await output(spec, 'image.tar');
       if (transport === 'docker-archive') {
         expect(podman(work, ['load', '-q', '-i', file])).toContain('example.org/hello:v1');
-        const [image] = JSON.parse(podman(work, ['image', 'inspect', 'example.org/hello:v1'])) as { Id: string }[];
+        const [image] = JSON.parse(podman(work, ['image', 'inspect', 'example.org/hello:v1'])) as {
+          Id: string;
+        }[];
         expect(`sha256:${image?.Id ?? ''}`).toBe(id);
       }
       const loaded = podman(work, ['pull', '-q', `${transport}:${file}`]).trim();

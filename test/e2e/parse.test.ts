@@ -6,15 +6,28 @@ import { useTemp } from '../support/temp';
 describe('mbuild parse', () => {
   const temp = useTemp();
 
-  it.each(casesOf('parse'))('prints fixtures/parse/$name as its expected.json says', async (fixtureCase) => {
-    const mbuild = new Mbuild(temp.dir('store'));
-    const printed = await mbuild.ok(['parse', '-f', join(fixtureCase.dir, 'Dockerfile'), '--format', 'json']);
-    expect(JSON.parse(printed)).toEqual(JSON.parse(readCase(fixtureCase, 'expected.json') ?? ''));
-  });
+  it.each(casesOf('parse'))(
+    'prints fixtures/parse/$name as its expected.json says',
+    async (fixtureCase) => {
+      const mbuild = new Mbuild(temp.dir('store'));
+      const printed = await mbuild.ok([
+        'parse',
+        '-f',
+        join(fixtureCase.dir, 'Dockerfile'),
+        '--format',
+        'json',
+      ]);
+      expect(JSON.parse(printed)).toEqual(JSON.parse(readCase(fixtureCase, 'expected.json') ?? ''));
+    },
+  );
 
   it('reads standard input', async () => {
     const mbuild = new Mbuild(temp.dir('store'));
-    const printed = await mbuild.ok(['parse', '-f', '-', '--format', 'json'], { input: 'FROM scratch\n' });
-    expect(JSON.parse(printed)).toMatchObject([{ instruction: 'FROM', args: ['scratch'], line: 1, endLine: 1 }]);
+    const printed = await mbuild.ok(['parse', '-f', '-', '--format', 'json'], {
+      input: 'FROM scratch\n',
+    });
+    expect(JSON.parse(printed)).toMatchObject([
+      { instruction: 'FROM', args: ['scratch'], line: 1, endLine: 1 },
+    ]);
   });
 });

@@ -23,7 +23,9 @@ describeWith('a RUN step', { root: true }, () => {
   }
 
   function context(...lines: string[]): string {
-    return writeFiles(temp.dir('context'), { Dockerfile: ['FROM small-base', ...lines, ''].join('\n') });
+    return writeFiles(temp.dir('context'), {
+      Dockerfile: ['FROM small-base', ...lines, ''].join('\n'),
+    });
   }
 
   it.each(['pid', 'mnt', 'ipc', 'uts', 'cgroup'])('has a %s namespace of its own', async (kind) => {
@@ -33,8 +35,12 @@ describeWith('a RUN step', { root: true }, () => {
   });
 
   it('shares the network of the host, unless it is told not to', async () => {
-    expect(await output('RUN readlink /proc/self/ns/net')).toEqual([readlinkSync('/proc/self/ns/net')]);
-    expect(await output('RUN --network=none readlink /proc/self/ns/net')).not.toEqual([readlinkSync('/proc/self/ns/net')]);
+    expect(await output('RUN readlink /proc/self/ns/net')).toEqual([
+      readlinkSync('/proc/self/ns/net'),
+    ]);
+    expect(await output('RUN --network=none readlink /proc/self/ns/net')).not.toEqual([
+      readlinkSync('/proc/self/ns/net'),
+    ]);
   });
 
   it('sees its own processes alone', async () => {
@@ -44,18 +50,33 @@ describeWith('a RUN step', { root: true }, () => {
 
   it('has nothing of the host in its mounts or its file descriptors', async () => {
     const mounts = (await output('RUN cat /proc/self/mountinfo')).map((line) => line.split(' ')[4]);
-    expect(mounts.filter((target) => !/^\/($|proc|sys|dev|etc\/(resolv\.conf|hosts|hostname))/.test(target ?? ''))).toEqual([]);
+    expect(
+      mounts.filter(
+        (target) => !/^\/($|proc|sys|dev|etc\/(resolv\.conf|hosts|hostname))/.test(target ?? ''),
+      ),
+    ).toEqual([]);
     // Without a pipe, whose ends the shell would have for a moment; the directory that the pattern was looked up in is closed by then.
-    expect(await output('RUN for file in /proc/$$/fd/*; do [ -L $file ] && echo ${file##*/}; done; true')).toEqual(['0', '1', '2']);
+    expect(
+      await output(
+        'RUN for file in /proc/$$/fd/*; do [ -L $file ] && echo ${file##*/}; done; true',
+      ),
+    ).toEqual(['0', '1', '2']);
   });
 
   it('mounts nothing that is seen outside, even where it may mount', async () => {
     const mark = `leak${process.pid}`;
     let outside: string | undefined;
-    const dir = context(`RUN --security=insecure mkdir /m && mount -t tmpfs ${mark} /m && echo mounted && sleep 1 && umount /m && rmdir /m`);
-    const build = spawn(MBUILD, ['build', '--progress=plain', '--allow', 'security.insecure', dir], { env: cleanEnv({ MBUILD_ROOT: mbuild.root }), stdio: ['ignore', 'ignore', 'pipe'] });
+    const dir = context(
+      `RUN --security=insecure mkdir /m && mount -t tmpfs ${mark} /m && echo mounted && sleep 1 && umount /m && rmdir /m`,
+    );
+    const build = spawn(
+      MBUILD,
+      ['build', '--progress=plain', '--allow', 'security.insecure', dir],
+      { env: cleanEnv({ MBUILD_ROOT: mbuild.root }), stdio: ['ignore', 'ignore', 'pipe'] },
+    );
     build.stderr.on('data', (data: Buffer) => {
-      if (/\d mounted$/m.test(data.toString())) outside = readFileSync('/proc/self/mountinfo', 'latin1');
+      if (/\d mounted$/m.test(data.toString()))
+        outside = readFileSync('/proc/self/mountinfo', 'latin1');
     });
     expect(await new Promise((resolve) => void build.on('close', resolve))).toBe(0);
     expect(outside).toBeDefined();
@@ -63,26 +84,62 @@ describeWith('a RUN step', { root: true }, () => {
   });
 
   it('does not reach the store, by no path and by no process', async () => {
-    expect(await output(`RUN for root in "" /proc/1/root /proc/self/root /proc/1/cwd/.. ../../../..; do [ -e "$root${mbuild.root}" ] && echo reached; done; echo looked`)).toEqual(['looked']);
+    expect(
+      await output(
+        `RUN for root in "" /proc/1/root /proc/self/root /proc/1/cwd/.. ../../../..; do [ -e "$root${mbuild.root}" ] && echo reached; done; echo looked`,
+      ),
+    ).toEqual(['looked']);
     expect((statSync(mbuild.root).mode & 0o777).toString(8)).toBe('700');
   });
 
   it('reads /sys, and cannot write to it or to /proc/sys', async () => {
-    expect(await output(
-      'RUN [ -d /sys/kernel ] && echo readable; (: > /sys/kernel/uevent_helper) 2>/dev/null || echo sys is read-only; (: > /proc/sys/kernel/hostname) 2>/dev/null || echo proc/sys is read-only',
-    )).toEqual(['readable', 'sys is read-only', 'proc/sys is read-only']);
+    expect(
+      await output(
+        'RUN [ -d /sys/kernel ] && echo readable; (: > /sys/kernel/uevent_helper) 2>/dev/null || echo sys is read-only; (: > /proc/sys/kernel/hostname) 2>/dev/null || echo proc/sys is read-only',
+      ),
+    ).toEqual(['readable', 'sys is read-only', 'proc/sys is read-only']);
   });
 
   it('finds the masked paths empty', async () => {
-    expect(await output('RUN for path in /proc/kcore /proc/keys /proc/timer_list; do if [ -e $path ]; then head -c 1 $path | wc -c; else echo 0; fi; done')).toEqual(['0', '0', '0']);
+    expect(
+      await output(
+        'RUN for path in /proc/kcore /proc/keys /proc/timer_list; do if [ -e $path ]; then head -c 1 $path | wc -c; else echo 0; fi; done',
+      ),
+    ).toEqual(['0', '0', '0']);
   });
 
   it('has the usual devices and no others', async () => {
     const [names = ''] = await output('RUN ls /dev | tr "\\n" " "; echo');
-    const usual = ['fd', 'full', 'mqueue', 'null', 'ptmx', 'pts', 'random', 'shm', 'stderr', 'stdin', 'stdout', 'tty', 'urandom', 'zero'];
-    expect(names.trim().split(' ').filter((name) => !usual.includes(name) && name !== 'core' && name !== 'console')).toEqual([]);
-    expect(names.trim().split(' ')).toEqual(expect.arrayContaining(['null', 'zero', 'random', 'urandom', 'fd', 'stdout']));
-    expect(await output('RUN echo gone > /dev/null; head -c 2 /dev/zero | wc -c; echo out > /dev/stdout')).toEqual(['2', 'out']);
+    const usual = [
+      'fd',
+      'full',
+      'mqueue',
+      'null',
+      'ptmx',
+      'pts',
+      'random',
+      'shm',
+      'stderr',
+      'stdin',
+      'stdout',
+      'tty',
+      'urandom',
+      'zero',
+    ];
+    expect(
+      names
+        .trim()
+        .split(' ')
+        .filter((name) => !usual.includes(name) && name !== 'core' && name !== 'console'),
+    ).toEqual([]);
+    expect(names.trim().split(' ')).toEqual(
+      expect.arrayContaining(['null', 'zero', 'random', 'urandom', 'fd', 'stdout']),
+    );
+    expect(
+      await output(
+        'RUN echo gone > /dev/null; head -c 2 /dev/zero | wc -c; echo out > /dev/stdout',
+      ),
+    ).toEqual(['2', 'out']);
   });
 
   it('has the default capabilities and no inherited ones', async () => {
@@ -99,17 +156,47 @@ describeWith('a RUN step', { root: true }, () => {
   });
 
   it("looks its user up in the image's own passwd and group", async () => {
-    expect(await output('USER app', 'RUN id -u; id -g; id -G; echo $HOME')).toEqual(['1000', '1000', '1000 44 50', '/home/app']);
-    expect(await output('RUN echo "late:x:77:78::/late:/bin/sh" >> /etc/passwd', 'USER late', 'RUN id -u; id -g')).toEqual(['77', '78']);
+    expect(await output('USER app', 'RUN id -u; id -g; id -G; echo $HOME')).toEqual([
+      '1000',
+      '1000',
+      '1000 44 50',
+      '/home/app',
+    ]);
+    expect(
+      await output(
+        'RUN echo "late:x:77:78::/late:/bin/sh" >> /etc/passwd',
+        'USER late',
+        'RUN id -u; id -g',
+      ),
+    ).toEqual(['77', '78']);
   });
 
   it('has PATH and HOME, what ENV and ARG say, and nothing of the environment of mbuild', async () => {
-    const lines = await mbuild.build(['--build-arg', 'ARGUMENT=a', context('ARG ARGUMENT', 'ENV VARIABLE=v', 'RUN env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= | sort')], { env: { LEAKED: 'x' } });
-    expect(instructionSteps(lines.steps).at(-1)?.log).toEqual(['ARGUMENT=a', 'HOME=/root', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'VARIABLE=v']);
+    const lines = await mbuild.build(
+      [
+        '--build-arg',
+        'ARGUMENT=a',
+        context(
+          'ARG ARGUMENT',
+          'ENV VARIABLE=v',
+          'RUN env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= | sort',
+        ),
+      ],
+      { env: { LEAKED: 'x' } },
+    );
+    expect(instructionSteps(lines.steps).at(-1)?.log).toEqual([
+      'ARGUMENT=a',
+      'HOME=/root',
+      'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+      'VARIABLE=v',
+    ]);
   });
 
   it('gets names resolved, and leaves nothing of that in the image', async () => {
-    const dir = context('RUN [ -s /etc/resolv.conf ] && grep -q localhost /etc/hosts && echo resolved', 'RUN rm -f /tmp/nothing');
+    const dir = context(
+      'RUN [ -s /etc/resolv.conf ] && grep -q localhost /etc/hosts && echo resolved',
+      'RUN rm -f /tmp/nothing',
+    );
     const { steps } = await mbuild.build(['-t', 'resolving', dir]);
     expect(instructionSteps(steps)[0]?.log).toEqual(['resolved']);
     const listed = await mbuild.ok(['history', '--format', '{{.Size}}', 'resolving']);
@@ -122,7 +209,9 @@ describeWith('a RUN step', { root: true }, () => {
   });
 
   it('passes on all that it writes, on both streams', async () => {
-    const lines = await output('RUN for i in $(seq 1 3000); do echo "line $i"; done; echo error >&2');
+    const lines = await output(
+      'RUN for i in $(seq 1 3000); do echo "line $i"; done; echo error >&2',
+    );
     expect(lines.filter((line) => line.startsWith('line '))).toHaveLength(3000);
     expect(lines).toContain('line 3000');
     expect(lines).toContain('error');
@@ -144,31 +233,41 @@ describeWith('a RUN step', { root: true }, () => {
     expect(processesNamed('98765431')).toEqual([]);
   });
 
-  it.each(['SIGINT', 'SIGTERM'] as const)('ends with its whole tree on %s, and the store stays sound', async (signal) => {
-    const dir = context('RUN echo kept > /kept', 'RUN (sleep 98765432 & setsid sleep 98765432 & echo sta""rted; sleep 98765432)');
-    let pid = 0;
-    const result = await mbuild.run(['build', '--progress=plain', dir], {
-      onStart: (started) => (pid = started),
-      onStderr: (text) => {
-        if (/\d started/.test(text)) process.kill(pid, signal);
-      },
-    });
-    expect(result.code).toBe(signal === 'SIGINT' ? 130 : 143);
-    expect(processesNamed('98765432')).toEqual([]);
-    expect(mountsLeft(mbuild.root)).toEqual([]);
+  it.each(['SIGINT', 'SIGTERM'] as const)(
+    'ends with its whole tree on %s, and the store stays sound',
+    async (signal) => {
+      const dir = context(
+        'RUN echo kept > /kept',
+        'RUN (sleep 98765432 & setsid sleep 98765432 & echo sta""rted; sleep 98765432)',
+      );
+      let pid = 0;
+      const result = await mbuild.run(['build', '--progress=plain', dir], {
+        onStart: (started) => (pid = started),
+        onStderr: (text) => {
+          if (/\d started/.test(text)) process.kill(pid, signal);
+        },
+      });
+      expect(result.code).toBe(signal === 'SIGINT' ? 130 : 143);
+      expect(processesNamed('98765432')).toEqual([]);
+      expect(mountsLeft(mbuild.root)).toEqual([]);
 
-    const { steps } = await mbuild.build([context('RUN echo kept > /kept', `RUN echo ${signal}; cat /kept`)]);
-    expect(instructionSteps(steps).map((step) => step.cached)).toEqual([true, false]);
-    expect(instructionSteps(steps)[1]?.log).toEqual([signal, 'kept']);
-  });
+      const { steps } = await mbuild.build([
+        context('RUN echo kept > /kept', `RUN echo ${signal}; cat /kept`),
+      ]);
+      expect(instructionSteps(steps).map((step) => step.cached)).toEqual([true, false]);
+      expect(instructionSteps(steps)[1]?.log).toEqual([signal, 'kept']);
+    },
+  );
 
   function processesNamed(text: string): string[] {
-    return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).filter((pid) => {
-      try {
-        return readFileSync(join('/proc', pid, 'cmdline'), 'latin1').includes(`sleep\0${text}`);
-      } catch {
-        return false; // ended meanwhile
-      }
-    });
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .filter((pid) => {
+        try {
+          return readFileSync(join('/proc', pid, 'cmdline'), 'latin1').includes(`sleep\0${text}`);
+        } catch {
+          return false; // ended meanwhile
+        }
+      });
   }
 });

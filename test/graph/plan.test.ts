@@ -8,18 +8,35 @@ import type { ContainerConfig } from '../../src/oci/image';
 const AMD64 = { os: 'linux', architecture: 'amd64' };
 
 /** Plans a Dockerfile over images that have the given config and nothing in them. */
-function plan(lines: readonly string[], options: Partial<PlanOptions> & { readonly base?: ContainerConfig } = {}): Promise<Graph> {
+function plan(
+  lines: readonly string[],
+  options: Partial<PlanOptions> & { readonly base?: ContainerConfig } = {},
+): Promise<Graph> {
   const { base, ...given } = options;
   const image = (name: string): BaseImage => ({
-    name, config: { ...AMD64, config: base ?? {}, rootfs: { type: 'layers', diff_ids: [] } }, descriptor: { mediaType: '', digest: digestOf(''), size: 0 }, stack: () => Promise.resolve([]),
+    name,
+    config: { ...AMD64, config: base ?? {}, rootfs: { type: 'layers', diff_ids: [] } },
+    descriptor: { mediaType: '', digest: digestOf(''), size: 0 },
+    stack: () => Promise.resolve([]),
   });
   return planGraph(parseDockerfile({ name: 'Dockerfile', text: [...lines, ''].join('\n') }), {
-    platform: AMD64, buildPlatform: AMD64, buildArgs: {}, labels: {}, network: 'none', allowInsecure: false, contexts: [],
-    findImage: (name) => Promise.resolve(image(name)), warn: () => undefined, ...given,
+    platform: AMD64,
+    buildPlatform: AMD64,
+    buildArgs: {},
+    labels: {},
+    network: 'none',
+    allowInsecure: false,
+    contexts: [],
+    findImage: (name) => Promise.resolve(image(name)),
+    warn: () => undefined,
+    ...given,
   });
 }
 
-async function configOf(lines: readonly string[], base?: ContainerConfig): Promise<ContainerConfig> {
+async function configOf(
+  lines: readonly string[],
+  base?: ContainerConfig,
+): Promise<ContainerConfig> {
   return (await plan(lines, base === undefined ? {} : { base })).target.config;
 }
 
@@ -32,10 +49,21 @@ async function stepsOf(...lines: readonly string[]): Promise<readonly Step[]> {
 }
 
 describe('the config of an image', () => {
-  it('holds nothing that is empty, and no members of Docker\'s containers', async () => {
-    const docker = { Hostname: '', AttachStdin: false, Image: '', Labels: null, Entrypoint: null, Cmd: ['sh'], Env: ['PATH=/bin'] } as unknown as ContainerConfig;
+  it("holds nothing that is empty, and no members of Docker's containers", async () => {
+    const docker = {
+      Hostname: '',
+      AttachStdin: false,
+      Image: '',
+      Labels: null,
+      Entrypoint: null,
+      Cmd: ['sh'],
+      Env: ['PATH=/bin'],
+    } as unknown as ContainerConfig;
     expect(await configOf(['FROM a'], docker)).toEqual({ Env: ['PATH=/bin'], Cmd: ['sh'] });
-    expect(await configOf(['FROM a', 'CMD []', 'ENTRYPOINT []'], docker)).toEqual({ Env: ['PATH=/bin'], ArgsEscaped: true });
+    expect(await configOf(['FROM a', 'CMD []', 'ENTRYPOINT []'], docker)).toEqual({
+      Env: ['PATH=/bin'],
+      ArgsEscaped: true,
+    });
   });
 
   it('has a PATH in any case, and a working directory where there was no image', async () => {
@@ -45,58 +73,100 @@ describe('the config of an image', () => {
   });
 
   it.each([
-    ['/app/', '/app/'], ['//a/./b', '//a/./b'], ['rel/', '/w/rel'], ['..', '/'], ['$nothing', '/w'],
+    ['/app/', '/app/'],
+    ['//a/./b', '//a/./b'],
+    ['rel/', '/w/rel'],
+    ['..', '/'],
+    ['$nothing', '/w'],
   ])('has WORKDIR %s behind WORKDIR /w as %s', async (written, kept) => {
     expect((await configOf(['FROM a', 'WORKDIR /w', `WORKDIR ${written}`])).WorkingDir).toBe(kept);
   });
 
   it('is for the platform of the build where the base is scratch, for that of the image otherwise', async () => {
-    expect((await plan(['FROM --platform=linux/arm64 scratch'])).target.platform).toMatchObject(AMD64);
+    expect((await plan(['FROM --platform=linux/arm64 scratch'])).target.platform).toMatchObject(
+      AMD64,
+    );
     expect((await plan(['FROM --platform=linux/arm64 a'])).target.platform).toMatchObject(AMD64);
   });
 
   it('is for the platform that was asked for, whatever the base is for', async () => {
     const platform = { os: 'linux', architecture: 'arm64' };
-    expect((await plan(['FROM a'], { platform, isPlatformGiven: true })).target.platform).toEqual(platform);
+    expect((await plan(['FROM a'], { platform, isPlatformGiven: true })).target.platform).toEqual(
+      platform,
+    );
   });
 
   it.each([
-    ['80/', ['80/tcp']], ['+80', ['80/tcp']], ['127.0.0.1:8000-8001:80-81/udp', ['80/udp', '81/udp']], ['8000-8010:80', ['80/tcp']], ['[::1]:80:90', ['90/tcp']], ['127.0.0.1::9', ['9/tcp']],
+    ['80/', ['80/tcp']],
+    ['+80', ['80/tcp']],
+    ['127.0.0.1:8000-8001:80-81/udp', ['80/udp', '81/udp']],
+    ['8000-8010:80', ['80/tcp']],
+    ['[::1]:80:90', ['90/tcp']],
+    ['127.0.0.1::9', ['9/tcp']],
   ])('has EXPOSE %s as %j', async (word, ports) => {
-    expect(Object.keys((await configOf(['FROM a', `EXPOSE ${word}`])).ExposedPorts ?? {})).toEqual(ports);
+    expect(Object.keys((await configOf(['FROM a', `EXPOSE ${word}`])).ExposedPorts ?? {})).toEqual(
+      ports,
+    );
   });
 
-  it.each(['8000-8002:80-81', '8001-8000:80-81', 'x.y:80:80', '80:', '/tcp', '70000'])('refuses EXPOSE %s', async (word) => {
-    await expect(plan(['FROM a', `EXPOSE ${word}`])).rejects.toMatchObject({ code: 'DOCKERFILE_SEMANTIC' });
-  });
+  it.each(['8000-8002:80-81', '8001-8000:80-81', 'x.y:80:80', '80:', '/tcp', '70000'])(
+    'refuses EXPOSE %s',
+    async (word) => {
+      await expect(plan(['FROM a', `EXPOSE ${word}`])).rejects.toMatchObject({
+        code: 'DOCKERFILE_SEMANTIC',
+      });
+    },
+  );
 });
 
 describe('the history of an image', () => {
   it('has the ports in the order of their words', async () => {
-    expect(await historyOf('FROM a', 'ENV p="80 443/udp"', 'EXPOSE 9 $p 8000-8001')).toEqual(['ENV p=80 443/udp', 'EXPOSE [80/tcp 443/udp 8000/tcp 8001/tcp 9/tcp]']);
+    expect(await historyOf('FROM a', 'ENV p="80 443/udp"', 'EXPOSE 9 $p 8000-8001')).toEqual([
+      'ENV p=80 443/udp',
+      'EXPOSE [80/tcp 443/udp 8000/tcp 8001/tcp 9/tcp]',
+    ]);
   });
 
   it('shows heredocs by their names', async () => {
-    expect(await historyOf('FROM a', 'ARG f=x', 'COPY <<"one" <<-two "$f" /d/', 'one', '\ttwo')).toEqual(['ARG f=x', 'COPY x <<one <<two /d/ # buildkit']);
+    expect(
+      await historyOf('FROM a', 'ARG f=x', 'COPY <<"one" <<-two "$f" /d/', 'one', '\ttwo'),
+    ).toEqual(['ARG f=x', 'COPY x <<one <<two /d/ # buildkit']);
   });
 
   it('shows a script with an interpreter line as what the shell executes', async () => {
-    expect(await historyOf('FROM a', 'RUN <<EOF', '#!/bin/awk', 'EOF')).toEqual(['RUN /bin/sh -c /dev/pipes/EOF # buildkit']);
+    expect(await historyOf('FROM a', 'RUN <<EOF', '#!/bin/awk', 'EOF')).toEqual([
+      'RUN /bin/sh -c /dev/pipes/EOF # buildkit',
+    ]);
   });
 });
 
 describe('ARG', () => {
   it('does not look at the default of a name that is given, and expands no name', async () => {
-    const { target } = await plan(['ARG g=${u:?no}', 'FROM a', 'ARG g', 'ARG s=${u:?no}', 'ARG n=1 $n=2'], { buildArgs: { g: 'G', s: 'S' } });
-    expect(target.history.map((item) => item.createdBy)).toEqual(['ARG g=G', 'ARG s=S', 'ARG n=1 $n=2']);
+    const { target } = await plan(
+      ['ARG g=${u:?no}', 'FROM a', 'ARG g', 'ARG s=${u:?no}', 'ARG n=1 $n=2'],
+      { buildArgs: { g: 'G', s: 'S' } },
+    );
+    expect(target.history.map((item) => item.createdBy)).toEqual([
+      'ARG g=G',
+      'ARG s=S',
+      'ARG n=1 $n=2',
+    ]);
   });
 });
 
 describe('COPY', () => {
   it('takes heredocs last, as the history tells', async () => {
     const [step] = await stepsOf('FROM a', 'COPY <<x y <<z /d/', 'x', 'z');
-    expect(step?.operation).toMatchObject({ sources: [{ kind: 'path', path: 'y' }, { kind: 'inline', name: 'x' }, { kind: 'inline', name: 'z' }] });
-    expect(await historyOf('FROM a', 'COPY <<x y <<z /d/', 'x', 'z')).toEqual(['COPY y <<x <<z /d/ # buildkit']);
+    expect(step?.operation).toMatchObject({
+      sources: [
+        { kind: 'path', path: 'y' },
+        { kind: 'inline', name: 'x' },
+        { kind: 'inline', name: 'z' },
+      ],
+    });
+    expect(await historyOf('FROM a', 'COPY <<x y <<z /d/', 'x', 'z')).toEqual([
+      'COPY y <<x <<z /d/ # buildkit',
+    ]);
   });
 
   it('has the working directory for an empty destination, and all for an empty source', async () => {
@@ -105,25 +175,35 @@ describe('COPY', () => {
   });
 
   it('takes an owner or mode that is empty after expansion for none', async () => {
-    expect((await stepsOf('FROM a', 'COPY --chown=$no --chmod=${no} a /b'))[0]?.operation).toMatchObject({ chown: undefined, chmod: undefined });
+    expect(
+      (await stepsOf('FROM a', 'COPY --chown=$no --chmod=${no} a /b'))[0]?.operation,
+    ).toMatchObject({ chown: undefined, chmod: undefined });
   });
 
   it('expands nothing in --exclude', async () => {
-    expect((await stepsOf('FROM a', 'ARG e=x', 'COPY --exclude=$e . /b'))[0]?.operation).toMatchObject({ exclude: ['$e'] });
+    expect(
+      (await stepsOf('FROM a', 'ARG e=x', 'COPY --exclude=$e . /b'))[0]?.operation,
+    ).toMatchObject({ exclude: ['$e'] });
   });
 
   it('copies from scratch, which is empty', async () => {
-    expect((await stepsOf('FROM a', 'COPY --from=scratch / /b'))[0]?.operation).toMatchObject({ from: { kind: 'stage', stage: { steps: [], base: { kind: 'scratch' } } } });
+    expect((await stepsOf('FROM a', 'COPY --from=scratch / /b'))[0]?.operation).toMatchObject({
+      from: { kind: 'stage', stage: { steps: [], base: { kind: 'scratch' } } },
+    });
   });
 });
 
 describe('RUN', () => {
   it('hands heredocs to the shell as written, tabs and all', async () => {
-    expect(await historyOf('FROM a', 'RUN cat <<-A', '\tt', '\tA')).toEqual(['RUN /bin/sh -c cat <<-A\n\tt\nA # buildkit']);
+    expect(await historyOf('FROM a', 'RUN cat <<-A', '\tt', '\tA')).toEqual([
+      'RUN /bin/sh -c cat <<-A\n\tt\nA # buildkit',
+    ]);
   });
 
   it('looks for an interpreter line before tabs are removed', async () => {
-    expect(await historyOf('FROM a', 'RUN <<-A', '\t#!/bin/x', '\tA')).toEqual(['RUN /bin/sh -c #!/bin/x\n # buildkit']);
+    expect(await historyOf('FROM a', 'RUN <<-A', '\t#!/bin/x', '\tA')).toEqual([
+      'RUN /bin/sh -c #!/bin/x\n # buildkit',
+    ]);
   });
 
   it.each([
@@ -131,46 +211,82 @@ describe('RUN', () => {
     [['--mount=type=ssh,target=/s', '--mount=type=ssh,id=b'], '/s'],
   ])('with %j is told where the first SSH agent is', async (flags, place) => {
     const [step] = await stepsOf('FROM a', `RUN ${flags.join(' ')} x`);
-    expect(step?.operation.kind === 'run' && step.operation.env).toContain(`SSH_AUTH_SOCK=${place}`);
+    expect(step?.operation.kind === 'run' && step.operation.env).toContain(
+      `SSH_AUTH_SOCK=${place}`,
+    );
   });
 
   it('keeps an SSH_AUTH_SOCK that ENV has set', async () => {
     const [step] = await stepsOf('FROM a', 'ENV SSH_AUTH_SOCK=/mine', 'RUN --mount=type=ssh x');
-    expect(step?.operation.kind === 'run' && step.operation.env.slice(1)).toEqual(['SSH_AUTH_SOCK=/mine']);
+    expect(step?.operation.kind === 'run' && step.operation.env.slice(1)).toEqual([
+      'SSH_AUTH_SOCK=/mine',
+    ]);
   });
 });
 
 describe('what names no stage and no image', () => {
   it('is perhaps a stage whose name is misspelled', async () => {
-    const findImage = (): Promise<never> => Promise.reject(new MbuildError('REGISTRY_UNREACHABLE', 'nobody answers'));
-    await expect(plan(['FROM scratch AS build', 'FROM scratch', 'COPY --from=biuld /a /a'], { findImage })).rejects.toMatchObject({
-      code: 'UNKNOWN_STAGE', hint: 'did you mean the stage build?', range: { start: { line: 3 } },
+    const findImage = (): Promise<never> =>
+      Promise.reject(new MbuildError('REGISTRY_UNREACHABLE', 'nobody answers'));
+    await expect(
+      plan(['FROM scratch AS build', 'FROM scratch', 'COPY --from=biuld /a /a'], { findImage }),
+    ).rejects.toMatchObject({
+      code: 'UNKNOWN_STAGE',
+      hint: 'did you mean the stage build?',
+      range: { start: { line: 3 } },
     });
   });
 
   it('or of another kind is shown with its file and line, also in a flag', async () => {
-    await expect(plan(['FROM a', 'RUN --mount=type=chace,target=/x true'])).rejects.toMatchObject({ file: { name: 'Dockerfile' }, range: { start: { line: 2, column: 5 } } });
+    await expect(plan(['FROM a', 'RUN --mount=type=chace,target=/x true'])).rejects.toMatchObject({
+      file: { name: 'Dockerfile' },
+      range: { start: { line: 2, column: 5 } },
+    });
   });
 
   it('includes a stage that FROM writes in upper case', async () => {
-    await expect(plan(['FROM a AS One', 'FROM One'])).rejects.toMatchObject({ code: 'REFERENCE_INVALID', hint: expect.stringContaining('FROM one') });
+    await expect(plan(['FROM a AS One', 'FROM One'])).rejects.toMatchObject({
+      code: 'REFERENCE_INVALID',
+      hint: expect.stringContaining('FROM one'),
+    });
   });
 
   it('includes a platform that is empty after expansion, and a word that is no platform', async () => {
-    await expect(plan(['FROM --platform=$p a'])).rejects.toMatchObject({ code: 'DOCKERFILE_SEMANTIC' });
-    await expect(plan(['FROM --platform=local a'])).rejects.toMatchObject({ code: 'DOCKERFILE_SEMANTIC' });
+    await expect(plan(['FROM --platform=$p a'])).rejects.toMatchObject({
+      code: 'DOCKERFILE_SEMANTIC',
+    });
+    await expect(plan(['FROM --platform=local a'])).rejects.toMatchObject({
+      code: 'DOCKERFILE_SEMANTIC',
+    });
   });
 
   it.each([
     ['a stage of --target by its number', ['FROM a'], { target: '0' }, 'UNKNOWN_STAGE'],
-    ['a stage of a mount by its number', ['FROM a', 'FROM b', 'RUN --mount=from=0,target=/m x'], {}, 'UNKNOWN_STAGE'],
-    ['a base in upper case, in a stage that is not needed', ['FROM x/UPPER AS unused', 'FROM a'], {}, 'REFERENCE_INVALID'],
-    ['an empty base, in a stage that is not needed', ['FROM $nothing AS unused', 'FROM a'], {}, 'DOCKERFILE_SEMANTIC'],
+    [
+      'a stage of a mount by its number',
+      ['FROM a', 'FROM b', 'RUN --mount=from=0,target=/m x'],
+      {},
+      'UNKNOWN_STAGE',
+    ],
+    [
+      'a base in upper case, in a stage that is not needed',
+      ['FROM x/UPPER AS unused', 'FROM a'],
+      {},
+      'REFERENCE_INVALID',
+    ],
+    [
+      'an empty base, in a stage that is not needed',
+      ['FROM $nothing AS unused', 'FROM a'],
+      {},
+      'DOCKERFILE_SEMANTIC',
+    ],
   ])('is refused: %s', async (_what, lines, options, code) => {
     await expect(plan(lines, options)).rejects.toMatchObject({ code });
   });
 
   it('is accepted where it is a named context', async () => {
-    await expect(plan(['FROM Files AS x'], { contexts: ['Files'] })).resolves.toMatchObject({ target: { name: 'x' } });
+    await expect(plan(['FROM Files AS x'], { contexts: ['Files'] })).resolves.toMatchObject({
+      target: { name: 'x' },
+    });
   });
 });

@@ -18,14 +18,19 @@ describeWith('garbage collection', { root: true }, () => {
 
   beforeEach(() => {
     store = openStore();
-    const layer = (below: LayerRecord[], name: string): LayerRecord => addLayer(store, below, (dir) => writeFileSync(path.join(dir, name), name.repeat(10)));
+    const layer = (below: LayerRecord[], name: string): LayerRecord =>
+      addLayer(store, below, (dir) => writeFileSync(path.join(dir, name), name.repeat(10)));
     base = layer([], 'base');
     left = layer([base], 'left');
     right = layer([base], 'right');
   });
   afterEach(() => store.dispose());
 
-  const there = (): string[] => store.layers.list().map((record) => record.id).sort();
+  const there = (): string[] =>
+    store.layers
+      .list()
+      .map((record) => record.id)
+      .sort();
   const ids = (...records: LayerRecord[]): string[] => records.map((record) => record.id).sort();
 
   it('deletes what no image needs, with its directory, and says how much that was', () => {
@@ -55,7 +60,10 @@ describeWith('garbage collection', { root: true }, () => {
     const lease = new Lease(store.root);
     const blob = store.content.write(Buffer.from('in use'));
     lease.hold({ layers: [left.id], blobs: [blob] });
-    expect(heldByLeases(store.root)).toEqual({ layers: new Set([left.id]), blobs: new Set([blob]) });
+    expect(heldByLeases(store.root)).toEqual({
+      layers: new Set([left.id]),
+      blobs: new Set([blob]),
+    });
     removeUnused(store);
     expect(there()).toEqual(ids(base, left));
     expect(store.content.list()).toEqual([blob]);
@@ -73,7 +81,11 @@ describeWith('garbage collection', { root: true }, () => {
 
   it('keeps the blobs of layers that stay', async () => {
     const { digest, size } = await store.content.ingest(openLayerTar(base, store));
-    store.layers.addBlob(base.chainId, { mediaType: 'application/vnd.oci.image.layer.v1.tar', digest, size });
+    store.layers.addBlob(base.chainId, {
+      mediaType: 'application/vnd.oci.image.layer.v1.tar',
+      digest,
+      size,
+    });
     removeUnused(store, { layers: [base.id] });
     expect(store.content.size(digest)).toBe(size);
   });
@@ -82,22 +94,29 @@ describeWith('garbage collection', { root: true }, () => {
     ['whose pid another process has by now', { startTime: 1 }],
     ['of an earlier boot', { boot: '00000000-0000-0000-0000-000000000000' }],
     ['of a PID namespace in which nobody is left', { pidNamespace: 1 }],
-  ])('does not heed the leases of processes that have ended, %s, and clears away what they left', (_, other) => {
-    const dead = formatOwner({ ...ownIdentity(), ...other });
-    mkdirSync(path.join(store.root, 'leases'), { recursive: true });
-    mkdirSync(path.join(store.root, 'sandbox'));
-    writeFileSync(path.join(store.root, 'leases', `lease.00.${dead}`), `${JSON.stringify({ layers: [left.id], blobs: [] })}\n{"lay`);
-    writeFileSync(path.join(store.root, 'tmp', `blob.00.${dead}`), 'half');
-    mkdirSync(path.join(store.root, 'active', `x.${dead}`));
-    mkdirSync(path.join(store.root, 'sandbox', `stubs.00.${dead}`));
-    const mine = store.snapshots.prepare([]);
-    removeUnused(store);
-    expect(there()).toEqual([]);
-    for (const folder of ['leases', 'tmp', 'sandbox']) expect(readdirSync(path.join(store.root, folder))).toEqual([]);
-    expect(existsSync(mine.dir)).toBe(true);
-    expect(readdirSync(path.join(store.root, 'active'))).toHaveLength(1);
-    store.snapshots.discard(mine);
-  });
+  ])(
+    'does not heed the leases of processes that have ended, %s, and clears away what they left',
+    (_, other) => {
+      const dead = formatOwner({ ...ownIdentity(), ...other });
+      mkdirSync(path.join(store.root, 'leases'), { recursive: true });
+      mkdirSync(path.join(store.root, 'sandbox'));
+      writeFileSync(
+        path.join(store.root, 'leases', `lease.00.${dead}`),
+        `${JSON.stringify({ layers: [left.id], blobs: [] })}\n{"lay`,
+      );
+      writeFileSync(path.join(store.root, 'tmp', `blob.00.${dead}`), 'half');
+      mkdirSync(path.join(store.root, 'active', `x.${dead}`));
+      mkdirSync(path.join(store.root, 'sandbox', `stubs.00.${dead}`));
+      const mine = store.snapshots.prepare([]);
+      removeUnused(store);
+      expect(there()).toEqual([]);
+      for (const folder of ['leases', 'tmp', 'sandbox'])
+        expect(readdirSync(path.join(store.root, folder))).toEqual([]);
+      expect(existsSync(mine.dir)).toBe(true);
+      expect(readdirSync(path.join(store.root, 'active'))).toHaveLength(1);
+      store.snapshots.discard(mine);
+    },
+  );
 
   it('removes a directory that was committed but never recorded', () => {
     const active = store.snapshots.prepare([]);
@@ -125,11 +144,15 @@ describeWith('garbage collection', { root: true }, () => {
     lease.hold({ layers: [twin] });
     // The other's is collected just after it was found.
     const { put } = store.layers;
-    const index = { get: store.layers.get.bind(store.layers), replace: store.layers.replace.bind(store.layers), put: (record: LayerRecord) => {
-      const first = put.call(store.layers, record);
-      if (first.id === left.id) removeUnused(store, { layers: [base.id] });
-      return first;
-    } };
+    const index = {
+      get: store.layers.get.bind(store.layers),
+      replace: store.layers.replace.bind(store.layers),
+      put: (record: LayerRecord) => {
+        const first = put.call(store.layers, record);
+        if (first.id === left.id) removeUnused(store, { layers: [base.id] });
+        return first;
+      },
+    };
     const kept = recordLayer({ ...left, id: twin }, index, lease);
     expect(kept.id).toBe(twin);
     removeUnused(store);

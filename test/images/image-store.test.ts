@@ -17,7 +17,16 @@ function layer(content: string) {
 describe('the image store', () => {
   it('finds an image by name, familiar name, id, short id and manifest digest', () => {
     const image = addImage(store, [layer('a')], [NAME]);
-    for (const name of [NAME, 'app', 'app:latest', image.id, image.id.slice(7), image.id.slice(7, 19), image.descriptor.digest, `app@${image.descriptor.digest}`]) {
+    for (const name of [
+      NAME,
+      'app',
+      'app:latest',
+      image.id,
+      image.id.slice(7),
+      image.id.slice(7, 19),
+      image.descriptor.digest,
+      `app@${image.descriptor.digest}`,
+    ]) {
       expect(store.images.find(name)?.id).toBe(image.id);
     }
     expect(store.images.find('other')).toBeUndefined();
@@ -27,9 +36,19 @@ describe('the image store', () => {
 
   it('lists an image once with all its names and digests', () => {
     const image = addImage(store, [layer('a')], [NAME]);
-    store.images.put(image, ['docker.io/library/app:2'], [`docker.io/library/app@${image.descriptor.digest}`]);
-    expect(store.images.list().map(({ id, names, repoDigests }) => ({ id, names, repoDigests }))).toEqual([
-      { id: image.id, names: ['docker.io/library/app:2', NAME], repoDigests: [`docker.io/library/app@${image.descriptor.digest}`] },
+    store.images.put(
+      image,
+      ['docker.io/library/app:2'],
+      [`docker.io/library/app@${image.descriptor.digest}`],
+    );
+    expect(
+      store.images.list().map(({ id, names, repoDigests }) => ({ id, names, repoDigests })),
+    ).toEqual([
+      {
+        id: image.id,
+        names: ['docker.io/library/app:2', NAME],
+        repoDigests: [`docker.io/library/app@${image.descriptor.digest}`],
+      },
     ]);
   });
 
@@ -73,13 +92,22 @@ describe('the image store', () => {
   it('lists in index.json the images whose blobs are all there', async () => {
     const record = layer('a');
     const image = addImage(store, [record], [NAME]);
-    const index = () => JSON.parse(readFileSync(path.join(store.root, 'index.json'), 'utf8')) as { manifests: { digest: string; annotations?: Record<string, string> }[] };
+    const index = () =>
+      JSON.parse(readFileSync(path.join(store.root, 'index.json'), 'utf8')) as {
+        manifests: { digest: string; annotations?: Record<string, string> }[];
+      };
     expect(index().manifests).toEqual([]);
     const { openLayerTar } = await import('../../src/images/layer-blobs');
     await store.content.ingest(openLayerTar(record, store));
     store.images.tag(image.id, 'docker.io/library/app:2');
-    expect(index().manifests.map((entry) => [entry.digest, entry.annotations?.['org.opencontainers.image.ref.name']])).toEqual([
-      [image.descriptor.digest, 'docker.io/library/app:2'], [image.descriptor.digest, NAME],
+    expect(
+      index().manifests.map((entry) => [
+        entry.digest,
+        entry.annotations?.['org.opencontainers.image.ref.name'],
+      ]),
+    ).toEqual([
+      [image.descriptor.digest, 'docker.io/library/app:2'],
+      [image.descriptor.digest, NAME],
     ]);
     store.images.untag('docker.io/library/app:2');
     expect(index().manifests).toHaveLength(1);
@@ -94,7 +122,9 @@ describe('the image store', () => {
       require('esbuild').buildSync({ entryPoints: [process.argv[1]], bundle: true, platform: 'node', outfile: process.argv[2], external: ['koffi', 'undici'], logLevel: 'silent' });`;
     const bundle = path.join(store.root, 'tagger.cjs');
     await run(['-e', script, path.join(__dirname, 'tagger.ts'), bundle]);
-    await Promise.all(['a', 'b', 'c', 'd'].map((who) => run([bundle, store.root, image.id, who, '25'])));
+    await Promise.all(
+      ['a', 'b', 'c', 'd'].map((who) => run([bundle, store.root, image.id, who, '25'])),
+    );
     expect(store.images.find(image.id)?.names).toHaveLength(100);
   });
 });
@@ -129,7 +159,10 @@ describe('the layer index', () => {
 
 function run(args: readonly string[]): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'], cwd: path.join(__dirname, '../..') });
+    const child = spawn(process.execPath, args, {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      cwd: path.join(__dirname, '../..'),
+    });
     child.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`code ${code}`))));
   });
 }

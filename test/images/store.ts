@@ -30,10 +30,23 @@ export interface TestStore extends ImageServices {
 export function openStore(root = mkdtempSync(path.join(tmpdir(), 'mbuild-store-'))): TestStore {
   const content = new LocalContentStore(root);
   const layers = new FileLayerIndex(root);
-  const tasks = Object.entries(layerTasks).map(([name, task]) => [name, async (...args: readonly unknown[]) => (task as (...args: readonly unknown[]) => unknown)(...args)]);
-  const threads = { size: 2, started: true, start: () => undefined, remote: <T extends Tasks>(): Remote<T> => Object.fromEntries(tasks) as Remote<T> };
+  const tasks = Object.entries(layerTasks).map(([name, task]) => [
+    name,
+    async (...args: readonly unknown[]) =>
+      (task as (...args: readonly unknown[]) => unknown)(...args),
+  ]);
+  const threads = {
+    size: 2,
+    started: true,
+    start: () => undefined,
+    remote: <T extends Tasks>(): Remote<T> => Object.fromEntries(tasks) as Remote<T>,
+  };
   return {
-    root, content, layers, threads, xattrs: 'trusted',
+    root,
+    content,
+    layers,
+    threads,
+    xattrs: 'trusted',
     images: new FileImageStore(root, content, layers),
     snapshots: new OverlaySnapshotter(root),
     dispose: () => rmSync(root, { recursive: true, force: true }),
@@ -41,13 +54,19 @@ export function openStore(root = mkdtempSync(path.join(tmpdir(), 'mbuild-store-'
 }
 
 /** A scope that keeps its events. */
-export function scopeOf(signal: AbortSignal = new AbortController().signal): BuildScope & { readonly log: BuildEvent[] } {
+export function scopeOf(
+  signal: AbortSignal = new AbortController().signal,
+): BuildScope & { readonly log: BuildEvent[] } {
   const log: BuildEvent[] = [];
   return { signal, log, events: (event) => log.push(event) };
 }
 
 /** Commits a layer on top of others, as a build step does; `write` fills its directory. */
-export function addLayer(store: TestStore, below: readonly LayerRecord[], write: (dir: string) => void): LayerRecord {
+export function addLayer(
+  store: TestStore,
+  below: readonly LayerRecord[],
+  write: (dir: string) => void,
+): LayerRecord {
   const active = store.snapshots.prepare(below.map((layer) => layer.id));
   write(active.dir);
   const summary = hashTree(active.dir, { xattrs: store.xattrs });
@@ -55,15 +74,44 @@ export function addLayer(store: TestStore, below: readonly LayerRecord[], write:
   const chainId = chainIds([...below.map((layer) => layer.diffId), summary.diffId]).at(-1);
   if (chainId === undefined) throw new Error('no chain');
   const parent = below.at(-1)?.chainId;
-  return store.layers.put({ chainId, id, diffId: summary.diffId, size: summary.size, contentSize: summary.contentSize, blobs: [], boot: bootId(), synced: false, ...(parent === undefined ? {} : { parent }) });
+  return store.layers.put({
+    chainId,
+    id,
+    diffId: summary.diffId,
+    size: summary.size,
+    contentSize: summary.contentSize,
+    blobs: [],
+    boot: bootId(),
+    synced: false,
+    ...(parent === undefined ? {} : { parent }),
+  });
 }
 
 /** An image of built layers. */
-export function addImage(store: TestStore, layers: readonly LayerRecord[], names: readonly string[], config: ContainerConfig = {}, platform: Platform = hostPlatform()): Image {
+export function addImage(
+  store: TestStore,
+  layers: readonly LayerRecord[],
+  names: readonly string[],
+  config: ContainerConfig = {},
+  platform: Platform = hostPlatform(),
+): Image {
   const diffIds: DiffID[] = layers.map((layer) => layer.diffId);
   const lease = new Lease(store.root);
   try {
-    return assembleImage({ names, config: { ...platform, created: '2024-01-02T03:04:05Z', config, rootfs: { type: 'layers', diff_ids: diffIds }, history: [] } }, store, lease);
+    return assembleImage(
+      {
+        names,
+        config: {
+          ...platform,
+          created: '2024-01-02T03:04:05Z',
+          config,
+          rootfs: { type: 'layers', diff_ids: diffIds },
+          history: [],
+        },
+      },
+      store,
+      lease,
+    );
   } finally {
     lease.release();
   }

@@ -7,4 +7,5 @@ import type { Digest } from '../../src/oci/digest';
 const [root = '', id = '', prefix = '', count = '0'] = process.argv.slice(2);
 const content = new LocalContentStore(root);
 const images = new FileImageStore(root, content, new FileLayerIndex(root));
-for (let i = 0; i < Number(count); i++) images.tag(id as Digest, `docker.io/library/${prefix}:${i}`);
+for (let i = 0; i < Number(count); i++)
+  images.tag(id as Digest, `docker.io/library/${prefix}:${i}`);

@@ -11,12 +11,19 @@ import { LIMITS, isRoot, useDirectory } from './trees';
 const OPTIONS = 'redirect_dir=off,metacopy=off,index=off';
 
 /** Runs a script with an overlay of `lowers` (and `upper`) mounted on $root, in a mount namespace that ends with it. */
-function onOverlay(dir: string, lowers: readonly string[], upper: string | undefined, script: string): string {
+function onOverlay(
+  dir: string,
+  lowers: readonly string[],
+  upper: string | undefined,
+  script: string,
+): string {
   mkdirSync(`${dir}/root`, { recursive: true });
   mkdirSync(`${dir}/work`, { recursive: true });
   const writable = upper === undefined ? '' : `,upperdir=${upper},workdir=${dir}/work`;
   const mount = `mount -t overlay overlay -o ${OPTIONS},lowerdir=${lowers.join(':')}${writable} ${dir}/root`;
-  return execFileSync('unshare', ['-m', 'sh', '-euc', `${mount}\ncd ${dir}/root\n${script}`], { encoding: 'utf8' });
+  return execFileSync('unshare', ['-m', 'sh', '-euc', `${mount}\ncd ${dir}/root\n${script}`], {
+    encoding: 'utf8',
+  });
 }
 
 function canMount(): boolean {
@@ -67,21 +74,46 @@ ${hasSetcap ? 'getcap -r . || true' : ''}`;
 
 describe('the diff of a step', () => {
   whenMounts(`applied to what the step ran on gives what it left${needsMounts}`, async () => {
-    const { lower, upper, again } = { lower: `${dir()}/lower`, upper: `${dir()}/upper`, again: `${dir()}/again` };
+    const { lower, upper, again } = {
+      lower: `${dir()}/lower`,
+      upper: `${dir()}/upper`,
+      again: `${dir()}/again`,
+    };
     for (const each of [lower, upper]) mkdirSync(each);
     execFileSync('sh', ['-euc', LOWER], { cwd: lower });
     onOverlay(dir(), [lower], upper, STEP);
     const left = onOverlay(dir(), [upper, lower], undefined, DESCRIBE);
 
-    await pipeline(Readable.from(tarTree(upper, { xattrs: 'trusted' })), createWriteStream(`${dir()}/diff.tar`));
-    const applied = await applyLayer({ path: `${dir()}/diff.tar`, compression: 'none' }, again, { xattrs: 'trusted', limits: LIMITS });
+    await pipeline(
+      Readable.from(tarTree(upper, { xattrs: 'trusted' })),
+      createWriteStream(`${dir()}/diff.tar`),
+    );
+    const applied = await applyLayer({ path: `${dir()}/diff.tar`, compression: 'none' }, again, {
+      xattrs: 'trusted',
+      limits: LIMITS,
+    });
     expect(applied).toMatchObject({ implied: [''], foreignLinks: [] });
     expect(onOverlay(dir(), [again, lower], undefined, DESCRIBE)).toBe(left);
     expect(hashTree(again, { xattrs: 'trusted' })).toEqual(hashTree(upper, { xattrs: 'trusted' }));
 
-    const listing = execFileSync('tar', ['-tf', `${dir()}/diff.tar`], { encoding: 'utf8' }).split('\n');
-    expect(listing).toEqual(expect.arrayContaining(['etc/.wh.passwd', 'var/cache/.wh..wh..opq', 'var/cache/three', 'lib/', 'lib/own', 'opt/app/deep', 'usr/lib/c.so']));
-    expect(listing.filter((name) => name.startsWith('usr/lib/') && name !== 'usr/lib/')).toEqual(['usr/lib/a.so', 'usr/lib/c.so']);
+    const listing = execFileSync('tar', ['-tf', `${dir()}/diff.tar`], { encoding: 'utf8' }).split(
+      '\n',
+    );
+    expect(listing).toEqual(
+      expect.arrayContaining([
+        'etc/.wh.passwd',
+        'var/cache/.wh..wh..opq',
+        'var/cache/three',
+        'lib/',
+        'lib/own',
+        'opt/app/deep',
+        'usr/lib/c.so',
+      ]),
+    );
+    expect(listing.filter((name) => name.startsWith('usr/lib/') && name !== 'usr/lib/')).toEqual([
+      'usr/lib/a.so',
+      'usr/lib/c.so',
+    ]);
   });
 
   whenMounts(`that touches nothing is empty${needsMounts}`, () => {

@@ -1,7 +1,20 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import {
-  chmodSync, chownSync, linkSync, lutimesSync, mkdirSync, openSync, closeSync, createWriteStream, readFileSync, symlinkSync, truncateSync, utimesSync, writeFileSync, writeSync,
+  chmodSync,
+  chownSync,
+  linkSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  closeSync,
+  createWriteStream,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -70,11 +83,19 @@ describe('a tree', () => {
     setXattr(`${dir()}/tree/dir/a`, 'user.note', Buffer.from([0, 10, 61, 255]));
     setXattr(`${dir()}/tree/dir/a`, 'user.a=b', Buffer.from('=\n'));
     if (isRoot) {
-      setXattr(`${dir()}/tree/setuid`, 'security.capability', Buffer.from('0100000200200000000000000000000000000000', 'hex'));
+      setXattr(
+        `${dir()}/tree/setuid`,
+        'security.capability',
+        Buffer.from('0100000200200000000000000000000000000000', 'hex'),
+      );
       setXattr(`${dir()}/tree/dir/dangling`, 'trusted.mark', Buffer.from('link'));
     }
     await writeTar(`${dir()}/tree`, `${dir()}/tree.tar`);
-    const applied = await applyLayer({ path: `${dir()}/tree.tar`, compression: 'none' }, `${dir()}/out`, options);
+    const applied = await applyLayer(
+      { path: `${dir()}/tree.tar`, compression: 'none' },
+      `${dir()}/out`,
+      options,
+    );
     expect(describeTree(`${dir()}/out`)).toEqual(describeTree(`${dir()}/tree`));
     const summary = hashTree(`${dir()}/tree`, { xattrs: 'trusted' });
     expect(hashTree(`${dir()}/out`, { xattrs: 'trusted' })).toEqual(summary);
@@ -86,7 +107,13 @@ describe('a tree', () => {
     makeHardTree(`${dir()}/tree`);
     await writeTar(`${dir()}/tree`, `${dir()}/tree.tar`);
     mkdirSync(`${dir()}/out`);
-    execFileSync('tar', ['-xpf', `${dir()}/tree.tar`, '-C', `${dir()}/out`, '--warning=no-timestamp']);
+    execFileSync('tar', [
+      '-xpf',
+      `${dir()}/tree.tar`,
+      '-C',
+      `${dir()}/out`,
+      '--warning=no-timestamp',
+    ]);
     expect(describeTree(`${dir()}/out`)).toEqual(describeTree(`${dir()}/tree`));
   });
 
@@ -94,47 +121,88 @@ describe('a tree', () => {
     // Python gives symlinks the time of the extraction.
     makeHardTree(`${dir()}/tree`);
     await writeTar(`${dir()}/tree`, `${dir()}/tree.tar`);
-    const program = 'import sys,tarfile\nt=tarfile.open(sys.argv[1])\nt.errorlevel=2\nt.extractall(sys.argv[2], numeric_owner=True)';
+    const program =
+      'import sys,tarfile\nt=tarfile.open(sys.argv[1])\nt.errorlevel=2\nt.extractall(sys.argv[2], numeric_owner=True)';
     execFileSync('python3', ['-W', 'ignore', '-c', program, `${dir()}/tree.tar`, `${dir()}/out`]);
-    expect(describeTree(`${dir()}/out`, { linkTimes: false })).toEqual(describeTree(`${dir()}/tree`, { linkTimes: false }));
+    expect(describeTree(`${dir()}/out`, { linkTimes: false })).toEqual(
+      describeTree(`${dir()}/tree`, { linkTimes: false }),
+    );
   });
+
+  it.each([['gnu'], ['oldgnu'], ['posix']])(
+    'that GNU tar wrote in %s format is read as it was',
+    async (format) => {
+      makeHardTree(`${dir()}/tree`);
+      setXattr(`${dir()}/tree/dir/a`, 'user.note', Buffer.from('x'));
+      const xattrs = format === 'posix' ? ['--xattrs'] : [];
+      execFileSync('tar', [
+        `--format=${format}`,
+        ...xattrs,
+        '--sort=name',
+        '-cf',
+        `${dir()}/tree.tar`,
+        '-C',
+        `${dir()}/tree`,
+        '.',
+      ]);
+      await applyLayer({ path: `${dir()}/tree.tar`, compression: 'none' }, `${dir()}/out`, options);
+      const keep = { xattrs: format === 'posix' };
+      expect(describeTree(`${dir()}/out`, keep)).toEqual(describeTree(`${dir()}/tree`, keep));
+    },
+  );
+
+  it.each([['v7'], ['ustar']])(
+    'that GNU tar wrote in %s format is read as far as that reaches',
+    async (format) => {
+      mkdirSync(`${dir()}/tree/sub`, { recursive: true });
+      writeFileSync(`${dir()}/tree/sub/a`, 'a');
+      linkSync(`${dir()}/tree/sub/a`, `${dir()}/tree/sub/b`);
+      symlinkSync('a', `${dir()}/tree/sub/c`);
+      execFileSync('tar', [
+        `--format=${format}`,
+        '-cf',
+        `${dir()}/tree.tar`,
+        '-C',
+        `${dir()}/tree`,
+        'sub',
+      ]);
+      const applied = await applyLayer(
+        { path: `${dir()}/tree.tar`, compression: 'none' },
+        `${dir()}/out`,
+        options,
+      );
+      expect(describeTree(`${dir()}/out`)).toEqual(describeTree(`${dir()}/tree`));
+      expect(applied.implied).toEqual(['']);
+    },
+  );
+
+  whenPython.each(['USTAR_FORMAT', 'GNU_FORMAT', 'PAX_FORMAT'])(
+    `that python wrote in %s is read as it was${needsPython}`,
+    async (format) => {
+      mkdirSync(`${dir()}/tree/sub`, { recursive: true });
+      writeFileSync(`${dir()}/tree/sub/a`, 'a'.repeat(1000));
+      symlinkSync('a', `${dir()}/tree/sub/c`);
+      if (format !== 'USTAR_FORMAT')
+        writeFileSync(fsPath(`${dir()}/tree/sub/caf\xe9${'x'.repeat(200)}`), 'long');
+      execFileSync('python3', [
+        '-c',
+        `import sys,tarfile\nt=tarfile.open(sys.argv[1],'w',format=tarfile.${format},pax_headers={'comment':'global'})\nt.add(sys.argv[2],'.')\nt.close()`,
+        `${dir()}/tree.tar`,
+        `${dir()}/tree`,
+      ]);
+      await applyLayer({ path: `${dir()}/tree.tar`, compression: 'none' }, `${dir()}/out`, options);
+      expect(describeTree(`${dir()}/out`)).toEqual(describeTree(`${dir()}/tree`));
+    },
+  );
 
   it.each([
-    ['gnu'], ['oldgnu'], ['posix'],
-  ])('that GNU tar wrote in %s format is read as it was', async (format) => {
-    makeHardTree(`${dir()}/tree`);
-    setXattr(`${dir()}/tree/dir/a`, 'user.note', Buffer.from('x'));
-    const xattrs = format === 'posix' ? ['--xattrs'] : [];
-    execFileSync('tar', [`--format=${format}`, ...xattrs, '--sort=name', '-cf', `${dir()}/tree.tar`, '-C', `${dir()}/tree`, '.']);
-    await applyLayer({ path: `${dir()}/tree.tar`, compression: 'none' }, `${dir()}/out`, options);
-    const keep = { xattrs: format === 'posix' };
-    expect(describeTree(`${dir()}/out`, keep)).toEqual(describeTree(`${dir()}/tree`, keep));
-  });
-
-  it.each([['v7'], ['ustar']])('that GNU tar wrote in %s format is read as far as that reaches', async (format) => {
-    mkdirSync(`${dir()}/tree/sub`, { recursive: true });
-    writeFileSync(`${dir()}/tree/sub/a`, 'a');
-    linkSync(`${dir()}/tree/sub/a`, `${dir()}/tree/sub/b`);
-    symlinkSync('a', `${dir()}/tree/sub/c`);
-    execFileSync('tar', [`--format=${format}`, '-cf', `${dir()}/tree.tar`, '-C', `${dir()}/tree`, 'sub']);
-    const applied = await applyLayer({ path: `${dir()}/tree.tar`, compression: 'none' }, `${dir()}/out`, options);
-    expect(describeTree(`${dir()}/out`)).toEqual(describeTree(`${dir()}/tree`));
-    expect(applied.implied).toEqual(['']);
-  });
-
-  whenPython.each(['USTAR_FORMAT', 'GNU_FORMAT', 'PAX_FORMAT'])(`that python wrote in %s is read as it was${needsPython}`, async (format) => {
-    mkdirSync(`${dir()}/tree/sub`, { recursive: true });
-    writeFileSync(`${dir()}/tree/sub/a`, 'a'.repeat(1000));
-    symlinkSync('a', `${dir()}/tree/sub/c`);
-    if (format !== 'USTAR_FORMAT') writeFileSync(fsPath(`${dir()}/tree/sub/caf\xe9${'x'.repeat(200)}`), 'long');
-    execFileSync('python3', ['-c', `import sys,tarfile\nt=tarfile.open(sys.argv[1],'w',format=tarfile.${format},pax_headers={'comment':'global'})\nt.add(sys.argv[2],'.')\nt.close()`,
-      `${dir()}/tree.tar`, `${dir()}/tree`]);
-    await applyLayer({ path: `${dir()}/tree.tar`, compression: 'none' }, `${dir()}/out`, options);
-    expect(describeTree(`${dir()}/out`)).toEqual(describeTree(`${dir()}/tree`));
-  });
-
-  it.each([['gnu', []], ['posix', ['--sparse-version=0.0']], ['posix', ['--sparse-version=0.1']], ['posix', ['--sparse-version=1.0']]])(
-    'with sparse files that GNU tar wrote in %s format %j is read as it was', async (format, flags) => {
+    ['gnu', []],
+    ['posix', ['--sparse-version=0.0']],
+    ['posix', ['--sparse-version=0.1']],
+    ['posix', ['--sparse-version=1.0']],
+  ])(
+    'with sparse files that GNU tar wrote in %s format %j is read as it was',
+    async (format, flags) => {
       mkdirSync(`${dir()}/tree`);
       writeFileSync(`${dir()}/tree/all-hole`, '');
       truncateSync(`${dir()}/tree/all-hole`, 1_000_003);
@@ -142,26 +210,80 @@ describe('a tree', () => {
       for (let i = 0; i < 60; i++) writeSync(fd, `piece ${i}`, i * 40_000 + 9);
       closeSync(fd);
       writeFileSync(`${dir()}/tree/z-plain`, 'plain');
-      execFileSync('tar', [`--format=${format}`, '-S', ...flags, '-cf', `${dir()}/tree.tar`, '-C', `${dir()}/tree`, '.']);
+      execFileSync('tar', [
+        `--format=${format}`,
+        '-S',
+        ...flags,
+        '-cf',
+        `${dir()}/tree.tar`,
+        '-C',
+        `${dir()}/tree`,
+        '.',
+      ]);
       await applyLayer({ path: `${dir()}/tree.tar`, compression: 'none' }, `${dir()}/out`, options);
       expect(describeTree(`${dir()}/out`)).toEqual(describeTree(`${dir()}/tree`));
-    });
+    },
+  );
 
   it('of any shape comes out as it went in', async () => {
     let run = 0;
-    const name = fc.array(fc.oneof({ weight: 8, arbitrary: fc.constantFrom(...'abAB.-+ ~') }, fc.integer({ min: 1, max: 255 }).filter((byte) => byte !== 47).map((byte) => String.fromCharCode(byte))), { minLength: 1, maxLength: 130 })
-      .map((chars) => chars.join('')).filter((text) => text !== '.' && text !== '..' && !text.startsWith('.wh.'));
-    const attributes = { name, mode: fc.integer({ min: 0, max: 0o7777 }), mtime: fc.integer({ min: 0, max: 2 ** 34 - 1 }), text: fc.string({ maxLength: 1200 }) };
-    interface Node { readonly name: string; readonly mode: number; readonly mtime: number; readonly text: string; readonly kind: 'file' | 'link' | 'dir'; readonly children: readonly Node[] }
+    const name = fc
+      .array(
+        fc.oneof(
+          { weight: 8, arbitrary: fc.constantFrom(...'abAB.-+ ~') },
+          fc
+            .integer({ min: 1, max: 255 })
+            .filter((byte) => byte !== 47)
+            .map((byte) => String.fromCharCode(byte)),
+        ),
+        { minLength: 1, maxLength: 130 },
+      )
+      .map((chars) => chars.join(''))
+      .filter((text) => text !== '.' && text !== '..' && !text.startsWith('.wh.'));
+    const attributes = {
+      name,
+      mode: fc.integer({ min: 0, max: 0o7777 }),
+      mtime: fc.integer({ min: 0, max: 2 ** 34 - 1 }),
+      text: fc.string({ maxLength: 1200 }),
+    };
+    interface Node {
+      readonly name: string;
+      readonly mode: number;
+      readonly mtime: number;
+      readonly text: string;
+      readonly kind: 'file' | 'link' | 'dir';
+      readonly children: readonly Node[];
+    }
     const { node } = fc.letrec<{ node: Node }>((tie) => ({
-      node: fc.oneof({ maxDepth: 3, depthIdentifier: 'tree' },
-        fc.record({ ...attributes, kind: fc.constantFrom('file' as const, 'link' as const), children: fc.constant([]) }),
-        fc.record({ ...attributes, kind: fc.constant('dir' as const), children: fc.array(tie('node'), { maxLength: 4, depthIdentifier: 'tree' }) })),
+      node: fc.oneof(
+        { maxDepth: 3, depthIdentifier: 'tree' },
+        fc.record({
+          ...attributes,
+          kind: fc.constantFrom('file' as const, 'link' as const),
+          children: fc.constant([]),
+        }),
+        fc.record({
+          ...attributes,
+          kind: fc.constant('dir' as const),
+          children: fc.array(tie('node'), { maxLength: 4, depthIdentifier: 'tree' }),
+        }),
+      ),
     }));
     const make = (parent: string, nodes: readonly Node[]): void => {
-      for (const { name: own, mode, mtime, kind, text, children } of new Map(nodes.map((each) => [each.name, each])).values()) {
+      for (const { name: own, mode, mtime, kind, text, children } of new Map(
+        nodes.map((each) => [each.name, each]),
+      ).values()) {
         const at = `${parent}/${own}`;
-        if (kind === 'link') symlinkSync(fsPath(text.replaceAll('\0', '').slice(0, 300).replace(/[^\x00-\xff]/g, '?') || 'x'), fsPath(at));
+        if (kind === 'link')
+          symlinkSync(
+            fsPath(
+              text
+                .replaceAll('\0', '')
+                .slice(0, 300)
+                .replace(/[^\x00-\xff]/g, '?') || 'x',
+            ),
+            fsPath(at),
+          );
         else if (kind === 'file') writeFileSync(fsPath(at), text);
         else {
           mkdirSync(fsPath(at));
@@ -171,15 +293,22 @@ describe('a tree', () => {
         lutimesSync(fsPath(at), mtime, mtime);
       }
     };
-    await fc.assert(fc.asyncProperty(fc.array(node, { maxLength: 6 }), async (nodes) => {
-      const at = `${dir()}/${run++}`;
-      mkdirSync(`${at}/tree`, { recursive: true });
-      make(`${at}/tree`, nodes);
-      await writeTar(`${at}/tree`, `${at}/tar`);
-      const applied = await applyLayer({ path: `${at}/tar`, compression: 'none' }, `${at}/out`, options);
-      expect(describeTree(`${at}/out`)).toEqual(describeTree(`${at}/tree`));
-      expect(applied.diffId).toBe(hashTree(`${at}/out`, { xattrs: 'trusted' }).diffId);
-    }), { numRuns: 60 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(node, { maxLength: 6 }), async (nodes) => {
+        const at = `${dir()}/${run++}`;
+        mkdirSync(`${at}/tree`, { recursive: true });
+        make(`${at}/tree`, nodes);
+        await writeTar(`${at}/tree`, `${at}/tar`);
+        const applied = await applyLayer(
+          { path: `${at}/tar`, compression: 'none' },
+          `${at}/out`,
+          options,
+        );
+        expect(describeTree(`${at}/out`)).toEqual(describeTree(`${at}/tree`));
+        expect(applied.diffId).toBe(hashTree(`${at}/out`, { xattrs: 'trusted' }).diffId);
+      }),
+      { numRuns: 60 },
+    );
   });
 });
 
@@ -193,13 +322,19 @@ describe('the hash of a tree', () => {
       hash.update(chunk);
       size += chunk.length;
     }
-    expect(hashTree(`${dir()}/tree`, { xattrs: 'trusted' })).toMatchObject({ diffId: `sha256:${hash.digest('hex')}`, size });
+    expect(hashTree(`${dir()}/tree`, { xattrs: 'trusted' })).toMatchObject({
+      diffId: `sha256:${hash.digest('hex')}`,
+      size,
+    });
   });
 
   it('of nothing is that of an empty archive', () => {
     mkdirSync(`${dir()}/tree`);
     expect(hashTree(`${dir()}/tree`, { xattrs: 'trusted' })).toEqual({
-      diffId: 'sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef', size: 1024, entries: 0, contentSize: 0,
+      diffId: 'sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef',
+      size: 1024,
+      entries: 0,
+      contentSize: 0,
     });
   });
 
@@ -207,21 +342,31 @@ describe('the hash of a tree', () => {
     mkdirSync(`${dir()}/tree`);
     writeFileSync(`${dir()}/tree/a`, '12345');
     linkSync(`${dir()}/tree/a`, `${dir()}/tree/b`);
-    expect(hashTree(`${dir()}/tree`, { xattrs: 'trusted' })).toMatchObject({ entries: 2, contentSize: 5 });
+    expect(hashTree(`${dir()}/tree`, { xattrs: 'trusted' })).toMatchObject({
+      entries: 2,
+      contentSize: 5,
+    });
   });
 
-  it('leaves out what is the sandbox\'s', () => {
+  it("leaves out what is the sandbox's", () => {
     mkdirSync(`${dir()}/tree/etc`, { recursive: true });
     const bare = hashTree(`${dir()}/tree`, { xattrs: 'trusted', clampMtime: 0 });
     mkdirSync(`${dir()}/tree/proc/1`, { recursive: true });
     writeFileSync(`${dir()}/tree/etc/resolv.conf`, 'x');
-    expect(hashTree(`${dir()}/tree`, { xattrs: 'trusted', clampMtime: 0, omit: ['proc', 'etc/resolv.conf'] })).toEqual(bare);
+    expect(
+      hashTree(`${dir()}/tree`, {
+        xattrs: 'trusted',
+        clampMtime: 0,
+        omit: ['proc', 'etc/resolv.conf'],
+      }),
+    ).toEqual(bare);
   });
 
   it('with clamped times is the same whenever a file was written', () => {
     mkdirSync(`${dir()}/tree`);
     writeFileSync(`${dir()}/tree/a`, '');
-    const clamped = (): string => hashTree(`${dir()}/tree`, { xattrs: 'trusted', clampMtime: 100 }).diffId;
+    const clamped = (): string =>
+      hashTree(`${dir()}/tree`, { xattrs: 'trusted', clampMtime: 100 }).diffId;
     utimesSync(`${dir()}/tree/a`, 1000, 1000);
     const first = clamped();
     utimesSync(`${dir()}/tree/a`, 2000, 2000);
@@ -235,7 +380,8 @@ describe('the hash of a tree', () => {
     writeFileSync(`${dir()}/tree/a`, 'one');
     const threads = new Threads();
     try {
-      const digest = (): Promise<string> => treeDigest(`${dir()}/tree`, { xattrs: 'trusted' }, threads);
+      const digest = (): Promise<string> =>
+        treeDigest(`${dir()}/tree`, { xattrs: 'trusted' }, threads);
       const first = await digest();
       utimesSync(`${dir()}/tree/a`, 5, 5);
       expect(await digest()).toBe(first);
@@ -249,7 +395,8 @@ describe('the hash of a tree', () => {
   it('is the same whether workers read the files or not, and however many', async () => {
     makeHardTree(`${dir()}/tree`);
     const next = randomBytes(9 * 1024 * 1024 + 3);
-    for (let i = 0; i < 600; i++) writeFileSync(`${dir()}/tree/f${i}`, next.subarray(i, i + ((i * 7919) % 40_000)));
+    for (let i = 0; i < 600; i++)
+      writeFileSync(`${dir()}/tree/f${i}`, next.subarray(i, i + ((i * 7919) % 40_000)));
     writeFileSync(`${dir()}/tree/large`, next);
     const alone = hashTree(`${dir()}/tree`, { xattrs: 'trusted' });
     for (const size of [1, 2, 5]) {
@@ -257,9 +404,14 @@ describe('the hash of a tree', () => {
       try {
         expect(await hashLargeTree(`${dir()}/tree`, { xattrs: 'trusted' }, threads)).toEqual(alone);
         const tar = createHash('sha256');
-        const summary = await hashLargeTree(`${dir()}/tree`, { xattrs: 'trusted' }, threads, async (chunks) => {
-          for await (const chunk of chunks) tar.update(chunk);
-        });
+        const summary = await hashLargeTree(
+          `${dir()}/tree`,
+          { xattrs: 'trusted' },
+          threads,
+          async (chunks) => {
+            for await (const chunk of chunks) tar.update(chunk);
+          },
+        );
         expect(summary).toEqual(alone);
         expect(`sha256:${tar.digest('hex')}`).toBe(alone.diffId);
       } finally {
@@ -280,7 +432,12 @@ describe('the hash of a tree', () => {
   it('refuses names that a layer cannot hold', () => {
     mkdirSync(`${dir()}/tree/sub`, { recursive: true });
     writeFileSync(`${dir()}/tree/sub/.wh.x`, '');
-    expect(() => hashTree(`${dir()}/tree`, { xattrs: 'trusted' })).toThrow(expect.objectContaining({ code: 'UNSUPPORTED', message: expect.stringContaining('sub/.wh.x') }));
+    expect(() => hashTree(`${dir()}/tree`, { xattrs: 'trusted' })).toThrow(
+      expect.objectContaining({
+        code: 'UNSUPPORTED',
+        message: expect.stringContaining('sub/.wh.x'),
+      }),
+    );
   });
 
   whenRoot(`writes deletions as whiteouts and no mark of overlay's${needsRoot}`, async () => {
@@ -291,8 +448,14 @@ describe('the hash of a tree', () => {
     setXattr(`${dir()}/tree/replaced`, 'trusted.overlay.opaque', Buffer.from('y'));
     setXattr(`${dir()}/tree/replaced`, 'trusted.overlay.origin', Buffer.from('x'));
     await writeTar(`${dir()}/tree`, `${dir()}/tar`);
-    expect(execFileSync('tar', ['-tf', `${dir()}/tar`], { encoding: 'utf8' }).split('\n')).toEqual(
-      ['.wh.gone', 'replaced/', 'replaced/.wh..wh..opq', 'replaced/.wh.gone-too', 'replaced/new', '']);
+    expect(execFileSync('tar', ['-tf', `${dir()}/tar`], { encoding: 'utf8' }).split('\n')).toEqual([
+      '.wh.gone',
+      'replaced/',
+      'replaced/.wh..wh..opq',
+      'replaced/.wh.gone-too',
+      'replaced/new',
+      '',
+    ]);
     expect(readFileSync(`${dir()}/tar`, 'latin1').includes('overlay')).toBe(false);
   });
 
@@ -304,7 +467,9 @@ describe('the hash of a tree', () => {
     const first = await chunks.next();
     await chunks.return();
     writeFileSync(`${dir()}/start.tar`, first.value ?? '');
-    const listing = execFileSync('sh', ['-c', `tar -tvf ${dir()}/start.tar 2>/dev/null || true`], { encoding: 'utf8' });
+    const listing = execFileSync('sh', ['-c', `tar -tvf ${dir()}/start.tar 2>/dev/null || true`], {
+      encoding: 'utf8',
+    });
     expect(listing).toMatch(/ 8589934593 .* big/);
   });
 });

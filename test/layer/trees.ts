@@ -28,21 +28,43 @@ export function useDirectory(): () => string {
 }
 
 /** Everything a layer keeps of a tree, a line an entry; hard links show as the first name of their file. */
-export function describeTree(root: RawPath, keep: { readonly mtimes?: boolean; readonly linkTimes?: boolean; readonly xattrs?: boolean } = {}): string[] {
+export function describeTree(
+  root: RawPath,
+  keep: { readonly mtimes?: boolean; readonly linkTimes?: boolean; readonly xattrs?: boolean } = {},
+): string[] {
   const lines: string[] = [];
   const inodes = new Map<number, RawPath>();
   const visit = (dir: RawPath): void => {
-    for (const name of readdirSync(fsPath(dir === '' ? root : `${root}/${dir}`), { encoding: 'latin1' }).sort()) {
+    for (const name of readdirSync(fsPath(dir === '' ? root : `${root}/${dir}`), {
+      encoding: 'latin1',
+    }).sort()) {
       const inside = dir === '' ? name : `${dir}/${name}`;
       const host = `${root}/${inside}`;
       const stats = lstatSync(fsPath(host));
       const first = inodes.get(stats.ino);
       if (!stats.isDirectory()) inodes.set(stats.ino, first ?? inside);
-      const xattrs = keep.xattrs === false ? '' : [...readXattrs(host)].map(([key, value]) => ` ${key}=${value.toString('hex')}`).join('');
-      const content = stats.isFile() ? `${stats.size}:${createHash('sha1').update(readFileSync(fsPath(host))).digest('hex')}`
-        : stats.isSymbolicLink() ? readlinkSync(fsPath(host), { encoding: 'latin1' }) : stats.isDirectory() ? '' : `rdev ${stats.rdev}`;
-      const mtime = keep.mtimes === false || (keep.linkTimes === false && stats.isSymbolicLink()) ? '' : ` @${Math.floor(stats.mtimeMs / 1000)}`;
-      lines.push(`${JSON.stringify(inside)} ${stats.mode.toString(8)} ${stats.uid}:${stats.gid}${mtime}${xattrs} ${first === undefined ? content : `= ${JSON.stringify(first)}`}`);
+      const xattrs =
+        keep.xattrs === false
+          ? ''
+          : [...readXattrs(host)]
+              .map(([key, value]) => ` ${key}=${value.toString('hex')}`)
+              .join('');
+      const content = stats.isFile()
+        ? `${stats.size}:${createHash('sha1')
+            .update(readFileSync(fsPath(host)))
+            .digest('hex')}`
+        : stats.isSymbolicLink()
+          ? readlinkSync(fsPath(host), { encoding: 'latin1' })
+          : stats.isDirectory()
+            ? ''
+            : `rdev ${stats.rdev}`;
+      const mtime =
+        keep.mtimes === false || (keep.linkTimes === false && stats.isSymbolicLink())
+          ? ''
+          : ` @${Math.floor(stats.mtimeMs / 1000)}`;
+      lines.push(
+        `${JSON.stringify(inside)} ${stats.mode.toString(8)} ${stats.uid}:${stats.gid}${mtime}${xattrs} ${first === undefined ? content : `= ${JSON.stringify(first)}`}`,
+      );
       if (stats.isDirectory()) visit(inside);
     }
   };
@@ -52,10 +74,24 @@ export function describeTree(root: RawPath, keep: { readonly mtimes?: boolean; r
 
 /** An entry with defaults. */
 export function entryOf(facts: Partial<TarEntry> & { readonly path: string }): TarEntry {
-  return { type: 'file', mode: 0o644, uid: 0, gid: 0, mtime: 0, size: 0, linkPath: '', device: NO_DEVICE, xattrs: NO_XATTRS, ...facts };
+  return {
+    type: 'file',
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+    mtime: 0,
+    size: 0,
+    linkPath: '',
+    device: NO_DEVICE,
+    xattrs: NO_XATTRS,
+    ...facts,
+  };
 }
 
-export type Member = Partial<TarEntry> & { readonly path: string; readonly content?: string | Uint8Array };
+export type Member = Partial<TarEntry> & {
+  readonly path: string;
+  readonly content?: string | Uint8Array;
+};
 
 /** A tar of the given members, as our writer puts them. */
 export function tarOf(...members: readonly Member[]): Buffer {
@@ -67,5 +103,10 @@ function memberOf({ content = '', ...facts }: Member): Buffer {
   const entry = entryOf({ size: bytes.length, ...facts });
   const header = Buffer.alloc(BLOCK);
   writeHeader(entry, header, 0);
-  return Buffer.concat([encodePax(entry) ?? Buffer.alloc(0), header, bytes, Buffer.alloc(paddingOf(bytes.length))]);
+  return Buffer.concat([
+    encodePax(entry) ?? Buffer.alloc(0),
+    header,
+    bytes,
+    Buffer.alloc(paddingOf(bytes.length)),
+  ]);
 }

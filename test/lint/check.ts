@@ -11,17 +11,42 @@ export interface CheckResult {
 }
 
 /** Checks every stage of a Dockerfile, as `--check` does, on a machine for linux/amd64. @param args `--build-arg NAME=VALUE`, `--target NAME`. */
-export function check(file: SourceFile, args: readonly string[] = [], context?: string): CheckResult {
-  const valuesOf = (flag: string): string[] => args.flatMap((word, i) => (args[i - 1] === flag ? [word] : word.startsWith(`${flag}=`) ? [word.slice(flag.length + 1)] : []));
-  const buildArgs = Object.fromEntries(valuesOf('--build-arg').map((text) => [text.split('=')[0] ?? '', text.slice(text.indexOf('=') + 1)]));
+export function check(
+  file: SourceFile,
+  args: readonly string[] = [],
+  context?: string,
+): CheckResult {
+  const valuesOf = (flag: string): string[] =>
+    args.flatMap((word, i) =>
+      args[i - 1] === flag
+        ? [word]
+        : word.startsWith(`${flag}=`)
+          ? [word.slice(flag.length + 1)]
+          : [],
+    );
+  const buildArgs = Object.fromEntries(
+    valuesOf('--build-arg').map((text) => [
+      text.split('=')[0] ?? '',
+      text.slice(text.indexOf('=') + 1),
+    ]),
+  );
   const platform = { os: 'linux', architecture: 'amd64' };
   const dockerfile = parseDockerfile(file);
-  const ignore = context === undefined || !existsSync(context) ? undefined : loadIgnoreFile(context)?.rules;
+  const ignore =
+    context === undefined || !existsSync(context) ? undefined : loadIgnoreFile(context)?.rules;
   const warnings = lintDockerfile(dockerfile, {
-    buildArgs, platform, buildPlatform: platform, target: valuesOf('--target').at(-1), allStages: true, ignore, base: () => ({ env: [], platform }),
+    buildArgs,
+    platform,
+    buildPlatform: platform,
+    target: valuesOf('--target').at(-1),
+    allStages: true,
+    ignore,
+    base: () => ({ env: [], platform }),
   });
   return {
-    lines: warnings.map(({ code, message, range }) => `${range?.start.line ?? 0} ${code}: ${message}`),
+    lines: warnings.map(
+      ({ code, message, range }) => `${range?.start.line ?? 0} ${code}: ${message}`,
+    ),
     error: checkViolation(dockerfile, warnings, buildArgs)?.message,
   };
 }

@@ -3,16 +3,24 @@ import { batchesOf, eachAtOnce } from '../../src/linux/batches';
 
 describe('batches', () => {
   test('hold every item once and in order, none more than its limits allow', () => {
-    fc.assert(fc.property(fc.array(fc.nat(20)), fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 30 }), (sizes, items, bytes) => {
-      const batches = [...batchesOf(sizes, (size) => size, { items, bytes })];
-      expect(batches.flatMap((batch) => batch.items)).toEqual(sizes);
-      for (const batch of batches) {
-        expect(sizes.slice(batch.from, batch.from + batch.items.length)).toEqual(batch.items);
-        expect(batch.items.length).toBeLessThanOrEqual(items);
-        // What is larger by itself goes alone.
-        if (batch.items.length > 1) expect(batch.items.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(bytes);
-      }
-    }));
+    fc.assert(
+      fc.property(
+        fc.array(fc.nat(20)),
+        fc.integer({ min: 1, max: 5 }),
+        fc.integer({ min: 1, max: 30 }),
+        (sizes, items, bytes) => {
+          const batches = [...batchesOf(sizes, (size) => size, { items, bytes })];
+          expect(batches.flatMap((batch) => batch.items)).toEqual(sizes);
+          for (const batch of batches) {
+            expect(sizes.slice(batch.from, batch.from + batch.items.length)).toEqual(batch.items);
+            expect(batch.items.length).toBeLessThanOrEqual(items);
+            // What is larger by itself goes alone.
+            if (batch.items.length > 1)
+              expect(batch.items.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(bytes);
+          }
+        },
+      ),
+    );
   });
 
   test('are worked on so many at a time, and no more are begun after a failure', async () => {
@@ -35,7 +43,8 @@ describe('batches', () => {
     let running = 0;
     const work = async (piece: number): Promise<void> => {
       running++;
-      for (let turn = 0; turn < piece; turn++) await new Promise((resolve) => setImmediate(resolve));
+      for (let turn = 0; turn < piece; turn++)
+        await new Promise((resolve) => setImmediate(resolve));
       running--;
       if (piece === 1) throw new Error('one');
     };

@@ -1,12 +1,28 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, lstatSync, mkdtempSync, openSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { lock, tryLock, unlock } from '../../src/linux/flock';
 import { decodeDevice, makeNode, makeWhiteout } from '../../src/linux/mknod';
 import { fsPath, toRaw, toText } from '../../src/linux/paths';
 import { bootId, runsHere, ownIdentity, startTimeOf } from '../../src/linux/process';
-import { getOpenXattr, getXattr, listXattrs, readXattrs, removeXattr, setXattr } from '../../src/linux/xattr';
+import {
+  getOpenXattr,
+  getXattr,
+  listXattrs,
+  readXattrs,
+  removeXattr,
+  setXattr,
+} from '../../src/linux/xattr';
 
 const isRoot = process.getuid?.() === 0;
 const whenRoot = isRoot ? it : it.skip;
@@ -40,7 +56,11 @@ describe('extended attributes', () => {
     setXattr(file, 'user.a', Buffer.from([0, 255, 0]));
     setXattr(file, 'user.empty', Buffer.alloc(0));
     expect(listXattrs(file)).toEqual(['user.a', 'user.b', 'user.empty']);
-    expect([...readXattrs(file)]).toEqual([['user.a', Buffer.from([0, 255, 0])], ['user.b', Buffer.from('2')], ['user.empty', Buffer.alloc(0)]]);
+    expect([...readXattrs(file)]).toEqual([
+      ['user.a', Buffer.from([0, 255, 0])],
+      ['user.b', Buffer.from('2')],
+      ['user.empty', Buffer.alloc(0)],
+    ]);
     removeXattr(file, 'user.a');
     removeXattr(file, 'user.a');
     expect(getXattr(file, 'user.a')).toBeUndefined();
@@ -49,7 +69,12 @@ describe('extended attributes', () => {
   it('are read whole, whatever their number and size, by path and of an open file', () => {
     const file = `${dir}/many`;
     writeFileSync(file, '');
-    const values = new Map(Array.from({ length: 12 }, (_, i) => [`user.${'n'.repeat(60)}.${10 + i}`, Buffer.alloc([0, 511, 512, 513, 900][i] ?? 1, i)]));
+    const values = new Map(
+      Array.from({ length: 12 }, (_, i) => [
+        `user.${'n'.repeat(60)}.${10 + i}`,
+        Buffer.alloc([0, 511, 512, 513, 900][i] ?? 1, i),
+      ]),
+    );
     for (const [name, value] of values) setXattr(file, name, value);
     expect(listXattrs(file)).toEqual([...values.keys()]);
     expect(readXattrs(file)).toEqual(values);
@@ -60,7 +85,9 @@ describe('extended attributes', () => {
     } finally {
       closeSync(fd);
     }
-    expect(() => getOpenXattr(-1, 'user.none')).toThrow(expect.objectContaining({ code: 'EBADF', syscall: 'fgetxattr' }));
+    expect(() => getOpenXattr(-1, 'user.none')).toThrow(
+      expect.objectContaining({ code: 'EBADF', syscall: 'fgetxattr' }),
+    );
   });
 
   whenRoot(`of a symlink are its own, never its target's${needsRoot}`, () => {
@@ -72,7 +99,9 @@ describe('extended attributes', () => {
   });
 
   it('of a missing file are an error with a code and the path', () => {
-    expect(() => listXattrs(`${dir}/none`)).toThrow(expect.objectContaining({ code: 'ENOENT', path: `${dir}/none`, syscall: 'llistxattr' }));
+    expect(() => listXattrs(`${dir}/none`)).toThrow(
+      expect.objectContaining({ code: 'ENOENT', path: `${dir}/none`, syscall: 'llistxattr' }),
+    );
   });
 
   it('where there is no support are an empty list', () => {

@@ -1,4 +1,13 @@
-import { chmodSync, existsSync, linkSync, mkdirSync, mkdtempSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { removeTree } from '../../src/linux/remove-tree';
@@ -44,7 +53,11 @@ describe('trees', () => {
     linkSync(join(dir, 'a/both'), join(dir, 'b/both'));
     writeFileSync(join(dir, 'a/all'), 'x');
     for (const tree of ['b', 'c']) linkSync(join(dir, 'a/all'), join(dir, tree, 'in/all'));
-    expect(['a', 'b', 'ab', 'abc', ''].map((trees) => sharedSize([...trees].map((tree) => join(dir, tree))))).toEqual([11, 11, 1, 0, 0]);
+    expect(
+      ['a', 'b', 'ab', 'abc', ''].map((trees) =>
+        sharedSize([...trees].map((tree) => join(dir, tree))),
+      ),
+    ).toEqual([11, 11, 1, 0, 0]);
   });
 
   test('count a hard link once and follow no symlink; names that are not UTF-8 are names', () => {

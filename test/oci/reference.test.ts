@@ -19,7 +19,19 @@ describe('references', () => {
     expect(ref && familiarName(ref)).toBe(familiar);
   });
 
-  it.each(['', 'Debian', 'a b', 'a:', 'a@sha256:1', 'a//b', '-a', 'a'.repeat(64).replace(/a/g, '0'), ':tag', 'a:b:c', 'a/UPPER'])('%j is no reference', (text) => {
+  it.each([
+    '',
+    'Debian',
+    'a b',
+    'a:',
+    'a@sha256:1',
+    'a//b',
+    '-a',
+    'a'.repeat(64).replace(/a/g, '0'),
+    ':tag',
+    'a:b:c',
+    'a/UPPER',
+  ])('%j is no reference', (text) => {
     expect(parseReference(text)).toBeUndefined();
   });
 });

@@ -3,7 +3,10 @@ import { maskStream, maskedParts } from '../../src/progress/mask';
 
 function masked(secrets: readonly string[], chunks: readonly string[]): string {
   const stream = maskStream(maskedParts(secrets.map((secret) => Buffer.from(secret))));
-  return Buffer.concat([...chunks.map((chunk) => stream.push(Buffer.from(chunk))), stream.end()]).toString();
+  return Buffer.concat([
+    ...chunks.map((chunk) => stream.push(Buffer.from(chunk))),
+    stream.end(),
+  ]).toString();
 }
 
 describe('masking secrets', () => {
@@ -12,7 +15,12 @@ describe('masking secrets', () => {
     ['in two chunks', ['hunter2'], ['hunt', 'er2.\n'], '***.\n'],
     ['a byte at a time', ['hunter2'], [...'ahuhunter2a'], 'ahu***a'],
     ['of a file, without its line end', ['hunter2\n'], ['hunter2 '], '*** '],
-    ['of several lines, each', ['first-line\r\nsecond-line\n'], ['second-line', '\n  first-line\r\n'], '***\n  ***\r\n'],
+    [
+      'of several lines, each',
+      ['first-line\r\nsecond-line\n'],
+      ['second-line', '\n  first-line\r\n'],
+      '***\n  ***\r\n',
+    ],
     ['that lie in one another', ['hunter', 'hunter2-long'], ['hunter2-long hunter2'], '*** ***2'],
     ['that overlap', ['abcdef', 'defghi'], ['xabcdefghix'], 'x***x'],
     ['that overlap across chunks', ['abcdef', 'efgh'], ['abcdef', 'gh', 'i'], '***i'],
@@ -32,12 +40,20 @@ describe('masking secrets', () => {
 
   test('however the output is cut, the same is shown, and no secret', () => {
     const secret = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 4, maxLength: 8 });
-    const text = fc.array(fc.oneof(fc.string({ unit: fc.constantFrom('a', 'b', 'c', ' '), maxLength: 6 }), fc.constant('\n')), { maxLength: 30 });
-    fc.assert(fc.property(fc.array(secret, { minLength: 1, maxLength: 3 }), text, (secrets, chunks) => {
-      const shown = masked(secrets, chunks);
-      expect(shown).toBe(masked(secrets, [chunks.join('')]));
-      expect(secrets.filter((word) => shown.includes(word))).toEqual([]);
-    }));
+    const text = fc.array(
+      fc.oneof(
+        fc.string({ unit: fc.constantFrom('a', 'b', 'c', ' '), maxLength: 6 }),
+        fc.constant('\n'),
+      ),
+      { maxLength: 30 },
+    );
+    fc.assert(
+      fc.property(fc.array(secret, { minLength: 1, maxLength: 3 }), text, (secrets, chunks) => {
+        const shown = masked(secrets, chunks);
+        expect(shown).toBe(masked(secrets, [chunks.join('')]));
+        expect(secrets.filter((word) => shown.includes(word))).toEqual([]);
+      }),
+    );
   });
 
   test('a secret without end of its beginning is masked in constant memory', () => {

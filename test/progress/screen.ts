@@ -23,7 +23,8 @@ export class FakeScreen {
     const line = this.lines[this.#row] ?? '';
     if (sequence[2] === 'A') this.#row = Math.max(0, this.#row - Number(sequence[1] || 1));
     else if (sequence[2] === 'K') this.lines[this.#row] = line.slice(0, this.#column);
-    else if (sequence[2] === 'J') this.lines.splice(this.#row, Infinity, line.slice(0, this.#column));
+    else if (sequence[2] === 'J')
+      this.lines.splice(this.#row, Infinity, line.slice(0, this.#column));
   }
 
   #character(character: string): void {
@@ -32,7 +33,8 @@ export class FakeScreen {
     else {
       if (this.#column >= this.columns) this.#newLine();
       const line = (this.lines[this.#row] ?? '').padEnd(this.#column);
-      this.lines[this.#row] = line.slice(0, this.#column) + character + line.slice(this.#column + 1);
+      this.lines[this.#row] =
+        line.slice(0, this.#column) + character + line.slice(this.#column + 1);
       this.#column += 1;
     }
   }

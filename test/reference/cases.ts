@@ -52,8 +52,12 @@ export interface CaseSet {
  *     @@ deviation WHY   the lines that the case is meant to print
  */
 export function readCases(folder: string): CaseSet {
-  const topics = readdirSync(folder).filter((name) => name.endsWith('.txt')).sort();
-  const sets = topics.map((name) => readTopic(path.basename(name, '.txt'), readFileSync(path.join(folder, name), 'utf8')));
+  const topics = readdirSync(folder)
+    .filter((name) => name.endsWith('.txt'))
+    .sort();
+  const sets = topics.map((name) =>
+    readTopic(path.basename(name, '.txt'), readFileSync(path.join(folder, name), 'utf8')),
+  );
   return { images: sets.flatMap((set) => set.images), cases: sets.flatMap((set) => set.cases) };
 }
 
@@ -70,16 +74,28 @@ function readTopic(topic: string, text: string): CaseSet {
   for (const group of grouped(blocksOf(text))) {
     const [first, ...more] = group;
     if (first === undefined) continue;
-    const all = (kind: string): string[] => more.filter((block) => block.kind === kind).map((block) => block.text);
-    const lines = (kind: string): string[] => all(kind).flatMap((lines) => lines.split('\n').filter((line) => line !== ''));
+    const all = (kind: string): string[] =>
+      more.filter((block) => block.kind === kind).map((block) => block.text);
+    const lines = (kind: string): string[] =>
+      all(kind).flatMap((lines) => lines.split('\n').filter((line) => line !== ''));
     if (first.kind === 'setup') shared += first.text;
-    else if (first.kind === 'image') images.push({ name: first.rest, dockerfile: first.text, args: lines('args') });
+    else if (first.kind === 'image')
+      images.push({ name: first.rest, dockerfile: first.text, args: lines('args') });
     else {
       const deviation = more.find((block) => block.kind === 'deviation');
       cases.push({
-        id: `${topic}: ${first.rest}`, dockerfile: first.text, setup: shared + all('setup').join(''), args: lines('args'), env: lines('env'),
-        files: new Map(more.filter((block) => block.kind === 'file').map((block) => [block.rest, block.text])),
-        deviation: deviation && { reason: deviation.rest, lines: deviation.text.split('\n').filter((line) => line !== '') },
+        id: `${topic}: ${first.rest}`,
+        dockerfile: first.text,
+        setup: shared + all('setup').join(''),
+        args: lines('args'),
+        env: lines('env'),
+        files: new Map(
+          more.filter((block) => block.kind === 'file').map((block) => [block.rest, block.text]),
+        ),
+        deviation: deviation && {
+          reason: deviation.rest,
+          lines: deviation.text.split('\n').filter((line) => line !== ''),
+        },
       });
     }
   }

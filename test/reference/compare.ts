@@ -29,16 +29,29 @@ function treeDifferences(reference: ImageContent['tree'], ours: ImageContent['tr
     if (b === undefined) return [`tree ${path}: ${a.type} ≠ absent`];
     const [shownA, shownB] = [shown(a, reference), shown(b, ours)];
     if (a.mtime > LAST_SET_TIME || a.type === 'directory') shownA.mtime = shownB.mtime = '';
-    return Object.keys(shownA).flatMap((key) => (shownA[key] === shownB[key] ? [] : [`tree ${path}: ${key} ${shownA[key]} ≠ ${shownB[key]}`]));
+    return Object.keys(shownA).flatMap((key) =>
+      shownA[key] === shownB[key] ? [] : [`tree ${path}: ${key} ${shownA[key]} ≠ ${shownB[key]}`],
+    );
   });
 }
 
 function shown(inode: Inode, tree: ImageContent['tree']): Record<string, string> {
   const { type, mode, uid, gid, size, sha256, link, device, xattrs, mtime } = inode;
-  const links = type === 'directory' ? [] : Object.keys(tree).filter((path) => tree[path]?.inode === inode.inode);
+  const links =
+    type === 'directory'
+      ? []
+      : Object.keys(tree).filter((path) => tree[path]?.inode === inode.inode);
   return {
-    type, mode: mode.toString(8).padStart(4, '0'), owner: `${uid}:${gid}`, size: String(size), sha256: sha256.slice(0, 12), link, device,
-    xattrs: JSON.stringify(xattrs), links: links.length > 1 ? links.join(' ') : '', mtime: String(mtime),
+    type,
+    mode: mode.toString(8).padStart(4, '0'),
+    owner: `${uid}:${gid}`,
+    size: String(size),
+    sha256: sha256.slice(0, 12),
+    link,
+    device,
+    xattrs: JSON.stringify(xattrs),
+    links: links.length > 1 ? links.join(' ') : '',
+    mtime: String(mtime),
   };
 }
 
@@ -46,16 +59,25 @@ function shown(inode: Inode, tree: ImageContent['tree']): Record<string, string>
  * BuildKit makes a layer of a step that changed nothing, mbuild none: such layers count as absent on both sides. How a
  * layer says what is deleted (each name, or the directory made anew) is not compared: what it does is seen in the tree.
  */
-function layerDifferences(reference: ImageContent['layers'], ours: ImageContent['layers']): string[] {
-  const withEntries = (layers: ImageContent['layers']): string[][] => (
-    layers.filter((paths) => paths.length > 0).map((paths) => paths.filter((path) => !path.includes('/.wh.'))));
+function layerDifferences(
+  reference: ImageContent['layers'],
+  ours: ImageContent['layers'],
+): string[] {
+  const withEntries = (layers: ImageContent['layers']): string[][] =>
+    layers
+      .filter((paths) => paths.length > 0)
+      .map((paths) => paths.filter((path) => !path.includes('/.wh.')));
   const [made, others] = [withEntries(reference), withEntries(ours)];
   if (made.length !== others.length) return [`layers: ${made.length} ≠ ${others.length}`];
   return made.flatMap((paths, i) => {
     const own = others[i] ?? [];
     return [
-      ...paths.filter((path) => !own.includes(path)).map((path) => `layer ${i} ${path}: listed ≠ absent`),
-      ...own.filter((path) => !paths.includes(path)).map((path) => `layer ${i} ${path}: absent ≠ listed`),
+      ...paths
+        .filter((path) => !own.includes(path))
+        .map((path) => `layer ${i} ${path}: listed ≠ absent`),
+      ...own
+        .filter((path) => !paths.includes(path))
+        .map((path) => `layer ${i} ${path}: absent ≠ listed`),
     ];
   });
 }
@@ -68,18 +90,31 @@ function configOf({ config, layers }: ImageContent): Record<string, unknown> {
     return { ...item, empty_layer: isEmpty };
   });
   return {
-    architecture: config.architecture, os: config.os, variant: config.variant, author: config.author, config: config.config,
-    history: history.map((item: Record<string, unknown>) => ({ created_by: item.created_by, empty_layer: item.empty_layer, author: item.author, comment: item.comment })),
+    architecture: config.architecture,
+    os: config.os,
+    variant: config.variant,
+    author: config.author,
+    config: config.config,
+    history: history.map((item: Record<string, unknown>) => ({
+      created_by: item.created_by,
+      empty_layer: item.empty_layer,
+      author: item.author,
+      comment: item.comment,
+    })),
   };
 }
 
 function valueDifferences(where: string, a: unknown, b: unknown): string[] {
   if (isRecord(a) || isRecord(b)) {
     const [left, right] = [recordOf(a), recordOf(b)];
-    return [...new Set([...Object.keys(left), ...Object.keys(right)])].sort().flatMap((key) => valueDifferences(`${where}.${key}`, left[key], right[key]));
+    return [...new Set([...Object.keys(left), ...Object.keys(right)])]
+      .sort()
+      .flatMap((key) => valueDifferences(`${where}.${key}`, left[key], right[key]));
   }
   if (where.endsWith('.history') && Array.isArray(a) && Array.isArray(b)) {
-    return Array.from({ length: Math.max(a.length, b.length) }, (_, i) => valueDifferences(`history ${i}`, a[i], b[i])).flat();
+    return Array.from({ length: Math.max(a.length, b.length) }, (_, i) =>
+      valueDifferences(`history ${i}`, a[i], b[i]),
+    ).flat();
   }
   const [left, right] = [JSON.stringify(a) ?? 'absent', JSON.stringify(b) ?? 'absent'];
   return left === right ? [] : [`${where}: ${left} ≠ ${right}`];

@@ -40,12 +40,24 @@ interface TarEntry {
 export async function readLayout(archive: string): Promise<ImageContent> {
   const files = new Map<string, Buffer>();
   await readTar(readFileSync(archive), (header, content) => void files.set(header.name, content));
-  const json = (name: string): Record<string, unknown> => JSON.parse(fileOf(files, name).toString('utf8'));
-  let manifest = json('index.json') as unknown as { manifests?: { digest: string }[]; config?: { digest: string }; layers?: { digest: string }[] };
-  while (manifest.manifests?.[0] !== undefined) manifest = json(blobName(manifest.manifests[0].digest)) as typeof manifest;
+  const json = (name: string): Record<string, unknown> =>
+    JSON.parse(fileOf(files, name).toString('utf8'));
+  let manifest = json('index.json') as unknown as {
+    manifests?: { digest: string }[];
+    config?: { digest: string };
+    layers?: { digest: string }[];
+  };
+  while (manifest.manifests?.[0] !== undefined)
+    manifest = json(blobName(manifest.manifests[0].digest)) as typeof manifest;
   const config = json(blobName(manifest.config?.digest ?? ''));
-  const layers = await Promise.all((manifest.layers ?? []).map((layer) => readLayer(fileOf(files, blobName(layer.digest)))));
-  return { config, tree: flatten(layers), layers: layers.map((entries) => entries.map((entry) => entry.path).sort()) };
+  const layers = await Promise.all(
+    (manifest.layers ?? []).map((layer) => readLayer(fileOf(files, blobName(layer.digest)))),
+  );
+  return {
+    config,
+    tree: flatten(layers),
+    layers: layers.map((entries) => entries.map((entry) => entry.path).sort()),
+  };
 }
 
 function blobName(digest: string): string {
@@ -62,12 +74,19 @@ async function readLayer(blob: Buffer): Promise<TarEntry[]> {
   const entries: TarEntry[] = [];
   const tar = blob[0] === 0x1f && blob[1] === 0x8b ? gunzipSync(blob) : blob;
   await readTar(tar, (header, content) => {
-    entries.push({ path: cleaned(header.name), header, sha256: header.type === 'file' ? createHash('sha256').update(content).digest('hex') : '' });
+    entries.push({
+      path: cleaned(header.name),
+      header,
+      sha256: header.type === 'file' ? createHash('sha256').update(content).digest('hex') : '',
+    });
   });
   return entries;
 }
 
-async function readTar(tar: Buffer, each: (header: Header, content: Buffer) => void): Promise<void> {
+async function readTar(
+  tar: Buffer,
+  each: (header: Header, content: Buffer) => void,
+): Promise<void> {
   const reader = extract();
   reader.on('entry', (header, stream, next) => {
     const chunks: Buffer[] = [];
@@ -81,7 +100,10 @@ async function readTar(tar: Buffer, each: (header: Header, content: Buffer) => v
 }
 
 function cleaned(name: string): string {
-  return `/${name.split('/').filter((part) => part !== '' && part !== '.').join('/')}`;
+  return `/${name
+    .split('/')
+    .filter((part) => part !== '' && part !== '.')
+    .join('/')}`;
 }
 
 const WHITEOUT = '.wh.';
@@ -96,7 +118,8 @@ function flatten(layers: readonly (readonly TarEntry[])[]): Record<string, Inode
     for (const { path, header, sha256 } of entries) {
       if (baseName(path).startsWith(WHITEOUT)) continue;
       const old = tree.get(path);
-      if (old !== undefined && (old.type !== 'directory' || header.type !== 'directory')) removeTree(tree, path);
+      if (old !== undefined && (old.type !== 'directory' || header.type !== 'directory'))
+        removeTree(tree, path);
       const linked = header.type === 'link' ? tree.get(cleaned(header.linkname ?? '')) : undefined;
       tree.set(path, linked ?? inodeOf(header, sha256, ++inodes));
     }
@@ -117,7 +140,8 @@ function removeTree(tree: Map<string, Inode>, path: string): void {
 }
 
 function removeBelow(tree: Map<string, Inode>, path: string): void {
-  for (const other of tree.keys()) if (other.startsWith(`${path}/`) && other !== '/') tree.delete(other);
+  for (const other of tree.keys())
+    if (other.startsWith(`${path}/`) && other !== '/') tree.delete(other);
 }
 
 function baseName(path: string): string {
@@ -126,11 +150,21 @@ function baseName(path: string): string {
 
 function inodeOf(header: Header, sha256: string, inode: number): Inode {
   const pax = (header as { pax?: Record<string, string> | null }).pax ?? {};
-  const xattrs = Object.entries(pax).flatMap(([key, value]) => (key.startsWith('SCHILY.xattr.') ? [[key.slice('SCHILY.xattr.'.length), value] as const] : []));
+  const xattrs = Object.entries(pax).flatMap(([key, value]) =>
+    key.startsWith('SCHILY.xattr.') ? [[key.slice('SCHILY.xattr.'.length), value] as const] : [],
+  );
   const isDevice = header.type === 'character-device' || header.type === 'block-device';
   return {
-    type: header.type ?? 'file', mode: (header.mode ?? 0) & 0o7777, uid: header.uid ?? 0, gid: header.gid ?? 0, size: header.size ?? 0, sha256,
-    link: header.linkname ?? '', device: isDevice ? `${header.devmajor}:${header.devminor}` : '',
-    xattrs: Object.fromEntries(xattrs.sort(([a], [b]) => (a < b ? -1 : 1))), mtime: Math.floor((header.mtime?.getTime() ?? 0) / 1000), inode,
+    type: header.type ?? 'file',
+    mode: (header.mode ?? 0) & 0o7777,
+    uid: header.uid ?? 0,
+    gid: header.gid ?? 0,
+    size: header.size ?? 0,
+    sha256,
+    link: header.linkname ?? '',
+    device: isDevice ? `${header.devmajor}:${header.devminor}` : '',
+    xattrs: Object.fromEntries(xattrs.sort(([a], [b]) => (a < b ? -1 : 1))),
+    mtime: Math.floor((header.mtime?.getTime() ?? 0) / 1000),
+    inode,
   };
 }

@@ -12,7 +12,11 @@ import { serveImage, startFaultServer, type FaultServer } from './fault-server';
 
 const signal = new AbortController().signal;
 const BLOB = randomBytes(300_000);
-const LAYER = { mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: digestOf(BLOB), size: BLOB.length };
+const LAYER = {
+  mediaType: 'application/vnd.oci.image.layer.v1.tar',
+  digest: digestOf(BLOB),
+  size: BLOB.length,
+};
 
 let server: FaultServer;
 let root: string;
@@ -49,7 +53,15 @@ function download(made = client()): Promise<void> {
 function breakOff(response: ServerResponse, start: number, end: number): void {
   response.write(BLOB.subarray(start, end));
   const look = setInterval(() => {
-    if (!response.destroyed && !readdirSync(path.join(root, 'tmp')).some((name) => name.startsWith('partial-') && (statSync(path.join(root, 'tmp', name), { throwIfNoEntry: false })?.size ?? 0) >= end)) return;
+    if (
+      !response.destroyed &&
+      !readdirSync(path.join(root, 'tmp')).some(
+        (name) =>
+          name.startsWith('partial-') &&
+          (statSync(path.join(root, 'tmp', name), { throwIfNoEntry: false })?.size ?? 0) >= end,
+      )
+    )
+      return;
     clearInterval(look);
     response.destroy();
   }, 5);
@@ -63,13 +75,17 @@ describe('a manifest', () => {
     expect(found).toEqual(descriptor);
     expect(digestOf(bytes)).toBe(descriptor.digest);
     expect(await made.resolve(ref('2'), signal)).toBeUndefined();
-    await expect(made.manifest(ref('2'), signal)).rejects.toMatchObject({ code: 'IMAGE_NOT_FOUND' });
+    await expect(made.manifest(ref('2'), signal)).rejects.toMatchObject({
+      code: 'IMAGE_NOT_FOUND',
+    });
   });
 
   it('that does not have the digest that was asked for is refused', async () => {
     const wanted = { ...ref(), digest: digestOf('else') };
     server.manifests.set(wanted.digest, server.manifests.get('1') ?? Buffer.alloc(0));
-    await expect(client().manifest(wanted, signal)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+    await expect(client().manifest(wanted, signal)).rejects.toMatchObject({
+      code: 'DIGEST_MISMATCH',
+    });
   });
 
   it('that never ends is cut off', async () => {
@@ -83,13 +99,26 @@ describe('a manifest', () => {
       more();
       return true;
     };
-    await expect(client().manifest(ref(), signal)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+    await expect(client().manifest(ref(), signal)).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+    });
   });
 
   it.each([
-    ['an index that is a manifest too', { schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: [], layers: [] }],
+    [
+      'an index that is a manifest too',
+      {
+        schemaVersion: 2,
+        mediaType: 'application/vnd.oci.image.index.v1+json',
+        manifests: [],
+        layers: [],
+      },
+    ],
     ['a type that nobody knows', { schemaVersion: 2, mediaType: 'application/x-else' }],
-    ['Docker schema 1', { schemaVersion: 1, mediaType: 'application/vnd.docker.distribution.manifest.v1+json' }],
+    [
+      'Docker schema 1',
+      { schemaVersion: 1, mediaType: 'application/vnd.docker.distribution.manifest.v1+json' },
+    ],
   ])('of %s is refused', async (_, manifest) => {
     server.manifests.set('1', Buffer.from(JSON.stringify(manifest)));
     await expect(client().manifest(ref(), signal)).rejects.toMatchObject({ code: 'IMAGE_INVALID' });
@@ -113,7 +142,10 @@ describe('passing failures', () => {
       response.writeHead(503).end('{"errors":[{"code":"UNAVAILABLE","message":"maintenance"}]}');
       return true;
     };
-    await expect(client({ attempts: 2 }).manifest(ref(), signal)).rejects.toMatchObject({ code: 'REGISTRY_FAILED', message: expect.stringMatching(/503.*maintenance/) });
+    await expect(client({ attempts: 2 }).manifest(ref(), signal)).rejects.toMatchObject({
+      code: 'REGISTRY_FAILED',
+      message: expect.stringMatching(/503.*maintenance/),
+    });
   });
 
   it('that ask for more patience than a minute are not waited for', async () => {
@@ -122,13 +154,18 @@ describe('passing failures', () => {
       response.writeHead(429, { 'retry-after': '3600' }).end();
       return true;
     };
-    await expect(client().manifest(ref(), signal)).rejects.toMatchObject({ code: 'REGISTRY_FAILED', message: expect.stringContaining('3600 s') });
+    await expect(client().manifest(ref(), signal)).rejects.toMatchObject({
+      code: 'REGISTRY_FAILED',
+      message: expect.stringContaining('3600 s'),
+    });
   });
 
   it('leave a registry that is down unreachable', async () => {
     const gone = ref();
     await server.close();
-    await expect(client().manifest(gone, signal)).rejects.toMatchObject({ code: 'REGISTRY_UNREACHABLE' });
+    await expect(client().manifest(gone, signal)).rejects.toMatchObject({
+      code: 'REGISTRY_UNREACHABLE',
+    });
   });
 
   it('stop when the user gives up', async () => {
@@ -138,7 +175,9 @@ describe('passing failures', () => {
       stop.abort();
       return true;
     };
-    await expect(client({ pauseMs: 10_000 }).manifest(ref(), stop.signal)).rejects.toMatchObject({ code: 'CANCELED' });
+    await expect(client({ pauseMs: 10_000 }).manifest(ref(), stop.signal)).rejects.toMatchObject({
+      code: 'CANCELED',
+    });
   });
 });
 
@@ -148,13 +187,18 @@ describe('a blob', () => {
     server.fault = (request, response) => {
       if (!request.url?.includes('/blobs/') || breaks-- <= 0) return false;
       const start = Number(/(\d+)/.exec(request.headers.range ?? '0')?.[1]);
-      response.writeHead(start > 0 ? 206 : 200, { 'content-length': BLOB.length - start, 'content-range': `bytes ${start}-${BLOB.length - 1}/${BLOB.length}` });
+      response.writeHead(start > 0 ? 206 : 200, {
+        'content-length': BLOB.length - start,
+        'content-range': `bytes ${start}-${BLOB.length - 1}/${BLOB.length}`,
+      });
       breakOff(response, start, start + 100_000);
       return true;
     };
     await download();
     expect(content.read(LAYER.digest).equals(BLOB)).toBe(true);
-    expect(server.seen.filter(({ url }) => url.includes('/blobs/')).map(({ range }) => range)).toEqual([undefined, 'bytes=100000-', 'bytes=200000-']);
+    expect(
+      server.seen.filter(({ url }) => url.includes('/blobs/')).map(({ range }) => range),
+    ).toEqual([undefined, 'bytes=100000-', 'bytes=200000-']);
   });
 
   it('starts again where the server ignores the range', async () => {
@@ -182,7 +226,9 @@ describe('a blob', () => {
       }
       return true;
     };
-    await expect(download(client({ attempts: 2 }))).rejects.toMatchObject({ code: 'REGISTRY_UNREACHABLE' });
+    await expect(download(client({ attempts: 2 }))).rejects.toMatchObject({
+      code: 'REGISTRY_UNREACHABLE',
+    });
     expect(content.list()).toEqual([]);
     server.fault = undefined;
     server.seen.length = 0;
@@ -191,7 +237,11 @@ describe('a blob', () => {
   });
 
   it.each([
-    ['a byte that is another', 'DIGEST_MISMATCH', Buffer.from(BLOB.map((byte, i) => (i === 5 ? byte ^ 1 : byte)))],
+    [
+      'a byte that is another',
+      'DIGEST_MISMATCH',
+      Buffer.from(BLOB.map((byte, i) => (i === 5 ? byte ^ 1 : byte))),
+    ],
     ['too many bytes', 'SIZE_MISMATCH', Buffer.concat([BLOB, BLOB])],
     ['too few bytes', 'SIZE_MISMATCH', BLOB.subarray(0, 100)],
   ])('with %s is refused with %s, and the next try is clean', async (_, code, bytes) => {
@@ -199,7 +249,10 @@ describe('a blob', () => {
       if (!request.url?.includes('/blobs/')) return false;
       const start = Number(/(\d+)/.exec(request.headers.range ?? '0')?.[1]);
       // No length is announced, so the end of the body looks like the end of the blob.
-      response.writeHead(start > 0 ? 206 : 200, start > 0 ? { 'content-range': `bytes ${start}-${bytes.length}/${bytes.length}` } : {});
+      response.writeHead(
+        start > 0 ? 206 : 200,
+        start > 0 ? { 'content-range': `bytes ${start}-${bytes.length}/${bytes.length}` } : {},
+      );
       response.end(bytes.subarray(start));
       return true;
     };
@@ -222,14 +275,18 @@ describe('credentials', () => {
         return true;
       };
       server.fault = (request, response) => {
-        if (request.headers.authorization === undefined) response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
-        else if (request.url?.includes('/blobs/')) response.writeHead(307, { location: `http://${elsewhere.host}/store/blob?sig=1` }).end();
+        if (request.headers.authorization === undefined)
+          response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+        else if (request.url?.includes('/blobs/'))
+          response.writeHead(307, { location: `http://${elsewhere.host}/store/blob?sig=1` }).end();
         else return false;
         return true;
       };
       await download(client({ credentials }));
       expect(content.size(LAYER.digest)).toBe(BLOB.length);
-      expect(elsewhere.seen).toEqual([{ method: 'GET', url: '/store/blob?sig=1', authorization: undefined, range: undefined }]);
+      expect(elsewhere.seen).toEqual([
+        { method: 'GET', url: '/store/blob?sig=1', authorization: undefined, range: undefined },
+      ]);
     } finally {
       await elsewhere.close();
     }
@@ -237,28 +294,47 @@ describe('credentials', () => {
 
   it('are answered to a basic challenge, and a second 401 ends it', async () => {
     server.fault = (_, response) => {
-      response.writeHead(401, { 'www-authenticate': 'Basic realm="x"', 'content-type': 'application/json' }).end('{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}');
+      response
+        .writeHead(401, {
+          'www-authenticate': 'Basic realm="x"',
+          'content-type': 'application/json',
+        })
+        .end('{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}');
       return true;
     };
     const failure = client({ credentials }).manifest(ref(), signal);
-    await expect(failure).rejects.toMatchObject({ code: 'REGISTRY_DENIED', message: expect.stringContaining('authentication required') });
+    await expect(failure).rejects.toMatchObject({
+      code: 'REGISTRY_DENIED',
+      message: expect.stringContaining('authentication required'),
+    });
     await expect(failure).rejects.toMatchObject({ message: expect.not.stringContaining('hidden') });
     expect(server.seen.length).toBeLessThan(5);
-    expect(server.seen.at(-1)?.authorization).toBe(`Basic ${Buffer.from('me:hidden').toString('base64')}`);
+    expect(server.seen.at(-1)?.authorization).toBe(
+      `Basic ${Buffer.from('me:hidden').toString('base64')}`,
+    );
   });
 
   it('buy a token, which is used until the registry refuses it', async () => {
     let valid = 'first';
     server.fault = (request, response) => {
-      if (request.url?.startsWith('/token') === true) response.writeHead(200).end(JSON.stringify({ token: valid, expires_in: 300 }));
-      else if (request.headers.authorization !== `Bearer ${valid}`) response.writeHead(401, { 'www-authenticate': `Bearer realm="http://${server.host}/token",service="reg.test",scope="repository:team/app:pull"` }).end();
+      if (request.url?.startsWith('/token') === true)
+        response.writeHead(200).end(JSON.stringify({ token: valid, expires_in: 300 }));
+      else if (request.headers.authorization !== `Bearer ${valid}`)
+        response
+          .writeHead(401, {
+            'www-authenticate': `Bearer realm="http://${server.host}/token",service="reg.test",scope="repository:team/app:pull"`,
+          })
+          .end();
       else return false;
       return true;
     };
     const made = client({ credentials });
     await made.manifest(ref(), signal);
     await made.resolve(ref(), signal);
-    const tokens = (): string[] => server.seen.filter(({ url }) => url.startsWith('/token')).map(({ url }) => decodeURIComponent(url));
+    const tokens = (): string[] =>
+      server.seen
+        .filter(({ url }) => url.startsWith('/token'))
+        .map(({ url }) => decodeURIComponent(url));
     expect(tokens()).toEqual(['/token?service=reg.test&scope=repository:team/app:pull']);
     valid = 'second';
     await made.manifest(ref(), signal);
@@ -267,10 +343,14 @@ describe('credentials', () => {
 
   it('are not taken to a token server without encryption on another machine', async () => {
     server.fault = (_, response) => {
-      response.writeHead(401, { 'www-authenticate': 'Bearer realm="ftp://elsewhere.example/token"' }).end();
+      response
+        .writeHead(401, { 'www-authenticate': 'Bearer realm="ftp://elsewhere.example/token"' })
+        .end();
       return true;
     };
-    await expect(client({ credentials }).manifest(ref(), signal)).rejects.toMatchObject({ code: 'REGISTRY_DENIED' });
+    await expect(client({ credentials }).manifest(ref(), signal)).rejects.toMatchObject({
+      code: 'REGISTRY_DENIED',
+    });
   });
 });
 
@@ -279,7 +359,9 @@ describe('tags', () => {
     server.fault = (request, response) => {
       if (request.url?.includes('/tags/list') !== true) return false;
       const second = request.url.includes('last=b');
-      response.writeHead(200, second ? {} : { link: '</v2/team/app/tags/list?last=b>; rel="next"' }).end(JSON.stringify({ tags: second ? ['c'] : ['a', 'b'] }));
+      response
+        .writeHead(200, second ? {} : { link: '</v2/team/app/tags/list?last=b>; rel="next"' })
+        .end(JSON.stringify({ tags: second ? ['c'] : ['a', 'b'] }));
       return true;
     };
     expect(await client().tags(ref(), signal)).toEqual(['a', 'b', 'c']);
@@ -288,7 +370,11 @@ describe('tags', () => {
 
 describe('an upload', () => {
   const bytes = randomBytes(3_000_000);
-  const descriptor = { mediaType: 'application/octet-stream', digest: digestOf(bytes), size: bytes.length };
+  const descriptor = {
+    mediaType: 'application/octet-stream',
+    digest: digestOf(bytes),
+    size: bytes.length,
+  };
   const source = {
     descriptor,
     open: async function* open(start: number) {
@@ -297,7 +383,10 @@ describe('an upload', () => {
   };
 
   /** Takes uploads; `breakAt` cuts the connection once, when so many bytes have come. */
-  function takeUploads(breakAt: number): { received: () => Buffer; ranges: (string | undefined)[] } {
+  function takeUploads(breakAt: number): {
+    received: () => Buffer;
+    ranges: (string | undefined)[];
+  } {
     const chunks: Buffer[] = [];
     const ranges: (string | undefined)[] = [];
     const size = (): number => chunks.reduce((sum, chunk) => sum + chunk.length, 0);
@@ -306,7 +395,8 @@ describe('an upload', () => {
       const location = { location: `http://${server.host}/v2/up/1?state=${size()}` };
       if (request.method === 'HEAD') response.writeHead(404).end();
       else if (request.method === 'POST') response.writeHead(202, location).end();
-      else if (request.method === 'GET' && request.url?.startsWith('/v2/up/1') === true) response.writeHead(204, { ...location, range: `0-${Math.max(0, size() - 1)}` }).end();
+      else if (request.method === 'GET' && request.url?.startsWith('/v2/up/1') === true)
+        response.writeHead(204, { ...location, range: `0-${Math.max(0, size() - 1)}` }).end();
       else if (request.method === 'PATCH') {
         ranges.push(request.headers['content-range']);
         request.on('data', (chunk: Buffer) => {
@@ -336,7 +426,10 @@ describe('an upload', () => {
     await client({ chunkSize: 1_000_000 }).pushBlob(ref(), source, signal);
     expect(taken.received().equals(bytes)).toBe(true);
     expect(taken.ranges).toEqual(['0-999999', '1000000-1999999', '2000000-2999999']);
-    expect(server.seen.at(-1)).toMatchObject({ method: 'PUT', url: expect.stringContaining(`digest=${encodeURIComponent(descriptor.digest)}`) });
+    expect(server.seen.at(-1)).toMatchObject({
+      method: 'PUT',
+      url: expect.stringContaining(`digest=${encodeURIComponent(descriptor.digest)}`),
+    });
   });
 
   it('that began before its digest was known is only closed', async () => {
@@ -344,7 +437,9 @@ describe('an upload', () => {
     const pushing = client();
     const early = await pushing.beginBlob(ref(), () => source.open(0), signal);
     const sent: number[] = [];
-    await expect(pushing.pushBlob(ref(), { ...source, early }, signal, (count) => sent.push(count))).resolves.toBe('uploaded');
+    await expect(
+      pushing.pushBlob(ref(), { ...source, early }, signal, (count) => sent.push(count)),
+    ).resolves.toBe('uploaded');
     expect(taken.received().equals(bytes)).toBe(true);
     expect(taken.ranges).toEqual([undefined]);
     expect(sent.at(-1)).toBe(bytes.length);
@@ -370,12 +465,16 @@ describe('an upload', () => {
     const pushing = client();
     const { promise: begun, resolve: begin } = promiseWith();
     const { promise: ended, resolve: end } = promiseWith();
-    const early = await pushing.beginBlob(ref(), async function* open(stop) {
-      yield bytes.subarray(0, 10);
-      stop.addEventListener('abort', end);
-      begin();
-      await ended;
-    }, signal);
+    const early = await pushing.beginBlob(
+      ref(),
+      async function* open(stop) {
+        yield bytes.subarray(0, 10);
+        stop.addEventListener('abort', end);
+        begin();
+        await ended;
+      },
+      signal,
+    );
     await begun;
     await expect(pushing.pushBlob(ref(), { ...source, early }, signal)).resolves.toBe('exists');
     await ended;
@@ -389,7 +488,7 @@ function promiseWith(): { readonly promise: Promise<void>; readonly resolve: () 
 }
 
 describe('a stored blob', () => {
-  it('that lost its end with the machine\'s power is fetched again', async () => {
+  it("that lost its end with the machine's power is fetched again", async () => {
     content.write(BLOB);
     truncateSync(content.path(LAYER.digest), 10);
     await download();

@@ -9,7 +9,9 @@ beforeEach(() => (home = mkdtempSync(path.join(tmpdir(), 'mbuild-home-'))));
 afterEach(() => rmSync(home, { recursive: true, force: true }));
 
 const REPOSITORY = { registry: 'reg.example:5000', repository: 'team/app' };
-const auth = (user: string): { auth: string } => ({ auth: Buffer.from(`${user}:secret`).toString('base64') });
+const auth = (user: string): { auth: string } => ({
+  auth: Buffer.from(`${user}:secret`).toString('base64'),
+});
 
 function put(name: string, content: unknown): string {
   const file = path.join(home, name);
@@ -18,7 +20,11 @@ function put(name: string, content: unknown): string {
   return file;
 }
 
-async function userOf(repository = REPOSITORY, env: Record<string, string> = {}, authFile?: string): Promise<string | undefined> {
+async function userOf(
+  repository = REPOSITORY,
+  env: Record<string, string> = {},
+  authFile?: string,
+): Promise<string | undefined> {
   const found = await findCredentials(repository, { env: { HOME: home, ...env }, authFile });
   return found?.kind === 'password' ? found.username : found?.token;
 }
@@ -33,9 +39,17 @@ describe('credentials', () => {
     put('run/containers/auth.json', { auths: { 'reg.example:5000': auth('runtime') } });
     env.XDG_RUNTIME_DIR = path.join(home, 'run');
     expect(await userOf(REPOSITORY, env)).toBe('runtime');
-    env.REGISTRY_AUTH_FILE = put('ra.json', { auths: { 'reg.example:5000': auth('registry-auth-file') } });
+    env.REGISTRY_AUTH_FILE = put('ra.json', {
+      auths: { 'reg.example:5000': auth('registry-auth-file') },
+    });
     expect(await userOf(REPOSITORY, env)).toBe('registry-auth-file');
-    expect(await userOf(REPOSITORY, env, put('flag.json', { auths: { 'reg.example:5000': auth('flag') } }))).toBe('flag');
+    expect(
+      await userOf(
+        REPOSITORY,
+        env,
+        put('flag.json', { auths: { 'reg.example:5000': auth('flag') } }),
+      ),
+    ).toBe('flag');
     expect(await userOf(REPOSITORY, env, put('empty.json', {}))).toBeUndefined();
   });
 
@@ -58,7 +72,9 @@ describe('credentials', () => {
   });
 
   it('of the most specific path win', async () => {
-    put('.docker/config.json', { auths: { 'reg.example:5000': auth('host'), 'reg.example:5000/team': auth('team') } });
+    put('.docker/config.json', {
+      auths: { 'reg.example:5000': auth('host'), 'reg.example:5000/team': auth('team') },
+    });
     expect(await userOf()).toBe('team');
   });
 
@@ -68,23 +84,35 @@ describe('credentials', () => {
   });
 
   describe('of helpers', () => {
-    const withPath = (): Record<string, string> => ({ PATH: `${path.join(home, 'bin')}:${process.env.PATH ?? ''}` });
+    const withPath = (): Record<string, string> => ({
+      PATH: `${path.join(home, 'bin')}:${process.env.PATH ?? ''}`,
+    });
     const helper = (name: string, script: string): void => {
       const file = put(`bin/docker-credential-${name}`, `#!/bin/sh\n${script}\n`);
       chmodSync(file, 0o755);
     };
 
-    it('are asked for the server on standard input, the host\'s own helper first', async () => {
-      helper('own', 'read server; [ "$1" = get ] && [ "$server" = reg.example:5000 ] && echo \'{"Username":"own","Secret":"s"}\'');
+    it("are asked for the server on standard input, the host's own helper first", async () => {
+      helper(
+        'own',
+        'read server; [ "$1" = get ] && [ "$server" = reg.example:5000 ] && echo \'{"Username":"own","Secret":"s"}\'',
+      );
       helper('all', 'echo \'{"Username":"all","Secret":"s"}\'');
-      put('.docker/config.json', { credHelpers: { 'reg.example:5000': 'own' }, credsStore: 'all', auths: { 'reg.example:5000': auth('file') } });
+      put('.docker/config.json', {
+        credHelpers: { 'reg.example:5000': 'own' },
+        credsStore: 'all',
+        auths: { 'reg.example:5000': auth('file') },
+      });
       expect(await userOf(REPOSITORY, withPath())).toBe('own');
       expect(await userOf({ registry: 'other.example', repository: 'a' }, withPath())).toBe('all');
     });
 
     it('that have none leave it to the file', async () => {
       helper('none', 'echo "credentials not found in native keychain"; exit 1');
-      put('.docker/config.json', { credsStore: 'none', auths: { 'reg.example:5000': auth('file') } });
+      put('.docker/config.json', {
+        credsStore: 'none',
+        auths: { 'reg.example:5000': auth('file') },
+      });
       expect(await userOf(REPOSITORY, withPath())).toBe('file');
     });
 
@@ -95,23 +123,45 @@ describe('credentials', () => {
     ])('one that %s is an error that shows no secret', async (_, name, script, message) => {
       if (script !== undefined) helper(name, script);
       put('.docker/config.json', { credsStore: name });
-      await expect(userOf(REPOSITORY, withPath())).rejects.toMatchObject({ code: 'REGISTRY_DENIED', message: expect.stringContaining(message) });
-      await expect(userOf(REPOSITORY, withPath())).rejects.toMatchObject({ message: expect.not.stringContaining('my-secret') });
+      await expect(userOf(REPOSITORY, withPath())).rejects.toMatchObject({
+        code: 'REGISTRY_DENIED',
+        message: expect.stringContaining(message),
+      });
+      await expect(userOf(REPOSITORY, withPath())).rejects.toMatchObject({
+        message: expect.not.stringContaining('my-secret'),
+      });
     });
   });
 
   it('in a broken file are an error that names it', async () => {
     const file = put('.docker/config.json', '{');
-    await expect(userOf()).rejects.toMatchObject({ code: 'USAGE', message: expect.stringContaining(file) });
+    await expect(userOf()).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining(file),
+    });
   });
 });
 
 describe('a challenge', () => {
   it.each([
     ['Basic realm="x"', { scheme: 'basic' }],
-    ['Bearer realm="https://a/token",service="s",scope="repository:a/b:pull,push"', { scheme: 'bearer', realm: 'https://a/token', service: 's', scope: 'repository:a/b:pull,push' }],
-    ['bearer realm=https://a/token', { scheme: 'bearer', realm: 'https://a/token', service: undefined, scope: undefined }],
-    ['Basic realm="x", Bearer realm="https://a/t"', { scheme: 'bearer', realm: 'https://a/t', service: undefined, scope: undefined }],
+    [
+      'Bearer realm="https://a/token",service="s",scope="repository:a/b:pull,push"',
+      {
+        scheme: 'bearer',
+        realm: 'https://a/token',
+        service: 's',
+        scope: 'repository:a/b:pull,push',
+      },
+    ],
+    [
+      'bearer realm=https://a/token',
+      { scheme: 'bearer', realm: 'https://a/token', service: undefined, scope: undefined },
+    ],
+    [
+      'Basic realm="x", Bearer realm="https://a/t"',
+      { scheme: 'bearer', realm: 'https://a/t', service: undefined, scope: undefined },
+    ],
     ['Negotiate', undefined],
     [undefined, undefined],
   ])('%s reads as %j', (header, expected) => {

@@ -18,7 +18,10 @@ COPY src /app
 
 describe('pages', () => {
   it('escape what is put into them, and only that', () => {
-    expect(html`<p>${'<b>&"\''}</p>${[html`<i>${1}</i>`, undefined]}`.text).toBe('<p>&#60;b&#62;&#38;&#34;&#39;</p><i>1</i>');
+    expect(
+      html`<p>${'<b>&"\''}</p>
+        ${[html`<i>${1}</i>`, undefined]}`.text,
+    ).toBe('<p>&#60;b&#62;&#38;&#34;&#39;</p><i>1</i>');
     expect(escapeHtml('a\u202eb\x1b[2Jc')).toBe('a\ufffdb\ufffd[2Jc');
   });
 });
@@ -32,7 +35,11 @@ describeWith('the report of a build', { root: true }, () => {
   beforeAll(async () => {
     mbuild = new Mbuild(temp.dir('store'));
     await smallBase(mbuild);
-    const context = writeFiles(temp.dir('context'), { Dockerfile: DOCKERFILE, 'src/<script>alert(1)<': 'x', 'src/plain': 'x' });
+    const context = writeFiles(temp.dir('context'), {
+      Dockerfile: DOCKERFILE,
+      'src/<script>alert(1)<': 'x',
+      'src/plain': 'x',
+    });
     await mbuild.build([context]);
     writeFiles(context, { 'src/plain': 'xyz' });
     file = join(temp.dir('report'), 'build.html');
@@ -43,9 +50,13 @@ describeWith('the report of a build', { root: true }, () => {
   it('tells steps, causes, layers, and bytes that later instructions waste', () => {
     expect(page).toContain('2 of 3</b>steps from the cache');
     expect(page).toContain('src/plain changed (+2 B)');
-    expect(page).toMatch(/<summary><code>app\/<\/code>.*<code>plain<\/code> <span class="soft">3B<\/span>/);
+    expect(page).toMatch(
+      /<summary><code>app\/<\/code>.*<code>plain<\/code> <span class="soft">3B<\/span>/,
+    );
     expect(page).toMatch(/<span class="bad">300kB wasted<\/span>/);
-    expect(page).toMatch(/<code>\/big<\/code> deleted by <code>RUN rm \/big; echo more &#62;&#62; \/keep<\/code>/);
+    expect(page).toMatch(
+      /<code>\/big<\/code> deleted by <code>RUN rm \/big; echo more &#62;&#62; \/keep<\/code>/,
+    );
     expect(page).toContain('overwritten in layer 3');
   });
 
@@ -57,19 +68,43 @@ describeWith('the report of a build', { root: true }, () => {
 
   it('can be written later, and for a failed build', async () => {
     expect(await mbuild.ok(['report', 'latest'])).toBe(page.trimEnd());
-    await mbuild.run(['build', writeFiles(temp.dir('failing'), { Dockerfile: 'FROM small-base\nRUN exit 7\n' })]);
+    await mbuild.run([
+      'build',
+      writeFiles(temp.dir('failing'), { Dockerfile: 'FROM small-base\nRUN exit 7\n' }),
+    ]);
     expect(await mbuild.ok(['report'])).toContain('failed: RUN exited with code 7 [EXEC_FAILED]');
     const missing = await mbuild.run(['report', 'no-such-build']);
-    expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining('no such build: no-such-build')]);
+    expect([missing.code, missing.stderr]).toEqual([
+      1,
+      expect.stringContaining('no such build: no-such-build'),
+    ]);
   });
 
   it('is written for benchmarks, and refuses what is none', async () => {
-    const context = writeFiles(temp.dir('context'), { Dockerfile: 'FROM small-base\nRUN echo bench > /a\n' });
+    const context = writeFiles(temp.dir('context'), {
+      Dockerfile: 'FROM small-base\nRUN echo bench > /a\n',
+    });
     const json = join(temp.dir('bench'), 'bench.json');
-    await mbuild.ok(['bench', 'run', '-n', '2', '--mode', 'cold', '--format', 'json', '-o', json, context]);
+    await mbuild.ok([
+      'bench',
+      'run',
+      '-n',
+      '2',
+      '--mode',
+      'cold',
+      '--format',
+      'json',
+      '-o',
+      json,
+      context,
+    ]);
     const html = await mbuild.ok(['report', json]);
     expect(html).toContain('<polyline');
-    expect(html).toBe(benchReport(JSON.parse(readFileSync(json, 'utf8')) as Parameters<typeof benchReport>[0]).trimEnd());
+    expect(html).toBe(
+      benchReport(
+        JSON.parse(readFileSync(json, 'utf8')) as Parameters<typeof benchReport>[0],
+      ).trimEnd(),
+    );
     writeFileSync(json, '{}');
     expect((await mbuild.run(['report', json])).code).toBe(125);
   });
@@ -78,28 +113,62 @@ describeWith('the report of a build', { root: true }, () => {
     /** What the browser made of the page. */
     function chromium(...args: string[]): string {
       const profile = temp.dir('profile');
-      const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', `--user-data-dir=${profile}`];
-      const result = spawnSync(findProgram('chromium') ?? 'chromium', [...flags, ...args], { encoding: 'utf8', env: cleanEnv({ HOME: profile }), maxBuffer: 1 << 26 });
+      const flags = [
+        '--headless',
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+        `--user-data-dir=${profile}`,
+      ];
+      const result = spawnSync(findProgram('chromium') ?? 'chromium', [...flags, ...args], {
+        encoding: 'utf8',
+        env: cleanEnv({ HOME: profile }),
+        maxBuffer: 1 << 26,
+      });
       expect(result.status).toBe(0);
       return result.stdout;
     }
 
-    it.each([1280, 390])('fits a window of %i pixels, and nothing runs in it', (width) => {
-      // The page measures itself: a frame around it has its width, and tells the width of its content.
-      const probe = join(temp.dir('probe'), 'probe.html');
-      writeFileSync(probe, `${page.replace(/<meta http-equiv[^>]*>/, '')}<script>document.title = 'content ' + document.documentElement.scrollWidth + ' of ' + innerWidth</script>`);
-      const frame = join(temp.dir('frame'), 'frame.html');
-      writeFileSync(frame, `<iframe id="f" src="${pathToFileURL(probe).href}" style="width:${width}px;height:900px;border:0"></iframe><p id="out"></p><script>onload = () => { out.textContent = f.contentDocument.title }</script>`);
-      const dom = chromium('--allow-file-access-from-files', '--virtual-time-budget=2000', '--dump-dom', pathToFileURL(frame).href);
-      const [, content = '', window = ''] = /content (\d+) of (\d+)/.exec(dom) ?? [];
-      expect(Number(window)).toBe(width);
-      expect(Number(content)).toBeLessThanOrEqual(width);
-    }, 60_000);
+    it.each([1280, 390])(
+      'fits a window of %i pixels, and nothing runs in it',
+      (width) => {
+        // The page measures itself: a frame around it has its width, and tells the width of its content.
+        const probe = join(temp.dir('probe'), 'probe.html');
+        writeFileSync(
+          probe,
+          `${page.replace(/<meta http-equiv[^>]*>/, '')}<script>document.title = 'content ' + document.documentElement.scrollWidth + ' of ' + innerWidth</script>`,
+        );
+        const frame = join(temp.dir('frame'), 'frame.html');
+        writeFileSync(
+          frame,
+          `<iframe id="f" src="${pathToFileURL(probe).href}" style="width:${width}px;height:900px;border:0"></iframe><p id="out"></p><script>onload = () => { out.textContent = f.contentDocument.title }</script>`,
+        );
+        const dom = chromium(
+          '--allow-file-access-from-files',
+          '--virtual-time-budget=2000',
+          '--dump-dom',
+          pathToFileURL(frame).href,
+        );
+        const [, content = '', window = ''] = /content (\d+) of (\d+)/.exec(dom) ?? [];
+        expect(Number(window)).toBe(width);
+        expect(Number(content)).toBeLessThanOrEqual(width);
+      },
+      60_000,
+    );
 
     it('is painted light, dark and for paper', () => {
       const shots = [[], ['--blink-settings=preferredColorScheme=0']].map((args) => {
         const shot = join(temp.dir('shot'), 'page.png');
-        chromium('--window-size=800,1200', `--screenshot=${shot}`, ...args, pathToFileURL(file).href);
+        chromium(
+          '--window-size=800,1200',
+          `--screenshot=${shot}`,
+          ...args,
+          pathToFileURL(file).href,
+        );
         return readFileSync(shot);
       });
       expect(shots[0]?.equals(shots[1] ?? Buffer.alloc(0))).toBe(false);

@@ -15,7 +15,8 @@ function launcher(arch: Arch): string[] | undefined {
 
 describe.each<Arch>(['x64', 'arm64'])('the init interpreter on %s', (arch) => {
   const prefix = launcher(arch);
-  if (prefix === undefined) console.log(`skipped: no way to run ${arch} programs here (package qemu-user-static)`);
+  if (prefix === undefined)
+    console.log(`skipped: no way to run ${arch} programs here (package qemu-user-static)`);
   const test = prefix === undefined ? it.skip : it;
 
   function execute(ops: readonly Op[]): { status: number | null; stdout: string; report: Buffer } {
@@ -26,8 +27,14 @@ describe.each<Arch>(['x64', 'arm64'])('the init interpreter on %s', (arch) => {
       const fd = openSync(path.join(dir, 'program'), 'r');
       try {
         const [file = '', ...args] = [...(prefix ?? []), path.join(dir, 'init')];
-        const { status, stdout, output } = spawnSync(file, args, { stdio: ['ignore', 'pipe', 'inherit', fd, 'pipe'] });
-        return { status, stdout: stdout.toString(), report: (output[4] ?? Buffer.alloc(0)) as unknown as Buffer };
+        const { status, stdout, output } = spawnSync(file, args, {
+          stdio: ['ignore', 'pipe', 'inherit', fd, 'pipe'],
+        });
+        return {
+          status,
+          stdout: stdout.toString(),
+          report: (output[4] ?? Buffer.alloc(0)) as unknown as Buffer,
+        };
       } finally {
         closeSync(fd);
       }
@@ -42,14 +49,31 @@ describe.each<Arch>(['x64', 'arm64'])('the init interpreter on %s', (arch) => {
   ];
 
   test('makes the calls in order', () => {
-    const say = (text: string): Op => ({ what: 'say', call: 'write', args: [1, { text }, text.length] });
-    expect(execute([say('one '), say('two'), ...end])).toMatchObject({ status: 0, stdout: 'one two' });
+    const say = (text: string): Op => ({
+      what: 'say',
+      call: 'write',
+      args: [1, { text }, text.length],
+    });
+    expect(execute([say('one '), say('two'), ...end])).toMatchObject({
+      status: 0,
+      stdout: 'one two',
+    });
   });
 
   test('hands a result to a later call and branches on zero, positive and error', () => {
     const result = execute([
-      { what: 'fork', call: 'clone', args: [17, 0, 0, 0, 0], save: 'child', onZero: { to: 'child' } },
-      { what: 'wait', call: 'wait4', args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, 0] },
+      {
+        what: 'fork',
+        call: 'clone',
+        args: [17, 0, 0, 0, 0],
+        save: 'child',
+        onZero: { to: 'child' },
+      },
+      {
+        what: 'wait',
+        call: 'wait4',
+        args: [{ saved: 'child' }, { buffer: 'status', size: 8 }, 0, 0],
+      },
       { what: 'say', call: 'write', args: [1, { buffer: 'status', size: 8 }, 2] },
       { what: 'close nothing', call: 'close', args: [99], onError: { to: 'recovered' } },
       { what: 'never', call: 'exit_group', args: [1] },
@@ -61,7 +85,11 @@ describe.each<Arch>(['x64', 'arm64'])('the init interpreter on %s', (arch) => {
   });
 
   test('reports which call failed and why', () => {
-    const ops: Op[] = [{ what: 'fine', call: 'umask', args: [0], }, { what: 'enter nowhere', call: 'chdir', args: [{ path: '/no/such/place' }] }, ...end];
+    const ops: Op[] = [
+      { what: 'fine', call: 'umask', args: [0] },
+      { what: 'enter nowhere', call: 'chdir', args: [{ path: '/no/such/place' }] },
+      ...end,
+    ];
     const { status, report } = execute(ops);
     expect(status).toBe(125);
     expect(assemble(ops, arch).opAt(report.readBigUInt64LE(0))?.what).toBe('enter nowhere');
@@ -69,7 +97,18 @@ describe.each<Arch>(['x64', 'arm64'])('the init interpreter on %s', (arch) => {
   });
 
   test('executes with arguments and environment', () => {
-    const result = execute([{ what: 'execute', call: 'execve', args: [{ text: '/bin/sh' }, { strings: ['sh', '-c', 'echo $1 $X', 'sh', 'ä b'] }, { strings: ['X=y z'] }] }, ...end]);
+    const result = execute([
+      {
+        what: 'execute',
+        call: 'execve',
+        args: [
+          { text: '/bin/sh' },
+          { strings: ['sh', '-c', 'echo $1 $X', 'sh', 'ä b'] },
+          { strings: ['X=y z'] },
+        ],
+      },
+      ...end,
+    ]);
     expect(result).toMatchObject({ status: 0, stdout: 'ä b y z\n' });
   });
 });

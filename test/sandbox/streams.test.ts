@@ -5,7 +5,9 @@ describe('the streams of a process', () => {
   it('have ended when the last of what was written is handed on, however long that takes', async () => {
     const taken: string[] = [];
     const slow = async (stream: string, data: Uint8Array): Promise<void> => {
-      await new Promise((resolve) => { setTimeout(resolve, 50); });
+      await new Promise((resolve) => {
+        setTimeout(resolve, 50);
+      });
       taken.push(`${stream} ${Buffer.from(data).toString()}`);
     };
     const streams = openStreams({ output: slow });

@@ -1,4 +1,20 @@
-import { chmodSync, chownSync, closeSync, existsSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { HUGE } from '../../src/linux/copy-pieces';
 import { withStopFlag } from '../../src/linux/stop-flag';
@@ -7,7 +23,11 @@ import { describeWith } from '../support/needs';
 import { useTemp } from '../support/temp';
 
 const MODES = [0o644, 0o755, 0o600, 0o444, 0, 0o777, 0o4755, 0o2755, 0o1644];
-const OWNERS = [[0, 0], [0, 5], [1000, 1000]] as const;
+const OWNERS = [
+  [0, 0],
+  [0, 5],
+  [1000, 1000],
+] as const;
 const SIZES = [0, 10, 600 * 1024];
 
 describeWith('copyFiles', { root: true }, () => {
@@ -17,10 +37,14 @@ describeWith('copyFiles', { root: true }, () => {
     ['a plain directory', 0o022, () => undefined],
     ['a umask that takes rights away', 0o077, () => undefined],
     ['a umask that takes none', 0, () => undefined],
-    ['a directory that gives its group on', 0o022, (directory: string) => {
-      chownSync(directory, 0, 77);
-      chmodSync(directory, 0o2755);
-    }],
+    [
+      'a directory that gives its group on',
+      0o022,
+      (directory: string) => {
+        chownSync(directory, 0, 77);
+        chmodSync(directory, 0o2755);
+      },
+    ],
   ])('each file gets the mode and the owner that are asked for: %s', (_, umask, prepare) => {
     const dir = temp.dir();
     const files: (FileCopy & { readonly content: Buffer })[] = [];
@@ -33,7 +57,16 @@ describeWith('copyFiles', { root: true }, () => {
             const content = Buffer.alloc(size, `${folder} ${mode} ${uid}`);
             const from = join(dir, `source-${files.length}`);
             writeFileSync(from, content, { mode: 0o640 });
-            files.push({ from, to: join(dir, folder, String(files.length)), mode, uid, gid, mtime: 1_000_000_000, seen: lstatSync(from), content });
+            files.push({
+              from,
+              to: join(dir, folder, String(files.length)),
+              mode,
+              uid,
+              gid,
+              mtime: 1_000_000_000,
+              seen: lstatSync(from),
+              content,
+            });
           }
         }
       }
@@ -46,7 +79,13 @@ describeWith('copyFiles', { root: true }, () => {
     }
     for (const { to, mode, uid, gid, mtime, content } of files) {
       const stats = lstatSync(to);
-      expect({ to, mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid, mtime: stats.mtimeMs / 1000 }).toEqual({ to, mode, uid, gid, mtime });
+      expect({
+        to,
+        mode: stats.mode & 0o7777,
+        uid: stats.uid,
+        gid: stats.gid,
+        mtime: stats.mtimeMs / 1000,
+      }).toEqual({ to, mode, uid, gid, mtime });
       expect(readFileSync(to).equals(content)).toBe(true);
     }
   });
@@ -59,7 +98,15 @@ describeWith('copyFiles', { root: true }, () => {
     for (const position of [0, size >> 1, size - 100]) writeSync(fd, 'word', position);
     closeSync(fd);
     truncateSync(from, size);
-    return { from, to: join(dir, 'to'), mode: 0o644, uid: 0, gid: 0, mtime: 1_000_000_000, seen: lstatSync(from) };
+    return {
+      from,
+      to: join(dir, 'to'),
+      mode: 0o644,
+      uid: 0,
+      gid: 0,
+      mtime: 1_000_000_000,
+      seen: lstatSync(from),
+    };
   }
 
   test('a large file is the same, and its holes stay holes', () => {
@@ -92,7 +139,15 @@ describeWith('linkSame', { root: true }, () => {
     const from = join(dir, 'source');
     writeFileSync(from, 'content');
     const seen = lstatSync(from);
-    const copy = { from, to: join(dir, 'copy'), mode: 0o640, uid: 5, gid: 6, mtime: seen.mtimeMs / 1000, seen };
+    const copy = {
+      from,
+      to: join(dir, 'copy'),
+      mode: 0o640,
+      uid: 5,
+      gid: 6,
+      mtime: seen.mtimeMs / 1000,
+      seen,
+    };
     const there = join(dir, 'there');
     expect(copyFiles([{ ...copy, to: there }])).toEqual([]);
     return { there, copy };
@@ -110,10 +165,13 @@ describeWith('linkSame', { root: true }, () => {
     ['group', (there) => chownSync(there, 5, 0)],
     ['size', (there) => truncateSync(there, 3)],
     ['time', (there) => utimesSync(there, 1, 1)],
-    ['kind', (there) => {
-      renameSync(there, `${there}.file`);
-      symlinkSync(`${there}.file`, there);
-    }],
+    [
+      'kind',
+      (there) => {
+        renameSync(there, `${there}.file`);
+        symlinkSync(`${there}.file`, there);
+      },
+    ],
     ['place, as it is gone', (there) => rmSync(there)],
   ])('links to nothing that has another %s', (_, change) => {
     const { there, copy } = makeCopies();

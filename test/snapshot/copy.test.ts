@@ -1,4 +1,18 @@
-import { chmodSync, existsSync, linkSync, lstatSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { hashTree } from '../../src/layer/diff';
 import { CopySnapshotter } from '../../src/snapshot/copy';
@@ -13,7 +27,10 @@ const FORMS: readonly OverlayXattrs[] = ['files', 'user'];
 for (const xattrs of FORMS) {
   snapshotterContract(`CopySnapshotter with ${xattrs}`, () => {
     const folder = makeFolder();
-    return { snapshots: new CopySnapshotter(path.join(folder, 'store'), xattrs), dispose: () => removeFolder(folder) };
+    return {
+      snapshots: new CopySnapshotter(path.join(folder, 'store'), xattrs),
+      dispose: () => removeFolder(folder),
+    };
   });
 }
 
@@ -37,13 +54,15 @@ describe.each(FORMS)('CopySnapshotter with marks as %s', (xattrs) => {
     return { stack, layer: snapshots.layerDir(active.id) };
   }
 
-  const base = (): Stack => step([], (tree) => {
-    mkdirSync(`${tree}/etc`);
-    mkdirSync(`${tree}/d/e`, { recursive: true });
-    for (const name of ['etc/a', 'etc/b', 'd/x', 'd/e/y']) writeFileSync(`${tree}/${name}`, name);
-    chmodSync(`${tree}/etc/a`, 0o4755);
-    for (const name of ['etc/a', 'etc/b', 'd/x', 'd/e/y', 'etc', 'd/e', 'd', '']) utimesSync(`${tree}/${name}`, 1_000_000_000, 1_000_000_000);
-  }).stack;
+  const base = (): Stack =>
+    step([], (tree) => {
+      mkdirSync(`${tree}/etc`);
+      mkdirSync(`${tree}/d/e`, { recursive: true });
+      for (const name of ['etc/a', 'etc/b', 'd/x', 'd/e/y']) writeFileSync(`${tree}/${name}`, name);
+      chmodSync(`${tree}/etc/a`, 0o4755);
+      for (const name of ['etc/a', 'etc/b', 'd/x', 'd/e/y', 'etc', 'd/e', 'd', ''])
+        utimesSync(`${tree}/${name}`, 1_000_000_000, 1_000_000_000);
+    }).stack;
 
   test('a step that changes nothing leaves an empty layer', () => {
     expect(readdirSync(step(base(), () => undefined).layer)).toEqual([]);
@@ -66,7 +85,9 @@ describe.each(FORMS)('CopySnapshotter with marks as %s', (xattrs) => {
       writeFileSync(`${tree}/etc/b`, 'ETC/B');
       utimesSync(`${tree}/etc/b`, atime, mtime);
     });
-    expect(readFileSync(snapshots.view(stack).stat('/etc/b')?.hostPath ?? '', 'utf8')).toBe('ETC/B');
+    expect(readFileSync(snapshots.view(stack).stat('/etc/b')?.hostPath ?? '', 'utf8')).toBe(
+      'ETC/B',
+    );
   });
 
   test('a deleted name is marked, and the next tree lacks it', () => {
@@ -98,7 +119,11 @@ describe.each(FORMS)('CopySnapshotter with marks as %s', (xattrs) => {
     });
     const view = snapshots.view(stack);
     expect(view.readdir('/')).toEqual(['etc', 'new']);
-    expect([view.stat('/etc/b')?.stats.isDirectory(), view.lstat('/new/x')?.stats.isSymbolicLink(), view.stat('/new/e/y')?.stats.size]).toEqual([true, true, 5]);
+    expect([
+      view.stat('/etc/b')?.stats.isDirectory(),
+      view.lstat('/new/x')?.stats.isSymbolicLink(),
+      view.stat('/new/e/y')?.stats.size,
+    ]).toEqual([true, true, 5]);
     expect(view.lstat('/etc/a')?.stats.mode.toString(8)).toBe('104755');
     expect(view.lstat('/etc/a')?.stats.ino).toBe(view.lstat('/etc/a2')?.stats.ino);
   });
@@ -115,7 +140,9 @@ describe.each(FORMS)('CopySnapshotter with marks as %s', (xattrs) => {
     const rootfs = alone.rootfs(active);
     work(rootfs.kind === 'directory' ? rootfs.path : '');
     alone.collect(active, { uid: 0, gid: 0 });
-    expect(hashTree(active.dir, { xattrs, clampMtime: 0 }).diffId).toBe(hashTree(chained.layer, { xattrs, clampMtime: 0 }).diffId);
+    expect(hashTree(active.dir, { xattrs, clampMtime: 0 }).diffId).toBe(
+      hashTree(chained.layer, { xattrs, clampMtime: 0 }).diffId,
+    );
   });
 
   test('copies that are kept for later are deleted at the end', () => {
@@ -139,6 +166,10 @@ describe.each(FORMS)('CopySnapshotter with marks as %s', (xattrs) => {
       utimesSync(`${upper}/${name}`, atime, mtime);
     }
     dropUnchanged(upper, snapshots.view(stack), xattrs);
-    expect([existsSync(`${upper}/etc`), existsSync(`${upper}/d/e`), readdirSync(`${upper}/d`)]).toEqual([false, false, ['x']]);
+    expect([
+      existsSync(`${upper}/etc`),
+      existsSync(`${upper}/d/e`),
+      readdirSync(`${upper}/d`),
+    ]).toEqual([false, false, ['x']]);
   });
 });

@@ -1,11 +1,26 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileSystemName, openGround, storeObstacle, type GroundProbes } from '../../src/snapshot/ground';
+import {
+  fileSystemName,
+  openGround,
+  storeObstacle,
+  type GroundProbes,
+} from '../../src/snapshot/ground';
 import { useTemp } from '../support/temp';
 
 const temp = useTemp();
-const LOCAL: GroundProbes = { fileSystem: () => 'ext4', confinement: () => 'here', canMount: () => false, refusesOverlay: () => undefined };
-const NEVER: GroundProbes = { fileSystem: never, confinement: () => 'here', canMount: never, refusesOverlay: never };
+const LOCAL: GroundProbes = {
+  fileSystem: () => 'ext4',
+  confinement: () => 'here',
+  canMount: () => false,
+  refusesOverlay: () => undefined,
+};
+const NEVER: GroundProbes = {
+  fileSystem: never,
+  confinement: () => 'here',
+  canMount: never,
+  refusesOverlay: never,
+};
 
 function never(): never {
   throw new Error('asked again');
@@ -13,20 +28,39 @@ function never(): never {
 
 // linux/magic.h, and the headers of those that are not in it.
 test.each([
-  [0xef53, 'ext4'], [0x58465342, 'xfs'], [0x01021994, 'tmpfs'], [0x794c7630, 'overlay'], [0x6969, 'nfs'], [0xff534d42, 'cifs'], [0xfe534d42, 'smb'], [0x00c36400, 'ceph'],
-  [0x65735546, 'fuse'], [0x1234, '0x1234'],
-])('the file system of the number %i is called %s', (type, name) => expect(fileSystemName(type)).toBe(name));
+  [0xef53, 'ext4'],
+  [0x58465342, 'xfs'],
+  [0x01021994, 'tmpfs'],
+  [0x794c7630, 'overlay'],
+  [0x6969, 'nfs'],
+  [0xff534d42, 'cifs'],
+  [0xfe534d42, 'smb'],
+  [0x00c36400, 'ceph'],
+  [0x65735546, 'fuse'],
+  [0x1234, '0x1234'],
+])('the file system of the number %i is called %s', (type, name) =>
+  expect(fileSystemName(type)).toBe(name),
+);
 
-test.each(['nfs', 'cifs', 'smb', 'ceph', 'lustre', 'gpfs', 'afs'])('a store on %s is refused with the reason and the way out, and left as it was', (name) => {
-  const root = temp.dir();
-  const open = (): unknown => openGround(root, { ...NEVER, fileSystem: () => name });
-  expect(open).toThrow(expect.objectContaining({
-    code: 'STORE_UNUSABLE', message: expect.stringContaining(`the store ${root} is on ${name}: machines share ${name}`), hint: expect.stringContaining('--root'),
-  }));
-  expect(existsSync(join(root, 'ground.json'))).toBe(false);
-});
+test.each(['nfs', 'cifs', 'smb', 'ceph', 'lustre', 'gpfs', 'afs'])(
+  'a store on %s is refused with the reason and the way out, and left as it was',
+  (name) => {
+    const root = temp.dir();
+    const open = (): unknown => openGround(root, { ...NEVER, fileSystem: () => name });
+    expect(open).toThrow(
+      expect.objectContaining({
+        code: 'STORE_UNUSABLE',
+        message: expect.stringContaining(`the store ${root} is on ${name}: machines share ${name}`),
+        hint: expect.stringContaining('--root'),
+      }),
+    );
+    expect(existsSync(join(root, 'ground.json'))).toBe(false);
+  },
+);
 
-test.each(['ext4', 'tmpfs', 'overlay', 'fuse', '9p', '0x1234'])('a store may be on %s', (name) => expect(storeObstacle(name)).toBeUndefined());
+test.each(['ext4', 'tmpfs', 'overlay', 'fuse', '9p', '0x1234'])('a store may be on %s', (name) =>
+  expect(storeObstacle(name)).toBeUndefined(),
+);
 
 test('what was found when a store was made holds wherever it is later', () => {
   const root = temp.dir();
@@ -36,23 +70,49 @@ test('what was found when a store was made holds wherever it is later', () => {
 
 test('why no overlay can be mounted is kept', () => {
   const root = temp.dir();
-  openGround(root, { ...LOCAL, canMount: () => true, refusesOverlay: () => 'cannot mount overlay (EINVAL)' });
-  expect(openGround(root, NEVER)).toMatchObject({ canMount: true, reason: 'cannot mount overlay (EINVAL)' });
+  openGround(root, {
+    ...LOCAL,
+    canMount: () => true,
+    refusesOverlay: () => 'cannot mount overlay (EINVAL)',
+  });
+  expect(openGround(root, NEVER)).toMatchObject({
+    canMount: true,
+    reason: 'cannot mount overlay (EINVAL)',
+  });
 });
 
 test('a file that mbuild did not write is no ground', () => {
   const root = temp.dir();
   writeFileSync(join(root, 'ground.json'), '{"marks":"others"}');
-  expect(() => openGround(root, LOCAL)).toThrow(expect.objectContaining({ code: 'STORE_UNUSABLE' }));
+  expect(() => openGround(root, LOCAL)).toThrow(
+    expect.objectContaining({ code: 'STORE_UNUSABLE' }),
+  );
 });
 
 test('what can be mounted is tried out again where the process is confined otherwise, and by who may mount at all', () => {
   const root = temp.dir();
   openGround(root, { ...LOCAL, confinement: () => undefined });
-  const container = { ...NEVER, confinement: () => 'container', canMount: () => true, refusesOverlay: () => undefined };
-  expect(openGround(root, { ...NEVER, confinement: () => undefined })).toMatchObject({ canMount: false });
+  const container = {
+    ...NEVER,
+    confinement: () => 'container',
+    canMount: () => true,
+    refusesOverlay: () => undefined,
+  };
+  expect(openGround(root, { ...NEVER, confinement: () => undefined })).toMatchObject({
+    canMount: false,
+  });
   expect(openGround(root, container)).toMatchObject({ canMount: true });
-  expect(openGround(root, { ...NEVER, confinement: () => 'container' })).toMatchObject({ canMount: true });
-  expect(openGround(root, { ...container, confinement: () => 'another', canMount: () => false })).toMatchObject({ canMount: false });
-  expect(openGround(root, { ...container, confinement: () => 'container', refusesOverlay: () => 'cannot mount overlay (EINVAL)' })).toMatchObject({ canMount: true, reason: 'cannot mount overlay (EINVAL)' });
+  expect(openGround(root, { ...NEVER, confinement: () => 'container' })).toMatchObject({
+    canMount: true,
+  });
+  expect(
+    openGround(root, { ...container, confinement: () => 'another', canMount: () => false }),
+  ).toMatchObject({ canMount: false });
+  expect(
+    openGround(root, {
+      ...container,
+      confinement: () => 'container',
+      refusesOverlay: () => 'cannot mount overlay (EINVAL)',
+    }),
+  ).toMatchObject({ canMount: true, reason: 'cannot mount overlay (EINVAL)' });
 });

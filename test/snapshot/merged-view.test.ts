@@ -11,7 +11,10 @@ describe('LayeredView', () => {
   let layers: [string, ...string[]];
   beforeEach(() => {
     folder = makeFolder();
-    layers = ['top', 'middle', 'bottom'].map((name) => path.join(folder, name)) as [string, ...string[]];
+    layers = ['top', 'middle', 'bottom'].map((name) => path.join(folder, name)) as [
+      string,
+      ...string[],
+    ];
     for (const layer of layers) mkdirSync(layer);
   });
   afterEach(() => removeFolder(folder));
@@ -62,7 +65,15 @@ describe('LayeredView', () => {
     ['.. after a link is taken from the link’s target', '/d/rel/../top', '/top'],
     ['a last link is followed', '/tofile', '/real/f'],
   ])('%s', (_, given, expected) => {
-    makeTree(bottom(), { '/real/f': 'f:x', '/d': 'd', '/abs': 'l:/real', '/d/rel': 'l:../real', '/climb': 'l:../../../real', '/dangling': 'l:/nowhere', '/tofile': 'l:real/f' });
+    makeTree(bottom(), {
+      '/real/f': 'f:x',
+      '/d': 'd',
+      '/abs': 'l:/real',
+      '/d/rel': 'l:../real',
+      '/climb': 'l:../../../real',
+      '/dangling': 'l:/nowhere',
+      '/tofile': 'l:real/f',
+    });
     expect(view().resolve(given)).toBe(expected);
   });
 
@@ -87,15 +98,31 @@ describe('LayeredView', () => {
   });
 
   const mountTest = canMount ? test : test.skip;
-  mountTest('it shows what the kernel shows of the same layers (skipped where overlay cannot be mounted)', () => {
-    makeTree(bottom(), { '/a/x': 'f:1', '/a/y': 'f:1', '/b/z': 'f:1', '/c': 'f:1', '/e/f/g': 'f:1', '/l': 'l:a' });
-    makeTree(middle(), { '/a': `d ${OPAQUE}`, '/a/n': 'f:2', '/c/d': 'f:2', '/e/f': 'f:2' });
-    makeWhiteout(`${middle()}/b`);
-    makeTree(top(), { '/a/t': 'f:3', '/b/back': 'f:3', '/e/f/h': 'f:3' });
-    const paths = (root: LayeredView, dir: string): string[] => root.readdir(dir).flatMap((name) => {
-      const child = dir === '/' ? `/${name}` : `${dir}/${name}`;
-      return [child, ...(root.lstat(child)?.stats.isDirectory() === true ? paths(root, child) : [])];
-    });
-    withOverlay(layers, (root) => expect(['/', ...paths(view(), '/')].sort()).toEqual(Object.keys(readTree(root)).sort()));
-  });
+  mountTest(
+    'it shows what the kernel shows of the same layers (skipped where overlay cannot be mounted)',
+    () => {
+      makeTree(bottom(), {
+        '/a/x': 'f:1',
+        '/a/y': 'f:1',
+        '/b/z': 'f:1',
+        '/c': 'f:1',
+        '/e/f/g': 'f:1',
+        '/l': 'l:a',
+      });
+      makeTree(middle(), { '/a': `d ${OPAQUE}`, '/a/n': 'f:2', '/c/d': 'f:2', '/e/f': 'f:2' });
+      makeWhiteout(`${middle()}/b`);
+      makeTree(top(), { '/a/t': 'f:3', '/b/back': 'f:3', '/e/f/h': 'f:3' });
+      const paths = (root: LayeredView, dir: string): string[] =>
+        root.readdir(dir).flatMap((name) => {
+          const child = dir === '/' ? `/${name}` : `${dir}/${name}`;
+          return [
+            child,
+            ...(root.lstat(child)?.stats.isDirectory() === true ? paths(root, child) : []),
+          ];
+        });
+      withOverlay(layers, (root) =>
+        expect(['/', ...paths(view(), '/')].sort()).toEqual(Object.keys(readTree(root)).sort()),
+      );
+    },
+  );
 });

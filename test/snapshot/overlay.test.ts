@@ -8,7 +8,10 @@ import { canMount, makeFolder, removeFolder } from './trees';
 
 snapshotterContract('OverlaySnapshotter', () => {
   const folder = makeFolder();
-  return { snapshots: new OverlaySnapshotter(path.join(folder, 'store')), dispose: () => removeFolder(folder) };
+  return {
+    snapshots: new OverlaySnapshotter(path.join(folder, 'store')),
+    dispose: () => removeFolder(folder),
+  };
 });
 
 describe('OverlaySnapshotter', () => {
@@ -25,27 +28,37 @@ describe('OverlaySnapshotter', () => {
   });
 
   test('a layer that is missing is named when a tree is prepared over it', () => {
-    expect(() => snapshots.prepare(['gone' as Stack[number]])).toThrow(/layer gone is not in the store/);
+    expect(() => snapshots.prepare(['gone' as Stack[number]])).toThrow(
+      /layer gone is not in the store/,
+    );
   });
 
   const mountTest = canMount ? test : test.skip;
-  mountTest('a process sees the parent on its rootfs, and its writes are the layer (skipped where overlay cannot be mounted)', () => {
-    const base = snapshots.prepare([]);
-    writeFileSync(path.join(base.dir, 'a'), 'A');
-    const active = snapshots.prepare(snapshots.commit(base));
-    const rootfs = snapshots.rootfs(active);
-    if (rootfs.kind !== 'overlay') throw new Error('not an overlay');
-    const target = path.join(folder, 'merged');
-    mkdirSync(target);
-    const options = [`lowerdir=${rootfs.lowers.join(':')}`, `upperdir=${rootfs.upper}`, `workdir=${rootfs.work}`, ...rootfs.options].join(',');
-    execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', options, target]);
-    try {
-      execFileSync('sh', ['-c', 'rm a; mkdir d; echo x > d/f'], { cwd: target });
-    } finally {
-      execFileSync('umount', [target]);
-    }
-    const stack = snapshots.commit(active);
-    expect(snapshots.view(stack).readdir('/')).toEqual(['d']);
-    expect(readdirSync(path.join(folder, 'store', 'active'))).toEqual([]);
-  });
+  mountTest(
+    'a process sees the parent on its rootfs, and its writes are the layer (skipped where overlay cannot be mounted)',
+    () => {
+      const base = snapshots.prepare([]);
+      writeFileSync(path.join(base.dir, 'a'), 'A');
+      const active = snapshots.prepare(snapshots.commit(base));
+      const rootfs = snapshots.rootfs(active);
+      if (rootfs.kind !== 'overlay') throw new Error('not an overlay');
+      const target = path.join(folder, 'merged');
+      mkdirSync(target);
+      const options = [
+        `lowerdir=${rootfs.lowers.join(':')}`,
+        `upperdir=${rootfs.upper}`,
+        `workdir=${rootfs.work}`,
+        ...rootfs.options,
+      ].join(',');
+      execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', options, target]);
+      try {
+        execFileSync('sh', ['-c', 'rm a; mkdir d; echo x > d/f'], { cwd: target });
+      } finally {
+        execFileSync('umount', [target]);
+      }
+      const stack = snapshots.commit(active);
+      expect(snapshots.view(stack).readdir('/')).toEqual(['d']);
+      expect(readdirSync(path.join(folder, 'store', 'active'))).toEqual([]);
+    },
+  );
 });

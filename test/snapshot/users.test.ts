@@ -5,7 +5,8 @@ import { LayeredView } from '../../src/snapshot/merged-view';
 import { resolveOwner, resolveUser } from '../../src/snapshot/users';
 import { makeFolder, makeTree, removeFolder } from './trees';
 
-const PASSWD = 'root:x:0:0:root:/root:/bin/sh\n# a comment\nbob:x:41:42::/home/bob:/bin/sh\n\nbroken line\nbig:x:99999999999:1::/:\nnohome:x:50:50::\nalias:x:41:9::/elsewhere:\nroot:x:3:3::/:';
+const PASSWD =
+  'root:x:0:0:root:/root:/bin/sh\n# a comment\nbob:x:41:42::/home/bob:/bin/sh\n\nbroken line\nbig:x:99999999999:1::/:\nnohome:x:50:50::\nalias:x:41:9::/elsewhere:\nroot:x:3:3::/:';
 const GROUP = 'root:x:0:\nbobs:x:42:\nroot:x:5:\ngrp:x:43:bob,other\nadm:x:44:bob\n';
 
 describe('users of a tree', () => {
@@ -18,7 +19,11 @@ describe('users of a tree', () => {
   const view = (): LayeredView => new LayeredView([folder]);
   const withFiles = (): LayeredView => {
     makeTree(folder, { '/etc/passwd': 'f:', '/etc/group': 'f:' });
-    execFileSync('sh', ['-c', 'printf %s "$1" > etc/passwd; printf %s "$2" > etc/group', 'sh', PASSWD, GROUP], { cwd: folder });
+    execFileSync(
+      'sh',
+      ['-c', 'printf %s "$1" > etc/passwd; printf %s "$2" > etc/group', 'sh', PASSWD, GROUP],
+      { cwd: folder },
+    );
     return view();
   };
 
@@ -36,7 +41,11 @@ describe('users of a tree', () => {
     expect(resolveUser(withFiles(), spec)).toEqual(expected);
   });
 
-  test.each([['nobody', /unable to find user nobody/], ['bob:nogroup', /unable to find group nogroup/], ['99999999999', /unable to find user/]])('USER %s is refused', (spec, message) => {
+  test.each([
+    ['nobody', /unable to find user nobody/],
+    ['bob:nogroup', /unable to find group nogroup/],
+    ['99999999999', /unable to find user/],
+  ])('USER %s is refused', (spec, message) => {
     expect(() => resolveUser(withFiles(), spec)).toThrow(message);
   });
 
@@ -64,13 +73,21 @@ describe('users of a tree', () => {
   });
 
   test.each([
-    ['a FIFO', () => execFileSync('mkfifo', [path.join(folder, 'etc/passwd')]), /not a regular file/],
+    [
+      'a FIFO',
+      () => execFileSync('mkfifo', [path.join(folder, 'etc/passwd')]),
+      /not a regular file/,
+    ],
     ['a directory', () => mkdirSync(path.join(folder, 'etc/passwd')), /not a regular file/],
     ['a device', () => makeTree(folder, { '/etc/passwd': 'c:1,5' }), /not a regular file/],
-    ['ten gigabytes of nothing', () => {
-      makeTree(folder, { '/etc/passwd': 'f:' });
-      truncateSync(path.join(folder, 'etc/passwd'), 10 * 2 ** 30);
-    }, /larger than/],
+    [
+      'ten gigabytes of nothing',
+      () => {
+        makeTree(folder, { '/etc/passwd': 'f:' });
+        truncateSync(path.join(folder, 'etc/passwd'), 10 * 2 ** 30);
+      },
+      /larger than/,
+    ],
   ])('a passwd that is %s is refused', (_, make, message) => {
     make();
     expect(() => resolveUser(view(), 'bob')).toThrow(message);

@@ -32,11 +32,23 @@ describe('--chmod', () => {
     expect(applyChmod(parseChmod(text), mode, isDirectory).toString(8)).toBe(expected.toString(8));
   });
 
-  test.each(['', '99', '10000', 'rwx', 'u', 'u+y', 'z+x', 'u+x,', '-1'])('%j is refused', (text) => {
-    expect(() => parseChmod(text)).toThrow(expect.objectContaining({ code: 'DOCKERFILE_SEMANTIC' }));
-  });
+  test.each(['', '99', '10000', 'rwx', 'u', 'u+y', 'z+x', 'u+x,', '-1'])(
+    '%j is refused',
+    (text) => {
+      expect(() => parseChmod(text)).toThrow(
+        expect.objectContaining({ code: 'DOCKERFILE_SEMANTIC' }),
+      );
+    },
+  );
 
-  test.each([['700', 0o700], ['4711', 0o711], ['777', 0o755], ['660', 0o640], ['u+x', 0o755], [undefined, 0o755]])('parents made under --chmod=%s', (text, expected) => {
+  test.each([
+    ['700', 0o700],
+    ['4711', 0o711],
+    ['777', 0o755],
+    ['660', 0o640],
+    ['u+x', 0o755],
+    [undefined, 0o755],
+  ])('parents made under --chmod=%s', (text, expected) => {
     expect(parentMode(text === undefined ? undefined : parseChmod(text))).toBe(expected);
   });
 });

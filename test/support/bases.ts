@@ -1,5 +1,13 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { cleanEnv } from './command';
@@ -28,7 +36,8 @@ export function debianTar(): string {
 
 /** For `describeWith`: why there is no Debian base; `undefined` when there is one. */
 export function debianMissing(): string | undefined {
-  if (process.getuid?.() !== 0 || findProgram('mmdebstrap') === undefined) return 'needs root and mmdebstrap';
+  if (process.getuid?.() !== 0 || findProgram('mmdebstrap') === undefined)
+    return 'needs root and mmdebstrap';
   try {
     debianTar();
     return undefined;
@@ -51,12 +60,34 @@ export async function nodeBase(mbuild: Mbuild, name = 'node', from = 'debian'): 
     const root = join(dir, 'root');
     writeFiles(root, { 'usr/local/bin/': '', 'usr/local/lib/node_modules/': '' });
     const node = realpathSync(process.execPath);
-    for (const file of [node, ...librariesOf(node)]) cpSync(file, join(root, file === node ? 'usr/local/bin/node' : `usr/local/lib/${basename(file)}`), { dereference: true });
-    if (existsSync(DEBIAN_MODULES)) cpSync(DEBIAN_MODULES, join(root, DEBIAN_MODULES), { recursive: true, dereference: true });
+    for (const file of [node, ...librariesOf(node)])
+      cpSync(
+        file,
+        join(root, file === node ? 'usr/local/bin/node' : `usr/local/lib/${basename(file)}`),
+        { dereference: true },
+      );
+    if (existsSync(DEBIAN_MODULES))
+      cpSync(DEBIAN_MODULES, join(root, DEBIAN_MODULES), { recursive: true, dereference: true });
     symlinkSync(installNpm(root), join(root, 'usr/local/bin/npm'));
-    execFileSync('tar', ['--create', '--file', join(dir, 'node.tar'), '--numeric-owner', '--owner=0', '--group=0', '-C', root, '.'], { env: cleanEnv() });
+    execFileSync(
+      'tar',
+      [
+        '--create',
+        '--file',
+        join(dir, 'node.tar'),
+        '--numeric-owner',
+        '--owner=0',
+        '--group=0',
+        '-C',
+        root,
+        '.',
+      ],
+      { env: cleanEnv() },
+    );
     rmSync(root, { recursive: true });
-    writeFiles(dir, { Dockerfile: `FROM ${from}\nENV LD_LIBRARY_PATH=/usr/local/lib\nADD node.tar /\n` });
+    writeFiles(dir, {
+      Dockerfile: `FROM ${from}\nENV LD_LIBRARY_PATH=/usr/local/lib\nADD node.tar /\n`,
+    });
     await mbuild.build(['-t', name, dir]);
   });
 }
@@ -67,29 +98,53 @@ export async function nodeBase(mbuild: Mbuild, name = 'node', from = 'debian'): 
  */
 export function npmrcForBuild(): string {
   const config = (key: string): string => {
-    const value = execFileSync('npm', ['config', 'get', key], { stdio: ['ignore', 'pipe', 'ignore'] }).toString().trim();
+    const value = execFileSync('npm', ['config', 'get', key], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+      .toString()
+      .trim();
     return ['', 'null', 'undefined'].includes(value) ? '' : value;
   };
   const keys = ['registry', 'proxy', 'https-proxy', 'noproxy', 'strict-ssl'];
-  const lines = keys.map((key) => [key, config(key)]).filter(([, value]) => value !== '').map(([key, value]) => `${key}=${value}`);
-  const files = [config('userconfig'), config('globalconfig')].filter((path) => path !== '' && existsSync(path));
-  const scoped = files.flatMap((path) => readFileSync(path, 'utf8').split('\n')).filter((line) => /^(\/\/|@)/.test(line.trim()));
+  const lines = keys
+    .map((key) => [key, config(key)])
+    .filter(([, value]) => value !== '')
+    .map(([key, value]) => `${key}=${value}`);
+  const files = [config('userconfig'), config('globalconfig')].filter(
+    (path) => path !== '' && existsSync(path),
+  );
+  const scoped = files
+    .flatMap((path) => readFileSync(path, 'utf8').split('\n'))
+    .filter((line) => /^(\/\/|@)/.test(line.trim()));
   // The Debian base carries this machine's certificates in that place.
-  return [...lines, ...scoped, 'cafile=/etc/ssl/certs/ca-certificates.crt', 'audit=false', 'fund=false', 'update-notifier=false', ''].join('\n');
+  return [
+    ...lines,
+    ...scoped,
+    'cafile=/etc/ssl/certs/ca-certificates.crt',
+    'audit=false',
+    'fund=false',
+    'update-notifier=false',
+    '',
+  ].join('\n');
 }
 
 /** Copies npm into a root file system; returns the path of its script inside. */
 function installNpm(root: string): string {
   const script = realpathSync(findProgram('npm') ?? 'npm');
   if (script.startsWith(`${DEBIAN_MODULES}/`)) return script;
-  cpSync(dirname(dirname(script)), join(root, 'usr/local/lib/node_modules/npm'), { recursive: true, verbatimSymlinks: true });
+  cpSync(dirname(dirname(script)), join(root, 'usr/local/lib/node_modules/npm'), {
+    recursive: true,
+    verbatimSymlinks: true,
+  });
   return '/usr/local/lib/node_modules/npm/bin/npm-cli.js';
 }
 
 /** The shared libraries of a program that not every Debian has. */
 function librariesOf(program: string): string[] {
   const listed = execFileSync('ldd', [program]).toString().match(/\/\S+/g) ?? [];
-  return listed.filter((path) => !/\/(ld-linux|libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+)[-.]/.test(path));
+  return listed.filter(
+    (path) => !/\/(ld-linux|libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+)[-.]/.test(path),
+  );
 }
 
 async function inTemp(work: (dir: string) => Promise<unknown>): Promise<void> {

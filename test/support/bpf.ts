@@ -15,17 +15,36 @@ export function judge(program: Uint8Array, call: SystemCall): string {
   call.args.forEach((value, i) => data.writeBigUInt64LE(BigInt.asUintN(64, value), 16 + i * 8));
   let accumulator = 0;
   for (let at = 0; at * 8 + 8 <= code.length;) {
-    const [jt, jf, k] = [code.readUInt8(at * 8 + 2), code.readUInt8(at * 8 + 3), code.readUInt32LE(at * 8 + 4)];
+    const [jt, jf, k] = [
+      code.readUInt8(at * 8 + 2),
+      code.readUInt8(at * 8 + 3),
+      code.readUInt32LE(at * 8 + 4),
+    ];
     const jump = (taken: boolean): number => at + 1 + (taken ? jt : jf);
     switch (code.readUInt16LE(at * 8)) {
-      case 0x20: accumulator = data.readUInt32LE(k); at++; break;
-      case 0x05: at += 1 + k; break;
-      case 0x15: at = jump(accumulator === k); break;
-      case 0x25: at = jump(accumulator > k); break;
-      case 0x35: at = jump(accumulator >= k); break;
-      case 0x45: at = jump((accumulator & k) !== 0); break;
-      case 0x06: return verdictOf(k);
-      default: throw new Error(`instruction ${at} is none that a filter may have`);
+      case 0x20:
+        accumulator = data.readUInt32LE(k);
+        at++;
+        break;
+      case 0x05:
+        at += 1 + k;
+        break;
+      case 0x15:
+        at = jump(accumulator === k);
+        break;
+      case 0x25:
+        at = jump(accumulator > k);
+        break;
+      case 0x35:
+        at = jump(accumulator >= k);
+        break;
+      case 0x45:
+        at = jump((accumulator & k) !== 0);
+        break;
+      case 0x06:
+        return verdictOf(k);
+      default:
+        throw new Error(`instruction ${at} is none that a filter may have`);
     }
   }
   throw new Error('the program ends without a verdict');

@@ -24,13 +24,27 @@ export interface CommandOptions {
 
 /** An environment that is the same on every machine, but for PATH and the temporary folder. */
 export function cleanEnv(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
-  return { PATH: `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`, HOME: '/nonexistent', LANG: 'C.UTF-8', TMPDIR: process.env.TMPDIR ?? '/tmp', ...extra };
+  return {
+    PATH: `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`,
+    HOME: '/nonexistent',
+    LANG: 'C.UTF-8',
+    TMPDIR: process.env.TMPDIR ?? '/tmp',
+    ...extra,
+  };
 }
 
 /** Runs a program to its end. A failing program is not an error here; one that cannot be started is. */
-export function command(program: string, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+export function command(
+  program: string,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd: options.cwd, env: options.env ?? cleanEnv(), stdio: 'pipe' });
+    const child = spawn(program, args, {
+      cwd: options.cwd,
+      env: options.env ?? cleanEnv(),
+      stdio: 'pipe',
+    });
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     child.stdout.on('data', (data: Buffer) => {
@@ -44,7 +58,11 @@ export function command(program: string, args: readonly string[], options: Comma
     child.on('spawn', () => options.onStart?.(child.pid ?? -1));
     child.on('error', reject);
     child.on('close', (code, signal) => {
-      resolve({ code: code ?? 128 + (SIGNALS[signal ?? ''] ?? 0), stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() });
+      resolve({
+        code: code ?? 128 + (SIGNALS[signal ?? ''] ?? 0),
+        stdout: Buffer.concat(out).toString(),
+        stderr: Buffer.concat(err).toString(),
+      });
     });
     child.stdin.on('error', () => undefined); // a program may end without reading
     child.stdin.end(options.input);
@@ -52,9 +70,16 @@ export function command(program: string, args: readonly string[], options: Comma
 }
 
 /** The same for a program that must succeed; returns its standard output. @throws Error with its standard error. */
-export async function succeed(program: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
+export async function succeed(
+  program: string,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<string> {
   const result = await command(program, args, options);
-  if (result.code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${result.code}\n${result.stderr}${result.stdout}`);
+  if (result.code !== 0)
+    throw new Error(
+      `${program} ${args.join(' ')} ended with ${result.code}\n${result.stderr}${result.stdout}`,
+    );
   return result.stdout;
 }
 

@@ -1,4 +1,12 @@
-import { chmodSync, cpSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fixture } from './mbuild';
 
@@ -10,7 +18,9 @@ export interface FixtureCase {
 
 /** The cases of a topic, sorted by name. */
 export function casesOf(topic: string): FixtureCase[] {
-  return readdirSync(fixture(topic)).sort().map((name) => ({ name, dir: fixture(topic, name) }));
+  return readdirSync(fixture(topic))
+    .sort()
+    .map((name) => ({ name, dir: fixture(topic, name) }));
 }
 
 /** A file of the case, or `undefined`. */

@@ -22,7 +22,12 @@ export async function startForward(target: string, tls?: TlsOptions): Promise<Fo
     join(client, connect(Number(port), host), sockets);
     client.on('data', (data: Buffer) => (bytes += data.length));
   };
-  return listening(tls === undefined ? createServer(pass) : createTlsServer(tls, pass), sockets, () => bytes, []);
+  return listening(
+    tls === undefined ? createServer(pass) : createTlsServer(tls, pass),
+    sockets,
+    () => bytes,
+    [],
+  );
 }
 
 /** An http proxy with tunnels (CONNECT), which takes every host to be `target`. */
@@ -32,7 +37,11 @@ export async function startProxy(target: string, credentials?: string): Promise<
   let bytes = 0;
   const server = createHttpServer((_request, response) => void response.writeHead(405).end());
   server.on('connect', (request, client: Socket, head: Buffer) => {
-    if (credentials !== undefined && request.headers['proxy-authorization'] !== `Basic ${Buffer.from(credentials).toString('base64')}`) {
+    if (
+      credentials !== undefined &&
+      request.headers['proxy-authorization'] !==
+        `Basic ${Buffer.from(credentials).toString('base64')}`
+    ) {
       client.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n');
       return;
     }
@@ -50,7 +59,10 @@ export async function startProxy(target: string, credentials?: string): Promise<
 }
 
 function join(client: Socket, upstream: Socket, sockets: Set<Socket>): void {
-  for (const [one, other] of [[client, upstream], [upstream, client]] as const) {
+  for (const [one, other] of [
+    [client, upstream],
+    [upstream, client],
+  ] as const) {
     sockets.add(one);
     one.on('error', () => other.destroy());
     one.on('close', () => other.destroy());
@@ -58,13 +70,21 @@ function join(client: Socket, upstream: Socket, sockets: Set<Socket>): void {
   }
 }
 
-async function listening(server: Server, sockets: ReadonlySet<Socket>, sent: () => number, asked: string[]): Promise<Forward> {
+async function listening(
+  server: Server,
+  sockets: ReadonlySet<Socket>,
+  sent: () => number,
+  asked: string[],
+): Promise<Forward> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`, sent, asked,
-    close: () => new Promise((resolve) => {
-      server.close(() => resolve());
-      for (const socket of sockets) socket.destroy();
-    }),
+    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    sent,
+    asked,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
+      }),
   };
 }

@@ -1,5 +1,11 @@
 /** Ways in which an archive's names try to leave the place that it is unpacked to. */
-export type HostileName = 'parent-name' | 'parent-in-the-middle' | 'absolute-name' | 'through-a-symlink' | 'through-an-absolute-symlink' | 'hard-link-outside';
+export type HostileName =
+  | 'parent-name'
+  | 'parent-in-the-middle'
+  | 'absolute-name'
+  | 'through-a-symlink'
+  | 'through-an-absolute-symlink'
+  | 'hard-link-outside';
 
 /** A ustar archive that tries to write a file `mbuild-hostile` outside; symlinks lead to `outside`, an empty directory of the host. */
 export function hostileTar(kind: HostileName, outside: string): Buffer {
@@ -12,7 +18,10 @@ export function hostileTar(kind: HostileName, outside: string): Buffer {
     case 'absolute-name':
       return archive(file('/mbuild-hostile'));
     case 'through-a-symlink':
-      return archive(link('2', 'escape', `${up.slice(0, -1)}${outside}`), file('escape/mbuild-hostile'));
+      return archive(
+        link('2', 'escape', `${up.slice(0, -1)}${outside}`),
+        file('escape/mbuild-hostile'),
+      );
     case 'through-an-absolute-symlink':
       return archive(link('2', 'escape', outside), file('escape/mbuild-hostile'));
     case 'hard-link-outside':
@@ -37,7 +46,8 @@ function link(type: '1' | '2', name: string, target: string): Buffer {
 /** POSIX.1-1988 ustar header. */
 function header(name: string, type: string, size: number, target: string): Buffer {
   const block = Buffer.alloc(512);
-  const octal = (value: number, digits: number): string => `${value.toString(8).padStart(digits, '0')}\0`;
+  const octal = (value: number, digits: number): string =>
+    `${value.toString(8).padStart(digits, '0')}\0`;
   block.write(name, 0, 100);
   block.write(octal(0o644, 7), 100);
   block.write(octal(0, 7), 108);

@@ -4,7 +4,14 @@ const { transformSync } = require('esbuild');
 module.exports = {
   process(source, filename) {
     const loader = filename.endsWith('.ts') ? 'ts' : 'js';
-    const { code, map } = transformSync(source, { loader, format: 'cjs', target: 'node20', sourcemap: 'external', sourcefile: filename, supported: { 'dynamic-import': false } });
+    const { code, map } = transformSync(source, {
+      loader,
+      format: 'cjs',
+      target: 'node20',
+      sourcemap: 'external',
+      sourcefile: filename,
+      supported: { 'dynamic-import': false },
+    });
     return { code, map };
   },
 };

@@ -22,7 +22,9 @@ export function describeWith(title: string, needs: Needs, body: () => void): voi
 
 /** Full path of a program, or `undefined`. The sbin folders are searched too. */
 export function findProgram(name: string): string | undefined {
-  const folders = `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`.split(':').filter(Boolean);
+  const folders = `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`
+    .split(':')
+    .filter(Boolean);
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 

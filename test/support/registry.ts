@@ -21,23 +21,42 @@ const TEST_HASH = '$2y$04$bB8IQy2sJiw49.wDxx73WOOAt0RWk0q2rbTime7uth2Mvt8iiu1oO'
 
 /** Why registry tests cannot run here; `undefined` when they can. */
 export function noRegistry(): string | undefined {
-  return spawnSync('docker-registry', ['--version']).error === undefined ? undefined : 'docker-registry is not installed (apt-get install docker-registry)';
+  return spawnSync('docker-registry', ['--version']).error === undefined
+    ? undefined
+    : 'docker-registry is not installed (apt-get install docker-registry)';
 }
 
 /** Starts a registry with an empty store of its own; `stop` ends it and deletes the store. */
-export async function startRegistry(options: { readonly auth?: boolean; readonly tls?: boolean } = {}): Promise<TestRegistry> {
+export async function startRegistry(
+  options: { readonly auth?: boolean; readonly tls?: boolean } = {},
+): Promise<TestRegistry> {
   const folder = mkdtempSync(path.join(tmpdir(), 'mbuild-registry-'));
   const port = await freePort();
   const tls = options.tls === true ? makeCertificate(folder) : undefined;
-  if (options.auth === true) writeFileSync(path.join(folder, 'htpasswd'), `${TEST_USER.username}:${TEST_HASH}\n`);
-  writeFileSync(path.join(folder, 'config.yml'), JSON.stringify({
-    version: 0.1,
-    log: { level: 'error', accesslog: { disabled: true } },
-    storage: { filesystem: { rootdirectory: path.join(folder, 'data') }, delete: { enabled: true } },
-    http: { addr: `127.0.0.1:${port}`, secret: 'test', ...(tls === undefined ? {} : { tls: { certificate: tls.cert, key: tls.key } }) },
-    ...(options.auth === true ? { auth: { htpasswd: { realm: 'test', path: path.join(folder, 'htpasswd') } } } : {}),
-  }));
-  const child = spawn('docker-registry', ['serve', path.join(folder, 'config.yml')], { stdio: 'ignore' });
+  if (options.auth === true)
+    writeFileSync(path.join(folder, 'htpasswd'), `${TEST_USER.username}:${TEST_HASH}\n`);
+  writeFileSync(
+    path.join(folder, 'config.yml'),
+    JSON.stringify({
+      version: 0.1,
+      log: { level: 'error', accesslog: { disabled: true } },
+      storage: {
+        filesystem: { rootdirectory: path.join(folder, 'data') },
+        delete: { enabled: true },
+      },
+      http: {
+        addr: `127.0.0.1:${port}`,
+        secret: 'test',
+        ...(tls === undefined ? {} : { tls: { certificate: tls.cert, key: tls.key } }),
+      },
+      ...(options.auth === true
+        ? { auth: { htpasswd: { realm: 'test', path: path.join(folder, 'htpasswd') } } }
+        : {}),
+    }),
+  );
+  const child = spawn('docker-registry', ['serve', path.join(folder, 'config.yml')], {
+    stdio: 'ignore',
+  });
   const stop = async (): Promise<void> => {
     await ended(child);
     rmSync(folder, { recursive: true, force: true });
@@ -69,17 +88,55 @@ export function makeCertificate(folder: string): { ca: string; cert: string; key
     if (result.status !== 0) throw new Error(`openssl ${args[0]}: ${result.stderr}`);
   };
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  openssl('req', '-x509', ...newKey, '-keyout', at('ca.key'), '-out', at('ca.crt'), '-subj', '/CN=test CA', '-days', '2');
-  openssl('req', ...newKey, '-keyout', at('key.pem'), '-out', at('request.pem'), '-subj', '/CN=localhost');
+  openssl(
+    'req',
+    '-x509',
+    ...newKey,
+    '-keyout',
+    at('ca.key'),
+    '-out',
+    at('ca.crt'),
+    '-subj',
+    '/CN=test CA',
+    '-days',
+    '2',
+  );
+  openssl(
+    'req',
+    ...newKey,
+    '-keyout',
+    at('key.pem'),
+    '-out',
+    at('request.pem'),
+    '-subj',
+    '/CN=localhost',
+  );
   writeFileSync(at('extensions'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
-  openssl('x509', '-req', '-in', at('request.pem'), '-CA', at('ca.crt'), '-CAkey', at('ca.key'), '-CAcreateserial', '-out', at('cert.pem'), '-days', '2', '-extfile', at('extensions'));
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    at('request.pem'),
+    '-CA',
+    at('ca.crt'),
+    '-CAkey',
+    at('ca.key'),
+    '-CAcreateserial',
+    '-out',
+    at('cert.pem'),
+    '-days',
+    '2',
+    '-extfile',
+    at('extensions'),
+  );
   return { ca: at('ca.crt'), cert: at('cert.pem'), key: at('key.pem') };
 }
 
 /** Waits until a server that was started answers. */
 export async function answering(url: string, child: ChildProcess): Promise<void> {
   for (let tries = 0; tries < 200; tries++) {
-    if (child.exitCode !== null) throw new Error(`${child.spawnfile} ended with code ${child.exitCode}`);
+    if (child.exitCode !== null)
+      throw new Error(`${child.spawnfile} ended with code ${child.exitCode}`);
     try {
       await fetch(url);
       return;

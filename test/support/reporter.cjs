@@ -13,11 +13,16 @@ class SummaryReporter {
     const skipped = results.testResults.flatMap((file) =>
       file.testResults
         .filter((test) => ['pending', 'skipped', 'todo', 'disabled'].includes(test.status))
-        .map((test) => `skipped: ${relative(this.root, file.testFilePath)}: ${test.fullName}`));
+        .map((test) => `skipped: ${relative(this.root, file.testFilePath)}: ${test.fullName}`),
+    );
     for (const line of skipped) process.stdout.write(`${line}\n`);
 
-    const checks = (process.env.MBUILD_TEST_CHECKS ?? '').split(' ').filter(Boolean).map((check) => check.split(':'));
-    for (const [name, state] of checks) if (state !== 'ok') process.stdout.write(`failed: ${name}\n`);
+    const checks = (process.env.MBUILD_TEST_CHECKS ?? '')
+      .split(' ')
+      .filter(Boolean)
+      .map((check) => check.split(':'));
+    for (const [name, state] of checks)
+      if (state !== 'ok') process.stdout.write(`failed: ${name}\n`);
     const failedChecks = checks.filter(([, state]) => state !== 'ok').length;
 
     const passed = results.numPassedTests + checks.length - failedChecks;

@@ -1,5 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { spawnSync } from 'node:child_process';
@@ -34,7 +42,10 @@ export function openToOthers(dir: string): void {
 }
 
 /** Writes files under a directory: path → content. Paths that end in `/` are made as directories. Returns the directory. */
-export function writeFiles(dir: string, files: Readonly<Record<string, string | Uint8Array>>): string {
+export function writeFiles(
+  dir: string,
+  files: Readonly<Record<string, string | Uint8Array>>,
+): string {
   for (const [path, content] of Object.entries(files)) {
     if (path.endsWith('/')) {
       mkdirSync(join(dir, path), { recursive: true });
@@ -56,7 +67,9 @@ export function mountsLeft(dir: string): string[] {
   return readFileSync('/proc/self/mountinfo', 'latin1')
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '')
-    .map((path) => path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8))))
+    .map((path) =>
+      path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8))),
+    )
     .filter((path) => path === dir || path.startsWith(`${dir}/`))
     .sort()
     .reverse();

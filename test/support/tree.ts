@@ -29,11 +29,17 @@ const PYTHON = existsSync('/usr/bin/python3') ? '/usr/bin/python3' : 'python3';
 export function listTree(dir: string, options: { readonly mtime?: boolean } = {}): TreeEntry[] {
   const args = [join(__dirname, 'tree.py'), dir, ...(options.mtime === true ? [] : ['--no-mtime'])];
   const out = execFileSync(PYTHON, args, { env: cleanEnv(), maxBuffer: 1 << 29 }).toString();
-  return out.split('\n').filter(Boolean).map((line) => JSON.parse(line) as TreeEntry);
+  return out
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as TreeEntry);
 }
 
 /** The same by path, for looking at single entries. */
-export function treeOf(dir: string, options: { readonly mtime?: boolean } = {}): Map<string, TreeEntry> {
+export function treeOf(
+  dir: string,
+  options: { readonly mtime?: boolean } = {},
+): Map<string, TreeEntry> {
   return new Map(listTree(dir, options).map((entry) => [entry.path, entry]));
 }
 

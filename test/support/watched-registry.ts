@@ -20,7 +20,9 @@ export async function watchRegistry(target: string): Promise<WatchedRegistry> {
     const [method, path] = [incoming.method ?? '', incoming.url ?? ''];
     seen.push(`${method} ${path}`);
     if (watched.hide(method, path)) {
-      response.writeHead(404, { 'content-type': 'application/json' }).end('{"errors":[{"code":"BLOB_UNKNOWN"}]}');
+      response
+        .writeHead(404, { 'content-type': 'application/json' })
+        .end('{"errors":[{"code":"BLOB_UNKNOWN"}]}');
       return;
     }
     const passed = request({ host, port, method, path, headers: incoming.headers }, (answer) => {
@@ -32,11 +34,14 @@ export async function watchRegistry(target: string): Promise<WatchedRegistry> {
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const watched: WatchedRegistry = {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`, seen, hide: () => false,
-    close: () => new Promise((resolve) => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    }),
+    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    seen,
+    hide: () => false,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
   };
   return watched;
 }

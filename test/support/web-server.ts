@@ -20,7 +20,10 @@ export interface WebServer {
 }
 
 /** A page with an ETag, which answers conditional requests. */
-export function file(content: string | Buffer, headers: Readonly<Record<string, string>> = {}): Page {
+export function file(
+  content: string | Buffer,
+  headers: Readonly<Record<string, string>> = {},
+): Page {
   return (request, response) => {
     if (headers['etag'] !== undefined && request.headers['if-none-match'] === headers['etag']) {
       response.writeHead(304).end();
@@ -39,45 +42,75 @@ export async function startWebServer(repositories?: string): Promise<WebServer> 
     response.on('finish', () => log.push(`${request.method} ${path} ${response.statusCode}`));
     const page = pages.get(path);
     if (page !== undefined) page(request, response);
-    else if (repositories !== undefined && path.startsWith('/git/')) serveGit(repositories, request, response);
+    else if (repositories !== undefined && path.startsWith('/git/'))
+      serveGit(repositories, request, response);
     else response.writeHead(404).end();
   });
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve);
   });
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, log, pages,
-    stop: () => new Promise((resolve) => {
-      server.closeAllConnections();
-      server.close(() => resolve());
-    }),
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    log,
+    pages,
+    stop: () =>
+      new Promise((resolve) => {
+        server.closeAllConnections();
+        server.close(() => resolve());
+      }),
   };
 }
 
 /** CGI, as git-http-backend(1) describes it. */
 function serveGit(root: string, request: IncomingMessage, response: ServerResponse): void {
   const [path = '', query = ''] = (request.url ?? '').slice('/git'.length).split('?');
-  const child = spawn('git', ['-c', 'safe.directory=*', 'http-backend'], { env: cleanEnv({
-    GIT_PROJECT_ROOT: root, GIT_HTTP_EXPORT_ALL: '1', PATH_INFO: path, QUERY_STRING: query, REQUEST_METHOD: request.method ?? 'GET',
-    CONTENT_TYPE: request.headers['content-type'] ?? '', HTTP_CONTENT_ENCODING: request.headers['content-encoding'] ?? '',
-    GIT_PROTOCOL: String(request.headers['git-protocol'] ?? ''),
-  }) });
+  const child = spawn('git', ['-c', 'safe.directory=*', 'http-backend'], {
+    env: cleanEnv({
+      GIT_PROJECT_ROOT: root,
+      GIT_HTTP_EXPORT_ALL: '1',
+      PATH_INFO: path,
+      QUERY_STRING: query,
+      REQUEST_METHOD: request.method ?? 'GET',
+      CONTENT_TYPE: request.headers['content-type'] ?? '',
+      HTTP_CONTENT_ENCODING: request.headers['content-encoding'] ?? '',
+      GIT_PROTOCOL: String(request.headers['git-protocol'] ?? ''),
+    }),
+  });
   request.pipe(child.stdin);
   const chunks: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
   child.on('close', () => {
     const answer = Buffer.concat(chunks);
     const end = answer.indexOf('\r\n\r\n');
-    const headers = answer.toString('latin1', 0, end).split('\r\n').map((line) => /^([^:]+): (.*)$/.exec(line)).flatMap((match) => (match === null ? [] : [[match[1] ?? '', match[2] ?? ''] as const]));
+    const headers = answer
+      .toString('latin1', 0, end)
+      .split('\r\n')
+      .map((line) => /^([^:]+): (.*)$/.exec(line))
+      .flatMap((match) => (match === null ? [] : [[match[1] ?? '', match[2] ?? ''] as const]));
     const status = headers.find(([name]) => name === 'Status')?.[1];
-    response.writeHead(status === undefined ? 200 : parseInt(status, 10), Object.fromEntries(headers)).end(answer.subarray(end + 4));
+    response
+      .writeHead(status === undefined ? 200 : parseInt(status, 10), Object.fromEntries(headers))
+      .end(answer.subarray(end + 4));
   });
 }
 
 /** Runs git in a folder as a person of the test; returns what it prints. */
 export function gitIn(folder: string, ...args: readonly string[]): string {
-  const who = { GIT_AUTHOR_NAME: 'a', GIT_AUTHOR_EMAIL: 'a@b', GIT_COMMITTER_NAME: 'a', GIT_COMMITTER_EMAIL: 'a@b', GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_NOSYSTEM: '1' };
-  return execFileSync('git', ['-c', 'protocol.file.allow=always', ...args], { cwd: folder, env: cleanEnv(who), stdio: ['ignore', 'pipe', 'pipe'] }).toString().trim();
+  const who = {
+    GIT_AUTHOR_NAME: 'a',
+    GIT_AUTHOR_EMAIL: 'a@b',
+    GIT_COMMITTER_NAME: 'a',
+    GIT_COMMITTER_EMAIL: 'a@b',
+    GIT_CONFIG_GLOBAL: '/dev/null',
+    GIT_CONFIG_NOSYSTEM: '1',
+  };
+  return execFileSync('git', ['-c', 'protocol.file.allow=always', ...args], {
+    cwd: folder,
+    env: cleanEnv(who),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+    .toString()
+    .trim();
 }
 
 /** A repository `NAME.git` with one commit on `main` of what is in a folder, which becomes its work tree. Returns the commit. */

@@ -1,4 +1,9 @@
-import { MbuildError, isMbuildError, type Diagnostic, type ErrorCode } from '../../diagnostics/error';
+import {
+  MbuildError,
+  isMbuildError,
+  type Diagnostic,
+  type ErrorCode,
+} from '../../diagnostics/error';
 import type { Lease } from '../../images/lease';
 import type { ImageServices } from '../../images/services';
 import { unpackLayers } from '../../images/unpack';
@@ -52,7 +57,12 @@ export interface RemoteResults {
 /** Selections beyond this are not fetched to explain a miss. */
 const MAX_SELECTION = 16 << 20;
 /** Errors that say nothing about a cache. */
-const OWN_TROUBLES: readonly ErrorCode[] = ['NO_SPACE', 'PERMISSION_DENIED', 'IO_FAILED', 'CANCELED'];
+const OWN_TROUBLES: readonly ErrorCode[] = [
+  'NO_SPACE',
+  'PERMISSION_DENIED',
+  'IO_FAILED',
+  'CANCELED',
+];
 
 /** The caches of `--cache-from`: keys first, layers when they are used. What cannot be had is a warning and counts as missing. */
 export class RemoteCaches implements RemoteResults {
@@ -61,52 +71,100 @@ export class RemoteCaches implements RemoteResults {
   readonly #refused = new Set<string>();
   readonly #fetching = new Map<Digest, Promise<void>>();
 
-  constructor(private readonly places: readonly CachePlace[], private readonly services: ImageServices, private readonly lease: Lease, private readonly newVertex: () => VertexId, private readonly scope: BuildScope) {}
+  constructor(
+    private readonly places: readonly CachePlace[],
+    private readonly services: ImageServices,
+    private readonly lease: Lease,
+    private readonly newVertex: () => VertexId,
+    private readonly scope: BuildScope,
+  ) {}
 
   async find(key: CacheKey): Promise<readonly RemoteResult[]> {
     await this.#load();
-    return this.#caches.flatMap(({ contents, layers, place }) => contents.records.flatMap((record): RemoteResult[] => {
-      if (record.key !== key) return [];
-      const diffId = record.layer?.diffId;
-      return diffId !== undefined && this.#refused.has(diffId) ? [] : [{ record, from: place.title, bytes: diffId === undefined ? 0 : layers.get(diffId)?.size ?? 0 }];
-    }));
+    return this.#caches.flatMap(({ contents, layers, place }) =>
+      contents.records.flatMap((record): RemoteResult[] => {
+        if (record.key !== key) return [];
+        const diffId = record.layer?.diffId;
+        return diffId !== undefined && this.#refused.has(diffId)
+          ? []
+          : [
+              {
+                record,
+                from: place.title,
+                bytes: diffId === undefined ? 0 : (layers.get(diffId)?.size ?? 0),
+              },
+            ];
+      }),
+    );
   }
 
   recall(name: string): string | undefined {
     if (this.#refused.has(name)) return undefined;
-    for (const { contents } of this.#caches) if (contents.digests[name] !== undefined) return contents.digests[name];
+    for (const { contents } of this.#caches)
+      if (contents.digests[name] !== undefined) return contents.digests[name];
     return undefined;
   }
 
   refuseDigest(name: string): MbuildError {
     this.#refused.add(name);
-    const from = this.#caches.find(({ contents }) => contents.digests[name] !== undefined)?.place.title ?? 'a remote cache';
+    const from =
+      this.#caches.find(({ contents }) => contents.digests[name] !== undefined)?.place.title ??
+      'a remote cache';
     return this.#warn(from, 'it says of files that they hold something else than they do');
   }
 
   async stack(layers: readonly StackedLayer[]): Promise<Stack> {
     const id = this.newVertex();
     const failed = new Set<DiffID>();
-    return withRow('fetching layers from the cache', id, this.scope, () => unpackLayers(layers.map(({ diffId, chainId }) => {
-      const found = this.#blobOf(diffId);
-      const blob = found?.blob ?? this.services.layers.get(chainId)?.blobs[0] ?? { mediaType: MediaType.ociLayerTar, digest: diffId as string as Digest, size: 0 };
-      return {
-        diffId, blob,
-        coming: () => (this.#fetching.has(blob.digest) ? undefined : this.services.content.partial(blob.digest).path),
-        fetch: (inner, report) => this.#fetch(found?.place, blob, inner.signal, (bytes, retrying) => report(retrying === true ? 'retrying' : 'downloading', bytes)).catch((error: unknown) => {
-          if (!inner.signal.aborted) failed.add(diffId);
-          throw error;
+    return withRow('fetching layers from the cache', id, this.scope, () =>
+      unpackLayers(
+        layers.map(({ diffId, chainId }) => {
+          const found = this.#blobOf(diffId);
+          const blob = found?.blob ??
+            this.services.layers.get(chainId)?.blobs[0] ?? {
+              mediaType: MediaType.ociLayerTar,
+              digest: diffId as string as Digest,
+              size: 0,
+            };
+          return {
+            diffId,
+            blob,
+            coming: () =>
+              this.#fetching.has(blob.digest)
+                ? undefined
+                : this.services.content.partial(blob.digest).path,
+            fetch: (inner, report) =>
+              this.#fetch(found?.place, blob, inner.signal, (bytes, retrying) =>
+                report(retrying === true ? 'retrying' : 'downloading', bytes),
+              ).catch((error: unknown) => {
+                if (!inner.signal.aborted) failed.add(diffId);
+                throw error;
+              }),
+          };
         }),
-      };
-    }), this.services, this.lease, id, this.scope).catch((error: unknown) => {
-      throw this.#refuse(failed.size > 0 ? [...failed] : layers.map(({ diffId }) => diffId), error);
-    }));
+        this.services,
+        this.lease,
+        id,
+        this.scope,
+      ).catch((error: unknown) => {
+        throw this.#refuse(
+          failed.size > 0 ? [...failed] : layers.map(({ diffId }) => diffId),
+          error,
+        );
+      }),
+    );
   }
 
   /** What the caches say that may be used, for explanations. Nothing of those that were not asked. */
   imported(): readonly { readonly title: string; readonly contents: CacheContents }[] {
     return this.#caches.map(({ place, contents }) => ({
-      title: place.title, contents: { ...contents, records: contents.records.filter(({ layer }) => layer === undefined || !this.#refused.has(layer.diffId)) },
+      title: place.title,
+      contents: {
+        ...contents,
+        records: contents.records.filter(
+          ({ layer }) => layer === undefined || !this.#refused.has(layer.diffId),
+        ),
+      },
     }));
   }
 
@@ -114,21 +172,39 @@ export class RemoteCaches implements RemoteResults {
   async selection(digest: string): Promise<Buffer | undefined> {
     const found = this.#selectionOf(digest);
     if (found === undefined) return undefined;
-    return readSmallBlob(asSource(found.place), { registry: found.place.title, repository: '' }, found.blob, MAX_SELECTION, 'a selection', this.scope.signal).catch((error: unknown) => {
+    return readSmallBlob(
+      asSource(found.place),
+      { registry: found.place.title, repository: '' },
+      found.blob,
+      MAX_SELECTION,
+      'a selection',
+      this.scope.signal,
+    ).catch((error: unknown) => {
       if (isMbuildError(error)) return undefined;
       throw error;
     });
   }
 
   /** A layer or selection as a blob that can be written elsewhere. */
-  outgoing(what: { readonly diffId: DiffID } | { readonly selection: string }): RemoteBlob | undefined {
+  outgoing(
+    what: { readonly diffId: DiffID } | { readonly selection: string },
+  ): RemoteBlob | undefined {
     const found = 'diffId' in what ? this.#blobOf(what.diffId) : this.#selectionOf(what.selection);
     if (found === undefined) return undefined;
     const layers = 'diffId' in what ? [what.diffId] : [];
-    return { descriptor: found.blob, repository: found.place.repository, open: (start) => this.#open(found.place, found.blob, layers, start) };
+    return {
+      descriptor: found.blob,
+      repository: found.place.repository,
+      open: (start) => this.#open(found.place, found.blob, layers, start),
+    };
   }
 
-  async *#open(place: CachePlace, blob: Descriptor, layers: readonly DiffID[], start: number): AsyncGenerator<Uint8Array> {
+  async *#open(
+    place: CachePlace,
+    blob: Descriptor,
+    layers: readonly DiffID[],
+    start: number,
+  ): AsyncGenerator<Uint8Array> {
     this.lease.hold({ blobs: [blob.digest] });
     await this.#fetch(place, blob, this.scope.signal, () => undefined).catch((error: unknown) => {
       throw this.#refuse(layers, error);
@@ -144,21 +220,33 @@ export class RemoteCaches implements RemoteResults {
   }
 
   async #import(place: CachePlace): Promise<Imported[]> {
-    return withRow(`importing cache manifest from ${place.title}`, this.newVertex(), this.scope, async (id) => {
-      try {
-        const stored = await place.read(this.scope.signal);
-        const caches = stored.flatMap(({ manifest, config }) => readCache(manifest, config) ?? []);
-        for (const why of caches.flatMap(({ refused }) => refused)) this.#warn(place.title, why);
-        const records = caches.reduce((sum, { contents }) => sum + contents.records.length, 0);
-        const text = stored.length === 0 ? 'nothing is there yet' : caches.length === 0 ? 'holds no cache that this version of mbuild can read' : `${records} record${records === 1 ? '' : 's'}`;
-        this.scope.events({ kind: 'note', id, text });
-        return caches.map((cache) => ({ ...cache, place }));
-      } catch (error) {
-        if (!isMbuildError(error) || this.scope.signal.aborted) throw error;
-        this.#warn(place.title, error.message);
-        return [];
-      }
-    });
+    return withRow(
+      `importing cache manifest from ${place.title}`,
+      this.newVertex(),
+      this.scope,
+      async (id) => {
+        try {
+          const stored = await place.read(this.scope.signal);
+          const caches = stored.flatMap(
+            ({ manifest, config }) => readCache(manifest, config) ?? [],
+          );
+          for (const why of caches.flatMap(({ refused }) => refused)) this.#warn(place.title, why);
+          const records = caches.reduce((sum, { contents }) => sum + contents.records.length, 0);
+          const text =
+            stored.length === 0
+              ? 'nothing is there yet'
+              : caches.length === 0
+                ? 'holds no cache that this version of mbuild can read'
+                : `${records} record${records === 1 ? '' : 's'}`;
+          this.scope.events({ kind: 'note', id, text });
+          return caches.map((cache) => ({ ...cache, place }));
+        } catch (error) {
+          if (!isMbuildError(error) || this.scope.signal.aborted) throw error;
+          this.#warn(place.title, error.message);
+          return [];
+        }
+      },
+    );
   }
 
   #blobOf(diffId: DiffID): { readonly place: CachePlace; readonly blob: Descriptor } | undefined {
@@ -169,7 +257,9 @@ export class RemoteCaches implements RemoteResults {
     return undefined;
   }
 
-  #selectionOf(digest: string): { readonly place: CachePlace; readonly blob: Descriptor } | undefined {
+  #selectionOf(
+    digest: string,
+  ): { readonly place: CachePlace; readonly blob: Descriptor } | undefined {
     for (const { place, selections } of this.#caches) {
       const blob = selections.get(digest);
       if (blob !== undefined) return { place, blob };
@@ -178,25 +268,48 @@ export class RemoteCaches implements RemoteResults {
   }
 
   /** One download of a blob at a time: several layers, or builds of several stages, may be the same. */
-  #fetch(place: CachePlace | undefined, blob: Descriptor, signal: AbortSignal, progress: (bytes: number, retrying?: boolean) => void): Promise<void> {
-    if (place === undefined) return Promise.reject(new MbuildError('CACHE_INVALID', `the layer ${blob.digest} is in no cache`));
-    const started = this.#fetching.get(blob.digest) ?? downloadBlob(asSource(place), this.services.content, { registry: place.title, repository: '' }, blob, signal, progress);
+  #fetch(
+    place: CachePlace | undefined,
+    blob: Descriptor,
+    signal: AbortSignal,
+    progress: (bytes: number, retrying?: boolean) => void,
+  ): Promise<void> {
+    if (place === undefined)
+      return Promise.reject(
+        new MbuildError('CACHE_INVALID', `the layer ${blob.digest} is in no cache`),
+      );
+    const started =
+      this.#fetching.get(blob.digest) ??
+      downloadBlob(
+        asSource(place),
+        this.services.content,
+        { registry: place.title, repository: '' },
+        blob,
+        signal,
+        progress,
+      );
     this.#fetching.set(blob.digest, started);
     return started.finally(() => this.#fetching.delete(blob.digest));
   }
 
   /** What could not be had is not taken another time, and nothing from a place that does not answer. The build's own troubles are none of theirs. */
   #refuse(layers: readonly DiffID[], error: unknown): unknown {
-    if (!isMbuildError(error) || this.scope.signal.aborted || OWN_TROUBLES.includes(error.code)) return error;
+    if (!isMbuildError(error) || this.scope.signal.aborted || OWN_TROUBLES.includes(error.code))
+      return error;
     const places = new Set(layers.flatMap((diffId) => this.#blobOf(diffId)?.place ?? []));
     if (places.size === 0) return error;
     for (const diffId of layers) this.#refused.add(diffId);
-    if (['REGISTRY_UNREACHABLE', 'REGISTRY_DENIED', 'TLS_FAILED'].includes(error.code)) this.#caches = this.#caches.filter(({ place }) => !places.has(place));
+    if (['REGISTRY_UNREACHABLE', 'REGISTRY_DENIED', 'TLS_FAILED'].includes(error.code))
+      this.#caches = this.#caches.filter(({ place }) => !places.has(place));
     return this.#warn([...places].map(({ title }) => title).join(', '), error.message);
   }
 
   #warn(from: string, why: string): MbuildError {
-    const diagnostic: Diagnostic = { severity: 'warning', code: 'CacheImport', message: `the cache of ${from} is not used here: ${why}` };
+    const diagnostic: Diagnostic = {
+      severity: 'warning',
+      code: 'CacheImport',
+      message: `the cache of ${from} is not used here: ${why}`,
+    };
     this.scope.events({ kind: 'warning', diagnostic });
     return new MbuildError('CACHE_INVALID', diagnostic.message);
   }

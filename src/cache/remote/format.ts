@@ -36,7 +36,11 @@ export interface CacheContents {
   /** Digests of selections of trees that steps left, by the name that says all that they depend on. */
   readonly digests: Readonly<Record<string, string>>;
   /** The images that stages began with. */
-  readonly bases: readonly { readonly stage: string; readonly name: string; readonly digest: string }[];
+  readonly bases: readonly {
+    readonly stage: string;
+    readonly name: string;
+    readonly digest: string;
+  }[];
 }
 
 /** The config of a cache manifest. */
@@ -66,7 +70,9 @@ const MAX_TOLD = 3;
 export function configOf(manifest: Buffer): Descriptor | undefined {
   const { config, layers } = parseObject(manifest, 'manifest') as Partial<Manifest>;
   if (!isDescriptor(config) || !Array.isArray(layers)) return undefined;
-  return [CACHE_CONFIG_TYPE, MediaType.ociConfig, MediaType.dockerConfig].includes(config.mediaType) ? config : undefined;
+  return [CACHE_CONFIG_TYPE, MediaType.ociConfig, MediaType.dockerConfig].includes(config.mediaType)
+    ? config
+    : undefined;
 }
 
 /**
@@ -79,24 +85,47 @@ export function readCache(manifestBytes: Buffer, configBytes: Buffer): ReadCache
   if (!blobs.every(isDescriptor)) throw broken('its manifest lists what are no blobs');
   const whole = parseObject(configBytes, 'config');
   const isInline = manifest.config?.mediaType !== CACHE_CONFIG_TYPE;
-  const config = isInline ? inlineConfig(whole) : whole as Partial<CacheConfig>;
+  const config = isInline ? inlineConfig(whole) : (whole as Partial<CacheConfig>);
   if (config === undefined || config.version !== 1 || config.keys !== KEY_VERSION) return undefined;
   const { layers = [], selections = [], records, digests = {}, bases = [] } = config;
-  if (!isList(layers, isDigestText) || !isList(selections, isDigestText) || layers.length + selections.length !== blobs.length) throw broken('its config and its manifest do not fit together');
-  if (!Array.isArray(records) || !isList(bases, isBase) || !isTexts(digests)) throw broken('its config has another form than it says');
-  if (records.length > MAX_RECORDS || Object.keys(digests).length > MAX_DIGESTS) throw broken(`it has ${records.length} records; ${MAX_RECORDS} are the most`);
-  const found = new Map(layers.flatMap((diffId, i) => (blobs[i] === undefined ? [] : [[diffId as DiffID, blobs[i]] as const])));
+  if (
+    !isList(layers, isDigestText) ||
+    !isList(selections, isDigestText) ||
+    layers.length + selections.length !== blobs.length
+  )
+    throw broken('its config and its manifest do not fit together');
+  if (!Array.isArray(records) || !isList(bases, isBase) || !isTexts(digests))
+    throw broken('its config has another form than it says');
+  if (records.length > MAX_RECORDS || Object.keys(digests).length > MAX_DIGESTS)
+    throw broken(`it has ${records.length} records; ${MAX_RECORDS} are the most`);
+  const found = new Map(
+    layers.flatMap((diffId, i) =>
+      blobs[i] === undefined ? [] : [[diffId as DiffID, blobs[i]] as const],
+    ),
+  );
   const sound: RemoteRecord[] = [];
   const wrong: string[] = [];
   for (const record of records as unknown[]) {
-    const why = isRecord(record) ? faultOf(record, found) : 'a record has another form than its version says';
+    const why = isRecord(record)
+      ? faultOf(record, found)
+      : 'a record has another form than its version says';
     if (why === undefined) sound.push(record as RemoteRecord);
     else wrong.push(why);
   }
   return {
     contents: { version: 1, keys: KEY_VERSION, records: sound, digests, bases },
-    layers: found, selections: new Map(selections.flatMap((digest, i) => (blobs[layers.length + i] === undefined ? [] : [[digest, blobs[layers.length + i] as Descriptor] as const]))),
-    refused: wrong.length > MAX_TOLD ? [...wrong.slice(0, MAX_TOLD), `and ${wrong.length - MAX_TOLD} more`] : wrong,
+    layers: found,
+    selections: new Map(
+      selections.flatMap((digest, i) =>
+        blobs[layers.length + i] === undefined
+          ? []
+          : [[digest, blobs[layers.length + i] as Descriptor] as const],
+      ),
+    ),
+    refused:
+      wrong.length > MAX_TOLD
+        ? [...wrong.slice(0, MAX_TOLD), `and ${wrong.length - MAX_TOLD} more`]
+        : wrong,
   };
 }
 
@@ -104,34 +133,68 @@ export function readCache(manifestBytes: Buffer, configBytes: Buffer): ReadCache
 function inlineConfig(image: Record<string, unknown>): Partial<CacheConfig> | undefined {
   const contents = image[INLINE_MEMBER];
   if (typeof contents !== 'object' || contents === null) return undefined;
-  return { ...contents, layers: (image as Partial<ImageConfig>).rootfs?.diff_ids ?? [], selections: [] };
+  return {
+    ...contents,
+    layers: (image as Partial<ImageConfig>).rootfs?.diff_ids ?? [],
+    selections: [],
+  };
 }
 
 /** What is wrong with a record that has the right form; `undefined` for a sound one. */
-function faultOf(record: RemoteRecord, layers: ReadonlyMap<DiffID, Descriptor>): string | undefined {
+function faultOf(
+  record: RemoteRecord,
+  layers: ReadonlyMap<DiffID, Descriptor>,
+): string | undefined {
   const name = `the record of ${JSON.stringify(record.text.slice(0, 60))}`;
   if (cacheKey(record.input) !== record.key) return `${name} has the key of another step`;
-  if (record.layer === undefined) return (record.result as string) === record.input.parent ? undefined : `${name} has no layer, and yet another result than the step before`;
+  if (record.layer === undefined)
+    return (record.result as string) === record.input.parent
+      ? undefined
+      : `${name} has no layer, and yet another result than the step before`;
   const blob = layers.get(record.layer.diffId);
   if (blob === undefined) return `${name} has a layer that is not there`;
-  return layerCompression(blob.mediaType) === undefined ? `${name} has a layer of type ${JSON.stringify(blob.mediaType)}` : undefined;
+  return layerCompression(blob.mediaType) === undefined
+    ? `${name} has a layer of type ${JSON.stringify(blob.mediaType)}`
+    : undefined;
 }
 
 function isRecord(value: unknown): value is RemoteRecord {
   if (typeof value !== 'object' || value === null) return false;
-  const { key, input, result, layer, created, durationMs, stage, index, line, text } = value as Partial<Record<keyof RemoteRecord, unknown>>;
-  return isKey(key) && isKey(result) && typeof input === 'object' && input !== null && hasInput(input) && (layer === undefined || isLayer(layer))
-    && typeof created === 'string' && !Number.isNaN(Date.parse(created)) && isCount(durationMs) && isCount(index) && isCount(line) && typeof stage === 'string' && typeof text === 'string';
+  const { key, input, result, layer, created, durationMs, stage, index, line, text } =
+    value as Partial<Record<keyof RemoteRecord, unknown>>;
+  return (
+    isKey(key) &&
+    isKey(result) &&
+    typeof input === 'object' &&
+    input !== null &&
+    hasInput(input) &&
+    (layer === undefined || isLayer(layer)) &&
+    typeof created === 'string' &&
+    !Number.isNaN(Date.parse(created)) &&
+    isCount(durationMs) &&
+    isCount(index) &&
+    isCount(line) &&
+    typeof stage === 'string' &&
+    typeof text === 'string'
+  );
 }
 
 function hasInput(value: object): boolean {
   const { kind, parent, inputs } = value as Record<string, unknown>;
-  return typeof kind === 'string' && isKey(parent) && typeof inputs === 'object' && inputs !== null && !Array.isArray(inputs);
+  return (
+    typeof kind === 'string' &&
+    isKey(parent) &&
+    typeof inputs === 'object' &&
+    inputs !== null &&
+    !Array.isArray(inputs)
+  );
 }
 
 function isLayer(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
-  const { diffId, chainId, size, contentSize } = value as Partial<Record<'diffId' | 'chainId' | 'size' | 'contentSize', unknown>>;
+  const { diffId, chainId, size, contentSize } = value as Partial<
+    Record<'diffId' | 'chainId' | 'size' | 'contentSize', unknown>
+  >;
   return isDigestText(diffId) && isDigestText(chainId) && isCount(size) && isCount(contentSize);
 }
 
@@ -157,19 +220,29 @@ function isList<T>(value: unknown, is: (item: unknown) => boolean): value is rea
 }
 
 function isTexts(value: unknown): value is Readonly<Record<string, string>> {
-  return typeof value === 'object' && value !== null && Object.entries(value).every(([name, digest]) => isKey(name) && typeof digest === 'string');
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    Object.entries(value).every(([name, digest]) => isKey(name) && typeof digest === 'string')
+  );
 }
 
 function isDescriptor(value: unknown): value is Descriptor {
   if (typeof value !== 'object' || value === null) return false;
   const { mediaType, digest, size } = value as Record<string, unknown>;
-  return typeof mediaType === 'string' && isDigestText(digest) && Number.isSafeInteger(size) && Number(size) >= 0;
+  return (
+    typeof mediaType === 'string' &&
+    isDigestText(digest) &&
+    Number.isSafeInteger(size) &&
+    Number(size) >= 0
+  );
 }
 
 function parseObject(bytes: Buffer, what: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(bytes.toString('utf8'));
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return value as Record<string, unknown>;
   } catch (cause) {
     throw new MbuildError('CACHE_INVALID', `its ${what} is not JSON`, { cause });
   }

@@ -17,7 +17,11 @@ const MAX_MANIFEST = 4 << 20;
 export class HttpPlace implements CachePlace {
   readonly title: string;
 
-  constructor(url: URL, private readonly tag: string, private readonly folder: WebFolder) {
+  constructor(
+    url: URL,
+    private readonly tag: string,
+    private readonly folder: WebFolder,
+  ) {
     this.title = redactUrl(url);
   }
 
@@ -27,7 +31,11 @@ export class HttpPlace implements CachePlace {
     if (manifest === undefined || config === undefined) return [];
     const bytes = await this.folder.read(nameOf(config.digest), MAX_CACHE_CONFIG, signal);
     if (bytes === undefined) throw lacks(config.digest);
-    if (digestOf(bytes) !== config.digest) throw new MbuildError('DIGEST_MISMATCH', `its config is not what its digest says: expected ${config.digest}, but ${digestOf(bytes)} is there`);
+    if (digestOf(bytes) !== config.digest)
+      throw new MbuildError(
+        'DIGEST_MISMATCH',
+        `its config is not what its digest says: expected ${config.digest}, but ${digestOf(bytes)} is there`,
+      );
     return [{ manifest, config: bytes }];
   }
 
@@ -37,12 +45,27 @@ export class HttpPlace implements CachePlace {
     return body;
   }
 
-  async write({ blobs, manifest }: OutgoingCache, signal: AbortSignal, note: (text: string) => void): Promise<void> {
+  async write(
+    { blobs, manifest }: OutgoingCache,
+    signal: AbortSignal,
+    note: (text: string) => void,
+  ): Promise<void> {
     const inTurn = limiter(PARALLEL_TRANSFERS);
-    await together({ signal, events: () => undefined }, blobs.map((blob) => (inner) => inTurn(async () => {
-      if (await this.#put(blob, inner.signal)) note(`uploaded ${blob.descriptor.digest}`);
-    })));
-    await this.folder.put(`${this.tag}.json`, manifest.bytes.length, () => inMemory(manifest.bytes), signal);
+    await together(
+      { signal, events: () => undefined },
+      blobs.map(
+        (blob) => (inner) =>
+          inTurn(async () => {
+            if (await this.#put(blob, inner.signal)) note(`uploaded ${blob.descriptor.digest}`);
+          }),
+      ),
+    );
+    await this.folder.put(
+      `${this.tag}.json`,
+      manifest.bytes.length,
+      () => inMemory(manifest.bytes),
+      signal,
+    );
     note(`manifest ${manifest.descriptor.digest}`);
   }
 
@@ -50,14 +73,15 @@ export class HttpPlace implements CachePlace {
   async #put(blob: BlobSource, signal: AbortSignal): Promise<boolean> {
     const { descriptor } = blob;
     const name = nameOf(descriptor.digest);
-    if (await this.folder.size(name, signal) === descriptor.size) return false;
+    if ((await this.folder.size(name, signal)) === descriptor.size) return false;
     await this.folder.put(name, descriptor.size, () => blob.open(0), signal);
     return true;
   }
 }
 
 function nameOf(digest: Digest): string {
-  if (!isDigest(digest)) throw new MbuildError('CACHE_INVALID', `${JSON.stringify(digest)} is no digest`);
+  if (!isDigest(digest))
+    throw new MbuildError('CACHE_INVALID', `${JSON.stringify(digest)} is no digest`);
   return `sha256-${hexOf(digest)}`;
 }
 

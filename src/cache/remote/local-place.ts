@@ -1,4 +1,13 @@
-import { closeSync, createReadStream, createWriteStream, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  createReadStream,
+  createWriteStream,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+} from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { Readable } from 'node:stream';
@@ -21,26 +30,46 @@ const MAX_MANIFEST = 4 << 20;
 export class LocalPlace implements CachePlace {
   readonly title: string;
 
-  constructor(private readonly folder: string, private readonly tag: string, private readonly digest?: string) {
+  constructor(
+    private readonly folder: string,
+    private readonly tag: string,
+    private readonly digest?: string,
+  ) {
     this.title = folder;
   }
 
   read(): Promise<readonly StoredCache[]> {
     const index = this.#index();
-    const entry = index?.manifests.find(({ digest, annotations }) => (this.digest === undefined ? (annotations?.[TAG] ?? 'latest') === this.tag : digest === this.digest));
+    const entry = index?.manifests.find(({ digest, annotations }) =>
+      this.digest === undefined
+        ? (annotations?.[TAG] ?? 'latest') === this.tag
+        : digest === this.digest,
+    );
     if (entry === undefined) return Promise.resolve([]);
     const manifest = this.#small(entry.digest, MAX_MANIFEST, 'its manifest');
     const config = configOf(manifest);
-    return Promise.resolve(config === undefined ? [] : [{ manifest, config: this.#small(config.digest, MAX_CACHE_CONFIG, 'its config') }]);
+    return Promise.resolve(
+      config === undefined
+        ? []
+        : [{ manifest, config: this.#small(config.digest, MAX_CACHE_CONFIG, 'its config') }],
+    );
   }
 
   blob({ digest }: Descriptor, start: number): Promise<BlobBody> {
     const file = this.#file(digest);
-    if (statSync(file, { throwIfNoEntry: false }) === undefined) throw new MbuildError('CACHE_INVALID', `it lacks the blob ${digest}`);
-    return Promise.resolve({ start, bytes: createReadStream(file, { start }) as AsyncIterable<Uint8Array> });
+    if (statSync(file, { throwIfNoEntry: false }) === undefined)
+      throw new MbuildError('CACHE_INVALID', `it lacks the blob ${digest}`);
+    return Promise.resolve({
+      start,
+      bytes: createReadStream(file, { start }) as AsyncIterable<Uint8Array>,
+    });
   }
 
-  async write({ blobs, manifest }: OutgoingCache, signal: AbortSignal, note: (text: string) => void): Promise<void> {
+  async write(
+    { blobs, manifest }: OutgoingCache,
+    signal: AbortSignal,
+    note: (text: string) => void,
+  ): Promise<void> {
     const { descriptor, bytes } = manifest;
     let fd: number | undefined;
     try {
@@ -49,11 +78,19 @@ export class LocalPlace implements CachePlace {
       await lock(fd, 'exclusive', signal);
       for (const blob of [...blobs, inMemory(descriptor, bytes)]) await this.#put(blob, signal);
       await this.#replace('oci-layout', '{"imageLayoutVersion":"1.0.0"}', signal);
-      const others = (this.#index()?.manifests ?? []).filter(({ annotations }) => (annotations?.[TAG] ?? 'latest') !== this.tag);
-      const index: Index = { schemaVersion: 2, mediaType: MediaType.ociIndex, manifests: [...others, { ...descriptor, annotations: { [TAG]: this.tag } }] };
+      const others = (this.#index()?.manifests ?? []).filter(
+        ({ annotations }) => (annotations?.[TAG] ?? 'latest') !== this.tag,
+      );
+      const index: Index = {
+        schemaVersion: 2,
+        mediaType: MediaType.ociIndex,
+        manifests: [...others, { ...descriptor, annotations: { [TAG]: this.tag } }],
+      };
       await this.#replace('index.json', JSON.stringify(index), signal);
       const deleted = this.#collect(index);
-      note(`manifest ${descriptor.digest}${deleted === 0 ? '' : `, ${deleted} blob${deleted === 1 ? '' : 's'} of earlier caches deleted`}`);
+      note(
+        `manifest ${descriptor.digest}${deleted === 0 ? '' : `, ${deleted} blob${deleted === 1 ? '' : 's'} of earlier caches deleted`}`,
+      );
     } catch (error) {
       throw storeError(error, this.folder);
     } finally {
@@ -63,38 +100,58 @@ export class LocalPlace implements CachePlace {
 
   #index(): Index | undefined {
     try {
-      const index = JSON.parse(readFileSync(path.join(this.folder, 'index.json'), 'utf8')) as Partial<Index> | null;
+      const index = JSON.parse(
+        readFileSync(path.join(this.folder, 'index.json'), 'utf8'),
+      ) as Partial<Index> | null;
       if (Array.isArray(index?.manifests)) return index as Index;
     } catch (cause) {
       if (errnoOf(cause) === 'ENOENT') return undefined;
       if (errnoOf(cause) !== undefined) throw storeError(cause, this.folder);
     }
-    throw new MbuildError('CACHE_INVALID', `${this.folder}/index.json is not the index of an image layout`, { hint: 'name another folder' });
+    throw new MbuildError(
+      'CACHE_INVALID',
+      `${this.folder}/index.json is not the index of an image layout`,
+      { hint: 'name another folder' },
+    );
   }
 
   #small(digest: Digest, limit: number, what: string): Buffer {
     const file = this.#file(digest);
     const size = statSync(file, { throwIfNoEntry: false })?.size;
     if (size === undefined) throw new MbuildError('CACHE_INVALID', `it lacks the blob ${digest}`);
-    if (size > limit) throw new MbuildError('LIMIT_EXCEEDED', `${what} has ${size} bytes; ${limit} are the most`);
+    if (size > limit)
+      throw new MbuildError('LIMIT_EXCEEDED', `${what} has ${size} bytes; ${limit} are the most`);
     const bytes = readFileSync(file);
-    if (digestOf(bytes) !== digest) throw new MbuildError('DIGEST_MISMATCH', `${what} is not what its digest says: expected ${digest}, but ${digestOf(bytes)} is there`);
+    if (digestOf(bytes) !== digest)
+      throw new MbuildError(
+        'DIGEST_MISMATCH',
+        `${what} is not what its digest says: expected ${digest}, but ${digestOf(bytes)} is there`,
+      );
     return bytes;
   }
 
   async #put(blob: BlobSource, signal: AbortSignal): Promise<void> {
     const file = this.#file(blob.descriptor.digest);
-    if (statSync(file, { throwIfNoEntry: false })?.size !== blob.descriptor.size) await this.#write(file, blob.open(0), signal);
+    if (statSync(file, { throwIfNoEntry: false })?.size !== blob.descriptor.size)
+      await this.#write(file, blob.open(0), signal);
   }
 
   #replace(name: string, text: string, signal: AbortSignal): Promise<void> {
     return this.#write(path.join(this.folder, name), [Buffer.from(text)], signal);
   }
 
-  async #write(file: string, bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+  async #write(
+    file: string,
+    bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<void> {
     const temp = `${file}.${randomBytes(6).toString('hex')}.partial`;
     try {
-      await pipeline(Readable.from(bytes, { objectMode: false }), createWriteStream(temp, { flags: 'wx' }), { signal });
+      await pipeline(
+        Readable.from(bytes, { objectMode: false }),
+        createWriteStream(temp, { flags: 'wx' }),
+        { signal },
+      );
       renameSync(temp, file);
     } catch (error) {
       removeFile(temp);
@@ -111,24 +168,35 @@ export class LocalPlace implements CachePlace {
       return 0;
     }
     const blobs = path.join(this.folder, 'blobs', 'sha256');
-    const surplus = namesIn(blobs).filter((name) => !needed.has(name.slice(0, 64)) || name.endsWith('.partial'));
+    const surplus = namesIn(blobs).filter(
+      (name) => !needed.has(name.slice(0, 64)) || name.endsWith('.partial'),
+    );
     for (const name of surplus) removeFile(path.join(blobs, name));
     return surplus.length;
   }
 
   #need({ digest, mediaType }: Descriptor, needed: Set<string>): void {
     needed.add(hexOf(digest));
-    const content = JSON.parse(this.#small(digest, MAX_MANIFEST, 'a manifest').toString('utf8')) as Partial<Manifest & Index>;
-    if (isIndexType(mediaType)) for (const entry of content.manifests ?? []) this.#need(entry, needed);
-    else for (const blob of [content.config, ...(content.layers ?? [])]) if (blob !== undefined) needed.add(hexOf(blob.digest));
+    const content = JSON.parse(
+      this.#small(digest, MAX_MANIFEST, 'a manifest').toString('utf8'),
+    ) as Partial<Manifest & Index>;
+    if (isIndexType(mediaType))
+      for (const entry of content.manifests ?? []) this.#need(entry, needed);
+    else
+      for (const blob of [content.config, ...(content.layers ?? [])])
+        if (blob !== undefined) needed.add(hexOf(blob.digest));
   }
 
   #file(digest: Digest): string {
-    if (!isDigest(digest)) throw new MbuildError('CACHE_INVALID', `${JSON.stringify(digest)} is no digest`);
+    if (!isDigest(digest))
+      throw new MbuildError('CACHE_INVALID', `${JSON.stringify(digest)} is no digest`);
     return path.join(this.folder, 'blobs', 'sha256', hexOf(digest));
   }
 }
 
 function inMemory(descriptor: Descriptor, bytes: Buffer): BlobSource {
-  return { descriptor, open: (start) => Readable.from([bytes.subarray(start)]) as AsyncIterable<Uint8Array> };
+  return {
+    descriptor,
+    open: (start) => Readable.from([bytes.subarray(start)]) as AsyncIterable<Uint8Array>,
+  };
 }

@@ -32,15 +32,31 @@ export interface CachePlace {
 export type CacheSource =
   | { readonly type: 'registry'; readonly ref: string }
   /** A folder of a web server; `authorization` is sent as the header of that name. */
-  | { readonly type: 'http'; readonly url: string; readonly tag: string; readonly authorization?: string | undefined }
-  | { readonly type: 'local'; readonly folder: string; readonly tag: string; readonly digest?: string | undefined };
+  | {
+      readonly type: 'http';
+      readonly url: string;
+      readonly tag: string;
+      readonly authorization?: string | undefined;
+    }
+  | {
+      readonly type: 'local';
+      readonly folder: string;
+      readonly tag: string;
+      readonly digest?: string | undefined;
+    };
 
 /** `--cache-to`. `max`: every step of the build; `min`: those that the images are made of. */
 export type CacheTarget =
   | { readonly type: 'inline' }
   | (CacheSource & {
-    readonly mode: 'min' | 'max';
-    /** A cache that cannot be written is a warning. */
-    readonly ignoreError: boolean;
-    readonly compression?: { readonly type: 'none' | 'gzip' | 'zstd'; readonly level?: number | undefined; readonly force?: boolean | undefined } | undefined;
-  });
+      readonly mode: 'min' | 'max';
+      /** A cache that cannot be written is a warning. */
+      readonly ignoreError: boolean;
+      readonly compression?:
+        | {
+            readonly type: 'none' | 'gzip' | 'zstd';
+            readonly level?: number | undefined;
+            readonly force?: boolean | undefined;
+          }
+        | undefined;
+    });

@@ -31,12 +31,25 @@ export const command = defineCommand({
       const options = buildOptions(flags, inputs, host.env);
       const call = readCall(flags);
       if (call !== undefined) return await runCall(call, options, flags, host);
-      refuseTerminal(options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true, host);
-      const limit = flags['cache-limit'] === undefined ? undefined : (await import('../cache-limit')).readSize(flags['cache-limit']);
+      refuseTerminal(
+        options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true,
+        host,
+      );
+      const limit =
+        flags['cache-limit'] === undefined
+          ? undefined
+          : (await import('../cache-limit')).readSize(flags['cache-limit']);
       const result = await withServices(host, flags, async (services) => {
         const made = await withProgress(host, mode, (scope) => build(options, services, scope));
-        if (flags.report !== undefined) writeResult(flags.report, await (await import('./report')).buildPage(made.buildId, services));
-        if (limit !== undefined) await (await import('../cache-limit')).limitCache(services, limit, flags['cache-policy'] as EvictionPolicy, host);
+        if (flags.report !== undefined)
+          writeResult(
+            flags.report,
+            await (await import('./report')).buildPage(made.buildId, services),
+          );
+        if (limit !== undefined)
+          await (
+            await import('../cache-limit')
+          ).limitCache(services, limit, flags['cache-policy'] as EvictionPolicy, host);
         return made;
       });
       report(result, flags, mode, host);
@@ -54,33 +67,61 @@ function progressMode(flags: BuildFlags): ProgressMode {
 }
 
 /** Standard input can be the Dockerfile, or the context, or (without an archive) the Dockerfile of a build without files. */
-export async function readInputs(context: string, file: string | undefined, host: Host): Promise<BuildInputs> {
+export async function readInputs(
+  context: string,
+  file: string | undefined,
+  host: Host,
+): Promise<BuildInputs> {
   if (context === '-') {
-    if (file === '-') throw new MbuildError('USAGE', 'standard input cannot be both the context and the Dockerfile');
+    if (file === '-')
+      throw new MbuildError(
+        'USAGE',
+        'standard input cannot be both the context and the Dockerfile',
+      );
     const content = await sniffStdin(host.stdin());
-    if (content.kind === 'text') return { context: { kind: 'empty' }, dockerfile: { name: '-', text: content.text } };
-    return { context: { kind: 'stream', stream: content.stream }, ...(file === undefined ? {} : { dockerfile: { path: file } }) };
+    if (content.kind === 'text')
+      return { context: { kind: 'empty' }, dockerfile: { name: '-', text: content.text } };
+    return {
+      context: { kind: 'stream', stream: content.stream },
+      ...(file === undefined ? {} : { dockerfile: { path: file } }),
+    };
   }
   const source = readContext(context);
-  if (file === '-') return { context: source, dockerfile: { name: '-', text: await readText(host.stdin()) } };
+  if (file === '-')
+    return { context: source, dockerfile: { name: '-', text: await readText(host.stdin()) } };
   return { context: source, ...(file === undefined ? {} : { dockerfile: { path: file } }) };
 }
 
 function refuseTerminal(toStdout: boolean, host: Host): void {
-  if (toStdout && host.out.isTTY) throw new MbuildError('USAGE', 'refusing to write an archive to a terminal', { hint: 'redirect standard output, or use dest=FILE' });
+  if (toStdout && host.out.isTTY)
+    throw new MbuildError('USAGE', 'refusing to write an archive to a terminal', {
+      hint: 'redirect standard output, or use dest=FILE',
+    });
 }
 
 /** Warnings, the files that were asked for, and with `--quiet` the id. */
 function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host: Host): void {
   // Several targets or platforms have a line each.
-  const ids = result.imageId === undefined ? '' : result.images.map(({ imageId }) => imageId).join('\n');
+  const ids =
+    result.imageId === undefined ? '' : result.images.map(({ imageId }) => imageId).join('\n');
   if (flags.iidfile !== undefined && ids !== '') writeResult(flags.iidfile, ids);
-  if (flags['metadata-file'] !== undefined) writeResult(flags['metadata-file'], `${JSON.stringify(metadataOf(result), undefined, 2)}\n`);
+  if (flags['metadata-file'] !== undefined)
+    writeResult(flags['metadata-file'], `${JSON.stringify(metadataOf(result), undefined, 2)}\n`);
   if (mode === 'rawjson') {
-    host.err.write(rawLine({ kind: 'result', imageId: result.imageId, digest: result.descriptor.digest, names: result.names }));
+    host.err.write(
+      rawLine({
+        kind: 'result',
+        imageId: result.imageId,
+        digest: result.descriptor.digest,
+        names: result.names,
+      }),
+    );
   } else if (!flags.quiet) {
-    host.err.write(warningSummary(result.warnings, (line) => cleanLine(line, { github: isGithub(host.env) })));
-    if (mode !== 'none' && mode !== 'quiet') host.err.write(`\n${summaryLine(result.buildId, result.cache)}\n`);
+    host.err.write(
+      warningSummary(result.warnings, (line) => cleanLine(line, { github: isGithub(host.env) })),
+    );
+    if (mode !== 'none' && mode !== 'quiet')
+      host.err.write(`\n${summaryLine(result.buildId, result.cache)}\n`);
   }
   if (flags.quiet && ids !== '') host.out.write(`${ids}\n`);
 }
@@ -89,6 +130,8 @@ function writeResult(path: string, text: string): void {
   try {
     writeFileSync(path, text);
   } catch (error) {
-    throw new MbuildError('IO_FAILED', `cannot write ${path} (${errnoOf(error) ?? 'error'})`, { cause: error });
+    throw new MbuildError('IO_FAILED', `cannot write ${path} (${errnoOf(error) ?? 'error'})`, {
+      cause: error,
+    });
   }
 }

@@ -11,7 +11,11 @@ export const command = defineCommand({
   positionals: { min: 0, max: 0 },
   flags: {
     all: { kind: 'boolean', short: 'a', help: 'All of them, not only the latest twenty' },
-    format: { kind: 'string', value: 'FORMAT', help: "'table', 'table TEMPLATE', 'json', or a Go template" },
+    format: {
+      kind: 'string',
+      value: 'FORMAT',
+      help: "'table', 'table TEMPLATE', 'json', or a Go template",
+    },
     quiet: { kind: 'boolean', short: 'q', help: 'Only show ids' },
   },
   run: ({ flags }, host) => {
@@ -20,7 +24,13 @@ export const command = defineCommand({
       rows.push(buildRow(record, host.now()));
       if (!flags.all && rows.length === LATEST) break;
     }
-    host.out.write(renderList(buildsShape, rows, flags.quiet && flags.format === undefined ? '{{.ID}}' : flags.format));
+    host.out.write(
+      renderList(
+        buildsShape,
+        rows,
+        flags.quiet && flags.format === undefined ? '{{.ID}}' : flags.format,
+      ),
+    );
     return Promise.resolve(0);
   },
 });

@@ -1,7 +1,14 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { exportMount, importMount, listMounts, mountContent, removeMount, type KeptMount } from '../../cache/mounts';
+import {
+  exportMount,
+  importMount,
+  listMounts,
+  mountContent,
+  removeMount,
+  type KeptMount,
+} from '../../cache/mounts';
 import { MbuildError } from '../../diagnostics/error';
 import { treeSize } from '../../linux/tree-size';
 import { familiarName, parseReference, type Reference } from '../../oci/reference';
@@ -16,7 +23,16 @@ import { storeRoot, withServices } from '../services';
 import { writeBytes } from '../streams';
 
 const SHAPE: ListShape = {
-  fields: { ID: 'ID', Copy: 'COPY', Size: 'SIZE', Files: 'FILES', UsedSince: 'USED', CreatedSince: 'CREATED', InUse: 'IN USE', Folder: 'FOLDER' },
+  fields: {
+    ID: 'ID',
+    Copy: 'COPY',
+    Size: 'SIZE',
+    Files: 'FILES',
+    UsedSince: 'USED',
+    CreatedSince: 'CREATED',
+    InUse: 'IN USE',
+    Folder: 'FOLDER',
+  },
   columns: ['ID', 'Copy', 'Size', 'Files', 'UsedSince', 'InUse'],
 };
 
@@ -25,17 +41,39 @@ export const list = defineCommand({
   summary: 'List the directories of RUN --mount=type=cache',
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
-  flags: { format: { kind: 'string', value: 'FORMAT', help: "'table', 'table TEMPLATE', 'json', or a Go template" } },
+  flags: {
+    format: {
+      kind: 'string',
+      value: 'FORMAT',
+      help: "'table', 'table TEMPLATE', 'json', or a Go template",
+    },
+  },
   run: ({ flags }, host) => {
-    host.out.write(renderList(SHAPE, listMounts(storeRoot(flags.root, host)).map((mount) => rowOf(mount, host.now())), flags.format));
+    host.out.write(
+      renderList(
+        SHAPE,
+        listMounts(storeRoot(flags.root, host)).map((mount) => rowOf(mount, host.now())),
+        flags.format,
+      ),
+    );
     return Promise.resolve(0);
   },
 });
 
-function rowOf({ id, copy, bytes, files, used, created, inUse, folder, seeded }: KeptMount, now: number): ListRow {
+function rowOf(
+  { id, copy, bytes, files, used, created, inUse, folder, seeded }: KeptMount,
+  now: number,
+): ListRow {
   return {
-    ID: id, Copy: seeded ? 'seeded' : copy === 0 ? '' : String(copy), Size: humanSize(bytes), Bytes: String(bytes), Files: String(files),
-    UsedSince: humanSince(used, now), CreatedSince: humanSince(created, now), InUse: String(inUse), Folder: folder,
+    ID: id,
+    Copy: seeded ? 'seeded' : copy === 0 ? '' : String(copy),
+    Size: humanSize(bytes),
+    Bytes: String(bytes),
+    Files: String(files),
+    UsedSince: humanSince(used, now),
+    CreatedSince: humanSince(created, now),
+    InUse: String(inUse),
+    Folder: folder,
   };
 }
 
@@ -45,25 +83,50 @@ export const exportCommand = defineCommand({
   usage: ['[OPTIONS] ID'],
   positionals: { min: 1, max: 1 },
   flags: {
-    output: { kind: 'string', short: 'o', value: 'FILE', help: 'The file to write, compressed if its name ends in .gz; standard output without it' },
-    ref: { kind: 'string', value: 'NAME', help: 'Push it to a registry under this name, but for what the last export under it has sent' },
+    output: {
+      kind: 'string',
+      short: 'o',
+      value: 'FILE',
+      help: 'The file to write, compressed if its name ends in .gz; standard output without it',
+    },
+    ref: {
+      kind: 'string',
+      value: 'NAME',
+      help: 'Push it to a registry under this name, but for what the last export under it has sent',
+    },
     'max-size': { kind: 'string', value: 'BYTES', help: 'Refuse a cache whose files are larger' },
   },
   run: async ({ flags, positionals: [id = ''] }, host) => {
     const root = storeRoot(flags.root, host);
-    if (flags['max-size'] !== undefined) refuseLarger(mountContent(root, id), id, readSize(flags['max-size']));
+    if (flags['max-size'] !== undefined)
+      refuseLarger(mountContent(root, id), id, readSize(flags['max-size']));
     if (flags.ref !== undefined) {
-      if (flags.output !== undefined) throw new MbuildError('USAGE', '--output and --ref are two places', { hint: 'export it twice' });
+      if (flags.output !== undefined)
+        throw new MbuildError('USAGE', '--output and --ref are two places', {
+          hint: 'export it twice',
+        });
       const ref = readRef(flags.ref);
       const { pushMount } = await import('../../cache/mount-registry');
-      const { digest, changed, parts, newParts, newBytes } = await withServices(host, flags, (services) => pushMount(id, ref, services, services.registry, host.signal));
-      note(host, changed ? `${newParts} of ${parts} part${parts === 1 ? '' : 's'} sent, ${humanSize(newBytes)}` : `${flags.ref} has it already: nothing was sent`);
+      const { digest, changed, parts, newParts, newBytes } = await withServices(
+        host,
+        flags,
+        (services) => pushMount(id, ref, services, services.registry, host.signal),
+      );
+      note(
+        host,
+        changed
+          ? `${newParts} of ${parts} part${parts === 1 ? '' : 's'} sent, ${humanSize(newBytes)}`
+          : `${flags.ref} has it already: nothing was sent`,
+      );
       host.out.write(`${digest}\n`);
       return 0;
     }
     const tar = exportMount(root, id);
     if (flags.output === undefined) {
-      if (host.out.isTTY) throw new MbuildError('USAGE', 'refusing to write an archive to a terminal', { hint: 'redirect standard output, or use -o FILE' });
+      if (host.out.isTTY)
+        throw new MbuildError('USAGE', 'refusing to write an archive to a terminal', {
+          hint: 'redirect standard output, or use -o FILE',
+        });
       for await (const chunk of tar) await writeBytes('stdout', chunk);
       return 0;
     }
@@ -77,7 +140,12 @@ export const exportCommand = defineCommand({
 /** @throws MbuildError LIMIT_EXCEEDED. */
 function refuseLarger(dir: string, id: string, most: number): void {
   const { bytes } = treeSize(dir);
-  if (bytes > most) throw new MbuildError('LIMIT_EXCEEDED', `the cache mount ${id} has ${humanSize(bytes)}, more than ${humanSize(most)}`, { hint: 'nothing was exported; mbuild cache-mount prune ID makes it begin anew' });
+  if (bytes > most)
+    throw new MbuildError(
+      'LIMIT_EXCEEDED',
+      `the cache mount ${id} has ${humanSize(bytes)}, more than ${humanSize(most)}`,
+      { hint: 'nothing was exported; mbuild cache-mount prune ID makes it begin anew' },
+    );
 }
 
 export const importCommand = defineCommand({
@@ -85,17 +153,29 @@ export const importCommand = defineCommand({
   summary: 'Fill a cache mount with the files of a tar, or from a registry',
   usage: ['ID [FILE|-]', 'ID --ref NAME [--ref NAME...]'],
   positionals: { min: 1, max: 2 },
-  flags: { ref: { kind: 'list', value: 'NAME', help: 'Fetch what was exported under this name; of several the first that is there' } },
+  flags: {
+    ref: {
+      kind: 'list',
+      value: 'NAME',
+      help: 'Fetch what was exported under this name; of several the first that is there',
+    },
+  },
   notes: ['What the cache holds is replaced. The tar may be compressed.'],
   run: async ({ flags, positionals: [id = '', file = '-'] }, host) => {
     if (flags.ref.length > 0) {
       const refs = flags.ref.map(readRef);
       const { pullMount } = await import('../../cache/mount-registry');
-      const found = await withServices(host, flags, (services) => pullMount(id, refs, services, services.registry, host.signal));
+      const found = await withServices(host, flags, (services) =>
+        pullMount(id, refs, services, services.registry, host.signal),
+      );
       if (refs.length > 1) note(host, `filled from ${familiarName(found)}`);
       return 0;
     }
-    await importMount(storeRoot(flags.root, host), id, file === '-' ? host.stdin() : createReadStream(file));
+    await importMount(
+      storeRoot(flags.root, host),
+      id,
+      file === '-' ? host.stdin() : createReadStream(file),
+    );
     return 0;
   },
 });
@@ -107,20 +187,34 @@ export const prune = defineCommand({
   positionals: { min: 0, max: Infinity },
   flags: {
     all: { kind: 'boolean', short: 'a', help: 'All of them' },
-    until: { kind: 'string', value: 'TIME', help: 'Those that were not used since a time, or for a time such as 240h' },
+    until: {
+      kind: 'string',
+      value: 'TIME',
+      help: 'Those that were not used since a time, or for a time such as 240h',
+    },
   },
   run: ({ flags, positionals: ids }, host) => {
-    if (ids.length === 0 && !flags.all && flags.until === undefined) throw new MbuildError('USAGE', 'nothing says which cache mounts are to go', { hint: 'name them, or use --all or --until' });
+    if (ids.length === 0 && !flags.all && flags.until === undefined)
+      throw new MbuildError('USAGE', 'nothing says which cache mounts are to go', {
+        hint: 'name them, or use --all or --until',
+      });
     const before = flags.until === undefined ? Infinity : untilTime(flags.until, host.now());
     const mounts = listMounts(storeRoot(flags.root, host));
     const missing = ids.find((id) => !mounts.some((mount) => mount.id === id));
-    if (missing !== undefined) throw new MbuildError('USAGE', `there is no cache mount ${missing}`, { hint: "'mbuild cache-mount ls' lists them" });
-    const chosen = mounts.filter((mount) => (ids.length === 0 || ids.includes(mount.id)) && Date.parse(mount.used) < before);
+    if (missing !== undefined)
+      throw new MbuildError('USAGE', `there is no cache mount ${missing}`, {
+        hint: "'mbuild cache-mount ls' lists them",
+      });
+    const chosen = mounts.filter(
+      (mount) => (ids.length === 0 || ids.includes(mount.id)) && Date.parse(mount.used) < before,
+    );
     for (const mount of chosen) {
       removeMount(mount);
       host.out.write(`${mount.id}\n`);
     }
-    host.out.write(`Total reclaimed space: ${humanSize(chosen.reduce((sum, { bytes }) => sum + bytes, 0))}\n`);
+    host.out.write(
+      `Total reclaimed space: ${humanSize(chosen.reduce((sum, { bytes }) => sum + bytes, 0))}\n`,
+    );
     return Promise.resolve(0);
   },
 });
@@ -128,6 +222,9 @@ export const prune = defineCommand({
 /** @throws MbuildError REFERENCE_INVALID. */
 function readRef(text: string): Reference {
   const ref = parseReference(text);
-  if (ref === undefined) throw new MbuildError('REFERENCE_INVALID', `invalid reference ${JSON.stringify(text)}`, { hint: 'a name is [registry/]repository[:tag]' });
+  if (ref === undefined)
+    throw new MbuildError('REFERENCE_INVALID', `invalid reference ${JSON.stringify(text)}`, {
+      hint: 'a name is [registry/]repository[:tag]',
+    });
   return ref;
 }

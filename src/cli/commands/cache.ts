@@ -16,11 +16,23 @@ import { layOutTable } from '../format/table';
 import { collectGarbage, withServices } from '../services';
 
 const SHAPE: ListShape = {
-  fields: { Key: 'KEY', Size: 'SIZE', Time: 'TIME', CreatedSince: 'CREATED', Build: 'BUILD', Shared: 'IN IMAGE', Description: 'STEP' },
+  fields: {
+    Key: 'KEY',
+    Size: 'SIZE',
+    Time: 'TIME',
+    CreatedSince: 'CREATED',
+    Build: 'BUILD',
+    Shared: 'IN IMAGE',
+    Description: 'STEP',
+  },
   columns: ['Key', 'Size', 'Time', 'CreatedSince', 'Build', 'Shared', 'Description'],
 };
 
-const FORMAT = { kind: 'string', value: 'FORMAT', help: "'table', 'table TEMPLATE', 'json', or a Go template" } as const;
+const FORMAT = {
+  kind: 'string',
+  value: 'FORMAT',
+  help: "'table', 'table TEMPLATE', 'json', or a Go template",
+} as const;
 
 export const list = defineCommand({
   name: 'cache ls',
@@ -28,15 +40,23 @@ export const list = defineCommand({
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: { format: FORMAT },
-  run: ({ flags }, host) => withServices(host, flags, (services) => {
-    const byKey = new Map(services.cache.list().map((record) => [record.key.slice(0, KEY_SHOWN), record]));
-    const rows = cacheRows([...byKey.values()], services, host.now()).map((row): ListRow => {
-      const record = byKey.get(row['ID'] ?? '');
-      return { ...row, Key: row['ID'] ?? '', Time: seconds(record?.durationMs ?? 0), Build: record?.build ?? '' };
-    });
-    host.out.write(renderList(SHAPE, rows, flags.format));
-    return 0;
-  }),
+  run: ({ flags }, host) =>
+    withServices(host, flags, (services) => {
+      const byKey = new Map(
+        services.cache.list().map((record) => [record.key.slice(0, KEY_SHOWN), record]),
+      );
+      const rows = cacheRows([...byKey.values()], services, host.now()).map((row): ListRow => {
+        const record = byKey.get(row['ID'] ?? '');
+        return {
+          ...row,
+          Key: row['ID'] ?? '',
+          Time: seconds(record?.durationMs ?? 0),
+          Build: record?.build ?? '',
+        };
+      });
+      host.out.write(renderList(SHAPE, rows, flags.format));
+      return 0;
+    }),
 });
 
 const KEY_SHOWN = 12;
@@ -46,17 +66,48 @@ export const usage = defineCommand({
   summary: 'Show what the cache takes up, and what it saves',
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
-  flags: { format: { kind: 'string', value: 'FORMAT', choices: ['table', 'json'], fallback: 'table', help: "'table' or 'json'" } },
-  run: ({ flags }, host) => withServices(host, flags, (services) => {
-    const kinds = [...new Set(services.cache.list().map((record) => record.input.kind))].sort().map((kind) => {
-      const records = services.cache.list().filter((record) => record.input.kind === kind);
-      const layers = new Map(records.flatMap(({ layer }) => (layer === undefined ? [] : [[layer.chainId, layer.contentSize] as const])));
-      return { kind, records: records.length, bytes: [...layers.values()].reduce((sum, size) => sum + size, 0), seconds: records.reduce((sum, { durationMs }) => sum + durationMs, 0) / 1000 };
-    });
-    if (flags.format === 'json') host.out.write(`${JSON.stringify(kinds, undefined, 2)}\n`);
-    else host.out.write(layOutTable([['KIND', 'RECORDS', 'SIZE', 'TIME'], ...kinds.map((row) => [row.kind.toUpperCase(), String(row.records), humanSize(row.bytes), seconds(row.seconds * 1000)])]));
-    return 0;
-  }),
+  flags: {
+    format: {
+      kind: 'string',
+      value: 'FORMAT',
+      choices: ['table', 'json'],
+      fallback: 'table',
+      help: "'table' or 'json'",
+    },
+  },
+  run: ({ flags }, host) =>
+    withServices(host, flags, (services) => {
+      const kinds = [...new Set(services.cache.list().map((record) => record.input.kind))]
+        .sort()
+        .map((kind) => {
+          const records = services.cache.list().filter((record) => record.input.kind === kind);
+          const layers = new Map(
+            records.flatMap(({ layer }) =>
+              layer === undefined ? [] : [[layer.chainId, layer.contentSize] as const],
+            ),
+          );
+          return {
+            kind,
+            records: records.length,
+            bytes: [...layers.values()].reduce((sum, size) => sum + size, 0),
+            seconds: records.reduce((sum, { durationMs }) => sum + durationMs, 0) / 1000,
+          };
+        });
+      if (flags.format === 'json') host.out.write(`${JSON.stringify(kinds, undefined, 2)}\n`);
+      else
+        host.out.write(
+          layOutTable([
+            ['KIND', 'RECORDS', 'SIZE', 'TIME'],
+            ...kinds.map((row) => [
+              row.kind.toUpperCase(),
+              String(row.records),
+              humanSize(row.bytes),
+              seconds(row.seconds * 1000),
+            ]),
+          ]),
+        );
+      return 0;
+    }),
 });
 
 export const remove = defineCommand({
@@ -65,17 +116,20 @@ export const remove = defineCommand({
   usage: ['KEY|BUILD [KEY|BUILD...]'],
   positionals: { min: 1, max: Infinity },
   flags: {},
-  notes: ['KEY is the beginning of a key as mbuild cache ls shows it; BUILD forgets all that a build has run.'],
-  run: ({ flags, positionals: words }, host) => withServices(host, flags, async (services) => {
-    const keys = new Set(words.flatMap((word) => keysOf(word, services)));
-    for (const key of keys) {
-      services.cache.delete(key);
-      host.out.write(`${key}\n`);
-    }
-    const { bytes } = await collectGarbage(services);
-    host.out.write(`Total reclaimed space: ${humanSize(bytes)}\n`);
-    return 0;
-  }),
+  notes: [
+    'KEY is the beginning of a key as mbuild cache ls shows it; BUILD forgets all that a build has run.',
+  ],
+  run: ({ flags, positionals: words }, host) =>
+    withServices(host, flags, async (services) => {
+      const keys = new Set(words.flatMap((word) => keysOf(word, services)));
+      for (const key of keys) {
+        services.cache.delete(key);
+        host.out.write(`${key}\n`);
+      }
+      const { bytes } = await collectGarbage(services);
+      host.out.write(`Total reclaimed space: ${humanSize(bytes)}\n`);
+      return 0;
+    }),
 });
 
 /** The records that a word means. @throws MbuildError USAGE for none. */
@@ -83,9 +137,14 @@ function keysOf(word: string, { cache, root }: Engine): CacheKey[] {
   const records = cache.list();
   const build = new BuildHistory(root).search(word);
   const found = build === undefined ? [] : records.filter((record) => record.build === build.id);
-  const named = found.length > 0 ? found : records.filter((record) => record.key.startsWith(word) && word.length >= MIN_PART);
+  const named =
+    found.length > 0
+      ? found
+      : records.filter((record) => record.key.startsWith(word) && word.length >= MIN_PART);
   if (named.length > 0) return named.map((record) => record.key);
-  throw new MbuildError('USAGE', `the cache has nothing by the key or build ${word}`, { hint: "'mbuild cache ls' lists keys, 'mbuild builds' lists builds" });
+  throw new MbuildError('USAGE', `the cache has nothing by the key or build ${word}`, {
+    hint: "'mbuild cache ls' lists keys, 'mbuild builds' lists builds",
+  });
 }
 
 const MIN_PART = 4;
@@ -95,15 +154,37 @@ export const diff = defineCommand({
   summary: 'Tell how the steps of two builds differ',
   usage: ['[OPTIONS] BUILD BUILD'],
   positionals: { min: 2, max: 2 },
-  flags: { format: { kind: 'string', value: 'FORMAT', choices: ['text', 'json'], fallback: 'text', help: "'text' or 'json'" } },
-  run: ({ flags, positionals: [one = '', two = ''] }, host) => withServices(host, flags, async (services) => {
-    const history = new BuildHistory(services.root);
-    const [before, after] = [history.find(one), history.find(two)];
-    const steps = await compareBuilds(before, after, services);
-    if (flags.format === 'json') host.out.write(`${JSON.stringify({ before: before.id, after: after.id, steps: steps.map((step) => ({ ...step, causes: step.causes.map((cause) => ({ ...cause, text: causeText(cause) })) })) }, undefined, 2)}\n`);
-    else host.out.write(visibleLines(steps.map((step) => `${MARKS[step.state]} ${step.name}\n${step.causes.map((cause) => `    ${causeText(cause)}\n`).join('')}`).join('')));
-    return 0;
-  }),
+  flags: {
+    format: {
+      kind: 'string',
+      value: 'FORMAT',
+      choices: ['text', 'json'],
+      fallback: 'text',
+      help: "'text' or 'json'",
+    },
+  },
+  run: ({ flags, positionals: [one = '', two = ''] }, host) =>
+    withServices(host, flags, async (services) => {
+      const history = new BuildHistory(services.root);
+      const [before, after] = [history.find(one), history.find(two)];
+      const steps = await compareBuilds(before, after, services);
+      if (flags.format === 'json')
+        host.out.write(
+          `${JSON.stringify({ before: before.id, after: after.id, steps: steps.map((step) => ({ ...step, causes: step.causes.map((cause) => ({ ...cause, text: causeText(cause) })) })) }, undefined, 2)}\n`,
+        );
+      else
+        host.out.write(
+          visibleLines(
+            steps
+              .map(
+                (step) =>
+                  `${MARKS[step.state]} ${step.name}\n${step.causes.map((cause) => `    ${causeText(cause)}\n`).join('')}`,
+              )
+              .join(''),
+          ),
+        );
+      return 0;
+    }),
 });
 
 const MARKS = { same: '=', differs: '!', added: '+', removed: '-' } as const;
@@ -115,29 +196,55 @@ interface StepDifference {
 }
 
 /** The steps of the second build against those of the first of the same text, else of the same place; then those that are gone. */
-async function compareBuilds(before: BuildRecord, after: BuildRecord, services: Engine): Promise<StepDifference[]> {
+async function compareBuilds(
+  before: BuildRecord,
+  after: BuildRecord,
+  services: Engine,
+): Promise<StepDifference[]> {
   const left = new Set(before.steps);
   const pairs = after.steps.map((step) => {
     const candidates = [...left].filter((other) => other.stage === step.stage);
-    const found = candidates.find((other) => other.text === step.text) ?? candidates.find((other) => other.index === step.index && !after.steps.some((third) => third.text === other.text));
+    const found =
+      candidates.find((other) => other.text === step.text) ??
+      candidates.find(
+        (other) =>
+          other.index === step.index && !after.steps.some((third) => third.text === other.text),
+      );
     if (found !== undefined) left.delete(found);
     return { step, found };
   });
-  const compared = await Promise.all(pairs.map(async ({ step, found }): Promise<StepDifference> => {
-    if (found === undefined) return { name: step.name, state: 'added', causes: [] };
-    if (found.key === step.key) return { name: step.name, state: 'same', causes: [] };
-    const [old, now] = [inputOf(found, services), inputOf(step, services)];
-    if (old === undefined || now === undefined) return { name: step.name, state: 'differs', causes: [] };
-    const own = await compareSteps({ text: found.text, input: old }, { text: step.text, input: now }, (digest) => loadManifest(services.root, digest));
-    return { name: step.name, state: 'differs', causes: own.length > 0 || old.parent === now.parent ? own : [{ kind: 'setting', name: 'the tree it starts on' }] };
-  }));
-  return [...compared, ...[...left].map((step): StepDifference => ({ name: step.name, state: 'removed', causes: [] }))];
+  const compared = await Promise.all(
+    pairs.map(async ({ step, found }): Promise<StepDifference> => {
+      if (found === undefined) return { name: step.name, state: 'added', causes: [] };
+      if (found.key === step.key) return { name: step.name, state: 'same', causes: [] };
+      const [old, now] = [inputOf(found, services), inputOf(step, services)];
+      if (old === undefined || now === undefined)
+        return { name: step.name, state: 'differs', causes: [] };
+      const own = await compareSteps(
+        { text: found.text, input: old },
+        { text: step.text, input: now },
+        (digest) => loadManifest(services.root, digest),
+      );
+      return {
+        name: step.name,
+        state: 'differs',
+        causes:
+          own.length > 0 || old.parent === now.parent
+            ? own
+            : [{ kind: 'setting', name: 'the tree it starts on' }],
+      };
+    }),
+  );
+  return [
+    ...compared,
+    ...[...left].map((step): StepDifference => ({ name: step.name, state: 'removed', causes: [] })),
+  ];
 }
 
 /** What a step did: by its build, by the cache, or by the build that made it. */
 function inputOf(step: StepRecord, { cache, root }: Engine): CacheRecord['input'] | undefined {
   const made = step.input ?? cache.get(step.key as CacheKey)?.input;
   if (made !== undefined || step.madeBy === undefined) return made;
-  return new BuildHistory(root).get(step.madeBy)?.steps.find((other) => other.key === step.key)?.input;
+  return new BuildHistory(root).get(step.madeBy)?.steps.find((other) => other.key === step.key)
+    ?.input;
 }
-

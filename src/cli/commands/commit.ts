@@ -9,19 +9,45 @@ export const command = defineCommand({
   usage: ['[OPTIONS] CONTAINER [REPOSITORY[:TAG]]'],
   positionals: { min: 1, max: 2 },
   flags: {
-    author: { kind: 'string', short: 'a', value: 'TEXT', help: 'Author, e.g. "Ada Lovelace <ada@example.org>"' },
-    change: { kind: 'list', short: 'c', value: 'INSTRUCTION', help: 'Apply a Dockerfile instruction to the image' },
+    author: {
+      kind: 'string',
+      short: 'a',
+      value: 'TEXT',
+      help: 'Author, e.g. "Ada Lovelace <ada@example.org>"',
+    },
+    change: {
+      kind: 'list',
+      short: 'c',
+      value: 'INSTRUCTION',
+      help: 'Apply a Dockerfile instruction to the image',
+    },
     message: { kind: 'string', short: 'm', value: 'TEXT', help: 'Comment of the history entry' },
     'no-pause': { kind: 'boolean', help: 'Let the container run on meanwhile' },
-    pause: { kind: 'optional', short: 'p', value: 'BOOL', implied: 'true', choices: ['true', 'false'], help: 'Let the container stand still meanwhile (the default)' },
+    pause: {
+      kind: 'optional',
+      short: 'p',
+      value: 'BOOL',
+      implied: 'true',
+      choices: ['true', 'false'],
+      help: 'Let the container stand still meanwhile (the default)',
+    },
   },
-  run: ({ flags, positionals: [container = '', name] }, host) => withServices(host, flags, async (services) => {
-    const store = new ContainerStore(services.root);
-    const image = await commitContainer(store.get(container), {
-      names: name === undefined ? [] : [fullName(name)], message: flags.message, author: flags.author, changes: flags.change,
-      pause: !flags['no-pause'] && flags.pause !== 'false',
-    }, store, services);
-    host.out.write(`${image.id}\n`);
-    return 0;
-  }),
+  run: ({ flags, positionals: [container = '', name] }, host) =>
+    withServices(host, flags, async (services) => {
+      const store = new ContainerStore(services.root);
+      const image = await commitContainer(
+        store.get(container),
+        {
+          names: name === undefined ? [] : [fullName(name)],
+          message: flags.message,
+          author: flags.author,
+          changes: flags.change,
+          pause: !flags['no-pause'] && flags.pause !== 'false',
+        },
+        store,
+        services,
+      );
+      host.out.write(`${image.id}\n`);
+      return 0;
+    }),
 });

@@ -7,81 +7,151 @@ import { readSignal } from '../run-options';
 import { withServices } from '../services';
 import { orFailure } from './run';
 
-const SEVERAL = { usage: ['[OPTIONS] CONTAINER [CONTAINER...]'], positionals: { min: 1, max: Infinity } } as const;
+const SEVERAL = {
+  usage: ['[OPTIONS] CONTAINER [CONTAINER...]'],
+  positionals: { min: 1, max: Infinity },
+} as const;
 
 export const stop = defineCommand({
-  ...SEVERAL, name: 'stop', summary: 'Stop one or more running containers',
+  ...SEVERAL,
+  name: 'stop',
+  summary: 'Stop one or more running containers',
   flags: {
-    signal: { kind: 'string', short: 's', value: 'SIGNAL', help: "What to send first (default: the image's STOPSIGNAL, or SIGTERM)" },
-    time: { kind: 'number', short: 't', value: 'SECONDS', aliases: ['timeout'], help: 'How long to wait before the container is killed (default: 10)' },
+    signal: {
+      kind: 'string',
+      short: 's',
+      value: 'SIGNAL',
+      help: "What to send first (default: the image's STOPSIGNAL, or SIGTERM)",
+    },
+    time: {
+      kind: 'number',
+      short: 't',
+      value: 'SECONDS',
+      aliases: ['timeout'],
+      help: 'How long to wait before the container is killed (default: 10)',
+    },
   },
-  run: ({ flags, positionals }, host) => withServices(host, flags, (services) => {
-    const store = new ContainerStore(services.root);
-    const signal = flags.signal === undefined ? undefined : readSignal(flags.signal);
-    return forEachName(positionals, host, (name) => stopContainer(store.get(name), store, flags.time, signal));
-  }),
+  run: ({ flags, positionals }, host) =>
+    withServices(host, flags, (services) => {
+      const store = new ContainerStore(services.root);
+      const signal = flags.signal === undefined ? undefined : readSignal(flags.signal);
+      return forEachName(positionals, host, (name) =>
+        stopContainer(store.get(name), store, flags.time, signal),
+      );
+    }),
 });
 
 export const kill = defineCommand({
-  ...SEVERAL, name: 'kill', summary: 'Send a signal to one or more running containers',
-  flags: { signal: { kind: 'string', short: 's', value: 'SIGNAL', fallback: 'SIGKILL', help: 'The signal (default: SIGKILL)' } },
-  run: ({ flags, positionals }, host) => withServices(host, flags, (services) => {
-    const store = new ContainerStore(services.root);
-    const signal = readSignal(flags.signal);
-    return forEachName(positionals, host, (name) => killContainer(store.get(name), signal, store));
-  }),
+  ...SEVERAL,
+  name: 'kill',
+  summary: 'Send a signal to one or more running containers',
+  flags: {
+    signal: {
+      kind: 'string',
+      short: 's',
+      value: 'SIGNAL',
+      fallback: 'SIGKILL',
+      help: 'The signal (default: SIGKILL)',
+    },
+  },
+  run: ({ flags, positionals }, host) =>
+    withServices(host, flags, (services) => {
+      const store = new ContainerStore(services.root);
+      const signal = readSignal(flags.signal);
+      return forEachName(positionals, host, (name) =>
+        killContainer(store.get(name), signal, store),
+      );
+    }),
 });
 
 export const rm = defineCommand({
-  ...SEVERAL, name: 'rm', summary: 'Remove one or more containers',
+  ...SEVERAL,
+  name: 'rm',
+  summary: 'Remove one or more containers',
   flags: {
-    force: { kind: 'boolean', short: 'f', help: 'Also one that runs; takes no offence at one that is not there' },
+    force: {
+      kind: 'boolean',
+      short: 'f',
+      help: 'Also one that runs; takes no offence at one that is not there',
+    },
     volumes: { kind: 'boolean', short: 'v', help: 'Also the volumes that were made for it alone' },
   },
-  run: ({ flags, positionals }, host) => withServices(host, flags, (services) => {
-    const store = new ContainerStore(services.root);
-    return forEachName(positionals.filter((name) => !flags.force || store.find(name) !== undefined), host, (name) => stopAndRemove(store.get(name), store, services.root, flags));
-  }),
+  run: ({ flags, positionals }, host) =>
+    withServices(host, flags, (services) => {
+      const store = new ContainerStore(services.root);
+      return forEachName(
+        positionals.filter((name) => !flags.force || store.find(name) !== undefined),
+        host,
+        (name) => stopAndRemove(store.get(name), store, services.root, flags),
+      );
+    }),
 });
 
 export const wait = defineCommand({
-  ...SEVERAL, name: 'wait', summary: 'Wait until containers have ended, and print their exit codes', flags: {},
-  run: ({ flags, positionals }, host) => withServices(host, flags, async (services) => {
-    const store = new ContainerStore(services.root);
-    for (const container of positionals.map((name) => store.get(name))) {
-      const state = await waitForEnd(container, store, host.signal);
-      host.out.write(`${typeof state === 'object' ? state.exitCode ?? 0 : 0}\n`);
-    }
-    return 0;
-  }),
+  ...SEVERAL,
+  name: 'wait',
+  summary: 'Wait until containers have ended, and print their exit codes',
+  flags: {},
+  run: ({ flags, positionals }, host) =>
+    withServices(host, flags, async (services) => {
+      const store = new ContainerStore(services.root);
+      for (const container of positionals.map((name) => store.get(name))) {
+        const state = await waitForEnd(container, store, host.signal);
+        host.out.write(`${typeof state === 'object' ? (state.exitCode ?? 0) : 0}\n`);
+      }
+      return 0;
+    }),
 });
 
 export const start = defineCommand({
-  ...SEVERAL, name: 'start', summary: 'Start one or more containers that do not run',
+  ...SEVERAL,
+  name: 'start',
+  summary: 'Start one or more containers that do not run',
   flags: {
     attach: { kind: 'boolean', short: 'a', help: 'Show its output and return its exit code' },
     interactive: { kind: 'boolean', short: 'i', help: 'Pass standard input on' },
   },
-  run: ({ flags, positionals }, host) => orFailure(host, () => withServices(host, flags, async (services) => {
-    const store = new ContainerStore(services.root);
-    const [only] = positionals;
-    if ((flags.attach || flags.interactive) && only !== undefined) return runAttached(store.get(only).record, store, services, { stdin: flags.interactive }, host);
-    return forEachName(positionals, host, async (name) => {
-      const { record, state } = store.get(name);
-      if (state.status !== 'running') await startDetached(record, services.root);
-    });
-  })),
+  run: ({ flags, positionals }, host) =>
+    orFailure(host, () =>
+      withServices(host, flags, async (services) => {
+        const store = new ContainerStore(services.root);
+        const [only] = positionals;
+        if ((flags.attach || flags.interactive) && only !== undefined)
+          return runAttached(
+            store.get(only).record,
+            store,
+            services,
+            { stdin: flags.interactive },
+            host,
+          );
+        return forEachName(positionals, host, async (name) => {
+          const { record, state } = store.get(name);
+          if (state.status !== 'running') await startDetached(record, services.root);
+        });
+      }),
+    ),
 });
 
 export const restart = defineCommand({
-  ...SEVERAL, name: 'restart', summary: 'Stop containers and start them again',
-  flags: { time: { kind: 'number', short: 't', value: 'SECONDS', aliases: ['timeout'], help: 'How long to wait before the container is killed (default: 10)' } },
-  run: ({ flags, positionals }, host) => withServices(host, flags, (services) => {
-    const store = new ContainerStore(services.root);
-    return forEachName(positionals, host, async (name) => {
-      const container = store.get(name);
-      await stopContainer(container, store, flags.time);
-      await startDetached(container.record, services.root);
-    });
-  }),
+  ...SEVERAL,
+  name: 'restart',
+  summary: 'Stop containers and start them again',
+  flags: {
+    time: {
+      kind: 'number',
+      short: 't',
+      value: 'SECONDS',
+      aliases: ['timeout'],
+      help: 'How long to wait before the container is killed (default: 10)',
+    },
+  },
+  run: ({ flags, positionals }, host) =>
+    withServices(host, flags, (services) => {
+      const store = new ContainerStore(services.root);
+      return forEachName(positionals, host, async (name) => {
+        const container = store.get(name);
+        await stopContainer(container, store, flags.time);
+        await startDetached(container.record, services.root);
+      });
+    }),
 });

@@ -9,9 +9,10 @@ export const command = defineCommand({
   usage: ['CONTAINER'],
   positionals: { min: 1, max: 1 },
   flags: {},
-  run: ({ flags, positionals: [id = ''] }, host) => withServices(host, flags, async (services) => {
-    const store = new ContainerStore(services.root);
-    await superviseDetached(store.get(id).record, store, services, host);
-    return 0;
-  }),
+  run: ({ flags, positionals: [id = ''] }, host) =>
+    withServices(host, flags, async (services) => {
+      const store = new ContainerStore(services.root);
+      await superviseDetached(store.get(id).record, store, services, host);
+      return 0;
+    }),
 });

@@ -12,8 +12,17 @@ import { defineCommand } from '../command';
 import { layOutTable } from '../format/table';
 
 const SELECTION = {
-  file: { kind: 'string', short: 'f', value: 'PATH', help: 'The Dockerfile, whose own ignore file counts (default: PATH/Dockerfile)' },
-  ignorefile: { kind: 'string', value: 'PATH', help: 'The ignore file (default: DOCKERFILE.dockerignore, else .dockerignore)' },
+  file: {
+    kind: 'string',
+    short: 'f',
+    value: 'PATH',
+    help: 'The Dockerfile, whose own ignore file counts (default: PATH/Dockerfile)',
+  },
+  ignorefile: {
+    kind: 'string',
+    value: 'PATH',
+    help: 'The ignore file (default: DOCKERFILE.dockerignore, else .dockerignore)',
+  },
 } as const;
 
 export const ls = defineCommand({
@@ -25,25 +34,45 @@ export const ls = defineCommand({
     ...SELECTION,
     sizes: { kind: 'boolean', help: 'Show sizes, big things first' },
     why: { kind: 'boolean', help: 'Show the line of the ignore file that decided' },
-    format: { kind: 'string', value: 'FORMAT', choices: ['table', 'json'], fallback: 'table', help: 'Form of the output' },
+    format: {
+      kind: 'string',
+      value: 'FORMAT',
+      choices: ['table', 'json'],
+      fallback: 'table',
+      help: 'Form of the output',
+    },
   },
   run: async ({ flags, positionals: [directory = '.'] }, host) => {
     const entries = listContext(contextOf(directory, flags));
     const sorted = flags.sizes ? entries.toSorted((a, b) => b.size - a.size) : entries;
-    host.out.write(flags.format === 'json' ? toJson(sorted) : `${table(sorted, flags)}${totals(entries)}\n`);
+    host.out.write(
+      flags.format === 'json' ? toJson(sorted) : `${table(sorted, flags)}${totals(entries)}\n`,
+    );
     return 0;
   },
 });
 
 export const exportContext = defineCommand({
   name: 'context export',
-  summary: 'Write what a build is given of its directory as a tar, which any builder takes for a context',
+  summary:
+    'Write what a build is given of its directory as a tar, which any builder takes for a context',
   usage: ['[OPTIONS] [PATH]'],
   positionals: { min: 0, max: 1 },
-  flags: { ...SELECTION, output: { kind: 'string', short: 'o', value: 'FILE', help: 'Write to a file instead of standard output' } },
+  flags: {
+    ...SELECTION,
+    output: {
+      kind: 'string',
+      short: 'o',
+      value: 'FILE',
+      help: 'Write to a file instead of standard output',
+    },
+  },
   run: async ({ flags, positionals: [directory = '.'] }, host) => {
     const context = contextOf(directory, flags);
-    if (flags.output === undefined && host.out.isTTY) throw new MbuildError('USAGE', 'refusing to write an archive to a terminal', { hint: 'redirect standard output, or use --output FILE' });
+    if (flags.output === undefined && host.out.isTTY)
+      throw new MbuildError('USAGE', 'refusing to write an archive to a terminal', {
+        hint: 'redirect standard output, or use --output FILE',
+      });
     const { packContext } = await import('../../context/pack');
     const tar = packContext(context, placeIn(context, dockerfilePath(directory, flags.file)));
     if (flags.output === undefined) {
@@ -66,9 +95,18 @@ interface SelectionFlags {
 }
 
 function contextOf(directory: string, { file, ignorefile }: SelectionFlags): LocalContext {
-  if (readContext(directory).kind === 'directory' && !existsSync(directory)) throw new MbuildError('CONTEXT_NOT_FOUND', `${directory} is not there`, { hint: 'give the directory that a build is given' });
-  if (readContext(directory).kind !== 'directory') throw new MbuildError('UNSUPPORTED', `${directory} is no directory`, { hint: 'give the directory that a build is given' });
-  return new LocalContext(directory, loadIgnoreFile(directory, dockerfilePath(directory, file), ignorefile));
+  if (readContext(directory).kind === 'directory' && !existsSync(directory))
+    throw new MbuildError('CONTEXT_NOT_FOUND', `${directory} is not there`, {
+      hint: 'give the directory that a build is given',
+    });
+  if (readContext(directory).kind !== 'directory')
+    throw new MbuildError('UNSUPPORTED', `${directory} is no directory`, {
+      hint: 'give the directory that a build is given',
+    });
+  return new LocalContext(
+    directory,
+    loadIgnoreFile(directory, dockerfilePath(directory, file), ignorefile),
+  );
 }
 
 /** A file's path in the context; `undefined` when it lies elsewhere or is not there. */
@@ -79,14 +117,31 @@ function placeIn(context: LocalContext, file: string): RawPath | undefined {
 
 /** A given path counts from the working directory, else from the context. */
 function dockerfilePath(directory: string, given: string | undefined): string {
-  return given !== undefined && existsSync(given) ? path.resolve(given) : path.join(directory, given ?? 'Dockerfile');
+  return given !== undefined && existsSync(given)
+    ? path.resolve(given)
+    : path.join(directory, given ?? 'Dockerfile');
 }
 
-function table(entries: readonly ContextEntry[], { sizes, why }: { readonly sizes: boolean; readonly why: boolean }): string {
-  const row = ([status, size, name, rule]: readonly [string, string, string, string]): string[] => [status, ...(sizes ? [size] : []), name, ...(why ? [rule] : [])];
+function table(
+  entries: readonly ContextEntry[],
+  { sizes, why }: { readonly sizes: boolean; readonly why: boolean },
+): string {
+  const row = ([status, size, name, rule]: readonly [string, string, string, string]): string[] => [
+    status,
+    ...(sizes ? [size] : []),
+    name,
+    ...(why ? [rule] : []),
+  ];
   return layOutTable([
     row(['CONTEXT', 'SIZE', 'PATH', 'RULE']),
-    ...entries.map((entry) => row([entry.included ? 'in' : 'out', humanSize(entry.size, 3), toText(entry.path), ruleText(entry)])),
+    ...entries.map((entry) =>
+      row([
+        entry.included ? 'in' : 'out',
+        humanSize(entry.size, 3),
+        toText(entry.path),
+        ruleText(entry),
+      ]),
+    ),
   ]);
 }
 
@@ -95,7 +150,9 @@ function ruleText({ rule }: ContextEntry): string {
 }
 
 function totals(entries: readonly ContextEntry[]): string {
-  const [kept, dropped] = [true, false].map((included) => sum(entries.filter((entry) => entry.included === included)));
+  const [kept, dropped] = [true, false].map((included) =>
+    sum(entries.filter((entry) => entry.included === included)),
+  );
   return `${count(kept)} in, ${count(dropped)} out`;
 }
 
@@ -104,11 +161,15 @@ function count({ files, bytes } = { files: 0, bytes: 0 }): string {
 }
 
 function sum(entries: readonly ContextEntry[]): { files: number; bytes: number } {
-  return { files: entries.reduce((total, { files }) => total + files, 0), bytes: entries.reduce((total, { size }) => total + size, 0) };
+  return {
+    files: entries.reduce((total, { files }) => total + files, 0),
+    bytes: entries.reduce((total, { size }) => total + size, 0),
+  };
 }
 
 function toJson(entries: readonly ContextEntry[]): string {
-  const of = (included: boolean): ReturnType<typeof sum> => sum(entries.filter((entry) => entry.included === included));
+  const of = (included: boolean): ReturnType<typeof sum> =>
+    sum(entries.filter((entry) => entry.included === included));
   const shown = entries.map((entry) => ({ ...entry, path: toText(entry.path) }));
   return `${JSON.stringify({ entries: shown, in: of(true), out: of(false) }, undefined, 2)}\n`;
 }

@@ -17,25 +17,57 @@ export const command = defineCommand({
   positionals: { min: 2, max: 2 },
   flags: {
     archive: { kind: 'boolean', short: 'a', help: 'Keep owners' },
-    'follow-link': { kind: 'boolean', short: 'L', help: 'Of a symlink as the source, copy what it leads to' },
-    quiet: { kind: 'boolean', short: 'q', hidden: true, ignored: 'nothing is shown', help: 'Not needed' },
+    'follow-link': {
+      kind: 'boolean',
+      short: 'L',
+      help: 'Of a symlink as the source, copy what it leads to',
+    },
+    quiet: {
+      kind: 'boolean',
+      short: 'q',
+      hidden: true,
+      ignored: 'nothing is shown',
+      help: 'Not needed',
+    },
   },
   notes: ['- is a tar on standard output or input.'],
-  run: ({ flags, positionals: [from = '', to = ''] }, host) => withServices(host, flags, async (services) => {
-    const store = new ContainerStore(services.root);
-    const [source, target] = [readPlace(from), readPlace(to)];
-    const options = { archive: flags.archive, follow: flags['follow-link'] };
-    if (source.container !== undefined && target.container === undefined) {
-      const destination = target.path === '-' ? { stream: host.stdout() } : { path: target.path };
-      await copyFromContainer(store.get(source.container), source.path, destination, options, store, services, host.signal);
-    } else if (source.container === undefined && target.container !== undefined) {
-      const origin = source.path === '-' ? { stream: host.stdin() } : { path: source.path };
-      await copyToContainer(store.get(target.container), origin, target.path, options, store, services);
-    } else {
-      throw usageError('mbuild cp', source.container === undefined ? 'one of the two must be CONTAINER:PATH' : 'copying between containers is not supported', 'usage: mbuild cp CONTAINER:SOURCE TARGET');
-    }
-    return 0;
-  }),
+  run: ({ flags, positionals: [from = '', to = ''] }, host) =>
+    withServices(host, flags, async (services) => {
+      const store = new ContainerStore(services.root);
+      const [source, target] = [readPlace(from), readPlace(to)];
+      const options = { archive: flags.archive, follow: flags['follow-link'] };
+      if (source.container !== undefined && target.container === undefined) {
+        const destination = target.path === '-' ? { stream: host.stdout() } : { path: target.path };
+        await copyFromContainer(
+          store.get(source.container),
+          source.path,
+          destination,
+          options,
+          store,
+          services,
+          host.signal,
+        );
+      } else if (source.container === undefined && target.container !== undefined) {
+        const origin = source.path === '-' ? { stream: host.stdin() } : { path: source.path };
+        await copyToContainer(
+          store.get(target.container),
+          origin,
+          target.path,
+          options,
+          store,
+          services,
+        );
+      } else {
+        throw usageError(
+          'mbuild cp',
+          source.container === undefined
+            ? 'one of the two must be CONTAINER:PATH'
+            : 'copying between containers is not supported',
+          'usage: mbuild cp CONTAINER:SOURCE TARGET',
+        );
+      }
+      return 0;
+    }),
 });
 
 /** A colon makes a container's, unless the text begins like a path. */

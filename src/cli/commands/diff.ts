@@ -12,11 +12,16 @@ export const command = defineCommand({
   positionals: { min: 1, max: 1 },
   flags: {},
   notes: ['A added, C changed, D deleted.'],
-  run: ({ flags, positionals: [name = ''] }, host) => withServices(host, flags, (services) => {
-    const store = new ContainerStore(services.root);
-    const container = store.get(name);
-    const changes = changesOf(writtenLayer(container, store, services), services.snapshots.view(container.record.image.stack), services.xattrs);
-    host.out.write(changes.map(({ kind, path }) => `${kind} ${toText(path)}\n`).join(''));
-    return 0;
-  }),
+  run: ({ flags, positionals: [name = ''] }, host) =>
+    withServices(host, flags, (services) => {
+      const store = new ContainerStore(services.root);
+      const container = store.get(name);
+      const changes = changesOf(
+        writtenLayer(container, store, services),
+        services.snapshots.view(container.record.image.stack),
+        services.xattrs,
+      );
+      host.out.write(changes.map(({ kind, path }) => `${kind} ${toText(path)}\n`).join(''));
+      return 0;
+    }),
 });

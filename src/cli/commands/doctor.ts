@@ -20,13 +20,25 @@ export const command = defineCommand({
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: {
-    format: { kind: 'string', value: 'FORMAT', choices: ['text', 'json'], fallback: 'text', help: 'text or json' },
+    format: {
+      kind: 'string',
+      value: 'FORMAT',
+      choices: ['text', 'json'],
+      fallback: 'text',
+      help: 'text or json',
+    },
   },
   notes: ['The exit code is 1 when RUN cannot be isolated at all.'],
   run: async ({ flags }, host) => {
     const examination = inScratch((scratch) => examineIsolation(scratch, host.uid));
-    const store = { ...examineStore(storeRoot(flags.root, host), examination), fuse: inScratch((scratch) => examineFuse(scratch, examination)) };
-    if (flags.format === 'json') host.out.write(`${goJson({ ...examination, store, kernel: release(), arch: arch(), node: process.version })}\n`);
+    const store = {
+      ...examineStore(storeRoot(flags.root, host), examination),
+      fuse: inScratch((scratch) => examineFuse(scratch, examination)),
+    };
+    if (flags.format === 'json')
+      host.out.write(
+        `${goJson({ ...examination, store, kernel: release(), arch: arch(), node: process.version })}\n`,
+      );
     else printText(examination, store, host);
     return examination.chosen === undefined ? 1 : 0;
   },
@@ -37,11 +49,20 @@ function examineStore(root: string, { chosen }: Examination): StoreFacts {
   while (!existsSync(place)) place = dirname(place);
   const fileSystem = fileSystemOf(place);
   try {
-    return storeFacts({ root, fileSystem, known: readGround(root), ground: () => probeMarks(place) }, chosen);
+    return storeFacts(
+      { root, fileSystem, known: readGround(root), ground: () => probeMarks(place) },
+      chosen,
+    );
   } catch (error) {
     const code = errnoOf(error);
     if (code !== 'EACCES' && code !== 'EROFS' && code !== 'EPERM') throw error;
-    return { root, fileSystem, snapshotter: 'none', why: `${place} cannot be written (${code})`, fix: 'choose a folder of your own with --root' };
+    return {
+      root,
+      fileSystem,
+      snapshotter: 'none',
+      why: `${place} cannot be written (${code})`,
+      fix: 'choose a folder of your own with --root',
+    };
   }
 }
 
@@ -50,13 +71,23 @@ function examineFuse(scratch: string, { chosen }: Examination): StoreFacts['fuse
   if (chosen === undefined || meansOf(chosen) !== 'namespaces') return undefined;
   const found = findFuseOverlayfs(scratch);
   if ('obstacle' in found) return { works: false, why: found.obstacle, fix: found.fix };
-  return { works: true, why: 'serves trees without copying them, with faults that the README names, when --snapshotter=fuse-overlayfs asks for it' };
+  return {
+    works: true,
+    why: 'serves trees without copying them, with faults that the README names, when --snapshotter=fuse-overlayfs asks for it',
+  };
 }
 
-function printText({ rungs, chosen, seccomp, limits, limitsFix }: Examination, store: StoreFacts, { out }: Host): void {
+function printText(
+  { rungs, chosen, seccomp, limits, limitsFix }: Examination,
+  store: StoreFacts,
+  { out }: Host,
+): void {
   out.write(`Isolation: ${chosen ?? 'none: RUN cannot be isolated here'}\n`);
-  out.write(layOutTable(rungs.map(({ name, works, why }) => ['', name, works ? 'works' : 'no', why])));
-  for (const { name, fix } of rungs) if (fix !== undefined) out.write(`   to have ${name}: ${fix}\n`);
+  out.write(
+    layOutTable(rungs.map(({ name, works, why }) => ['', name, works ? 'works' : 'no', why])),
+  );
+  for (const { name, fix } of rungs)
+    if (fix !== undefined) out.write(`   to have ${name}: ${fix}\n`);
   out.write(`System calls: ${seccomp}\n`);
   out.write(`Limits: ${limits}\n`);
   if (limitsFix !== undefined) out.write(`   to have limits: ${limitsFix}\n`);

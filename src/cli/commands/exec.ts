@@ -15,36 +15,70 @@ export const command = defineCommand({
   positionals: { min: 2, max: Infinity },
   stopAtPositional: true,
   flags: {
-    detach: { kind: 'boolean', short: 'd', unsupported: 'start it with & in a shell of the container instead', help: 'Not supported' },
-    env: { kind: 'list', short: 'e', value: 'NAME[=VALUE]', help: 'A variable; without a value its own value is taken' },
+    detach: {
+      kind: 'boolean',
+      short: 'd',
+      unsupported: 'start it with & in a shell of the container instead',
+      help: 'Not supported',
+    },
+    env: {
+      kind: 'list',
+      short: 'e',
+      value: 'NAME[=VALUE]',
+      help: 'A variable; without a value its own value is taken',
+    },
     'env-file': { kind: 'list', value: 'FILE', help: 'Variables, one a line' },
     interactive: { kind: 'boolean', short: 'i', help: 'Pass standard input on' },
-    privileged: { kind: 'boolean', unsupported: 'a command never has more rights than its container', help: 'Not supported' },
+    privileged: {
+      kind: 'boolean',
+      unsupported: 'a command never has more rights than its container',
+      help: 'Not supported',
+    },
     tty: { kind: 'boolean', short: 't', help: 'Give the command a terminal' },
     user: { kind: 'string', short: 'u', value: 'USER[:GROUP]', help: 'Who it runs as' },
     workdir: { kind: 'string', short: 'w', value: 'PATH', help: 'Working directory' },
   },
-  run: ({ flags, positionals: [name = '', ...args] }, host) => orFailure(host, () => withServices(host, flags, async (services) => {
-    const store = new ContainerStore(services.root);
-    const container = store.get(name);
-    if (flags.workdir?.startsWith('/') === false) throw new MbuildError('USAGE', `invalid --workdir ${JSON.stringify(flags.workdir)}`, { hint: 'it is an absolute path in the container' });
-    const request = { args, env: readEnvironment(flags, host.env), cwd: flags.workdir, user: flags.user, terminal: flags.tty };
-    let pid: number | undefined;
-    const release = host.takeSignals?.((signal) => {
-      if (pid !== undefined && signal !== 'SIGWINCH') sendTo(pid, signal);
-    });
-    try {
-      return await withTerminal(flags.tty, flags.interactive, host, async (io, resizeWith) => (await execInContainer(container, request, store, services, {
-        ...io,
-        started: (prepared) => {
-          pid = prepared.pid;
-          resizeWith(prepared);
-        },
-      })).code);
-    } finally {
-      release?.();
-    }
-  })),
+  run: ({ flags, positionals: [name = '', ...args] }, host) =>
+    orFailure(host, () =>
+      withServices(host, flags, async (services) => {
+        const store = new ContainerStore(services.root);
+        const container = store.get(name);
+        if (flags.workdir?.startsWith('/') === false)
+          throw new MbuildError('USAGE', `invalid --workdir ${JSON.stringify(flags.workdir)}`, {
+            hint: 'it is an absolute path in the container',
+          });
+        const request = {
+          args,
+          env: readEnvironment(flags, host.env),
+          cwd: flags.workdir,
+          user: flags.user,
+          terminal: flags.tty,
+        };
+        let pid: number | undefined;
+        const release = host.takeSignals?.((signal) => {
+          if (pid !== undefined && signal !== 'SIGWINCH') sendTo(pid, signal);
+        });
+        try {
+          return await withTerminal(
+            flags.tty,
+            flags.interactive,
+            host,
+            async (io, resizeWith) =>
+              (
+                await execInContainer(container, request, store, services, {
+                  ...io,
+                  started: (prepared) => {
+                    pid = prepared.pid;
+                    resizeWith(prepared);
+                  },
+                })
+              ).code,
+          );
+        } finally {
+          release?.();
+        }
+      }),
+    ),
 });
 
 function sendTo(pid: number, signal: NodeJS.Signals): void {

@@ -10,7 +10,13 @@ export const command = defineCommand({
   usage: ['[OPTIONS] [BUILD] [STEP]'],
   positionals: { min: 0, max: 2 },
   flags: {
-    format: { kind: 'string', value: 'FORMAT', choices: ['text', 'json'], fallback: 'text', help: "'text' or 'json'" },
+    format: {
+      kind: 'string',
+      value: 'FORMAT',
+      choices: ['text', 'json'],
+      fallback: 'text',
+      help: "'text' or 'json'",
+    },
   },
   notes: [
     'BUILD is an id, its beginning or end, ~N for the N-th before the latest; without it, the latest.',
@@ -19,7 +25,11 @@ export const command = defineCommand({
   run: ({ flags, positionals: [build, step] }, host) => {
     const record = new BuildHistory(storeRoot(flags.root, host)).find(build);
     const steps = stepsOf(record, step);
-    host.out.write(flags.format === 'json' ? `${JSON.stringify(explainJson(record, steps), undefined, 2)}\n` : visibleLines(explainBuild(record, steps, host.now())));
+    host.out.write(
+      flags.format === 'json'
+        ? `${JSON.stringify(explainJson(record, steps), undefined, 2)}\n`
+        : visibleLines(explainBuild(record, steps, host.now())),
+    );
     return Promise.resolve(0);
   },
 });

@@ -5,7 +5,13 @@ import { showChanges, showWaste } from '../format/image-changes';
 import { withImages } from '../placed-images';
 import { findImage, withServices } from '../services';
 
-const FORMAT = { kind: 'string', value: 'FORMAT', choices: ['text', 'json'], fallback: 'text', help: "'text' or 'json'" } as const;
+const FORMAT = {
+  kind: 'string',
+  value: 'FORMAT',
+  choices: ['text', 'json'],
+  fallback: 'text',
+  help: "'text' or 'json'",
+} as const;
 
 export const waste = defineCommand({
   name: 'image waste',
@@ -13,12 +19,17 @@ export const waste = defineCommand({
   usage: ['[OPTIONS] IMAGE'],
   positionals: { min: 1, max: 1 },
   flags: { format: FORMAT },
-  notes: ['Lines are those of the Dockerfile of the build that made the image, where the store has its record.'],
-  run: ({ flags, positionals: [name = ''] }, host) => withServices(host, flags, (services) => {
-    const found = findWaste(findImage(services, name), services);
-    host.out.write(flags.format === 'json' ? `${JSON.stringify(found, undefined, 2)}\n` : showWaste(found));
-    return 0;
-  }),
+  notes: [
+    'Lines are those of the Dockerfile of the build that made the image, where the store has its record.',
+  ],
+  run: ({ flags, positionals: [name = ''] }, host) =>
+    withServices(host, flags, (services) => {
+      const found = findWaste(findImage(services, name), services);
+      host.out.write(
+        flags.format === 'json' ? `${JSON.stringify(found, undefined, 2)}\n` : showWaste(found),
+      );
+      return 0;
+    }),
 });
 
 export const diff = defineCommand({
@@ -26,12 +37,27 @@ export const diff = defineCommand({
   summary: 'Show how the files of two images differ',
   usage: ['[OPTIONS] IMAGE|ARCHIVE IMAGE|ARCHIVE'],
   positionals: { min: 2, max: 2 },
-  flags: { format: FORMAT, times: { kind: 'boolean', help: 'Also files whose time alone differs' } },
-  notes: ['A added, C changed, D deleted: as a container sees them, whatever layers they are in. mbuild verify compares the layers.'],
-  run: ({ flags, positionals: [first = '', second = ''] }, host) => withImages(first, second, host, flags, (one, other) => {
-    const [from, to] = [one, other].map(({ image, services }) => services.snapshots.view(image.stack));
-    const differences = from === undefined || to === undefined ? [] : [...compareTrees(from, to, { ignoreTimes: !flags.times })];
-    host.out.write(flags.format === 'json' ? `${JSON.stringify(differences, undefined, 2)}\n` : showChanges(differences));
-    return Promise.resolve(0);
-  }),
+  flags: {
+    format: FORMAT,
+    times: { kind: 'boolean', help: 'Also files whose time alone differs' },
+  },
+  notes: [
+    'A added, C changed, D deleted: as a container sees them, whatever layers they are in. mbuild verify compares the layers.',
+  ],
+  run: ({ flags, positionals: [first = '', second = ''] }, host) =>
+    withImages(first, second, host, flags, (one, other) => {
+      const [from, to] = [one, other].map(({ image, services }) =>
+        services.snapshots.view(image.stack),
+      );
+      const differences =
+        from === undefined || to === undefined
+          ? []
+          : [...compareTrees(from, to, { ignoreTimes: !flags.times })];
+      host.out.write(
+        flags.format === 'json'
+          ? `${JSON.stringify(differences, undefined, 2)}\n`
+          : showChanges(differences),
+      );
+      return Promise.resolve(0);
+    }),
 });

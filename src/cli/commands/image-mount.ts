@@ -13,10 +13,13 @@ export const mount = defineCommand({
   usage: ['IMAGE [DIR]'],
   positionals: { min: 1, max: 2 },
   flags: {},
-  run: ({ flags, positionals: [name = '', directory] }, host) => withServices(host, flags, async (services) => {
-    host.out.write(`${await mountImage(findImage(services, name), directory === undefined ? undefined : realPath(directory), services, host.signal)}\n`);
-    return 0;
-  }),
+  run: ({ flags, positionals: [name = '', directory] }, host) =>
+    withServices(host, flags, async (services) => {
+      host.out.write(
+        `${await mountImage(findImage(services, name), directory === undefined ? undefined : realPath(directory), services, host.signal)}\n`,
+      );
+      return 0;
+    }),
 });
 
 export const umount = defineCommand({
@@ -25,9 +28,13 @@ export const umount = defineCommand({
   usage: ['IMAGE|DIR [IMAGE|DIR...]'],
   positionals: { min: 1, max: Infinity },
   flags: {},
-  run: ({ flags, positionals }, host) => withServices(host, flags, (services) => forEachName(positionals, host, async (name) => {
-    for (const found of mountsOf(name, services)) await unmountImage(found, services.root, host.signal);
-  })),
+  run: ({ flags, positionals }, host) =>
+    withServices(host, flags, (services) =>
+      forEachName(positionals, host, async (name) => {
+        for (const found of mountsOf(name, services))
+          await unmountImage(found, services.root, host.signal);
+      }),
+    ),
 });
 
 /** @throws MbuildError IMAGE_NOT_FOUND when nothing is mounted under that name. */
@@ -36,10 +43,14 @@ function mountsOf(name: string, services: Engine): ImageMount[] {
   const place = realPath(name);
   const id = lookUp(services, name)?.id;
   const there = mounts.filter(({ directory }) => directory === place);
-  const found = there.length > 0 ? there : mounts.filter((candidate) => candidate.id === (id ?? name));
+  const found =
+    there.length > 0 ? there : mounts.filter((candidate) => candidate.id === (id ?? name));
   if (found.length > 0) return found;
   throw new MbuildError('IMAGE_NOT_FOUND', `no image is mounted as ${name}`, {
-    hint: mounts.length === 0 ? undefined : `mounted are: ${mounts.map(({ directory }) => directory).join(', ')}`,
+    hint:
+      mounts.length === 0
+        ? undefined
+        : `mounted are: ${mounts.map(({ directory }) => directory).join(', ')}`,
   });
 }
 

@@ -1,5 +1,12 @@
 import { defineCommand } from '../command';
-import { filterImages, imageRows, imagesShape, latestFirst, parseImageFilter, shownId } from '../format/images';
+import {
+  filterImages,
+  imageRows,
+  imagesShape,
+  latestFirst,
+  parseImageFilter,
+  shownId,
+} from '../format/images';
 import { renderList } from '../format/list';
 import { lookUp, withServices } from '../services';
 
@@ -9,21 +16,53 @@ export const command = defineCommand({
   usage: ['[OPTIONS] [REPOSITORY[:TAG]]'],
   positionals: { min: 0, max: 1 },
   flags: {
-    all: { kind: 'boolean', short: 'a', help: 'Show all images (there are no intermediate ones, so this changes nothing)' },
+    all: {
+      kind: 'boolean',
+      short: 'a',
+      help: 'Show all images (there are no intermediate ones, so this changes nothing)',
+    },
     digests: { kind: 'boolean', help: 'Show digests' },
-    filter: { kind: 'list', short: 'f', value: 'NAME=VALUE', help: 'Only images with: dangling, label, before, since, reference, until' },
-    format: { kind: 'string', value: 'FORMAT', help: "'table', 'table TEMPLATE', 'json', or a Go template" },
+    filter: {
+      kind: 'list',
+      short: 'f',
+      value: 'NAME=VALUE',
+      help: 'Only images with: dangling, label, before, since, reference, until',
+    },
+    format: {
+      kind: 'string',
+      value: 'FORMAT',
+      help: "'table', 'table TEMPLATE', 'json', or a Go template",
+    },
     'no-trunc': { kind: 'boolean', help: "Don't truncate output" },
     quiet: { kind: 'boolean', short: 'q', help: 'Only show image IDs' },
   },
-  run: ({ flags, positionals: [pattern] }, host) => withServices(host, flags, (services) => {
-    const filters = [...flags.filter, ...(pattern === undefined ? [] : [`reference=${pattern}`])].map(parseImageFilter);
-    const images = filterImages(services.images.list(), filters, (name) => lookUp(services, name), host.now());
-    if (flags.quiet && flags.format === undefined) {
-      host.out.write(latestFirst(images).map((image) => `${shownId(image.id, flags['no-trunc'])}\n`).join(''));
-    } else {
-      host.out.write(renderList(imagesShape(flags.digests), imageRows(images, services.layers, { noTrunc: flags['no-trunc'], now: host.now() }), flags.format));
-    }
-    return 0;
-  }),
+  run: ({ flags, positionals: [pattern] }, host) =>
+    withServices(host, flags, (services) => {
+      const filters = [
+        ...flags.filter,
+        ...(pattern === undefined ? [] : [`reference=${pattern}`]),
+      ].map(parseImageFilter);
+      const images = filterImages(
+        services.images.list(),
+        filters,
+        (name) => lookUp(services, name),
+        host.now(),
+      );
+      if (flags.quiet && flags.format === undefined) {
+        host.out.write(
+          latestFirst(images)
+            .map((image) => `${shownId(image.id, flags['no-trunc'])}\n`)
+            .join(''),
+        );
+      } else {
+        host.out.write(
+          renderList(
+            imagesShape(flags.digests),
+            imageRows(images, services.layers, { noTrunc: flags['no-trunc'], now: host.now() }),
+            flags.format,
+          ),
+        );
+      }
+      return 0;
+    }),
 });

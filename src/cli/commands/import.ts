@@ -11,20 +11,34 @@ export const command = defineCommand({
   usage: ['[OPTIONS] FILE|- [REPOSITORY[:TAG]]'],
   positionals: { min: 1, max: 2 },
   flags: {
-    change: { kind: 'list', short: 'c', value: 'INSTRUCTION', help: 'Apply a Dockerfile instruction to the image' },
+    change: {
+      kind: 'list',
+      short: 'c',
+      value: 'INSTRUCTION',
+      help: 'Apply a Dockerfile instruction to the image',
+    },
     message: { kind: 'string', short: 'm', value: 'TEXT', help: 'Comment of the history entry' },
     platform: { kind: 'string', value: 'OS/ARCH', help: 'Platform of the image' },
   },
-  run: ({ flags, positionals: [file = '-', name] }, host) => withServices(host, flags, async (services) => {
-    const image = await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) => withRow(`importing ${file}`, 1, scope, async () => importImage({
-      source: file === '-' ? { stream: host.stdin() } : { path: file },
-      label: file,
-      name: name === undefined ? undefined : fullName(name),
-      config: await applyChanges({}, flags.change),
-      message: flags.message,
-      platform: readPlatformFlag(flags.platform),
-    }, services, scope)));
-    host.out.write(`${image.id}\n`);
-    return 0;
-  }),
+  run: ({ flags, positionals: [file = '-', name] }, host) =>
+    withServices(host, flags, async (services) => {
+      const image = await withProgress(host, host.err.isTTY ? 'auto' : 'quiet', (scope) =>
+        withRow(`importing ${file}`, 1, scope, async () =>
+          importImage(
+            {
+              source: file === '-' ? { stream: host.stdin() } : { path: file },
+              label: file,
+              name: name === undefined ? undefined : fullName(name),
+              config: await applyChanges({}, flags.change),
+              message: flags.message,
+              platform: readPlatformFlag(flags.platform),
+            },
+            services,
+            scope,
+          ),
+        ),
+      );
+      host.out.write(`${image.id}\n`);
+      return 0;
+    }),
 });

@@ -13,9 +13,21 @@ type Kind = 'image' | 'container';
 type View = Readonly<Record<string, unknown>>;
 
 /** Docker's order: of a container and an image of one name it is the container. */
-export const command = inspectCommand('inspect', 'Display detailed information on images and containers', ['container', 'image']);
-export const imageInspect = inspectCommand('image inspect', 'Display detailed information on one or more images', ['image']);
-export const containerInspect = inspectCommand('container inspect', 'Display detailed information on one or more containers', ['container']);
+export const command = inspectCommand(
+  'inspect',
+  'Display detailed information on images and containers',
+  ['container', 'image'],
+);
+export const imageInspect = inspectCommand(
+  'image inspect',
+  'Display detailed information on one or more images',
+  ['image'],
+);
+export const containerInspect = inspectCommand(
+  'container inspect',
+  'Display detailed information on one or more containers',
+  ['container'],
+);
 
 function inspectCommand(command: string, summary: string, kinds: readonly Kind[]): Command {
   return defineCommand({
@@ -24,37 +36,60 @@ function inspectCommand(command: string, summary: string, kinds: readonly Kind[]
     usage: ['[OPTIONS] NAME [NAME...]'],
     positionals: { min: 1, max: Infinity },
     flags: {
-      format: { kind: 'string', short: 'f', value: 'FORMAT', help: "'json', or a Go template for each object" },
-      size: { kind: 'boolean', short: 's', hidden: true, ignored: 'sizes are shown by ps --size', help: 'Not needed' },
+      format: {
+        kind: 'string',
+        short: 'f',
+        value: 'FORMAT',
+        help: "'json', or a Go template for each object",
+      },
+      size: {
+        kind: 'boolean',
+        short: 's',
+        hidden: true,
+        ignored: 'sizes are shown by ps --size',
+        help: 'Not needed',
+      },
       type: { kind: 'string', value: 'TYPE', choices: kinds, help: 'Kind of the object' },
     },
-    run: ({ flags, positionals }, host) => withServices(host, flags, async (services) => {
-      const views: View[] = [];
-      let code = 0;
-      for (const name of positionals) {
-        try {
-          views.push(inspectObject(name, flags.type === undefined ? kinds : [flags.type as Kind], services));
-        } catch (error) {
-          if (!isMbuildError(error, 'IMAGE_NOT_FOUND') && !isMbuildError(error, 'CONTAINER_NOT_FOUND')) throw error;
-          await showError(error, host);
-          code = 1;
+    run: ({ flags, positionals }, host) =>
+      withServices(host, flags, async (services) => {
+        const views: View[] = [];
+        let code = 0;
+        for (const name of positionals) {
+          try {
+            views.push(
+              inspectObject(
+                name,
+                flags.type === undefined ? kinds : [flags.type as Kind],
+                services,
+              ),
+            );
+          } catch (error) {
+            if (
+              !isMbuildError(error, 'IMAGE_NOT_FOUND') &&
+              !isMbuildError(error, 'CONTAINER_NOT_FOUND')
+            )
+              throw error;
+            await showError(error, host);
+            code = 1;
+          }
         }
-      }
-      if (flags.format === undefined || flags.format === 'json') {
-        host.out.write(`${goJson(views, flags.format === 'json' ? {} : { indent: 4 })}\n`);
-      } else {
-        const template = parseTemplate(flags.format);
-        host.out.write(views.map((view) => `${template.execute(view)}\n`).join(''));
-      }
-      return code;
-    }),
+        if (flags.format === undefined || flags.format === 'json') {
+          host.out.write(`${goJson(views, flags.format === 'json' ? {} : { indent: 4 })}\n`);
+        } else {
+          const template = parseTemplate(flags.format);
+          host.out.write(views.map((view) => `${template.execute(view)}\n`).join(''));
+        }
+        return code;
+      }),
   });
 }
 
 function inspectObject(name: string, kinds: readonly Kind[], services: Engine): View {
   const store = new ContainerStore(services.root);
   const container = kinds.includes('container') ? store.find(name) : undefined;
-  if (container !== undefined) return inspectContainer(container, store.logFile(container.record.id));
+  if (container !== undefined)
+    return inspectContainer(container, store.logFile(container.record.id));
   if (!kinds.includes('image')) return inspectContainer(store.get(name), '');
   if (kinds.includes('container') && lookUp(services, name) === undefined) {
     const { hint } = notFound(() => findImage(services, name));

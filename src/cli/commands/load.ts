@@ -12,26 +12,45 @@ export const command = defineCommand({
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: {
-    input: { kind: 'string', short: 'i', value: 'PATH', help: 'A docker or OCI archive, or the folder of an OCI layout, instead of standard input' },
-    platform: { kind: 'string', value: 'OS/ARCH', help: 'The platform to load of an image with several' },
+    input: {
+      kind: 'string',
+      short: 'i',
+      value: 'PATH',
+      help: 'A docker or OCI archive, or the folder of an OCI layout, instead of standard input',
+    },
+    platform: {
+      kind: 'string',
+      value: 'OS/ARCH',
+      help: 'The platform to load of an image with several',
+    },
     quiet: { kind: 'boolean', short: 'q', help: 'Show no progress' },
   },
-  run: ({ flags }, host) => withServices(host, flags, async (services) => {
-    const source = sourceOf(flags.input, host);
-    const platform = readPlatformFlag(flags.platform);
-    const loaded = await withProgress(host, flags.quiet || !host.err.isTTY ? 'quiet' : 'auto', (scope) =>
-      withRow(`loading ${flags.input ?? 'standard input'}`, 1, scope, (id) => loadImages(source, services, id, scope, platform)));
-    for (const { image, names } of loaded) {
-      if (names.length === 0) host.out.write(`Loaded image ID: ${image.id}\n`);
-      for (const name of names) host.out.write(`Loaded image: ${shortName(name)}\n`);
-    }
-    return 0;
-  }),
+  run: ({ flags }, host) =>
+    withServices(host, flags, async (services) => {
+      const source = sourceOf(flags.input, host);
+      const platform = readPlatformFlag(flags.platform);
+      const loaded = await withProgress(
+        host,
+        flags.quiet || !host.err.isTTY ? 'quiet' : 'auto',
+        (scope) =>
+          withRow(`loading ${flags.input ?? 'standard input'}`, 1, scope, (id) =>
+            loadImages(source, services, id, scope, platform),
+          ),
+      );
+      for (const { image, names } of loaded) {
+        if (names.length === 0) host.out.write(`Loaded image ID: ${image.id}\n`);
+        for (const name of names) host.out.write(`Loaded image: ${shortName(name)}\n`);
+      }
+      return 0;
+    }),
 });
 
 function sourceOf(input: string | undefined, host: Host): LoadSource {
   if (input !== undefined && input !== '-') return { path: input };
   const stream = host.stdin();
-  if (stream.isTTY) throw new MbuildError('USAGE', 'no archive on standard input: it is a terminal', { hint: 'use --input FILE' });
+  if (stream.isTTY)
+    throw new MbuildError('USAGE', 'no archive on standard input: it is a terminal', {
+      hint: 'use --input FILE',
+    });
   return { stream };
 }

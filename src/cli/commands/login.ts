@@ -12,28 +12,55 @@ export const command = defineCommand({
   usage: ['[OPTIONS] [SERVER]'],
   positionals: { min: 0, max: 1 },
   flags: {
-    password: { kind: 'string', short: 'p', value: 'TEXT', help: 'Password or token; other users of the machine can see it there' },
+    password: {
+      kind: 'string',
+      short: 'p',
+      value: 'TEXT',
+      help: 'Password or token; other users of the machine can see it there',
+    },
     'password-stdin': { kind: 'boolean', help: 'Take the password from standard input' },
     username: { kind: 'string', short: 'u', value: 'NAME', help: 'User name' },
   },
   run: async ({ flags, positionals: [server] }, host) => {
     const registry = registryOf(server);
-    if (flags.offline) await new (await import('../../registry/offline')).OfflineRegistry().check(registry);
-    if (flags['password-stdin'] && flags.password !== undefined) throw new MbuildError('USAGE', 'conflicting options: --password and --password-stdin');
-    if (flags['password-stdin'] && flags.username === undefined) throw new MbuildError('USAGE', 'the --password-stdin option requires --username option');
-    if (flags.password !== undefined) note(host, 'a password on the command line can be seen by others; use --password-stdin');
-    const username = flags.username ?? await ask('Username: ', host, false);
-    const password = flags['password-stdin'] ? (await readText(host.stdin())).replace(/\r?\n$/, '') : (flags.password ?? await ask('Password: ', host, true));
-    if (username === '' || password === '') throw new MbuildError('USAGE', `${username === '' ? 'username' : 'password'} is empty`);
-    const [{ RegistryClient }, { saveCredentials }] = await Promise.all([import('../../registry/client'), import('../../registry/login')]);
-    const client = new RegistryClient({ env: host.env, insecure: flags['insecure-registry'], credentials: { kind: 'password', username, password } });
+    if (flags.offline)
+      await new (await import('../../registry/offline')).OfflineRegistry().check(registry);
+    if (flags['password-stdin'] && flags.password !== undefined)
+      throw new MbuildError('USAGE', 'conflicting options: --password and --password-stdin');
+    if (flags['password-stdin'] && flags.username === undefined)
+      throw new MbuildError('USAGE', 'the --password-stdin option requires --username option');
+    if (flags.password !== undefined)
+      note(host, 'a password on the command line can be seen by others; use --password-stdin');
+    const username = flags.username ?? (await ask('Username: ', host, false));
+    const password = flags['password-stdin']
+      ? (await readText(host.stdin())).replace(/\r?\n$/, '')
+      : (flags.password ?? (await ask('Password: ', host, true)));
+    if (username === '' || password === '')
+      throw new MbuildError('USAGE', `${username === '' ? 'username' : 'password'} is empty`);
+    const [{ RegistryClient }, { saveCredentials }] = await Promise.all([
+      import('../../registry/client'),
+      import('../../registry/login'),
+    ]);
+    const client = new RegistryClient({
+      env: host.env,
+      insecure: flags['insecure-registry'],
+      credentials: { kind: 'password', username, password },
+    });
     try {
       await client.check(registry, host.signal);
     } finally {
       await client.close();
     }
-    const kept = await saveCredentials(registry, { username, password }, { env: host.env, authFile: flags.authfile });
-    if (kept.kind === 'file') note(host, `the password is kept unencrypted in ${kept.path}; a credential helper keeps it better`);
+    const kept = await saveCredentials(
+      registry,
+      { username, password },
+      { env: host.env, authFile: flags.authfile },
+    );
+    if (kept.kind === 'file')
+      note(
+        host,
+        `the password is kept unencrypted in ${kept.path}; a credential helper keeps it better`,
+      );
     host.out.write('Login Succeeded\n');
     return 0;
   },
@@ -41,18 +68,28 @@ export const command = defineCommand({
 
 /** The host of a registry, as a user writes it. @throws MbuildError USAGE. */
 export function registryOf(server: string | undefined): string {
-  const text = (server ?? DEFAULT_REGISTRY).replace(/^https?:\/\//, '').replace(/\/(?:v[12]\/?)?$/, '');
-  if (text === 'index.docker.io' || text === 'registry-1.docker.io' || text === DEFAULT_REGISTRY) return DEFAULT_REGISTRY;
+  const text = (server ?? DEFAULT_REGISTRY)
+    .replace(/^https?:\/\//, '')
+    .replace(/\/(?:v[12]\/?)?$/, '');
+  if (text === 'index.docker.io' || text === 'registry-1.docker.io' || text === DEFAULT_REGISTRY)
+    return DEFAULT_REGISTRY;
   const slash = text.indexOf('/');
   // A host without a dot or a port reads as a repository elsewhere, but here a host is all that it can be.
-  if (slash >= 0 || parseReference(`${/[.:]/.test(text) ? text : `${text}:1`}/x`)?.registry === DEFAULT_REGISTRY) throw new MbuildError('USAGE', `${JSON.stringify(text)} is not the address of a registry`);
+  if (
+    slash >= 0 ||
+    parseReference(`${/[.:]/.test(text) ? text : `${text}:1`}/x`)?.registry === DEFAULT_REGISTRY
+  )
+    throw new MbuildError('USAGE', `${JSON.stringify(text)} is not the address of a registry`);
   return text;
 }
 
 /** Asks a person. @throws MbuildError USAGE where there is none. */
 async function ask(question: string, host: Host, hidden: boolean): Promise<string> {
   const input = host.stdin();
-  if (!input.isTTY) throw new MbuildError('USAGE', 'cannot perform an interactive login from a non TTY device', { hint: 'use --username NAME --password-stdin' });
+  if (!input.isTTY)
+    throw new MbuildError('USAGE', 'cannot perform an interactive login from a non TTY device', {
+      hint: 'use --username NAME --password-stdin',
+    });
   host.err.write(question);
   await host.err.drain();
   // The terminal shows what is typed unless its raw mode is on, as it is while nothing but `muted` is written to.

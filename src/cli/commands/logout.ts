@@ -13,7 +13,9 @@ export const command = defineCommand({
     const registry = registryOf(server);
     const there = await eraseCredentials(registry, { env: host.env, authFile: flags.authfile });
     const name = registry === DEFAULT_REGISTRY ? 'https://index.docker.io/v1/' : registry;
-    host.out.write(there ? `Removing login credentials for ${name}\n` : `Not logged in to ${name}\n`);
+    host.out.write(
+      there ? `Removing login credentials for ${name}\n` : `Not logged in to ${name}\n`,
+    );
     return 0;
   },
 });

@@ -12,8 +12,19 @@ export const command = defineCommand({
   usage: ['[OPTIONS] [PATH]'],
   positionals: { min: 0, max: 1 },
   flags: {
-    file: { kind: 'string', short: 'f', value: 'PATH', help: "The Dockerfile, '-' for standard input (default: PATH/Dockerfile)" },
-    format: { kind: 'string', value: 'FORMAT', choices: ['json'], fallback: 'json', help: 'Form of the output' },
+    file: {
+      kind: 'string',
+      short: 'f',
+      value: 'PATH',
+      help: "The Dockerfile, '-' for standard input (default: PATH/Dockerfile)",
+    },
+    format: {
+      kind: 'string',
+      value: 'FORMAT',
+      choices: ['json'],
+      fallback: 'json',
+      help: 'Form of the output',
+    },
   },
   run: async ({ flags, positionals: [folder] }, host) => {
     const name = flags.file ?? `${folder === undefined ? '' : `${folder}/`}Dockerfile`;
@@ -32,6 +43,13 @@ async function readDockerfile(name: string, host: Host): Promise<string> {
   try {
     return readFileSync(name, 'utf8');
   } catch (error) {
-    throw machineFault(error) ?? new MbuildError('DOCKERFILE_NOT_FOUND', `cannot read ${name} (${errnoOf(error) ?? 'error'})`, { cause: error, hint: 'name it with --file' });
+    throw (
+      machineFault(error) ??
+      new MbuildError(
+        'DOCKERFILE_NOT_FOUND',
+        `cannot read ${name} (${errnoOf(error) ?? 'error'})`,
+        { cause: error, hint: 'name it with --file' },
+      )
+    );
   }
 }

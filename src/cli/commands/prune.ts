@@ -18,17 +18,35 @@ import { filterImages, parseImageFilter, untilTime } from '../format/images';
 import { renderList } from '../format/list';
 import { parseTime } from '../format/time';
 import { note, type Host } from '../host';
-import { findPast, idleMounts, NO_PAST, pastText, removePast, sizeOfPast, type Past } from '../past';
+import {
+  findPast,
+  idleMounts,
+  NO_PAST,
+  pastText,
+  removePast,
+  sizeOfPast,
+  type Past,
+} from '../past';
 import { collectGarbage, lookUp, previewGarbage, shortName, withServices } from '../services';
 
 const FLAGS = {
-  all: { kind: 'boolean', short: 'a', help: 'Also images that have a name but no container, and build cache that images share' },
+  all: {
+    kind: 'boolean',
+    short: 'a',
+    help: 'Also images that have a name but no container, and build cache that images share',
+  },
   'dry-run': { kind: 'boolean', help: 'Remove nothing; show what would go' },
   filter: { kind: 'list', value: 'NAME=VALUE', help: 'Only what has: label, label!, until' },
   force: { kind: 'boolean', short: 'f', help: 'Do not ask' },
 } as const satisfies FlagTable;
 
-const POLICY_FLAG = { kind: 'string', value: 'POLICY', choices: EVICTION_POLICIES, fallback: 'value', help: 'What goes first with --keep-storage: what is worth least time for its size, or what was used least lately (lru)' } as const;
+const POLICY_FLAG = {
+  kind: 'string',
+  value: 'POLICY',
+  choices: EVICTION_POLICIES,
+  fallback: 'value',
+  help: 'What goes first with --keep-storage: what is worth least time for its size, or what was used least lately (lru)',
+} as const;
 
 interface PruneFlags {
   readonly all: boolean;
@@ -51,77 +69,173 @@ interface Victims {
 }
 
 /** What `--filter type=` of `builder prune` picks, by docker's names; of those that are not here a store has none. */
-const TYPES = ['regular', 'exec.cachemount', 'source.git.checkout', 'source.local', 'frontend', 'internal'];
+const TYPES = [
+  'regular',
+  'exec.cachemount',
+  'source.git.checkout',
+  'source.local',
+  'frontend',
+  'internal',
+];
 
 const SHARED = { usage: ['[OPTIONS]'], positionals: { min: 0, max: 0 } } as const;
 
 export const imagePrune = defineCommand({
-  ...SHARED, name: 'image prune', summary: 'Remove images without a name', flags: FLAGS,
-  run: ({ flags }, host) => withServices(host, flags, async (services) => {
-    checkFilters(flags.filter, ['label', 'label!', 'until'], host.now());
-    const kind = flags.all ? 'all images without at least one container associated to them' : 'all dangling images';
-    if (!(await agreed(`WARNING! This will remove ${kind}.`, flags, host))) return 1;
-    const containers = await containersOf(services.root);
-    return prune({ containers: [], images: unusedImages(services, flags, containers, host.now()), cache: [], past: NO_PAST }, services, flags, host);
-  }),
+  ...SHARED,
+  name: 'image prune',
+  summary: 'Remove images without a name',
+  flags: FLAGS,
+  run: ({ flags }, host) =>
+    withServices(host, flags, async (services) => {
+      checkFilters(flags.filter, ['label', 'label!', 'until'], host.now());
+      const kind = flags.all
+        ? 'all images without at least one container associated to them'
+        : 'all dangling images';
+      if (!(await agreed(`WARNING! This will remove ${kind}.`, flags, host))) return 1;
+      const containers = await containersOf(services.root);
+      return prune(
+        {
+          containers: [],
+          images: unusedImages(services, flags, containers, host.now()),
+          cache: [],
+          past: NO_PAST,
+        },
+        services,
+        flags,
+        host,
+      );
+    }),
 });
 
 export const containerPrune = defineCommand({
-  ...SHARED, name: 'container prune', summary: 'Remove all containers that do not run', flags: { 'dry-run': FLAGS['dry-run'], filter: FLAGS.filter, force: FLAGS.force },
-  run: ({ flags }, host) => withServices(host, flags, async (services) => {
-    checkFilters(flags.filter, ['label', 'label!', 'until'], host.now());
-    if (!(await agreed('WARNING! This will remove all stopped containers.', flags, host))) return 1;
-    return prune({ containers: stoppedOf(await containersOf(services.root), flags.filter, host.now()), images: [], cache: [], past: NO_PAST }, services, flags, host);
-  }),
+  ...SHARED,
+  name: 'container prune',
+  summary: 'Remove all containers that do not run',
+  flags: { 'dry-run': FLAGS['dry-run'], filter: FLAGS.filter, force: FLAGS.force },
+  run: ({ flags }, host) =>
+    withServices(host, flags, async (services) => {
+      checkFilters(flags.filter, ['label', 'label!', 'until'], host.now());
+      if (!(await agreed('WARNING! This will remove all stopped containers.', flags, host)))
+        return 1;
+      return prune(
+        {
+          containers: stoppedOf(await containersOf(services.root), flags.filter, host.now()),
+          images: [],
+          cache: [],
+          past: NO_PAST,
+        },
+        services,
+        flags,
+        host,
+      );
+    }),
 });
 
 export const builderPrune = defineCommand({
-  ...SHARED, name: 'builder prune', summary: 'Remove the build cache that no image needs, and cache mounts',
+  ...SHARED,
+  name: 'builder prune',
+  summary: 'Remove the build cache that no image needs, and cache mounts',
   flags: {
     ...FLAGS,
-    filter: { kind: 'list', value: 'NAME=VALUE', help: `Only what has: until, type (${TYPES.slice(0, 3).join(', ')})` },
-    'keep-storage': { kind: 'string', value: 'BYTES', aliases: ['reserved-space'], help: 'Keep results up to this size, and cache mounts' },
+    filter: {
+      kind: 'list',
+      value: 'NAME=VALUE',
+      help: `Only what has: until, type (${TYPES.slice(0, 3).join(', ')})`,
+    },
+    'keep-storage': {
+      kind: 'string',
+      value: 'BYTES',
+      aliases: ['reserved-space'],
+      help: 'Keep results up to this size, and cache mounts',
+    },
     policy: POLICY_FLAG,
   },
-  run: ({ flags }, host) => withServices(host, flags, async (services) => {
-    checkFilters(flags.filter, ['until', 'type'], host.now());
-    if (flags['keep-storage'] !== undefined) readSize(flags['keep-storage']);
-    if (!(await agreed(`WARNING! This will remove all ${flags.all ? '' : 'dangling '}build cache.`, flags, host))) return 1;
-    const { records, past } = await findCache(services, flags, host.now());
-    if (!flags['dry-run']) for (const { key } of records) services.cache.delete(key);
-    const collected = flags['dry-run'] ? await previewGarbage(services, { cache: new Set(records.map(({ key }) => key)) }) : await collectGarbage(services);
-    if (records.length > 0) host.out.write(renderList(pruneShape, cacheRows(records, services, host.now())));
-    host.out.write(pastText(past, flags['dry-run']));
-    if (flags['dry-run']) host.out.write(recreation(records));
-    const freed = flags['dry-run'] ? sizeOfPast(past, services.root) : removePast(past, services.root);
-    host.out.write(`Total:\t${humanSize(collected.bytes + freed)}\n`);
-    return 0;
-  }),
+  run: ({ flags }, host) =>
+    withServices(host, flags, async (services) => {
+      checkFilters(flags.filter, ['until', 'type'], host.now());
+      if (flags['keep-storage'] !== undefined) readSize(flags['keep-storage']);
+      if (
+        !(await agreed(
+          `WARNING! This will remove all ${flags.all ? '' : 'dangling '}build cache.`,
+          flags,
+          host,
+        ))
+      )
+        return 1;
+      const { records, past } = await findCache(services, flags, host.now());
+      if (!flags['dry-run']) for (const { key } of records) services.cache.delete(key);
+      const collected = flags['dry-run']
+        ? await previewGarbage(services, { cache: new Set(records.map(({ key }) => key)) })
+        : await collectGarbage(services);
+      if (records.length > 0)
+        host.out.write(renderList(pruneShape, cacheRows(records, services, host.now())));
+      host.out.write(pastText(past, flags['dry-run']));
+      if (flags['dry-run']) host.out.write(recreation(records));
+      const freed = flags['dry-run']
+        ? sizeOfPast(past, services.root)
+        : removePast(past, services.root);
+      host.out.write(`Total:\t${humanSize(collected.bytes + freed)}\n`);
+      return 0;
+    }),
 });
 
 export const systemPrune = defineCommand({
-  ...SHARED, name: 'prune', summary: 'Remove stopped containers, images without a name, and the build cache that no image needs', flags: FLAGS,
-  run: ({ flags }, host) => withServices(host, flags, async (services) => {
-    checkFilters(flags.filter, ['label', 'label!', 'until'], host.now());
-    const what = ['all stopped containers', flags.all ? 'all images without at least one container associated to them' : 'all dangling images', flags.all ? 'all build cache' : 'unused build cache'];
-    if (!(await agreed(`WARNING! This will remove:\n${what.map((line) => `  - ${line}\n`).join('')}`, flags, host))) return 1;
-    const containers = await containersOf(services.root);
-    const stopped = stoppedOf(containers, flags.filter, host.now());
-    const left = containers.filter((container) => !stopped.includes(container));
-    const images = unusedImages(services, flags, left, host.now());
-    const timed = { ...flags, filter: flags.filter.filter((text) => text.startsWith('until=')) };
-    return prune({ containers: stopped, images, cache: unusedCache(services, timed, host.now(), images), past: findPast(services.root, untilOf(timed.filter, host.now()), flags.all, host.now()) }, services, flags, host);
-  }),
+  ...SHARED,
+  name: 'prune',
+  summary:
+    'Remove stopped containers, images without a name, and the build cache that no image needs',
+  flags: FLAGS,
+  run: ({ flags }, host) =>
+    withServices(host, flags, async (services) => {
+      checkFilters(flags.filter, ['label', 'label!', 'until'], host.now());
+      const what = [
+        'all stopped containers',
+        flags.all
+          ? 'all images without at least one container associated to them'
+          : 'all dangling images',
+        flags.all ? 'all build cache' : 'unused build cache',
+      ];
+      if (
+        !(await agreed(
+          `WARNING! This will remove:\n${what.map((line) => `  - ${line}\n`).join('')}`,
+          flags,
+          host,
+        ))
+      )
+        return 1;
+      const containers = await containersOf(services.root);
+      const stopped = stoppedOf(containers, flags.filter, host.now());
+      const left = containers.filter((container) => !stopped.includes(container));
+      const images = unusedImages(services, flags, left, host.now());
+      const timed = { ...flags, filter: flags.filter.filter((text) => text.startsWith('until=')) };
+      return prune(
+        {
+          containers: stopped,
+          images,
+          cache: unusedCache(services, timed, host.now(), images),
+          past: findPast(services.root, untilOf(timed.filter, host.now()), flags.all, host.now()),
+        },
+        services,
+        flags,
+        host,
+      );
+    }),
 });
 
 /** Asks on standard input, as docker does. */
-async function agreed(warning: string, flags: Pick<PruneFlags, 'dry-run' | 'force'>, host: Host): Promise<boolean> {
+async function agreed(
+  warning: string,
+  flags: Pick<PruneFlags, 'dry-run' | 'force'>,
+  host: Host,
+): Promise<boolean> {
   if (flags.force || flags['dry-run']) return true;
   host.out.write(`${warning}\nAre you sure you want to continue? [y/N] `);
   await host.out.drain();
   const lines = createInterface({ input: host.stdin() });
   try {
-    for await (const line of lines) if (/^y(?:es)?$/i.test(line.trim())) return true; else break;
+    for await (const line of lines)
+      if (/^y(?:es)?$/i.test(line.trim())) return true;
+      else break;
     note(host, 'nothing was removed');
     return false;
   } finally {
@@ -131,25 +245,51 @@ async function agreed(warning: string, flags: Pick<PruneFlags, 'dry-run' | 'forc
 }
 
 /** Images that no container was made of: those without a name, or with `all` every one. */
-function unusedImages({ images }: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, containers: readonly Container[], now: number): Image[] {
+function unusedImages(
+  { images }: Engine,
+  { all, filter }: Pick<PruneFlags, 'all' | 'filter'>,
+  containers: readonly Container[],
+  now: number,
+): Image[] {
   const used = new Set(containers.map(({ record }) => record.image.id));
-  const filters = filter.map((text) => onlyPruneFilters(text, ['label', 'label!', 'until'])).filter((text) => !text.startsWith('label!='));
+  const filters = filter
+    .map((text) => onlyPruneFilters(text, ['label', 'label!', 'until']))
+    .filter((text) => !text.startsWith('label!='));
   const without = labelTests(filter);
   const dangling = all ? [] : [{ key: 'dangling', value: 'true' }];
-  return filterImages(images.list(), [...filters.map(parseImageFilter), ...dangling], (name) => lookUp({ images }, name), now)
-    .filter((image) => !used.has(image.id) && without.every((hasLabel) => !hasLabel(image.config.config?.Labels ?? {})));
+  return filterImages(
+    images.list(),
+    [...filters.map(parseImageFilter), ...dangling],
+    (name) => lookUp({ images }, name),
+    now,
+  ).filter(
+    (image) =>
+      !used.has(image.id) &&
+      without.every((hasLabel) => !hasLabel(image.config.config?.Labels ?? {})),
+  );
 }
 
-function labelTests(filter: readonly string[]): ((labels: Readonly<Record<string, string>>) => boolean)[] {
-  return filter.filter((text) => text.startsWith('label!=')).map((text) => {
-    const [name = '', value] = text.slice('label!='.length).split(/=(.*)/s);
-    return (labels) => Object.hasOwn(labels, name) && (value === undefined || labels[name] === value);
-  });
+function labelTests(
+  filter: readonly string[],
+): ((labels: Readonly<Record<string, string>>) => boolean)[] {
+  return filter
+    .filter((text) => text.startsWith('label!='))
+    .map((text) => {
+      const [name = '', value] = text.slice('label!='.length).split(/=(.*)/s);
+      return (labels) =>
+        Object.hasOwn(labels, name) && (value === undefined || labels[name] === value);
+    });
 }
 
 /** Those that do not run and meet the filters `label`, `label!` and `until`. */
-function stoppedOf(containers: readonly Container[], filter: readonly string[], now: number): Container[] {
-  return containers.filter((container) => container.state.status !== 'running' && passes(container, filter, now));
+function stoppedOf(
+  containers: readonly Container[],
+  filter: readonly string[],
+  now: number,
+): Container[] {
+  return containers.filter(
+    (container) => container.state.status !== 'running' && passes(container, filter, now),
+  );
 }
 
 /** True for a container that meets the filters. */
@@ -165,7 +305,9 @@ function passes({ record }: Container, filter: readonly string[], now: number): 
 function onlyPruneFilters(text: string, known: readonly string[]): string {
   const key = text.split('=')[0] ?? '';
   if (known.includes(key) && text.includes('=')) return text;
-  throw new MbuildError('USAGE', `invalid filter ${JSON.stringify(text)}`, { hint: didYouMean(key, known) ?? `filters are ${known.join(', ')}, each with =VALUE` });
+  throw new MbuildError('USAGE', `invalid filter ${JSON.stringify(text)}`, {
+    hint: didYouMean(key, known) ?? `filters are ${known.join(', ')}, each with =VALUE`,
+  });
 }
 
 /** Before anybody is asked. @throws MbuildError USAGE. */
@@ -178,58 +320,125 @@ function checkFilters(filters: readonly string[], known: readonly string[], now:
 }
 
 /** Records that no image but those that go stands on or no build finds (with `all` every one), and that meet the filters. */
-function unusedCache(services: Engine, { all, filter }: Pick<PruneFlags, 'all' | 'filter'>, now: number, going?: readonly Image[]): CacheRecord[] {
+function unusedCache(
+  services: Engine,
+  { all, filter }: Pick<PruneFlags, 'all' | 'filter'>,
+  now: number,
+  going?: readonly Image[],
+): CacheRecord[] {
   const before = untilOf(filter, now);
-  return (all ? services.cache.list() : uselessRecords(services, going)).filter(({ created }) => (parseTime(created) ?? 0) < before);
+  return (all ? services.cache.list() : uselessRecords(services, going)).filter(
+    ({ created }) => (parseTime(created) ?? 0) < before,
+  );
 }
 
 /** What `builder prune` takes away: cache mounts too, as docker's does. */
-async function findCache(services: Engine, flags: PruneFlags & KeepFlags, now: number): Promise<{ readonly records: readonly CacheRecord[]; readonly past: Past }> {
-  const types = flags.filter.filter((text) => text.startsWith('type=')).map((text) => readType(text.slice('type='.length)));
+async function findCache(
+  services: Engine,
+  flags: PruneFlags & KeepFlags,
+  now: number,
+): Promise<{ readonly records: readonly CacheRecord[]; readonly past: Past }> {
+  const types = flags.filter
+    .filter((text) => text.startsWith('type='))
+    .map((text) => readType(text.slice('type='.length)));
   const isWanted = (type: string): boolean => types.every((wanted) => wanted === type);
   const timed = { ...flags, filter: flags.filter.filter((text) => !text.startsWith('type=')) };
   const records = isWanted('regular') ? await cacheToPrune(services, timed, now) : [];
   const before = untilOf(timed.filter, now);
   const { builds, sources } = findPast(services.root, before, flags.all, now);
   const takesMounts = isWanted('exec.cachemount') && flags['keep-storage'] === undefined;
-  return { records, past: {
-    builds: types.length === 0 ? builds : [], sources: isWanted('source.git.checkout') ? sources : [], mounts: takesMounts ? idleMounts(services.root, before) : [],
-  } };
+  return {
+    records,
+    past: {
+      builds: types.length === 0 ? builds : [],
+      sources: isWanted('source.git.checkout') ? sources : [],
+      mounts: takesMounts ? idleMounts(services.root, before) : [],
+    },
+  };
 }
 
 /** @throws MbuildError USAGE. */
 function readType(text: string): string {
   if (TYPES.includes(text)) return text;
-  throw new MbuildError('USAGE', `unknown type ${JSON.stringify(text)} in --filter`, { hint: didYouMean(text, TYPES) ?? `types are ${TYPES.join(', ')}` });
+  throw new MbuildError('USAGE', `unknown type ${JSON.stringify(text)} in --filter`, {
+    hint: didYouMean(text, TYPES) ?? `types are ${TYPES.join(', ')}`,
+  });
 }
 
 /** The time of `until=` filters, the earliest of several; milliseconds since the epoch. */
 function untilOf(filter: readonly string[], now: number): number {
-  return Math.min(Infinity, ...filter.map((text) => untilTime(onlyPruneFilters(text, ['until']).slice('until='.length), now)));
+  return Math.min(
+    Infinity,
+    ...filter.map((text) =>
+      untilTime(onlyPruneFilters(text, ['until']).slice('until='.length), now),
+    ),
+  );
 }
 
 /** With `--keep-storage` those beyond the size that the cache alone keeps; else all that {@link unusedCache} finds. */
-async function cacheToPrune(services: Engine, flags: Pick<PruneFlags, 'all' | 'filter'> & KeepFlags, now: number): Promise<CacheRecord[]> {
+async function cacheToPrune(
+  services: Engine,
+  flags: Pick<PruneFlags, 'all' | 'filter'> & KeepFlags,
+  now: number,
+): Promise<CacheRecord[]> {
   const unused = unusedCache(services, flags, now);
   if (flags['keep-storage'] === undefined) return unused;
   const { recordsBeyond } = await import('../../build/cache-limit');
   const alone = new Set((await recordsOfCacheAlone(services)).map(({ key }) => key));
-  return recordsBeyond(unused.filter(({ key }) => alone.has(key)), readSize(flags['keep-storage']), flags.policy as EvictionPolicy, services);
+  return recordsBeyond(
+    unused.filter(({ key }) => alone.has(key)),
+    readSize(flags['keep-storage']),
+    flags.policy as EvictionPolicy,
+    services,
+  );
 }
 
 /** Removes what was found (or says that it would), and then what nothing needs any more; in docker's words. */
-async function prune(victims: Victims, services: Engine, flags: Pick<PruneFlags, 'dry-run'>, host: Host): Promise<number> {
+async function prune(
+  victims: Victims,
+  services: Engine,
+  flags: Pick<PruneFlags, 'dry-run'>,
+  host: Host,
+): Promise<number> {
   const dry = flags['dry-run'];
-  const untagged = victims.images.map((image) => [...image.names, ...image.repoDigests].map((name) => `untagged: ${shortName(name)}`));
-  const { containers, bytes: sizes } = dry ? { containers: victims.containers, bytes: 0 } : await removeAll(victims, services);
-  const { layers, bytes } = dry ? await previewGarbage(services, {
-    images: new Set(victims.images.map(({ id }) => id)), cache: new Set(victims.cache.map(({ key }) => key)), containers: new Set(victims.containers.map(({ record }) => record.id)),
-  }) : await collectGarbage(services);
-  const section = (title: string, lines: readonly string[]): string => (lines.length === 0 ? '' : `${dry ? 'Would delete' : 'Deleted'} ${title}:\n${lines.map((line) => `${line}\n`).join('')}\n`);
-  const imageLines = victims.images.flatMap((image, i) => [...(untagged[i] ?? []), `deleted: ${image.id}`, ...layersOf(image, victims.images.slice(i + 1), layers)]);
-  host.out.write(section('Containers', containers.map(({ record }) => record.id)) + section('Images', imageLines) + section('build cache objects', victims.cache.map(({ key }) => key)) + pastText(victims.past, dry));
+  const untagged = victims.images.map((image) =>
+    [...image.names, ...image.repoDigests].map((name) => `untagged: ${shortName(name)}`),
+  );
+  const { containers, bytes: sizes } = dry
+    ? { containers: victims.containers, bytes: 0 }
+    : await removeAll(victims, services);
+  const { layers, bytes } = dry
+    ? await previewGarbage(services, {
+        images: new Set(victims.images.map(({ id }) => id)),
+        cache: new Set(victims.cache.map(({ key }) => key)),
+        containers: new Set(victims.containers.map(({ record }) => record.id)),
+      })
+    : await collectGarbage(services);
+  const section = (title: string, lines: readonly string[]): string =>
+    lines.length === 0
+      ? ''
+      : `${dry ? 'Would delete' : 'Deleted'} ${title}:\n${lines.map((line) => `${line}\n`).join('')}\n`;
+  const imageLines = victims.images.flatMap((image, i) => [
+    ...(untagged[i] ?? []),
+    `deleted: ${image.id}`,
+    ...layersOf(image, victims.images.slice(i + 1), layers),
+  ]);
+  host.out.write(
+    section(
+      'Containers',
+      containers.map(({ record }) => record.id),
+    ) +
+      section('Images', imageLines) +
+      section(
+        'build cache objects',
+        victims.cache.map(({ key }) => key),
+      ) +
+      pastText(victims.past, dry),
+  );
   if (dry) host.out.write(recreation(victims.cache));
-  host.out.write(`Total ${dry ? 'reclaimable' : 'reclaimed'} space: ${humanSize(bytes + sizes + (dry ? sizeOfPast(victims.past, services.root) : 0))}\n`);
+  host.out.write(
+    `Total ${dry ? 'reclaimable' : 'reclaimed'} space: ${humanSize(bytes + sizes + (dry ? sizeOfPast(victims.past, services.root) : 0))}\n`,
+  );
   return 0;
 }
 
@@ -237,15 +446,24 @@ async function prune(victims: Victims, services: Engine, flags: Pick<PruneFlags,
 function layersOf(image: Image, later: readonly Image[], layers: readonly LayerRecord[]): string[] {
   const chains = new Set(chainIds(image.config.rootfs.diff_ids));
   const laterChains = new Set(later.flatMap(({ config }) => chainIds(config.rootfs.diff_ids)));
-  return layers.filter(({ chainId }) => chains.has(chainId) && !laterChains.has(chainId)).map(({ chainId }) => `deleted: ${chainId}`);
+  return layers
+    .filter(({ chainId }) => chains.has(chainId) && !laterChains.has(chainId))
+    .map(({ chainId }) => `deleted: ${chainId}`);
 }
 
 /** Returns the containers that went, for one may have been started or removed meanwhile; and the bytes of their own layers, and of what builds left. */
-async function removeAll({ containers, images, cache, past }: Victims, services: Engine): Promise<{ readonly containers: readonly Container[]; readonly bytes: number }> {
+async function removeAll(
+  { containers, images, cache, past }: Victims,
+  services: Engine,
+): Promise<{ readonly containers: readonly Container[]; readonly bytes: number }> {
   let bytes = removePast(past, services.root);
   const removed: Container[] = [];
   if (containers.length > 0) {
-    const [{ ContainerStore }, { removeContainer }, { treeSize }] = await Promise.all([import('../../containers/store'), import('../../containers/remove'), import('../../linux/tree-size')]);
+    const [{ ContainerStore }, { removeContainer }, { treeSize }] = await Promise.all([
+      import('../../containers/store'),
+      import('../../containers/remove'),
+      import('../../linux/tree-size'),
+    ]);
     const store = new ContainerStore(services.root);
     for (const container of containers) {
       const { record } = container;

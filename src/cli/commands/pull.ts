@@ -1,7 +1,13 @@
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import { pullImage, type Pulled } from '../../images/pull';
-import { familiarName, familiarRepository, formatReference, parseReference, type Reference } from '../../oci/reference';
+import {
+  familiarName,
+  familiarRepository,
+  formatReference,
+  parseReference,
+  type Reference,
+} from '../../oci/reference';
 import type { Registry } from '../../registry/registry';
 import { RETRY_FLAGS, defineCommand } from '../command';
 import { note, type Host } from '../host';
@@ -15,36 +21,56 @@ export const command = defineCommand({
   positionals: { min: 1, max: 1 },
   flags: {
     'all-tags': { kind: 'boolean', short: 'a', help: 'Download all tags of the repository' },
-    'disable-content-trust': { kind: 'boolean', ignored: 'it means Notary, which is gone', hidden: true, help: 'Skip verification' },
-    platform: { kind: 'string', value: 'OS/ARCH', env: ['DOCKER_DEFAULT_PLATFORM'], help: 'Platform of the image' },
+    'disable-content-trust': {
+      kind: 'boolean',
+      ignored: 'it means Notary, which is gone',
+      hidden: true,
+      help: 'Skip verification',
+    },
+    platform: {
+      kind: 'string',
+      value: 'OS/ARCH',
+      env: ['DOCKER_DEFAULT_PLATFORM'],
+      help: 'Platform of the image',
+    },
     quiet: { kind: 'boolean', short: 'q', help: 'Show no progress' },
     ...RETRY_FLAGS,
   },
-  run: ({ flags, positionals: [text = ''] }, host) => withServices(host, flags, async (services) => {
-    const reference = readReference(text);
-    const all = flags['all-tags'];
-    const platform = readPlatformFlag(flags.platform);
-    const say = (line: string): void => { if (!flags.quiet) host.out.write(`${line}\n`); };
-    if (all && (reference.digest !== undefined || isTagged(text))) throw new MbuildError('USAGE', 'tag can\'t be used with --all-tags/-a');
-    if (!all && reference.digest === undefined && !isTagged(text)) say('Using default tag: latest');
-    const name = all ? familiarRepository(reference) : familiarName(reference);
-    let changed = false;
-    for (const ref of all ? await everyTag(reference, services.registry, host) : [reference]) {
-      say(`${ref.digest ?? ref.tag ?? ''}: Pulling from ${ref.repository}`);
-      await host.out.drain();
-      const pulled: Pulled = await withTransfer(host, 'pull', flags.quiet, (scope) => pullImage({ ref, platform }, services, services.registry, 1, scope));
-      say(`Digest: ${pulled.descriptor.digest}`);
-      changed ||= pulled.changed;
-    }
-    say(`Status: ${changed ? 'Downloaded newer image' : 'Image is up to date'} for ${name}`);
-    host.out.write(`${all ? formatReference({ ...reference, tag: undefined }) : formatReference(reference)}\n`);
-    return 0;
-  }),
+  run: ({ flags, positionals: [text = ''] }, host) =>
+    withServices(host, flags, async (services) => {
+      const reference = readReference(text);
+      const all = flags['all-tags'];
+      const platform = readPlatformFlag(flags.platform);
+      const say = (line: string): void => {
+        if (!flags.quiet) host.out.write(`${line}\n`);
+      };
+      if (all && (reference.digest !== undefined || isTagged(text)))
+        throw new MbuildError('USAGE', "tag can't be used with --all-tags/-a");
+      if (!all && reference.digest === undefined && !isTagged(text))
+        say('Using default tag: latest');
+      const name = all ? familiarRepository(reference) : familiarName(reference);
+      let changed = false;
+      for (const ref of all ? await everyTag(reference, services.registry, host) : [reference]) {
+        say(`${ref.digest ?? ref.tag ?? ''}: Pulling from ${ref.repository}`);
+        await host.out.drain();
+        const pulled: Pulled = await withTransfer(host, 'pull', flags.quiet, (scope) =>
+          pullImage({ ref, platform }, services, services.registry, 1, scope),
+        );
+        say(`Digest: ${pulled.descriptor.digest}`);
+        changed ||= pulled.changed;
+      }
+      say(`Status: ${changed ? 'Downloaded newer image' : 'Image is up to date'} for ${name}`);
+      host.out.write(
+        `${all ? formatReference({ ...reference, tag: undefined }) : formatReference(reference)}\n`,
+      );
+      return 0;
+    }),
 });
 
 function readReference(text: string): Reference {
   const reference = parseReference(fullName(text));
-  if (reference === undefined) throw new MbuildError('REFERENCE_INVALID', `invalid reference format: ${JSON.stringify(text)}`);
+  if (reference === undefined)
+    throw new MbuildError('REFERENCE_INVALID', `invalid reference format: ${JSON.stringify(text)}`);
   return reference;
 }
 
@@ -52,11 +78,17 @@ function isTagged(text: string): boolean {
   return /:[^/]*$/.test(text.split('@')[0] ?? '');
 }
 
-async function everyTag({ registry: server, repository }: Reference, registry: Registry, host: Host): Promise<Reference[]> {
+async function everyTag(
+  { registry: server, repository }: Reference,
+  registry: Registry,
+  host: Host,
+): Promise<Reference[]> {
   const tags = await registry.tags({ registry: server, repository }, host.signal);
   if (tags === undefined || tags.length === 0) {
     const others = await registry.repositories(server, host.signal).catch(() => []);
-    throw new MbuildError('IMAGE_NOT_FOUND', `${server} has no repository ${repository}`, { hint: didYouMean(repository, others) });
+    throw new MbuildError('IMAGE_NOT_FOUND', `${server} has no repository ${repository}`, {
+      hint: didYouMean(repository, others),
+    });
   }
   if (tags.length > 100) note(host, `${repository} has ${tags.length} tags`);
   return tags.sort().map((tag) => ({ registry: server, repository, tag }));

@@ -12,20 +12,36 @@ export const command = defineCommand({
   summary: 'Write a build or a benchmark as one page of HTML',
   usage: ['[OPTIONS] [BUILD|BENCH.json]'],
   positionals: { min: 0, max: 1 },
-  flags: { output: { kind: 'string', short: 'o', value: 'FILE', help: 'The file to write; standard output without it' } },
-  notes: ['BUILD is as in mbuild explain; BENCH.json is what mbuild bench wrote with --format json. The page needs no network and no script.'],
-  run: ({ flags, positionals: [what] }, host) => withServices(host, flags, async (services) => {
-    const text = what !== undefined && existsSync(what) ? await benchPage(what) : await buildPage(what, services);
-    if (flags.output === undefined) host.out.write(text);
-    else writeFileSync(flags.output, text);
-    return 0;
-  }),
+  flags: {
+    output: {
+      kind: 'string',
+      short: 'o',
+      value: 'FILE',
+      help: 'The file to write; standard output without it',
+    },
+  },
+  notes: [
+    'BUILD is as in mbuild explain; BENCH.json is what mbuild bench wrote with --format json. The page needs no network and no script.',
+  ],
+  run: ({ flags, positionals: [what] }, host) =>
+    withServices(host, flags, async (services) => {
+      const text =
+        what !== undefined && existsSync(what)
+          ? await benchPage(what)
+          : await buildPage(what, services);
+      if (flags.output === undefined) host.out.write(text);
+      else writeFileSync(flags.output, text);
+      return 0;
+    }),
 });
 
 /** The page of a build. @throws MbuildError BUILD_NOT_FOUND. */
 export async function buildPage(id: string | undefined, services: Engine): Promise<string> {
   const record = new BuildHistory(services.root).find(id);
-  const [{ buildReport }, { reportLayers }] = await Promise.all([import('../../report/build-report'), import('../../report/layers')]);
+  const [{ buildReport }, { reportLayers }] = await Promise.all([
+    import('../../report/build-report'),
+    import('../../report/layers'),
+  ]);
   return buildReport(record, reportLayers(record, services));
 }
 
@@ -35,7 +51,9 @@ async function benchPage(file: string): Promise<string> {
 }
 
 function readBench(file: string): ReplayReport | BenchReport {
-  const wrong = new MbuildError('USAGE', `${file} is no report of mbuild bench`, { hint: 'write one with: mbuild bench replay --format json -o FILE' });
+  const wrong = new MbuildError('USAGE', `${file} is no report of mbuild bench`, {
+    hint: 'write one with: mbuild bench replay --format json -o FILE',
+  });
   let value: Partial<ReplayReport | BenchReport>;
   try {
     value = JSON.parse(readFileSync(file, 'utf8')) as Partial<ReplayReport | BenchReport>;

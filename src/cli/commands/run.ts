@@ -27,19 +27,22 @@ export const command = defineCommand({
   stopAtPositional: true,
   flags: RUN_FLAGS,
   notes: [
-    'The network is the host\'s unless --network says otherwise or a port is published.',
-    'Exit codes: 125 mbuild could not run the container, 126 the command cannot be executed, 127 there is no such command, else the command\'s own (128 and the signal\'s number when a signal ended it).',
+    "The network is the host's unless --network says otherwise or a port is published.",
+    "Exit codes: 125 mbuild could not run the container, 126 the command cannot be executed, 127 there is no such command, else the command's own (128 and the signal's number when a signal ended it).",
   ],
-  run: ({ flags, positionals }, host) => orFailure(host, () => withServices(host, flags, async (services) => {
-    const store = new ContainerStore(services.root);
-    const record = await create(flags, positionals, services, store, host);
-    if (flags.detach) {
-      await startDetached(record, services.root);
-      host.out.write(`${record.id}\n`);
-      return 0;
-    }
-    return runAttached(record, store, services, { stdin: flags.interactive }, host);
-  })),
+  run: ({ flags, positionals }, host) =>
+    orFailure(host, () =>
+      withServices(host, flags, async (services) => {
+        const store = new ContainerStore(services.root);
+        const record = await create(flags, positionals, services, store, host);
+        if (flags.detach) {
+          await startDetached(record, services.root);
+          host.out.write(`${record.id}\n`);
+          return 0;
+        }
+        return runAttached(record, store, services, { stdin: flags.interactive }, host);
+      }),
+    ),
 });
 
 export const createCommand = defineCommand({
@@ -49,30 +52,66 @@ export const createCommand = defineCommand({
   positionals: { min: 1, max: Infinity },
   stopAtPositional: true,
   flags: CREATE_FLAGS,
-  run: ({ flags, positionals }, host) => withServices(host, flags, async (services) => {
-    const record = await create(flags, positionals, services, new ContainerStore(services.root), host);
-    host.out.write(`${record.id}\n`);
-    return 0;
-  }),
+  run: ({ flags, positionals }, host) =>
+    withServices(host, flags, async (services) => {
+      const record = await create(
+        flags,
+        positionals,
+        services,
+        new ContainerStore(services.root),
+        host,
+      );
+      host.out.write(`${record.id}\n`);
+      return 0;
+    }),
 });
 
-async function create(flags: FlagValues<typeof CREATE_FLAGS>, [name = '', ...words]: readonly string[], services: Engine, store: ContainerStore, host: Host) {
+async function create(
+  flags: FlagValues<typeof CREATE_FLAGS>,
+  [name = '', ...words]: readonly string[],
+  services: Engine,
+  store: ContainerStore,
+  host: Host,
+) {
   const image = await findOrPull(name, flags, services, host);
   const request = createRequest(flags, image, name, words, host.env);
-  return createContainer({ ...request, ports: await publishedPorts(request.ports) }, store, services);
+  return createContainer(
+    { ...request, ports: await publishedPorts(request.ports) },
+    store,
+    services,
+  );
 }
 
-async function findOrPull(name: string, flags: FlagValues<typeof CREATE_FLAGS>, services: Engine, host: Host): Promise<Image> {
-  const request = { name, platform: readPlatformFlag(flags.platform), pull: flags.pull as 'always' | 'missing' | 'never' };
+async function findOrPull(
+  name: string,
+  flags: FlagValues<typeof CREATE_FLAGS>,
+  services: Engine,
+  host: Host,
+): Promise<Image> {
+  const request = {
+    name,
+    platform: readPlatformFlag(flags.platform),
+    pull: flags.pull as 'always' | 'missing' | 'never',
+  };
   const quietly = { signal: host.signal, events: () => undefined };
   if (request.pull !== 'always') {
-    const local = await resolveImage({ ...request, pull: 'never' }, services, services.registry, 1, quietly).catch((error: unknown) => {
+    const local = await resolveImage(
+      { ...request, pull: 'never' },
+      services,
+      services.registry,
+      1,
+      quietly,
+    ).catch((error: unknown) => {
       if (request.pull === 'never' || !isMbuildError(error)) throw error;
       return undefined;
     });
     if (local !== undefined) return local;
   }
-  return withProgress(host, flags.quiet ? 'quiet' : 'auto', (scope) => withRow(`pulling ${name}`, 1, scope, (id) => resolveImage(request, services, services.registry, id, scope)));
+  return withProgress(host, flags.quiet ? 'quiet' : 'auto', (scope) =>
+    withRow(`pulling ${name}`, 1, scope, (id) =>
+      resolveImage(request, services, services.registry, id, scope),
+    ),
+  );
 }
 
 /** Runs something that may end with a container's exit code: mbuild's own failures need one of their own. */

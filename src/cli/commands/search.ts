@@ -23,22 +23,43 @@ export const command = defineCommand({
   usage: ['[OPTIONS] TERM', '[OPTIONS] REGISTRY/TERM'],
   positionals: { min: 1, max: 1 },
   flags: {
-    filter: { kind: 'list', short: 'f', value: 'NAME=VALUE', help: 'Only images with: stars, is-official' },
-    format: { kind: 'string', value: 'FORMAT', help: "'table', 'table TEMPLATE', 'json', or a Go template" },
-    limit: { kind: 'number', value: 'N', help: `Most results (default: ${DEFAULT_LIMIT}, at most ${MOST})` },
+    filter: {
+      kind: 'list',
+      short: 'f',
+      value: 'NAME=VALUE',
+      help: 'Only images with: stars, is-official',
+    },
+    format: {
+      kind: 'string',
+      value: 'FORMAT',
+      help: "'table', 'table TEMPLATE', 'json', or a Go template",
+    },
+    limit: {
+      kind: 'number',
+      value: 'N',
+      help: `Most results (default: ${DEFAULT_LIMIT}, at most ${MOST})`,
+    },
     'no-trunc': { kind: 'boolean', help: "Don't truncate output" },
   },
-  run: ({ flags, positionals: [text = ''] }, host) => withServices(host, flags, async (services) => {
-    const passes = flags.filter.map(readFilter);
-    const limit = flags.limit ?? DEFAULT_LIMIT;
-    if (limit < 1 || limit > MOST) throw new MbuildError('USAGE', `limit ${limit} is outside the range of [1, ${MOST}]`);
-    const { registry, term } = readTerm(text);
-    const { hits, source } = await services.registry.search(registry, term, limit, host.signal);
-    if (source === 'catalog') note(host, `${registry} cannot search; these are the names in its catalog that hold ${JSON.stringify(term)}`);
-    const rows = hits.filter((hit) => passes.every((test) => test(hit))).map((hit) => rowOf(hit, flags['no-trunc']));
-    host.out.write(renderList(SHAPE, rows, flags.format));
-    return 0;
-  }),
+  run: ({ flags, positionals: [text = ''] }, host) =>
+    withServices(host, flags, async (services) => {
+      const passes = flags.filter.map(readFilter);
+      const limit = flags.limit ?? DEFAULT_LIMIT;
+      if (limit < 1 || limit > MOST)
+        throw new MbuildError('USAGE', `limit ${limit} is outside the range of [1, ${MOST}]`);
+      const { registry, term } = readTerm(text);
+      const { hits, source } = await services.registry.search(registry, term, limit, host.signal);
+      if (source === 'catalog')
+        note(
+          host,
+          `${registry} cannot search; these are the names in its catalog that hold ${JSON.stringify(term)}`,
+        );
+      const rows = hits
+        .filter((hit) => passes.every((test) => test(hit)))
+        .map((hit) => rowOf(hit, flags['no-trunc']));
+      host.out.write(renderList(SHAPE, rows, flags.format));
+      return 0;
+    }),
 });
 
 /** A term for Docker Hub, or a registry's host and the term behind it. */
@@ -48,18 +69,24 @@ function readTerm(text: string): { readonly registry: string; readonly term: str
   if (!/[.:]/.test(host) && host !== 'localhost') return { registry: DEFAULT_REGISTRY, term: text };
   const term = slash < 0 ? '' : text.slice(slash + 1);
   const registry = parseReference(`${host}/x`)?.registry;
-  if (registry === undefined) throw new MbuildError('REFERENCE_INVALID', `${host} is not the address of a registry`);
+  if (registry === undefined)
+    throw new MbuildError('REFERENCE_INVALID', `${host} is not the address of a registry`);
   return { registry, term };
 }
 
 function readFilter(text: string): (hit: SearchHit) => boolean {
   const [key = '', value = ''] = text.split(/=(.*)/s);
-  if (!FILTERS.includes(key)) throw new MbuildError('USAGE', `invalid filter ${JSON.stringify(text)}`, { hint: didYouMean(key, FILTERS) ?? 'filters are stars=N and is-official=true' });
+  if (!FILTERS.includes(key))
+    throw new MbuildError('USAGE', `invalid filter ${JSON.stringify(text)}`, {
+      hint: didYouMean(key, FILTERS) ?? 'filters are stars=N and is-official=true',
+    });
   if (key === 'stars') {
-    if (!/^\d+$/.test(value)) throw new MbuildError('USAGE', `invalid filter 'stars=${value}': not a whole number`);
+    if (!/^\d+$/.test(value))
+      throw new MbuildError('USAGE', `invalid filter 'stars=${value}': not a whole number`);
     return ({ stars }) => stars >= Number(value);
   }
-  if (!['true', 'false', '1', '0'].includes(value)) throw new MbuildError('USAGE', `invalid filter '${key}=${value}': neither true nor false`);
+  if (!['true', 'false', '1', '0'].includes(value))
+    throw new MbuildError('USAGE', `invalid filter '${key}=${value}': neither true nor false`);
   const wanted = value === 'true' || value === '1';
   // Docker Hub has given up automated builds: nothing is one.
   return ({ official }) => (key === 'is-official' ? official : false) === wanted;
@@ -67,5 +94,10 @@ function readFilter(text: string): (hit: SearchHit) => boolean {
 
 function rowOf({ name, description, stars, official }: SearchHit, whole: boolean): ListRow {
   const line = description.replace(/[\r\n]+/g, ' ');
-  return { Name: name, Description: whole ? line : ellipsis(line, DESCRIPTION_WIDTH), StarCount: String(stars), IsOfficial: official ? '[OK]' : '' };
+  return {
+    Name: name,
+    Description: whole ? line : ellipsis(line, DESCRIPTION_WIDTH),
+    StarCount: String(stars),
+    IsOfficial: official ? '[OK]' : '',
+  };
 }

@@ -11,19 +11,32 @@ export const command = defineCommand({
   summary: 'Verify everything in the store, and repair it',
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
-  flags: { repair: { kind: 'boolean', help: 'Put right what can be, remove the rest, and what ended processes left' } },
+  flags: {
+    repair: {
+      kind: 'boolean',
+      help: 'Put right what can be, remove the rest, and what ended processes left',
+    },
+  },
   notes: ['Every byte is read. The exit code is 1 when something is wrong and was not repaired.'],
-  run: ({ flags }, host) => withServices(host, flags, async (services) => {
-    const checked = await checkStore(services, host.signal);
-    const problems = [...checked.problems, ...checkCache(services, checked), ...await checkContainers(services, checked)];
-    for (const { subject, message } of problems) host.out.write(`${subject} ${message}\n`);
-    const orphans = findOrphans(services, await garbageRoots(services));
-    for (const orphan of orphans) host.out.write(`${orphan} was left by a process that has ended\n`);
-    if (flags.repair) await repair(problems, services, host);
-    const { blobs, layers, images } = checked.counts;
-    host.out.write(`Checked ${blobs} blobs, ${layers} layers, ${images} images: ${summary(problems.length, orphans.length, flags.repair)}\n`);
-    return problems.length > 0 && !flags.repair ? 1 : 0;
-  }),
+  run: ({ flags }, host) =>
+    withServices(host, flags, async (services) => {
+      const checked = await checkStore(services, host.signal);
+      const problems = [
+        ...checked.problems,
+        ...checkCache(services, checked),
+        ...(await checkContainers(services, checked)),
+      ];
+      for (const { subject, message } of problems) host.out.write(`${subject} ${message}\n`);
+      const orphans = findOrphans(services, await garbageRoots(services));
+      for (const orphan of orphans)
+        host.out.write(`${orphan} was left by a process that has ended\n`);
+      if (flags.repair) await repair(problems, services, host);
+      const { blobs, layers, images } = checked.counts;
+      host.out.write(
+        `Checked ${blobs} blobs, ${layers} layers, ${images} images: ${summary(problems.length, orphans.length, flags.repair)}\n`,
+      );
+      return problems.length > 0 && !flags.repair ? 1 : 0;
+    }),
 });
 
 function summary(problems: number, orphans: number, repaired: boolean): string {
@@ -32,7 +45,9 @@ function summary(problems: number, orphans: number, repaired: boolean): string {
     ...(problems === 0 ? [] : [`${problems} problem${problems === 1 ? '' : 's'}`]),
     ...(orphans === 0 ? [] : [`${orphans} leftover${orphans === 1 ? '' : 's'}`]),
   ].join(' and ');
-  return repaired ? `${found} repaired` : `${found}; 'mbuild system check --repair' puts that right`;
+  return repaired
+    ? `${found} repaired`
+    : `${found}; 'mbuild system check --repair' puts that right`;
 }
 
 /** Records of the build cache whose layers are not there, or damaged: their steps would be run again. */
@@ -40,19 +55,35 @@ function checkCache({ cache, layers }: Engine, { sound }: CheckResult): Problem[
   return cache.list().flatMap((record: CacheRecord): Problem[] => {
     const { key, layer } = record;
     if (layer === undefined || sound.has(layer.chainId)) return [];
-    return [{
-      subject: `cache record ${key}`, message: `lacks its layer ${layer.diffId}, or it is damaged`,
-      repair: () => (layers.get(layer.chainId) === undefined ? void cache.delete(key) : undefined),
-    }];
+    return [
+      {
+        subject: `cache record ${key}`,
+        message: `lacks its layer ${layer.diffId}, or it is damaged`,
+        repair: () =>
+          layers.get(layer.chainId) === undefined ? void cache.delete(key) : undefined,
+      },
+    ];
   });
 }
 
-async function checkContainers({ root, layers, snapshots }: Engine, { sound }: CheckResult): Promise<Problem[]> {
+async function checkContainers(
+  { root, layers, snapshots }: Engine,
+  { sound }: CheckResult,
+): Promise<Problem[]> {
   const ids = new Set([...sound].flatMap((chain) => layers.get(chain)?.id ?? []));
   const containers = await containersOf(root);
   return containers.flatMap(({ record }): Problem[] => {
     if (record.image.stack.every((id) => ids.has(id))) return [];
-    return [{ subject: `container ${record.name}`, message: 'stands on a layer that is missing or damaged', repair: () => (record.image.stack.every((id) => snapshots.list().includes(id)) ? undefined : 'remove it and make it again') }];
+    return [
+      {
+        subject: `container ${record.name}`,
+        message: 'stands on a layer that is missing or damaged',
+        repair: () =>
+          record.image.stack.every((id) => snapshots.list().includes(id))
+            ? undefined
+            : 'remove it and make it again',
+      },
+    ];
   });
 }
 

@@ -20,18 +20,54 @@ import { treeSize } from '../../linux/tree-size';
 import { withServices } from '../services';
 
 const SHAPE: ListShape = {
-  fields: { Type: 'TYPE', TotalCount: 'TOTAL', Active: 'ACTIVE', Size: 'SIZE', Reclaimable: 'RECLAIMABLE' },
+  fields: {
+    Type: 'TYPE',
+    TotalCount: 'TOTAL',
+    Active: 'ACTIVE',
+    Size: 'SIZE',
+    Reclaimable: 'RECLAIMABLE',
+  },
   columns: ['Type', 'TotalCount', 'Active', 'Size', 'Reclaimable'],
 };
 const IMAGES: ListShape = {
-  fields: { Repository: 'REPOSITORY', Tag: 'TAG', ID: 'IMAGE ID', CreatedSince: 'CREATED', Size: 'SIZE', SharedSize: 'SHARED SIZE', UniqueSize: 'UNIQUE SIZE', Containers: 'CONTAINERS' },
-  columns: ['Repository', 'Tag', 'ID', 'CreatedSince', 'Size', 'SharedSize', 'UniqueSize', 'Containers'],
+  fields: {
+    Repository: 'REPOSITORY',
+    Tag: 'TAG',
+    ID: 'IMAGE ID',
+    CreatedSince: 'CREATED',
+    Size: 'SIZE',
+    SharedSize: 'SHARED SIZE',
+    UniqueSize: 'UNIQUE SIZE',
+    Containers: 'CONTAINERS',
+  },
+  columns: [
+    'Repository',
+    'Tag',
+    'ID',
+    'CreatedSince',
+    'Size',
+    'SharedSize',
+    'UniqueSize',
+    'Containers',
+  ],
 };
 const CONTAINERS: ListShape = {
-  fields: { ID: 'CONTAINER ID', Image: 'IMAGE', Command: 'COMMAND', LocalVolumes: 'LOCAL VOLUMES', Size: 'SIZE', CreatedSince: 'CREATED', Status: 'STATUS', Names: 'NAMES' },
+  fields: {
+    ID: 'CONTAINER ID',
+    Image: 'IMAGE',
+    Command: 'COMMAND',
+    LocalVolumes: 'LOCAL VOLUMES',
+    Size: 'SIZE',
+    CreatedSince: 'CREATED',
+    Status: 'STATUS',
+    Names: 'NAMES',
+  },
   columns: ['ID', 'Image', 'Command', 'LocalVolumes', 'Size', 'CreatedSince', 'Status', 'Names'],
 };
-const VOLUMES: ListShape = { fields: { Name: 'VOLUME NAME', Links: 'LINKS', Size: 'SIZE' }, columns: ['Name', 'Links', 'Size'] };
+const VOLUMES: ListShape = {
+  fields: { Name: 'VOLUME NAME', Links: 'LINKS', Size: 'SIZE' },
+  columns: ['Name', 'Links', 'Size'],
+};
 
 /** A volume by name, with the containers that mount it. */
 interface Volume {
@@ -63,14 +99,27 @@ export const command = defineCommand({
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: {
-    format: { kind: 'string', value: 'FORMAT', help: "'table', 'table TEMPLATE', 'json', or a Go template" },
-    verbose: { kind: 'boolean', short: 'v', help: 'Show each image, container, volume and cache record' },
+    format: {
+      kind: 'string',
+      value: 'FORMAT',
+      help: "'table', 'table TEMPLATE', 'json', or a Go template",
+    },
+    verbose: {
+      kind: 'boolean',
+      short: 'v',
+      help: 'Show each image, container, volume and cache record',
+    },
   },
-  run: ({ flags }, host) => withServices(host, flags, async (services) => {
-    const usage = await measure(services);
-    host.out.write(flags.verbose ? details(usage, services, host.now()) : renderList(SHAPE, summaryRows(usage, services), flags.format));
-    return 0;
-  }),
+  run: ({ flags }, host) =>
+    withServices(host, flags, async (services) => {
+      const usage = await measure(services);
+      host.out.write(
+        flags.verbose
+          ? details(usage, services, host.now())
+          : renderList(SHAPE, summaryRows(usage, services), flags.format),
+      );
+      return 0;
+    }),
 });
 
 async function measure({ root, images, content }: Engine): Promise<Usage> {
@@ -80,18 +129,27 @@ async function measure({ root, images, content }: Engine): Promise<Usage> {
   const folder = path.join(root, 'volumes');
   return {
     images: latestFirst(images.list()),
-    containers: containers.map((container) => ({ ...container, bytes: treeSize(store.writableLayer(container.record).dir).bytes })),
-    volumes: namesIn(folder).map((name) => ({
-      name, bytes: treeSize(path.join(folder, name)).bytes, links: containers.filter(({ record }) => record.volumes.some(({ volume }) => volume === name)).length,
+    containers: containers.map((container) => ({
+      ...container,
+      bytes: treeSize(store.writableLayer(container.record).dir).bytes,
     })),
-    mounts: listMounts(root), builds: countBuilds(root), sources: countSources(root, content),
+    volumes: namesIn(folder).map((name) => ({
+      name,
+      bytes: treeSize(path.join(folder, name)).bytes,
+      links: containers.filter(({ record }) => record.volumes.some(({ volume }) => volume === name))
+        .length,
+    })),
+    mounts: listMounts(root),
+    builds: countBuilds(root),
+    sources: countSources(root, content),
   };
 }
 
 function countBuilds(root: string): Counted {
   const history = new BuildHistory(root);
   const builds = [...history.all()];
-  const size = (list: readonly BuildRecord[]): number => list.reduce((sum, build) => sum + history.size(build), 0);
+  const size = (list: readonly BuildRecord[]): number =>
+    list.reduce((sum, build) => sum + history.size(build), 0);
   return { count: builds.length, bytes: size(builds), reclaimable: size(surplusBuilds(history)) };
 }
 
@@ -103,22 +161,56 @@ function countSources(root: string, content: Engine['content']): Counted {
 }
 
 /** Docker's four rows, and what else builds leave. A layer counts once, however many images have it; what of it is reclaimable is what no container needs. */
-function summaryRows({ images, containers, volumes, mounts, builds, sources }: Usage, services: Engine): ListRow[] {
+function summaryRows(
+  { images, containers, volumes, mounts, builds, sources }: Usage,
+  services: Engine,
+): ListRow[] {
   const used = new Set(containers.map(({ record }) => record.image.id));
   const active = images.filter(({ id }) => used.has(id));
   const total = sizeOfChains(images, services);
   const records = services.cache.list();
   const chains = chainsOfImages(services.images);
-  const own = [...new Map(records.filter((record) => !isShared(record, chains)).map(({ layer }) => [layer?.chainId, layer?.contentSize ?? 0])).values()];
+  const own = [
+    ...new Map(
+      records
+        .filter((record) => !isShared(record, chains))
+        .map(({ layer }) => [layer?.chainId, layer?.contentSize ?? 0]),
+    ).values(),
+  ];
   const cacheBytes = own.reduce((sum, bytes) => sum + bytes, 0);
-  const sum = (list: readonly { readonly bytes: number }[]): number => list.reduce((bytes, item) => bytes + item.bytes, 0);
+  const sum = (list: readonly { readonly bytes: number }[]): number =>
+    list.reduce((bytes, item) => bytes + item.bytes, 0);
   const stopped = containers.filter(({ state }) => state.status !== 'running');
   return [
-    row('Images', images.length, active.length, total, share(total - sizeOfChains(active, services), total)),
-    row('Containers', containers.length, containers.length - stopped.length, sum(containers), share(sum(stopped), sum(containers))),
-    row('Local Volumes', volumes.length, volumes.filter(({ links }) => links > 0).length, sum(volumes), share(sum(volumes.filter(({ links }) => links === 0)), sum(volumes))),
+    row(
+      'Images',
+      images.length,
+      active.length,
+      total,
+      share(total - sizeOfChains(active, services), total),
+    ),
+    row(
+      'Containers',
+      containers.length,
+      containers.length - stopped.length,
+      sum(containers),
+      share(sum(stopped), sum(containers)),
+    ),
+    row(
+      'Local Volumes',
+      volumes.length,
+      volumes.filter(({ links }) => links > 0).length,
+      sum(volumes),
+      share(sum(volumes.filter(({ links }) => links === 0)), sum(volumes)),
+    ),
     row('Build Cache', records.length, 0, cacheBytes, humanSize(cacheBytes)),
-    row('Cache Mounts', mounts.length, mounts.filter(({ inUse }) => inUse).length, sum(mounts), share(sum(mounts.filter(({ inUse }) => !inUse)), sum(mounts))),
+    row(
+      'Cache Mounts',
+      mounts.length,
+      mounts.filter(({ inUse }) => inUse).length,
+      sum(mounts),
+      share(sum(mounts.filter(({ inUse }) => !inUse)), sum(mounts)),
+    ),
     row('Fetched Sources', sources.count, 0, sources.bytes, humanSize(sources.reclaimable)),
     row('Build Records', builds.count, 0, builds.bytes, humanSize(builds.reclaimable)),
   ];
@@ -129,12 +221,26 @@ function sizeOfChains(images: readonly Image[], { layers }: Engine): number {
   return [...chains].reduce((sum, chain) => sum + (layers.get(chain)?.contentSize ?? 0), 0);
 }
 
-function row(type: string, total: number, active: number, bytes: number, reclaimable: string): ListRow {
-  return { Type: type, TotalCount: String(total), Active: String(active), Size: humanSize(bytes), Reclaimable: reclaimable };
+function row(
+  type: string,
+  total: number,
+  active: number,
+  bytes: number,
+  reclaimable: string,
+): ListRow {
+  return {
+    Type: type,
+    TotalCount: String(total),
+    Active: String(active),
+    Size: humanSize(bytes),
+    Reclaimable: reclaimable,
+  };
 }
 
 function share(reclaimable: number, bytes: number): string {
-  return bytes === 0 ? humanSize(reclaimable) : `${humanSize(reclaimable)} (${Math.trunc((reclaimable / bytes) * 100)}%)`;
+  return bytes === 0
+    ? humanSize(reclaimable)
+    : `${humanSize(reclaimable)} (${Math.trunc((reclaimable / bytes) * 100)}%)`;
 }
 
 function details(usage: Usage, services: Engine, now: number): string {
@@ -143,30 +249,59 @@ function details(usage: Usage, services: Engine, now: number): string {
   const blobs = services.content.list();
   const blobBytes = blobs.reduce((sum, digest) => sum + (services.content.size(digest) ?? 0), 0);
   return [
-    'Images space usage:', renderList(IMAGES, verboseImages(usage, services, now)),
-    'Containers space usage:', renderList(CONTAINERS, containers.map((container) => containerRow(container, now))),
-    'Local Volumes space usage:', renderList(VOLUMES, volumes.map(({ name, links, bytes }) => ({ Name: name, Links: String(links), Size: humanSize(bytes) }))),
-    `Build cache usage: ${summaryRows(usage, services)[3]?.['Size'] ?? ''}`, renderList(cacheShape, cacheRows(records, services, now)),
+    'Images space usage:',
+    renderList(IMAGES, verboseImages(usage, services, now)),
+    'Containers space usage:',
+    renderList(
+      CONTAINERS,
+      containers.map((container) => containerRow(container, now)),
+    ),
+    'Local Volumes space usage:',
+    renderList(
+      VOLUMES,
+      volumes.map(({ name, links, bytes }) => ({
+        Name: name,
+        Links: String(links),
+        Size: humanSize(bytes),
+      })),
+    ),
+    `Build cache usage: ${summaryRows(usage, services)[3]?.['Size'] ?? ''}`,
+    renderList(cacheShape, cacheRows(records, services, now)),
     `Stored blobs: ${blobs.length}, ${humanSize(blobBytes)}\n`,
-  ].join('\n\n').replace(/\n\n\n+/g, '\n\n');
+  ]
+    .join('\n\n')
+    .replace(/\n\n\n+/g, '\n\n');
 }
 
 /** A row per image and name, with what it shares with others and what it alone has. */
 function verboseImages({ images, containers }: Usage, services: Engine, now: number): ListRow[] {
   const users = new Map<ChainID, number>();
-  for (const { config } of images) for (const chain of chainIds(config.rootfs.diff_ids)) users.set(chain, (users.get(chain) ?? 0) + 1);
+  for (const { config } of images)
+    for (const chain of chainIds(config.rootfs.diff_ids))
+      users.set(chain, (users.get(chain) ?? 0) + 1);
   return images.flatMap((image) => {
-    const shared = chainIds(image.config.rootfs.diff_ids).filter((chain) => (users.get(chain) ?? 0) > 1).reduce((sum, chain) => sum + (services.layers.get(chain)?.contentSize ?? 0), 0);
+    const shared = chainIds(image.config.rootfs.diff_ids)
+      .filter((chain) => (users.get(chain) ?? 0) > 1)
+      .reduce((sum, chain) => sum + (services.layers.get(chain)?.contentSize ?? 0), 0);
     const count = containers.filter(({ record }) => record.image.id === image.id).length;
-    return imageRows([image], services.layers, { noTrunc: false, now })
-      .map((line) => ({ ...line, SharedSize: humanSize(shared), UniqueSize: humanSize(imageSize(image, services.layers) - shared), Containers: String(count) }));
+    return imageRows([image], services.layers, { noTrunc: false, now }).map((line) => ({
+      ...line,
+      SharedSize: humanSize(shared),
+      UniqueSize: humanSize(imageSize(image, services.layers) - shared),
+      Containers: String(count),
+    }));
   });
 }
 
 function containerRow({ record, state, bytes }: Usage['containers'][number], now: number): ListRow {
   return {
-    ID: record.id.slice(0, 12), Image: record.image.name, Command: JSON.stringify(record.args.join(' ').slice(0, 20)),
-    LocalVolumes: String(record.volumes.filter(({ volume }) => volume !== undefined).length), Size: humanSize(bytes), CreatedSince: humanSince(record.created, now),
-    Status: state.status === 'exited' ? `Exited (${state.exitCode ?? 0})` : state.status, Names: record.name,
+    ID: record.id.slice(0, 12),
+    Image: record.image.name,
+    Command: JSON.stringify(record.args.join(' ').slice(0, 20)),
+    LocalVolumes: String(record.volumes.filter(({ volume }) => volume !== undefined).length),
+    Size: humanSize(bytes),
+    CreatedSince: humanSince(record.created, now),
+    Status: state.status === 'exited' ? `Exited (${state.exitCode ?? 0})` : state.status,
+    Names: record.name,
   };
 }

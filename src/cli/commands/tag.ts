@@ -7,10 +7,11 @@ export const command = defineCommand({
   usage: ['SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG] [TARGET_IMAGE[:TAG]...]'],
   positionals: { min: 2, max: Infinity },
   flags: {},
-  run: ({ flags, positionals: [source = '', ...targets] }, host) => withServices(host, flags, (services) => {
-    const names = targets.map(fullName);
-    const { id } = findImage(services, source);
-    for (const name of names) services.images.tag(id, name);
-    return 0;
-  }),
+  run: ({ flags, positionals: [source = '', ...targets] }, host) =>
+    withServices(host, flags, (services) => {
+      const names = targets.map(fullName);
+      const { id } = findImage(services, source);
+      for (const name of names) services.images.tag(id, name);
+      return 0;
+    }),
 });

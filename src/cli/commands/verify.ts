@@ -13,8 +13,17 @@ import { readInputs } from './build';
 
 const FLAGS = {
   ...BUILD_FLAGS,
-  format: { kind: 'string', value: 'FORMAT', choices: ['text', 'json'], fallback: 'text', help: "'text' or 'json'" },
-  'ignore-times': { kind: 'boolean', help: 'Of two images: times of files, image and history do not count' },
+  format: {
+    kind: 'string',
+    value: 'FORMAT',
+    choices: ['text', 'json'],
+    fallback: 'text',
+    help: "'text' or 'json'",
+  },
+  'ignore-times': {
+    kind: 'boolean',
+    help: 'Of two images: times of files, image and history do not count',
+  },
   twice: { kind: 'boolean', help: 'Build the context twice and compare' },
 } as const;
 
@@ -30,16 +39,37 @@ export const command = defineCommand({
     'Exit code 1 where something differs that counts.',
   ],
   run: async ({ flags, positionals: [first = '.', second] }, host) => {
-    if (flags.twice === (second !== undefined)) throw new MbuildError('USAGE', flags.twice ? 'mbuild verify --twice takes one context' : 'mbuild verify takes two images', { hint: 'mbuild verify --twice PATH builds twice; mbuild verify IMAGE IMAGE compares' });
+    if (flags.twice === (second !== undefined))
+      throw new MbuildError(
+        'USAGE',
+        flags.twice ? 'mbuild verify --twice takes one context' : 'mbuild verify takes two images',
+        { hint: 'mbuild verify --twice PATH builds twice; mbuild verify IMAGE IMAGE compares' },
+      );
     if (flags.twice) {
-      const options = buildOptions({ ...flags, format: undefined }, await readInputs(first, flags.file, host), host.env);
+      const options = buildOptions(
+        { ...flags, format: undefined },
+        await readInputs(first, flags.file, host),
+        host.env,
+      );
       const mode = flags.quiet ? 'quiet' : (flags.progress as ProgressMode);
-      const report = await withServices(host, flags, (services) => verifyTwice(options, services, engineOptions(host, flags), (work) => withProgress(host, mode, work)));
-      host.out.write(flags.format === 'json' ? `${JSON.stringify(report, undefined, 2)}\n` : showTwice(report));
+      const report = await withServices(host, flags, (services) =>
+        verifyTwice(options, services, engineOptions(host, flags), (work) =>
+          withProgress(host, mode, work),
+        ),
+      );
+      host.out.write(
+        flags.format === 'json' ? `${JSON.stringify(report, undefined, 2)}\n` : showTwice(report),
+      );
       return report.same ? 0 : 1;
     }
-    const difference = await withImages(first, second ?? '', host, flags, (one, other) => compareImages(one, other, { ignoreTimes: flags['ignore-times'] }));
-    host.out.write(flags.format === 'json' ? `${JSON.stringify(difference, undefined, 2)}\n` : showImageDifference(difference));
+    const difference = await withImages(first, second ?? '', host, flags, (one, other) =>
+      compareImages(one, other, { ignoreTimes: flags['ignore-times'] }),
+    );
+    host.out.write(
+      flags.format === 'json'
+        ? `${JSON.stringify(difference, undefined, 2)}\n`
+        : showImageDifference(difference),
+    );
     return difference.same ? 0 : 1;
   },
 });

@@ -13,7 +13,13 @@ export const command = defineCommand({
     format: { kind: 'string', short: 'f', value: 'FORMAT', help: "'json', or a Go template" },
   },
   run: async ({ flags: { format } }, { out }) => {
-    const facts = { Version: packageJson.version, NodeVersion: process.version, Os: process.platform, Arch: arch(), KernelVersion: release() };
+    const facts = {
+      Version: packageJson.version,
+      NodeVersion: process.version,
+      Os: process.platform,
+      Arch: arch(),
+      KernelVersion: release(),
+    };
     const view = { ...facts, Client: facts, Server: facts };
     if (format === undefined) out.write(`mbuild version ${facts.Version}\n`);
     else out.write(`${format === 'json' ? goJson(facts) : parseTemplate(format).execute(view)}\n`);

@@ -8,16 +8,44 @@ import { humanSince } from './time';
 
 /** `mbuild builds`. */
 export const buildsShape: ListShape = {
-  fields: { ID: 'BUILD', Name: 'DOCKERFILE', CreatedSince: 'STARTED', Duration: 'DURATION', Status: 'STATUS', Cached: 'CACHED', Saved: 'SAVED', Image: 'IMAGE', Context: 'CONTEXT' },
-  columns: ['ID', 'Name', 'CreatedSince', 'Duration', 'Status', 'Cached', 'Saved', 'Image', 'Context'],
+  fields: {
+    ID: 'BUILD',
+    Name: 'DOCKERFILE',
+    CreatedSince: 'STARTED',
+    Duration: 'DURATION',
+    Status: 'STATUS',
+    Cached: 'CACHED',
+    Saved: 'SAVED',
+    Image: 'IMAGE',
+    Context: 'CONTEXT',
+  },
+  columns: [
+    'ID',
+    'Name',
+    'CreatedSince',
+    'Duration',
+    'Status',
+    'Cached',
+    'Saved',
+    'Image',
+    'Context',
+  ],
 };
 
 export function buildRow(record: BuildRecord, now: number): ListRow {
   const { cache, result } = record;
   return {
-    ID: record.id, Name: record.target === undefined ? record.dockerfile : `${record.dockerfile} (${record.target})`, CreatedSince: humanSince(record.started, now), CreatedAt: record.started,
-    Duration: seconds(record.durationMs), Status: record.error === undefined ? record.outcome : `${record.outcome}: ${record.error.code}`,
-    Cached: `${cache.hits}/${cache.hits + cache.misses}`, Saved: `${cache.secondsSaved.toFixed(1)}s`, Image: result?.names[0] ?? result?.imageId?.slice(7, 19) ?? '', Context: record.context,
+    ID: record.id,
+    Name:
+      record.target === undefined ? record.dockerfile : `${record.dockerfile} (${record.target})`,
+    CreatedSince: humanSince(record.started, now),
+    CreatedAt: record.started,
+    Duration: seconds(record.durationMs),
+    Status: record.error === undefined ? record.outcome : `${record.outcome}: ${record.error.code}`,
+    Cached: `${cache.hits}/${cache.hits + cache.misses}`,
+    Saved: `${cache.secondsSaved.toFixed(1)}s`,
+    Image: result?.names[0] ?? result?.imageId?.slice(7, 19) ?? '',
+    Context: record.context,
   };
 }
 
@@ -32,14 +60,28 @@ export function stepsOf(record: BuildRecord, word: string | undefined): readonly
     const [, stage, number] = /^\[(?:(\S+) )?\s*(\d+)\//.exec(name) ?? [];
     return number === word || `${stage ?? ''} ${number ?? ''}` === word;
   });
-  const found = line !== undefined ? record.steps.filter((step) => step.line === Number(line)) : numbered.length > 0 ? numbered : record.steps.filter((step) => step.text.includes(word) || step.name.includes(word));
+  const found =
+    line !== undefined
+      ? record.steps.filter((step) => step.line === Number(line))
+      : numbered.length > 0
+        ? numbered
+        : record.steps.filter((step) => step.text.includes(word) || step.name.includes(word));
   if (found.length > 0) return found;
-  throw new MbuildError('USAGE', `build ${record.id} has no step ${word}`, { hint: `its steps are ${record.steps.map((step) => step.name).join(', ')}` });
+  throw new MbuildError('USAGE', `build ${record.id} has no step ${word}`, {
+    hint: `its steps are ${record.steps.map((step) => step.name).join(', ')}`,
+  });
 }
 
 /** The whole story of a build's misses. */
-export function explainBuild(record: BuildRecord, steps: readonly StepRecord[], now: number): string {
-  const failed = record.error === undefined ? '' : `\nit ended with ${record.error.code}: ${record.error.message}`;
+export function explainBuild(
+  record: BuildRecord,
+  steps: readonly StepRecord[],
+  now: number,
+): string {
+  const failed =
+    record.error === undefined
+      ? ''
+      : `\nit ended with ${record.error.code}: ${record.error.message}`;
   const head = `${summaryLine(record.id, record.cache)}\n${record.dockerfile} in ${record.context}, ${humanSince(record.started, now)}${failed}\n${steps === record.steps ? beginnings(steps) : ''}`;
   return [head, ...steps.map(explainStep)].join('\n');
 }
@@ -47,7 +89,9 @@ export function explainBuild(record: BuildRecord, steps: readonly StepRecord[], 
 /** The misses that brought the others about, where some did. */
 function beginnings(steps: readonly StepRecord[]): string {
   const stages = new Set(steps.map(({ stage }) => stage));
-  const isFollowing = ({ text, causes = [] }: StepRecord): boolean => causes.every(({ kind }) => kind === 'parent') || stages.has(/--from=(\S+)/.exec(text)?.[1] ?? '');
+  const isFollowing = ({ text, causes = [] }: StepRecord): boolean =>
+    causes.every(({ kind }) => kind === 'parent') ||
+    stages.has(/--from=(\S+)/.exec(text)?.[1] ?? '');
   const missed = steps.filter(({ cached }) => !cached);
   const first = missed.filter((step) => !isFollowing(step));
   if (first.length === 0 || first.length === missed.length) return '';
@@ -56,27 +100,76 @@ function beginnings(steps: readonly StepRecord[]): string {
 
 function explainStep(step: StepRecord): string {
   const head = `${step.name}  (line ${step.line})\n`;
-  if (step.cached) return `${head}  from the cache${step.from === undefined ? '' : ` of ${step.from}`}; it ran ${seconds(step.durationMs)}${step.madeBy === undefined ? '' : ` in build ${step.madeBy}`}\n`;
-  const ran = step.failed === true ? 'did not end well' : `ran ${seconds(step.durationMs)}${step.usage === undefined ? '' : ` (${usageText(step.usage)})`}${step.kept === true ? ', same result as before, kept' : ''}`;
+  if (step.cached)
+    return `${head}  from the cache${step.from === undefined ? '' : ` of ${step.from}`}; it ran ${seconds(step.durationMs)}${step.madeBy === undefined ? '' : ` in build ${step.madeBy}`}\n`;
+  const ran =
+    step.failed === true
+      ? 'did not end well'
+      : `ran ${seconds(step.durationMs)}${step.usage === undefined ? '' : ` (${usageText(step.usage)})`}${step.kept === true ? ', same result as before, kept' : ''}`;
   const compared = step.earlier === undefined ? '' : `; ${comparedWith(step.earlier)}`;
-  const causes = (step.causes ?? []).map((cause) => `    ${causeText(cause)}${details(cause)}\n`).join('');
+  const causes = (step.causes ?? [])
+    .map((cause) => `    ${causeText(cause)}${details(cause)}\n`)
+    .join('');
   return `${head}  not cached, ${ran}${compared}\n${causes}`;
 }
 
 /** What the line leaves out: the values of ENV, and the instruction as it is now. */
 function details(cause: Cause): string {
-  if (cause.kind === 'variable' && cause.instruction === 'ENV' && cause.before !== undefined && cause.after !== undefined) return `: ${cause.before} → ${cause.after}`;
-  if (cause.kind === 'variable' && (cause.unused === true || cause.unnamed === true)) return '; every RUN below an ARG depends on it, so declare it where it is needed';
+  if (
+    cause.kind === 'variable' &&
+    cause.instruction === 'ENV' &&
+    cause.before !== undefined &&
+    cause.after !== undefined
+  )
+    return `: ${cause.before} → ${cause.after}`;
+  if (cause.kind === 'variable' && (cause.unused === true || cause.unnamed === true))
+    return '; every RUN below an ARG depends on it, so declare it where it is needed';
   return cause.kind === 'instruction' ? `, now: ${cause.after}` : '';
 }
 
 /** The same for programs. */
 export function explainJson(record: BuildRecord, steps: readonly StepRecord[]): unknown {
   return {
-    build: record.id, started: record.started, dockerfile: record.dockerfile, context: record.context, outcome: record.outcome, cache: record.cache,
-    steps: steps.map(({ name, stage, index, line, text, key, cached, kept, failed, durationMs, usage, madeBy, from, earlier, causes }) => ({
-      name, stage, index, line, text, key, cached, kept: kept ?? false, failed: failed ?? false, durationMs, usage, madeBy, from, earlier,
-      causes: (causes ?? []).map((cause) => ({ ...cause, text: causeText(cause) })),
-    })),
+    build: record.id,
+    started: record.started,
+    dockerfile: record.dockerfile,
+    context: record.context,
+    outcome: record.outcome,
+    cache: record.cache,
+    steps: steps.map(
+      ({
+        name,
+        stage,
+        index,
+        line,
+        text,
+        key,
+        cached,
+        kept,
+        failed,
+        durationMs,
+        usage,
+        madeBy,
+        from,
+        earlier,
+        causes,
+      }) => ({
+        name,
+        stage,
+        index,
+        line,
+        text,
+        key,
+        cached,
+        kept: kept ?? false,
+        failed: failed ?? false,
+        durationMs,
+        usage,
+        madeBy,
+        from,
+        earlier,
+        causes: (causes ?? []).map((cause) => ({ ...cause, text: causeText(cause) })),
+      }),
+    ),
   };
 }

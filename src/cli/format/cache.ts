@@ -8,25 +8,51 @@ import { humanSince } from './time';
 
 /** What `builder prune` shows of each record: buildx's columns, what it is, and how long it took to make. */
 export const pruneShape: ListShape = {
-  fields: { ID: 'ID', Reclaimable: 'RECLAIMABLE', Size: 'SIZE', CreatedSince: 'CREATED', Took: 'TOOK', Description: 'STEP' },
+  fields: {
+    ID: 'ID',
+    Reclaimable: 'RECLAIMABLE',
+    Size: 'SIZE',
+    CreatedSince: 'CREATED',
+    Took: 'TOOK',
+    Description: 'STEP',
+  },
   columns: ['ID', 'Reclaimable', 'Size', 'CreatedSince', 'Took', 'Description'],
 };
 
 /** `system df -v`: docker's columns of the build cache. */
 export const cacheShape: ListShape = {
-  fields: { ID: 'CACHE ID', CacheType: 'CACHE TYPE', Size: 'SIZE', CreatedSince: 'CREATED', Shared: 'SHARED', Description: 'STEP' },
+  fields: {
+    ID: 'CACHE ID',
+    CacheType: 'CACHE TYPE',
+    Size: 'SIZE',
+    CreatedSince: 'CREATED',
+    Shared: 'SHARED',
+    Description: 'STEP',
+  },
   columns: ['ID', 'CacheType', 'Size', 'CreatedSince', 'Shared', 'Description'],
 };
 
 const DESCRIPTION_WIDTH = 60;
 
 /** Records as rows, the oldest first. */
-export function cacheRows(records: readonly CacheRecord[], { images }: { readonly images: ImageStore }, now: number): ListRow[] {
+export function cacheRows(
+  records: readonly CacheRecord[],
+  { images }: { readonly images: ImageStore },
+  now: number,
+): ListRow[] {
   const shared = chainsOfImages(images);
-  return [...records].sort((a, b) => (a.created < b.created ? -1 : 1)).map((record): ListRow => ({
-    ID: record.key.slice(0, 12), CacheType: 'regular', Reclaimable: 'true', Size: humanSize(record.layer?.contentSize ?? 0),
-    CreatedSince: humanSince(record.created, now), Took: seconds(record.durationMs), Shared: String(isShared(record, shared)), Description: ellipsis(describeRecord(record), DESCRIPTION_WIDTH),
-  }));
+  return [...records]
+    .sort((a, b) => (a.created < b.created ? -1 : 1))
+    .map((record): ListRow => ({
+      ID: record.key.slice(0, 12),
+      CacheType: 'regular',
+      Reclaimable: 'true',
+      Size: humanSize(record.layer?.contentSize ?? 0),
+      CreatedSince: humanSince(record.created, now),
+      Took: seconds(record.durationMs),
+      Shared: String(isShared(record, shared)),
+      Description: ellipsis(describeRecord(record), DESCRIPTION_WIDTH),
+    }));
 }
 
 /** True when an image has the record's layer, so that forgetting the record frees nothing. */
@@ -50,7 +76,10 @@ function describeRecord({ input: { kind, inputs } }: CacheRecord): string {
   switch (kind) {
     case 'run': {
       const args = Array.isArray(inputs['args']) ? inputs['args'].map(String) : [];
-      return `RUN ${args.slice(0, 2).join(' ') === '/bin/sh -c' ? args.slice(2).join(' ') : args.join(' ')}`.replace(/\s+/g, ' ');
+      return `RUN ${args.slice(0, 2).join(' ') === '/bin/sh -c' ? args.slice(2).join(' ') : args.join(' ')}`.replace(
+        /\s+/g,
+        ' ',
+      );
     }
     case 'copy':
       return `COPY … ${String(inputs['dest'] ?? '')}`;

@@ -13,35 +13,88 @@ export interface ContainersOptions {
   /** Milliseconds since the epoch. */
   readonly now: number;
   /** Bytes of the writable layer and of the image, where sizes are shown. */
-  readonly sizeOf?: ((container: Container) => { readonly own: number; readonly total: number }) | undefined;
+  readonly sizeOf?:
+    ((container: Container) => { readonly own: number; readonly total: number }) | undefined;
 }
 
 const FIELDS = {
-  ID: 'CONTAINER ID', Image: 'IMAGE', Command: 'COMMAND', CreatedAt: 'CREATED AT', RunningFor: 'CREATED', State: 'STATE', Status: 'STATUS', Ports: 'PORTS',
-  Names: 'NAMES', Labels: 'LABELS', Mounts: 'MOUNTS', LocalVolumes: 'LOCAL VOLUMES', Networks: 'NETWORKS', Size: 'SIZE',
+  ID: 'CONTAINER ID',
+  Image: 'IMAGE',
+  Command: 'COMMAND',
+  CreatedAt: 'CREATED AT',
+  RunningFor: 'CREATED',
+  State: 'STATE',
+  Status: 'STATUS',
+  Ports: 'PORTS',
+  Names: 'NAMES',
+  Labels: 'LABELS',
+  Mounts: 'MOUNTS',
+  LocalVolumes: 'LOCAL VOLUMES',
+  Networks: 'NETWORKS',
+  Size: 'SIZE',
 } as const;
-const FILTERS = ['id', 'name', 'label', 'status', 'exited', 'ancestor', 'before', 'since', 'volume', 'network'] as const;
+const FILTERS = [
+  'id',
+  'name',
+  'label',
+  'status',
+  'exited',
+  'ancestor',
+  'before',
+  'since',
+  'volume',
+  'network',
+] as const;
 const COMMAND_WIDTH = 20;
 /** Go's zero time: what has not happened. */
 const ZERO_TIME = '0001-01-01T00:00:00Z';
 
 /** `mbuild ps`: with `--size` a column more. */
 export function containersShape(size: boolean): ListShape {
-  return { fields: FIELDS, columns: ['ID', 'Image', 'Command', 'RunningFor', 'Status', 'Ports', 'Names', ...(size ? ['Size'] : [])] };
+  return {
+    fields: FIELDS,
+    columns: [
+      'ID',
+      'Image',
+      'Command',
+      'RunningFor',
+      'Status',
+      'Ports',
+      'Names',
+      ...(size ? ['Size'] : []),
+    ],
+  };
 }
 
 /** A row per container, in the given order. */
-export function containerRows(containers: readonly Container[], options: ContainersOptions): ListRow[] {
+export function containerRows(
+  containers: readonly Container[],
+  options: ContainersOptions,
+): ListRow[] {
   return containers.map((container): ListRow => {
     const { record, state } = container;
     const size = options.sizeOf?.(container);
     return {
-      ID: shownContainerId(record.id, options.noTrunc), Image: record.image.name, Command: JSON.stringify(shownCommand(record.args, options.noTrunc)),
-      CreatedAt: goTime(record.created), RunningFor: humanSince(record.created, options.now), State: state.status, Status: shownStatus(container, options.now),
-      Ports: state.status === 'running' ? record.ports.map(shownPort).join(', ') : '', Names: record.name,
-      Labels: Object.entries(record.labels).map(([key, value]) => `${key}=${value}`).sort().join(','),
-      Mounts: record.volumes.map(({ volume, source }) => volume ?? source).join(','), LocalVolumes: String(record.volumes.filter(({ volume }) => volume !== undefined).length),
-      Networks: record.network, Size: size === undefined ? '0B' : `${humanSize(size.own, 3)} (virtual ${humanSize(size.total, 3)})`,
+      ID: shownContainerId(record.id, options.noTrunc),
+      Image: record.image.name,
+      Command: JSON.stringify(shownCommand(record.args, options.noTrunc)),
+      CreatedAt: goTime(record.created),
+      RunningFor: humanSince(record.created, options.now),
+      State: state.status,
+      Status: shownStatus(container, options.now),
+      Ports: state.status === 'running' ? record.ports.map(shownPort).join(', ') : '',
+      Names: record.name,
+      Labels: Object.entries(record.labels)
+        .map(([key, value]) => `${key}=${value}`)
+        .sort()
+        .join(','),
+      Mounts: record.volumes.map(({ volume, source }) => volume ?? source).join(','),
+      LocalVolumes: String(record.volumes.filter(({ volume }) => volume !== undefined).length),
+      Networks: record.network,
+      Size:
+        size === undefined
+          ? '0B'
+          : `${humanSize(size.own, 3)} (virtual ${humanSize(size.total, 3)})`,
     };
   });
 }
@@ -55,39 +108,70 @@ export function shownContainerId(id: string, noTrunc: boolean): string {
  * The containers that pass all filters; of several of one name one suffices. `find` looks up what `before` and `since` name.
  * @throws MbuildError USAGE for a filter that docker does not know, CONTAINER_NOT_FOUND.
  */
-export function filterContainers(containers: readonly Container[], filters: readonly string[], find: (name: string) => Container): Container[] {
+export function filterContainers(
+  containers: readonly Container[],
+  filters: readonly string[],
+  find: (name: string) => Container,
+): Container[] {
   const byKey = new Map<string, ((container: Container) => boolean)[]>();
   for (const text of filters) {
     const at = text.indexOf('=');
     const key = (at < 0 ? text : text.slice(0, at)).trim().toLowerCase();
-    if (at < 0) throw new MbuildError('USAGE', `invalid filter ${JSON.stringify(text)}: expected name=value`);
+    if (at < 0)
+      throw new MbuildError('USAGE', `invalid filter ${JSON.stringify(text)}: expected name=value`);
     const test = filterTest(key, text.slice(at + 1).trim(), find);
     // Several labels must all be there, as with docker.
     byKey.set(key === 'label' ? text : key, [...(byKey.get(key) ?? []), test]);
   }
-  return containers.filter((container) => [...byKey.values()].every((tests) => tests.some((test) => test(container))));
+  return containers.filter((container) =>
+    [...byKey.values()].every((tests) => tests.some((test) => test(container))),
+  );
 }
 
-function filterTest(key: string, value: string, find: (name: string) => Container): (container: Container) => boolean {
+function filterTest(
+  key: string,
+  value: string,
+  find: (name: string) => Container,
+): (container: Container) => boolean {
   switch (key) {
-    case 'id': return ({ record }) => record.id.startsWith(value);
-    case 'name': return nameTest(value);
-    case 'status': return ({ state }) => state.status === value;
-    case 'exited': return ({ state }) => state.status === 'exited' && String(state.exitCode) === value;
-    case 'ancestor': return ({ record: { image } }) => [image.name, `${image.name}:latest`].includes(value) || image.name === `${value}:latest` || isIdPrefix(value, image.id);
-    case 'volume': return ({ record }) => record.volumes.some(({ volume, source, target }) => [volume, source, target].includes(value));
-    case 'network': return ({ record }) => record.network === value;
+    case 'id':
+      return ({ record }) => record.id.startsWith(value);
+    case 'name':
+      return nameTest(value);
+    case 'status':
+      return ({ state }) => state.status === value;
+    case 'exited':
+      return ({ state }) => state.status === 'exited' && String(state.exitCode) === value;
+    case 'ancestor':
+      return ({ record: { image } }) =>
+        [image.name, `${image.name}:latest`].includes(value) ||
+        image.name === `${value}:latest` ||
+        isIdPrefix(value, image.id);
+    case 'volume':
+      return ({ record }) =>
+        record.volumes.some(({ volume, source, target }) =>
+          [volume, source, target].includes(value),
+        );
+    case 'network':
+      return ({ record }) => record.network === value;
     case 'label': {
       const at = value.indexOf('=');
       const name = at < 0 ? value : value.slice(0, at);
-      return ({ record }) => Object.hasOwn(record.labels, name) && (at < 0 || record.labels[name] === value.slice(at + 1));
+      return ({ record }) =>
+        Object.hasOwn(record.labels, name) &&
+        (at < 0 || record.labels[name] === value.slice(at + 1));
     }
     case 'before':
     case 'since': {
       const limit = find(value).record.created;
-      return key === 'before' ? ({ record }) => record.created < limit : ({ record }) => record.created > limit;
+      return key === 'before'
+        ? ({ record }) => record.created < limit
+        : ({ record }) => record.created > limit;
     }
-    default: throw new MbuildError('USAGE', `invalid filter '${key}'`, { hint: didYouMean(key, FILTERS) ?? `filters are ${FILTERS.join(', ')}` });
+    default:
+      throw new MbuildError('USAGE', `invalid filter '${key}'`, {
+        hint: didYouMean(key, FILTERS) ?? `filters are ${FILTERS.join(', ')}`,
+      });
   }
 }
 
@@ -95,7 +179,14 @@ function filterTest(key: string, value: string, find: (name: string) => Containe
 function nameTest(value: string): (container: Container) => boolean {
   const text = value.replace(/^\^?\/?|\$$/g, '');
   const [isStart, isEnd] = [value.startsWith('^'), value.endsWith('$')];
-  return ({ record: { name } }) => (isStart && isEnd ? name === text : isStart ? name.startsWith(text) : isEnd ? name.endsWith(text) : name.includes(text));
+  return ({ record: { name } }) =>
+    isStart && isEnd
+      ? name === text
+      : isStart
+        ? name.startsWith(text)
+        : isEnd
+          ? name.endsWith(text)
+          : name.includes(text);
 }
 
 /** The capabilities of one set that the other lacks, with their full names. */
@@ -115,40 +206,100 @@ function shownCommand(args: readonly string[], noTrunc: boolean): string {
 
 function shownStatus({ state }: Container, now: number): string {
   switch (state.status) {
-    case 'created': return 'Created';
-    case 'running': return `Up ${humanDuration(now - (parseTime(state.started) ?? now))}`;
-    case 'exited': return `Exited (${state.exitCode ?? 0}) ${humanSince(state.finished ?? state.started, now)}`;
+    case 'created':
+      return 'Created';
+    case 'running':
+      return `Up ${humanDuration(now - (parseTime(state.started) ?? now))}`;
+    case 'exited':
+      return `Exited (${state.exitCode ?? 0}) ${humanSince(state.finished ?? state.started, now)}`;
   }
 }
 
 /** `0.0.0.0:8080->80/tcp`. */
-export function shownPort({ hostIp = '0.0.0.0', hostPort, containerPort, protocol }: PortMapping): string {
+export function shownPort({
+  hostIp = '0.0.0.0',
+  hostPort,
+  containerPort,
+  protocol,
+}: PortMapping): string {
   return `${hostIp}:${hostPort}->${containerPort}/${protocol}`;
 }
 
 /** A container in the shape of `docker inspect` (API 1.51, ContainerInspectResponse), as far as it means something here. */
-export function inspectContainer({ record, state }: Container, logFile: string): Readonly<Record<string, unknown>> {
+export function inspectContainer(
+  { record, state }: Container,
+  logFile: string,
+): Readonly<Record<string, unknown>> {
   const [program = '', ...args] = record.args;
-  const ports = new Map(record.ports.map(({ hostIp = '0.0.0.0', hostPort, containerPort, protocol }) => [`${containerPort}/${protocol}`, [{ HostIp: hostIp, HostPort: String(hostPort) }]]));
+  const ports = new Map(
+    record.ports.map(({ hostIp = '0.0.0.0', hostPort, containerPort, protocol }) => [
+      `${containerPort}/${protocol}`,
+      [{ HostIp: hostIp, HostPort: String(hostPort) }],
+    ]),
+  );
   return {
-    Id: record.id, Created: record.created, Path: program, Args: args,
+    Id: record.id,
+    Created: record.created,
+    Path: program,
+    Args: args,
     State: {
-      Status: state.status, Running: state.status === 'running', Paused: false, Restarting: false, OOMKilled: false, Dead: false, Pid: state.process?.pid ?? 0,
-      ExitCode: state.exitCode ?? 0, Error: state.error ?? '', StartedAt: state.started ?? ZERO_TIME, FinishedAt: state.finished ?? ZERO_TIME,
+      Status: state.status,
+      Running: state.status === 'running',
+      Paused: false,
+      Restarting: false,
+      OOMKilled: false,
+      Dead: false,
+      Pid: state.process?.pid ?? 0,
+      ExitCode: state.exitCode ?? 0,
+      Error: state.error ?? '',
+      StartedAt: state.started ?? ZERO_TIME,
+      FinishedAt: state.finished ?? ZERO_TIME,
     },
-    Image: record.image.id, LogPath: logFile, Name: `/${record.name}`, RestartCount: 0, Driver: 'mbuild', Platform: record.image.config.os,
+    Image: record.image.id,
+    LogPath: logFile,
+    Name: `/${record.name}`,
+    RestartCount: 0,
+    Driver: 'mbuild',
+    Platform: record.image.config.os,
     HostConfig: {
-      NetworkMode: record.network, PortBindings: ports, AutoRemove: record.autoRemove, ReadonlyRootfs: record.readonlyRoot, Privileged: false,
-      CapAdd: capabilitiesBeyond(record.capabilities, DEFAULT_CAPABILITIES), CapDrop: capabilitiesBeyond(DEFAULT_CAPABILITIES, record.capabilities), SecurityOpt: record.noNewPrivileges === true ? ['no-new-privileges'] : [],
-      Memory: record.limits.memory ?? 0, MemorySwap: record.limits.memorySwap ?? 0, CpuShares: record.limits.cpuShares ?? 0, CpuPeriod: record.limits.cpuPeriod ?? 0, CpuQuota: record.limits.cpuQuota ?? 0,
-      CpusetCpus: record.limits.cpusetCpus ?? '', CpusetMems: record.limits.cpusetMems ?? '', NanoCpus: Math.round((record.limits.cpus ?? 0) * 1e9), PidsLimit: record.limits.pids ?? 0,
-      Binds: record.volumes.filter(({ anonymous }) => anonymous !== true).map(({ source, volume, target, readonly }) => `${volume ?? source}:${target}${readonly ? ':ro' : ''}`),
+      NetworkMode: record.network,
+      PortBindings: ports,
+      AutoRemove: record.autoRemove,
+      ReadonlyRootfs: record.readonlyRoot,
+      Privileged: false,
+      CapAdd: capabilitiesBeyond(record.capabilities, DEFAULT_CAPABILITIES),
+      CapDrop: capabilitiesBeyond(DEFAULT_CAPABILITIES, record.capabilities),
+      SecurityOpt: record.noNewPrivileges === true ? ['no-new-privileges'] : [],
+      Memory: record.limits.memory ?? 0,
+      MemorySwap: record.limits.memorySwap ?? 0,
+      CpuShares: record.limits.cpuShares ?? 0,
+      CpuPeriod: record.limits.cpuPeriod ?? 0,
+      CpuQuota: record.limits.cpuQuota ?? 0,
+      CpusetCpus: record.limits.cpusetCpus ?? '',
+      CpusetMems: record.limits.cpusetMems ?? '',
+      NanoCpus: Math.round((record.limits.cpus ?? 0) * 1e9),
+      PidsLimit: record.limits.pids ?? 0,
+      Binds: record.volumes
+        .filter(({ anonymous }) => anonymous !== true)
+        .map(
+          ({ source, volume, target, readonly }) =>
+            `${volume ?? source}:${target}${readonly ? ':ro' : ''}`,
+        ),
     },
     Mounts: record.volumes.map(({ source, volume, target, readonly }) => ({
-      Type: volume === undefined ? 'bind' : 'volume', Name: volume ?? '', Source: source, Destination: target, RW: !readonly,
+      Type: volume === undefined ? 'bind' : 'volume',
+      Name: volume ?? '',
+      Source: source,
+      Destination: target,
+      RW: !readonly,
     })),
     Config: {
-      ...configView(record.config), Hostname: record.hostname, User: record.user, Tty: record.terminal, Image: record.image.name, WorkingDir: record.cwd,
+      ...configView(record.config),
+      Hostname: record.hostname,
+      User: record.user,
+      Tty: record.terminal,
+      Image: record.image.name,
+      WorkingDir: record.cwd,
     },
     NetworkSettings: { Ports: state.status === 'running' ? ports : new Map() },
   };

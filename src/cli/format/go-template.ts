@@ -11,7 +11,11 @@ export interface Template {
 type Functions = Readonly<Record<string, TemplateFunction>>;
 
 /** A value or how to get at one. `at` is where it stands in the text, `text` how it is written. */
-type Operand = { readonly at: number; readonly text: string; readonly fields: readonly string[] } & (
+type Operand = {
+  readonly at: number;
+  readonly text: string;
+  readonly fields: readonly string[];
+} & (
   | { readonly kind: 'dot' }
   | { readonly kind: 'variable'; readonly name: string }
   | { readonly kind: 'literal'; readonly value: GoValue }
@@ -29,12 +33,18 @@ interface Pipeline {
 type Node =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'action'; readonly pipeline: Pipeline }
-  | { readonly kind: 'if' | 'with' | 'range'; readonly pipeline: Pipeline; readonly body: readonly Node[]; readonly otherwise: readonly Node[] }
+  | {
+      readonly kind: 'if' | 'with' | 'range';
+      readonly pipeline: Pipeline;
+      readonly body: readonly Node[];
+      readonly otherwise: readonly Node[];
+    }
   | { readonly kind: 'template'; readonly name: string; readonly pipeline: Pipeline | undefined }
   | { readonly kind: 'break' | 'continue' };
 
 interface Token {
-  readonly kind: 'text' | 'open' | 'close' | 'field' | 'variable' | 'word' | 'string' | 'number' | 'punctuation';
+  readonly kind:
+    'text' | 'open' | 'close' | 'field' | 'variable' | 'word' | 'string' | 'number' | 'punctuation';
   readonly text: string;
   readonly at: number;
   /** White space stands before it: `a .b` are two operands, `(a).b` is one. */
@@ -61,7 +71,11 @@ class Parser {
   #at = 0;
   #loops = 0;
 
-  constructor(readonly source: string, readonly functions: Functions, readonly templates: Map<string, readonly Node[]>) {
+  constructor(
+    readonly source: string,
+    readonly functions: Functions,
+    readonly templates: Map<string, readonly Node[]>,
+  ) {
     this.#tokens = tokenize(source);
   }
 
@@ -146,7 +160,8 @@ class Parser {
     const token = this.#take();
     if (token?.kind !== 'string') throw failure(`unexpected ${describe(token)} in ${word} clause`);
     const name = String(literal(token));
-    const pipeline = word !== 'define' && this.#peek()?.kind !== 'close' ? this.#pipeline(word) : undefined;
+    const pipeline =
+      word !== 'define' && this.#peek()?.kind !== 'close' ? this.#pipeline(word) : undefined;
     this.#close(word);
     if (word === 'template') return { kind: 'template', name, pipeline };
     const { nodes, end } = this.#list();
@@ -164,7 +179,10 @@ class Parser {
       if (token === undefined) throw failure('unclosed action');
       const command = commands.at(-1) ?? [];
       if (token.kind === 'close' || (token.kind === 'punctuation' && token.text === ')')) {
-        if (command.length === 0) throw failure(commands.length === 1 ? `missing value for ${context}` : `missing value after pipe`);
+        if (command.length === 0)
+          throw failure(
+            commands.length === 1 ? `missing value for ${context}` : `missing value after pipe`,
+          );
         return { variables, assign, commands };
       }
       if (token.kind === 'punctuation' && token.text === '|') {
@@ -177,7 +195,10 @@ class Parser {
     }
   }
 
-  #declaration(context: string): { readonly variables: readonly string[]; readonly assign: boolean } {
+  #declaration(context: string): {
+    readonly variables: readonly string[];
+    readonly assign: boolean;
+  } {
     const start = this.#at;
     const variables: string[] = [];
     for (;;) {
@@ -198,12 +219,20 @@ class Parser {
     const first = this.#base(token, context);
     const fields = [...first.fields];
     let end = token.at + token.text.length;
-    for (let next = this.#peek(); next?.kind === 'field' && !next.spaced && next.text !== '.'; next = this.#peek()) {
+    for (
+      let next = this.#peek();
+      next?.kind === 'field' && !next.spaced && next.text !== '.';
+      next = this.#peek()
+    ) {
       fields.push(next.text.slice(1));
       end = next.at + next.text.length;
       this.#at += 1;
     }
-    return { ...first, fields, text: first.kind === 'pipeline' ? first.text : this.source.slice(token.at, end) };
+    return {
+      ...first,
+      fields,
+      text: first.kind === 'pipeline' ? first.text : this.source.slice(token.at, end),
+    };
   }
 
   #base(token: Token, context: string): Operand {
@@ -217,16 +246,23 @@ class Parser {
       case 'number':
         return { ...place, kind: 'literal', value: literal(token) };
       case 'word':
-        if (token.text === 'true' || token.text === 'false') return { ...place, kind: 'literal', value: token.text === 'true' };
+        if (token.text === 'true' || token.text === 'false')
+          return { ...place, kind: 'literal', value: token.text === 'true' };
         if (token.text === 'nil') return { ...place, kind: 'nil' };
-        if (!Object.hasOwn(this.functions, token.text)) throw failure(`function "${token.text}" not defined`);
+        if (!Object.hasOwn(this.functions, token.text))
+          throw failure(`function "${token.text}" not defined`);
         return { ...place, kind: 'function', name: token.text };
       default: {
         if (token.text !== '(') throw failure(`unexpected ${describe(token)} in ${context}`);
         const pipeline = this.#pipeline('parenthesized pipeline');
         const close = this.#take();
         if (close?.text !== ')') throw failure('unclosed left paren');
-        return { ...place, kind: 'pipeline', pipeline, text: this.source.slice(token.at, close.at + 1) };
+        return {
+          ...place,
+          kind: 'pipeline',
+          pipeline,
+          text: this.source.slice(token.at, close.at + 1),
+        };
       }
     }
   }
@@ -254,7 +290,11 @@ class Run {
   #variables: { readonly name: string; value: GoValue }[] = [];
   #depth = 0;
 
-  constructor(readonly functions: Functions, readonly templates: ReadonlyMap<string, readonly Node[]>, readonly source: string) {}
+  constructor(
+    readonly functions: Functions,
+    readonly templates: ReadonlyMap<string, readonly Node[]>,
+    readonly source: string,
+  ) {}
 
   execute(nodes: readonly Node[], data: GoValue): string {
     this.#variables = [{ name: '$', value: data }];
@@ -291,17 +331,26 @@ class Run {
     return undefined;
   }
 
-  #branch(node: Extract<Node, { kind: 'if' | 'with' | 'range' }>, dot: GoValue): 'break' | 'continue' | undefined {
+  #branch(
+    node: Extract<Node, { kind: 'if' | 'with' | 'range' }>,
+    dot: GoValue,
+  ): 'break' | 'continue' | undefined {
     const value = this.#pipe(node.pipeline, dot);
     if (!isTrue(value)) return this.#walk(node.otherwise, dot);
     return this.#walk(node.body, node.kind === 'with' ? value : dot);
   }
 
-  #range(node: Extract<Node, { kind: 'if' | 'with' | 'range' }>, dot: GoValue): 'break' | 'continue' | undefined {
+  #range(
+    node: Extract<Node, { kind: 'if' | 'with' | 'range' }>,
+    dot: GoValue,
+  ): 'break' | 'continue' | undefined {
     const { variables, assign } = node.pipeline;
     const value = this.#pipe({ ...node.pipeline, variables: [] }, dot);
     const items = itemsOf(value);
-    if (items === undefined) throw failure(`executing "" at <${textOf(node.pipeline)}>: range can't iterate over ${goString(value)}`);
+    if (items === undefined)
+      throw failure(
+        `executing "" at <${textOf(node.pipeline)}>: range can't iterate over ${goString(value)}`,
+      );
     if (items.length === 0) return this.#walk(node.otherwise, dot);
     for (const [key, item] of items) {
       const mark = this.#variables.length;
@@ -320,7 +369,10 @@ class Run {
 
   #call(node: Extract<Node, { kind: 'template' }>, dot: GoValue): void {
     const body = this.templates.get(node.name);
-    if (body === undefined) throw failure(`executing "" at <{{template "${node.name}"}}>: template "${node.name}" not defined`);
+    if (body === undefined)
+      throw failure(
+        `executing "" at <{{template "${node.name}"}}>: template "${node.name}" not defined`,
+      );
     if (this.#depth >= MAX_DEPTH) throw failure(`exceeded maximum template depth (${MAX_DEPTH})`);
     const data = node.pipeline === undefined ? undefined : this.#pipe(node.pipeline, dot);
     const variables = this.#variables;
@@ -333,7 +385,9 @@ class Run {
 
   #pipe(pipeline: Pipeline, dot: GoValue): GoValue {
     let value: GoValue;
-    pipeline.commands.forEach((command, i) => { value = this.#command(command, dot, i === 0 ? [] : [value]); });
+    pipeline.commands.forEach((command, i) => {
+      value = this.#command(command, dot, i === 0 ? [] : [value]);
+    });
     for (const name of pipeline.variables) this.#set(name, value, pipeline.assign);
     return value;
   }
@@ -342,12 +396,19 @@ class Run {
     const [first, ...rest] = command;
     if (first === undefined) return undefined;
     if (first.kind === 'function') return this.#invoke(first, rest, dot, piped, command);
-    if (rest.length > 0 || piped.length > 0) throw this.#at(first, `can't give argument to non-function ${first.text}`);
+    if (rest.length > 0 || piped.length > 0)
+      throw this.#at(first, `can't give argument to non-function ${first.text}`);
     if (first.kind === 'nil') throw this.#at(first, 'nil is not a command');
     return this.#operand(first, dot);
   }
 
-  #invoke(operand: Operand & { readonly kind: 'function' }, rest: readonly Operand[], dot: GoValue, piped: readonly GoValue[], command: readonly Operand[]): GoValue {
+  #invoke(
+    operand: Operand & { readonly kind: 'function' },
+    rest: readonly Operand[],
+    dot: GoValue,
+    piped: readonly GoValue[],
+    command: readonly Operand[],
+  ): GoValue {
     const { name } = operand;
     const last = command.at(-1) ?? operand;
     const whole = { ...operand, text: this.source.slice(operand.at, last.at + last.text.length) };
@@ -356,17 +417,26 @@ class Run {
     if (call === undefined) throw failure(`function "${name}" not defined`);
     const values = [...rest.map((argument) => this.#operand(argument, dot)), ...piped];
     const { min, max } = call;
-    if (values.length < min || (max !== undefined && values.length > max)) throw this.#at(whole, wrongCount(name, call, values.length));
+    if (values.length < min || (max !== undefined && values.length > max))
+      throw this.#at(whole, wrongCount(name, call, values.length));
     try {
       return this.#fields(call.apply(values), operand);
     } catch (error) {
-      if (error instanceof RangeError || error instanceof TypeError) throw this.#at(whole, `error calling ${name}: ${error.message}`);
+      if (error instanceof RangeError || error instanceof TypeError)
+        throw this.#at(whole, `error calling ${name}: ${error.message}`);
       throw error;
     }
   }
 
-  #shortCircuit(name: 'and' | 'or', rest: readonly Operand[], dot: GoValue, piped: readonly GoValue[], whole: Operand): GoValue {
-    if (rest.length + piped.length === 0) throw this.#at(whole, `wrong number of args for ${name}: want at least 1 got 0`);
+  #shortCircuit(
+    name: 'and' | 'or',
+    rest: readonly Operand[],
+    dot: GoValue,
+    piped: readonly GoValue[],
+    whole: Operand,
+  ): GoValue {
+    if (rest.length + piped.length === 0)
+      throw this.#at(whole, `wrong number of args for ${name}: want at least 1 got 0`);
     let value: GoValue;
     for (const argument of rest) {
       value = this.#operand(argument, dot);
@@ -396,9 +466,12 @@ class Run {
     let value = start;
     for (const name of operand.fields) {
       if (value instanceof Map) value = value.get(name);
-      else if (value === undefined || value === null) throw this.#at(operand, `nil pointer evaluating interface {}.${name}`);
-      else if (typeof value !== 'object' || Array.isArray(value)) throw this.#at(operand, `can't evaluate field ${name} in type ${goType(value)}`);
-      else if (!Object.hasOwn(value, name)) throw this.#at(operand, `map has no entry for key "${name}"`);
+      else if (value === undefined || value === null)
+        throw this.#at(operand, `nil pointer evaluating interface {}.${name}`);
+      else if (typeof value !== 'object' || Array.isArray(value))
+        throw this.#at(operand, `can't evaluate field ${name} in type ${goType(value)}`);
+      else if (!Object.hasOwn(value, name))
+        throw this.#at(operand, `map has no entry for key "${name}"`);
       else value = (value as Record<string, GoValue>)[name];
     }
     return value;
@@ -422,7 +495,10 @@ class Run {
 
   #at(operand: Operand, message: string): MbuildError {
     const before = this.source.slice(0, operand.at).split('\n');
-    return failure(`executing "" at <${operand.text}>: ${message}`, `:${before.length}:${before.at(-1)?.length ?? 0}`);
+    return failure(
+      `executing "" at <${operand.text}>: ${message}`,
+      `:${before.length}:${before.at(-1)?.length ?? 0}`,
+    );
   }
 }
 
@@ -430,7 +506,8 @@ function itemsOf(value: GoValue): readonly (readonly [GoValue, GoValue])[] | und
   if (value === undefined || value === null) return [];
   if (Array.isArray(value)) return value.map((item: GoValue, i) => [i, item] as const);
   if (value instanceof Map) return sortedEntries(value);
-  if (typeof value === 'number' && Number.isInteger(value) && value <= 1e6) return Array.from({ length: Math.max(0, value) }, (_, i) => [i, i] as const);
+  if (typeof value === 'number' && Number.isInteger(value) && value <= 1e6)
+    return Array.from({ length: Math.max(0, value) }, (_, i) => [i, i] as const);
   return undefined;
 }
 
@@ -460,9 +537,14 @@ function tokenize(source: string): Token[] {
   }
 }
 
-const TOKEN = /(\s*)(?:(-?\}\})|("(?:[^"\\\n]|\\.)*"|`[^`]*`|'(?:[^'\\\n]|\\.)+')|(\$[\w]*)|(\.[A-Za-z_]\w*|\.(?!\d))|([+-]?(?:0[xXbBoO][\da-fA-F_]+|\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?|\.\d+))|([A-Za-z_]\w*)|(:=|[=,|()]))/y;
+const TOKEN =
+  /(\s*)(?:(-?\}\})|("(?:[^"\\\n]|\\.)*"|`[^`]*`|'(?:[^'\\\n]|\\.)+')|(\$[\w]*)|(\.[A-Za-z_]\w*|\.(?!\d))|([+-]?(?:0[xXbBoO][\da-fA-F_]+|\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?|\.\d+))|([A-Za-z_]\w*)|(:=|[=,|()]))/y;
 
-function tokenizeAction(source: string, start: number, tokens: Token[]): { readonly at: number; readonly trim: boolean } {
+function tokenizeAction(
+  source: string,
+  start: number,
+  tokens: Token[],
+): { readonly at: number; readonly trim: boolean } {
   TOKEN.lastIndex = start;
   for (;;) {
     const from = TOKEN.lastIndex;
@@ -475,8 +557,18 @@ function tokenizeAction(source: string, start: number, tokens: Token[]): { reado
       tokens.push({ ...token, kind: 'close' });
       return { at: TOKEN.lastIndex, trim: close.startsWith('-') && space !== '' };
     }
-    const kind = string !== undefined ? 'string' : variable !== undefined ? 'variable' : field !== undefined ? 'field'
-      : number !== undefined ? 'number' : word !== undefined ? 'word' : 'punctuation';
+    const kind =
+      string !== undefined
+        ? 'string'
+        : variable !== undefined
+          ? 'variable'
+          : field !== undefined
+            ? 'field'
+            : number !== undefined
+              ? 'number'
+              : word !== undefined
+                ? 'word'
+                : 'punctuation';
     tokens.push({ ...token, kind });
   }
 }
@@ -501,15 +593,26 @@ function literal(token: Token): GoValue {
   return text.startsWith("'") ? (value.codePointAt(0) ?? 0) : value;
 }
 
-const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', a: '\x07', b: '\b', f: '\f', v: '\v' };
+const ESCAPES: Readonly<Record<string, string>> = {
+  n: '\n',
+  t: '\t',
+  r: '\r',
+  a: '\x07',
+  b: '\b',
+  f: '\f',
+  v: '\v',
+};
 
 function unquote(text: string): string {
-  return text.replace(/\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{3})|(.))/g, (_, hex?: string, short?: string, long?: string, octal?: string, other?: string) => {
-    const code = hex ?? short ?? long;
-    if (code !== undefined) return String.fromCodePoint(Math.min(parseInt(code, 16), 0x10ffff));
-    if (octal !== undefined) return String.fromCharCode(parseInt(octal, 8));
-    return ESCAPES[other ?? ''] ?? other ?? '';
-  });
+  return text.replace(
+    /\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{3})|(.))/g,
+    (_, hex?: string, short?: string, long?: string, octal?: string, other?: string) => {
+      const code = hex ?? short ?? long;
+      if (code !== undefined) return String.fromCodePoint(Math.min(parseInt(code, 16), 0x10ffff));
+      if (octal !== undefined) return String.fromCharCode(parseInt(octal, 8));
+      return ESCAPES[other ?? ''] ?? other ?? '';
+    },
+  );
 }
 
 function describe(token: Token | undefined): string {
@@ -518,7 +621,9 @@ function describe(token: Token | undefined): string {
 }
 
 function textOf(pipeline: Pipeline): string {
-  return pipeline.commands.map((command) => command.map((operand) => operand.text).join(' ')).join(' | ');
+  return pipeline.commands
+    .map((command) => command.map((operand) => operand.text).join(' '))
+    .join(' | ');
 }
 
 function failure(message: string, place = ':1'): MbuildError {

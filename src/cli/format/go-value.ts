@@ -25,12 +25,17 @@ export class NilMap extends Map<string, never> {
 }
 
 export function isPrintable(value: GoValue): value is Printable {
-  return typeof value === 'object' && value !== null && typeof (value as { goString?: unknown }).goString === 'function';
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as { goString?: unknown }).goString === 'function'
+  );
 }
 
 /** Go text/template, "Pipelines": false, 0, nil and whatever is empty count as false. */
 export function isTrue(value: GoValue): boolean {
-  if (value === undefined || value === null || value === false || value === 0 || value === '') return false;
+  if (value === undefined || value === null || value === false || value === 0 || value === '')
+    return false;
   if (Array.isArray(value)) return value.length > 0;
   if (value instanceof Map) return value.size > 0;
   return true;
@@ -41,21 +46,36 @@ export function goString(value: GoValue): string {
   if (value === undefined || value === null) return '<no value>';
   if (Array.isArray(value)) return `[${value.map(goString).join(' ')}]`;
   if (isPrintable(value)) return value.goString();
-  if (value instanceof Map) return `map[${sortedEntries(value).map(([key, item]) => `${key}:${goString(item)}`).join(' ')}]`;
+  if (value instanceof Map)
+    return `map[${sortedEntries(value)
+      .map(([key, item]) => `${key}:${goString(item)}`)
+      .join(' ')}]`;
   if (typeof value === 'object') return `{${Object.values(value).map(goString).join(' ')}}`;
   return String(value);
 }
 
 /** `json.Marshal`: maps sorted by key; `<`, `>` and `&` escaped when asked for, as Go does by itself. */
-export function goJson(value: GoValue, options: { readonly escapeHtml?: boolean; readonly indent?: number } = {}): string {
-  const text = JSON.stringify(value, (_, item: unknown) => (item instanceof Map ? Object.fromEntries(sortedEntries(item)) : item), options.indent) ?? 'null';
+export function goJson(
+  value: GoValue,
+  options: { readonly escapeHtml?: boolean; readonly indent?: number } = {},
+): string {
+  const text =
+    JSON.stringify(
+      value,
+      (_, item: unknown) => (item instanceof Map ? Object.fromEntries(sortedEntries(item)) : item),
+      options.indent,
+    ) ?? 'null';
   const safe = text.replace(/[\u2028\u2029]/g, escapeUnicode);
   return options.escapeHtml === true ? safe.replace(/[<>&]/g, escapeUnicode) : safe;
 }
 
 /** Go's `%q`. */
 export function goQuote(text: string): string {
-  return JSON.stringify(text).replace(/\\u00([0-9a-f]{2})/g, '\\x$1').replace(/\\x07/g, '\\a').replace(/\\x0b/g, '\\v').replace(/\x7f/g, '\\x7f');
+  return JSON.stringify(text)
+    .replace(/\\u00([0-9a-f]{2})/g, '\\x$1')
+    .replace(/\\x07/g, '\\a')
+    .replace(/\\x0b/g, '\\v')
+    .replace(/\x7f/g, '\\x7f');
 }
 
 /** The name of the value's type, for error messages. */
@@ -68,7 +88,9 @@ export function goType(value: GoValue): string {
 }
 
 export function sortedEntries(map: ReadonlyMap<unknown, unknown>): [string, unknown][] {
-  return [...map].map(([key, item]): [string, unknown] => [String(key), item]).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  return [...map]
+    .map(([key, item]): [string, unknown] => [String(key), item])
+    .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
 }
 
 function escapeUnicode(character: string): string {

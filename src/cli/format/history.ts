@@ -20,7 +20,14 @@ const CREATED_BY_WIDTH = 45;
 
 export function historyShape(human: boolean): ListShape {
   return {
-    fields: { ID: 'IMAGE', CreatedSince: human ? 'CREATED' : 'CREATED AT', CreatedAt: 'CREATED AT', CreatedBy: 'CREATED BY', Size: 'SIZE', Comment: 'COMMENT' },
+    fields: {
+      ID: 'IMAGE',
+      CreatedSince: human ? 'CREATED' : 'CREATED AT',
+      CreatedAt: 'CREATED AT',
+      CreatedBy: 'CREATED BY',
+      Size: 'SIZE',
+      Comment: 'COMMENT',
+    },
     columns: ['ID', human ? 'CreatedSince' : 'CreatedAt', 'CreatedBy', 'Size', 'Comment'],
   };
 }
@@ -30,20 +37,32 @@ export function historyShape(human: boolean): ListShape {
  * below has no image of its own. An image without history entries shows its layers.
  */
 export function historyRows(image: Image, layers: LayerIndex, options: HistoryOptions): ListRow[] {
-  const sizes = chainIds(image.config.rootfs.diff_ids).map((chain) => layers.get(chain)?.contentSize ?? 0);
+  const sizes = chainIds(image.config.rootfs.diff_ids).map(
+    (chain) => layers.get(chain)?.contentSize ?? 0,
+  );
   const history = image.config.history ?? [];
   const withLayer = history.filter((entry) => entry.empty_layer !== true).length;
-  const entries = [...history, ...sizes.slice(withLayer).map(() => ({}) as (typeof history)[number])];
+  const entries = [
+    ...history,
+    ...sizes.slice(withLayer).map(() => ({}) as (typeof history)[number]),
+  ];
   let layer = 0;
   const rows = entries.map((entry): Omit<ListRow, 'ID'> => {
     const bytes = entry.empty_layer === true ? 0 : (sizes[layer++] ?? 0);
     const createdBy = (entry.created_by ?? '').replace(/\t/g, ' ');
     const at = wholeSeconds(entry.created);
     return {
-      CreatedAt: at, CreatedSince: options.human ? humanSince(entry.created, options.now) : at,
+      CreatedAt: at,
+      CreatedSince: options.human ? humanSince(entry.created, options.now) : at,
       CreatedBy: options.noTrunc ? createdBy : ellipsis(createdBy, CREATED_BY_WIDTH),
-      Size: options.human ? humanSize(bytes, 3) : String(bytes), Comment: entry.comment ?? '',
+      Size: options.human ? humanSize(bytes, 3) : String(bytes),
+      Comment: entry.comment ?? '',
     };
   });
-  return rows.reverse().map((row, i): ListRow => ({ ...row, ID: i === 0 ? shownId(image.id, options.noTrunc) : '<missing>' }));
+  return rows
+    .reverse()
+    .map((row, i): ListRow => ({
+      ...row,
+      ID: i === 0 ? shownId(image.id, options.noTrunc) : '<missing>',
+    }));
 }

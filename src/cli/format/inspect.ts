@@ -52,8 +52,18 @@ export function configView(config: ContainerConfig): Readonly<Record<string, unk
     Volumes: mapOf(config.Volumes),
     WorkingDir: config.WorkingDir ?? '',
   };
-  const omitted = ['ArgsEscaped', 'ExposedPorts', 'Healthcheck', 'Shell', 'StopSignal', 'StopTimeout', 'Volumes'].filter((name) => isEmpty(view[name]));
-  return withJson(view, () => Object.fromEntries(Object.entries(view).filter(([name]) => !omitted.includes(name))));
+  const omitted = [
+    'ArgsEscaped',
+    'ExposedPorts',
+    'Healthcheck',
+    'Shell',
+    'StopSignal',
+    'StopTimeout',
+    'Volumes',
+  ].filter((name) => isEmpty(view[name]));
+  return withJson(view, () =>
+    Object.fromEntries(Object.entries(view).filter(([name]) => !omitted.includes(name))),
+  );
 }
 
 function healthView(health: HealthConfig): Readonly<Record<string, unknown>> {
@@ -87,7 +97,9 @@ function sliceOf(values: readonly string[] | undefined): readonly string[] {
   return values === undefined ? new NilSlice() : [...values];
 }
 
-function mapOf(values: Readonly<Record<string, unknown>> | undefined): ReadonlyMap<string, unknown> {
+function mapOf(
+  values: Readonly<Record<string, unknown>> | undefined,
+): ReadonlyMap<string, unknown> {
   return values === undefined ? new NilMap() : new Map(Object.entries(values));
 }
 

@@ -22,28 +22,44 @@ export type ListRow = Readonly<Record<string, string>>;
 export function renderList(shape: ListShape, rows: readonly ListRow[], format?: string): string {
   const given = (format ?? '').trim();
   if (given === '' || given === 'table') {
-    return layOutTable([shape.columns.map((name) => shape.fields[name] ?? name), ...rows.map((row) => shape.columns.map((name) => row[name] ?? ''))]);
+    return layOutTable([
+      shape.columns.map((name) => shape.fields[name] ?? name),
+      ...rows.map((row) => shape.columns.map((name) => row[name] ?? '')),
+    ]);
   }
   if (given === 'json') return rows.map((row) => `${rowJson(row)}\n`).join('');
   const isTable = /^table\s/.test(given);
-  const source = (isTable ? given.slice('table'.length).trimStart() : (format ?? '')).replace(/\\t/g, '\t').replace(/\\n/g, '\n');
-  const template = parseTemplate(source, { json: { min: 1, max: 1, apply: ([value]) => (isRow(value) ? rowJson(value) : goJson(value)) } });
+  const source = (isTable ? given.slice('table'.length).trimStart() : (format ?? ''))
+    .replace(/\\t/g, '\t')
+    .replace(/\\n/g, '\n');
+  const template = parseTemplate(source, {
+    json: { min: 1, max: 1, apply: ([value]) => (isRow(value) ? rowJson(value) : goJson(value)) },
+  });
   const lines = rows.map((row) => template.execute(row));
   if (!isTable) return lines.map((line) => `${line}\n`).join('');
   const head = parseTemplate(source, HEADINGS).execute(shape.fields);
-  return layOutTable([head, ...lines].flatMap((text) => text.split('\n')).map((line) => line.split('\t')));
+  return layOutTable(
+    [head, ...lines].flatMap((text) => text.split('\n')).map((line) => line.split('\t')),
+  );
 }
 
 /** In the heading of a table the functions leave their argument as it is: `{{upper .Tag}}` is headed `TAG`. */
 const HEADINGS: Readonly<Record<string, TemplateFunction>> = Object.fromEntries(
-  ['json', 'split', 'join', 'title', 'lower', 'upper', 'pad', 'truncate'].map((name) => [name, { min: 1, apply: ([value]: readonly GoValue[]) => value }]),
+  ['json', 'split', 'join', 'title', 'lower', 'upper', 'pad', 'truncate'].map((name) => [
+    name,
+    { min: 1, apply: ([value]: readonly GoValue[]) => value },
+  ]),
 );
 
 /** Docker sorts the members, and escapes `<none>`. */
 function rowJson(row: ListRow): string {
-  return goJson(Object.fromEntries(Object.entries(row).sort(([a], [b]) => (a < b ? -1 : 1))), { escapeHtml: true });
+  return goJson(Object.fromEntries(Object.entries(row).sort(([a], [b]) => (a < b ? -1 : 1))), {
+    escapeHtml: true,
+  });
 }
 
 function isRow(value: GoValue): value is ListRow {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Map);
+  return (
+    typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Map)
+  );
 }

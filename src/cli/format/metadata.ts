@@ -16,7 +16,11 @@ export function metadataOf(result: BuildResult): Readonly<Record<string, unknown
     'buildx.build.ref': buildId,
     ...(warnings.length === 0 ? {} : { 'buildx.build.warnings': warnings.map(diagnosticToJson) }),
     'mbuild.version': VERSION,
-    ...(images.length < 2 ? {} : { 'mbuild.images': images.map((image) => ({ ...image, names: image.names.map(shortName) })) }),
+    ...(images.length < 2
+      ? {}
+      : {
+          'mbuild.images': images.map((image) => ({ ...image, names: image.names.map(shortName) })),
+        }),
     'mbuild.steps': steps,
     'mbuild.cache': cache,
   };

@@ -10,7 +10,9 @@ export interface StoreFacts {
   readonly why?: string | undefined;
   readonly fix?: string | undefined;
   /** What `--snapshotter=fuse-overlayfs` would need, where something can be mounted. */
-  readonly fuse?: { readonly works: boolean; readonly why: string; readonly fix?: string | undefined } | undefined;
+  readonly fuse?:
+    | { readonly works: boolean; readonly why: string; readonly fix?: string | undefined }
+    | undefined;
 }
 
 /** A place, and what was found out there. */
@@ -24,21 +26,37 @@ export interface StorePlace {
 }
 
 /** How a store at a place keeps trees, for who isolates RUN in this way; where not by overlays, why, and what would help. */
-export function storeFacts({ root, fileSystem, known, ground }: StorePlace, chosen: Isolation | undefined): StoreFacts {
+export function storeFacts(
+  { root, fileSystem, known, ground }: StorePlace,
+  chosen: Isolation | undefined,
+): StoreFacts {
   const facts = { root, fileSystem };
   const obstacle = known === undefined ? storeObstacle(fileSystem) : undefined;
-  if (obstacle !== undefined) return { ...facts, snapshotter: 'none', why: obstacle, fix: 'put the store on a disk of this machine: --root DIR' };
+  if (obstacle !== undefined)
+    return {
+      ...facts,
+      snapshotter: 'none',
+      why: obstacle,
+      fix: 'put the store on a disk of this machine: --root DIR',
+    };
   const { marks, reason } = known ?? ground();
-  if (chosen === 'chroot' || chosen === 'proot' || chosen === undefined) return { ...facts, snapshotter: 'copy', why: 'nothing can be mounted' };
+  if (chosen === 'chroot' || chosen === 'proot' || chosen === undefined)
+    return { ...facts, snapshotter: 'copy', why: 'nothing can be mounted' };
   if (marks !== 'files' && reason === undefined) return { ...facts, snapshotter: 'overlay' };
-  const fix = fileSystem === 'overlay' ? `put the store on a volume: docker run -v mbuild:${root} …` : 'put the store on a local file system: --root DIR';
+  const fix =
+    fileSystem === 'overlay'
+      ? `put the store on a volume: docker run -v mbuild:${root} …`
+      : 'put the store on a local file system: --root DIR';
   return { ...facts, snapshotter: 'copy', why: reason, fix };
 }
 
 /** The same for people. */
 export function storeText({ root, fileSystem, snapshotter, why, fix, fuse }: StoreFacts): string {
   const use = snapshotter === 'none' ? 'cannot be used' : `trees by ${snapshotter}`;
-  const way = fix === undefined ? '' : `   to have ${snapshotter === 'none' ? 'a store' : 'overlays'}: ${fix}\n`;
+  const way =
+    fix === undefined
+      ? ''
+      : `   to have ${snapshotter === 'none' ? 'a store' : 'overlays'}: ${fix}\n`;
   return `Store: ${root} on ${fileSystem}, ${use}${why === undefined ? '' : ` (${why})`}\n${way}${fuseText(fuse)}`;
 }
 

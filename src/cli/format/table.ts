@@ -12,7 +12,14 @@ export function layOutTable(rows: readonly (readonly string[])[]): string {
   const cells = rows.map((row) => row.map((cell) => cell.replace(/[\x00-\x1f\x7f-\x9f]/g, ' ')));
   const widths: number[] = [];
   for (const row of cells) {
-    row.slice(0, -1).forEach((cell, i) => { widths[i] = Math.max(widths[i] ?? MIN_WIDTH, displayWidth(cell) + PADDING); });
+    row.slice(0, -1).forEach((cell, i) => {
+      widths[i] = Math.max(widths[i] ?? MIN_WIDTH, displayWidth(cell) + PADDING);
+    });
   }
-  return cells.map((row) => `${row.map((cell, i) => (i === row.length - 1 ? cell : cell + ' '.repeat((widths[i] ?? 0) - displayWidth(cell)))).join('')}\n`).join('');
+  return cells
+    .map(
+      (row) =>
+        `${row.map((cell, i) => (i === row.length - 1 ? cell : cell + ' '.repeat((widths[i] ?? 0) - displayWidth(cell)))).join('')}\n`,
+    )
+    .join('');
 }

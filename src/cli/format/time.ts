@@ -27,7 +27,9 @@ export function humanSince(time: string | undefined, now: number): string {
 /** `2026-11-21 01:54:41 +0000 UTC`, as Go prints times. */
 export function goTime(time: string | undefined): string {
   const at = parseTime(time);
-  return at === undefined ? 'N/A' : new Date(at).toISOString().replace(/^(.*)T(.*)\.\d+Z$/, '$1 $2 +0000 UTC');
+  return at === undefined
+    ? 'N/A'
+    : new Date(at).toISOString().replace(/^(.*)T(.*)\.\d+Z$/, '$1 $2 +0000 UTC');
 }
 
 /** RFC 3339 in UTC with whole seconds. */

@@ -8,48 +8,92 @@ const MOST_LETTERS = 100;
 
 /** What building twice came to, in words. */
 export function showTwice(report: TwiceReport): string {
-  const { same, steps: [first, ...later], images } = report;
+  const {
+    same,
+    steps: [first, ...later],
+    images,
+  } = report;
   const lines = [
-    ...(first === undefined ? [] : [`${first.step} (line ${first.line}) does not leave the same twice:`, ...tarLines(first)]),
-    ...later.map((step) => `also different, perhaps because of that: ${step.step} (line ${step.line}), ${counted(step)}`),
-    ...images.flatMap(({ config, history }) => [...fieldLines('config', config), ...fieldLines('history', history)]),
+    ...(first === undefined
+      ? []
+      : [`${first.step} (line ${first.line}) does not leave the same twice:`, ...tarLines(first)]),
+    ...later.map(
+      (step) =>
+        `also different, perhaps because of that: ${step.step} (line ${step.line}), ${counted(step)}`,
+    ),
+    ...images.flatMap(({ config, history }) => [
+      ...fieldLines('config', config),
+      ...fieldLines('history', history),
+    ]),
     ...(same ? ['Both builds made the same.'] : []),
-    ...(report.ignoredTimes === 0 ? [] : [`Other times, which count only where SOURCE_DATE_EPOCH sets them: ${report.ignoredTimes}, of files, image and history.`]),
+    ...(report.ignoredTimes === 0
+      ? []
+      : [
+          `Other times, which count only where SOURCE_DATE_EPOCH sets them: ${report.ignoredTimes}, of files, image and history.`,
+        ]),
   ];
   return `${lines.join('\n')}\n`;
 }
 
 /** Why two images differ, in words. */
 export function showImageDifference(difference: ImageDifference): string {
-  const { same, sameId, sameDigest, layers: [first, ...later], config, history, manifest, ignoredTimes } = difference;
+  const {
+    same,
+    sameId,
+    sameDigest,
+    layers: [first, ...later],
+    config,
+    history,
+    manifest,
+    ignoredTimes,
+  } = difference;
   const lines = [
-    ...(first === undefined ? [] : [`layer ${first.layer} differs, ${madeBy(first)}:`, ...tarLines(first)]),
-    ...later.map((layer) => `layer ${layer.layer} differs too, ${madeBy(layer)}, ${counted(layer)}`),
-    ...fieldLines('config', config), ...fieldLines('history', history),
-    ...(sameId && manifest.some(({ field }) => field.startsWith('layers[')) ? ['The layers hold the same; they are compressed or named in another way.'] : []),
+    ...(first === undefined
+      ? []
+      : [`layer ${first.layer} differs, ${madeBy(first)}:`, ...tarLines(first)]),
+    ...later.map(
+      (layer) => `layer ${layer.layer} differs too, ${madeBy(layer)}, ${counted(layer)}`,
+    ),
+    ...fieldLines('config', config),
+    ...fieldLines('history', history),
+    ...(sameId && manifest.some(({ field }) => field.startsWith('layers['))
+      ? ['The layers hold the same; they are compressed or named in another way.']
+      : []),
     ...fieldLines('manifest', manifest),
     ...(ignoredTimes === 0 ? [] : [`Other times, which were not to count: ${ignoredTimes}.`]),
-    ...(same ? [sameId && sameDigest ? 'The images are the same to the byte.' : 'Nothing else differs.'] : []),
+    ...(same
+      ? [sameId && sameDigest ? 'The images are the same to the byte.' : 'Nothing else differs.']
+      : []),
   ];
   return `${lines.join('\n')}\n`;
 }
 
 /** How many files differ in what counts: for steps that are only named. */
 function counted({ files, written }: StepDifference | LayerDifference): string {
-  return written === undefined ? `${files.length} file${files.length === 1 ? '' : 's'}` : `written ${written}`;
+  return written === undefined
+    ? `${files.length} file${files.length === 1 ? '' : 's'}`
+    : `written ${written}`;
 }
 
 function madeBy({ first, second }: LayerDifference): string {
-  if (first === undefined) return `only in the second image, by ${shortened(second?.madeBy ?? 'an unknown instruction')}`;
-  if (second === undefined) return `only in the first image, by ${shortened(first.madeBy ?? 'an unknown instruction')}`;
-  if (first.madeBy === second.madeBy) return `made by ${shortened(first.madeBy ?? 'an unknown instruction')}`;
+  if (first === undefined)
+    return `only in the second image, by ${shortened(second?.madeBy ?? 'an unknown instruction')}`;
+  if (second === undefined)
+    return `only in the first image, by ${shortened(first.madeBy ?? 'an unknown instruction')}`;
+  if (first.madeBy === second.madeBy)
+    return `made by ${shortened(first.madeBy ?? 'an unknown instruction')}`;
   return `made by ${shortened(first.madeBy ?? 'an unknown instruction')} and by ${shortened(second.madeBy ?? 'an unknown instruction')}`;
 }
 
 function tarLines({ files, written }: TarDifference): string[] {
-  if (written !== undefined) return [`  the same files ${written === 'in another order' ? 'stand in the tar in another order' : 'are written as a tar of another form (dialect, padding)'}`];
+  if (written !== undefined)
+    return [
+      `  the same files ${written === 'in another order' ? 'stand in the tar in another order' : 'are written as a tar of another form (dialect, padding)'}`,
+    ];
   const shown = files.slice(0, MOST_FILES).flatMap(fileLines);
-  return files.length <= MOST_FILES ? shown : [...shown, `  and ${files.length - MOST_FILES} more files (--format json has them all)`];
+  return files.length <= MOST_FILES
+    ? shown
+    : [...shown, `  and ${files.length - MOST_FILES} more files (--format json has them all)`];
 }
 
 function fileLines({ path, kind, fields }: FileDifference): string[] {

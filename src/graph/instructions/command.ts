@@ -16,20 +16,35 @@ export function shellOf(config: ContainerConfig): readonly string[] {
 }
 
 /** `CMD`. */
-export function planCmd(instruction: InstructionOf<'CMD' | 'ENTRYPOINT'>, state: StageState): StageState {
+export function planCmd(
+  instruction: InstructionOf<'CMD' | 'ENTRYPOINT'>,
+  state: StageState,
+): StageState {
   const words = commandWords(instruction.command, state.config);
   // ArgsEscaped means nothing on Linux; BuildKit sets it with every CMD, and configs are compared.
-  return withHistory({ ...withConfig(state, { Cmd: words, ArgsEscaped: true }), hasCmd: true }, `CMD ${goQuoteList(words)}`);
+  return withHistory(
+    { ...withConfig(state, { Cmd: words, ArgsEscaped: true }), hasCmd: true },
+    `CMD ${goQuoteList(words)}`,
+  );
 }
 
 /** `ENTRYPOINT`: an inherited CMD was meant for another program, and goes. */
-export function planEntrypoint(instruction: InstructionOf<'CMD' | 'ENTRYPOINT'>, state: StageState): StageState {
+export function planEntrypoint(
+  instruction: InstructionOf<'CMD' | 'ENTRYPOINT'>,
+  state: StageState,
+): StageState {
   const words = commandWords(instruction.command, state.config);
-  const next = withConfig(state, { Entrypoint: words, ...(state.hasCmd ? {} : { Cmd: undefined }) });
+  const next = withConfig(state, {
+    Entrypoint: words,
+    ...(state.hasCmd ? {} : { Cmd: undefined }),
+  });
   return withHistory(next, `ENTRYPOINT ${goQuoteList(words)}`);
 }
 
 /** `SHELL`. */
 export function planShell(instruction: InstructionOf<'SHELL'>, state: StageState): StageState {
-  return withHistory(withConfig(state, { Shell: instruction.args }), `SHELL [${instruction.args.join(' ')}]`);
+  return withHistory(
+    withConfig(state, { Shell: instruction.args }),
+    `SHELL [${instruction.args.join(' ')}]`,
+  );
 }

@@ -1,13 +1,34 @@
 import type { InstructionOf } from '../../dockerfile/instruction';
 import { withEnv } from '../../oci/env';
-import { expandIn, withConfig, withHistory, withVariable, type StageScopeReader, type StageState } from '../state';
+import {
+  expandIn,
+  withConfig,
+  withHistory,
+  withVariable,
+  type StageScopeReader,
+  type StageState,
+} from '../state';
 
 /** `ENV`: for later instructions and for containers. What one line sets, the same line does not see yet. */
-export function planEnv(instruction: InstructionOf<'ENV' | 'LABEL'>, state: StageState, scope: StageScopeReader): StageState {
-  const pairs = instruction.pairs.map((pair) => [expandIn(instruction, pair.name, state, scope), expandIn(instruction, pair.value, state, scope)] as const);
+export function planEnv(
+  instruction: InstructionOf<'ENV' | 'LABEL'>,
+  state: StageState,
+  scope: StageScopeReader,
+): StageState {
+  const pairs = instruction.pairs.map(
+    (pair) =>
+      [
+        expandIn(instruction, pair.name, state, scope),
+        expandIn(instruction, pair.value, state, scope),
+      ] as const,
+  );
   let next = state;
   for (const [name, value] of pairs) {
-    next = withVariable(withConfig(next, { Env: withEnv(next.config.Env ?? [], name, value) }), name, value);
+    next = withVariable(
+      withConfig(next, { Env: withEnv(next.config.Env ?? [], name, value) }),
+      name,
+      value,
+    );
   }
   return withHistory(next, `ENV ${pairs.map(([name, value]) => `${name}=${value}`).join(' ')}`);
 }

@@ -28,7 +28,8 @@ export function numeric(block: Buffer, [offset, length]: Field, what: string, at
     if (digit < 0 || digit > 7) break;
     value = value * 8 + digit;
   }
-  if (i < end && block[i] !== 0x20 && block[i] !== 0) throw invalid(`the ${what} of an entry is no number`, at);
+  if (i < end && block[i] !== 0x20 && block[i] !== 0)
+    throw invalid(`the ${what} of an entry is no number`, at);
   return value;
 }
 

@@ -1,6 +1,14 @@
 import { toText, type RawPath } from '../../linux/paths';
 import type { Xattrs } from '../../linux/xattr';
-import { BLOCK, FIELD, NO_XATTRS, XATTR_RECORD, paddingOf, type TarEntry, type TarEntryType } from './entry';
+import {
+  BLOCK,
+  FIELD,
+  NO_XATTRS,
+  XATTR_RECORD,
+  paddingOf,
+  type TarEntry,
+  type TarEntryType,
+} from './entry';
 import { invalid, numeric, text, untilNul } from './field';
 import { oldSparseMap, paxSparse, type SparseMap } from './sparse';
 
@@ -39,7 +47,10 @@ export class TarReader {
   #next: NextEntry = {};
   #zeroBlocks = 0;
 
-  constructor(private readonly sink: TarSink, private readonly options: TarReadOptions = {}) {}
+  constructor(
+    private readonly sink: TarSink,
+    private readonly options: TarReadOptions = {},
+  ) {}
 
   push(chunk: Buffer): void {
     let at = 0;
@@ -94,8 +105,12 @@ export class TarReader {
   finish(): void {
     const state = this.#state;
     // Writers that never close their archive, umoci among them, leave out even the padding of the last file; Go's reader minds neither.
-    const inPadding = state.kind === 'skip' && state.left < BLOCK && this.options.endRequired !== true;
-    const clean = state.kind === 'finished' || inPadding || (state.kind === 'header' && this.#pendingLength === 0 && !this.#next.expected);
+    const inPadding =
+      state.kind === 'skip' && state.left < BLOCK && this.options.endRequired !== true;
+    const clean =
+      state.kind === 'finished' ||
+      inPadding ||
+      (state.kind === 'header' && this.#pendingLength === 0 && !this.#next.expected);
     if (!clean) throw invalid('it ends in the middle of an entry', this.offset);
     if (this.options.endRequired === true && this.#zeroBlocks === 0) {
       throw invalid(this.offset === 0 ? 'it is empty' : 'it has no end mark', this.offset);
@@ -121,14 +136,37 @@ export class TarReader {
         this.#collect(header.size, at, (bytes) => {
           const records = parsePax(bytes, at);
           // Records for all that follows, which Go's reader does not apply.
-          if (header.flag === 'x') this.#next = { ...this.#next, expected: true, records: merged(this.#next.records ?? new Map(), records) };
+          if (header.flag === 'x')
+            this.#next = {
+              ...this.#next,
+              expected: true,
+              records: merged(this.#next.records ?? new Map(), records),
+            };
         });
         return;
       case 'L':
-        this.#collect(header.size, at, (bytes) => (this.#next = { ...this.#next, expected: true, longName: untilNul(bytes, 0, bytes.length) }));
+        this.#collect(
+          header.size,
+          at,
+          (bytes) =>
+            (this.#next = {
+              ...this.#next,
+              expected: true,
+              longName: untilNul(bytes, 0, bytes.length),
+            }),
+        );
         return;
       case 'K':
-        this.#collect(header.size, at, (bytes) => (this.#next = { ...this.#next, expected: true, longLink: untilNul(bytes, 0, bytes.length) }));
+        this.#collect(
+          header.size,
+          at,
+          (bytes) =>
+            (this.#next = {
+              ...this.#next,
+              expected: true,
+              longLink: untilNul(bytes, 0, bytes.length),
+            }),
+        );
         return;
       case 'V': // The volume's label, which is no file.
         this.#skip(header.size + paddingOf(header.size), { kind: 'header' });
@@ -159,7 +197,8 @@ export class TarReader {
     const map = paxSparse(records, at);
     if (map === undefined) return this.#file(entry, stored);
     const file = { ...entry, path: map.name ?? entry.path, size: map.size };
-    if (map.pieces !== undefined) return this.#sparseFile(file, { pieces: map.pieces, size: map.size }, stored, at);
+    if (map.pieces !== undefined)
+      return this.#sparseFile(file, { pieces: map.pieces, size: map.size }, stored, at);
     this.#sparseMapInData(file, stored, map.size, '', at);
   }
 
@@ -170,27 +209,44 @@ export class TarReader {
 
   /** PAX sparse format 1.0: the map stands before the data, decimal numbers a line, filled up to a block. */
   #sparseMapInData(entry: TarEntry, stored: number, size: number, text: string, at: number): void {
-    if (text.length + BLOCK > Math.min(stored, MAX_SPARSE_MAP)) throw invalid(`the sparse map of ${toText(entry.path)} is damaged`, at);
+    if (text.length + BLOCK > Math.min(stored, MAX_SPARSE_MAP))
+      throw invalid(`the sparse map of ${toText(entry.path)} is damaged`, at);
     this.#state = {
-      kind: 'collect', size: BLOCK, length: BLOCK,
+      kind: 'collect',
+      size: BLOCK,
+      length: BLOCK,
       done: (bytes) => {
         const all = text + bytes.toString('latin1');
         const lines = all.split('\n');
         const count = Number(lines[0]);
-        if (lines.length - 1 < 1 + 2 * count || lines.length < 2) return this.#sparseMapInData(entry, stored, size, all, at);
+        if (lines.length - 1 < 1 + 2 * count || lines.length < 2)
+          return this.#sparseMapInData(entry, stored, size, all, at);
         const numbers = lines.slice(1, 1 + 2 * count).map(Number);
-        const pieces = Array.from({ length: count }, (_, i) => ({ offset: numbers[2 * i] ?? NaN, length: numbers[2 * i + 1] ?? NaN }));
+        const pieces = Array.from({ length: count }, (_, i) => ({
+          offset: numbers[2 * i] ?? NaN,
+          length: numbers[2 * i + 1] ?? NaN,
+        }));
         this.#sparseFile(entry, { pieces, size }, stored - all.length, at);
       },
     };
   }
 
   /** Old GNU sparse format: the map goes on in further header blocks. */
-  #oldSparse(entry: TarEntry, stored: number, pieces: SparseMap['pieces'], more: boolean, size: number, at: number): void {
+  #oldSparse(
+    entry: TarEntry,
+    stored: number,
+    pieces: SparseMap['pieces'],
+    more: boolean,
+    size: number,
+    at: number,
+  ): void {
     if (!more) return this.#sparseFile({ ...entry, size }, { pieces, size }, stored, at);
-    if (pieces.length * 24 > MAX_RECORDS) throw invalid(`the sparse map of ${toText(entry.path)} is too long`, at);
+    if (pieces.length * 24 > MAX_RECORDS)
+      throw invalid(`the sparse map of ${toText(entry.path)} is too long`, at);
     this.#state = {
-      kind: 'collect', size: BLOCK, length: BLOCK,
+      kind: 'collect',
+      size: BLOCK,
+      length: BLOCK,
       done: (bytes) => {
         const further = oldSparseMap(bytes, true);
         this.#oldSparse(entry, stored, [...pieces, ...further.pieces], further.more, size, at);
@@ -203,7 +259,8 @@ export class TarReader {
     let end = 0;
     let data = 0;
     for (const { offset, length } of map.pieces) {
-      if (!(offset >= end && length >= 0 && offset + length <= map.size)) throw invalid(`the sparse map of ${toText(entry.path)} is damaged`, at);
+      if (!(offset >= end && length >= 0 && offset + length <= map.size))
+        throw invalid(`the sparse map of ${toText(entry.path)} is damaged`, at);
       if (offset > end) parts.push({ hole: offset - end });
       if (length > 0) parts.push({ data: length });
       end = offset + length;
@@ -251,11 +308,27 @@ export class TarReader {
 
 type Part = { readonly data: number } | { readonly hole: number };
 
-interface HeaderState { readonly kind: 'header' }
+interface HeaderState {
+  readonly kind: 'header';
+}
 /** `size` bytes are put together, the first `length` of them handed over. */
-interface CollectState { readonly kind: 'collect'; readonly size: number; readonly length: number; readonly done: (bytes: Buffer) => void }
-interface DataState { readonly kind: 'data'; left: number; readonly parts: Part[]; readonly padding: number }
-interface SkipState { readonly kind: 'skip'; left: number; readonly then: HeaderState }
+interface CollectState {
+  readonly kind: 'collect';
+  readonly size: number;
+  readonly length: number;
+  readonly done: (bytes: Buffer) => void;
+}
+interface DataState {
+  readonly kind: 'data';
+  left: number;
+  readonly parts: Part[];
+  readonly padding: number;
+}
+interface SkipState {
+  readonly kind: 'skip';
+  left: number;
+  readonly then: HeaderState;
+}
 type State = HeaderState | CollectState | DataState | SkipState | { readonly kind: 'finished' };
 
 /** What came before a header and is about it. */
@@ -278,7 +351,9 @@ function parseHeader(block: Buffer, at: number): Header {
   const hasDevice = isUstar || magic === 'ustar  \0';
   const isStar = isUstar && block.toString('latin1', 508, 512) === 'tar\0';
   const name = text(block, FIELD.name);
-  const prefix = isUstar ? untilNul(block, FIELD.prefix[0], FIELD.prefix[0] + (isStar ? 131 : FIELD.prefix[1])) : '';
+  const prefix = isUstar
+    ? untilNul(block, FIELD.prefix[0], FIELD.prefix[0] + (isStar ? 131 : FIELD.prefix[1]))
+    : '';
   return {
     flag: String.fromCharCode(block[FIELD.type[0]] ?? 0),
     path: prefix === '' ? name : `${prefix}/${name}`,
@@ -288,16 +363,29 @@ function parseHeader(block: Buffer, at: number): Header {
     gid: numeric(block, FIELD.gid, 'gid', at),
     size: natural(numeric(block, FIELD.size, 'size', at), 'size', at),
     mtime: numeric(block, FIELD.mtime, 'mtime', at),
-    device: hasDevice ? { major: numeric(block, FIELD.major, 'devmajor', at), minor: numeric(block, FIELD.minor, 'devminor', at) } : { major: 0, minor: 0 },
+    device: hasDevice
+      ? {
+          major: numeric(block, FIELD.major, 'devmajor', at),
+          minor: numeric(block, FIELD.minor, 'devminor', at),
+        }
+      : { major: 0, minor: 0 },
   };
 }
 
-function assemble(header: Header, next: NextEntry, records: ReadonlyMap<string, string> | undefined, at: number): TarEntry {
+function assemble(
+  header: Header,
+  next: NextEntry,
+  records: ReadonlyMap<string, string> | undefined,
+  at: number,
+): TarEntry {
   const named = next.longName ?? records?.get('path') ?? header.path;
   const linkPath = next.longLink ?? records?.get('linkpath') ?? header.linkPath;
   if (named.includes('\0') || linkPath.includes('\0')) throw invalid('a name holds a NUL', at);
   // V7 has no type for directories: a slash at the end stands for it.
-  const type = named.endsWith('/') && (header.flag === '0' || header.flag === '\0') ? 'directory' : typeOf(header.flag, named, at);
+  const type =
+    named.endsWith('/') && (header.flag === '0' || header.flag === '\0')
+      ? 'directory'
+      : typeOf(header.flag, named, at);
   const isLink = type === 'symlink' || type === 'link';
   return {
     type,
@@ -322,21 +410,38 @@ function withoutSlash(name: RawPath): RawPath {
 
 function typeOf(flag: string, name: RawPath, at: number): TarEntryType {
   switch (flag) {
-    case '0': case '\0': case '7': case 'S': return 'file';
-    case '1': return 'link';
-    case '2': return 'symlink';
-    case '3': return 'char';
-    case '4': return 'block';
-    case '5': case 'D': return 'directory';
-    case '6': return 'fifo';
-    default: throw invalid(`${toText(name)} is of an unknown type ${JSON.stringify(flag)}`, at);
+    case '0':
+    case '\0':
+    case '7':
+    case 'S':
+      return 'file';
+    case '1':
+      return 'link';
+    case '2':
+      return 'symlink';
+    case '3':
+      return 'char';
+    case '4':
+      return 'block';
+    case '5':
+    case 'D':
+      return 'directory';
+    case '6':
+      return 'fifo';
+    default:
+      throw invalid(`${toText(name)} is of an unknown type ${JSON.stringify(flag)}`, at);
   }
 }
 
 function xattrsOf(records: ReadonlyMap<string, string> | undefined): Xattrs {
   if (records === undefined) return NO_XATTRS;
   const xattrs = [...records].filter(([key]) => key.startsWith(XATTR_RECORD));
-  return new Map(xattrs.map(([key, value]) => [key.slice(XATTR_RECORD.length).replaceAll('%3D', '='), Buffer.from(value, 'latin1')]));
+  return new Map(
+    xattrs.map(([key, value]) => [
+      key.slice(XATTR_RECORD.length).replaceAll('%3D', '='),
+      Buffer.from(value, 'latin1'),
+    ]),
+  );
 }
 
 /** PAX records in order: `<length> <key>=<value>\n`. Strings are bytes; hdrcharset needs no regard. */
@@ -347,8 +452,13 @@ function parsePax(bytes: Buffer, at: number): Map<string, string> {
     const digits = space < 0 || space - start > 10 ? '' : bytes.toString('latin1', start, space);
     const end = /^[1-9][0-9]*$/.test(digits) ? start + Number(digits) : NaN;
     const equals = bytes.indexOf(0x3d, space + 1);
-    if (!(end <= bytes.length) || bytes[end - 1] !== 0x0a || equals <= space + 1 || equals >= end) throw invalid('a PAX record is damaged', at);
-    addRecord(records, bytes.toString('latin1', space + 1, equals), bytes.toString('latin1', equals + 1, end - 1));
+    if (!(end <= bytes.length) || bytes[end - 1] !== 0x0a || equals <= space + 1 || equals >= end)
+      throw invalid('a PAX record is damaged', at);
+    addRecord(
+      records,
+      bytes.toString('latin1', space + 1, equals),
+      bytes.toString('latin1', equals + 1, end - 1),
+    );
     start = end;
   }
   return records;
@@ -365,17 +475,32 @@ function addRecord(records: Map<string, string>, key: string, value: string): vo
 }
 
 /** Later records win; an empty one takes an earlier one away. */
-function merged(earlier: ReadonlyMap<string, string>, later: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+function merged(
+  earlier: ReadonlyMap<string, string>,
+  later: ReadonlyMap<string, string>,
+): ReadonlyMap<string, string> {
   const both = new Map([...earlier, ...later]);
-  for (const [key, value] of both) if (value === '' && !key.startsWith(XATTR_RECORD)) both.delete(key);
+  for (const [key, value] of both)
+    if (value === '' && !key.startsWith(XATTR_RECORD)) both.delete(key);
   return both;
 }
 
-function numberRecord(records: ReadonlyMap<string, string> | undefined, key: string, otherwise: number, at: number, least?: number): number {
+function numberRecord(
+  records: ReadonlyMap<string, string> | undefined,
+  key: string,
+  otherwise: number,
+  at: number,
+  least?: number,
+): number {
   const record = records?.get(key);
   const value = record === undefined ? otherwise : Number(record);
-  const valid = record === undefined || (/^-?[0-9]+(\.[0-9]*)?$/.test(record) && Math.abs(value) <= Number.MAX_SAFE_INTEGER && (key === 'mtime' || Number.isInteger(value)));
-  if (!valid || (least !== undefined && value < least)) throw invalid(`a PAX record ${key}=${record ?? otherwise} makes no sense`, at);
+  const valid =
+    record === undefined ||
+    (/^-?[0-9]+(\.[0-9]*)?$/.test(record) &&
+      Math.abs(value) <= Number.MAX_SAFE_INTEGER &&
+      (key === 'mtime' || Number.isInteger(value)));
+  if (!valid || (least !== undefined && value < least))
+    throw invalid(`a PAX record ${key}=${record ?? otherwise} makes no sense`, at);
   return value;
 }
 
@@ -399,7 +524,11 @@ function checkSum(block: Buffer, at: number): void {
   }
   const stated = numeric(block, FIELD.checksum, 'checksum', at);
   // Old tars of machines with signed characters summed those.
-  if (stated !== unsigned && stated !== unsigned - 256 * high) throw invalid('the checksum of a header is wrong, so this is no tar archive, or a damaged one', at);
+  if (stated !== unsigned && stated !== unsigned - 256 * high)
+    throw invalid(
+      'the checksum of a header is wrong, so this is no tar archive, or a damaged one',
+      at,
+    );
 }
 
 function isZero(block: Buffer): boolean {

@@ -5,7 +5,15 @@ import type { Field } from './field';
 /** The end of an archive: two blocks of zeros, and nothing to fill a record with. */
 export const END_OF_ARCHIVE: Buffer = Buffer.alloc(2 * BLOCK);
 
-const TYPE_FLAG: Readonly<Record<TarEntryType, string>> = { file: '0', link: '1', symlink: '2', char: '3', block: '4', directory: '5', fifo: '6' };
+const TYPE_FLAG: Readonly<Record<TarEntryType, string>> = {
+  file: '0',
+  link: '1',
+  symlink: '2',
+  char: '3',
+  block: '4',
+  directory: '5',
+  fifo: '6',
+};
 const ASCII = /^[\x00-\x7f]*$/;
 const ZERO = 0x30;
 
@@ -17,9 +25,19 @@ export function writeHeader(entry: TarEntry, into: Buffer, at: number): void {
   into.fill(0, at, at + BLOCK);
   const name = headerName(entry);
   const split = splitName(name);
-  writeText(into, at, FIELD.name, split === undefined ? withoutSlash(name.slice(0, FIELD.name[1])) : split.name);
+  writeText(
+    into,
+    at,
+    FIELD.name,
+    split === undefined ? withoutSlash(name.slice(0, FIELD.name[1])) : split.name,
+  );
   writeText(into, at, FIELD.prefix, split?.prefix ?? '');
-  writeText(into, at, FIELD.linkName, fitsLink(entry.linkPath) ? entry.linkPath : entry.linkPath.slice(0, FIELD.linkName[1]));
+  writeText(
+    into,
+    at,
+    FIELD.linkName,
+    fitsLink(entry.linkPath) ? entry.linkPath : entry.linkPath.slice(0, FIELD.linkName[1]),
+  );
   writeOctal(into, at, FIELD.mode, entry.mode & 0o7777);
   writeOctal(into, at, FIELD.uid, fitsOctal(FIELD.uid, entry.uid) ? entry.uid : 0);
   writeOctal(into, at, FIELD.gid, fitsOctal(FIELD.gid, entry.gid) ? entry.gid : 0);
@@ -40,18 +58,24 @@ export function encodePax(entry: TarEntry): Buffer | undefined {
   if (!fitsOctal(FIELD.uid, entry.uid)) records.push(['uid', String(entry.uid)]);
   if (!fitsOctal(FIELD.gid, entry.gid)) records.push(['gid', String(entry.gid)]);
   if (!fitsOctal(FIELD.size, entry.size)) records.push(['size', String(entry.size)]);
-  if (!fitsOctal(FIELD.mtime, Math.floor(entry.mtime))) records.push(['mtime', String(Math.floor(entry.mtime))]);
+  if (!fitsOctal(FIELD.mtime, Math.floor(entry.mtime)))
+    records.push(['mtime', String(Math.floor(entry.mtime))]);
   // A key ends at its first `=`; GNU tar writes one that belongs to it so.
-  for (const [key, value] of entry.xattrs) records.push([XATTR_RECORD + key.replaceAll('=', '%3D'), value.toString('latin1')]);
+  for (const [key, value] of entry.xattrs)
+    records.push([XATTR_RECORD + key.replaceAll('=', '%3D'), value.toString('latin1')]);
   return records.length === 0 ? undefined : paxBlocks(records);
 }
 
 function paxBlocks(records: [string, string][]): Buffer {
-  const text = records.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => paxRecord(key, value)).join('');
+  const text = records
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, value]) => paxRecord(key, value))
+    .join('');
   const blocks = Buffer.alloc(BLOCK + text.length + paddingOf(text.length));
   writeText(blocks, 0, FIELD.name, 'PaxHeaders.0');
   writeOctal(blocks, 0, FIELD.mode, 0o644);
-  for (const field of [FIELD.uid, FIELD.gid, FIELD.mtime, FIELD.major, FIELD.minor]) writeOctal(blocks, 0, field, 0);
+  for (const field of [FIELD.uid, FIELD.gid, FIELD.mtime, FIELD.major, FIELD.minor])
+    writeOctal(blocks, 0, field, 0);
   writeOctal(blocks, 0, FIELD.size, text.length);
   seal('x', blocks, 0);
   blocks.write(text, BLOCK, 'latin1');
@@ -62,7 +86,8 @@ function paxBlocks(records: [string, string][]): Buffer {
 function paxRecord(key: string, value: string): string {
   const rest = ` ${key}=${value}\n`;
   let length = rest.length + 1;
-  while (String(length).length + rest.length !== length) length = String(length).length + rest.length;
+  while (String(length).length + rest.length !== length)
+    length = String(length).length + rest.length;
   return `${length}${rest}`;
 }
 

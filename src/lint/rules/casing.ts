@@ -7,7 +7,8 @@ export const stageNameCasing: Rule = {
   description: 'Stage names should be lowercase',
   file: ({ dockerfile }, report) => {
     for (const { from } of dockerfile.stages) {
-      if (from.as !== undefined && from.as !== from.as.toLowerCase()) report(from, `Stage name '${from.as}' should be lowercase`);
+      if (from.as !== undefined && from.as !== from.as.toLowerCase())
+        report(from, `Stage name '${from.as}' should be lowercase`);
     }
   },
 };
@@ -20,7 +21,11 @@ export const fromAsCasing: Rule = {
     for (const { from } of dockerfile.stages) {
       if (from.as === undefined) continue;
       const keyword = writtenKeyword(from);
-      const as = from.original.trimEnd().split(/[\t\v\f\r ]+/).at(-2) ?? 'AS';
+      const as =
+        from.original
+          .trimEnd()
+          .split(/[\t\v\f\r ]+/)
+          .at(-2) ?? 'AS';
       // FROM in mixed case is another rule's matter.
       const matches = isLower(keyword) ? isLower(as) : isUpper(keyword) ? isUpper(as) : true;
       if (!matches) report(from, `'${as}' and '${keyword}' keywords' casing do not match`);
@@ -31,7 +36,8 @@ export const fromAsCasing: Rule = {
 /** Keywords are all large or all small, as most of them are. */
 export const consistentInstructionCasing: Rule = {
   name: 'ConsistentInstructionCasing',
-  description: 'All commands within the Dockerfile should use the same casing (either upper or lower)',
+  description:
+    'All commands within the Dockerfile should use the same casing (either upper or lower)',
   file: ({ instructions }, report) => {
     const keywords = instructions.map(writtenKeyword);
     const lower = keywords.filter(isLower).length;
@@ -40,7 +46,10 @@ export const consistentInstructionCasing: Rule = {
     instructions.forEach((instruction, index) => {
       const keyword = keywords[index] ?? '';
       if (wantsLower ? isLower(keyword) : isUpper(keyword)) return;
-      report(instruction, `Command '${keyword}' should match the case of the command majority (${wantsLower ? 'lowercase' : 'uppercase'})`);
+      report(
+        instruction,
+        `Command '${keyword}' should match the case of the command majority (${wantsLower ? 'lowercase' : 'uppercase'})`,
+      );
     });
   },
 };

@@ -6,11 +6,15 @@ const LAST_COUNTS = ['CMD', 'ENTRYPOINT', 'HEALTHCHECK'] as const;
 /** A shell between container and program keeps signals from it, unless SHELL was chosen on purpose. */
 export const jsonArgsRecommended: Rule = {
   name: 'JSONArgsRecommended',
-  description: 'JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS signals',
+  description:
+    'JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS signals',
   instruction: (instruction, scope, _subject, report) => {
     if (instruction.keyword !== 'CMD' && instruction.keyword !== 'ENTRYPOINT') return;
     if (instruction.command.form === 'exec' || scope.hasShell) return;
-    report(instruction, `JSON arguments recommended for ${instruction.keyword} to prevent unintended behavior related to OS signals`);
+    report(
+      instruction,
+      `JSON arguments recommended for ${instruction.keyword} to prevent unintended behavior related to OS signals`,
+    );
   },
 };
 
@@ -25,7 +29,10 @@ export const multipleInstructionsDisallowed: Rule = {
       const before = last.get(instruction.keyword);
       last.set(instruction.keyword, instruction);
       if (before !== undefined) {
-        report(before, `Multiple ${before.keyword} instructions should not be used in the same stage because only the last one will be used`);
+        report(
+          before,
+          `Multiple ${before.keyword} instructions should not be used in the same stage because only the last one will be used`,
+        );
       }
     }
   },

@@ -13,7 +13,10 @@ export const noEmptyContinuation: Rule = {
       const lines = subject.lines();
       // BuildKit names the line on which the instruction ends, not the empty one.
       if (lines.slice(start.line, end).some((line) => line.trim() === '')) {
-        report(instruction, 'Empty continuation line', { start: { line: end, column: 1 }, end: { line: end, column: (lines[end - 1] ?? '').length + 1 } });
+        report(instruction, 'Empty continuation line', {
+          start: { line: end, column: 1 },
+          end: { line: end, column: (lines[end - 1] ?? '').length + 1 },
+        });
       }
     }
   },

@@ -8,14 +8,31 @@ export const copyIgnoredFile: Rule = {
   description: 'Attempting to Copy file that is excluded by .dockerignore',
   experimental: true,
   instruction: (instruction, scope, { options }, report) => {
-    if ((instruction.keyword !== 'COPY' && instruction.keyword !== 'ADD') || options.ignore === undefined) return;
-    if (instruction.flags.some(({ name, value }) => name === 'from' && value !== undefined && value !== '')) return;
+    if (
+      (instruction.keyword !== 'COPY' && instruction.keyword !== 'ADD') ||
+      options.ignore === undefined
+    )
+      return;
+    if (
+      instruction.flags.some(
+        ({ name, value }) => name === 'from' && value !== undefined && value !== '',
+      )
+    )
+      return;
     const verb = instruction.keyword === 'COPY' ? 'Copy' : 'Add';
     for (const written of instruction.paths.slice(0, -1)) {
       if (heredocOfSource(written, instruction.heredocs) !== undefined) continue;
       const source = scope.expand(written) ?? '';
-      if (source === '' || (instruction.keyword === 'ADD' && /^(?:https?|git|ssh):\/\/|^git@/.test(source))) continue;
-      if (options.ignore.match(toRaw(source), false).ignored) report(instruction, `Attempting to ${verb} file "${source}" that is excluded by .dockerignore`);
+      if (
+        source === '' ||
+        (instruction.keyword === 'ADD' && /^(?:https?|git|ssh):\/\/|^git@/.test(source))
+      )
+        continue;
+      if (options.ignore.match(toRaw(source), false).ignored)
+        report(
+          instruction,
+          `Attempting to ${verb} file "${source}" that is excluded by .dockerignore`,
+        );
     }
   },
 };

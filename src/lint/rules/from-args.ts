@@ -12,9 +12,14 @@ export const invalidDefaultArgInFrom: Rule = {
   file: (subject, report) => {
     for (const { from } of subject.dockerfile.stages) {
       if (!from.image.includes('$')) continue;
-      const name = expandFrom(from.image, subject, (variable) => subject.globals.defaultValue(variable))?.value;
+      const name = expandFrom(from.image, subject, (variable) =>
+        subject.globals.defaultValue(variable),
+      )?.value;
       if (name === undefined || isBaseName(name)) continue;
-      report(from, `Default value for ARG ${from.image} results in empty or invalid base image name`);
+      report(
+        from,
+        `Default value for ARG ${from.image} results in empty or invalid base image name`,
+      );
     }
   },
 };
@@ -27,7 +32,10 @@ export const undefinedArgInFrom: Rule = {
     for (const { from } of subject.dockerfile.stages) {
       for (const name of undeclared(from, subject)) {
         const near = nearestVariable(name, subject.globals.names);
-        report(from, `FROM argument '${name}' is not declared${near === undefined ? '' : ` (did you mean ${near}?)`}`);
+        report(
+          from,
+          `FROM argument '${name}' is not declared${near === undefined ? '' : ` (did you mean ${near}?)`}`,
+        );
       }
     }
   },
@@ -36,13 +44,18 @@ export const undefinedArgInFrom: Rule = {
 function undeclared(from: InstructionOf<'FROM'>, subject: Subject): string[] {
   return [from.image, stringFlag(from.flags, 'platform') ?? ''].flatMap((word) => {
     if (!word.includes('$')) return [];
-    const unmatched = expandFrom(word, subject, (name) => subject.globals.value(name))?.unmatched ?? [];
+    const unmatched =
+      expandFrom(word, subject, (name) => subject.globals.value(name))?.unmatched ?? [];
     return unmatched.filter((name) => !subject.globals.names.has(name));
   });
 }
 
 /** `undefined` for what cannot be expanded: an error of the build. */
-function expandFrom(word: string, { dockerfile }: Subject, lookup: (name: string) => string | undefined): ReturnType<typeof expandWord> | undefined {
+function expandFrom(
+  word: string,
+  { dockerfile }: Subject,
+  lookup: (name: string) => string | undefined,
+): ReturnType<typeof expandWord> | undefined {
   try {
     return expandWord(word, lookup, dockerfile.directives.escape);
   } catch {

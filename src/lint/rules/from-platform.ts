@@ -7,7 +7,8 @@ import type { Rule, Subject } from '../rule';
 /** `--platform=$TARGETPLATFORM` says what is so anyway. */
 export const redundantTargetPlatform: Rule = {
   name: 'RedundantTargetPlatform',
-  description: 'Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior',
+  description:
+    'Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior',
   file: (subject, report) => {
     const target = formatPlatform(subject.options.platform);
     for (const { from } of subject.dockerfile.stages) {
@@ -16,7 +17,10 @@ export const redundantTargetPlatform: Rule = {
       const asked = new Set<string>();
       const value = valueOf(flag, subject, (name) => asked.add(name));
       if (value === target && asked.size === 1 && asked.has('TARGETPLATFORM')) {
-        report(from, `Setting platform to predefined ${flag} in FROM is redundant as this is the default behavior`);
+        report(
+          from,
+          `Setting platform to predefined ${flag} in FROM is redundant as this is the default behavior`,
+        );
       }
     }
   },
@@ -43,22 +47,38 @@ export const invalidBaseImagePlatform: Rule = {
     const base = subject.bases[stage.index];
     const actual = base?.kind === 'image' ? base.known?.platform : undefined;
     if (base?.kind !== 'image' || actual === undefined) return;
-    if (actual.os === base.platform.os && actual.architecture === base.platform.architecture) return;
-    report(stage.from, `Base image ${base.name} was pulled with platform "${formatPlatform(actual)}", expected "${formatPlatform(base.platform)}" for current build`);
+    if (actual.os === base.platform.os && actual.architecture === base.platform.architecture)
+      return;
+    report(
+      stage.from,
+      `Base image ${base.name} was pulled with platform "${formatPlatform(actual)}", expected "${formatPlatform(base.platform)}" for current build`,
+    );
   },
 };
 
 function isNamedAfter({ name }: Stage, flag: string): boolean {
   const platform = parsePlatform(flag);
-  return name !== undefined && platform !== undefined && (name.includes(platform.os) || name.includes(platform.architecture));
+  return (
+    name !== undefined &&
+    platform !== undefined &&
+    (name.includes(platform.os) || name.includes(platform.architecture))
+  );
 }
 
-function valueOf(flag: string, { dockerfile, globals }: Subject, ask: (name: string) => void): string | undefined {
+function valueOf(
+  flag: string,
+  { dockerfile, globals }: Subject,
+  ask: (name: string) => void,
+): string | undefined {
   try {
-    return expandWord(flag, (name) => {
-      ask(name);
-      return globals.value(name);
-    }, dockerfile.directives.escape).value;
+    return expandWord(
+      flag,
+      (name) => {
+        ask(name);
+        return globals.value(name);
+      },
+      dockerfile.directives.escape,
+    ).value;
   } catch {
     return undefined;
   }

@@ -7,6 +7,9 @@ export const legacyKeyValueFormat: Rule = {
   instruction: (instruction, _scope, _subject, report) => {
     if (instruction.keyword !== 'ENV' && instruction.keyword !== 'LABEL') return;
     if (instruction.pairs.every(({ separator }) => separator === '=')) return;
-    report(instruction, `"${instruction.keyword} key=value" should be used instead of legacy "${instruction.keyword} key value" format`);
+    report(
+      instruction,
+      `"${instruction.keyword} key=value" should be used instead of legacy "${instruction.keyword} key value" format`,
+    );
   },
 };

@@ -12,7 +12,11 @@ export const secretsUsedInArgOrEnv: Rule = {
     const written = instruction.keyword === 'ARG' ? instruction.args : instruction.pairs;
     for (const { name } of written) {
       const key = scope.expand(name) ?? name;
-      if (SECRET.test(key) && !NO_SECRET.test(key)) report(instruction, `Do not use ARG or ENV instructions for sensitive data (${instruction.keyword} "${key}")`);
+      if (SECRET.test(key) && !NO_SECRET.test(key))
+        report(
+          instruction,
+          `Do not use ARG or ENV instructions for sensitive data (${instruction.keyword} "${key}")`,
+        );
     }
   },
 };

@@ -10,7 +10,8 @@ export const duplicateStageName: Rule = {
     const seen = new Set<string>();
     for (const { name, from } of dockerfile.stages) {
       if (name === undefined) continue;
-      if (seen.has(name)) report(from, `Duplicate stage name "${name}", stage names should be unique`);
+      if (seen.has(name))
+        report(from, `Duplicate stage name "${name}", stage names should be unique`);
       seen.add(name);
     }
   },
@@ -22,7 +23,8 @@ export const reservedStageName: Rule = {
   description: 'Reserved words should not be used as stage names',
   file: ({ dockerfile }, report) => {
     for (const { name, from } of dockerfile.stages) {
-      if (name !== undefined && RESERVED.includes(name)) report(from, `Stage name should not use the same name as reserved stage "${name}"`);
+      if (name !== undefined && RESERVED.includes(name))
+        report(from, `Stage name should not use the same name as reserved stage "${name}"`);
     }
   },
 };

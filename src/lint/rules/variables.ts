@@ -15,7 +15,10 @@ export const undefinedVar: Rule = {
     if (!scope.knowsBase) return;
     for (const name of missingIn(instruction, scope)) {
       const near = nearestVariable(name, scope.variables());
-      report(instruction, `Usage of undefined variable '$${name}'${near === undefined ? '' : ` (did you mean $${near}?)`}`);
+      report(
+        instruction,
+        `Usage of undefined variable '$${name}'${near === undefined ? '' : ` (did you mean $${near}?)`}`,
+      );
     }
   },
 };
@@ -24,9 +27,16 @@ export const undefinedVar: Rule = {
 function missingIn(instruction: Instruction, scope: StageScope): string[] {
   if (instruction.keyword === 'ARG') {
     const { args } = instruction;
-    return args.flatMap(({ value }, index) => scope.undefinedIn(value ?? '').filter((name) => !args.slice(0, index).some((before) => before.name === name)));
+    return args.flatMap(({ value }, index) =>
+      scope
+        .undefinedIn(value ?? '')
+        .filter((name) => !args.slice(0, index).some((before) => before.name === name)),
+    );
   }
-  return [...wordsOf(instruction).flatMap((word) => scope.undefinedIn(word)), ...heredocsOf(instruction).flatMap((body) => scope.undefinedInHeredoc(body))];
+  return [
+    ...wordsOf(instruction).flatMap((word) => scope.undefinedIn(word)),
+    ...heredocsOf(instruction).flatMap((body) => scope.undefinedInHeredoc(body)),
+  ];
 }
 
 /** The words of an instruction in which BuildKit replaces variables and looks at what is missing. */
@@ -37,9 +47,16 @@ function wordsOf(instruction: Instruction): readonly string[] {
       return instruction.pairs.flatMap(({ name, value }) => [name, value]);
     case 'COPY':
     case 'ADD':
-      return [...flagWords(instruction), ...instruction.paths.filter((word) => heredocOfSource(word, instruction.heredocs) === undefined)];
+      return [
+        ...flagWords(instruction),
+        ...instruction.paths.filter(
+          (word) => heredocOfSource(word, instruction.heredocs) === undefined,
+        ),
+      ];
     case 'RUN':
-      return instruction.flags.flatMap(({ name, value }) => (name === 'mount' ? mountValues(value ?? '') : []));
+      return instruction.flags.flatMap(({ name, value }) =>
+        name === 'mount' ? mountValues(value ?? '') : [],
+      );
     case 'VOLUME':
       return instruction.words;
     case 'WORKDIR':
@@ -56,7 +73,11 @@ function flagWords({ flags }: InstructionOf<'COPY' | 'ADD'>): string[] {
 }
 
 function mountValues(text: string): string[] {
-  return text.includes('$') ? text.split(',').flatMap((field) => (field.includes('=') ? field.slice(field.indexOf('=') + 1) : [])) : [];
+  return text.includes('$')
+    ? text
+        .split(',')
+        .flatMap((field) => (field.includes('=') ? field.slice(field.indexOf('=') + 1) : []))
+    : [];
 }
 
 function heredocsOf(instruction: Instruction): readonly string[] {

@@ -122,5 +122,11 @@ export function interpreterFile(arch: Arch): Buffer {
 /** The bytes at the start of each line of a listing. */
 function codeOf(listing: string): Buffer {
   const lines = listing.trim().split('\n');
-  return Buffer.from(lines.map((line) => /^\s*((?:[0-9a-f]{2} )+)/.exec(`${line} `)?.[1] ?? '').join('').replace(/ /g, ''), 'hex');
+  return Buffer.from(
+    lines
+      .map((line) => /^\s*((?:[0-9a-f]{2} )+)/.exec(`${line} `)?.[1] ?? '')
+      .join('')
+      .replace(/ /g, ''),
+    'hex',
+  );
 }

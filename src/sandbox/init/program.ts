@@ -57,7 +57,11 @@ const RECORD = 11 * 8;
  */
 export function assemble(ops: readonly Op[], arch: Arch): Program {
   const addressOfOp = (index: number): number => BASE + HEADER + index * RECORD;
-  const labels = new Map(ops.flatMap((op, index) => (op.label === undefined ? [] : [[op.label, addressOfOp(index)] as const])));
+  const labels = new Map(
+    ops.flatMap((op, index) =>
+      op.label === undefined ? [] : [[op.label, addressOfOp(index)] as const],
+    ),
+  );
   const cells = cellsOf(ops, addressOfOp);
   const data = new DataSegment(BASE + HEADER + ops.length * RECORD);
   const scratch = data.reserve(8);
@@ -85,26 +89,41 @@ export function assemble(ops: readonly Op[], arch: Arch): Program {
   });
 
   const image = Buffer.concat([records, data.bytes()]);
-  if (image.length > MAX_PROGRAM) throw Object.assign(new Error('argument list too long'), { code: 'E2BIG' });
+  if (image.length > MAX_PROGRAM)
+    throw Object.assign(new Error('argument list too long'), { code: 'E2BIG' });
   return { image, opAt: (address) => ops[(Number(address) - BASE - HEADER) / RECORD] };
 }
 
 /** Where each saved result lives: in the argument that takes it; `undefined` until the data segment has a place for it. */
-function cellsOf(ops: readonly Op[], addressOfOp: (index: number) => number): Map<string, number | undefined> {
+function cellsOf(
+  ops: readonly Op[],
+  addressOfOp: (index: number) => number,
+): Map<string, number | undefined> {
   const cells = new Map<string, number | undefined>();
   for (const op of ops) if (op.save !== undefined) cells.set(op.save, undefined);
-  ops.forEach((op, index) => op.args.forEach((arg, i) => {
-    if (typeof arg === 'object' && 'saved' in arg) cells.set(arg.saved, addressOfOp(index) + (1 + i) * 8);
-  }));
+  ops.forEach((op, index) =>
+    op.args.forEach((arg, i) => {
+      if (typeof arg === 'object' && 'saved' in arg)
+        cells.set(arg.saved, addressOfOp(index) + (1 + i) * 8);
+    }),
+  );
   return cells;
 }
 
-function valueOf(arg: Arg, data: DataSegment, cells: ReadonlyMap<string, number | undefined>): bigint {
+function valueOf(
+  arg: Arg,
+  data: DataSegment,
+  cells: ReadonlyMap<string, number | undefined>,
+): bigint {
   if (typeof arg === 'number' || typeof arg === 'bigint') return BigInt(arg);
   if ('text' in arg) return data.add(Buffer.from(`${arg.text}\0`, 'utf8'));
   if ('path' in arg) return data.add(Buffer.from(`${arg.path}\0`, 'latin1'));
   if ('bytes' in arg) return data.add(arg.bytes);
-  if ('strings' in arg) return data.addWords([...arg.strings.map((text) => data.add(Buffer.from(`${text}\0`, 'utf8'))), 0n]);
+  if ('strings' in arg)
+    return data.addWords([
+      ...arg.strings.map((text) => data.add(Buffer.from(`${text}\0`, 'utf8'))),
+      0n,
+    ]);
   if ('words' in arg) return data.addWords(arg.words.map((word) => valueOf(word, data, cells)));
   if ('buffer' in arg) return data.named(arg.buffer, arg.size);
   if ('saved' in arg) return 0n; // written by the op that saves

@@ -63,18 +63,70 @@ export function syscallNumber(name: Syscall, arch: Arch): number {
 
 /** Constants of the kernel's interface, by header. */
 export const AT_FDCWD = -100;
-export const CLONE = { NEWNS: 0x20000, NEWCGROUP: 0x2000000, NEWUTS: 0x4000000, NEWIPC: 0x8000000, NEWUSER: 0x10000000, NEWPID: 0x20000000, NEWNET: 0x40000000 } as const;
-export const MS = { RDONLY: 1, NOSUID: 2, NODEV: 4, NOEXEC: 8, REMOUNT: 32, BIND: 4096, REC: 16384, PRIVATE: 1 << 18, RELATIME: 1 << 21, STRICTATIME: 1 << 24 } as const;
+export const CLONE = {
+  NEWNS: 0x20000,
+  NEWCGROUP: 0x2000000,
+  NEWUTS: 0x4000000,
+  NEWIPC: 0x8000000,
+  NEWUSER: 0x10000000,
+  NEWPID: 0x20000000,
+  NEWNET: 0x40000000,
+} as const;
+export const MS = {
+  RDONLY: 1,
+  NOSUID: 2,
+  NODEV: 4,
+  NOEXEC: 8,
+  REMOUNT: 32,
+  BIND: 4096,
+  REC: 16384,
+  PRIVATE: 1 << 18,
+  RELATIME: 1 << 21,
+  STRICTATIME: 1 << 24,
+} as const;
 export const MNT_DETACH = 2;
 export const AT_EMPTY_PATH = 0x1000;
 /** asm-generic/ioctls.h */
-export const TIO = { CSCTTY: 0x540e, CSWINSZ: 0x5414, CSPTLCK: 0x40045431, CGPTPEER: 0x5441 } as const;
-export const O = { RDONLY: 0, WRONLY: 1, RDWR: 2, NOCTTY: 0o400, NONBLOCK: 0o4000, CREAT: 0o100, EXCL: 0o200, TRUNC: 0o1000, DIRECTORY: 0o200000, CLOEXEC: 0o2000000, PATH: 0o10000000 } as const;
+export const TIO = {
+  CSCTTY: 0x540e,
+  CSWINSZ: 0x5414,
+  CSPTLCK: 0x40045431,
+  CGPTPEER: 0x5441,
+} as const;
+export const O = {
+  RDONLY: 0,
+  WRONLY: 1,
+  RDWR: 2,
+  NOCTTY: 0o400,
+  NONBLOCK: 0o4000,
+  CREAT: 0o100,
+  EXCL: 0o200,
+  TRUNC: 0o1000,
+  DIRECTORY: 0o200000,
+  CLOEXEC: 0o2000000,
+  PATH: 0o10000000,
+} as const;
 export const S = { IFREG: 0o100000, IFCHR: 0o020000 } as const;
-export const PR = { SET_PDEATHSIG: 1, SET_DUMPABLE: 4, CAPBSET_DROP: 24, SET_CHILD_SUBREAPER: 36, SET_NO_NEW_PRIVS: 38, CAP_AMBIENT: 47, CAP_AMBIENT_CLEAR_ALL: 4 } as const;
+export const PR = {
+  SET_PDEATHSIG: 1,
+  SET_DUMPABLE: 4,
+  CAPBSET_DROP: 24,
+  SET_CHILD_SUBREAPER: 36,
+  SET_NO_NEW_PRIVS: 38,
+  CAP_AMBIENT: 47,
+  CAP_AMBIENT_CLEAR_ALL: 4,
+} as const;
 export const SECCOMP = { SET_MODE_FILTER: 1, FLAG_SPEC_ALLOW: 4, FLAG_NEW_LISTENER: 8 } as const;
 /** linux/mount.h */
-export const FS = { OPEN_CLOEXEC: 1, SET_FLAG: 0, SET_STRING: 1, CMD_CREATE: 6, MOUNT_CLOEXEC: 1, ATTR_NODEV: 4, MOVE_EMPTY_PATH: 4 } as const;
+export const FS = {
+  OPEN_CLOEXEC: 1,
+  SET_FLAG: 0,
+  SET_STRING: 1,
+  CMD_CREATE: 6,
+  MOUNT_CLOEXEC: 1,
+  ATTR_NODEV: 4,
+  MOVE_EMPTY_PATH: 4,
+} as const;
 /** linux/wait.h */
 export const WAIT = { P_ALL: 0, NOHANG: 1, EXITED: 4, NOWAIT: 0x1000000 } as const;
 export const SIGCHLD = 17;
@@ -90,5 +142,20 @@ export const RESOLVE = { NO_MAGICLINKS: 2, BENEATH: 8, IN_ROOT: 16 } as const;
 
 /** RLIMIT_* by the names that docker's `--ulimit` takes. asm-generic/resource.h. */
 export const RLIMITS: Readonly<Record<string, number>> = {
-  cpu: 0, fsize: 1, data: 2, stack: 3, core: 4, rss: 5, nproc: 6, nofile: 7, memlock: 8, as: 9, locks: 10, sigpending: 11, msgqueue: 12, nice: 13, rtprio: 14, rttime: 15,
+  cpu: 0,
+  fsize: 1,
+  data: 2,
+  stack: 3,
+  core: 4,
+  rss: 5,
+  nproc: 6,
+  nofile: 7,
+  memlock: 8,
+  as: 9,
+  locks: 10,
+  sigpending: 11,
+  msgqueue: 12,
+  nice: 13,
+  rtprio: 14,
+  rttime: 15,
 };

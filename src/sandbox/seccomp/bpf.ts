@@ -8,7 +8,13 @@ export type Verdict =
   /** Answered by who listens; see notification.ts. */
   | { readonly kind: 'notify' }
   /** By whether the argument passes: `passed` (default: allowed) or `failed` (default: refused with EPERM). */
-  | { readonly kind: 'judge'; readonly argument: number; readonly passes: Condition; readonly passed?: Verdict; readonly failed?: Verdict };
+  | {
+      readonly kind: 'judge';
+      readonly argument: number;
+      readonly passes: Condition;
+      readonly passed?: Verdict;
+      readonly failed?: Verdict;
+    };
 
 /** Judges one argument of 64 bits. */
 export type Condition =
@@ -34,9 +40,22 @@ export interface FilterRules {
 }
 
 /** linux/bpf_common.h */
-const OP = { LD_W_ABS: 0x20, JA: 0x05, JEQ: 0x15, JGT: 0x25, JGE: 0x35, JSET: 0x45, RET: 0x06 } as const;
+const OP = {
+  LD_W_ABS: 0x20,
+  JA: 0x05,
+  JEQ: 0x15,
+  JGT: 0x25,
+  JGE: 0x35,
+  JSET: 0x45,
+  RET: 0x06,
+} as const;
 /** linux/seccomp.h: the answers, and where the fields of struct seccomp_data are. */
-const RET = { KILL_PROCESS: 0x80000000, ERRNO: 0x00050000, USER_NOTIF: 0x7fc00000, ALLOW: 0x7fff0000 } as const;
+const RET = {
+  KILL_PROCESS: 0x80000000,
+  ERRNO: 0x00050000,
+  USER_NOTIF: 0x7fc00000,
+  ALLOW: 0x7fff0000,
+} as const;
 const OFFSET = { NR: 0, ARCH: 4, ARGS: 16 } as const;
 const ALLOWED: Verdict = { kind: 'allow' };
 const NOT_PERMITTED: Verdict = { kind: 'errno', errno: 1 };
@@ -82,7 +101,12 @@ function intervalsOf({ calls, beyond }: AbiRules, otherwise: Verdict): Interval[
 }
 
 /** Finds the interval of the number in the accumulator, among those from `first` up to `end`. */
-function bisect(program: ProgramWriter, intervals: readonly Interval[], first: number, end: number): Label {
+function bisect(
+  program: ProgramWriter,
+  intervals: readonly Interval[],
+  first: number,
+  end: number,
+): Label {
   const middle = (first + end) >> 1;
   const interval = intervals[middle];
   if (interval === undefined) throw new Error('no interval to decide on');
@@ -103,11 +127,21 @@ class ProgramWriter {
   /** Where a verdict is given. */
   answer(verdict: Verdict): Label {
     switch (verdict.kind) {
-      case 'allow': return this.#return(RET.ALLOW);
-      case 'errno': return this.#return(RET.ERRNO | verdict.errno);
-      case 'kill': return this.#return(RET.KILL_PROCESS);
-      case 'notify': return this.#return(RET.USER_NOTIF);
-      case 'judge': return this.#judge(verdict.argument, verdict.passes, this.answer(verdict.passed ?? ALLOWED), this.answer(verdict.failed ?? NOT_PERMITTED));
+      case 'allow':
+        return this.#return(RET.ALLOW);
+      case 'errno':
+        return this.#return(RET.ERRNO | verdict.errno);
+      case 'kill':
+        return this.#return(RET.KILL_PROCESS);
+      case 'notify':
+        return this.#return(RET.USER_NOTIF);
+      case 'judge':
+        return this.#judge(
+          verdict.argument,
+          verdict.passes,
+          this.answer(verdict.passed ?? ALLOWED),
+          this.answer(verdict.failed ?? NOT_PERMITTED),
+        );
     }
   }
 
@@ -122,14 +156,16 @@ class ProgramWriter {
 
   branch(code: number, k: number, then: Label, otherwise: Label): Label {
     // Jumps reach 255 instructions; farther ones go by way of an unconditional one.
-    const near = (label: Label): Label => (this.#distance(label) < LONGEST_JUMP ? label : this.#add(OP.JA, 0, 0, this.#distance(label)));
+    const near = (label: Label): Label =>
+      this.#distance(label) < LONGEST_JUMP ? label : this.#add(OP.JA, 0, 0, this.#distance(label));
     const [nearThen, nearOtherwise] = [near(then), near(otherwise)];
     return this.#add(code, this.#distance(nearThen), this.#distance(nearOtherwise), k);
   }
 
   bytes(): Buffer {
     const bytes = Buffer.alloc(this.#words.length * 4);
-    for (let i = 0; i < this.#words.length; i++) bytes.writeUInt32LE(this.#words[this.#words.length - 1 - i] ?? 0, i * 4);
+    for (let i = 0; i < this.#words.length; i++)
+      bytes.writeUInt32LE(this.#words[this.#words.length - 1 - i] ?? 0, i * 4);
     return bytes;
   }
 
@@ -140,7 +176,8 @@ class ProgramWriter {
       return this.load(low);
     }
     let next = failed;
-    for (const [first, last] of condition.ranges.toReversed()) next = this.branch(OP.JGE, first, this.branch(OP.JGT, last, next, passed), failed);
+    for (const [first, last] of condition.ranges.toReversed())
+      next = this.branch(OP.JGE, first, this.branch(OP.JGT, last, next, passed), failed);
     this.branch(OP.JEQ, 0, this.load(low), failed);
     return this.load(low + 4);
   }

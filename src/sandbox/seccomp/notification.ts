@@ -23,11 +23,18 @@ const NOTIFICATION = { size: 80, pid: 8, nr: 16, arch: 20, args: 32 } as const;
 const RESPONSE = { size: 24, error: 16, flags: 20 } as const;
 const FLAG_CONTINUE = 1;
 /** SECCOMP_IOCTL_NOTIF_*. */
-const REQUEST = { RECV: 0xc0502100, SEND: 0xc0182101, ID_VALID: 0x40082102, SET_FLAGS: 0x40082104 } as const;
+const REQUEST = {
+  RECV: 0xc0502100,
+  SEND: 0xc0182101,
+  ID_VALID: 0x40082102,
+  SET_FLAGS: 0x40082104,
+} as const;
 const FD_SYNC_WAKE_UP = 1;
 
 const ioctl = once(() => libc().func('int ioctl(int fd, unsigned long request, void *argument)'));
-const setFlags = once(() => libc().func('int ioctl(int fd, unsigned long request, unsigned long flags)'));
+const setFlags = once(() =>
+  libc().func('int ioctl(int fd, unsigned long request, unsigned long flags)'),
+);
 const poll = once(() => libc().func('int poll(void *fds, unsigned long count, int timeout)'));
 
 /** linux/poll.h */
@@ -37,13 +44,18 @@ const POLLIN = 1;
  * Waits until a call waits on a listener, or nobody is left who could make one, or `stop` has something to say or its other end is closed.
  * @param timeout milliseconds.
  */
-export function waitForCall(listener: number, stop: number, timeout: number): 'call' | 'end' | 'nothing' {
+export function waitForCall(
+  listener: number,
+  stop: number,
+  timeout: number,
+): 'call' | 'end' | 'nothing' {
   const polls = Buffer.alloc(16); // two struct pollfd: descriptor, events, what happened
   [listener, stop].forEach((fd, i) => {
     polls.writeInt32LE(fd, i * 8);
     polls.writeInt16LE(POLLIN, i * 8 + 4);
   });
-  if (poll()(polls, 2, timeout) < 0 && libc().errno() !== constants.errno.EINTR) throw libc().error('poll');
+  if (poll()(polls, 2, timeout) < 0 && libc().errno() !== constants.errno.EINTR)
+    throw libc().error('poll');
   const [onListener, onStop] = [polls.readInt16LE(6), polls.readInt16LE(14)];
   if ((onListener & POLLIN) !== 0) return 'call';
   return onListener !== 0 || onStop !== 0 ? 'end' : 'nothing';
@@ -62,7 +74,10 @@ export function receive(listener: number): Notification | undefined {
     throw libc().error('ioctl');
   }
   return {
-    id: bytes.readBigUInt64LE(0), tid: bytes.readUInt32LE(NOTIFICATION.pid), nr: bytes.readInt32LE(NOTIFICATION.nr), arch: bytes.readUInt32LE(NOTIFICATION.arch),
+    id: bytes.readBigUInt64LE(0),
+    tid: bytes.readUInt32LE(NOTIFICATION.pid),
+    nr: bytes.readInt32LE(NOTIFICATION.nr),
+    arch: bytes.readUInt32LE(NOTIFICATION.arch),
     args: Array.from({ length: 6 }, (_, i) => bytes.readBigUInt64LE(NOTIFICATION.args + i * 8)),
   };
 }
@@ -80,5 +95,6 @@ export function answer(listener: number, { id }: Notification, result: number | 
   bytes.writeBigUInt64LE(id);
   if (result === 'continue') bytes.writeUInt32LE(FLAG_CONTINUE, RESPONSE.flags);
   else bytes.writeInt32LE(-result, RESPONSE.error);
-  if (ioctl()(listener, REQUEST.SEND, bytes) < 0 && libc().errno() !== constants.errno.ENOENT) throw libc().error('ioctl');
+  if (ioctl()(listener, REQUEST.SEND, bytes) < 0 && libc().errno() !== constants.errno.ENOENT)
+    throw libc().error('ioctl');
 }

@@ -9,7 +9,14 @@ import type { Tasks } from '../../linux/threads';
 import type { Arch } from '../init/interpreter';
 import { AT_EMPTY_PATH, AT_FDCWD } from '../init/syscalls';
 import { ALWAYS_ALLOWED } from './calls';
-import { answer, isWaiting, receive, takeTurns, waitForCall, type Notification } from './notification';
+import {
+  answer,
+  isWaiting,
+  receive,
+  takeTurns,
+  waitForCall,
+  type Notification,
+} from './notification';
 import { ABIS_OF, AUDIT_ARCH, BECOMING, GIVING, SHOWING, numberOf } from './profile';
 import { SHOWN_AT, statOf, statxOf } from './shown';
 import { Tracee, failure, type FileName } from './tracee';
@@ -69,7 +76,9 @@ function supervise(listener: number, stop: number, arch: Arch): Supervision {
 /** @returns the errno that the call is to fail with, 0 for success, or that it is to be made. */
 function answerOf(listener: number, notification: Notification, call: Call): number | 'continue' {
   if (isBecoming(call.name)) return 0;
-  return isShowing(call.name) ? show(listener, notification, call.name) : give(listener, notification, call);
+  return isShowing(call.name)
+    ? show(listener, notification, call.name)
+    : give(listener, notification, call);
 }
 
 /** @returns the errno that the call is to fail with; 0 for success. */
@@ -83,7 +92,11 @@ function give(listener: number, notification: Notification, call: Call): number 
     try {
       if (!isWaiting(listener, notification) || !tracee.isOnRoot(fd)) return 0;
       const [uid, gid] = idsOf(call, args);
-      giveAway(fd, { ...(uid === undefined ? {} : { uid }), ...(gid === undefined ? {} : { gid }) }, () => tracee.inDirectoryOf(fd, linkOwner));
+      giveAway(
+        fd,
+        { ...(uid === undefined ? {} : { uid }), ...(gid === undefined ? {} : { gid }) },
+        () => tracee.inDirectoryOf(fd, linkOwner),
+      );
       return 0;
     } finally {
       closeSync(fd);
@@ -96,7 +109,11 @@ function give(listener: number, notification: Notification, call: Call): number 
 }
 
 /** Shows whose a file is said to be; where that is root, or nothing is known, the kernel may do it. */
-function show(listener: number, notification: Notification, name: keyof typeof SHOWN_AT): 'continue' | 0 {
+function show(
+  listener: number,
+  notification: Notification,
+  name: keyof typeof SHOWN_AT,
+): 'continue' | 0 {
   const { args, arch } = notification;
   const tracee = new Tracee(notification.tid);
   try {
@@ -108,7 +125,9 @@ function show(listener: number, notification: Notification, name: keyof typeof S
       if (shown === undefined) return 'continue';
       shown.bytes.writeUInt32LE(owner.uid, shown.uid);
       shown.bytes.writeUInt32LE(owner.gid, shown.uid + 4);
-      tracee.write(args[SHOWN_AT[name]] ?? 0n, shown.bytes, () => isWaiting(listener, notification));
+      tracee.write(args[SHOWN_AT[name]] ?? 0n, shown.bytes, () =>
+        isWaiting(listener, notification),
+      );
       return 0;
     } finally {
       closeSync(fd);
@@ -128,23 +147,43 @@ function isOfProc(error: unknown, name: FileName, tracee: Tracee): boolean {
 
 function leadsToProc({ dir, path, follows }: FileName, tracee: Tracee, links = 0): boolean {
   if (/^\/(proc|dev)\//.test(path)) return true;
-  const target = follows && path !== '' && links < MAX_LINKS ? tracee.readLink({ dir, path, follows: false }) : undefined;
-  return target !== undefined && leadsToProc({ dir, path: target.startsWith('/') ? target : posix.join(posix.dirname(path), target), follows }, tracee, links + 1);
+  const target =
+    follows && path !== '' && links < MAX_LINKS
+      ? tracee.readLink({ dir, path, follows: false })
+      : undefined;
+  return (
+    target !== undefined &&
+    leadsToProc(
+      {
+        dir,
+        path: target.startsWith('/') ? target : posix.join(posix.dirname(path), target),
+        follows,
+      },
+      tracee,
+      links + 1,
+    )
+  );
 }
 
 function fileOf(name: string, args: readonly bigint[], tracee: Tracee): FileName {
   const path = (argument: number): string => tracee.readPath(args[argument] ?? 0n);
-  if (name.startsWith('fchown') && name !== 'fchownat') return { dir: int(args[0]), path: '', follows: true };
+  if (name.startsWith('fchown') && name !== 'fchownat')
+    return { dir: int(args[0]), path: '', follows: true };
   if (name !== 'fchownat') {
     return { dir: AT_FDCWD, path: nonEmpty(path(0)), follows: !name.startsWith('lchown') };
   }
   const flags = int(args[4]);
-  return { dir: int(args[0]), path: (flags & AT_EMPTY_PATH) === 0 ? nonEmpty(path(1)) : path(1), follows: (flags & AT_SYMLINK_NOFOLLOW) === 0 };
+  return {
+    dir: int(args[0]),
+    path: (flags & AT_EMPTY_PATH) === 0 ? nonEmpty(path(1)) : path(1),
+    follows: (flags & AT_SYMLINK_NOFOLLOW) === 0,
+  };
 }
 
 function shownFile(name: keyof typeof SHOWN_AT, args: readonly bigint[], tracee: Tracee): FileName {
   const path = (argument: number): RawPath => nonEmpty(tracee.readPath(args[argument] ?? 0n));
-  if (name === 'stat' || name === 'lstat') return { dir: AT_FDCWD, path: path(0), follows: name === 'stat' };
+  if (name === 'stat' || name === 'lstat')
+    return { dir: AT_FDCWD, path: path(0), follows: name === 'stat' };
   const flags = int(name === 'statx' ? args[2] : args[3]);
   return { dir: int(args[0]), path: path(1), follows: (flags & AT_SYMLINK_NOFOLLOW) === 0 };
 }
@@ -155,7 +194,10 @@ function nonEmpty(path: RawPath): RawPath {
 }
 
 /** Whom a call gives a file to; `undefined` for -1, which leaves as it is. */
-function idsOf({ name, idBits }: Call, args: readonly bigint[]): readonly [uid: number | undefined, gid: number | undefined] {
+function idsOf(
+  { name, idBits }: Call,
+  args: readonly bigint[],
+): readonly [uid: number | undefined, gid: number | undefined] {
   const first = name === 'fchownat' ? 2 : 1;
   return [idOf(args[first], idBits), idOf(args[first + 1], idBits)];
 }
@@ -185,9 +227,17 @@ function int(argument: bigint | undefined): number {
 /** What {@link stepFilter} asks a supervisor, by architecture and number. */
 function supervisedCalls(arch: Arch): ReadonlyMap<string, Call> {
   const names = new Set<string>([...GIVING, ...SHOWING, ...Object.keys(BECOMING)]);
-  return new Map(ABIS_OF[arch].flatMap((abi) => ALWAYS_ALLOWED.filter(([name]) => names.has(name)).map((call): [string, Call] => {
-    const [name] = call;
-    const isOld = (abi === 'x86' || abi === 'arm') && name !== 'fchownat' && !name.endsWith('32');
-    return [`${AUDIT_ARCH[abi]} ${numberOf(call, abi)}`, { name: name.replace(/32$/, ''), idBits: isOld ? 16 : 32 }];
-  })));
+  return new Map(
+    ABIS_OF[arch].flatMap((abi) =>
+      ALWAYS_ALLOWED.filter(([name]) => names.has(name)).map((call): [string, Call] => {
+        const [name] = call;
+        const isOld =
+          (abi === 'x86' || abi === 'arm') && name !== 'fchownat' && !name.endsWith('32');
+        return [
+          `${AUDIT_ARCH[abi]} ${numberOf(call, abi)}`,
+          { name: name.replace(/32$/, ''), idBits: isOld ? 16 : 32 },
+        ];
+      }),
+    ),
+  );
 }

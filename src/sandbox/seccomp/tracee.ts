@@ -13,11 +13,21 @@ const PAGE = 4096n;
 
 /** What is read of another process comes here. */
 const memory = once(() => Buffer.allocUnsafeSlow(PATH_MAX));
-const processVmReadv = once(() => libc().func('long process_vm_readv(int pid, const void *ours, unsigned long count, const void *theirs, unsigned long theirCount, unsigned long flags)'));
+const processVmReadv = once(() =>
+  libc().func(
+    'long process_vm_readv(int pid, const void *ours, unsigned long count, const void *theirs, unsigned long theirCount, unsigned long flags)',
+  ),
+);
 /** Node.js writes at no place beyond 2^53. */
-const pwrite = once(() => libc().func('long pwrite(int fd, const void *bytes, size_t size, int64_t at)'));
-const readlinkat = once(() => libc().func('long readlinkat(int dir, const char *path, void *target, size_t size)'));
-const openat2 = once(() => libc().func('long syscall(long number, int dir, const void *path, const void *how, size_t size)'));
+const pwrite = once(() =>
+  libc().func('long pwrite(int fd, const void *bytes, size_t size, int64_t at)'),
+);
+const readlinkat = once(() =>
+  libc().func('long readlinkat(int dir, const char *path, void *target, size_t size)'),
+);
+const openat2 = once(() =>
+  libc().func('long syscall(long number, int dir, const void *path, const void *how, size_t size)'),
+);
 
 /** How a call names a file: a path from a directory's descriptor (AT_FDCWD: the working directory), or a descriptor alone. */
 export interface FileName {
@@ -42,8 +52,15 @@ export class Tracee {
     for (let length = 0; length < PATH_MAX;) {
       // What follows the page may not be there.
       const at = address + BigInt(length);
-      const room = Math.min(PATH_MAX - length, Number(PAGE - at % PAGE));
-      const read = processVmReadv()(this.tid, place(libc().address(text) + BigInt(length), room), 1, place(at, room), 1, 0);
+      const room = Math.min(PATH_MAX - length, Number(PAGE - (at % PAGE)));
+      const read = processVmReadv()(
+        this.tid,
+        place(libc().address(text) + BigInt(length), room),
+        1,
+        place(at, room),
+        1,
+        0,
+      );
       if (read <= 0) throw libc().error('process_vm_readv');
       const end = text.subarray(length, length + read).indexOf(0);
       if (end >= 0) return text.toString('latin1', 0, length + end);
@@ -60,7 +77,8 @@ export class Tracee {
   write(address: bigint, bytes: Uint8Array, isThere: () => boolean): void {
     const memory = openSync(`${this.#proc}/mem`, constants.O_WRONLY);
     try {
-      if (isThere() && pwrite()(memory, bytes, bytes.length, address) !== bytes.length) throw failure('EFAULT');
+      if (isThere() && pwrite()(memory, bytes, bytes.length, address) !== bytes.length)
+        throw failure('EFAULT');
     } finally {
       closeSync(memory);
     }
@@ -74,13 +92,21 @@ export class Tracee {
   open({ dir, path: name, follows }: FileName): number {
     if (name === '') return this.#openDirectory(dir);
     const flags = O.PATH | O.CLOEXEC | (follows ? 0 : constants.O_NOFOLLOW);
-    if (name.startsWith('/')) return this.#inRoot((root) => openIn(root, name, flags, RESOLVE.IN_ROOT));
+    if (name.startsWith('/'))
+      return this.#inRoot((root) => openIn(root, name, flags, RESOLVE.IN_ROOT));
     const base = this.#openDirectory(dir);
     try {
       return openIn(base, name, flags, RESOLVE.BENEATH);
     } catch (error) {
       if (errnoOf(error) !== 'EXDEV') throw error;
-      return this.#inRoot((root) => openIn(root, `${this.#fromRoot(readlinkSync(this.#linkTo(dir), 'latin1'))}/${name}`, flags, RESOLVE.IN_ROOT));
+      return this.#inRoot((root) =>
+        openIn(
+          root,
+          `${this.#fromRoot(readlinkSync(this.#linkTo(dir), 'latin1'))}/${name}`,
+          flags,
+          RESOLVE.IN_ROOT,
+        ),
+      );
     } finally {
       closeSync(base);
     }
@@ -106,7 +132,12 @@ export class Tracee {
   inDirectoryOf<T>(fd: number, use: (dir: RawPath, name: RawPath) => T): T {
     const file = this.#fromRoot(readlinkSync(`/proc/self/fd/${fd}`, 'latin1'));
     return this.#inRoot((root) => {
-      const dir = openIn(root, path.posix.dirname(file), O.PATH | O.CLOEXEC | O.DIRECTORY, RESOLVE.IN_ROOT);
+      const dir = openIn(
+        root,
+        path.posix.dirname(file),
+        O.PATH | O.CLOEXEC | O.DIRECTORY,
+        RESOLVE.IN_ROOT,
+      );
       try {
         return use(`/proc/self/fd/${dir}/.`, path.posix.basename(file));
       } finally {
@@ -167,6 +198,8 @@ function openIn(dir: number, name: RawPath, flags: number, resolve: number): num
 }
 
 /** The error that a system call fails with. */
-export function failure(code: 'EBADF' | 'EFAULT' | 'ENAMETOOLONG' | 'ENOENT'): NodeJS.ErrnoException {
+export function failure(
+  code: 'EBADF' | 'EFAULT' | 'ENAMETOOLONG' | 'ENOENT',
+): NodeJS.ErrnoException {
   return Object.assign(new Error(code), { code, errno: -os.errno[code] });
 }
