@@ -258,9 +258,7 @@ class Planner {
   }
 
   /** What a stage stands on: a named context before a stage or an image; `files` names one that is files. */
-  async #base(
-    stage: Stage,
-  ): Promise<{
+  async #base(stage: Stage): Promise<{
     readonly base: StagePlan | BaseImage | undefined;
     readonly files?: string | undefined;
     readonly isReplaced: boolean;

@@ -137,18 +137,16 @@ async function compareWithBlob(
   const active = snapshots.prepare(below);
   try {
     const parents = below.map((id) => snapshots.layerDir(id)).reverse();
-    await threads
-      .remote<typeof layerTasks>('layer')
-      .applyLayer(
-        {
-          path: content.path(blob.digest),
-          compression,
-          digest: blob.digest,
-          diffId: record.diffId,
-        },
-        active.dir,
-        { xattrs, limits: LAYER_LIMITS, parents },
-      );
+    await threads.remote<typeof layerTasks>('layer').applyLayer(
+      {
+        path: content.path(blob.digest),
+        compression,
+        digest: blob.digest,
+        diffId: record.diffId,
+      },
+      active.dir,
+      { xattrs, limits: LAYER_LIMITS, parents },
+    );
     const wanted = await diffIdOf(toRaw(active.dir), record, services);
     if (present === wanted && present !== undefined) return true;
     if (repair) putInPlace(record, active.dir, services);

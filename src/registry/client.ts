@@ -275,14 +275,12 @@ export class RegistryClient implements Registry {
     );
     return {
       source: 'catalog',
-      hits: names
-        .slice(0, limit)
-        .map((name) => ({
-          name: `${registry}/${name}`,
-          description: '',
-          stars: 0,
-          official: false,
-        })),
+      hits: names.slice(0, limit).map((name) => ({
+        name: `${registry}/${name}`,
+        description: '',
+        stars: 0,
+        official: false,
+      })),
     };
   }
 

@@ -74,9 +74,7 @@ describeWith(
     }
 
     /** Starts a build whose last step says `begun` and goes on. */
-    async function begun(
-      ...lines: string[]
-    ): Promise<{
+    async function begun(...lines: string[]): Promise<{
       child: ReturnType<typeof spawn>;
       stderr: () => string;
       ended: Promise<number | null>;

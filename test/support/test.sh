@@ -46,6 +46,7 @@ check() {
 check build npm run --silent build
 check types node_modules/.bin/tsc
 check lint node_modules/.bin/oxlint --quiet src test
+check format node_modules/.bin/prettier --log-level warn --check .
 
 echo '== tests'
 summary=$tmp/summary

@@ -59,10 +59,8 @@ export function historyRows(image: Image, layers: LayerIndex, options: HistoryOp
       Comment: entry.comment ?? '',
     };
   });
-  return rows
-    .reverse()
-    .map((row, i): ListRow => ({
-      ...row,
-      ID: i === 0 ? shownId(image.id, options.noTrunc) : '<missing>',
-    }));
+  return rows.reverse().map((row, i): ListRow => ({
+    ...row,
+    ID: i === 0 ? shownId(image.id, options.noTrunc) : '<missing>',
+  }));
 }
