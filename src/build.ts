@@ -8,17 +8,17 @@ import type { Graph } from './graph/graph';
 import type { BuildRecord } from './history/build-record';
 import { causeText } from './history/cause';
 import { BuildJournal } from './history/journal';
-import { Lease } from './images/lease';
-import type { SolvedBuild } from './build/cache-export';
-import { cacheTargets, openCaches } from './build/caches';
-import type { BuildOptions, BuildResult, BuiltImage } from './build/options';
-import { findBase, solveOptions } from './build/inputs';
-import { NamedContexts } from './build/named-contexts';
-import { buildRemote, contextFetcher } from './build/remote';
-import { BuildSecrets } from './build/secrets';
-import { recordImages } from './build/record';
-import { planWanted, wantedImages } from './build/wanted';
-import { exportImages, wantsImage } from './build/outputs';
+import { Lease } from './images/store/lease';
+import type { SolvedBuild } from './pipeline/cache-export';
+import { cacheTargets, openCaches } from './pipeline/caches';
+import type { BuildOptions, BuildResult, BuiltImage } from './pipeline/options';
+import { findBase, solveOptions } from './pipeline/inputs';
+import { NamedContexts } from './pipeline/named-contexts';
+import { buildRemote, contextFetcher } from './pipeline/remote';
+import { BuildSecrets } from './pipeline/secrets';
+import { recordImages } from './pipeline/record';
+import { planWanted, wantedImages } from './pipeline/wanted';
+import { exportImages, wantsImage } from './pipeline/outputs';
 import { toText } from './linux/paths';
 import { formatPlatform } from './oci/platform';
 import { formatReference, parseReference } from './oci/reference';
@@ -32,7 +32,7 @@ export type {
   OutputSpec,
   SecretSource,
   StepResult,
-} from './build/options';
+} from './pipeline/options';
 export type { CacheSource, CacheTarget } from './cache/remote/place';
 export type { ContextSource } from './context/open';
 export type { CompressionSpec } from './output/exporter';
@@ -91,7 +91,7 @@ export async function build(
       findBase(options, engine, newVertex, watched),
       (diagnostic) => watched.events({ kind: 'warning', diagnostic }),
     );
-    const { buildWarnings } = await import('./build/warnings');
+    const { buildWarnings } = await import('./pipeline/warnings');
     for (const diagnostic of buildWarnings(dockerfile, graph, options, context))
       watched.events({ kind: 'warning', diagnostic });
     const caches = await openCaches(options, engine, lease, newVertex, watched);
@@ -121,7 +121,7 @@ export async function build(
     });
     if (cacheTargets(options).length > 0)
       await (
-        await import('./build/cache-export')
+        await import('./pipeline/cache-export')
       ).exportCaches(solved, options, newVertex, watched);
     const images = made.map(({ image, ...rest }, i): BuiltImage => ({
       target: rest.target,

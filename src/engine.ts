@@ -4,11 +4,11 @@ import type { CacheStore } from './cache/record';
 import { LocalContentStore } from './content/local-store';
 import { bePresent } from './content/presence';
 import { MbuildError } from './diagnostics/error';
-import { FileImageStore } from './images/file-image-store';
-import { FileLayerIndex } from './images/file-layer-index';
-import type { Image } from './images/image-store';
-import type { ImageRequest } from './images/resolve';
-import type { ImageServices } from './images/services';
+import { FileImageStore } from './images/store/file-image-store';
+import { FileLayerIndex } from './images/store/file-layer-index';
+import type { Image } from './images/store/image-store';
+import type { ImageRequest } from './images/transfer/resolve';
+import type { ImageServices } from './images/store/services';
 import { isInUserNamespace, mappedIds } from './linux/id-map';
 import { makeDirectories, unmakeDirectories } from './linux/make-directories';
 import { keepsOwners } from './linux/owners';
@@ -21,8 +21,8 @@ import type { ContainerSandbox } from './sandbox/sandbox';
 import { heldCapabilities } from './sandbox/capabilities';
 import { confinement } from './sandbox/confinement';
 import { findInPath } from './sandbox/find-program';
-import { outerUid } from './sandbox/outer-user';
-import { bestMeans, meansOf, type Isolation, type Means } from './sandbox/ladder';
+import { outerUid } from './sandbox/namespaces/outer-user';
+import { bestMeans, meansOf, type Isolation, type Means } from './sandbox/isolations/ladder';
 import { CopySnapshotter } from './snapshot/copy';
 import type { DirectorySnapshotter } from './snapshot/directory';
 import { fileSystemOf, openGround, type Ground, type GroundProbes } from './snapshot/ground';
@@ -153,8 +153,8 @@ function makeStore(root: string): string[] {
 
 function groundProbes(root: string): GroundProbes {
   // Loaded when a store is made, and where it is used under another confinement.
-  const probe = (): typeof import('./sandbox/probe') =>
-    require('./sandbox/probe') as typeof import('./sandbox/probe');
+  const probe = (): typeof import('./sandbox/isolations/probe') =>
+    require('./sandbox/isolations/probe') as typeof import('./sandbox/isolations/probe');
   return {
     fileSystem: () => fileSystemOf(root),
     confinement: () => (heldCapabilities().includes('SYS_ADMIN') ? confinement() : undefined),
@@ -171,14 +171,16 @@ function groundProbes(root: string): GroundProbes {
 }
 
 function noSandbox(scratch: string): MbuildError {
-  const { refuseRun } = require('./sandbox/examine') as typeof import('./sandbox/examine');
+  const { refuseRun } =
+    require('./sandbox/isolations/examine') as typeof import('./sandbox/isolations/examine');
   return refuseRun(scratch, outerUid(process.env) ?? process.getuid?.() ?? -1);
 }
 
 /** @throws MbuildError SANDBOX_UNAVAILABLE, with the reason and the way out, for an isolation that this process cannot have. */
 function checkIsolation(isolation: Isolation, scratch: string): void {
   if (isPossible(isolation)) return;
-  const { refuseIsolation } = require('./sandbox/examine') as typeof import('./sandbox/examine');
+  const { refuseIsolation } =
+    require('./sandbox/isolations/examine') as typeof import('./sandbox/isolations/examine');
   throw refuseIsolation(isolation, scratch, outerUid(process.env) ?? process.getuid?.() ?? -1);
 }
 
@@ -196,8 +198,9 @@ function isPossible(isolation: Isolation): boolean {
       return heldCapabilities().includes('SYS_ADMIN') && !keepsOwners();
     case 'in-place':
       return (
-        (require('./sandbox/in-place') as typeof import('./sandbox/in-place')).inPlaceObstacle() ===
-        undefined
+        (
+          require('./sandbox/isolations/in-place') as typeof import('./sandbox/isolations/in-place')
+        ).inPlaceObstacle() === undefined
       );
     // Whoever has rights would give them to the steps.
     case 'proot':
@@ -214,13 +217,13 @@ async function makeSandbox(
     case 'oci':
       return ociSandbox(state, runtime);
     case 'namespaces':
-      return new (await import('./sandbox/namespaces')).NamespaceSandbox(state);
+      return new (await import('./sandbox/isolations/namespaces')).NamespaceSandbox(state);
     case 'in-place':
-      return (await import('./sandbox/in-place')).inPlaceSandbox(state);
+      return (await import('./sandbox/isolations/in-place')).inPlaceSandbox(state);
     case 'chroot':
-      return new (await import('./sandbox/chroot')).ChrootSandbox(state);
+      return new (await import('./sandbox/isolations/chroot')).ChrootSandbox(state);
     case 'proot':
-      return (await import('./sandbox/proot')).prootSandbox(state);
+      return (await import('./sandbox/isolations/proot')).prootSandbox(state);
     case undefined:
       throw noSandbox(state);
   }
@@ -228,8 +231,8 @@ async function makeSandbox(
 
 async function ociSandbox(state: string, wanted: string | undefined): Promise<ContainerSandbox> {
   const [{ OciSandbox, findRuntime }, { NamespaceSandbox }] = await Promise.all([
-    import('./sandbox/oci-runtime'),
-    import('./sandbox/namespaces'),
+    import('./sandbox/isolations/oci-runtime'),
+    import('./sandbox/isolations/namespaces'),
   ]);
   const runtime = findRuntime(wanted);
   if (runtime !== undefined) return new OciSandbox(state, runtime, new NamespaceSandbox(state));
@@ -291,9 +294,9 @@ function makeSnapshotter(
 
 /** The path of fuse-overlayfs. @throws MbuildError SANDBOX_UNAVAILABLE. */
 function fuseOverlayfs(root: string): string {
-  const found = (require('./sandbox/fuse') as typeof import('./sandbox/fuse')).findFuseOverlayfs(
-    root,
-  );
+  const found = (
+    require('./sandbox/isolations/fuse') as typeof import('./sandbox/isolations/fuse')
+  ).findFuseOverlayfs(root);
   if ('program' in found) return found.program;
   throw new MbuildError(
     'SANDBOX_UNAVAILABLE',

@@ -19,7 +19,7 @@ import type { BaseImage, Graph, StagePlan } from '../graph/graph';
 import type { Operation } from '../graph/operation';
 import { planGraph } from '../graph/plan';
 import { instructionText } from '../history/instruction-text';
-import { Lease } from '../images/lease';
+import { Lease } from '../images/store/lease';
 import { toText } from '../linux/paths';
 import { chainIds, digestOf } from '../oci/digest';
 import { hostPlatform, type Platform } from '../oci/platform';

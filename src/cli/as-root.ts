@@ -1,7 +1,7 @@
 import { isMbuildError } from '../diagnostics/error';
 import { heldCapabilities } from '../sandbox/capabilities';
-import type { Isolation } from '../sandbox/ladder';
-import type { JoinedNamespace, UserMaps } from '../sandbox/user-namespace';
+import type { Isolation } from '../sandbox/isolations/ladder';
+import type { JoinedNamespace, UserMaps } from '../sandbox/namespaces/user-namespace';
 import { boundOwners, type Ground } from '../snapshot/ground';
 import type { SignalWatch } from './signals';
 
@@ -31,7 +31,7 @@ export async function runAsRoot(
   where: Whereabouts,
 ): Promise<number | undefined> {
   const { findMaps, mayUseUserNamespaces, runInUserNamespace } =
-    await import('../sandbox/user-namespace');
+    await import('../sandbox/namespaces/user-namespace');
   if (!mayUseUserNamespaces()) return undefined;
   const ranges = findMaps(process.getuid?.() ?? -1);
   const running =

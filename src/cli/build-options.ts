@@ -19,7 +19,7 @@ import {
   readTimeout,
 } from './limit-options';
 import { readPlatform } from './services';
-import { RLIMITS } from '../sandbox/init/syscalls';
+import { RLIMITS } from '../sandbox/namespaces/init/syscalls';
 import { usage } from './usage';
 import { readHostVolume } from './volume-options';
 

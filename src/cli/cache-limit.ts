@@ -3,7 +3,7 @@ import { cacheKey } from '../cache/key';
 import type { CacheRecord } from '../cache/record';
 import { MbuildError } from '../diagnostics/error';
 import type { Engine } from '../engine';
-import type { Image } from '../images/image-store';
+import type { Image } from '../images/store/image-store';
 import { chainIds } from '../oci/digest';
 import { humanSize } from '../progress/units';
 import { note, type Host } from './host';
@@ -49,7 +49,7 @@ export async function limitCache(
   policy: EvictionPolicy,
   host: Host,
 ): Promise<void> {
-  const { recordsBeyond } = await import('../build/cache-limit');
+  const { recordsBeyond } = await import('../pipeline/cache-limit');
   const records = recordsBeyond(await recordsOfCacheAlone(services), size, policy, services);
   if (records.length === 0) return;
   for (const { key } of records) services.cache.delete(key);

@@ -71,7 +71,7 @@ export async function runCall(
   const color = useColor(host.err.isTTY, host.env);
   if (method !== 'check') {
     const [{ call }, { callJson, callText }] = await Promise.all([
-      import('../build/check'),
+      import('../pipeline/check'),
       import('./format/calls'),
     ]);
     const result = await call(method, options, storeRoot(flags.root, host));
@@ -79,7 +79,7 @@ export async function runCall(
     return 0;
   }
   const [{ check }, { checkJson, checkSarif, checkText }] = await Promise.all([
-    import('../build/check'),
+    import('../pipeline/check'),
     import('./format/check'),
   ]);
   const result = await withServices(host, flags, (services) =>

@@ -1,6 +1,6 @@
 import type { Container } from '../containers/container';
-import type { Image } from '../images/image-store';
-import type { ImageUser } from '../images/remove';
+import type { Image } from '../images/store/image-store';
+import type { ImageUser } from '../images/collect/remove';
 
 /** The containers of a store, the latest first. Their code is only loaded where they are asked for. */
 export async function containersOf(root: string): Promise<readonly Container[]> {

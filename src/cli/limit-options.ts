@@ -6,7 +6,7 @@ import {
   parseCapability,
   type Capability,
 } from '../sandbox/capabilities';
-import type { CgroupLimits } from '../sandbox/cgroup-limits';
+import type { CgroupLimits } from '../sandbox/cgroups/cgroup-limits';
 import type { FlagTable, FlagValues } from './args';
 import { usage } from './usage';
 

@@ -3,7 +3,7 @@ import { MbuildError } from '../diagnostics/error';
 import { endProcess, isLibcLoaded } from '../linux/libc';
 import type { Host } from './host';
 import { FdOutput } from './output';
-import { outerUid } from '../sandbox/outer-user';
+import { outerUid } from '../sandbox/namespaces/outer-user';
 import { needsUserNamespace, runAsRoot } from './as-root';
 import { FAILURE_CODE, runCli } from './run-cli';
 import { showError } from './show-error';

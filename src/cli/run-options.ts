@@ -3,7 +3,7 @@ import type { CreateRequest } from '../containers/create';
 import type { PortMapping, TmpfsMount } from '../containers/container';
 import { parseSignal } from '../containers/signals';
 import { errnoOf } from '../diagnostics/error';
-import type { Image } from '../images/image-store';
+import type { Image } from '../images/store/image-store';
 import { DEFAULT_CAPABILITIES } from '../sandbox/capabilities';
 import type { FlagValues } from './args';
 import { pairsOf, readHost, readUlimit } from './build-options';

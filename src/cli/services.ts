@@ -5,13 +5,13 @@ import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import { parseDuration } from '../dockerfile/duration';
 import type { Engine, EngineOptions } from '../engine';
-import type { Image } from '../images/image-store';
+import type { Image } from '../images/store/image-store';
 import type { CacheKey } from '../cache/key';
-import type { Collected, Roots } from '../images/gc';
+import type { Collected, Roots } from '../images/collect/gc';
 import type { Digest } from '../oci/digest';
 import { hostPlatform, parsePlatform, type Platform } from '../oci/platform';
 import { familiarName, formatReference, parseReference } from '../oci/reference';
-import { ISOLATIONS, readIsolation, type Isolation } from '../sandbox/ladder';
+import { ISOLATIONS, readIsolation, type Isolation } from '../sandbox/isolations/ladder';
 import type { LayerId } from '../snapshot/snapshotter';
 import { note, type Host } from './host';
 
@@ -110,7 +110,7 @@ const NOTES_KEPT_MS = 30 * 24 * 3600 * 1000;
 export async function collectGarbage(services: Engine): Promise<Collected> {
   const [{ removeUnused }, { collectExplanations }, { forgetDownloads }, { lock }] =
     await Promise.all([
-      import('../images/gc'),
+      import('../images/collect/gc'),
       import('../history/collect'),
       import('../context/kept-sources'),
       import('../linux/flock'),
@@ -140,7 +140,7 @@ export interface Gone {
 
 /** What {@link collectGarbage} would delete if some images, cache records and containers were gone. */
 export async function previewGarbage(services: Engine, gone: Gone): Promise<Collected> {
-  const { findUnused } = await import('../images/gc');
+  const { findUnused } = await import('../images/collect/gc');
   return findUnused(
     { ...services, images: { needs: () => services.images.needs(gone.images) } },
     await garbageRoots(services, gone),
@@ -154,7 +154,7 @@ export async function garbageRoots(
 ): Promise<Roots> {
   const [{ ContainerStore }, { imageMounts }] = await Promise.all([
     import('../containers/store'),
-    import('../images/mounts'),
+    import('../images/store/mounts'),
   ]);
   const containers = new ContainerStore(root);
   function* needed(): Generator<LayerId> {

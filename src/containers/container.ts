@@ -3,7 +3,7 @@ import { isOfHere, type ProcessIdentity } from '../linux/process';
 import type { Digest } from '../oci/digest';
 import type { ContainerConfig, ImageConfig } from '../oci/image';
 import type { Capability } from '../sandbox/capabilities';
-import type { CgroupLimits } from '../sandbox/cgroup-limits';
+import type { CgroupLimits } from '../sandbox/cgroups/cgroup-limits';
 import type { Stack } from '../snapshot/snapshotter';
 
 /** 64 hex characters. */

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { MbuildError } from '../diagnostics/error';
-import type { Image } from '../images/image-store';
-import { Lease } from '../images/lease';
+import type { Image } from '../images/store/image-store';
+import { Lease } from '../images/store/lease';
 import { toRaw } from '../linux/paths';
 import { splitEnv, withEnv } from '../oci/env';
 import type { ContainerConfig } from '../oci/image';

@@ -1,5 +1,5 @@
-import { findCgroup } from '../sandbox/cgroup';
-import { hasLimits } from '../sandbox/cgroup-limits';
+import { findCgroup } from '../sandbox/cgroups/cgroup';
+import { hasLimits } from '../sandbox/cgroups/cgroup-limits';
 import type { ExitStatus, PreparedProcess, ProcessIo } from '../sandbox/sandbox';
 import { resolveUser } from '../snapshot/users';
 import { splitEnv, withEnv } from '../oci/env';

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { MbuildError } from '../diagnostics/error';
 import { toRaw } from '../linux/paths';
 import { DEFAULT_PATH, envValue, withEnv } from '../oci/env';
-import { hasLimits } from '../sandbox/cgroup-limits';
+import { hasLimits } from '../sandbox/cgroups/cgroup-limits';
 import { resolvConf } from '../sandbox/resolver';
 import type { Mount, MountPoint, ProcessSpec } from '../sandbox/sandbox';
 import { LayeredView } from '../snapshot/merged-view';

@@ -1,5 +1,5 @@
-import { findCgroup } from '../sandbox/cgroup';
-import { hasLimits } from '../sandbox/cgroup-limits';
+import { findCgroup } from '../sandbox/cgroups/cgroup';
+import { hasLimits } from '../sandbox/cgroups/cgroup-limits';
 import type { ContainerRecord } from './container';
 import type { ContainerStore } from './store';
 import { removeAnonymousVolumes } from './volumes';

@@ -1,4 +1,4 @@
-import type { ImageServices } from '../images/services';
+import type { ImageServices } from '../images/store/services';
 import type { ContainerSandbox } from '../sandbox/sandbox';
 
 /** The parts of a store that containers are made of. */

@@ -1,11 +1,11 @@
 import { existsSync, mkdirSync, writeFileSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
-import { Lease } from '../images/lease';
-import { firstDamaged } from '../images/trust';
+import { Lease } from '../images/store/lease';
+import { firstDamaged } from '../images/store/trust';
 import { identityOf, ownIdentity } from '../linux/process';
 import { removeFile, removeTree } from '../linux/remove-tree';
-import { refusalText } from '../sandbox/cgroup';
+import { refusalText } from '../sandbox/cgroups/cgroup';
 import type { ExitStatus, PreparedProcess, ProcessIo, TerminalSize } from '../sandbox/sandbox';
 import type { ContainerId, ContainerRecord } from './container';
 import { LogWriter } from './log';

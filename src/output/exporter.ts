@@ -1,8 +1,8 @@
-import type { Elsewhere } from '../images/assemble';
+import type { Elsewhere } from '../images/store/assemble';
 import type { Descriptor } from '../oci/image';
 import type { BuildScope, VertexId } from '../progress/events';
-import type { Image } from '../images/image-store';
-import type { ImageServices } from '../images/services';
+import type { Image } from '../images/store/image-store';
+import type { ImageServices } from '../images/store/services';
 
 /** How layers are compressed on their way out. */
 export interface CompressionSpec {

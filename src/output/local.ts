@@ -22,7 +22,7 @@ import { fsPath, toRaw, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import { setXattr } from '../linux/xattr';
 import type { MergedView } from '../snapshot/view';
-import { outerUid } from '../sandbox/outer-user';
+import { outerUid } from '../sandbox/namespaces/outer-user';
 import { outputError } from './destination';
 import type { Exporter, ExportServices } from './exporter';
 import { treeEntries, type TreeEntry } from './tree';

@@ -1,9 +1,9 @@
 import { followFile } from '../content/files';
-import { asFormat, imageLayers, tarBlob } from '../images/assemble';
-import { openLayerBlob, openLayerTar, storedBlob } from '../images/layer-blobs';
-import { Lease } from '../images/lease';
-import type { LayerRecord } from '../images/layer-index';
-import { limiter, together, transferReporter } from '../images/transfer';
+import { asFormat, imageLayers, tarBlob } from '../images/store/assemble';
+import { openLayerBlob, openLayerTar, storedBlob } from '../images/store/layer-blobs';
+import { Lease } from '../images/store/lease';
+import type { LayerRecord } from '../images/store/layer-index';
+import { limiter, together, transferReporter } from '../images/transfer/transfer';
 import { MbuildError } from '../diagnostics/error';
 import { compressTar } from '../layer/compress';
 import { digestOf, type DiffID, type Digest } from '../oci/digest';

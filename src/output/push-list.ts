@@ -1,9 +1,14 @@
 import { MbuildError } from '../diagnostics/error';
-import type { ListedManifest, ManifestList } from '../images/manifest-list';
-import type { MountSources } from '../images/mount-sources';
-import { parseManifest } from '../images/manifest';
-import type { ImageStore } from '../images/image-store';
-import { limiter, together, transferReporter, PARALLEL_TRANSFERS } from '../images/transfer';
+import type { ListedManifest, ManifestList } from '../images/transfer/manifest-list';
+import type { MountSources } from '../images/transfer/mount-sources';
+import { parseManifest } from '../images/transfer/manifest';
+import type { ImageStore } from '../images/store/image-store';
+import {
+  limiter,
+  together,
+  transferReporter,
+  PARALLEL_TRANSFERS,
+} from '../images/transfer/transfer';
 import type { Descriptor } from '../oci/image';
 import { isManifestType } from '../oci/media-types';
 import { parseReference, type Reference } from '../oci/reference';

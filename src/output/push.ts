@@ -1,8 +1,13 @@
 import { MbuildError } from '../diagnostics/error';
 import type { DiffID, Digest } from '../oci/digest';
 import { parseReference, type Reference } from '../oci/reference';
-import type { MountSources } from '../images/mount-sources';
-import { limiter, together, transferReporter, PARALLEL_TRANSFERS } from '../images/transfer';
+import type { MountSources } from '../images/transfer/mount-sources';
+import {
+  limiter,
+  together,
+  transferReporter,
+  PARALLEL_TRANSFERS,
+} from '../images/transfer/transfer';
 import type { BuildScope, VertexId } from '../progress/events';
 import type {
   BlobSource,

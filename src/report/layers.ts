@@ -7,7 +7,7 @@ import { lstatOf } from '../linux/stat';
 import { chainIds } from '../oci/digest';
 import { childPath, isOpaque } from '../snapshot/marks';
 import type { BuildRecord } from '../history/build-record';
-import type { Image } from '../images/image-store';
+import type { Image } from '../images/store/image-store';
 
 /** A layer of an image with its files. */
 export interface ReportLayer {

@@ -1,6 +1,6 @@
 import type { Capability } from './capabilities';
-import type { RefusedLimit } from './cgroup';
-import type { CgroupLimits } from './cgroup-limits';
+import type { RefusedLimit } from './cgroups/cgroup';
+import type { CgroupLimits } from './cgroups/cgroup-limits';
 import type { RawPath } from '../linux/paths';
 import type { BuildScope, ResourceUsage } from '../progress/events';
 import type { Supervision } from './seccomp/supervisor';

@@ -4,9 +4,9 @@ import { once } from '../linux/libc';
 import { makePipe } from '../linux/pipe';
 import { Threads } from '../linux/threads';
 import { takeDescriptor } from '../linux/terminal';
-import type { Arch } from './init/interpreter';
-import type { SandboxPlaces } from './mount-ops';
-import { LISTENER_FD } from './namespace-program';
+import type { Arch } from './namespaces/init/interpreter';
+import type { SandboxPlaces } from './namespaces/mount-ops';
+import { LISTENER_FD } from './namespaces/namespace-program';
 import type { ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
 import type { Supervision, supervisorTasks } from './seccomp/supervisor';
 

@@ -8,9 +8,9 @@ import {
 import { familyOf } from '../cache/file-cache';
 import type { CacheRecord, RecordedLayer } from '../cache/record';
 import type { RemoteResult } from '../cache/remote/caches';
-import type { LayerRecord } from '../images/layer-index';
-import { recordLayer } from '../images/record-layer';
-import { restoreLayer } from '../images/trust';
+import type { LayerRecord } from '../images/store/layer-index';
+import { recordLayer } from '../images/store/record-layer';
+import { restoreLayer } from '../images/store/trust';
 import { hashLargeTree, hashSmallTree, treeDigest } from '../layer/diff';
 import type { TreeOptions } from '../layer/entries';
 import type { TarSummary } from '../layer/layer';

@@ -1,7 +1,7 @@
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import type { DeviceRequest } from '../dockerfile/device';
-import { DeviceRegistry, editsOf, type CdiDevice } from '../sandbox/cdi';
+import { DeviceRegistry, editsOf, type CdiDevice } from '../sandbox/devices/cdi';
 import type { MergedView } from '../snapshot/view';
 import { placeHostPath, type HostMounts } from './host-paths';
 import type { StepServices } from './solver';

@@ -1,7 +1,7 @@
 import { hashValue, type CacheKey, type KeyInput, type KeyValue } from '../cache/key';
 import { loadManifest, type SelectionManifest } from '../cache/manifest';
 import { differingEntries } from '../cache/manifest-entries';
-import { isTrusted } from '../images/record-layer';
+import { isTrusted } from '../images/store/record-layer';
 import { toRaw, type RawPath } from '../linux/paths';
 import type { SolverServices } from './solver';
 import type { PlannedStep } from './step';

@@ -1,9 +1,9 @@
 import type { Engine } from '../engine';
-import { layerRecords } from '../images/assemble';
-import type { Image } from '../images/image-store';
-import { openLayerTar } from '../images/layer-blobs';
-import type { LayerRecord } from '../images/layer-index';
-import type { ImageServices } from '../images/services';
+import { layerRecords } from '../images/store/assemble';
+import type { Image } from '../images/store/image-store';
+import { openLayerTar } from '../images/store/layer-blobs';
+import type { LayerRecord } from '../images/store/layer-index';
+import type { ImageServices } from '../images/store/services';
 import type { HistoryEntry, ImageConfig, Manifest } from '../oci/image';
 import { compareTars, compareWithNone, type OpenTar } from './compare-tars';
 import { compareValues } from './compare-values';

@@ -4,8 +4,8 @@ import { build, type BuildOptions, type BuildResult, type StepResult } from '../
 import { tempName } from '../content/files';
 import { MbuildError } from '../diagnostics/error';
 import { openEngine, type Engine, type EngineOptions } from '../engine';
-import { copyImage } from '../images/copy-image';
-import { resolveImage } from '../images/resolve';
+import { copyImage } from '../images/transfer/copy-image';
+import { resolveImage } from '../images/transfer/resolve';
 import { removeTree } from '../linux/remove-tree';
 import type { BuildScope } from '../progress/events';
 import { compareImages, compareRecords, tarOf, type ImageDifference } from './compare-images';

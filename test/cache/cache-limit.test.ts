@@ -1,11 +1,11 @@
-import { recordsBeyond } from '../../src/build/cache-limit';
+import { recordsBeyond } from '../../src/pipeline/cache-limit';
 import type { EvictionPolicy } from '../../src/cache/eviction';
 import { FileCacheStore } from '../../src/cache/file-cache';
 import type { CacheKey, ResultId } from '../../src/cache/key';
 import type { CacheRecord } from '../../src/cache/record';
 import type { BuildRecord } from '../../src/history/build-record';
 import { BuildHistory } from '../../src/history/file-history';
-import { FileLayerIndex } from '../../src/images/file-layer-index';
+import { FileLayerIndex } from '../../src/images/store/file-layer-index';
 import { digestOf, type ChainID, type DiffID } from '../../src/oci/digest';
 import type { LayerId } from '../../src/snapshot/snapshotter';
 import { useTemp } from '../support/temp';

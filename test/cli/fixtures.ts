@@ -1,5 +1,5 @@
-import type { Image } from '../../src/images/image-store';
-import type { LayerIndex, LayerRecord } from '../../src/images/layer-index';
+import type { Image } from '../../src/images/store/image-store';
+import type { LayerIndex, LayerRecord } from '../../src/images/store/layer-index';
 import { chainIds, digestOf, type DiffID, type Digest } from '../../src/oci/digest';
 import type { ImageConfig } from '../../src/oci/image';
 import { MediaType } from '../../src/oci/media-types';

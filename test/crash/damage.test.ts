@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import type { LayerRecord } from '../../src/images/layer-index';
+import type { LayerRecord } from '../../src/images/store/layer-index';
 import { smallBase } from '../support/bases';
 import { Mbuild, instructionSteps } from '../support/mbuild';
 import { describeWith } from '../support/needs';

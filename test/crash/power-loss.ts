@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { lstatSync, readFileSync, readlinkSync, rmSync, writeFileSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
-import type { LayerRecord } from '../../src/images/layer-index';
+import type { LayerRecord } from '../../src/images/store/layer-index';
 import { namesIn } from '../support/temp';
 
 /** A boot that is not this one. */

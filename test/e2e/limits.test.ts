@@ -4,9 +4,9 @@ import { smallBase } from '../support/bases';
 import { instructionSteps, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
-import { hasOwnPidMax } from '../../src/sandbox/system-mounts';
-import { makeCgroup, stepGroupName } from '../../src/sandbox/cgroup';
-import type { CgroupLimits } from '../../src/sandbox/cgroup-limits';
+import { hasOwnPidMax } from '../../src/sandbox/namespaces/system-mounts';
+import { makeCgroup, stepGroupName } from '../../src/sandbox/cgroups/cgroup';
+import type { CgroupLimits } from '../../src/sandbox/cgroups/cgroup-limits';
 
 /** Why limits of a kind cannot be tried here; `undefined` when they can. */
 function obstacle(limits: CgroupLimits): string | undefined {

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CheckResult } from '../../src/build/check';
+import type { CheckResult } from '../../src/pipeline/check';
 import { callJson, callText } from '../../src/cli/format/calls';
 import { checkJson, checkSarif, checkText, warningSummary } from '../../src/cli/format/check';
 import { readCall } from '../../src/cli/call';

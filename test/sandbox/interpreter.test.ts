@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { interpreterFile, type Arch } from '../../src/sandbox/init/interpreter';
-import { assemble, type Op } from '../../src/sandbox/init/program';
+import { interpreterFile, type Arch } from '../../src/sandbox/namespaces/init/interpreter';
+import { assemble, type Op } from '../../src/sandbox/namespaces/init/program';
 
 const EMULATOR = '/usr/bin/qemu-aarch64-static';
 

@@ -4,9 +4,9 @@ import {
   type Diagnostic,
   type ErrorCode,
 } from '../../diagnostics/error';
-import type { Lease } from '../../images/lease';
-import type { ImageServices } from '../../images/services';
-import { unpackLayers } from '../../images/unpack';
+import type { Lease } from '../../images/store/lease';
+import type { ImageServices } from '../../images/store/services';
+import { unpackLayers } from '../../images/transfer/unpack';
 import type { ChainID, Digest, DiffID } from '../../oci/digest';
 import type { Descriptor } from '../../oci/image';
 import { MediaType } from '../../oci/media-types';

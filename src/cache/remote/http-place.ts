@@ -1,5 +1,5 @@
 import { MbuildError } from '../../diagnostics/error';
-import { limiter, together, PARALLEL_TRANSFERS } from '../../images/transfer';
+import { limiter, together, PARALLEL_TRANSFERS } from '../../images/transfer/transfer';
 import { digestOf, hexOf, isDigest, type Digest } from '../../oci/digest';
 import type { Descriptor } from '../../oci/image';
 import type { BlobBody, BlobSource } from '../../registry/registry';

@@ -1,6 +1,6 @@
 import { MbuildError, isMbuildError } from '../../diagnostics/error';
-import { parseIndex } from '../../images/manifest';
-import { limiter, together, PARALLEL_TRANSFERS } from '../../images/transfer';
+import { parseIndex } from '../../images/transfer/manifest';
+import { limiter, together, PARALLEL_TRANSFERS } from '../../images/transfer/transfer';
 import type { Descriptor } from '../../oci/image';
 import { isIndexType } from '../../oci/media-types';
 import { familiarName, parseReference, type Reference } from '../../oci/reference';

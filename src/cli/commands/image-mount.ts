@@ -1,7 +1,7 @@
 import { realpathSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
-import { imageMounts, mountImage, unmountImage, type ImageMount } from '../../images/mounts';
+import { imageMounts, mountImage, unmountImage, type ImageMount } from '../../images/store/mounts';
 import type { Engine } from '../../engine';
 import { defineCommand } from '../command';
 import { forEachName } from '../each';

@@ -1,5 +1,5 @@
 import { applyChanges } from '../../containers/apply-changes';
-import { importImage } from '../../images/import';
+import { importImage } from '../../images/transfer/import';
 import { withRow } from '../../progress/events';
 import { defineCommand } from '../command';
 import { withProgress } from '../progress';

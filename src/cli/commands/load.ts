@@ -1,4 +1,4 @@
-import { loadImages, type LoadSource } from '../../images/load';
+import { loadImages, type LoadSource } from '../../images/transfer/load';
 import { MbuildError } from '../../diagnostics/error';
 import { withRow } from '../../progress/events';
 import { defineCommand } from '../command';

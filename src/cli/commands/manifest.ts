@@ -8,8 +8,8 @@ import {
   withManifests,
   type ListedManifest,
   type ManifestList,
-} from '../../images/manifest-list';
-import { mountSources } from '../../images/mount-sources';
+} from '../../images/transfer/manifest-list';
+import { mountSources } from '../../images/transfer/mount-sources';
 import { isIndexType } from '../../oci/media-types';
 import { formatReference, parseReference, type Reference } from '../../oci/reference';
 import { indexOfManifests } from '../../output/image-index';

@@ -1,4 +1,4 @@
-import { forecast, type Forecast, type ForecastStep } from '../../build/forecast';
+import { forecast, type Forecast, type ForecastStep } from '../../pipeline/forecast';
 import { humanSize, seconds } from '../../progress/units';
 import { BUILD_FLAGS } from '../build-flags';
 import { buildOptions } from '../build-options';

@@ -5,8 +5,8 @@ import type { Container } from '../../containers/container';
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import type { Engine } from '../../engine';
-import type { Image } from '../../images/image-store';
-import type { LayerRecord } from '../../images/layer-index';
+import type { Image } from '../../images/store/image-store';
+import type { LayerRecord } from '../../images/store/layer-index';
 import { chainIds } from '../../oci/digest';
 import { humanSize } from '../../progress/units';
 import type { FlagTable } from '../args';
@@ -383,7 +383,7 @@ async function cacheToPrune(
 ): Promise<CacheRecord[]> {
   const unused = unusedCache(services, flags, now);
   if (flags['keep-storage'] === undefined) return unused;
-  const { recordsBeyond } = await import('../../build/cache-limit');
+  const { recordsBeyond } = await import('../../pipeline/cache-limit');
   const alone = new Set((await recordsOfCacheAlone(services)).map(({ key }) => key));
   return recordsBeyond(
     unused.filter(({ key }) => alone.has(key)),

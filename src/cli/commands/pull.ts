@@ -1,6 +1,6 @@
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
-import { pullImage, type Pulled } from '../../images/pull';
+import { pullImage, type Pulled } from '../../images/transfer/pull';
 import {
   familiarName,
   familiarRepository,

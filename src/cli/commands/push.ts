@@ -1,5 +1,5 @@
 import { MbuildError } from '../../diagnostics/error';
-import { mountSources } from '../../images/mount-sources';
+import { mountSources } from '../../images/transfer/mount-sources';
 import { pushExporter } from '../../output/push';
 import {
   familiarRepository,

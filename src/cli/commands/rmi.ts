@@ -1,7 +1,7 @@
-import type { Image } from '../../images/image-store';
-import { removeImage, type Removal, type Removed } from '../../images/remove';
+import type { Image } from '../../images/store/image-store';
+import { removeImage, type Removal, type Removed } from '../../images/collect/remove';
 import { chainIds } from '../../oci/digest';
-import type { LayerRecord } from '../../images/layer-index';
+import type { LayerRecord } from '../../images/store/layer-index';
 import { imageUsers } from '../containers-of';
 import { defineCommand } from '../command';
 import { showError } from '../show-error';

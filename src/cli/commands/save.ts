@@ -1,5 +1,5 @@
 import { MbuildError } from '../../diagnostics/error';
-import { Lease } from '../../images/lease';
+import { Lease } from '../../images/store/lease';
 import type { Destination } from '../../output/destination';
 import { dockerExporter } from '../../output/docker';
 import type { Outgoing } from '../../output/exporter';

@@ -1,6 +1,6 @@
 import type { CacheRecord } from '../../cache/record';
 import type { Engine } from '../../engine';
-import { checkStore, findOrphans, type CheckResult, type Problem } from '../../images/check';
+import { checkStore, findOrphans, type CheckResult, type Problem } from '../../images/store/check';
 import type { Host } from '../host';
 import { containersOf } from '../containers-of';
 import { defineCommand } from '../command';

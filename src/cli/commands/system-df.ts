@@ -7,7 +7,7 @@ import type { Engine } from '../../engine';
 import type { BuildRecord } from '../../history/build-record';
 import { BuildHistory } from '../../history/file-history';
 import { surplusBuilds } from '../../history/retention';
-import type { Image } from '../../images/image-store';
+import type { Image } from '../../images/store/image-store';
 import { chainIds, type ChainID } from '../../oci/digest';
 import { humanSize } from '../../progress/units';
 import { containersOf } from '../containers-of';

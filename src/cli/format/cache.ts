@@ -1,5 +1,5 @@
 import type { CacheRecord } from '../../cache/record';
-import type { ImageStore } from '../../images/image-store';
+import type { ImageStore } from '../../images/store/image-store';
 import { chainIds, type ChainID } from '../../oci/digest';
 import { humanSize, seconds } from '../../progress/units';
 import { ellipsis } from '../../progress/width';

@@ -1,4 +1,4 @@
-import type { CallResult } from '../../build/check';
+import type { CallResult } from '../../pipeline/check';
 import type { Outline, OutlineMount, Target } from '../../lint/outline';
 import { location, toJson } from './check';
 

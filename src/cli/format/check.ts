@@ -1,4 +1,4 @@
-import type { CheckResult } from '../../build/check';
+import type { CheckResult } from '../../pipeline/check';
 import type { Diagnostic } from '../../diagnostics/error';
 import type { SourceFile, SourceRange } from '../../diagnostics/range';
 import { visible, visibleLines } from '../../diagnostics/text';

@@ -1,5 +1,5 @@
-import type { Image } from '../../images/image-store';
-import type { LayerIndex } from '../../images/layer-index';
+import type { Image } from '../../images/store/image-store';
+import type { LayerIndex } from '../../images/store/layer-index';
 import { chainIds } from '../../oci/digest';
 import { humanSize } from '../../progress/units';
 import { ellipsis } from '../../progress/width';

@@ -1,7 +1,7 @@
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
-import type { Image } from '../../images/image-store';
-import type { LayerIndex } from '../../images/layer-index';
+import type { Image } from '../../images/store/image-store';
+import type { LayerIndex } from '../../images/store/layer-index';
 import { chainIds, hexOf } from '../../oci/digest';
 import { familiarRepository, parseReference } from '../../oci/reference';
 import { humanSize } from '../../progress/units';

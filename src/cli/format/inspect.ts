@@ -1,5 +1,5 @@
-import type { Image } from '../../images/image-store';
-import type { LayerIndex } from '../../images/layer-index';
+import type { Image } from '../../images/store/image-store';
+import type { LayerIndex } from '../../images/store/layer-index';
 import type { ContainerConfig, HealthConfig } from '../../oci/image';
 import { familiarName, parseReference } from '../../oci/reference';
 import { NilMap, NilSlice, type Printable } from './go-value';

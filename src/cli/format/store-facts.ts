@@ -1,4 +1,4 @@
-import type { Isolation } from '../../sandbox/ladder';
+import type { Isolation } from '../../sandbox/isolations/ladder';
 import { storeObstacle, type Ground } from '../../snapshot/ground';
 
 /** What is known of the place where the store is or would be. */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { Capability } from '../capabilities';
-import type { Arch } from '../init/interpreter';
-import { AT_EMPTY_PATH } from '../init/syscalls';
+import type { Arch } from '../namespaces/init/interpreter';
+import { AT_EMPTY_PATH } from '../namespaces/init/syscalls';
 import type { ProcessSpec } from '../sandbox';
 import { compileFilter, type AbiRules, type Condition, type Verdict } from './bpf';
 import { ABIS, ALLOWED_WITH, ALWAYS_ALLOWED, JUDGED, type Abi, type Call } from './calls';

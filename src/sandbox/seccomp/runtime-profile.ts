@@ -1,5 +1,5 @@
 import type { Capability } from '../capabilities';
-import type { Arch } from '../init/interpreter';
+import type { Arch } from '../namespaces/init/interpreter';
 import type { Condition, Verdict } from './bpf';
 import { ALLOWED_WITH, ALWAYS_ALLOWED, JUDGED } from './calls';
 import { VERDICTS } from './profile';

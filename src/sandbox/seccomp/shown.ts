@@ -1,5 +1,5 @@
 import { libc, once } from '../../linux/libc';
-import { AT_EMPTY_PATH } from '../init/syscalls';
+import { AT_EMPTY_PATH } from '../namespaces/init/syscalls';
 import { AUDIT_ARCH, type SHOWING } from './profile';
 
 /** What a call shows of a file, as the kernel lays it out, and where in it the user stands; the group is behind. */

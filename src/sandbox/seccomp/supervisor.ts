@@ -6,8 +6,8 @@ import { linkOwner } from '../../linux/link-owners';
 import { giveAway, givenOwner } from '../../linux/owners';
 import type { RawPath } from '../../linux/paths';
 import type { Tasks } from '../../linux/threads';
-import type { Arch } from '../init/interpreter';
-import { AT_EMPTY_PATH, AT_FDCWD } from '../init/syscalls';
+import type { Arch } from '../namespaces/init/interpreter';
+import { AT_EMPTY_PATH, AT_FDCWD } from '../namespaces/init/syscalls';
 import { ALWAYS_ALLOWED } from './calls';
 import {
   answer,

@@ -5,7 +5,7 @@ import { errnoOf } from '../../diagnostics/error';
 import { libc, once } from '../../linux/libc';
 import { fsPath, type RawPath } from '../../linux/paths';
 import { mountIdOf } from '../../linux/stat';
-import { AT_FDCWD, O, RESOLVE } from '../init/syscalls';
+import { AT_FDCWD, O, RESOLVE } from '../namespaces/init/syscalls';
 
 const SYS_OPENAT2 = 437; // on all architectures
 const PATH_MAX = 4096;

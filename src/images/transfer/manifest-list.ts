@@ -1,0 +1,164 @@
+import path from 'node:path';
+import { namesIn, readJson, replaceFile } from '../../content/files';
+import { MbuildError } from '../../diagnostics/error';
+import { removeFile } from '../../linux/remove-tree';
+import { digestOf, hexOf, type Digest } from '../../oci/digest';
+import type { Descriptor } from '../../oci/image';
+import { isIndexType } from '../../oci/media-types';
+import { formatPlatform, normalizePlatform, type Platform } from '../../oci/platform';
+import { familiarName, formatReference, type Reference } from '../../oci/reference';
+import type { ImageSource } from '../../registry/registry';
+import type { Image } from '../store/image-store';
+import { parseConfig, parseIndex, parseManifest } from './manifest';
+
+/** One manifest of a list that is being put together. */
+export interface ListedManifest {
+  /** Full name under which it was found. */
+  readonly source: string;
+  /** With its platform, and what it is annotated with. */
+  readonly descriptor: Descriptor;
+  /** The image of the store that it is; absent for one that a registry has. */
+  readonly image?: Digest | undefined;
+}
+
+/** `<root>/manifest-lists/<hash of the name>.json`: a list before it is pushed, as `docker manifest create` makes them. */
+export interface ManifestList {
+  /** Full name (`formatReference`). */
+  readonly name: string;
+  readonly manifests: readonly ListedManifest[];
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Manifest lists that are being put together, by name. */
+export class ManifestLists {
+  readonly #folder: string;
+
+  constructor(private readonly root: string) {
+    this.#folder = path.join(root, 'manifest-lists');
+  }
+
+  get(name: string): ManifestList | undefined {
+    return readJson<ManifestList>(this.#file(name));
+  }
+
+  put(list: ManifestList): void {
+    replaceFile(this.root, this.#file(list.name), JSON.stringify(list));
+  }
+
+  delete(name: string): void {
+    removeFile(this.#file(name));
+  }
+
+  list(): ManifestList[] {
+    return namesIn(this.#folder).flatMap(
+      (file) => readJson<ManifestList>(path.join(this.#folder, file)) ?? [],
+    );
+  }
+
+  #file(name: string): string {
+    return path.join(this.#folder, `${hexOf(digestOf(name))}.json`);
+  }
+}
+
+/**
+ * What a name adds to a list: the manifest that a registry has under it, or each of an index's, with their platforms.
+ * @throws MbuildError IMAGE_NOT_FOUND, IMAGE_INVALID, and what {@link ImageSource} throws.
+ */
+export async function listedManifests(
+  ref: Reference,
+  registry: ImageSource,
+  signal: AbortSignal,
+): Promise<ListedManifest[]> {
+  const found = await registry.manifest(ref, signal);
+  const source = (digest: Digest): string =>
+    formatReference({ registry: ref.registry, repository: ref.repository, digest });
+  if (isIndexType(found.descriptor.mediaType)) {
+    return parseIndex(found.bytes, familiarName(ref)).manifests.map((descriptor) => ({
+      source: source(descriptor.digest),
+      descriptor,
+    }));
+  }
+  const platform = await platformOf(found.bytes, ref, registry, signal);
+  return [
+    {
+      source: ref.digest === undefined ? formatReference(ref) : source(ref.digest),
+      descriptor: { ...found.descriptor, ...(platform === undefined ? {} : { platform }) },
+    },
+  ];
+}
+
+/** The same for images of the store under a name. */
+export function listedImages(images: readonly Image[], name: string): ListedManifest[] {
+  return images.map((image) => ({
+    source: name,
+    image: image.id,
+    descriptor: { ...image.descriptor, platform: shortPlatform(image.config) },
+  }));
+}
+
+/** Adds manifests; one that is there already, or is for a platform that has one, is replaced. */
+export function withManifests(list: ManifestList, added: readonly ListedManifest[]): ManifestList {
+  const keys = new Set(added.map(keyOf));
+  return {
+    ...list,
+    manifests: [...list.manifests.filter((entry) => !keys.has(keyOf(entry))), ...added],
+  };
+}
+
+/**
+ * Finds one manifest of a list: by its name, its digest or its platform. @throws MbuildError IMAGE_NOT_FOUND listing what there is.
+ */
+export function entryOf(list: ManifestList, text: string, full: string | undefined): number {
+  const at = list.manifests.findIndex(
+    ({ source, descriptor }) =>
+      source === full ||
+      descriptor.digest === text ||
+      (descriptor.platform !== undefined && formatPlatform(descriptor.platform) === text),
+  );
+  if (at >= 0) return at;
+  throw new MbuildError(
+    'IMAGE_NOT_FOUND',
+    `manifest for image ${text} does not exist in ${list.name}`,
+    { hint: `there are ${list.manifests.map(({ source }) => source).join(', ')}` },
+  );
+}
+
+function keyOf({ descriptor: { digest, platform } }: ListedManifest): string {
+  return platform === undefined || platform.os === 'unknown'
+    ? digest
+    : formatPlatform(normalizePlatform(platform));
+}
+
+/** An artifact that is no image has no platform. */
+async function platformOf(
+  bytes: Buffer,
+  ref: Reference,
+  registry: ImageSource,
+  signal: AbortSignal,
+): Promise<Platform | undefined> {
+  const name = familiarName(ref);
+  const { config, layers } = parseManifest(bytes, name);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of (await registry.blob(ref, config, 0, signal)).bytes) {
+    size += chunk.length;
+    if (size > config.size)
+      throw new MbuildError(
+        'SIZE_MISMATCH',
+        `the config of ${name} has more than its ${config.size} bytes`,
+      );
+    chunks.push(chunk);
+  }
+  const read = Buffer.concat(chunks);
+  if (digestOf(read) !== config.digest)
+    throw new MbuildError('DIGEST_MISMATCH', `the config of ${name} is not ${config.digest}`);
+  return shortPlatform(parseConfig(read, layers.length, name));
+}
+
+function shortPlatform(platform: Platform): Platform {
+  const version = platform['os.version'];
+  return {
+    ...normalizePlatform(platform),
+    ...(version === undefined ? {} : { 'os.version': version }),
+  };
+}

@@ -1,0 +1,120 @@
+import { availableParallelism } from 'node:os';
+import { isLayout, layoutImage, type NamedContexts } from './named-contexts';
+import type { BuildOptions } from './options';
+import { isOnlyPushed, leavesAsGzip } from './outputs';
+import type { BuildSecrets } from './secrets';
+import type { OpenedContext } from '../context/open';
+import type { RemoteSources } from '../context/remote';
+import type { Engine } from '../engine';
+import type { BaseImage } from '../graph/graph';
+import type { PlanOptions } from '../graph/plan';
+import { resolveImage } from '../images/transfer/resolve';
+import { withRow, type BuildScope, type VertexId } from '../progress/events';
+import type { RunSettings } from '../graph/operation';
+import { CDI_FOLDERS } from '../sandbox/devices/cdi';
+import type { DeviceOptions } from '../solver/devices';
+import { PROXY_VARIABLES } from '../solver/run-environment';
+import type { SolveOptions } from '../solver/solver';
+
+/** Finds the images of FROM and `--from`, each with a row of progress. */
+export function findBase(
+  options: BuildOptions,
+  engine: Engine,
+  newVertex: () => VertexId,
+  scope: BuildScope,
+): PlanOptions['findImage'] {
+  const find: NonNullable<Engine['findBase']> =
+    engine.findBase ??
+    ((request, id, inner) => resolveImage(request, engine, engine.registry, id, inner));
+  return (name, platform): Promise<BaseImage> =>
+    withRow(`[internal] load metadata for ${name}`, newVertex(), scope, async (id) => {
+      const image = isLayout(name, options.contexts)
+        ? await layoutImage(name, platform, engine, id, scope)
+        : await find(
+            { name, platform, pull: options.pull ?? 'missing', anyPlatform: true },
+            id,
+            scope,
+          );
+      return {
+        name,
+        config: image.config,
+        descriptor: image.descriptor,
+        stack: () => Promise.resolve(image.stack),
+      };
+    });
+}
+
+/** Where a build's files come from. */
+export interface BuildSources {
+  readonly context: OpenedContext;
+  readonly contexts: Pick<NamedContexts, 'tree'>;
+  readonly remote: RemoteSources;
+  readonly secrets: BuildSecrets;
+}
+
+/** How the steps are done, out of what the build was asked. */
+export function solveOptions(
+  options: BuildOptions,
+  sources: BuildSources,
+  cacheMounts: string,
+  journal?: SolveOptions['journal'],
+): SolveOptions {
+  const given = Object.entries(options.buildArgs ?? {}).filter(([name]) =>
+    PROXY_VARIABLES.includes(name),
+  );
+  return {
+    journal,
+    leaveTargets: isOnlyPushed(options),
+    compressTargets: leavesAsGzip(options),
+    noCache: options.noCache ?? false,
+    noCacheStages: options.noCacheFilter ?? [],
+    noCacheFrom: options.noCacheFrom,
+    cacheMounts,
+    jobs: options.jobs ?? Math.max(4, availableParallelism()),
+    sourceDateEpoch: options.sourceDateEpoch,
+    proxies: { ...options.proxies, ...Object.fromEntries(given) },
+    extraHosts: options.extraHosts ?? [],
+    resolver: options.resolver ?? {},
+    ulimits: options.ulimits ?? [],
+    shmSize: options.shmSize,
+    limits: options.limits ?? {},
+    stepTimeout: options.stepTimeout,
+    stepRetries: options.stepRetries,
+    secrets: sources.secrets.readers,
+    knownSecrets: () => sources.secrets.known(),
+    ssh: sshAgents(options),
+    devices: deviceOptions(options),
+    remote: sources.remote,
+    context: (name) =>
+      name === undefined ? Promise.resolve(sources.context.tree) : sources.contexts.tree(name),
+  };
+}
+
+/** What every RUN of the build is given. BuildKit's argument names the host, if no flag does. */
+export function runSettings({
+  capabilities,
+  noNewPrivileges,
+  hostname,
+  volumes,
+  buildArgs,
+}: BuildOptions): RunSettings {
+  return {
+    capabilities,
+    noNewPrivileges,
+    volumes,
+    hostname: hostname ?? (buildArgs?.['BUILDKIT_SANDBOX_HOSTNAME'] || undefined),
+  };
+}
+
+/** What `--allow device` and `--cdi-spec-dir` say. */
+function deviceOptions({ allow = [], cdiSpecDirs = [] }: BuildOptions): DeviceOptions {
+  const allowed = allow.flatMap((entry) =>
+    entry === 'device' ? ['*'] : entry.startsWith('device=') ? [entry.slice('device='.length)] : [],
+  );
+  return { allowed, folders: cdiSpecDirs.length === 0 ? CDI_FOLDERS : cdiSpecDirs };
+}
+
+/** The sockets of SSH agents by id. */
+export function sshAgents(options: BuildOptions): ReadonlyMap<string, string> {
+  return new Map((options.ssh ?? []).map(({ id, socket }) => [id, socket]));
+}

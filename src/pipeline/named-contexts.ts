@@ -1,0 +1,120 @@
+import type { BuildOptions } from './options';
+import { isGitAddress } from '../context/git-url';
+import type { ContextModes } from '../context/local';
+import { openNamedDirectory, openNamedRemote, type ContextFetcher } from '../context/open';
+import type { SourceTree } from '../context/source-tree';
+import { MbuildError } from '../diagnostics/error';
+import type { Engine } from '../engine';
+import type { NamedContext } from '../graph/graph';
+import type { PlanOptions } from '../graph/plan';
+import type { Image } from '../images/store/image-store';
+import { isDigest, type Digest } from '../oci/digest';
+import type { Platform } from '../oci/platform';
+import type { BuildScope, VertexId } from '../progress/events';
+
+/** A tree that goes when the build ends. */
+interface OpenedTree {
+  readonly tree: SourceTree;
+  readonly close: () => void;
+}
+
+const LAYOUT = 'oci-layout://';
+const IMAGE = 'docker-image://';
+const STAGE = 'target:';
+
+/** The named contexts of a build. Those that are files (folders, repositories, archives) are opened when they are first used, and once. */
+export class NamedContexts {
+  readonly #trees = new Map<string, Promise<OpenedTree>>();
+
+  /** @param root the store's folder. */
+  constructor(
+    private readonly contexts: NonNullable<BuildOptions['contexts']>,
+    private readonly root: string,
+    private readonly fetcher: ContextFetcher,
+    private readonly modes?: ContextModes,
+  ) {}
+
+  /** What a name stands for: a stage, an image that `findImage` finds, or files. buildx, "Additional build contexts". */
+  async plan(
+    name: string,
+    platform: Platform,
+    findImage: PlanOptions['findImage'],
+  ): Promise<NamedContext> {
+    const value = this.contexts[name] ?? '';
+    if (value.startsWith(STAGE)) return { kind: 'stage', name: value.slice(STAGE.length) };
+    if (value.startsWith(LAYOUT)) return { kind: 'image', image: await findImage(value, platform) };
+    if (value.startsWith(IMAGE))
+      return { kind: 'image', image: await findImage(value.slice(IMAGE.length), platform) };
+    return { kind: 'files' };
+  }
+
+  /** The files of a context. @throws MbuildError CONTEXT_NOT_FOUND, and as `openContext`. */
+  async tree(name: string): Promise<SourceTree> {
+    const opening = this.#trees.get(name) ?? this.#open(name);
+    this.#trees.set(name, opening);
+    return (await opening).tree;
+  }
+
+  /** Deletes what was fetched. */
+  async close(): Promise<void> {
+    for (const opened of await Promise.allSettled(this.#trees.values()))
+      if (opened.status === 'fulfilled') opened.value.close();
+  }
+
+  async #open(name: string): Promise<OpenedTree> {
+    const value = this.contexts[name];
+    if (value === undefined)
+      throw new MbuildError('CONTEXT_NOT_FOUND', `there is no build context ${name}`, {
+        hint: `name it with --build-context ${name}=DIRECTORY`,
+      });
+    if (isGitAddress(value))
+      return openNamedRemote(name, { kind: 'git', url: value }, this.fetcher, this.modes);
+    if (/^https?:\/\//.test(value))
+      return openNamedRemote(name, { kind: 'http', url: value }, this.fetcher, this.modes);
+    return { tree: openNamedDirectory(name, value, this.root, this.modes), close: () => undefined };
+  }
+}
+
+/** True for an image of a layout folder that the user gave as a context; a Dockerfile alone reaches no folder of the host. */
+export function isLayout(name: string, contexts: BuildOptions['contexts']): boolean {
+  return name.startsWith(LAYOUT) && Object.values(contexts ?? {}).includes(name);
+}
+
+/** The image behind `oci-layout://FOLDER[:TAG][@DIGEST]`. @throws MbuildError USAGE, IMAGE_NOT_FOUND, PLATFORM_NOT_FOUND, and as `loadImages`. */
+export async function layoutImage(
+  name: string,
+  platform: Platform,
+  engine: Engine,
+  vertex: VertexId,
+  scope: BuildScope,
+): Promise<Image> {
+  const { loadFromLayout } = await import('../images/transfer/load');
+  return loadFromLayout(
+    { ...readLayout(name.slice(LAYOUT.length)), platform },
+    engine,
+    vertex,
+    scope,
+  );
+}
+
+function readLayout(text: string): {
+  readonly folder: string;
+  readonly tag: string | undefined;
+  readonly digest: Digest | undefined;
+} {
+  const at = text.lastIndexOf('@');
+  const digest = at < 0 ? undefined : text.slice(at + 1);
+  if (digest !== undefined && !isDigest(digest))
+    throw new MbuildError(
+      'USAGE',
+      `the digest of ${LAYOUT}${text} is not sha256: and 64 characters`,
+    );
+  const rest = at < 0 ? text : text.slice(0, at);
+  const colon = rest.lastIndexOf(':');
+  const hasTag = colon > rest.lastIndexOf('/');
+  return {
+    folder: hasTag ? rest.slice(0, colon) : rest,
+    tag: hasTag ? rest.slice(colon + 1) : undefined,
+    digest,
+  };
+}

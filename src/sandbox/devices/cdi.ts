@@ -1,0 +1,268 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { MbuildError, errnoOf } from '../../diagnostics/error';
+
+/** Where specifications of devices are looked for; what a later folder says of a device counts. SPEC.md of the Container Device Interface 1.1.0, and BuildKit's own. */
+export const CDI_FOLDERS: readonly string[] = ['/etc/cdi', '/var/run/cdi', '/etc/buildkit/cdi'];
+
+/** BuildKit's annotation for devices that a build may use without being allowed to. */
+const AUTO_ALLOW = 'org.mobyproject.buildkit.device.autoallow';
+/** BuildKit's annotation for a name that several devices share. */
+const CLASS = 'org.mobyproject.buildkit.device.class';
+
+/** A file or device of the host, and where it goes. */
+export interface HostPath {
+  readonly hostPath: string;
+  readonly path: string;
+}
+
+/** What a step with some devices has besides its own. */
+export interface DeviceEdits {
+  /** `NAME=value`. */
+  readonly env: readonly string[];
+  readonly nodes: readonly HostPath[];
+  readonly mounts: readonly (HostPath & { readonly readonly: boolean })[];
+  /** Groups of the process. */
+  readonly gids: readonly number[];
+}
+
+/** A device that a specification describes. */
+export interface CdiDevice {
+  /** `vendor/class=device` */
+  readonly name: string;
+  /** `vendor/class` */
+  readonly kind: string;
+  /** It may be used by who is not allowed to use devices. */
+  readonly autoAllowed: boolean;
+  /** A name instead of its own that it shares with others. */
+  readonly class?: string | undefined;
+  /** What is to be done for it: its own edits, and those of its specification. */
+  readonly edits: readonly ContainerEdits[];
+}
+
+/** SPEC.md, "CDI JSON Specification": what is read of it here. */
+interface Specification {
+  readonly kind: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly devices: readonly {
+    readonly name: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly containerEdits: ContainerEdits;
+  }[];
+  readonly containerEdits?: ContainerEdits;
+}
+
+/** SPEC.md, "containerEdits". */
+export interface ContainerEdits {
+  readonly env?: readonly string[];
+  readonly deviceNodes?: readonly { readonly path: string; readonly hostPath?: string }[];
+  readonly mounts?: readonly {
+    readonly hostPath: string;
+    readonly containerPath: string;
+    readonly type?: string;
+    readonly options?: readonly string[];
+  }[];
+  readonly additionalGids?: readonly number[];
+}
+
+/** Of `containerEdits`, what can be done here. */
+const DONE: readonly string[] = ['env', 'deviceNodes', 'mounts', 'additionalGids'];
+
+/** The devices that some folders' specifications describe. */
+export class DeviceRegistry {
+  /** By name; of a device that two files of one folder describe nobody can say which one it is. */
+  readonly #devices = new Map<string, CdiDevice | { readonly conflict: readonly string[] }>();
+
+  private constructor(readonly folders: readonly string[]) {}
+
+  /** @throws MbuildError DEVICE_SPEC for a specification that cannot be read. */
+  static async read(folders: readonly string[]): Promise<DeviceRegistry> {
+    const registry = new DeviceRegistry(folders);
+    for (const folder of folders) {
+      const seen = new Map<string, string>();
+      for (const file of specificationsIn(folder)) {
+        for (const device of await readSpecification(file)) {
+          const other = seen.get(device.name);
+          registry.#devices.set(
+            device.name,
+            other === undefined ? device : { conflict: [other, file] },
+          );
+          seen.set(device.name, file);
+        }
+      }
+    }
+    return registry;
+  }
+
+  /**
+   * The devices that a request means: `vendor/class=device` (or a class of BuildKit's annotation), `vendor/class=*` for all, `vendor/class` for the first. Empty when there is none.
+   * @throws MbuildError DEVICE_SPEC when two specifications claim the one that is meant.
+   */
+  find(request: string): readonly CdiDevice[] {
+    const [kind = '', device] = splitName(request);
+    const all = [...this.#devices]
+      .filter(([name]) => name.startsWith(`${kind}=`))
+      .sort(([a], [b]) => (a < b ? -1 : 1));
+    const own = all.filter(([name]) => name === request);
+    const wanted =
+      device === undefined
+        ? all.slice(0, 1)
+        : device === '*'
+          ? all
+          : own.length > 0
+            ? own
+            : all.filter(([, found]) => 'class' in found && found.class === device);
+    return wanted.map(([name, found]) => {
+      if ('conflict' in found)
+        throw new MbuildError(
+          'DEVICE_SPEC',
+          `${name} is described twice: in ${found.conflict.join(' and ')}`,
+          { hint: 'remove one of them' },
+        );
+      return found;
+    });
+  }
+
+  /** Names of all devices, in order. */
+  names(): string[] {
+    return [...this.#devices.keys()].sort();
+  }
+}
+
+/** `vendor/class` and what stands behind the `=`, if anything does. */
+function splitName(name: string): [kind: string, device: string | undefined] {
+  const at = name.indexOf('=');
+  return at < 0 ? [name, undefined] : [name.slice(0, at), name.slice(at + 1) || undefined];
+}
+
+/**
+ * All that a step with these devices is given; what several bring it is given once.
+ * @throws MbuildError UNSUPPORTED for what mbuild does for no device: hooks, which are programs outside of the sandbox, network interfaces, Intel RDT.
+ */
+export function editsOf(devices: readonly CdiDevice[]): DeviceEdits {
+  for (const { name, edits } of devices) {
+    const [foreign] = edits
+      .flatMap((edit) => Object.keys(edit))
+      .filter((key) => !DONE.includes(key));
+    if (foreign !== undefined)
+      throw new MbuildError(
+        'UNSUPPORTED',
+        `the device ${name} asks for ${foreign}, which mbuild does not do`,
+        { hint: `it gives a step ${DONE.join(', ')}` },
+      );
+  }
+  const edits = [...new Set(devices.flatMap((device) => device.edits))];
+  return {
+    env: edits.flatMap((edit) => edit.env ?? []),
+    nodes: edits.flatMap((edit) =>
+      (edit.deviceNodes ?? []).map((node) => ({
+        hostPath: node.hostPath ?? node.path,
+        path: node.path,
+      })),
+    ),
+    mounts: edits.flatMap((edit) =>
+      (edit.mounts ?? []).map(({ hostPath, containerPath, options = [] }) => ({
+        hostPath,
+        path: containerPath,
+        readonly: options.includes('ro'),
+      })),
+    ),
+    gids: edits.flatMap((edit) => edit.additionalGids ?? []),
+  };
+}
+
+function specificationsIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+      .filter((name) => /\.(json|ya?ml)$/.test(name))
+      .sort()
+      .map((name) => path.join(folder, name));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+async function readSpecification(file: string): Promise<CdiDevice[]> {
+  const { kind, annotations, devices, containerEdits } = checked(await parseFile(file), file);
+  return devices.map((device) => {
+    const notes = { ...annotations, ...device.annotations };
+    return {
+      name: `${kind}=${device.name}`,
+      kind,
+      autoAllowed: notes[AUTO_ALLOW] === 'true',
+      class: notes[CLASS],
+      edits: [...(containerEdits === undefined ? [] : [containerEdits]), device.containerEdits],
+    };
+  });
+}
+
+/** JSON is YAML as well. */
+async function parseFile(file: string): Promise<unknown> {
+  const { parse } = await import('yaml');
+  try {
+    return parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new MbuildError(
+      'DEVICE_SPEC',
+      `cannot read the specification of devices ${file}: ${cause instanceof Error ? cause.message.split('\n')[0] : String(cause)}`,
+      { cause },
+    );
+  }
+}
+
+/** @throws MbuildError DEVICE_SPEC for what is no specification. */
+function checked(value: unknown, file: string): Specification {
+  const wrong = (what: string): MbuildError =>
+    new MbuildError('DEVICE_SPEC', `${file} is no specification of devices: ${what}`);
+  if (!isRecord(value)) throw wrong('it holds no object');
+  if (typeof value['kind'] !== 'string' || !/^[^/=\s]+\/[^/=\s]+$/.test(value['kind']))
+    throw wrong('its kind is not vendor/class');
+  const devices = value['devices'];
+  if (!Array.isArray(devices)) throw wrong('it has no devices');
+  for (const device of devices as readonly unknown[]) {
+    if (!isRecord(device) || typeof device['name'] !== 'string')
+      throw wrong('a device has no name');
+    checkEdits(device['containerEdits'], (what) => wrong(`${what} of ${String(device['name'])}`));
+  }
+  if (value['containerEdits'] !== undefined) checkEdits(value['containerEdits'], wrong);
+  return value as unknown as Specification;
+}
+
+function checkEdits(edits: unknown, wrong: (what: string) => MbuildError): void {
+  if (!isRecord(edits)) throw wrong('there are no containerEdits');
+  const { env = [], deviceNodes = [], mounts = [], additionalGids = [] } = edits;
+  if (!isListOf(env, (item) => typeof item === 'string' && item.includes('=')))
+    throw wrong('env is not a list of NAME=value');
+  if (
+    !isListOf(
+      deviceNodes,
+      (item) =>
+        isRecord(item) &&
+        isAbsolute(item['path']) &&
+        (item['hostPath'] === undefined || isAbsolute(item['hostPath'])),
+    )
+  )
+    throw wrong('deviceNodes are not absolute paths');
+  if (
+    !isListOf(
+      mounts,
+      (item) => isRecord(item) && isAbsolute(item['hostPath']) && isAbsolute(item['containerPath']),
+    )
+  )
+    throw wrong('mounts are not absolute paths');
+  if (!isListOf(additionalGids, (item) => Number.isInteger(item) && (item as number) >= 0))
+    throw wrong('additionalGids are no group ids');
+}
+
+function isListOf(value: unknown, accepts: (item: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.every(accepts);
+}
+
+function isAbsolute(value: unknown): boolean {
+  return typeof value === 'string' && path.posix.isAbsolute(value);
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
