@@ -1,21 +1,13 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
 
 const SRC = resolve(__dirname, '../src');
 
-/** Folders of src/, from the ones that import to the ones that are imported. Folders of one row may import each other, without a circle. */
-const ROWS: readonly (readonly string[])[] = [
-  ['cli'],
-  ['build', 'pipeline', 'engine', 'index', 'worker', 'bench', 'report', 'verify'],
-  ['output', 'solver', 'containers'],
-  ['graph', 'layer', 'cache', 'context', 'history', 'images', 'registry', 'lint'],
-  ['dockerfile', 'content', 'snapshot', 'sandbox'],
-  ['linux'],
-  ['oci', 'diagnostics', 'progress'],
-];
+/** Directories and loose files of src/ by row, from the ones that import to the ones that are imported: docs/architecture.md says it. */
+const ROWS: readonly (readonly string[])[] = documentedRows();
 
-/** The one folder in which each package is imported; words of our own start behind it. */
+/** The one directory in which each package is imported; words of our own start behind it. */
 const PACKAGE_HOMES: Readonly<Record<string, string>> = {
   'dockerfile-ast': 'dockerfile',
   'vscode-languageserver-types': 'dockerfile',
@@ -43,43 +35,9 @@ const files = sourceFiles(SRC).map((path) => relative(SRC, path));
 const imports = files.flatMap(importsOf);
 
 describe('imports', () => {
-  it('src/ has the folders of the design and no others', () => {
-    const folders = readdirSync(SRC)
-      .filter((name) => statSync(join(SRC, name)).isDirectory())
-      .sort();
-    const known = [
-      'bench',
-      'cache',
-      'cli',
-      'containers',
-      'content',
-      'context',
-      'diagnostics',
-      'dockerfile',
-      'graph',
-      'history',
-      'images',
-      'layer',
-      'lint',
-      'linux',
-      'oci',
-      'output',
-      'pipeline',
-      'progress',
-      'registry',
-      'report',
-      'sandbox',
-      'snapshot',
-      'solver',
-      'verify',
-    ];
-    expect(folders).toEqual(known);
-    const loose = readdirSync(SRC)
-      .filter((name) => name.endsWith('.ts'))
-      .sort();
-    expect(
-      loose.filter((name) => !['build.ts', 'engine.ts', 'index.ts', 'worker.ts'].includes(name)),
-    ).toEqual([]);
+  it('docs/architecture.md names every directory and loose file of src/, and no others', () => {
+    const there = readdirSync(SRC, { withFileTypes: true }).map(({ name }) => topOf(name));
+    expect(ROWS.flat().sort()).toEqual(there.sort());
   });
 
   it('lead to files that exist', () => {
@@ -98,7 +56,7 @@ describe('imports', () => {
     expect(up.map(show)).toEqual([]);
   });
 
-  it('make no circle between folders', () => {
+  it('make no circle between directories', () => {
     expect(circleIn(edges(topOf))).toEqual([]);
   });
 
@@ -106,7 +64,7 @@ describe('imports', () => {
     expect(circleIn(edges((file) => file, { types: false }))).toEqual([]);
   });
 
-  it('keep each package in one folder', () => {
+  it('keep each package in one directory', () => {
     const strays = imports.filter(({ from, specifier, to }) => {
       if (to !== undefined || specifier.startsWith('.') || specifier.startsWith('node:'))
         return false;
@@ -125,6 +83,15 @@ describe('imports', () => {
     );
   });
 });
+
+/** Rows of the table "The directories of src/", by the number in its first column. */
+function documentedRows(): string[][] {
+  const page = readFileSync(resolve(__dirname, '../docs/architecture.md'), 'utf8');
+  const rows: string[][] = [];
+  for (const [, row, path = ''] of page.matchAll(/^\| (\d+) \| \[[^\]]+\]\(\.\.\/src\/([^)]+)\)/gm))
+    (rows[Number(row) - 1] ??= []).push(topOf(path));
+  return rows;
+}
 
 /** `graph` for `graph/plan.ts`, `build` for `build.ts`. */
 function topOf(file: string): string {

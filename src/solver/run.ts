@@ -166,7 +166,7 @@ const FUSE_FAULTS: Diagnostic = {
   code: 'FuseOverlayFaults',
   message:
     'fuse-overlayfs loses what some steps delete, so that the image may be another one than elsewhere: a file of an earlier layer that a RUN replaces and deletes is there again',
-  hint: 'leave --snapshotter=fuse-overlayfs away where there is room for copies; the README names its other faults',
+  hint: 'leave --snapshotter=fuse-overlayfs away where there is room for copies; docs/isolation.md names its other faults',
 };
 
 /** What of owners is lost where there is one id. Unsupervised, whether the command asked for any cannot be known: the kernel's filter, which answers, tells nobody. */

@@ -73,7 +73,7 @@ function examineFuse(scratch: string, { chosen }: Examination): StoreFacts['fuse
   if ('obstacle' in found) return { works: false, why: found.obstacle, fix: found.fix };
   return {
     works: true,
-    why: 'serves trees without copying them, with faults that the README names, when --snapshotter=fuse-overlayfs asks for it',
+    why: 'serves trees without copying them, with faults that docs/isolation.md names, when --snapshotter=fuse-overlayfs asks for it',
   };
 }
 
