@@ -96,7 +96,7 @@ export async function build(
       watched.events({ kind: 'warning', diagnostic });
     const caches = await openCaches(options, engine, lease, newVertex, watched);
     // What other builders ran may be in their caches.
-    if (caches === undefined) refuseImpossible(graph, engine);
+    if (caches === undefined) await refuseImpossible(graph, engine);
     journal.begin(graph, dockerfile, caches);
     const { solved, made, descriptors } = await withoutRefused(async () => {
       const solution = await solve(
@@ -187,9 +187,9 @@ function fullNames(tags: readonly string[]): string[] {
 }
 
 /** @throws MbuildError SANDBOX_UNAVAILABLE before the first step, where a later one could not be run. */
-function refuseImpossible({ stages }: Graph, { refusesRun }: Engine): void {
+async function refuseImpossible({ stages }: Graph, { refusesRun }: Engine): Promise<void> {
   if (!stages.some(({ steps }) => steps.some(({ operation }) => operation.kind === 'run'))) return;
-  const refusal = refusesRun();
+  const refusal = await refusesRun();
   if (refusal !== undefined) throw refusal;
 }
 

@@ -9,9 +9,7 @@ import { FileLayerIndex } from './images/store/file-layer-index';
 import type { Image } from './images/store/image-store';
 import type { ImageRequest } from './images/transfer/resolve';
 import type { ImageServices } from './images/store/services';
-import { isInUserNamespace, mappedIds } from './linux/id-map';
 import { makeDirectories, unmakeDirectories } from './linux/make-directories';
-import { keepsOwners } from './linux/owners';
 import { Threads } from './linux/threads';
 import type { BuildScope, VertexId } from './progress/events';
 import { PATIENCE, type Registry } from './registry/registry';
@@ -20,29 +18,25 @@ import type { FileClient, FileSource } from './registry/download-file';
 import type { ContainerSandbox } from './sandbox/sandbox';
 import { heldCapabilities } from './sandbox/capabilities';
 import { confinement } from './sandbox/confinement';
-import { findInPath } from './sandbox/find-program';
 import { outerUid } from './sandbox/namespaces/outer-user';
-import { bestMeans, meansOf, type Isolation, type Means } from './sandbox/isolations/ladder';
-import { CopySnapshotter } from './snapshot/copy';
+import type { Isolation } from './sandbox/isolations/isolation';
+import { bestIsolation, isolationOf, type IsolationName } from './sandbox/isolations/isolations';
 import type { DirectorySnapshotter } from './snapshot/directory';
 import { fileSystemOf, openGround, type Ground, type GroundProbes } from './snapshot/ground';
-import { OverlaySnapshotter } from './snapshot/overlay';
-
-/** How trees are kept. */
-export type SnapshotterKind = 'overlay' | 'fuse-overlayfs' | 'copy';
+import { snapshotterFor, type SnapshotterName } from './snapshot/kinds/kinds';
 
 /** How a store is opened. */
 export interface EngineOptions {
-  /** The store's folder; made when it is not there, for its owner alone. */
+  /** The store's directory; made when it is not there, for its owner alone. */
   readonly root: string;
   readonly registry?: RegistryOptions | undefined;
   /** Nothing is asked of the network: what is not in the store is an error. RUN has the network that it is given. */
   readonly offline?: boolean | undefined;
   /** How RUN is isolated and how trees are kept; chosen by what is possible here when absent. */
-  readonly isolation?: Isolation | undefined;
+  readonly isolation?: IsolationName | undefined;
   /** Name or path of the runtime for `oci`; crun, else runc, when absent. */
   readonly runtime?: string | undefined;
-  readonly snapshotter?: SnapshotterKind | undefined;
+  readonly snapshotter?: SnapshotterName | undefined;
   /** Told of a cache record that cannot be read; it counts as missing. */
   readonly onCorruptRecord?: ((file: string) => void) | undefined;
 }
@@ -55,7 +49,7 @@ export interface Engine extends ImageServices {
   readonly cache: CacheStore;
   readonly sandbox: ContainerSandbox;
   /** Why no command can be run here, and what would help; `undefined` where one can. */
-  readonly refusesRun: () => MbuildError | undefined;
+  readonly refusesRun: () => Promise<MbuildError | undefined>;
   readonly registry: Registry;
   /** Where FROM finds its images, if not in this store and in its registries; they are in this store then. */
   readonly findBase?:
@@ -68,33 +62,45 @@ export interface Engine extends ImageServices {
   close(): Promise<void>;
 }
 
-/** Makes the services of a store: the only place that picks implementations. @throws MbuildError STORE_UNUSABLE. */
-export function openEngine(options: EngineOptions): Engine {
+/** Makes the services of a store: the only place that picks implementations. @throws MbuildError STORE_UNUSABLE, SANDBOX_UNAVAILABLE, USAGE. */
+export async function openEngine(options: EngineOptions): Promise<Engine> {
   const root = path.resolve(options.root);
-  const ground = openStore(root);
-  if (options.isolation !== undefined) checkIsolation(options.isolation, root);
+  const ground = await openStore(root);
+  const isolation = await pickIsolation(options.isolation, ground, root);
   const leave = bePresent(root);
-  const isolation =
-    options.isolation === undefined ? bestMeans(ground.canMount) : meansOf(options.isolation);
-  const snapshots = makeSnapshotter(root, ground, isolation, options.snapshotter);
+  try {
+    const snapshots = await openSnapshots(root, ground, isolation, options.snapshotter);
+    return servicesOf({ root, ground, isolation, snapshots, leave }, options);
+  } catch (error) {
+    leave();
+    throw error;
+  }
+}
+
+/** A store that is open, and how RUN is isolated in it. */
+interface OpenStore {
+  readonly root: string;
+  readonly ground: Ground;
+  readonly isolation: Isolation | undefined;
+  readonly snapshots: DirectorySnapshotter;
+  /** Says that this process uses the store no more. */
+  readonly leave: () => void;
+}
+
+function servicesOf(
+  { root, ground, isolation, snapshots, leave }: OpenStore,
+  options: EngineOptions,
+): Engine {
   const content = new LocalContentStore(root);
   const layers = new FileLayerIndex(root);
   const threads = new Threads();
   const offline = options.offline === true;
-  // A build that finds everything in its cache needs none of these.
-  const registry = later<Registry>(async () =>
-    offline
-      ? new (await import('./registry/offline')).OfflineRegistry()
-      : new (await import('./registry/client')).RegistryClient(options.registry),
-  );
-  const files = later<FileSource & Pick<FileClient, 'close'>>(async () =>
-    offline
-      ? new (await import('./registry/offline')).OfflineFiles()
-      : new (await import('./registry/download-file')).FileClient(options.registry),
-  );
-  const sandbox = later<ContainerSandbox>(async () =>
-    makeSandbox(isolation, path.join(root, 'sandbox'), options.runtime),
-  );
+  const registry = later(REGISTRY, () => makeRegistry(offline, options.registry));
+  const files = later(FILES, () => makeFiles(offline, options.registry));
+  const sandbox = later(SANDBOX, async () => {
+    if (isolation === undefined) throw await noSandbox(root);
+    return isolation.makeSandbox({ state: path.join(root, 'sandbox'), runtime: options.runtime });
+  });
   return {
     root,
     content,
@@ -110,7 +116,7 @@ export function openEngine(options: EngineOptions): Engine {
     snapshots,
     cache: new FileCacheStore(root, options.onCorruptRecord),
     sandbox: sandbox.service,
-    refusesRun: () => (isolation === undefined ? noSandbox(root) : undefined),
+    refusesRun: async () => (isolation === undefined ? noSandbox(root) : undefined),
     registry: registry.service,
     files: files.service,
     async close() {
@@ -125,11 +131,11 @@ export function openEngine(options: EngineOptions): Engine {
   };
 }
 
-/** Where no store can be had, nothing is left of the attempt. */
-function openStore(root: string): Ground {
+/** Where no store can be made, nothing is left of the attempt. */
+async function openStore(root: string): Promise<Ground> {
   const made = makeStore(root);
   try {
-    return openGround(root, groundProbes(root));
+    return await openGround(root, groundProbes(root));
   } catch (error) {
     unmakeDirectories(made);
     throw error;
@@ -146,164 +152,116 @@ function makeStore(root: string): string[] {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new MbuildError('STORE_UNUSABLE', `the store ${root} cannot be opened: ${reason}`, {
       cause,
-      hint: 'choose another folder with --root or MBUILD_ROOT',
+      hint: ANOTHER_ROOT,
     });
   }
 }
 
+const ANOTHER_ROOT = 'choose another directory with --root or MBUILD_ROOT';
+
+/** Tried when a store is made, and where it is used under another confinement. */
 function groundProbes(root: string): GroundProbes {
-  // Loaded when a store is made, and where it is used under another confinement.
-  const probe = (): typeof import('./sandbox/isolations/probe') =>
-    require('./sandbox/isolations/probe') as typeof import('./sandbox/isolations/probe');
+  const mayMount = (): boolean => heldCapabilities().includes('SYS_ADMIN');
   return {
     fileSystem: () => fileSystemOf(root),
-    confinement: () => (heldCapabilities().includes('SYS_ADMIN') ? confinement() : undefined),
-    canMount: () =>
-      heldCapabilities().includes('SYS_ADMIN') && probe().probeNamespaces(root) === undefined,
-    refusesOverlay: (marks) => {
-      const obstacle =
-        marks === 'files'
-          ? undefined
-          : probe().probeOverlay(root, marks === 'user' ? 'userxattr' : '');
-      return obstacle === undefined ? undefined : `cannot ${obstacle.what} (${obstacle.errno})`;
+    confinement: () => (mayMount() ? confinement() : undefined),
+    async canMount() {
+      if (!mayMount()) return false;
+      const { probeNamespaces } = await import('./sandbox/isolations/probe');
+      return probeNamespaces(root) === undefined;
+    },
+    async refusesOverlay(marks) {
+      const { obstacleText, probeOverlay } = await import('./sandbox/isolations/probe');
+      const obstacle = probeOverlay(root, marks === 'user' ? 'userxattr' : '');
+      return obstacle === undefined ? undefined : obstacleText(obstacle);
     },
   };
 }
 
-function noSandbox(scratch: string): MbuildError {
-  const { refuseRun } =
-    require('./sandbox/isolations/examine') as typeof import('./sandbox/isolations/examine');
-  return refuseRun(scratch, outerUid(process.env) ?? process.getuid?.() ?? -1);
+/** @throws MbuildError SANDBOX_UNAVAILABLE, with the reason and the way out, for an isolation that this process has no rights for. */
+async function pickIsolation(
+  name: IsolationName | undefined,
+  { canMount }: Ground,
+  scratch: string,
+): Promise<Isolation | undefined> {
+  if (name === undefined) return bestIsolation(canMount);
+  const isolation = isolationOf(name);
+  if (await isolation.isPossible()) return isolation;
+  const { refuseIsolation } = await import('./sandbox/isolations/examine');
+  throw await refuseIsolation(name, scratch, machineUid());
 }
 
-/** @throws MbuildError SANDBOX_UNAVAILABLE, with the reason and the way out, for an isolation that this process cannot have. */
-function checkIsolation(isolation: Isolation, scratch: string): void {
-  if (isPossible(isolation)) return;
-  const { refuseIsolation } =
-    require('./sandbox/isolations/examine') as typeof import('./sandbox/isolations/examine');
-  throw refuseIsolation(isolation, scratch, outerUid(process.env) ?? process.getuid?.() ?? -1);
+async function noSandbox(scratch: string): Promise<MbuildError> {
+  const { refuseRun } = await import('./sandbox/isolations/examine');
+  return refuseRun(scratch, machineUid());
 }
 
-function isPossible(isolation: Isolation): boolean {
-  switch (isolation) {
-    case 'namespaces':
-      return heldCapabilities().includes('SYS_ADMIN');
-    case 'user-namespace':
-      return isInUserNamespace() && mappedIds() > 1;
-    case 'single-id':
-      return isInUserNamespace() && mappedIds() === 1;
-    case 'chroot':
-      return heldCapabilities().includes('SYS_CHROOT');
-    case 'oci':
-      return heldCapabilities().includes('SYS_ADMIN') && !keepsOwners();
-    case 'in-place':
-      return (
-        (
-          require('./sandbox/isolations/in-place') as typeof import('./sandbox/isolations/in-place')
-        ).inPlaceObstacle() === undefined
-      );
-    // Whoever has rights would give them to the steps.
-    case 'proot':
-      return keepsOwners() && findInPath('proot') !== undefined;
-  }
+/** The user of the machine that this process is. */
+function machineUid(): number {
+  return outerUid(process.env) ?? process.getuid?.() ?? -1;
 }
 
-async function makeSandbox(
-  isolation: Means | undefined,
-  state: string,
-  runtime: string | undefined,
-): Promise<ContainerSandbox> {
-  switch (isolation) {
-    case 'oci':
-      return ociSandbox(state, runtime);
-    case 'namespaces':
-      return new (await import('./sandbox/isolations/namespaces')).NamespaceSandbox(state);
-    case 'in-place':
-      return (await import('./sandbox/isolations/in-place')).inPlaceSandbox(state);
-    case 'chroot':
-      return new (await import('./sandbox/isolations/chroot')).ChrootSandbox(state);
-    case 'proot':
-      return (await import('./sandbox/isolations/proot')).prootSandbox(state);
-    case undefined:
-      throw noSandbox(state);
-  }
-}
-
-async function ociSandbox(state: string, wanted: string | undefined): Promise<ContainerSandbox> {
-  const [{ OciSandbox, findRuntime }, { NamespaceSandbox }] = await Promise.all([
-    import('./sandbox/isolations/oci-runtime'),
-    import('./sandbox/isolations/namespaces'),
-  ]);
-  const runtime = findRuntime(wanted);
-  if (runtime !== undefined) return new OciSandbox(state, runtime, new NamespaceSandbox(state));
-  throw new MbuildError(
-    'SANDBOX_UNAVAILABLE',
-    wanted === undefined
-      ? '--isolation=oci needs crun or runc, and neither is installed'
-      : `the runtime ${wanted} is not there`,
-    {
-      hint: 'apt-get install crun, or leave --isolation away: mbuild needs no runtime',
-    },
-  );
-}
-
-/** @throws MbuildError STORE_UNUSABLE for a store whose layers cannot be used that way. */
-function makeSnapshotter(
+/** @throws MbuildError USAGE for a snapshotter that the isolation cannot use, STORE_UNUSABLE for a store whose layers it cannot use. */
+async function openSnapshots(
   root: string,
-  { marks, reason }: Ground,
-  isolation: Means | undefined,
-  pinned: EngineOptions['snapshotter'],
-): DirectorySnapshotter {
-  const kind =
-    pinned ??
-    ((isolation === 'namespaces' || isolation === 'oci') &&
-    marks !== 'files' &&
-    reason === undefined
-      ? 'overlay'
-      : 'copy');
-  const hint = 'choose another folder with --root or MBUILD_ROOT';
-  if (
-    kind !== 'copy' &&
-    (isolation === 'chroot' || isolation === 'proot' || isolation === 'in-place')
-  )
+  ground: Ground,
+  isolation: Isolation | undefined,
+  wanted: SnapshotterName | undefined,
+): Promise<DirectorySnapshotter> {
+  const kind = snapshotterFor(wanted, ground, isolation?.mounts === true);
+  if (kind.mounts && isolation?.mounts === false)
     throw new MbuildError(
       'USAGE',
-      `--snapshotter=${kind} cannot be had with --isolation=${isolation}: nothing is mounted then`,
+      `--snapshotter=${kind.name} does not work with --isolation=${isolation.name}, which mounts nothing`,
       { hint: 'use --snapshotter=copy' },
     );
-  if (marks === 'trusted' && !heldCapabilities().includes('SYS_ADMIN')) {
+  if (ground.marks === 'trusted' && !heldCapabilities().includes('SYS_ADMIN')) {
     throw new MbuildError(
       'STORE_UNUSABLE',
       `the store ${root} was made by a process with more rights than this one has: its layers carry attributes that need CAP_SYS_ADMIN`,
-      { hint },
+      { hint: ANOTHER_ROOT },
     );
   }
-  if (kind === 'copy') return new CopySnapshotter(root, marks);
-  if (kind === 'fuse-overlayfs')
-    return new (
-      require('./snapshot/fuse-overlayfs') as typeof import('./snapshot/fuse-overlayfs')
-    ).FuseOverlaySnapshotter(root, marks, () => fuseOverlayfs(root));
-  if (marks === 'files' || reason !== undefined)
-    throw new MbuildError(
-      'STORE_UNUSABLE',
-      `--snapshotter=overlay cannot be had: ${reason ?? 'the file system does not allow it'}`,
-      { hint },
-    );
-  return new OverlaySnapshotter(root, marks);
+  return kind.open({ root, ground });
 }
 
-/** The path of fuse-overlayfs. @throws MbuildError SANDBOX_UNAVAILABLE. */
-function fuseOverlayfs(root: string): string {
-  const found = (
-    require('./sandbox/isolations/fuse') as typeof import('./sandbox/isolations/fuse')
-  ).findFuseOverlayfs(root);
-  if ('program' in found) return found.program;
-  throw new MbuildError(
-    'SANDBOX_UNAVAILABLE',
-    `--snapshotter=fuse-overlayfs cannot be had: ${found.obstacle}`,
-    { hint: `${found.fix}; or --snapshotter=copy` },
-  );
+/** A client of registries; a build that finds everything in its cache needs none. */
+async function makeRegistry(
+  offline: boolean,
+  options: RegistryOptions | undefined,
+): Promise<Registry> {
+  if (offline) return new (await import('./registry/offline')).OfflineRegistry();
+  return new (await import('./registry/client')).RegistryClient(options);
 }
+
+async function makeFiles(
+  offline: boolean,
+  options: RegistryOptions | undefined,
+): Promise<ClosableFiles> {
+  if (offline) return new (await import('./registry/offline')).OfflineFiles();
+  return new (await import('./registry/download-file')).FileClient(options);
+}
+
+type ClosableFiles = FileSource & Pick<FileClient, 'close'>;
+
+const REGISTRY: Names<Registry> = {
+  resolve: true,
+  manifest: true,
+  blob: true,
+  pushBlob: true,
+  beginBlob: true,
+  pushManifest: true,
+  tags: true,
+  repositories: true,
+  search: true,
+  check: true,
+  close: true,
+};
+const FILES: Names<ClosableFiles> = { fetch: true, folder: true, close: true };
+const SANDBOX: Names<ContainerSandbox> = { run: true, enter: true };
+
+/** All methods of a service. */
+type Names<T> = Readonly<Record<keyof T, true>>;
 
 /** A service whose methods all return promises, loaded and made at the first call. */
 interface Later<T> {
@@ -311,18 +269,16 @@ interface Later<T> {
   readonly made: () => Promise<T> | undefined;
 }
 
-function later<T extends object>(make: () => Promise<T>): Later<T> {
+function later<T extends object>(names: Names<T>, make: () => Promise<T>): Later<T> {
   let made: Promise<T> | undefined;
-  const service = new Proxy({} as T, {
-    get:
-      (_, method) =>
-      async (...args: readonly unknown[]) => {
-        const real = (await (made ??= make())) as Record<
-          PropertyKey,
-          (...given: readonly unknown[]) => unknown
-        >;
-        return real[method]?.(...args);
-      },
-  });
-  return { service, made: () => made };
+  const call = async (name: keyof T, args: readonly unknown[]): Promise<unknown> => {
+    const real = await (made ??= make());
+    const method = real[name] as (...given: readonly unknown[]) => unknown;
+    return method.apply(real, [...args]);
+  };
+  const methods = (Object.keys(names) as (keyof T)[]).map((name) => [
+    name,
+    (...args: readonly unknown[]) => call(name, args),
+  ]);
+  return { service: Object.fromEntries(methods) as T, made: () => made };
 }

@@ -1,4 +1,4 @@
-import { appendFileSync, cpSync, mkdtempSync, readFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { build, type BuildOptions } from '../build';
@@ -111,20 +111,20 @@ async function checkOut(
   tree: string,
   index: string,
 ): Promise<void> {
-  const { mkdirSync } = await import('node:fs');
   mkdirSync(tree, { recursive: true });
-  const umask = process.umask(0o022);
-  try {
-    const { exitCode, stderr } = await runCommand(
+  const { exitCode, stderr } = await runCommand(
+    'sh',
+    // The process's own umask is also that of whatever else runs meanwhile.
+    [
+      '-c',
+      'umask 022; exec git "$@"',
       'git',
-      ['-C', directory, '--work-tree', tree, 'read-tree', '--reset', '-u', commit],
-      { env: { GIT_INDEX_FILE: index } },
-    );
-    if (exitCode !== 0)
-      throw new MbuildError('GIT_FAILED', `git read-tree ${commit}: ${stderr.trim()}`);
-  } finally {
-    process.umask(umask);
-  }
+      ...['-C', directory, '--work-tree', tree, 'read-tree', '--reset', '-u', commit],
+    ],
+    { env: { GIT_INDEX_FILE: index } },
+  );
+  if (exitCode !== 0)
+    throw new MbuildError('GIT_FAILED', `git read-tree ${commit}: ${stderr.trim()}`);
 }
 
 async function buildAgain(

@@ -1,6 +1,6 @@
 import { isMbuildError } from '../diagnostics/error';
 import { heldCapabilities } from '../sandbox/capabilities';
-import type { Isolation } from '../sandbox/isolations/ladder';
+import { isolationOf, type IsolationName } from '../sandbox/isolations/isolations';
 import type { JoinedNamespace, UserMaps } from '../sandbox/namespaces/user-namespace';
 import { boundOwners, type Ground } from '../snapshot/ground';
 import type { SignalWatch } from './signals';
@@ -9,7 +9,7 @@ import type { SignalWatch } from './signals';
 export interface Whereabouts {
   /** The store's folder. */
   readonly root: string;
-  readonly isolation: Isolation | undefined;
+  readonly isolation: IsolationName | undefined;
   /** Of a command that has to do with containers: words that may name some. */
   readonly containers: readonly string[] | undefined;
 }
@@ -67,17 +67,20 @@ export async function runAsRoot(
 
 const ONE_ID: UserMaps = { uids: [], gids: [] };
 
+/** How a store keeps owners for whom an isolation gives these ids. */
+const OWNERS: Readonly<Record<'ranges' | 'one', Ground['owners']>> = {
+  ranges: 'kernel',
+  one: 'beside',
+};
+
 /** The maps to try, best first: what was asked for; else what the store was made with; else all that there is. */
 function choices(ranges: UserMaps | undefined, { root, isolation }: Whereabouts): UserMaps[] {
-  if (isolation === 'proot') return [];
-  const owners =
-    isolation === 'single-id'
-      ? 'beside'
-      : isolation === 'user-namespace'
-        ? 'kernel'
-        : ownersOf(root);
+  const ids = isolation === undefined ? undefined : isolationOf(isolation).ids;
+  if (ids === 'own') return [];
+  const owners = ids === undefined ? ownersOf(root) : OWNERS[ids];
   const many = ranges === undefined ? [] : [ranges];
-  return owners === 'beside' ? [ONE_ID] : owners === 'kernel' ? many : [...many, ONE_ID];
+  if (owners === 'beside') return [ONE_ID];
+  return owners === 'kernel' ? many : [...many, ONE_ID];
 }
 
 /** Where the containers of a store run: the first that is named, or any. */
@@ -86,13 +89,9 @@ async function namespaceOfContainers(
   words: readonly string[],
 ): Promise<JoinedNamespace | undefined> {
   const owners = ownersOf(root);
-  if (
-    owners === undefined ||
-    isolation === 'proot' ||
-    (isolation === 'single-id' && owners !== 'beside') ||
-    (isolation === 'user-namespace' && owners !== 'kernel')
-  )
-    return undefined;
+  const ids = isolation === undefined ? undefined : isolationOf(isolation).ids;
+  if (owners === undefined || ids === 'own') return undefined;
+  if (ids !== undefined && OWNERS[ids] !== owners) return undefined;
   const [{ ContainerStore }, { runsHere }] = await Promise.all([
     import('../containers/store'),
     import('../linux/process'),

@@ -38,7 +38,7 @@ async function withImage<T>(
   if (known !== undefined || !existsSync(text))
     return use({ image: known ?? findImage(services, text), services });
   const root = tempName(services.root, 'verify');
-  const store = openEngine({ ...engineOptions(host, flags), root });
+  const store = await openEngine({ ...engineOptions(host, flags), root });
   try {
     return await use({ image: await onlyImage(text, store, host), services: store });
   } finally {

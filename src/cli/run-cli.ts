@@ -7,7 +7,7 @@ import { COMMANDS, commandsOfGroup, findCommand, firstWords, type CommandEntry }
 import type { Whereabouts } from './as-root';
 import { note, type Host } from './host';
 import { storeRoot } from './services';
-import { readIsolation } from '../sandbox/isolations/ladder';
+import { readIsolation } from '../sandbox/isolations/isolations';
 import { showError } from './show-error';
 
 /** What a command line asks for. */

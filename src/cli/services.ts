@@ -11,7 +11,8 @@ import type { Collected, Roots } from '../images/collect/gc';
 import type { Digest } from '../oci/digest';
 import { hostPlatform, parsePlatform, type Platform } from '../oci/platform';
 import { familiarName, formatReference, parseReference } from '../oci/reference';
-import { ISOLATIONS, readIsolation, type Isolation } from '../sandbox/isolations/ladder';
+import { ISOLATIONS, readIsolation, type IsolationName } from '../sandbox/isolations/isolations';
+import { SNAPSHOTTERS } from '../snapshot/kinds/kinds';
 import type { LayerId } from '../snapshot/snapshotter';
 import { note, type Host } from './host';
 
@@ -45,7 +46,10 @@ export async function withServices<T>(
   use: (services: Engine) => T | Promise<T>,
 ): Promise<T> {
   const { openEngine } = await import('../engine');
-  const services = openEngine({ ...engineOptions(host, flags), root: storeRoot(flags.root, host) });
+  const services = await openEngine({
+    ...engineOptions(host, flags),
+    root: storeRoot(flags.root, host),
+  });
   try {
     return await use(services);
   } finally {
@@ -58,12 +62,7 @@ export function engineOptions(host: Host, flags: StoreFlags): Omit<EngineOptions
   return {
     isolation: readIsolationFlag(flags.isolation),
     runtime: flags.runtime,
-    snapshotter:
-      flags.snapshotter === 'overlay' ||
-      flags.snapshotter === 'fuse-overlayfs' ||
-      flags.snapshotter === 'copy'
-        ? flags.snapshotter
-        : undefined,
+    snapshotter: SNAPSHOTTERS.find(({ name }) => name === flags.snapshotter)?.name,
     registry: {
       env: host.env,
       authFile: flags.authfile,
@@ -94,13 +93,13 @@ function readPatience({ retry, 'retry-delay': delay }: Pick<StoreFlags, 'retry' 
 }
 
 /** The value of `--isolation`; `undefined` for auto. @throws MbuildError USAGE. */
-export function readIsolationFlag(text = 'auto'): Isolation | undefined {
+export function readIsolationFlag(text = 'auto'): IsolationName | undefined {
   const { known, isolation } = readIsolation(text);
-  if (!known)
-    throw new MbuildError('USAGE', `unknown isolation ${JSON.stringify(text)}`, {
-      hint: didYouMean(text, ISOLATIONS) ?? `kinds are auto, ${ISOLATIONS.join(', ')}`,
-    });
-  return isolation;
+  if (known) return isolation;
+  const names = ISOLATIONS.map(({ name }) => name);
+  throw new MbuildError('USAGE', `unknown isolation ${JSON.stringify(text)}`, {
+    hint: didYouMean(text, names) ?? `kinds are auto, ${names.join(', ')}`,
+  });
 }
 
 /** How long it is remembered that a result was evicted, and what files of a stage came to: a month. */

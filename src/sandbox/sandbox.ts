@@ -3,7 +3,7 @@ import type { RefusedLimit } from './cgroups/cgroup';
 import type { CgroupLimits } from './cgroups/cgroup-limits';
 import type { RawPath } from '../linux/paths';
 import type { BuildScope, ResourceUsage } from '../progress/events';
-import type { Supervision } from './seccomp/supervisor';
+import type { Supervision } from './seccomp/supervision';
 
 /** The root file system that a process is given. */
 export type Rootfs =

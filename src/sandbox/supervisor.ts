@@ -8,7 +8,8 @@ import type { Arch } from './namespaces/init/interpreter';
 import type { SandboxPlaces } from './namespaces/mount-ops';
 import { LISTENER_FD } from './namespaces/namespace-program';
 import type { ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
-import type { Supervision, supervisorTasks } from './seccomp/supervisor';
+import type { Supervision } from './seccomp/supervision';
+import type { supervisorTasks } from './seccomp/supervisor';
 
 /** Each supervisor has a thread for itself for as long as its process runs; one that is done is there for the next. */
 const threads = once(() => new Threads(undefined, Infinity));

@@ -29,9 +29,11 @@ export interface GroundProbes {
   readonly fileSystem: () => string;
   /** What this process is confined by; `undefined` for one that may not mount in any case. */
   readonly confinement: () => string | undefined;
-  readonly canMount: () => boolean;
+  readonly canMount: () => boolean | Promise<boolean>;
   /** Why no overlay can be mounted on layers with these marks. */
-  readonly refusesOverlay: (marks: OverlayXattrs) => string | undefined;
+  readonly refusesOverlay: (
+    marks: Exclude<OverlayXattrs, 'files'>,
+  ) => string | undefined | Promise<string | undefined>;
 }
 
 /** File systems by the number that statfs(2) gives; linux/magic.h. */
@@ -90,21 +92,21 @@ export function storeObstacle(fileSystem: string): string | undefined {
  * @throws MbuildError STORE_UNUSABLE when the file can be read but not understood, when owners cannot be kept as the store does, and
  * for a new store where none may be made.
  */
-export function openGround(root: string, probes: GroundProbes): Ground {
+export async function openGround(root: string, probes: GroundProbes): Promise<Ground> {
   const known = readGround(root);
   const confinement = probes.confinement();
   if (known !== undefined && (known.owners === ownersHere() || holdsTrees(root))) {
     checkOwners(root, known);
     return confinement === undefined || confinement === known.confinement
       ? known
-      : write(root, { ...known, ...tryMounts(known, probes), confinement });
+      : write(root, { ...known, ...(await tryMounts(known, probes)), confinement });
   }
   // Stores from before there was a choice are overlays'.
   return write(
     root,
     holdsTrees(root)
       ? { marks: 'trusted', canMount: true, owners: 'kernel' }
-      : { ...tryGround(root, probes), confinement },
+      : { ...(await tryGround(root, probes)), confinement },
   );
 }
 
@@ -114,7 +116,7 @@ function write(root: string, ground: Ground): Ground {
   return ground;
 }
 
-function tryGround(root: string, probes: GroundProbes): Ground {
+async function tryGround(root: string, probes: GroundProbes): Promise<Ground> {
   const fileSystem = probes.fileSystem();
   const obstacle = storeObstacle(fileSystem);
   if (obstacle !== undefined)
@@ -124,18 +126,16 @@ function tryGround(root: string, probes: GroundProbes): Ground {
   const owners = ownersHere();
   if (owners === 'beside') checkAttributes(root);
   const found = probeMarks(root);
-  return { ...found, ...tryMounts(found, probes), owners };
+  return { ...found, ...(await tryMounts(found, probes)), owners };
 }
 
-function tryMounts(
+async function tryMounts(
   { marks, reason }: Pick<Ground, 'marks' | 'reason'>,
   { canMount, refusesOverlay }: GroundProbes,
-): Pick<Ground, 'canMount' | 'reason'> {
-  const mounts = canMount();
-  return {
-    canMount: mounts,
-    reason: marks === 'files' ? reason : mounts ? refusesOverlay(marks) : undefined,
-  };
+): Promise<Pick<Ground, 'canMount' | 'reason'>> {
+  const mounts = await canMount();
+  if (marks === 'files') return { canMount: mounts, reason };
+  return { canMount: mounts, reason: mounts ? await refusesOverlay(marks) : undefined };
 }
 
 /** @throws MbuildError STORE_UNUSABLE on a file system without user.* attributes, where owners cannot stand beside files. */

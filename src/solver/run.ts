@@ -7,7 +7,7 @@ import { maskStream, maskedParts } from '../progress/mask';
 import { refusalText } from '../sandbox/cgroups/cgroup';
 import { hasLimits } from '../sandbox/cgroups/cgroup-limits';
 import type { ExitStatus, ProcessSpec } from '../sandbox/sandbox';
-import type { Supervision } from '../sandbox/seccomp/supervisor';
+import type { Supervision } from '../sandbox/seccomp/supervision';
 import { keepsOwners } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';

@@ -63,8 +63,8 @@ export async function verifyTwice(
     options.hostname !== undefined ||
     options.buildArgs?.['BUILDKIT_SANDBOX_HOSTNAME'] !== undefined;
   const place = tempName(engine.root, 'verify');
-  const first = storeBeside(engine, { ...stores, root: path.join(place, 'first') });
-  const second = storeBeside(engine, { ...stores, root: path.join(place, 'the-second') });
+  const first = await storeBeside(engine, { ...stores, root: path.join(place, 'first') });
+  const second = await storeBeside(engine, { ...stores, root: path.join(place, 'the-second') });
   try {
     const one = await shown((scope) => build(plain, first, scope));
     const other = await shown(async (scope) => {
@@ -83,8 +83,8 @@ export async function verifyTwice(
 }
 
 /** An empty store whose base images come from another one. */
-function storeBeside(engine: Engine, options: EngineOptions): Engine {
-  const store = openEngine(options);
+async function storeBeside(engine: Engine, options: EngineOptions): Promise<Engine> {
+  const store = await openEngine(options);
   return {
     ...store,
     findBase: async (request, vertex, scope) =>

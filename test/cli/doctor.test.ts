@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { storeFacts, storeText, type StorePlace } from '../../src/cli/format/store-facts';
-import { userNamespaceFix } from '../../src/sandbox/isolations/examine';
-import type { Isolation } from '../../src/sandbox/isolations/ladder';
+import { userNamespaceFix } from '../../src/sandbox/isolations/user-namespaces';
+import type { IsolationName } from '../../src/sandbox/isolations/isolations';
 import { cleanEnv } from '../support/command';
 import { MBUILD } from '../support/mbuild';
 import { describeWith, findProgram } from '../support/needs';
@@ -23,7 +23,7 @@ describe('the store', () => {
   };
   const refused = { marks: 'user', reason: 'cannot mount overlay (EINVAL)' } as const;
 
-  test.each<[string, Partial<StorePlace>, Isolation | undefined, string]>([
+  test.each<[string, Partial<StorePlace>, IsolationName | undefined, string]>([
     ['on a disk', {}, 'namespaces', 'Store: /s on ext4, trees by overlay\n'],
     [
       'that is there already',

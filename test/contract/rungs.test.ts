@@ -633,7 +633,7 @@ describeWith(
           { encoding: 'utf8', env: { ...cleanEnv(), ...way.env } },
         );
         expect(pinned.stderr).toMatch(
-          /--isolation=user-namespace cannot be had: a range for mbuild-test-user in \/etc\/subuid is missing\n.*usermod --add-subuids/,
+          /--isolation=user-namespace does not work here: a range for mbuild-test-user in \/etc\/subuid is missing\n.*usermod --add-subuids/,
         );
       }),
     );

@@ -192,7 +192,7 @@ RUN --mount=type=bind,from=other,source=/s,target=/a ls /a; tail -n 1 /a/file | 
       expect([absent.code, absent.stderr]).toEqual([
         1,
         expect.stringMatching(
-          /--snapshotter=fuse-overlayfs cannot be had: the program fuse-overlayfs is missing\n.*apt-get install fuse-overlayfs/s,
+          /--snapshotter=fuse-overlayfs does not work here: the program fuse-overlayfs is missing\n.*apt-get install fuse-overlayfs/s,
         ),
       ]);
       writeFileSync(join(programs, 'fuse-overlayfs'), '#!/bin/sh\nexit 3\n');

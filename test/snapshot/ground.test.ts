@@ -44,10 +44,9 @@ test.each([
 
 test.each(['nfs', 'cifs', 'smb', 'ceph', 'lustre', 'gpfs', 'afs'])(
   'a store on %s is refused with the reason and the way out, and left as it was',
-  (name) => {
+  async (name) => {
     const root = temp.dir();
-    const open = (): unknown => openGround(root, { ...NEVER, fileSystem: () => name });
-    expect(open).toThrow(
+    await expect(openGround(root, { ...NEVER, fileSystem: () => name })).rejects.toEqual(
       expect.objectContaining({
         code: 'STORE_UNUSABLE',
         message: expect.stringContaining(`the store ${root} is on ${name}: machines share ${name}`),
@@ -62,54 +61,54 @@ test.each(['ext4', 'tmpfs', 'overlay', 'fuse', '9p', '0x1234'])('a store may be 
   expect(storeObstacle(name)).toBeUndefined(),
 );
 
-test('what was found when a store was made holds wherever it is later', () => {
+test('what was found when a store was made holds wherever it is later', async () => {
   const root = temp.dir();
-  const made = openGround(root, LOCAL);
-  expect(openGround(root, { ...NEVER, fileSystem: () => 'nfs' })).toEqual(made);
+  const made = await openGround(root, LOCAL);
+  expect(await openGround(root, { ...NEVER, fileSystem: () => 'nfs' })).toEqual(made);
 });
 
-test('why no overlay can be mounted is kept', () => {
+test('why no overlay can be mounted is kept', async () => {
   const root = temp.dir();
-  openGround(root, {
+  await openGround(root, {
     ...LOCAL,
     canMount: () => true,
     refusesOverlay: () => 'cannot mount overlay (EINVAL)',
   });
-  expect(openGround(root, NEVER)).toMatchObject({
+  expect(await openGround(root, NEVER)).toMatchObject({
     canMount: true,
     reason: 'cannot mount overlay (EINVAL)',
   });
 });
 
-test('a file that mbuild did not write is no ground', () => {
+test('a file that mbuild did not write is no ground', async () => {
   const root = temp.dir();
   writeFileSync(join(root, 'ground.json'), '{"marks":"others"}');
-  expect(() => openGround(root, LOCAL)).toThrow(
+  await expect(openGround(root, LOCAL)).rejects.toEqual(
     expect.objectContaining({ code: 'STORE_UNUSABLE' }),
   );
 });
 
-test('what can be mounted is tried out again where the process is confined otherwise, and by who may mount at all', () => {
+test('what can be mounted is tried out again where the process is confined otherwise, and by who may mount at all', async () => {
   const root = temp.dir();
-  openGround(root, { ...LOCAL, confinement: () => undefined });
+  await openGround(root, { ...LOCAL, confinement: () => undefined });
   const container = {
     ...NEVER,
     confinement: () => 'container',
     canMount: () => true,
     refusesOverlay: () => undefined,
   };
-  expect(openGround(root, { ...NEVER, confinement: () => undefined })).toMatchObject({
+  expect(await openGround(root, { ...NEVER, confinement: () => undefined })).toMatchObject({
     canMount: false,
   });
-  expect(openGround(root, container)).toMatchObject({ canMount: true });
-  expect(openGround(root, { ...NEVER, confinement: () => 'container' })).toMatchObject({
+  expect(await openGround(root, container)).toMatchObject({ canMount: true });
+  expect(await openGround(root, { ...NEVER, confinement: () => 'container' })).toMatchObject({
     canMount: true,
   });
   expect(
-    openGround(root, { ...container, confinement: () => 'another', canMount: () => false }),
+    await openGround(root, { ...container, confinement: () => 'another', canMount: () => false }),
   ).toMatchObject({ canMount: false });
   expect(
-    openGround(root, {
+    await openGround(root, {
       ...container,
       confinement: () => 'container',
       refusesOverlay: () => 'cannot mount overlay (EINVAL)',

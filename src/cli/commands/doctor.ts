@@ -5,7 +5,7 @@ import { errnoOf } from '../../diagnostics/error';
 import { removeTree } from '../../linux/remove-tree';
 import { examineIsolation, type Examination } from '../../sandbox/isolations/examine';
 import { findFuseOverlayfs } from '../../sandbox/isolations/fuse';
-import { meansOf } from '../../sandbox/isolations/ladder';
+import { isolationOf } from '../../sandbox/isolations/isolations';
 import { fileSystemOf, probeMarks, readGround } from '../../snapshot/ground';
 import { defineCommand } from '../command';
 import { storeFacts, storeText, type StoreFacts } from '../format/store-facts';
@@ -30,10 +30,10 @@ export const command = defineCommand({
   },
   notes: ['The exit code is 1 when RUN cannot be isolated at all.'],
   run: async ({ flags }, host) => {
-    const examination = inScratch((scratch) => examineIsolation(scratch, host.uid));
+    const examination = await inScratch((scratch) => examineIsolation(scratch, host.uid));
     const store = {
       ...examineStore(storeRoot(flags.root, host), examination),
-      fuse: inScratch((scratch) => examineFuse(scratch, examination)),
+      fuse: await inScratch((scratch) => examineFuse(scratch, examination)),
     };
     if (flags.format === 'json')
       host.out.write(
@@ -68,7 +68,7 @@ function examineStore(root: string, { chosen }: Examination): StoreFacts {
 
 /** Never chosen by itself. */
 function examineFuse(scratch: string, { chosen }: Examination): StoreFacts['fuse'] {
-  if (chosen === undefined || meansOf(chosen) !== 'namespaces') return undefined;
+  if (chosen === undefined || !isolationOf(chosen).mounts) return undefined;
   const found = findFuseOverlayfs(scratch);
   if ('obstacle' in found) return { works: false, why: found.obstacle, fix: found.fix };
   return {
@@ -94,10 +94,10 @@ function printText(
   out.write(storeText(store));
 }
 
-function inScratch<T>(use: (scratch: string) => T): T {
+async function inScratch<T>(use: (scratch: string) => T | Promise<T>): Promise<T> {
   const scratch = mkdtempSync(join(tmpdir(), 'mbuild-doctor-'));
   try {
-    return use(scratch);
+    return await use(scratch);
   } finally {
     removeTree(scratch);
   }

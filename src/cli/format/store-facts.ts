@@ -1,4 +1,4 @@
-import type { Isolation } from '../../sandbox/isolations/ladder';
+import { isolationOf, type IsolationName } from '../../sandbox/isolations/isolations';
 import { storeObstacle, type Ground } from '../../snapshot/ground';
 
 /** What is known of the place where the store is or would be. */
@@ -28,7 +28,7 @@ export interface StorePlace {
 /** How a store at a place keeps trees, for who isolates RUN in this way; where not by overlays, why, and what would help. */
 export function storeFacts(
   { root, fileSystem, known, ground }: StorePlace,
-  chosen: Isolation | undefined,
+  chosen: IsolationName | undefined,
 ): StoreFacts {
   const facts = { root, fileSystem };
   const obstacle = known === undefined ? storeObstacle(fileSystem) : undefined;
@@ -40,7 +40,7 @@ export function storeFacts(
       fix: 'put the store on a disk of this machine: --root DIR',
     };
   const { marks, reason } = known ?? ground();
-  if (chosen === 'chroot' || chosen === 'proot' || chosen === undefined)
+  if (chosen === undefined || !isolationOf(chosen).mounts)
     return { ...facts, snapshotter: 'copy', why: 'nothing can be mounted' };
   if (marks !== 'files' && reason === undefined) return { ...facts, snapshotter: 'overlay' };
   const fix =

@@ -6,7 +6,6 @@ import { isInUserNamespace } from '../../linux/id-map';
 import { toRaw } from '../../linux/paths';
 import { removeTree } from '../../linux/remove-tree';
 import { sealedFile } from '../../linux/sealed-file';
-import { heldCapabilities } from '../capabilities';
 import { interpreterFile, type Arch } from '../namespaces/init/interpreter';
 import { assemble, type Op } from '../namespaces/init/program';
 import { AT_FDCWD, CLONE, MS, SIGCHLD } from '../namespaces/init/syscalls';
@@ -171,10 +170,9 @@ export function probeChroot(state: string): Obstacle {
   );
 }
 
-/** True when this process may do what root may. */
-export function holds(...names: readonly ReturnType<typeof heldCapabilities>[number][]): boolean {
-  const held = heldCapabilities();
-  return names.every((name) => held.includes(name));
+/** An obstacle in words. */
+export function obstacleText({ what, errno }: NonNullable<Obstacle>): string {
+  return `cannot ${what} (${errno})`;
 }
 
 const AT_REMOVEDIR = 0x200;

@@ -19,15 +19,8 @@ import {
 } from './notification';
 import { ABIS_OF, AUDIT_ARCH, BECOMING, GIVING, SHOWING, numberOf } from './profile';
 import { SHOWN_AT, statOf, statxOf } from './shown';
+import type { Supervision } from './supervision';
 import { Tracee, failure, type FileName } from './tracee';
-
-/** What a supervisor saw of processes that served other users, where there is one id. */
-export interface Supervision {
-  /** Users that processes became (su, setuid programs): what they made then is root's. */
-  readonly users: readonly number[];
-  /** How many files were given away for which that could not be kept: no mark or attribute could hold it. */
-  readonly lost: number;
-}
 
 /** A supervised call. */
 interface Call {

@@ -13,7 +13,7 @@ import { Readable } from 'node:stream';
 import { execFileSync } from 'node:child_process';
 import { isMbuildError } from '../../../src/diagnostics/error';
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from '../../../src/sandbox/capabilities';
-import { NamespaceSandbox } from '../../../src/sandbox/isolations/namespaces';
+import { NamespaceSandbox } from '../../../src/sandbox/sandboxes/namespaces';
 import type { ExitStatus, ProcessIo, ProcessSpec } from '../../../src/sandbox/sandbox';
 
 const BUSYBOX = '/bin/busybox';

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { runtimeConfig } from '../../../src/sandbox/isolations/oci-config';
+import { runtimeConfig } from '../../../src/sandbox/sandboxes/oci-config';
 import type { ProcessSpec } from '../../../src/sandbox/sandbox';
 
 const SPEC: ProcessSpec = {

@@ -1,0 +1,75 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { errnoOf } from '../../diagnostics/error';
+import { findMaps } from '../namespaces/user-namespace';
+import { canSupervise } from '../supervisor';
+import type { Finding } from './isolation';
+import { obstacleText, probeOwnProc, probeUserNamespace } from './probe';
+
+/** Where what RUN gives away is not kept beside the files. */
+export const CHOWN_IS_LOST = 'chown in RUN succeeds and is lost';
+
+/** Why a user can use no user namespace; `undefined` where one can. @param scratch a directory to try it in. */
+export function examineUserNamespace(scratch: string, uid: number): Finding | undefined {
+  if (uid === 0) return { works: false, why: 'for ordinary users; this is root' };
+  const obstacle = probeUserNamespace(scratch);
+  return obstacle === undefined
+    ? undefined
+    : { works: false, why: obstacleText(obstacle), fix: userNamespaceFix() };
+}
+
+/** Whether a user has ids for others. */
+export function findIds(uid: number): Finding {
+  const maps = findMaps(uid);
+  if (!('missing' in maps))
+    return { works: true, why: 'the same as for root, with ids of /etc/subuid and /etc/subgid' };
+  const fix = maps.missing.startsWith('the program')
+    ? 'as root: apt-get install uidmap (dnf install shadow-utils)'
+    : 'as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER';
+  return { works: false, why: `${maps.missing} is missing`, fix };
+}
+
+/** What one id alone gives, where a user namespace can be used. */
+export function examineOneId(scratch: string): Finding {
+  const owners = `owners are kept beside the files${canSupervise() ? '' : `; ${CHOWN_IS_LOST}, for calls of RUN cannot be answered here`}`;
+  if (probeOwnProc(scratch) === undefined)
+    return { works: true, why: `the same with one id: ${owners}` };
+  return {
+    works: true,
+    why: `with one id and a changed root: no /proc can be mounted, for parts of it are hidden here; ${owners}`,
+    fix: 'with namespaces too: docker run --security-opt systempaths=unconfined …; in Kubernetes procMount: Unmasked',
+  };
+}
+
+/** Settings of the kernel that forbid user namespaces, with the value that does, and the way out. */
+const SETTINGS = [
+  ['user/max_user_namespaces', '0', 'user.max_user_namespaces=15000'],
+  ['kernel/unprivileged_userns_clone', '0', 'kernel.unprivileged_userns_clone=1'],
+  [
+    'kernel/apparmor_restrict_unprivileged_userns',
+    '1',
+    'kernel.apparmor_restrict_unprivileged_userns=0',
+  ],
+] as const;
+
+/**
+ * What to do where no user namespace can be used: undo the setting that forbids it.
+ * @param root where the machine's /proc is looked for.
+ */
+export function userNamespaceFix(root = '/'): string {
+  const forbidding = SETTINGS.find(
+    ([name, value]) => readSetting(path.join(root, 'proc/sys', name)) === value,
+  );
+  return forbidding === undefined
+    ? 'in a container: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …'
+    : `as root: sysctl -w ${forbidding[2]}`;
+}
+
+function readSetting(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
