@@ -70,9 +70,7 @@ function selectPlain(
   source: string,
   exclude: IgnoreRules | undefined,
 ): SelectedSource[] {
-  return expand(tree, cleanPath(source)).map((path): SelectedSource => {
-    const entry = tree.stat(path);
-    if (entry === undefined) throw notFound(tree, path);
+  return sourcesAt(tree, source).map(({ path, entry }): SelectedSource => {
     const { stats, hostPath } = entry;
     if (!stats.isDirectory())
       return {
@@ -85,6 +83,21 @@ function selectPlain(
       mtime: stats.mtimeMs / 1000,
       entries: new Walk(tree, exclude).below(entry),
     };
+  });
+}
+
+/**
+ * What a source without `--parents` stands for: the paths that it names or matches, each with the entry that it leads to.
+ * @throws MbuildError as {@link selectSources}.
+ */
+export function sourcesAt(
+  tree: SourceTree,
+  source: string,
+): { readonly path: RawPath; readonly entry: ViewEntry }[] {
+  return expand(tree, cleanPath(source)).map((path) => {
+    const entry = tree.stat(path);
+    if (entry === undefined) throw notFound(tree, path);
+    return { path, entry };
   });
 }
 

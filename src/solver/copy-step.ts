@@ -13,6 +13,7 @@ import {
 } from './add-remote';
 import { parseChmod, type CopyInput, type CopyOp } from './copy-op';
 import { copyAhead, copyInto, type CopiedAhead } from './copy-into';
+import { copyInputs, unpacks } from './key-inputs';
 import { findOwner } from './owner';
 import type { PlannedOperation, StepContext } from './step';
 import type { Tree } from './tree';
@@ -33,7 +34,7 @@ export async function planCopyStep(
 ): Promise<PlannedOperation> {
   const owner = await ownerOf(operation, context);
   const chmod = operation.chmod === undefined ? undefined : parseChmod(operation.chmod);
-  const unpack = operation.unpack ?? operation.instruction === 'ADD';
+  const unpack = unpacks(operation);
   const sources: PlannedSource[] = [];
   const op = { dest: operation.dest, owner, chmod };
   const plan: CopyPlan = {
@@ -45,14 +46,11 @@ export async function planCopyStep(
   };
   for (const source of operation.sources) sources.push(await planSource(source, plan));
   return {
-    inputs: {
-      dest: operation.dest,
-      owner: owner === undefined ? undefined : [owner.uid, owner.gid],
-      chmod: operation.chmod,
-      link: operation.link,
-      unpack,
-      sources: sources.map((source) => source.content),
-    },
+    inputs: copyInputs(
+      operation,
+      owner === undefined ? undefined : [owner.uid, owner.gid],
+      sources.map((source) => source.content),
+    ),
     manifests: sources.flatMap((source) =>
       source.manifest === undefined ? [] : [source.manifest],
     ),

@@ -1,6 +1,7 @@
 import type { MkdirOperation } from '../graph/operation';
 import { toRaw } from '../linux/paths';
 import { TreeWriter } from '../snapshot/tree-writer';
+import { mkdirInputs } from './key-inputs';
 import { findOwner } from './owner';
 import type { PlannedOperation, StepContext } from './step';
 
@@ -8,7 +9,7 @@ import type { PlannedOperation, StepContext } from './step';
 export function planMkdir(operation: MkdirOperation, context: StepContext): PlannedOperation {
   const { services, parent } = context;
   return {
-    inputs: { path: operation.path, user: operation.user },
+    inputs: mkdirInputs(operation),
     execute: async (active) => {
       const view = services.snapshots.view(await parent.stack());
       const owner = operation.user === '' ? {} : await findOwner(operation.user, context);

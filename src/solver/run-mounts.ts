@@ -12,6 +12,7 @@ import type { OverlayXattrs } from '../snapshot/marks';
 import { readyServed, serverLog, settleServed } from '../snapshot/served';
 import { bindTree, type BoundTree } from './bound-tree';
 import { openCacheMount } from './cache-mounts';
+import { mountInput } from './key-inputs';
 import { mountTarget } from './mount-target';
 import type { StepContext } from './step';
 
@@ -49,7 +50,7 @@ function planMount(mount: RunMount, context: StepContext): PlannedMount | Promis
       return planCache(mount, context);
     case 'tmpfs':
       return {
-        input: { ...mount },
+        input: mountInput(mount, undefined),
         prepare: () =>
           at(context, mount.target, 'directory', (target) => ({
             kind: 'tmpfs',
@@ -64,7 +65,7 @@ function planMount(mount: RunMount, context: StepContext): PlannedMount | Promis
       return planSsh(mount, context);
     case 'script':
       return {
-        input: { ...mount },
+        input: mountInput(mount, undefined),
         prepare: () =>
           at(context, mount.target, 'file', (target) => ({
             kind: 'file',
@@ -87,7 +88,7 @@ async function planBind(
 ): Promise<PlannedMount> {
   const tree = await bindTree(mount.from, mount.source, context);
   return {
-    input: { kind: 'bind', target: mount.target, readonly: mount.readonly, content: tree.content },
+    input: mountInput(mount, tree.content),
     manifest: tree.manifest,
     prepare: async () => {
       const { rootfs, subpath, isDirectory, close } = await tree.open();
@@ -116,10 +117,10 @@ async function planCache(
   mount: Extract<RunMount, { kind: 'cache' }>,
   context: StepContext,
 ): Promise<PlannedMount> {
-  const { from, ...said } = mount;
+  const { from } = mount;
   const initial = from === undefined ? undefined : await bindTree(from, mount.source, context);
   return {
-    input: { ...said, content: initial?.content },
+    input: mountInput(mount, initial?.content),
     manifest: initial?.manifest,
     prepare: async () => {
       if (initial !== undefined) return overlayOnCache(mount, initial, context);
@@ -203,9 +204,9 @@ function planSecret(
   mount: Extract<RunMount, { kind: 'secret' }>,
   context: StepContext,
 ): PlannedMount {
-  const { kind, id, target, env, required } = mount;
+  const { id, target, env, required } = mount;
   return {
-    input: { kind, id, target, env, mode: mount.mode, uid: mount.uid, gid: mount.gid },
+    input: mountInput(mount, undefined),
     prepare: async () => {
       const content = context.services.options.secrets.get(id)?.();
       if (content === undefined) {
@@ -231,9 +232,9 @@ function planSecret(
 }
 
 function planSsh(mount: Extract<RunMount, { kind: 'ssh' }>, context: StepContext): PlannedMount {
-  const { kind, id, target, required } = mount;
+  const { id, target, required } = mount;
   return {
-    input: { kind, id, target },
+    input: mountInput(mount, undefined),
     prepare: async () => {
       const socket = context.services.options.ssh.get(id);
       if (socket === undefined) {

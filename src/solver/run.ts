@@ -1,6 +1,5 @@
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from '../sandbox/capabilities';
 import { MbuildError, isMbuildError, type Diagnostic } from '../diagnostics/error';
-import type { KeyValue } from '../cache/key';
 import type { Step } from '../graph/graph';
 import type { RunOperation } from '../graph/operation';
 import { maskStream, maskedParts } from '../progress/mask';
@@ -17,6 +16,7 @@ import type { MergedView } from '../snapshot/view';
 import { prepareDevices } from './devices';
 import { cannotRun, foreignProgram } from './foreign';
 import { mountHostPaths, type HostMounts } from './host-paths';
+import { runInputs } from './key-inputs';
 import { OutputTail } from './output-tail';
 import {
   networkFiles,
@@ -38,16 +38,10 @@ export async function planRunStep(
 ): Promise<PlannedOperation> {
   const mounts = await planMounts(operation.mounts, context);
   return {
-    inputs: {
-      args: operation.args,
-      env: [...operation.env].sort(),
-      cwd: operation.cwd,
-      user: operation.user,
-      network: operation.network,
-      insecure: operation.insecure,
-      ...keyed(operation),
-      mounts: mounts.map((mount) => mount.input),
-    },
+    inputs: runInputs(
+      operation,
+      mounts.map((mount) => mount.input),
+    ),
     manifests: mounts.flatMap((mount) => (mount.manifest === undefined ? [] : [mount.manifest])),
     execute: async (active) => {
       const prepared: PreparedMounts[] = [];
@@ -60,28 +54,6 @@ export async function planRunStep(
       }
     },
   };
-}
-
-/** What only some steps have: devices, and settings of the command line that may change what a step leaves; limits are none. */
-function keyed({
-  capabilities,
-  noNewPrivileges,
-  hostname,
-  devices,
-  volumes,
-}: RunOperation): Readonly<Record<string, KeyValue>> {
-  const settings = {
-    capabilities,
-    noNewPrivileges,
-    hostname,
-    devices: devices?.map(({ name, required }) => ({ name, required })),
-    volumes: volumes?.map(({ source, target, readonly }) => ({ source, target, readonly })),
-  };
-  return Object.fromEntries(
-    Object.entries(settings).flatMap(([name, value]) =>
-      value === undefined ? [] : [[name, value]],
-    ),
-  );
 }
 
 /** A working directory that an earlier step took away comes back, as container runtimes make it. */
