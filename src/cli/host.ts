@@ -1,3 +1,4 @@
+import { visible } from '../diagnostics/visible';
 import type { Whereabouts } from './as-root';
 import type { Output } from './output';
 
@@ -29,5 +30,5 @@ export interface Host {
 
 /** One line for people, beside the results. */
 export function note(host: Host, text: string): void {
-  host.err.write(`note: ${text}\n`);
+  host.err.write(`note: ${visible(text)}\n`);
 }

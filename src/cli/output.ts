@@ -1,5 +1,6 @@
 import { fstatSync, write } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
+import { disarmed } from '../diagnostics/visible';
 import { decodeDevice } from '../linux/mknod';
 
 /** One of the standard streams, written without ever waiting for its reader. */
@@ -38,7 +39,8 @@ export class FdOutput implements Output {
   write(text: string): void {
     if (this.#closed || text === '') return;
     // Progress on the other one moves the cursor, and cleans what it shows itself.
-    this.#queue.push(this.isTTY && this.fd === 1 ? harmless(text) : text);
+    const safe = disarmed(text);
+    this.#queue.push(this.isTTY && this.fd === 1 ? harmless(safe) : safe);
     this.#running ??= this.#run();
   }
 

@@ -1,6 +1,7 @@
 import { listMounts, removeMount, type KeptMount } from '../cache/mounts';
 import { keptRepositories, removeRepository, type KeptRepository } from '../context/kept-sources';
 import { isMbuildError } from '../diagnostics/error';
+import { visible } from '../diagnostics/visible';
 import type { BuildRecord } from '../history/build-record';
 import { BuildHistory } from '../history/file-history';
 import { surplusBuilds } from '../history/retention';
@@ -48,11 +49,11 @@ export function pastText({ builds, sources, mounts }: Past, dry: boolean): strin
     ) +
     section(
       'fetched repositories',
-      sources.map(({ name }) => name),
+      sources.map(({ name }) => visible(name)),
     ) +
     section(
       'cache mounts',
-      mounts.map(({ id }) => id),
+      mounts.map(({ id }) => visible(id)),
     )
   );
 }

@@ -3,16 +3,15 @@ import type { Host } from './host';
 
 /** Shows an error on standard error, as every command does. */
 export async function showError(error: unknown, host: Host): Promise<void> {
-  const [{ renderError }, { cleanLine }, { useColor, isGithub }] = await Promise.all([
+  const [{ renderError }, { cleanLine }, { useColor }] = await Promise.all([
     import('../diagnostics/render'),
     import('../progress/sanitize'),
     import('../progress/choose'),
   ]);
-  const github = isGithub(host.env);
   const options: RenderOptions = {
     color: useColor(host.err.isTTY, host.env),
     width: host.err.isTTY ? host.err.size().columns : undefined,
-    clean: (line) => cleanLine(line, { github }),
+    clean: cleanLine,
     debug: isDebug(host),
   };
   host.err.write(`${renderError(error, options)}\n`);

@@ -1,6 +1,6 @@
 import { asForeseen, isMbuildError, type Diagnostic, type MbuildError } from './error';
 import type { SourceFile, SourceRange } from './range';
-import { visible, visibleLines } from './text';
+import { visible } from './visible';
 
 /** How errors are shown. */
 export interface RenderOptions {
@@ -8,7 +8,7 @@ export interface RenderOptions {
   readonly color?: boolean | undefined;
   /** Columns of the terminal; longer source lines are cut around the range. Unlimited when absent. */
   readonly width?: number | undefined;
-  /** Makes a line of foreign text (output of commands, the Dockerfile) safe to show; control characters are shown as their pictures anyway. */
+  /** Makes a line of a command's output safe to show, as progress shows it (default: control characters as their pictures). */
   readonly clean?: ((line: string) => string) | undefined;
   /** Stack traces of unforeseen errors. */
   readonly debug?: boolean | undefined;
@@ -58,7 +58,7 @@ export function renderError(thrown: unknown, options: RenderOptions = {}): strin
 export function renderDiagnostic(diagnostic: Diagnostic, options: RenderOptions = {}): string {
   return renderBlock(
     diagnostic,
-    diagnostic.url === undefined ? [] : [`see ${diagnostic.url}`],
+    diagnostic.url === undefined ? [] : [`see ${visible(diagnostic.url)}`],
     options,
   );
 }
@@ -120,12 +120,11 @@ function renderBlock(
       : `${file.name}${range === undefined ? '' : `:${range.start.line}`}`;
   const separator = file === undefined ? ': ' : severity === 'warning' ? ' — warning: ' : ' — ';
   const accent = severity === 'warning' ? paint.yellow : paint.red;
-  const safe = (text: string): string => visibleLines(text, options.clean);
   return [
-    `${paint.bold(accent(safe(place)))}${separator}${safe(message)}`,
+    `${paint.bold(accent(visible(place)))}${separator}${visible(message)}`,
     ...(file === undefined || range === undefined ? [] : excerpt(file, range, options)),
     ...details,
-    `${paint.dim(`[${code}]`)}${hint === undefined ? '' : ` ${paint.cyan('hint:')} ${safe(hint)}`}`,
+    `${paint.dim(`[${code}]`)}${hint === undefined ? '' : ` ${paint.cyan('hint:')} ${visible(hint)}`}`,
   ].join('\n');
 }
 
@@ -149,7 +148,7 @@ function excerpt(file: SourceFile, range: SourceRange, options: RenderOptions): 
       if (number === first + MAX_MARKED - 2) shown.push(`  ${'⋮'.padStart(digits)} │`);
       continue;
     }
-    const text = visibleLines(lines[number - 1] ?? '', options.clean);
+    const text = visible(lines[number - 1] ?? '');
     const room = options.width === undefined ? undefined : Math.max(20, options.width - digits - 5);
     const cut =
       room === undefined ? text : cutAround(text, number === first ? range.start.column : 1, room);

@@ -25,22 +25,3 @@ function firstBrokenLine(bytes: Uint8Array): number {
     lines.findIndex((line) => Buffer.from(line, 'latin1').toString('utf8').includes('\ufffd')) + 1
   );
 }
-
-/** Tabs as spaces, other control characters as their pictures (U+2400…): a text cannot drive the terminal. */
-export function visible(text: string): string {
-  return text
-    .replace(/\t/g, '    ')
-    .replace(/[\x00-\x1f]/g, (character) => String.fromCharCode(0x2400 + character.charCodeAt(0)))
-    .replace(/[\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
-}
-
-/** The same for text whose line feeds are meant; `clean` may do more to each line. */
-export function visibleLines(
-  text: string,
-  clean: (line: string) => string = (line) => line,
-): string {
-  return text
-    .split('\n')
-    .map((line) => clean(visible(line)))
-    .join('\n');
-}

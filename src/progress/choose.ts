@@ -29,7 +29,7 @@ export function chooseRenderer(
         logLines: logLines(env),
       });
     case 'plain':
-      return plainRenderer(screen.write, { github: isGithub(env) });
+      return plainRenderer(screen.write);
     case 'rawjson':
       return rawJsonRenderer(screen.write);
     case 'quiet':
@@ -46,11 +46,6 @@ export function useColor(
   const forced = env['FORCE_COLOR'];
   if (forced !== undefined && forced !== '') return forced !== '0' && forced !== 'false';
   return isTTY && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb';
-}
-
-/** True where GitHub's runner reads what is printed. */
-export function isGithub(env: Readonly<Record<string, string | undefined>>): boolean {
-  return env['GITHUB_ACTIONS'] === 'true';
 }
 
 /** BUILDKIT_TTY_LOG_LINES, else BuildKit's six. */

@@ -1,7 +1,7 @@
 import type { BuildEvent, VertexId } from './events';
 import { LineSplitter } from './lines';
 import type { Renderer, Write } from './renderer';
-import { cleanLine, type CleanOptions } from './sanitize';
+import { cleanLine } from './sanitize';
 import { humanSize, seconds } from './units';
 
 /** A row of progress and what of it was not shown yet. */
@@ -30,8 +30,8 @@ const MAX_PENDING = 10_000;
  * One vertex speaks at a time; others wait until it ends, or has been silent for five seconds, or has spoken for ten.
  * A vertex that is left before its end is closed with `#5 ...` and named again when it goes on.
  */
-export function plainRenderer(write: Write, options: CleanOptions = {}): Renderer {
-  return new PlainRenderer(write, options);
+export function plainRenderer(write: Write): Renderer {
+  return new PlainRenderer(write);
 }
 
 class PlainRenderer implements Renderer {
@@ -45,10 +45,7 @@ class PlainRenderer implements Renderer {
   #written = false;
   #over = false;
 
-  constructor(
-    readonly write: Write,
-    readonly clean: CleanOptions,
-  ) {}
+  constructor(readonly write: Write) {}
 
   readonly events = (event: BuildEvent): void => {
     if (this.#over) return;
@@ -91,7 +88,7 @@ class PlainRenderer implements Renderer {
     if (this.#vertices.has(event.id)) return undefined;
     this.#vertices.set(event.id, {
       id: event.id,
-      name: cleanLine(event.name.replace(/\n/g, ' '), this.clean),
+      name: cleanLine(event.name.replace(/\n/g, ' ')),
       number: undefined,
       started: undefined,
       pending: [],
@@ -118,7 +115,7 @@ class PlainRenderer implements Renderer {
         this.#status(vertex, event);
         break;
       case 'note':
-        this.#add(vertex, cleanLine(event.text, this.clean));
+        this.#add(vertex, cleanLine(event.text));
         break;
       case 'done':
         this.#flushStreams(vertex);
@@ -134,7 +131,7 @@ class PlainRenderer implements Renderer {
           vertex,
           event.canceled === true
             ? 'CANCELED'
-            : `ERROR: ${cleanLine(event.error.replace(/\n/g, ' '), this.clean)}`,
+            : `ERROR: ${cleanLine(event.error.replace(/\n/g, ' '))}`,
         );
         vertex.finished = true;
         break;
@@ -143,7 +140,7 @@ class PlainRenderer implements Renderer {
 
   #log(vertex: Vertex, line: string, time: number): void {
     const offset = ((time - (vertex.started ?? time)) / 1000).toFixed(3);
-    this.#add(vertex, `${offset} ${cleanLine(line, this.clean)}`.trimEnd());
+    this.#add(vertex, `${offset} ${cleanLine(line)}`.trimEnd());
   }
 
   #flushStreams(vertex: Vertex): void {
@@ -165,7 +162,7 @@ class PlainRenderer implements Renderer {
     if (event.state === 'waiting') return;
     this.#add(
       vertex,
-      `${cleanLine(event.item, this.clean)}${size}${event.state === 'exists' ? ' already exists' : ` ${event.state}`}`,
+      `${cleanLine(event.item)}${size}${event.state === 'exists' ? ' already exists' : ` ${event.state}`}`,
     );
   }
 

@@ -1,4 +1,5 @@
 import { diagnosticToJson, type ErrorJson } from '../diagnostics/render';
+import { jsonText } from '../diagnostics/visible';
 import type { BuildEvent, ResourceUsage, TransferState } from './events';
 import type { Renderer, Write } from './renderer';
 
@@ -81,7 +82,7 @@ export function rawJsonRenderer(write: Write): Renderer {
 
 /** A line with its version and line feed. */
 export function rawLine(line: Without<RawLine, 'version'>): string {
-  return `${JSON.stringify({ version: RAWJSON_VERSION, ...line })}\n`;
+  return `${jsonText({ version: RAWJSON_VERSION, ...line })}\n`;
 }
 
 function toLine(event: BuildEvent): Without<RawLine, 'version'> {

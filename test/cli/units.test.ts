@@ -96,7 +96,7 @@ test('columns are ten wide or three apart, and wide characters count twice', () 
     [
       'REPOSITORY            TAG       SIZE',
       '127.0.0.1:5000/node   20        284MB',
-      '日本                  a b       ',
+      '日本                  a␊b       ',
       '',
     ].join('\n'),
   );

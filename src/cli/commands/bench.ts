@@ -1,3 +1,4 @@
+import { jsonText, visibleData } from '../../diagnostics/visible';
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { BenchPlan } from '../../bench/run';
 import type { Variant } from '../../bench/commit-keys';
@@ -95,10 +96,10 @@ export const replay = defineCommand({
       );
       write(
         flags.format === 'json'
-          ? `${JSON.stringify(report, undefined, 2)}\n`
+          ? `${jsonText(report, 2)}\n`
           : flags.format === 'csv'
             ? replayCsv(report)
-            : showReplay(report, flags.all),
+            : showReplay(visibleData(report), flags.all),
         flags.output,
         host,
       );
@@ -161,10 +162,10 @@ export const run = defineCommand({
       );
       write(
         flags.format === 'json'
-          ? `${JSON.stringify(report, undefined, 2)}\n`
+          ? `${jsonText(report, 2)}\n`
           : flags.format === 'csv'
             ? benchCsv(report)
-            : showBench(report),
+            : showBench(visibleData(report)),
         flags.output,
         host,
       );

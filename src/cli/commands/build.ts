@@ -3,8 +3,9 @@ import { build, type BuildResult } from '../../build';
 import type { EvictionPolicy } from '../../cache/eviction';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
 import { errorToJson } from '../../diagnostics/render';
+import { jsonText } from '../../diagnostics/visible';
 import { summaryLine } from '../../history/build-record';
-import { isGithub, type ProgressMode } from '../../progress/choose';
+import type { ProgressMode } from '../../progress/choose';
 import { rawLine } from '../../progress/rawjson';
 import { cleanLine } from '../../progress/sanitize';
 import { BUILD_FLAGS } from '../build-flags';
@@ -106,7 +107,7 @@ function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host
     result.imageId === undefined ? '' : result.images.map(({ imageId }) => imageId).join('\n');
   if (flags.iidfile !== undefined && ids !== '') writeResult(flags.iidfile, ids);
   if (flags['metadata-file'] !== undefined)
-    writeResult(flags['metadata-file'], `${JSON.stringify(metadataOf(result), undefined, 2)}\n`);
+    writeResult(flags['metadata-file'], `${jsonText(metadataOf(result), 2)}\n`);
   if (mode === 'rawjson') {
     host.err.write(
       rawLine({
@@ -117,9 +118,7 @@ function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host
       }),
     );
   } else if (!flags.quiet) {
-    host.err.write(
-      warningSummary(result.warnings, (line) => cleanLine(line, { github: isGithub(host.env) })),
-    );
+    host.err.write(warningSummary(result.warnings, cleanLine));
     if (mode !== 'none' && mode !== 'quiet')
       host.err.write(`\n${summaryLine(result.buildId, result.cache)}\n`);
   }

@@ -1,3 +1,4 @@
+import { visible } from '../../diagnostics/visible';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -210,7 +211,7 @@ export const prune = defineCommand({
     );
     for (const mount of chosen) {
       removeMount(mount);
-      host.out.write(`${mount.id}\n`);
+      host.out.write(`${visible(mount.id)}\n`);
     }
     host.out.write(
       `Total reclaimed space: ${humanSize(chosen.reduce((sum, { bytes }) => sum + bytes, 0))}\n`,

@@ -2,7 +2,7 @@ import type { CacheRecord } from '../../cache/record';
 import type { CacheKey } from '../../cache/key';
 import { loadManifest } from '../../cache/manifest';
 import { MbuildError } from '../../diagnostics/error';
-import { visibleLines } from '../../diagnostics/text';
+import { jsonText, visible } from '../../diagnostics/visible';
 import type { Engine } from '../../engine';
 import type { BuildRecord, StepRecord } from '../../history/build-record';
 import { causeText, type Cause } from '../../history/cause';
@@ -93,7 +93,7 @@ export const usage = defineCommand({
             seconds: records.reduce((sum, { durationMs }) => sum + durationMs, 0) / 1000,
           };
         });
-      if (flags.format === 'json') host.out.write(`${JSON.stringify(kinds, undefined, 2)}\n`);
+      if (flags.format === 'json') host.out.write(`${jsonText(kinds, 2)}\n`);
       else
         host.out.write(
           layOutTable([
@@ -170,18 +170,16 @@ export const diff = defineCommand({
       const steps = await compareBuilds(before, after, services);
       if (flags.format === 'json')
         host.out.write(
-          `${JSON.stringify({ before: before.id, after: after.id, steps: steps.map((step) => ({ ...step, causes: step.causes.map((cause) => ({ ...cause, text: causeText(cause) })) })) }, undefined, 2)}\n`,
+          `${jsonText({ before: before.id, after: after.id, steps: steps.map((step) => ({ ...step, causes: step.causes.map((cause) => ({ ...cause, text: causeText(cause) })) })) }, 2)}\n`,
         );
       else
         host.out.write(
-          visibleLines(
-            steps
-              .map(
-                (step) =>
-                  `${MARKS[step.state]} ${step.name}\n${step.causes.map((cause) => `    ${causeText(cause)}\n`).join('')}`,
-              )
-              .join(''),
-          ),
+          steps
+            .flatMap((step) => [
+              `${MARKS[step.state]} ${visible(step.name)}\n`,
+              ...step.causes.map((cause) => `    ${visible(causeText(cause))}\n`),
+            ])
+            .join(''),
         );
       return 0;
     }),

@@ -1,3 +1,4 @@
+import { jsonText } from '../../diagnostics/visible';
 import { createWriteStream, existsSync } from 'node:fs';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -171,5 +172,5 @@ function toJson(entries: readonly ContextEntry[]): string {
   const of = (included: boolean): ReturnType<typeof sum> =>
     sum(entries.filter((entry) => entry.included === included));
   const shown = entries.map((entry) => ({ ...entry, path: toText(entry.path) }));
-  return `${JSON.stringify({ entries: shown, in: of(true), out: of(false) }, undefined, 2)}\n`;
+  return `${jsonText({ entries: shown, in: of(true), out: of(false) }, 2)}\n`;
 }

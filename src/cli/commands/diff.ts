@@ -1,6 +1,7 @@
 import { changesOf } from '../../containers/changes';
 import { ContainerStore } from '../../containers/store';
 import { writtenLayer } from '../../containers/written-layer';
+import { visible } from '../../diagnostics/visible';
 import { toText } from '../../linux/paths';
 import { defineCommand } from '../command';
 import { withServices } from '../services';
@@ -21,7 +22,9 @@ export const command = defineCommand({
         services.snapshots.view(container.record.image.stack),
         services.xattrs,
       );
-      host.out.write(changes.map(({ kind, path }) => `${kind} ${toText(path)}\n`).join(''));
+      host.out.write(
+        changes.map(({ kind, path }) => `${kind} ${visible(toText(path))}\n`).join(''),
+      );
       return 0;
     }),
 });

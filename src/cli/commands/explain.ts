@@ -1,4 +1,4 @@
-import { visibleLines } from '../../diagnostics/text';
+import { jsonText, visibleData } from '../../diagnostics/visible';
 import { BuildHistory } from '../../history/file-history';
 import { defineCommand } from '../command';
 import { explainBuild, explainJson, stepsOf } from '../format/builds';
@@ -25,11 +25,15 @@ export const command = defineCommand({
   run: ({ flags, positionals: [build, step] }, host) => {
     const record = new BuildHistory(storeRoot(flags.root, host)).find(build);
     const steps = stepsOf(record, step);
-    host.out.write(
-      flags.format === 'json'
-        ? `${JSON.stringify(explainJson(record, steps), undefined, 2)}\n`
-        : visibleLines(explainBuild(record, steps, host.now())),
-    );
+    if (flags.format === 'json') host.out.write(`${jsonText(explainJson(record, steps), 2)}\n`);
+    else {
+      const shown = visibleData(record);
+      const indices = new Set(steps.map((one) => record.steps.indexOf(one)));
+      const chosen = shown.steps.filter((_, i) => indices.has(i));
+      host.out.write(
+        explainBuild(shown, steps === record.steps ? shown.steps : chosen, host.now()),
+      );
+    }
     return Promise.resolve(0);
   },
 });

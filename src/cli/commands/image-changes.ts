@@ -1,3 +1,4 @@
+import { jsonText } from '../../diagnostics/visible';
 import { findWaste } from '../../report/waste';
 import { compareTrees } from '../../verify/compare-trees';
 import { defineCommand } from '../command';
@@ -25,9 +26,7 @@ export const waste = defineCommand({
   run: ({ flags, positionals: [name = ''] }, host) =>
     withServices(host, flags, (services) => {
       const found = findWaste(findImage(services, name), services);
-      host.out.write(
-        flags.format === 'json' ? `${JSON.stringify(found, undefined, 2)}\n` : showWaste(found),
-      );
+      host.out.write(flags.format === 'json' ? `${jsonText(found, 2)}\n` : showWaste(found));
       return 0;
     }),
 });
@@ -54,9 +53,7 @@ export const diff = defineCommand({
           ? []
           : [...compareTrees(from, to, { ignoreTimes: !flags.times })];
       host.out.write(
-        flags.format === 'json'
-          ? `${JSON.stringify(differences, undefined, 2)}\n`
-          : showChanges(differences),
+        flags.format === 'json' ? `${jsonText(differences, 2)}\n` : showChanges(differences),
       );
       return Promise.resolve(0);
     }),

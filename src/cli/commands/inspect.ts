@@ -1,5 +1,6 @@
 import { ContainerStore } from '../../containers/store';
 import { MbuildError, isMbuildError } from '../../diagnostics/error';
+import { visible } from '../../diagnostics/visible';
 import type { Engine } from '../../engine';
 import { defineCommand, type Command } from '../command';
 import { inspectContainer } from '../format/containers';
@@ -78,7 +79,9 @@ function inspectCommand(command: string, summary: string, kinds: readonly Kind[]
           host.out.write(`${goJson(views, flags.format === 'json' ? {} : { indent: 4 })}\n`);
         } else {
           const template = parseTemplate(flags.format);
-          host.out.write(views.map((view) => `${template.execute(view)}\n`).join(''));
+          // A script gets values as they are, but for orders to its CI service, which the output takes out.
+          const show = host.out.isTTY ? visible : (text: string) => text;
+          host.out.write(views.map((view) => `${template.execute(view, show)}\n`).join(''));
         }
         return code;
       }),

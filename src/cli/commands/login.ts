@@ -75,10 +75,8 @@ export function registryOf(server: string | undefined): string {
     return DEFAULT_REGISTRY;
   const slash = text.indexOf('/');
   // A host without a dot or a port reads as a repository elsewhere, but here a host is all that it can be.
-  if (
-    slash >= 0 ||
-    parseReference(`${/[.:]/.test(text) ? text : `${text}:1`}/x`)?.registry === DEFAULT_REGISTRY
-  )
+  const host = parseReference(`${/[.:]/.test(text) ? text : `${text}:1`}/x`)?.registry;
+  if (slash >= 0 || host === undefined || host === DEFAULT_REGISTRY)
     throw new MbuildError('USAGE', `${JSON.stringify(text)} is not the address of a registry`);
   return text;
 }

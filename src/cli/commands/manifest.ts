@@ -1,3 +1,4 @@
+import { jsonText } from '../../diagnostics/visible';
 import { MbuildError, isMbuildError } from '../../diagnostics/error';
 import type { Engine } from '../../engine';
 import {
@@ -129,8 +130,7 @@ export const manifestInspect = defineCommand({
   },
   run: ({ flags, positionals: [first = '', second] }, host) =>
     withServices(host, flags, async (services) => {
-      const print = (value: unknown): void =>
-        host.out.write(`${JSON.stringify(value, undefined, 3)}\n`);
+      const print = (value: unknown): void => host.out.write(`${jsonText(value, 3)}\n`);
       const list = new ManifestLists(services.root).get(fullName(first));
       if (list !== undefined && second === undefined) {
         print(

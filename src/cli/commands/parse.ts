@@ -1,3 +1,4 @@
+import { jsonText } from '../../diagnostics/visible';
 import { readFileSync } from 'node:fs';
 import { MbuildError, errnoOf, errorOfDiagnostics, machineFault } from '../../diagnostics/error';
 import { toParseJson } from '../../dockerfile/json';
@@ -30,7 +31,7 @@ export const command = defineCommand({
     const name = flags.file ?? `${folder === undefined ? '' : `${folder}/`}Dockerfile`;
     const text = await readDockerfile(name, host);
     const { instructions, diagnostics } = parseInstructions({ name, text });
-    host.out.write(`${JSON.stringify(toParseJson(instructions), undefined, 2)}\n`);
+    host.out.write(`${jsonText(toParseJson(instructions), 2)}\n`);
     const errors = diagnostics.filter(({ severity }) => severity === 'error');
     // What could be read is printed in any case: an editor's file is rarely whole.
     if (errors.length > 0) throw errorOfDiagnostics(errors);

@@ -1,3 +1,4 @@
+import { jsonText, visibleData } from '../../diagnostics/visible';
 import { forecast, type Forecast, type ForecastStep } from '../../pipeline/forecast';
 import { humanSize, seconds } from '../../progress/units';
 import { BUILD_FLAGS } from '../build-flags';
@@ -35,7 +36,7 @@ export const command = defineCommand({
       forecast(options, services, { signal: host.signal, events: () => undefined }),
     );
     host.out.write(
-      flags.format === 'json' ? `${JSON.stringify(found, undefined, 2)}\n` : showForecast(found),
+      flags.format === 'json' ? `${jsonText(found, 2)}\n` : showForecast(visibleData(found)),
     );
     return 0;
   },

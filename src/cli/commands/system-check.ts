@@ -1,3 +1,4 @@
+import { visible } from '../../diagnostics/visible';
 import type { CacheRecord } from '../../cache/record';
 import type { Engine } from '../../engine';
 import { checkStore, findOrphans, type CheckResult, type Problem } from '../../images/store/check';
@@ -26,10 +27,11 @@ export const command = defineCommand({
         ...checkCache(services, checked),
         ...(await checkContainers(services, checked)),
       ];
-      for (const { subject, message } of problems) host.out.write(`${subject} ${message}\n`);
+      for (const { subject, message } of problems)
+        host.out.write(`${visible(`${subject} ${message}`)}\n`);
       const orphans = findOrphans(services, await garbageRoots(services));
       for (const orphan of orphans)
-        host.out.write(`${orphan} was left by a process that has ended\n`);
+        host.out.write(`${visible(orphan)} was left by a process that has ended\n`);
       if (flags.repair) await repair(problems, services, host);
       const { blobs, layers, images } = checked.counts;
       host.out.write(
@@ -90,7 +92,7 @@ async function checkContainers(
 async function repair(problems: readonly Problem[], services: Engine, host: Host): Promise<void> {
   for (const { subject, repair: putRight } of problems) {
     const remedy = await putRight();
-    if (remedy !== undefined) host.out.write(`${subject}: ${remedy}\n`);
+    if (remedy !== undefined) host.out.write(`${visible(`${subject}: ${remedy}`)}\n`);
   }
   await collectGarbage(services);
 }

@@ -1,3 +1,4 @@
+import { jsonText } from '../../diagnostics/visible';
 import { MbuildError } from '../../diagnostics/error';
 import type { ProgressMode } from '../../progress/choose';
 import { compareImages } from '../../verify/compare-images';
@@ -57,18 +58,14 @@ export const command = defineCommand({
           withProgress(host, mode, work),
         ),
       );
-      host.out.write(
-        flags.format === 'json' ? `${JSON.stringify(report, undefined, 2)}\n` : showTwice(report),
-      );
+      host.out.write(flags.format === 'json' ? `${jsonText(report, 2)}\n` : showTwice(report));
       return report.same ? 0 : 1;
     }
     const difference = await withImages(first, second ?? '', host, flags, (one, other) =>
       compareImages(one, other, { ignoreTimes: flags['ignore-times'] }),
     );
     host.out.write(
-      flags.format === 'json'
-        ? `${JSON.stringify(difference, undefined, 2)}\n`
-        : showImageDifference(difference),
+      flags.format === 'json' ? `${jsonText(difference, 2)}\n` : showImageDifference(difference),
     );
     return difference.same ? 0 : 1;
   },

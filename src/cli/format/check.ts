@@ -1,7 +1,7 @@
 import type { CheckResult } from '../../pipeline/check';
 import type { Diagnostic } from '../../diagnostics/error';
 import type { SourceFile, SourceRange } from '../../diagnostics/range';
-import { visible, visibleLines } from '../../diagnostics/text';
+import { jsonText, visible, visibleLines } from '../../diagnostics/visible';
 import { findRule, RULES } from '../../lint/rules';
 import { ruleUrl } from '../../lint/rule';
 
@@ -119,7 +119,7 @@ export function location(range: SourceRange | undefined): object {
 
 /** Indented by two, with a line feed at the end. */
 export function toJson(value: object): string {
-  return `${JSON.stringify(value, undefined, 2)}\n`;
+  return `${jsonText(value, 2)}\n`;
 }
 
 /** File and line, and the lines around with the meant ones marked. */

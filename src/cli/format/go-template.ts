@@ -4,8 +4,11 @@ import { builtins, wrongCount, type TemplateFunction } from './go-functions';
 
 /** A parsed template; `execute` may be called any number of times. */
 export interface Template {
-  /** @throws MbuildError USAGE where the data does not have what the template asks for. */
-  execute(data: GoValue): string;
+  /**
+   * `show` makes what the data holds safe to print; the template's own text stays as it is.
+   * @throws MbuildError USAGE where the data does not have what the template asks for.
+   */
+  execute(data: GoValue, show?: (text: string) => string): string;
 }
 
 type Functions = Readonly<Record<string, TemplateFunction>>;
@@ -63,7 +66,10 @@ export function parseTemplate(text: string, extra: Functions = {}): Template {
   const functions = { ...builtins, ...extra };
   const templates = new Map<string, readonly Node[]>();
   const main = new Parser(text, functions, templates).parse();
-  return { execute: (data) => new Run(functions, templates, text).execute(main, data) };
+  return {
+    execute: (data, show = (value) => value) =>
+      new Run({ functions, templates, source: text, show }).execute(main, data),
+  };
 }
 
 class Parser {
@@ -284,17 +290,21 @@ class Parser {
   }
 }
 
+/** What is executed, and how what it prints of the data is made safe. */
+interface Program {
+  readonly functions: Functions;
+  readonly templates: ReadonlyMap<string, readonly Node[]>;
+  readonly source: string;
+  readonly show: (text: string) => string;
+}
+
 /** One execution: the variables, the output, and what ends a loop. */
 class Run {
   #output: string[] = [];
   #variables: { readonly name: string; value: GoValue }[] = [];
   #depth = 0;
 
-  constructor(
-    readonly functions: Functions,
-    readonly templates: ReadonlyMap<string, readonly Node[]>,
-    readonly source: string,
-  ) {}
+  constructor(readonly program: Program) {}
 
   execute(nodes: readonly Node[], data: GoValue): string {
     this.#variables = [{ name: '$', value: data }];
@@ -311,7 +321,8 @@ class Run {
           break;
         case 'action': {
           const value = this.#pipe(node.pipeline, dot);
-          if (node.pipeline.variables.length === 0) this.#output.push(goString(value));
+          if (node.pipeline.variables.length === 0)
+            this.#output.push(this.#shown(goString(value), node.pipeline));
           break;
         }
         case 'template':
@@ -329,6 +340,13 @@ class Run {
       }
     }
     return undefined;
+  }
+
+  /** A pipeline that makes line feeds itself (`println .`, `join . "\n"`) keeps its lines; any other value is one line. */
+  #shown(text: string, pipeline: Pipeline): string {
+    const { show } = this.program;
+    if (makesLines(pipeline)) return text.split('\n').map(show).join('\n');
+    return show(text);
   }
 
   #branch(
@@ -368,7 +386,7 @@ class Run {
   }
 
   #call(node: Extract<Node, { kind: 'template' }>, dot: GoValue): void {
-    const body = this.templates.get(node.name);
+    const body = this.program.templates.get(node.name);
     if (body === undefined)
       throw failure(
         `executing "" at <{{template "${node.name}"}}>: template "${node.name}" not defined`,
@@ -411,9 +429,12 @@ class Run {
   ): GoValue {
     const { name } = operand;
     const last = command.at(-1) ?? operand;
-    const whole = { ...operand, text: this.source.slice(operand.at, last.at + last.text.length) };
+    const whole = {
+      ...operand,
+      text: this.program.source.slice(operand.at, last.at + last.text.length),
+    };
     if (name === 'and' || name === 'or') return this.#shortCircuit(name, rest, dot, piped, whole);
-    const call = this.functions[name];
+    const call = this.program.functions[name];
     if (call === undefined) throw failure(`function "${name}" not defined`);
     const values = [...rest.map((argument) => this.#operand(argument, dot)), ...piped];
     const { min, max } = call;
@@ -494,12 +515,20 @@ class Run {
   }
 
   #at(operand: Operand, message: string): MbuildError {
-    const before = this.source.slice(0, operand.at).split('\n');
+    const before = this.program.source.slice(0, operand.at).split('\n');
     return failure(
       `executing "" at <${operand.text}>: ${message}`,
       `:${before.length}:${before.at(-1)?.length ?? 0}`,
     );
   }
+}
+
+function makesLines(pipeline: Pipeline): boolean {
+  return pipeline.commands.flat().some((operand) => {
+    if (operand.kind === 'function') return operand.name === 'println';
+    if (operand.kind === 'literal') return String(operand.value).includes('\n');
+    return operand.kind === 'pipeline' && makesLines(operand.pipeline);
+  });
 }
 
 function itemsOf(value: GoValue): readonly (readonly [GoValue, GoValue])[] | undefined {

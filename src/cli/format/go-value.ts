@@ -1,3 +1,5 @@
+import { harmlessJson } from '../../diagnostics/visible';
+
 /**
  * Values as Go's templates see them, in JavaScript: a plain object is a struct, a Map is a map, an array a slice,
  * `undefined` and `null` are nil. Numbers without a fraction are ints.
@@ -65,7 +67,7 @@ export function goJson(
       (_, item: unknown) => (item instanceof Map ? Object.fromEntries(sortedEntries(item)) : item),
       options.indent,
     ) ?? 'null';
-  const safe = text.replace(/[\u2028\u2029]/g, escapeUnicode);
+  const safe = harmlessJson(text);
   return options.escapeHtml === true ? safe.replace(/[<>&]/g, escapeUnicode) : safe;
 }
 

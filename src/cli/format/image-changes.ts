@@ -1,3 +1,4 @@
+import { visible } from '../../diagnostics/visible';
 import { humanSize } from '../../progress/units';
 import { ellipsis } from '../../progress/width';
 import {
@@ -61,7 +62,7 @@ function duplicateLine(duplicates: Duplicates): string {
   const { bytes, files } = duplicates;
   const shown = files
     .slice(0, MOST_FILES)
-    .map(({ path, layer }) => `${path} (layer ${layer})`)
+    .map(({ path, layer }) => `${visible(path)} (layer ${layer})`)
     .join(', ');
   return `  ${humanSize(wastedBy(duplicates), 3)} in ${files.length} × ${humanSize(bytes, 3)}: ${shown}${files.length > MOST_FILES ? ', …' : ''}\n`;
 }
@@ -73,7 +74,7 @@ export function showChanges(differences: readonly FileDifference[]): string {
   return differences
     .map(
       ({ kind, path, fields }) =>
-        `${KINDS[kind]} ${path}${fields.length === 0 ? '' : `  ${fields.filter(isShort).map(fieldText).join(', ')}`}\n`,
+        `${visible(`${KINDS[kind]} ${path}${fields.length === 0 ? '' : `  ${fields.filter(isShort).map(fieldText).join(', ')}`}`)}\n`,
     )
     .join('');
 }

@@ -1,3 +1,4 @@
+import { visible } from '../../diagnostics/visible';
 import { parseTemplate } from './go-template';
 import { goJson, type GoValue } from './go-value';
 import type { TemplateFunction } from './go-functions';
@@ -35,7 +36,7 @@ export function renderList(shape: ListShape, rows: readonly ListRow[], format?: 
   const template = parseTemplate(source, {
     json: { min: 1, max: 1, apply: ([value]) => (isRow(value) ? rowJson(value) : goJson(value)) },
   });
-  const lines = rows.map((row) => template.execute(row));
+  const lines = rows.map((row) => template.execute(row, visible));
   if (!isTable) return lines.map((line) => `${line}\n`).join('');
   const head = parseTemplate(source, HEADINGS).execute(shape.fields);
   return layOutTable(

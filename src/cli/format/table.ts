@@ -1,3 +1,4 @@
+import { visible } from '../../diagnostics/visible';
 import { displayWidth } from '../../progress/width';
 
 /** Columns are at least so wide, and so far apart: docker's tabwriter (cli/command/formatter/formatter.go). */
@@ -5,11 +6,11 @@ const MIN_WIDTH = 10;
 const PADDING = 3;
 
 /**
- * Lays rows out in columns; a row's last cell is not padded. Control characters
- * in cells (tabs, line feeds of a `created_by`) become spaces.
+ * Lays rows out in columns; a row's last cell is not padded. Tabs in
+ * cells become spaces, other control characters (line feeds of a `created_by`) their pictures.
  */
 export function layOutTable(rows: readonly (readonly string[])[]): string {
-  const cells = rows.map((row) => row.map((cell) => cell.replace(/[\x00-\x1f\x7f-\x9f]/g, ' ')));
+  const cells = rows.map((row) => row.map((cell) => visible(cell.replace(/\t/g, ' '))));
   const widths: number[] = [];
   for (const row of cells) {
     row.slice(0, -1).forEach((cell, i) => {

@@ -1,3 +1,4 @@
+import { visible } from '../../diagnostics/visible';
 import type { ImageDifference, LayerDifference } from '../../verify/compare-images';
 import type { FieldDifference, FileDifference, TarDifference } from '../../verify/difference';
 import type { StepDifference, TwiceReport } from '../../verify/twice';
@@ -32,7 +33,7 @@ export function showTwice(report: TwiceReport): string {
           `Other times, which count only where SOURCE_DATE_EPOCH sets them: ${report.ignoredTimes}, of files, image and history.`,
         ]),
   ];
-  return `${lines.join('\n')}\n`;
+  return `${lines.map(visible).join('\n')}\n`;
 }
 
 /** Why two images differ, in words. */
@@ -65,7 +66,7 @@ export function showImageDifference(difference: ImageDifference): string {
       ? [sameId && sameDigest ? 'The images are the same to the byte.' : 'Nothing else differs.']
       : []),
   ];
-  return `${lines.join('\n')}\n`;
+  return `${lines.map(visible).join('\n')}\n`;
 }
 
 /** How many files differ in what counts: for steps that are only named. */
