@@ -1,6 +1,6 @@
 import path from 'node:path';
 import type { VolumeRequest } from '../containers/volumes';
-import type { HostVolume } from '../graph/operation';
+import type { HostVolume } from '../graph/graph';
 import { usage } from './usage';
 
 /** `[SOURCE:]TARGET[:OPTIONS]` of a container. @throws MbuildError USAGE. */

@@ -11,6 +11,11 @@ export function namedStage(
   return dockerfile.stages.findLast((stage) => stage.index < before && stage.name === wanted);
 }
 
+/** What messages call a stage. */
+export function stageTitle(stage: Stage): string {
+  return stage.name ?? `stage-${stage.index}`;
+}
+
 /** The name behind FROM; `docker-image://` says what is the default anyway. */
 export function stageBaseName(name: string): string {
   return name.replace(/^docker-image:\/\//, '');
@@ -18,16 +23,17 @@ export function stageBaseName(name: string): string {
 
 /**
  * The stages that a target needs, the target last, as far as the text tells: triggers of images may add more.
- * `expand` replaces the global ARGs in FROM.
+ * `expand` replaces the global ARGs in FROM. A stage that `isReplaced` needs none of its own.
  */
 export function reachableStages(
   dockerfile: Dockerfile,
   target: Stage,
   expand: (word: string) => string,
+  isReplaced: (stage: Stage) => boolean = () => false,
 ): Stage[] {
   const found = new Set<Stage>();
   const visit = (stage: Stage): void => {
-    if (found.has(stage)) return;
+    if (found.has(stage) || isReplaced(stage)) return;
     for (const name of [expand(stage.from.image), ...treeNames(stage)]) {
       const below =
         namedStage(dockerfile, name, stage.index) ??

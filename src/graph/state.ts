@@ -5,8 +5,7 @@ import { expandWord, type Escape } from '../dockerfile/expand';
 import type { Instruction } from '../dockerfile/instruction';
 import type { ContainerConfig } from '../oci/image';
 import type { Platform } from '../oci/platform';
-import type { HistoryItem, Step } from './graph';
-import type { Operation, TreeSource, RunSettings } from './operation';
+import type { HistoryItem, Operation, RunSettings, Step, TreeSource } from './graph';
 import type { NetworkMode } from '../sandbox/sandbox';
 
 /** A stage half-way through its instructions. Instructions return a new one. */
@@ -71,18 +70,9 @@ export function withVariable(state: StageState, name: string, value: string): St
   return { ...state, env: env.set(name, value) };
 }
 
-/** Expands one word of an instruction; a mistake is placed at the instruction. */
-export function expandIn(
-  instruction: Instruction,
-  word: string,
-  state: StageState,
-  scope: StageScopeReader,
-): string {
-  try {
-    return expandWord(word, (name) => state.env.get(name), scope.escape).value;
-  } catch (error) {
-    throw placed(error, scope.file, instruction.range);
-  }
+/** Expands one word of an instruction. @throws MbuildError DOCKERFILE_SYNTAX. */
+export function expandIn(word: string, state: StageState, scope: StageScopeReader): string {
+  return expandWord(word, (name) => state.env.get(name), scope.escape).value;
 }
 
 /**
@@ -104,15 +94,9 @@ export function displayOf(
   }
 }
 
-/** A mistake of an instruction. */
-export function mistake(
-  scope: StageScopeReader,
-  instruction: Instruction,
-  code: ErrorCode,
-  message: string,
-  hint?: string,
-): MbuildError {
-  return new MbuildError(code, message, { file: scope.file, range: instruction.range, hint });
+/** A mistake of an instruction; whoever plans it adds its place. */
+export function mistake(code: ErrorCode, message: string, hint?: string): MbuildError {
+  return new MbuildError(code, message, { hint });
 }
 
 /** The error with its place, if it is ours and has none. */

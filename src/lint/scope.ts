@@ -15,6 +15,8 @@ interface ScopeSources {
 export class StageScope {
   /** Those with a value, in order of their last assignment. */
   readonly #values: Map<string, string>;
+  /** What ENV says, of the base and here: a stage on this one has it, whatever ARG stands over it. */
+  readonly #env: Map<string, string>;
   /** ARGs that have no value. */
   readonly #declared: Set<string>;
   /** False when the stage stands on an image whose variables are not known. */
@@ -30,11 +32,12 @@ export class StageScope {
     private readonly sources: ScopeSources,
   ) {
     const image = base?.kind === 'image' ? base.known : undefined;
-    this.#values = new Map(
+    this.#env = new Map(
       below === undefined
         ? [['PATH', DEFAULT_PATH], ...(image?.env ?? []).map(splitEnv)]
-        : below.#values,
+        : below.#env,
     );
+    this.#values = new Map([...(below === undefined ? [] : below.#values), ...this.#env]);
     this.#declared = new Set(below === undefined ? [] : below.#declared);
     this.knowsBase = below?.knowsBase ?? (base?.kind === 'scratch' || image !== undefined);
     this.hasShell = below?.hasShell ?? (image?.shell ?? []).length > 0;
@@ -84,7 +87,11 @@ export class StageScope {
         const pairs = instruction.pairs.map(
           ({ name, value }) => [this.expand(name), this.expand(value) ?? ''] as const,
         );
-        for (const [name, value] of pairs) if (name !== undefined) this.#set(name, value);
+        for (const [name, value] of pairs) {
+          if (name === undefined) continue;
+          this.#set(name, value);
+          this.#env.set(name, value);
+        }
         return;
       }
       case 'ARG':

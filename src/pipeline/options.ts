@@ -7,7 +7,7 @@ import type { Digest } from '../oci/digest';
 import type { CacheSummary } from '../history/build-record';
 import type { Platform } from '../oci/platform';
 import type { CompressionSpec } from '../output/exporter';
-import type { RunSettings } from '../graph/operation';
+import type { RunSettings } from '../graph/graph';
 import type { CgroupLimits } from '../sandbox/cgroups/cgroup-limits';
 import type { ResolverOptions } from '../sandbox/resolver';
 import type { ResourceUsage } from '../progress/events';

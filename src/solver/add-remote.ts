@@ -2,7 +2,7 @@ import type { KeyValue } from '../cache/key';
 import type { DescribedSelection } from '../cache/manifest';
 import { selectSources } from '../context/selection';
 import { MbuildError } from '../diagnostics/error';
-import type { CopyOperation } from '../graph/operation';
+import type { CopyOperation } from '../graph/graph';
 import type { DoneAhead } from './copy-into';
 import type { CopyInput } from './copy-op';
 import type { StepContext } from './step';

@@ -4,7 +4,7 @@ import { digestSelection, readFiles } from '../context/digest';
 import { selectSources, type Selection } from '../context/selection';
 import { sourceTreeOf, type SourceTree } from '../context/source-tree';
 import { MbuildError } from '../diagnostics/error';
-import type { TreeSource } from '../graph/operation';
+import type { TreeSource } from '../graph/graph';
 import { toRaw, toText, type RawPath } from '../linux/paths';
 import type { Rootfs } from '../sandbox/sandbox';
 import type { StepContext } from './step';

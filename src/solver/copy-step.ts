@@ -3,7 +3,7 @@ import { describedSelection } from '../cache/manifest';
 import { digestSelection, readFiles, type ReadFiles } from '../context/digest';
 import { selectSources, type SelectedEntry, type Selection } from '../context/selection';
 import { sourceTreeOf, type SourceTree } from '../context/source-tree';
-import type { CopyOperation, CopySource } from '../graph/operation';
+import type { CopyOperation, CopySource } from '../graph/graph';
 import {
   checkLocalSource,
   planDownload,

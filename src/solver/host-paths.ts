@@ -1,7 +1,7 @@
 import { realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
-import type { HostVolume } from '../graph/operation';
+import type { HostVolume } from '../graph/graph';
 import { toRaw } from '../linux/paths';
 import type { Mount, MountPoint } from '../sandbox/sandbox';
 import type { MergedView } from '../snapshot/view';

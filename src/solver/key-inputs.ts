@@ -1,5 +1,5 @@
 import type { KeyValue } from '../cache/key';
-import type { CopyOperation, MkdirOperation, RunMount, RunOperation } from '../graph/operation';
+import type { CopyOperation, MkdirOperation, RunMount, RunOperation } from '../graph/graph';
 
 /** The inputs of a step's key, as far as its operation tells them. Builds and replays of a history make keys of the same. */
 export type OperationInputs = Readonly<Record<string, KeyValue>>;

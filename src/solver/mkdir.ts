@@ -1,4 +1,4 @@
-import type { MkdirOperation } from '../graph/operation';
+import type { MkdirOperation } from '../graph/graph';
 import { toRaw } from '../linux/paths';
 import { TreeWriter } from '../snapshot/tree-writer';
 import { mkdirInputs } from './key-inputs';

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { KeyValue } from '../cache/key';
 import type { DescribedSelection } from '../cache/manifest';
 import { MbuildError } from '../diagnostics/error';
-import type { RunMount } from '../graph/operation';
+import type { RunMount } from '../graph/graph';
 import { toRaw } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import type { Mount, MountPoint } from '../sandbox/sandbox';

@@ -1,7 +1,6 @@
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from '../sandbox/capabilities';
 import { MbuildError, isMbuildError, type Diagnostic } from '../diagnostics/error';
-import type { Step } from '../graph/graph';
-import type { RunOperation } from '../graph/operation';
+import type { RunOperation, Step } from '../graph/graph';
 import { maskStream, maskedParts } from '../progress/mask';
 import { refusalText } from '../sandbox/cgroups/cgroup';
 import { hasLimits } from '../sandbox/cgroups/cgroup-limits';

@@ -7,18 +7,21 @@ import type { ContainerConfig } from '../../src/oci/image';
 
 const AMD64 = { os: 'linux', architecture: 'amd64' };
 
+function imageOf(name: string, base: ContainerConfig = {}): BaseImage {
+  return {
+    name,
+    config: { ...AMD64, config: base, rootfs: { type: 'layers', diff_ids: [] } },
+    descriptor: { mediaType: '', digest: digestOf(''), size: 0 },
+    stack: () => Promise.resolve([]),
+  };
+}
+
 /** Plans a Dockerfile over images that have the given config and nothing in them. */
 function plan(
   lines: readonly string[],
   options: Partial<PlanOptions> & { readonly base?: ContainerConfig } = {},
 ): Promise<Graph> {
   const { base, ...given } = options;
-  const image = (name: string): BaseImage => ({
-    name,
-    config: { ...AMD64, config: base ?? {}, rootfs: { type: 'layers', diff_ids: [] } },
-    descriptor: { mediaType: '', digest: digestOf(''), size: 0 },
-    stack: () => Promise.resolve([]),
-  });
   return planGraph(parseDockerfile({ name: 'Dockerfile', text: [...lines, ''].join('\n') }), {
     platform: AMD64,
     buildPlatform: AMD64,
@@ -27,7 +30,7 @@ function plan(
     network: 'none',
     allowInsecure: false,
     contexts: [],
-    findImage: (name) => Promise.resolve(image(name)),
+    findImage: (name) => Promise.resolve(imageOf(name, base)),
     warn: () => undefined,
     ...given,
   });
@@ -140,6 +143,108 @@ describe('the history of an image', () => {
   });
 });
 
+describe('HEALTHCHECK', () => {
+  it('is in the history as Dockerfile 1.24 writes it', async () => {
+    expect(
+      await historyOf('FROM a', 'HEALTHCHECK --interval=90s --retries=34 CMD ["a", "b"]'),
+    ).toEqual([
+      'HEALTHCHECK {Test:[CMD a b] Interval:1m30s Timeout:0s StartPeriod:0s StartInterval:0s Retries:34}',
+    ]);
+  });
+});
+
+describe('stages that one step needs several times', () => {
+  /** Resolves after the others, so that they wait for it at the same time. */
+  const slow = async (name: string): Promise<BaseImage> => {
+    await new Promise((resolve) => setTimeout(resolve, name === 'slow' ? 5 : 0));
+    return imageOf(name);
+  };
+
+  it.each([
+    [
+      'the same stage twice',
+      ['FROM slow AS a', 'FROM b', 'RUN --mount=from=a,target=/x --mount=from=a,target=/y z'],
+    ],
+    [
+      'two stages on one',
+      [
+        'FROM slow AS base',
+        'FROM base AS a',
+        'FROM base AS b',
+        'FROM c',
+        'RUN --mount=from=a,target=/x --mount=from=b,target=/y --mount=from=base,target=/z z',
+      ],
+    ],
+    [
+      'a cache and a bind mount',
+      [
+        'FROM slow AS a',
+        'FROM b',
+        'RUN --mount=type=cache,from=a,target=/x --mount=from=a,target=/y z',
+      ],
+    ],
+    [
+      'a stage, and one that copies from it',
+      [
+        'FROM slow AS a',
+        'FROM b AS b',
+        'COPY --from=a / /',
+        'FROM b',
+        'RUN --mount=from=b,target=/x --mount=from=a,target=/y --mount=from=ctx,target=/z z',
+      ],
+    ],
+  ])('are planned once: %s', async (_what, lines) => {
+    const { stages } = await plan(lines, {
+      findImage: slow,
+      contexts: ['ctx'],
+      namedContext: () => Promise.resolve({ kind: 'stage', name: 'a' }),
+    });
+    const names = stages.map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  it('are planned once for an ONBUILD trigger', async () => {
+    const base = {
+      OnBuild: ['RUN --mount=from=a,target=/x --mount=from=b,target=/y z'],
+    };
+    const lines = ['FROM scratch AS base', 'FROM base AS a', 'FROM base AS b', 'FROM on'];
+    expect((await plan(lines, { base })).stages).toHaveLength(4);
+  });
+
+  it('are refused where they need each other, whichever is planned first', async () => {
+    const contexts: Readonly<Record<string, string>> = { one: 'b', two: 'a' };
+    const lines = [
+      'FROM slow AS a',
+      'COPY --from=one / /',
+      'FROM slow AS b',
+      'COPY --from=two / /',
+      'FROM c',
+      'RUN --mount=from=a,target=/x --mount=from=b,target=/y z',
+    ];
+    await expect(
+      plan(lines, {
+        findImage: slow,
+        contexts: Object.keys(contexts),
+        namedContext: (name) => Promise.resolve({ kind: 'stage', name: contexts[name] ?? '' }),
+      }),
+    ).rejects.toMatchObject({ code: 'CIRCULAR_STAGES' });
+  });
+});
+
+describe('a stage on a stage', () => {
+  it('has the ENV below it, not the ARG that stood over it there, and that ARG where there is no ENV', async () => {
+    const [step] = await stepsOf(
+      'FROM a AS below',
+      'ENV A=env',
+      'ARG A=arg',
+      'ARG B=only',
+      'FROM below',
+      'COPY $A $B /d/',
+    );
+    expect(step?.operation).toMatchObject({ sources: [{ path: 'env' }, { path: 'only' }] });
+  });
+});
+
 describe('ARG', () => {
   it('does not look at the default of a name that is given, and expands no name', async () => {
     const { target } = await plan(
@@ -200,9 +305,12 @@ describe('RUN', () => {
     ]);
   });
 
-  it('looks for an interpreter line before tabs are removed', async () => {
+  it('looks for an interpreter line behind the tabs that are removed', async () => {
     expect(await historyOf('FROM a', 'RUN <<-A', '\t#!/bin/x', '\tA')).toEqual([
-      'RUN /bin/sh -c #!/bin/x\n # buildkit',
+      'RUN /bin/sh -c /dev/pipes/A # buildkit',
+    ]);
+    expect(await historyOf('FROM a', 'RUN <<A', '\t#!/bin/x', 'A')).toEqual([
+      'RUN /bin/sh -c \t#!/bin/x\n # buildkit',
     ]);
   });
 
@@ -225,6 +333,18 @@ describe('RUN', () => {
 });
 
 describe('what names no stage and no image', () => {
+  it('is perhaps a build context, or the error lists those that are declared', async () => {
+    const findImage = (): Promise<never> =>
+      Promise.reject(new MbuildError('REGISTRY_DENIED', 'no such image'));
+    const contexts = ['sources', 'assets'];
+    await expect(
+      plan(['FROM scratch', 'COPY --from=source /a /a'], { findImage, contexts }),
+    ).rejects.toMatchObject({ hint: 'did you mean the build context sources?' });
+    await expect(
+      plan(['FROM scratch', 'RUN --mount=from=files,target=/x y'], { findImage, contexts }),
+    ).rejects.toMatchObject({ hint: 'the declared build contexts are sources, assets' });
+  });
+
   it('is perhaps a stage whose name is misspelled', async () => {
     const findImage = (): Promise<never> =>
       Promise.reject(new MbuildError('REGISTRY_UNREACHABLE', 'nobody answers'));

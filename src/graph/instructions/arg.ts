@@ -24,7 +24,7 @@ export function planArg(
       scope.buildArgs.get(name) ??
       (written === undefined
         ? (scope.globalArgs.get(name) ?? scope.platformArgs.get(name))
-        : expandIn(instruction, written, next, scope));
+        : expandIn(written, next, scope));
     next = { ...next, args: [...next.args, name] };
     if (value !== undefined) next = withVariable(next, name, value);
     shown.push(value === undefined ? name : `${name}=${value}`);

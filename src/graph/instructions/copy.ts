@@ -2,7 +2,7 @@ import { booleanFlag, listFlag, stringFlag } from '../../dockerfile/flags';
 import { expandHeredoc } from '../../dockerfile/expand';
 import { heredocOfSource } from '../../dockerfile/heredoc';
 import type { Flag, InstructionOf } from '../../dockerfile/instruction';
-import type { CopyOperation, CopySource, TreeSource } from '../operation';
+import type { CopyOperation, CopySource, TreeSource } from '../graph';
 import {
   displayOf,
   expandIn,
@@ -22,7 +22,7 @@ export async function planCopy(
   scope: StageScopeReader,
 ): Promise<StageState> {
   const { flags, keyword } = instruction;
-  const expand = (word: string): string => expandIn(instruction, word, state, scope);
+  const expand = (word: string): string => expandIn(word, state, scope);
   const flag = (name: string): string | undefined => {
     const value = stringFlag(flags, name);
     return value === undefined ? undefined : expand(value) || undefined;
@@ -64,8 +64,6 @@ async function treeOf(instruction: Copy, scope: StageScopeReader): Promise<TreeS
   if (from === undefined) return { kind: 'context' };
   if (from.includes('$')) {
     throw mistake(
-      scope,
-      instruction,
       'DOCKERFILE_SEMANTIC',
       `--from=${from} cannot hold a variable`,
       'name a stage with it: FROM $IMAGE AS name, then --from=name',

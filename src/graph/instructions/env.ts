@@ -16,11 +16,7 @@ export function planEnv(
   scope: StageScopeReader,
 ): StageState {
   const pairs = instruction.pairs.map(
-    (pair) =>
-      [
-        expandIn(instruction, pair.name, state, scope),
-        expandIn(instruction, pair.value, state, scope),
-      ] as const,
+    (pair) => [expandIn(pair.name, state, scope), expandIn(pair.value, state, scope)] as const,
   );
   let next = state;
   for (const [name, value] of pairs) {

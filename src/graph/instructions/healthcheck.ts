@@ -1,7 +1,7 @@
 import { healthcheckOptions } from '../../dockerfile/flags';
 import type { InstructionOf } from '../../dockerfile/instruction';
 import type { HealthConfig } from '../../oci/image';
-import { goDuration, goQuote, goQuoteList } from '../go-format';
+import { goDuration } from '../go-format';
 import { placed, withConfig, withHistory, type StageScopeReader, type StageState } from '../state';
 
 /** `HEALTHCHECK`. */
@@ -37,17 +37,16 @@ function healthOf(
   }
 }
 
-/** A pointer to the struct as `%q` prints it; the retries come out as a character. */
+/** Docker's struct as Go's `%+v` prints it: Dockerfile 1.24. */
 function goHealth(health: HealthConfig): string {
-  const times = [health.Interval, health.Timeout, health.StartPeriod, health.StartInterval].map(
-    (time) => goQuote(goDuration(time ?? 0)),
-  );
-  const retries = health.Retries ?? 0;
-  const character =
-    retries < 0x20 || retries === 0x7f
-      ? goQuote(String.fromCharCode(retries)).slice(1, -1)
-      : retries === 0x27
-        ? "\\'"
-        : String.fromCodePoint(retries);
-  return `&{${[goQuoteList(health.Test ?? []), ...times, `'${character}'`].join(' ')}}`;
+  const time = (nanoseconds = 0): string => goDuration(nanoseconds);
+  const fields = [
+    `Test:[${(health.Test ?? []).join(' ')}]`,
+    `Interval:${time(health.Interval)}`,
+    `Timeout:${time(health.Timeout)}`,
+    `StartPeriod:${time(health.StartPeriod)}`,
+    `StartInterval:${time(health.StartInterval)}`,
+    `Retries:${health.Retries ?? 0}`,
+  ];
+  return `{${fields.join(' ')}}`;
 }

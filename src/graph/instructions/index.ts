@@ -1,5 +1,5 @@
 import type { Instruction } from '../../dockerfile/instruction';
-import type { StageScopeReader, StageState } from '../state';
+import { placed, type StageScopeReader, type StageState } from '../state';
 import { planArg } from './arg';
 import { planCmd, planEntrypoint, planShell } from './command';
 import { planCopy } from './copy';
@@ -11,8 +11,20 @@ import { planRun } from './run';
 import { planExpose, planMaintainer, planStopSignal, planUser, planVolume } from './settings';
 import { planWorkdir } from './workdir';
 
-/** What an instruction makes of a stage. A new instruction is one file and one line here. */
-export function planInstruction(
+/** What an instruction makes of a stage. A mistake of the instruction is placed at its range. */
+export async function planInstruction(
+  instruction: Instruction,
+  state: StageState,
+  scope: StageScopeReader,
+): Promise<StageState> {
+  try {
+    return await plan(instruction, state, scope);
+  } catch (error) {
+    throw placed(error, scope.file, instruction.range);
+  }
+}
+
+function plan(
   instruction: Instruction,
   state: StageState,
   scope: StageScopeReader,

@@ -14,11 +14,7 @@ export function planLabel(
   scope: StageScopeReader,
 ): StageState {
   const pairs = instruction.pairs.map(
-    (pair) =>
-      [
-        expandIn(instruction, pair.name, state, scope),
-        expandIn(instruction, pair.value, state, scope),
-      ] as const,
+    (pair) => [expandIn(pair.name, state, scope), expandIn(pair.value, state, scope)] as const,
   );
   const next = withConfig(state, {
     Labels: { ...state.config.Labels, ...Object.fromEntries(pairs) },

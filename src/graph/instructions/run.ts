@@ -1,21 +1,19 @@
-import path from 'node:path';
 import { readDevices, type DeviceRequest } from '../../dockerfile/device';
 import { networkMode, securityMode } from '../../dockerfile/flags';
 import { parseHeredocMark } from '../../dockerfile/heredoc';
 import type { Heredoc, InstructionOf } from '../../dockerfile/instruction';
 import { readMounts, type MountOptions } from '../../dockerfile/mount';
-import type { RunMount, RunOperation, TreeSource } from '../operation';
+import type { RunMount, RunOperation } from '../graph';
 import {
   displayOf,
   expandIn,
   mistake,
-  placed,
   withStep,
   type StageScopeReader,
   type StageState,
 } from '../state';
 import { shellOf } from './command';
-import { absolute } from './workdir';
+import { planMounts } from './mount';
 
 type Run = InstructionOf<'RUN'>;
 
@@ -36,18 +34,13 @@ export async function planRun(
   const options = readOptions(instruction, state, scope);
   if (options.insecure && !scope.allowInsecure) {
     throw mistake(
-      scope,
-      instruction,
       'NOT_ALLOWED',
       'RUN --security=insecure is not allowed',
       'grant it on the command line: --allow security.insecure',
     );
   }
-  const agents = options.mounts.filter(({ type }) => type === 'ssh');
-  const mounts = await Promise.all(
-    options.mounts.map((mount) =>
-      planMount(mount, agents.indexOf(mount), instruction, state, scope),
-    ),
+  const mounts = await planMounts(options.mounts, state, (name) =>
+    scope.findTree(name, instruction.range),
   );
   const operation: RunOperation = {
     kind: 'run',
@@ -89,10 +82,10 @@ function isHeredocAlone({ command, heredocs }: Run): boolean {
   );
 }
 
-/** A body whose very first characters are `#!` becomes a file, which the shell executes; tabs that are to be removed come before them. */
+/** A body that begins with `#!`, behind the tabs that `<<-` removes, becomes a file, which the shell executes. */
 function scriptOf(instruction: Run): Extract<RunMount, { kind: 'script' }> | undefined {
   const [only] = instruction.heredocs;
-  if (only === undefined || !isHeredocAlone(instruction) || !only.raw.startsWith('#!'))
+  if (only === undefined || !isHeredocAlone(instruction) || !only.content.startsWith('#!'))
     return undefined;
   return { kind: 'script', target: `${SCRIPT_DIR}/${only.name}`, content: only.content };
 }
@@ -114,7 +107,7 @@ function argPrefix(state: StageState): string[] {
 }
 
 function readOptions(
-  instruction: Run,
+  { flags }: Run,
   state: StageState,
   scope: StageScopeReader,
 ): {
@@ -123,22 +116,21 @@ function readOptions(
   devices: DeviceRequest[];
   mounts: MountOptions[];
 } {
-  try {
-    const network = networkMode(instruction.flags);
-    return {
-      network: network === 'default' ? scope.network : network,
-      insecure: securityMode(instruction.flags) === 'insecure',
-      devices: readDevices(instruction.flags),
-      mounts: readMounts(instruction.flags, (value) => expandIn(instruction, value, state, scope)),
-    };
-  } catch (error) {
-    throw placed(error, scope.file, instruction.range);
-  }
+  const network = networkMode(flags);
+  return {
+    network: network === 'default' ? scope.network : network,
+    insecure: securityMode(flags) === 'insecure',
+    devices: readDevices(flags),
+    mounts: readMounts(flags, (value) => expandIn(value, state, scope)),
+  };
 }
 
 /** Parents before what is mounted inside them, in whatever order they are written. */
 function byTarget(mounts: readonly RunMount[]): readonly RunMount[] {
-  return mounts.toSorted(({ target: a = '' }, { target: b = '' }) => (a < b ? -1 : a > b ? 1 : 0));
+  return mounts.toSorted(({ target: a = '' }, { target: b = '' }) => {
+    if (a === b) return 0;
+    return a < b ? -1 : 1;
+  });
 }
 
 /** SSH_AUTH_SOCK is where the first agent would be, whether it is given or not; ENV and ARG win. */
@@ -147,116 +139,4 @@ function withAgent(env: StageState['env'], mounts: readonly RunMount[]): StageSt
   return agent === undefined || env.has('SSH_AUTH_SOCK')
     ? env
     : new Map([...env, ['SSH_AUTH_SOCK', agent.target]]);
-}
-
-/** @param agent the how many-th SSH agent the mount is */
-async function planMount(
-  mount: MountOptions,
-  agent: number,
-  instruction: Run,
-  state: StageState,
-  scope: StageScopeReader,
-): Promise<RunMount> {
-  const tree = async (): Promise<TreeSource> => {
-    if (mount.from === undefined) return { kind: 'context' };
-    if (/^\d+$/.test(mount.from))
-      throw mistake(
-        scope,
-        instruction,
-        'UNKNOWN_STAGE',
-        `from=${mount.from} of a mount names no stage`,
-        'only COPY --from takes the number of a stage: name it with FROM … AS NAME',
-      );
-    return scope.findTree(mount.from, instruction.range);
-  };
-  const owner = { mode: mount.mode, uid: mount.uid ?? 0, gid: mount.gid ?? 0 };
-  switch (mount.type) {
-    case 'bind':
-      return {
-        kind: 'bind',
-        target: targetOf(mount, instruction, state, scope),
-        from: await tree(),
-        source: mount.source ?? '/',
-        readonly: mount.readOnly,
-      };
-    case 'cache': {
-      const target = targetOf(mount, instruction, state, scope);
-      return {
-        kind: 'cache',
-        target,
-        id: mount.id ?? path.posix.normalize(mount.target ?? target),
-        sharing: mount.sharing ?? 'shared',
-        from: mount.from === undefined ? undefined : await tree(),
-        source: mount.source ?? '/',
-        readonly: mount.readOnly,
-        ...owner,
-        mode: mount.mode ?? 0o755,
-      };
-    }
-    case 'tmpfs':
-      return {
-        kind: 'tmpfs',
-        target: targetOf(mount, instruction, state, scope),
-        size: mount.size,
-        readonly: mount.readOnly,
-      };
-    case 'secret': {
-      const id = mount.id ?? mount.source ?? path.posix.basename(mount.target ?? '');
-      const target =
-        mount.target === undefined
-          ? mount.env === undefined
-            ? `/run/secrets/${path.posix.basename(id)}`
-            : undefined
-          : absolute(mount.target, state);
-      return {
-        kind: 'secret',
-        id,
-        target,
-        env: mount.env,
-        required: mount.required,
-        ...owner,
-        mode: mount.mode ?? 0o400,
-      };
-    }
-    case 'ssh': {
-      const target =
-        mount.target === undefined
-          ? `/run/buildkit/ssh_agent.${agent}`
-          : absolute(mount.target, state);
-      return {
-        kind: 'ssh',
-        id: mount.id ?? 'default',
-        target,
-        required: mount.required,
-        ...owner,
-        mode: mount.mode ?? 0o600,
-      };
-    }
-  }
-}
-
-function targetOf(
-  mount: MountOptions,
-  instruction: Run,
-  state: StageState,
-  scope: StageScopeReader,
-): string {
-  if (mount.target === undefined)
-    throw mistake(
-      scope,
-      instruction,
-      'DOCKERFILE_SEMANTIC',
-      `the ${mount.type} mount has no target`,
-      'write target=/path',
-    );
-  const target = absolute(mount.target, state);
-  if (target === '/')
-    throw mistake(
-      scope,
-      instruction,
-      'DOCKERFILE_SEMANTIC',
-      `a ${mount.type} mount cannot cover /`,
-      'mount on a directory below it',
-    );
-  return target;
 }

@@ -19,7 +19,7 @@ export function planUser(
   state: StageState,
   scope: StageScopeReader,
 ): StageState {
-  const user = expandIn(instruction, instruction.value, state, scope);
+  const user = expandIn(instruction.value, state, scope);
   return withHistory(withConfig(state, { User: user }), `USER ${user}`);
 }
 
@@ -29,11 +29,9 @@ export function planStopSignal(
   state: StageState,
   scope: StageScopeReader,
 ): StageState {
-  const signal = expandIn(instruction, instruction.value, state, scope);
+  const signal = expandIn(instruction.value, state, scope);
   if (!isSignal(signal))
     throw mistake(
-      scope,
-      instruction,
       'DOCKERFILE_SEMANTIC',
       `${signal} is no signal`,
       'give a number or a name such as SIGTERM',
@@ -52,11 +50,9 @@ export function planVolume(
   state: StageState,
   scope: StageScopeReader,
 ): StageState {
-  const volumes = instruction.words.map((word) => expandIn(instruction, word, state, scope));
+  const volumes = instruction.words.map((word) => expandIn(word, state, scope));
   if (volumes.some((volume) => volume === ''))
     throw mistake(
-      scope,
-      instruction,
       'DOCKERFILE_SEMANTIC',
       'VOLUME names an empty path',
       'is the variable in it set at this point?',
@@ -88,8 +84,6 @@ export function planExpose(
     const found = portsOf(word);
     if (found === undefined)
       throw mistake(
-        scope,
-        instruction,
         'DOCKERFILE_SEMANTIC',
         `${word} is no port`,
         'write PORT[-PORT][/tcp|/udp|/sctp]',

@@ -21,7 +21,7 @@ export function planWorkdir(
   state: StageState,
   scope: StageScopeReader,
 ): StageState {
-  const value = expandIn(instruction, instruction.value, state, scope);
+  const value = expandIn(instruction.value, state, scope);
   const target = value.startsWith('/') ? value : absolute(value, state);
   const next = withConfig(state, { WorkingDir: target });
   if (target === '/') return withHistory(next, `WORKDIR ${target}`);
