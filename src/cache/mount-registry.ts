@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 import type { ContentStore } from '../content/store';
-import { parseManifest } from '../images/transfer/manifest';
 import { Lease } from '../images/store/lease';
 import { PARALLEL_TRANSFERS, limiter, together } from '../images/transfer/transfer';
 import { compressTar } from '../layer/compress';
@@ -10,8 +9,9 @@ import type { Workers } from '../linux/threads';
 import { digestOf, isDigest, toDigest, type Digest } from '../oci/digest';
 import type { Descriptor, Manifest } from '../oci/image';
 import { MediaType } from '../oci/media-types';
+import { parseManifest } from '../oci/read-image';
 import { familiarName, type Reference } from '../oci/reference';
-import { downloadBlob } from '../registry/download';
+import { blobsIn, downloadBlob } from '../registry/download';
 import type { ImageSource, ImageTarget } from '../registry/registry';
 import { readSmallBlob } from '../registry/small-blob';
 import { cutMount, tarOfPart, type MountPart } from './mount-parts';
@@ -156,7 +156,9 @@ export async function pullMount(
       { signal, events: () => undefined },
       [...new Map(manifest.layers.map((layer) => [layer.digest, layer])).values()].map(
         (layer) => (inner) =>
-          inTurn(() => downloadBlob(registry, content, ref, layer, inner.signal)),
+          inTurn(() =>
+            downloadBlob(layer, blobsIn(ref, registry), { content, signal: inner.signal }),
+          ),
       ),
     );
     // Members of gzip, one behind the other, are one stream.
@@ -212,14 +214,11 @@ async function findEarlier(
     const manifest = mountManifest(bytes, name);
     if (manifest === undefined) return undefined;
     const hashes = readHashes(
-      await readSmallBlob(
-        registry,
-        ref,
-        manifest.config,
-        MAX_CONFIG,
-        `the config of ${name}`,
+      await readSmallBlob(manifest.config, blobsIn(ref, registry), {
+        limit: MAX_CONFIG,
+        what: `the config of ${name}`,
         signal,
-      ),
+      }),
     );
     return {
       digest: descriptor.digest,

@@ -50,7 +50,9 @@ async function withImage<T>(
 /** @throws MbuildError USAGE for an archive with several. */
 async function onlyImage(file: string, store: Engine, host: Host): Promise<Image> {
   const loaded = await withProgress(host, 'quiet', (scope) =>
-    withRow(`loading ${file}`, 1, scope, (id) => loadImages({ path: file }, store, id, scope)),
+    withRow(`loading ${file}`, 1, scope, (id) =>
+      loadImages({ path: file }, undefined, { services: store, vertex: id, scope }),
+    ),
   );
   const images = new Map(loaded.map(({ image }) => [image.id, image]));
   const [only] = images.values();

@@ -16,7 +16,15 @@ const MAX_ANSWER = 1 << 20;
 export function daemonExporter(daemon: Daemon, services: ExportServices): Exporter {
   return {
     async export(images, vertex, scope) {
-      const prepared = await prepareImages(images, { otherwise: 'none' }, services, vertex, scope);
+      const prepared = await prepareImages(
+        images,
+        { otherwise: 'none' },
+        {
+          services,
+          vertex,
+          scope,
+        },
+      );
       const archive = (): AsyncIterable<Uint8Array> => archiveOf(dockerFiles(prepared));
       if (daemon.kind === 'api') await postArchive(daemon.address, archive(), scope.signal);
       else await loadByProgram(daemon.file, archive(), scope.signal);

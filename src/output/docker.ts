@@ -24,9 +24,7 @@ export function dockerExporter(output: DockerOutput, services: ExportServices): 
       const prepared = await prepareImages(
         images,
         { otherwise: 'none', compression: output.compression },
-        services,
-        vertex,
-        scope,
+        { services, vertex, scope },
       );
       await writeTo(output.destination, archiveOf(dockerFiles(prepared)), scope.signal);
       return { descriptors: prepared.map((image) => image.manifest.descriptor) };

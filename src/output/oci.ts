@@ -33,9 +33,7 @@ export function ociExporter(output: OciOutput, services: ExportServices): Export
       const prepared = await prepareImages(
         images,
         { otherwise: 'gzip', compression: output.compression },
-        services,
-        vertex,
-        scope,
+        { services, vertex, scope },
       );
       if ('folder' in output.destination)
         await writeFolder(output.destination.folder, prepared, scope);

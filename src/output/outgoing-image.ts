@@ -3,13 +3,18 @@ import { asFormat, imageLayers, tarBlob } from '../images/store/assemble';
 import { openLayerBlob, openLayerTar, storedBlob } from '../images/store/layer-blobs';
 import { Lease } from '../images/store/lease';
 import type { LayerRecord } from '../images/store/layer-index';
-import { limiter, together, transferReporter } from '../images/transfer/transfer';
+import {
+  limiter,
+  together,
+  transferReporter,
+  type TransferSetting,
+} from '../images/transfer/transfer';
 import { MbuildError } from '../diagnostics/error';
 import { compressTar } from '../layer/compress';
 import { digestOf, type DiffID, type Digest } from '../oci/digest';
 import type { Descriptor, Manifest } from '../oci/image';
 import { MediaType, layerCompression } from '../oci/media-types';
-import type { BuildScope, VertexId } from '../progress/events';
+import type { BuildScope } from '../progress/events';
 import type { RemoteBlob, Repository } from '../registry/registry';
 import type { CompressionSpec, ExportServices, Outgoing } from './exporter';
 
@@ -47,6 +52,9 @@ export interface LayerPolicy {
     | undefined;
 }
 
+/** What exporters work with. */
+export type ExportSetting = TransferSetting<ExportServices>;
+
 const PARALLEL_LAYERS = 2;
 /** Bytes of a tar that takes longer to be compressed than a registry to answer. */
 const WORTH_FOLLOWING = 8 * 1024 * 1024;
@@ -58,23 +66,19 @@ const WORTH_FOLLOWING = 8 * 1024 * 1024;
 export async function prepareImages(
   images: readonly Outgoing[],
   policy: LayerPolicy,
-  services: ExportServices,
-  vertex: VertexId,
-  scope: BuildScope,
+  setting: ExportSetting,
 ): Promise<OutgoingImage[]> {
   const prepared: OutgoingImage[] = [];
-  for (const outgoing of images)
-    prepared.push(await prepareImage(outgoing, policy, services, vertex, scope));
+  for (const outgoing of images) prepared.push(await prepareImage(outgoing, policy, setting));
   return prepared;
 }
 
 async function prepareImage(
   { image, names, group, elsewhere }: Outgoing,
   policy: LayerPolicy,
-  services: ExportServices,
-  vertex: VertexId,
-  scope: BuildScope,
+  setting: ExportSetting,
 ): Promise<OutgoingImage> {
+  const { services, scope } = setting;
   const { manifest, config } = image;
   const format = manifest.mediaType === MediaType.dockerManifest ? 'docker' : 'oci';
   const inTurn = limiter(PARALLEL_LAYERS);
@@ -84,7 +88,10 @@ async function prepareImage(
       (layer, i) => (inner: BuildScope) =>
         inTurn(async () =>
           'chainId' in layer
-            ? prepareLayer(layer, manifest.layers[i], format, policy, services, vertex, inner)
+            ? prepareLayer({ record: layer, original: manifest.layers[i], format }, policy, {
+                ...setting,
+                scope: inner,
+              })
             : remoteLayer(layer, manifest.layers[i], config.rootfs.diff_ids[i]),
         ),
     ),
@@ -113,19 +120,23 @@ async function prepareImage(
   };
 }
 
-/** Prepares one layer; `original` is what its manifest says of it. */
+/** A layer of the store that is to leave. */
+export interface LeavingLayer {
+  readonly record: LayerRecord;
+  /** What its manifest says of it. */
+  readonly original?: Descriptor | undefined;
+  readonly format: 'oci' | 'docker';
+}
+
+/** Prepares one layer. */
 export async function prepareLayer(
-  record: LayerRecord,
-  original: Descriptor | undefined,
-  format: 'oci' | 'docker',
+  { record, original, format }: LeavingLayer,
   policy: LayerPolicy,
-  services: ExportServices,
-  vertex: VertexId,
-  scope: BuildScope,
+  setting: ExportSetting,
 ): Promise<OutgoingBlob> {
+  const { services } = setting;
   const chosen =
-    chooseBlob(record, original, policy, services) ??
-    (await compress(record, policy, services, vertex, scope));
+    chooseBlob(record, original, policy, services) ?? (await compress(record, policy, setting));
   // The manifest's own descriptor may say more (annotations, urls), so it stays where the blob does.
   const descriptor = original?.digest === chosen.digest ? original : asFormat(chosen, format);
   return {
@@ -176,14 +187,13 @@ function chooseBlob(
 async function compress(
   record: LayerRecord,
   policy: LayerPolicy,
-  services: ExportServices,
-  vertex: VertexId,
-  scope: BuildScope,
+  setting: ExportSetting,
 ): Promise<Descriptor> {
+  const { services, scope } = setting;
   const type = policy.compression?.type ?? policy.otherwise;
   if (type === 'none')
     throw new MbuildError('INTERNAL', 'an uncompressed layer was to be compressed');
-  const report = transferReporter(scope, vertex, record.diffId as string as Digest, record.size);
+  const report = transferReporter(setting, record.diffId as string as Digest, record.size);
   report('preparing');
   const level = policy.compression?.level;
   const tar = counted(openLayerTar(record, services), scope.signal, (bytes) =>

@@ -1,55 +1,55 @@
 import { MbuildError } from '../diagnostics/error';
 import type { ListedManifest, ManifestList } from '../images/transfer/manifest-list';
 import type { MountSources } from '../images/transfer/mount-sources';
-import { parseManifest } from '../images/transfer/manifest';
 import type { ImageStore } from '../images/store/image-store';
 import {
   limiter,
   together,
   transferReporter,
   PARALLEL_TRANSFERS,
+  type TransferSetting,
 } from '../images/transfer/transfer';
 import type { Descriptor } from '../oci/image';
 import { isManifestType } from '../oci/media-types';
+import { parseManifest } from '../oci/read-image';
 import { parseReference, type Reference } from '../oci/reference';
-import type { BuildScope, VertexId } from '../progress/events';
+import type { BuildScope } from '../progress/events';
+import { blobsIn, type BlobOrigin } from '../registry/download';
 import type { ImageSource, ImageTarget, Repository } from '../registry/registry';
 import type { ExportServices } from './exporter';
 import { indexOfManifests } from './image-index';
-import { pushExporter } from './push';
+import { bytesFrom, pushExporter } from './push';
 
-/** What pushing a list needs of a registry. */
-type Registry = ImageSource & ImageTarget;
+/** What pushing a list works with. */
+export interface ListPush extends TransferSetting<
+  ExportServices & { readonly images: ImageStore }
+> {
+  readonly registry: ImageSource & ImageTarget;
+  readonly mountFrom: MountSources;
+}
 
 /**
  * Pushes a manifest list: what its repository lacks first (mounted from where the manifests were found, copied from another registry,
  * or sent from the store), then the list under its name. Returns the list as it was pushed.
- * @throws MbuildError IMAGE_NOT_FOUND for an image that is no more in the store, and as {@link ImageTarget} does.
+ * @throws MbuildError IMAGE_NOT_FOUND for an image that is no longer in the store, and as {@link ImageTarget} does.
  */
-export async function pushManifestList(
-  list: ManifestList,
-  services: ExportServices & { readonly images: ImageStore },
-  registry: Registry,
-  mountFrom: MountSources,
-  vertex: VertexId,
-  scope: BuildScope,
-): Promise<Descriptor> {
+export async function pushManifestList(list: ManifestList, push: ListPush): Promise<Descriptor> {
   const ref = referenceOf(list.name);
   const manifests: Descriptor[] = [];
   for (const entry of list.manifests) {
     manifests.push(
       entry.image === undefined
-        ? await copyManifest(entry, ref, registry, vertex, scope)
-        : await pushImage(entry, ref, services, registry, mountFrom, vertex, scope),
+        ? await copyManifest(entry, ref, push)
+        : await pushImage(entry, ref, push),
     );
   }
   const index = indexOfManifests(manifests, list.annotations);
   const chunks: Uint8Array[] = [];
   for await (const chunk of index.open()) chunks.push(chunk);
-  await registry.pushManifest(
+  await push.registry.pushManifest(
     ref,
     { descriptor: index.descriptor, bytes: Buffer.concat(chunks) },
-    scope.signal,
+    push.scope.signal,
   );
   return index.descriptor;
 }
@@ -57,17 +57,13 @@ export async function pushManifestList(
 async function pushImage(
   entry: ListedManifest,
   ref: Reference,
-  services: ExportServices & { readonly images: ImageStore },
-  registry: Registry,
-  mountFrom: MountSources,
-  vertex: VertexId,
-  scope: BuildScope,
+  { services, registry, mountFrom, vertex, scope }: ListPush,
 ): Promise<Descriptor> {
   const image = entry.image === undefined ? undefined : services.images.find(entry.image);
   if (image === undefined)
     throw new MbuildError(
       'IMAGE_NOT_FOUND',
-      `${entry.source} of the list is no more in the store`,
+      `${entry.source} of the list is no longer in the store`,
       { hint: 'build or pull it again, then: mbuild manifest create --amend' },
     );
   const byDigest = `${ref.registry}/${ref.repository}@${image.descriptor.digest}`;
@@ -91,10 +87,9 @@ async function pushImage(
 async function copyManifest(
   entry: ListedManifest,
   ref: Reference,
-  registry: Registry,
-  vertex: VertexId,
-  scope: BuildScope,
+  push: ListPush,
 ): Promise<Descriptor> {
+  const { registry, scope } = push;
   const { digest, mediaType } = entry.descriptor;
   const source: Repository = referenceOf(entry.source);
   if (source.registry === ref.registry && source.repository === ref.repository)
@@ -106,23 +101,11 @@ async function copyManifest(
   if (isManifestType(mediaType)) {
     const { config, layers } = parseManifest(manifest.bytes, entry.source);
     const inTurn = limiter(PARALLEL_TRANSFERS);
-    const from = source.registry === ref.registry ? { from: source.repository } : {};
     await together(
       scope,
       [...layers, config].map(
         (descriptor) => (inner: BuildScope) =>
-          inTurn(async () => {
-            const report = transferReporter(inner, vertex, descriptor.digest, descriptor.size);
-            const open = (start: number): AsyncIterable<Uint8Array> =>
-              bytesFrom(registry, source, descriptor, start, inner.signal);
-            const sent = await registry.pushBlob(
-              ref,
-              { descriptor, open, ...from },
-              inner.signal,
-              (bytes) => report('uploading', bytes),
-            );
-            report(sent === 'uploaded' ? 'done' : sent, descriptor.size);
-          }),
+          inTurn(() => copyBlob(descriptor, source, ref, { ...push, scope: inner })),
       ),
     );
   }
@@ -134,19 +117,36 @@ async function copyManifest(
   return entry.descriptor;
 }
 
-async function* bytesFrom(
-  registry: ImageSource,
+async function copyBlob(
+  descriptor: Descriptor,
   source: Repository,
+  ref: Reference,
+  push: ListPush,
+): Promise<void> {
+  const { registry, scope } = push;
+  const report = transferReporter(push, descriptor.digest, descriptor.size);
+  const origin = blobsIn(source, registry);
+  const sent = await registry.pushBlob(
+    ref,
+    {
+      descriptor,
+      open: (start) => openBlob(descriptor, origin, start, scope.signal),
+      ...(source.registry === ref.registry ? { from: source.repository } : {}),
+    },
+    scope.signal,
+    (bytes) => report('uploading', bytes),
+  );
+  report(sent === 'uploaded' ? 'done' : sent, descriptor.size);
+}
+
+async function* openBlob(
   blob: Descriptor,
+  origin: BlobOrigin,
   start: number,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  const body = await registry.blob(source, blob, start, signal);
-  let skip = start - body.start;
-  for await (const chunk of body.bytes) {
-    if (chunk.length > skip) yield chunk.subarray(skip);
-    skip = Math.max(0, skip - chunk.length);
-  }
+  const body = await origin.blob(blob, start, signal);
+  yield* bytesFrom(body.bytes, start - body.start);
 }
 
 function referenceOf(name: string): Reference {

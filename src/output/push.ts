@@ -27,6 +27,15 @@ export interface PushOutput {
   readonly mountFrom?: MountSources | undefined;
 }
 
+/** What pushing one image needs. */
+interface Push {
+  readonly registry: ImageTarget;
+  readonly early: EarlyUploads;
+  readonly mountFrom: MountSources | undefined;
+  readonly vertex: VertexId;
+  readonly scope: BuildScope;
+}
+
 /**
  * Pushes each image under each of its names: blobs first, several at once and none that the registry has, then the manifest;
  * images for several platforms get an index under the name.
@@ -44,38 +53,20 @@ export function pushExporter(
           hint: 'name it with -t or with: mbuild tag',
         });
       }
-      const early = new EarlyUploads(
-        images.flatMap(({ names }) => names.map(referenceOf))[0],
-        registry,
-        scope,
-      );
+      const [first] = images.flatMap(({ names }) => names.map(referenceOf));
+      const early = new EarlyUploads(first, registry, scope);
+      const { compression, mountFrom } = output;
+      const begun: EarlyUploads['begin'] = (diffId, open) => early.begin(diffId, open);
       let prepared: OutgoingImage[];
       try {
         prepared = await prepareImages(
           images,
-          {
-            otherwise: 'gzip',
-            compression: output.compression,
-            begun: (diffId, open) => early.begin(diffId, open),
-          },
-          services,
-          vertex,
-          scope,
+          { otherwise: 'gzip', compression, begun },
+          { services, vertex, scope },
         );
-        for (const image of prepared) {
-          // What an index lists goes by its digest; the names are the index's.
-          const isListed = image.group !== undefined;
-          for (const name of image.names)
-            await pushImage(
-              image,
-              isListed ? { ...referenceOf(name), tag: undefined } : referenceOf(name),
-              early,
-              output.mountFrom,
-              registry,
-              vertex,
-              scope,
-            );
-        }
+        const push = { registry, early, mountFrom, vertex, scope };
+        for (const image of prepared)
+          for (const ref of placesOf(image)) await pushImage(image, ref, push);
       } finally {
         await early.end();
       }
@@ -92,7 +83,13 @@ export function pushExporter(
   };
 }
 
-/** Layers on their way to one repository while they are compressed. One that cannot be begun is none. */
+/** What an index lists goes by its digest; the names are the index's. */
+function placesOf({ names, group }: OutgoingImage): Reference[] {
+  const refs = names.map(referenceOf);
+  return group === undefined ? refs : refs.map((ref) => ({ ...ref, tag: undefined }));
+}
+
+/** Layers on their way to one repository while they are compressed. One that cannot be begun is sent afterwards. */
 class EarlyUploads {
   readonly #uploads = new Map<DiffID, Promise<EarlyUpload | undefined>>();
 
@@ -125,53 +122,45 @@ class EarlyUploads {
   }
 }
 
-async function pushImage(
-  image: OutgoingImage,
-  ref: Reference,
-  early: EarlyUploads,
-  mountFrom: MountSources | undefined,
-  registry: ImageTarget,
-  vertex: VertexId,
-  scope: BuildScope,
-): Promise<void> {
+async function pushImage(image: OutgoingImage, ref: Reference, push: Push): Promise<void> {
   const inTurn = limiter(PARALLEL_TRANSFERS);
   const blobs = new Map<Digest, OutgoingBlob>(
     [...image.layers, image.config].map((blob) => [blob.descriptor.digest, blob]),
   );
   await together(
-    scope,
+    push.scope,
     [...blobs.values()].map(
-      (blob) => (inner: BuildScope) =>
-        inTurn(async () => {
-          const report =
-            blob === image.config
-              ? () => undefined
-              : transferReporter(
-                  inner,
-                  vertex,
-                  (blob.diffId ?? blob.descriptor.digest) as Digest,
-                  blob.descriptor.size,
-                );
-          report('preparing');
-          const from = (
-            blob.repository?.registry === ref.registry
-              ? [blob.repository.repository]
-              : (mountFrom?.(ref.registry, blob.descriptor.digest) ?? [])
-          ).find((repository) => repository !== ref.repository);
-          const source: BlobSource = {
-            descriptor: blob.descriptor,
-            open: (start) => bytesFrom(blob.open(), start),
-            early: await early.of(blob.diffId, ref),
-            ...(from === undefined ? {} : { from }),
-          };
-          const sent = await registry.pushBlob(ref, source, inner.signal, (bytes) =>
-            report('uploading', bytes),
-          );
-          report(sent === 'uploaded' ? 'done' : sent, blob.descriptor.size);
-        }),
+      (blob) => (scope: BuildScope) =>
+        inTurn(() => pushBlob(blob, ref, { ...push, scope }, blob !== image.config)),
     ),
   );
-  await registry.pushManifest(ref, await rawManifest(image.manifest), scope.signal);
+  await push.registry.pushManifest(ref, await rawManifest(image.manifest), push.scope.signal);
+}
+
+/** @param isShown false for what no vertex of progress lists: the config. */
+async function pushBlob(
+  { descriptor, diffId, repository, open }: OutgoingBlob,
+  ref: Reference,
+  push: Push,
+  isShown: boolean,
+): Promise<void> {
+  const shown = transferReporter(push, (diffId ?? descriptor.digest) as Digest, descriptor.size);
+  const report = isShown ? shown : () => undefined;
+  report('preparing');
+  const known =
+    repository?.registry === ref.registry
+      ? [repository.repository]
+      : (push.mountFrom?.(ref.registry, descriptor.digest) ?? []);
+  const source: BlobSource = {
+    descriptor,
+    open: (start) => bytesFrom(open(), start),
+    early: await push.early.of(diffId, ref),
+    from: known.find((path) => path !== ref.repository),
+  };
+  const sent = await push.registry.pushBlob(ref, source, push.scope.signal, (bytes) =>
+    report('uploading', bytes),
+  );
+  report(sent === 'uploaded' ? 'done' : sent, descriptor.size);
 }
 
 async function rawManifest({ descriptor, open }: OutgoingBlob): Promise<RawManifest> {

@@ -211,13 +211,9 @@ async function layersOf(
                 ? remote?.outgoing({ diffId })
                 : asSource(
                     await prepareLayer(
-                      record,
-                      undefined,
-                      'oci',
+                      { record, format: 'oci' },
                       { otherwise: 'gzip', compression },
-                      engine,
-                      vertex,
-                      inner,
+                      { services: engine, vertex, scope: inner },
                     ),
                   );
             return blob === undefined ? [] : [[diffId, blob] as const];

@@ -16,13 +16,12 @@ export async function openCaches(
   const sources = options.cacheFrom ?? [];
   if (sources.length === 0 || options.noCache === true) return undefined;
   const { RemoteCaches: Caches } = await import('../cache/remote/caches');
-  return new Caches(
-    await Promise.all(sources.map((source) => openPlace(source, engine))),
-    engine,
+  return new Caches(await Promise.all(sources.map((source) => openPlace(source, engine))), {
+    services: engine,
     lease,
     newVertex,
     scope,
-  );
+  });
 }
 
 /** Where a cache is read or written. @throws MbuildError REFERENCE_INVALID, NOT_ALLOWED. */

@@ -71,7 +71,11 @@ export async function check(
           try {
             bases.set(
               `${name} ${formatPlatform(platform)}`,
-              await fetchConfig(name, platform, engine.images, () => engine.registry, signal),
+              await fetchConfig(name, platform, {
+                images: engine.images,
+                registry: () => engine.registry,
+                signal,
+              }),
             );
           } catch (error) {
             if (!isMbuildError(error) || signal.aborted) throw error;

@@ -7,6 +7,7 @@ import type { Engine } from '../engine';
 import type { BaseImage, StagePlan, Step, TreeSource } from '../graph/graph';
 import { BuildJournal } from '../history/journal';
 import { Lease } from '../images/store/lease';
+import { peekImage } from '../images/transfer/remote-config';
 import { resolveImage } from '../images/transfer/resolve';
 import { toText } from '../linux/paths';
 import { chainIds } from '../oci/digest';
@@ -21,7 +22,6 @@ import { solveOptions } from './inputs';
 import { planWanted, wantedImages } from './wanted';
 import { isLayout, layoutImage, NamedContexts } from './named-contexts';
 import type { BuildOptions } from './options';
-import { peekImage } from './peek';
 import { buildRemote, contextFetcher } from './remote';
 import { BuildSecrets } from './secrets';
 
@@ -162,13 +162,11 @@ async function findBase(
   scope: BuildScope,
 ): Promise<BaseImage> {
   try {
-    const image = await resolveImage(
-      { name, platform, pull: 'never' },
-      engine,
-      engine.registry,
-      0,
+    const image = await resolveImage({ name, platform, pull: 'never' }, engine.registry, {
+      services: engine,
+      vertex: 0,
       scope,
-    );
+    });
     return {
       name,
       config: image.config,
@@ -179,7 +177,8 @@ async function findBase(
     if (!isMbuildError(error, 'IMAGE_NOT_FOUND') && !isMbuildError(error, 'PLATFORM_NOT_FOUND'))
       throw error;
     const image = await peekImage(name, platform, engine.registry, scope.signal);
-    pulls.set(`${name} ${formatPlatform(platform)}`, { name, bytes: image.bytes });
+    const bytes = image.manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
+    pulls.set(`${name} ${formatPlatform(platform)}`, { name, bytes });
     return {
       name,
       config: image.config,

@@ -24,7 +24,8 @@ export function findBase(
 ): PlanOptions['findImage'] {
   const find: NonNullable<Engine['findBase']> =
     engine.findBase ??
-    ((request, id, inner) => resolveImage(request, engine, engine.registry, id, inner));
+    ((request, id, inner) =>
+      resolveImage(request, engine.registry, { services: engine, vertex: id, scope: inner }));
   return (name, platform): Promise<BaseImage> =>
     withRow(`[internal] load metadata for ${name}`, newVertex(), scope, async (id) => {
       const image = isLayout(name, options.contexts)

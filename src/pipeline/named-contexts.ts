@@ -91,14 +91,12 @@ export async function layoutImage(
   const { loadFromLayout } = await import('../images/transfer/load');
   return loadFromLayout(
     { ...readLayout(name.slice(LAYOUT.length)), platform },
-    engine,
-    vertex,
-    scope,
+    { services: engine, vertex, scope },
   );
 }
 
 function readLayout(text: string): {
-  readonly folder: string;
+  readonly directory: string;
   readonly tag: string | undefined;
   readonly digest: Digest | undefined;
 } {
@@ -113,7 +111,7 @@ function readLayout(text: string): {
   const colon = rest.lastIndexOf(':');
   const hasTag = colon > rest.lastIndexOf('/');
   return {
-    folder: hasTag ? rest.slice(0, colon) : rest,
+    directory: hasTag ? rest.slice(0, colon) : rest,
     tag: hasTag ? rest.slice(colon + 1) : undefined,
     digest,
   };

@@ -2,34 +2,79 @@ import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContentStore } from '../content/store';
 import { storeError } from '../content/files';
-import { MbuildError } from '../diagnostics/error';
+import { MbuildError, isMbuildError } from '../diagnostics/error';
 import { removeFile } from '../linux/remove-tree';
 import type { Descriptor } from '../oci/image';
-import { PATIENCE, type ImageSource, type Patience, type Repository } from './registry';
+import {
+  PATIENCE,
+  type BlobBody,
+  type ImageSource,
+  type Patience,
+  type Repository,
+} from './registry';
 import { isTransient } from './transport';
+
+/** One place that has blobs. */
+export interface BlobOrigin {
+  /** How messages name it. */
+  readonly title: string;
+  /** The bytes of a blob from `start` on, not verified. @throws MbuildError as {@link ImageSource.blob}. */
+  blob(blob: Descriptor, start: number, signal: AbortSignal): Promise<BlobBody>;
+}
+
+/** A repository of a registry as the place of blobs. */
+export function blobsIn(repository: Repository, registry: Pick<ImageSource, 'blob'>): BlobOrigin {
+  return {
+    title: repository.registry,
+    blob: (blob, start, signal) => registry.blob(repository, blob, start, signal),
+  };
+}
+
+/** Where a download goes, and who is told of it. */
+export interface Download {
+  readonly content: ContentStore;
+  readonly signal: AbortSignal;
+  /** Called with the bytes that are there. */
+  readonly progress?: ((bytes: number, retrying?: boolean) => void) | undefined;
+  readonly patience?: Patience | undefined;
+}
 
 /**
  * Brings a blob into the store, where a part of it may lie already: a break in the middle is resumed, not restarted,
- * by this process and by a later one. `progress` is called with the bytes that are there. A blob that is there is left alone.
- * @throws MbuildError DIGEST_MISMATCH, SIZE_MISMATCH, NO_SPACE, CANCELED, and what {@link ImageSource.blob} throws.
+ * by this process and by a later one. A part that an earlier process left damaged is fetched anew. A blob that is there is left alone.
+ * @throws MbuildError DIGEST_MISMATCH, SIZE_MISMATCH, NO_SPACE, CANCELED, and what {@link BlobOrigin.blob} throws.
  */
 export async function downloadBlob(
-  source: Pick<ImageSource, 'blob'>,
-  content: ContentStore,
-  repository: Repository,
   blob: Descriptor,
-  signal: AbortSignal,
-  progress: (bytes: number, retrying?: boolean) => void = () => undefined,
-  patience: Patience = PATIENCE,
+  origin: BlobOrigin,
+  download: Download,
 ): Promise<void> {
+  const { content } = download;
   const stored = content.size(blob.digest);
   if (stored === blob.size) return;
   // A machine that lost its power can leave a file shorter than it was.
   if (stored !== undefined) content.delete(blob.digest);
+  const wasBegun = content.partial(blob.digest).size > 0;
+  try {
+    await fetchWhole(blob, origin, download);
+  } catch (error) {
+    const isDamaged =
+      isMbuildError(error, 'DIGEST_MISMATCH') || isMbuildError(error, 'SIZE_MISMATCH');
+    if (!wasBegun || !isDamaged) throw error;
+    removeFile(content.partial(blob.digest).path);
+    await fetchWhole(blob, origin, download);
+  }
+}
+
+async function fetchWhole(
+  blob: Descriptor,
+  origin: BlobOrigin,
+  { content, signal, progress = () => undefined, patience = PATIENCE }: Download,
+): Promise<void> {
   for (let breaks = 0; ;) {
     const before = content.partial(blob.digest);
     if (before.size >= blob.size) break;
-    const failure = await appendFrom(source, repository, blob, before, signal, progress).catch(
+    const failure = await appendFrom(origin, blob, before, { signal, progress }).catch(
       (error: unknown) => {
         if (isTransient(error)) return error;
         throw error;
@@ -43,7 +88,7 @@ export async function downloadBlob(
       if (failure === undefined) break;
       throw new MbuildError(
         'REGISTRY_UNREACHABLE',
-        `the connection to ${repository.registry} keeps breaking at byte ${after} of ${blob.digest}`,
+        `the connection to ${origin.title} keeps breaking at byte ${after} of ${blob.digest}`,
         {
           cause: failure,
           hint: 'what was fetched is kept; the next try goes on from there',
@@ -62,14 +107,12 @@ export async function downloadBlob(
 
 /** Appends what comes to the partial file; more bytes than the blob has are an error. */
 async function appendFrom(
-  source: Pick<ImageSource, 'blob'>,
-  repository: Repository,
+  origin: BlobOrigin,
   blob: Descriptor,
   partial: { readonly path: string; readonly size: number },
-  signal: AbortSignal,
-  progress: (bytes: number) => void,
+  { signal, progress }: { signal: AbortSignal; progress: (bytes: number) => void },
 ): Promise<undefined> {
-  const body = await source.blob(repository, blob, partial.size, signal);
+  const body = await origin.blob(blob, partial.size, signal);
   const file = await open(partial.path, body.start === 0 ? 'w' : 'a', 0o600).catch(
     (error: unknown) => {
       throw storeError(error, partial.path);
@@ -84,7 +127,7 @@ async function appendFrom(
       if (isOther)
         throw new MbuildError(
           'SIZE_MISMATCH',
-          `${repository.registry} sends more than the ${blob.size} bytes that ${blob.digest} has`,
+          `${origin.title} sends more than the ${blob.size} bytes that ${blob.digest} has`,
         );
       for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
       progress(size);

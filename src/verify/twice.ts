@@ -89,11 +89,9 @@ async function storeBeside(engine: Engine, options: EngineOptions): Promise<Engi
     ...store,
     findBase: async (request, vertex, scope) =>
       copyImage(
-        await resolveImage(request, engine, engine.registry, vertex, scope),
+        await resolveImage(request, engine.registry, { services: engine, vertex, scope }),
         engine,
-        store,
-        vertex,
-        scope,
+        { services: store, vertex, scope },
       ),
   };
 }

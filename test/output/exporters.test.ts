@@ -87,7 +87,11 @@ describeWith('exporting', { root: true, programs: ['tar'] }, () => {
   }
 
   async function expectLoaded(source: Parameters<typeof loadImages>[0]): Promise<Image> {
-    const [loaded, ...more] = await loadImages(source, other, 1, scopeOf());
+    const [loaded, ...more] = await loadImages(source, undefined, {
+      services: other,
+      vertex: 1,
+      scope: scopeOf(),
+    });
     expect(more).toEqual([]);
     expect(loaded?.names).toEqual(['app:1']);
     expect(loaded?.image.id).toBe(image.id);
@@ -221,7 +225,11 @@ describeWith('exporting', { root: true, programs: ['tar'] }, () => {
     expect(names.filter((name) => name === `blobs/sha256/${base?.diffId.slice(7)}`)).toHaveLength(
       1,
     );
-    const loaded = await loadImages({ path: at('both') }, other, 1, scopeOf());
+    const loaded = await loadImages({ path: at('both') }, undefined, {
+      services: other,
+      vertex: 1,
+      scope: scopeOf(),
+    });
     expect(loaded.map((each) => [each.image.id, each.names])).toEqual([
       [image.id, ['app:1']],
       [second.id, ['base:1', 'base:2']],
@@ -253,15 +261,33 @@ describeWith('exporting', { root: true, programs: ['tar'] }, () => {
     const damaged = Buffer.from(bytes);
     damaged.writeUInt8((damaged[manifestAt + 40] ?? 0) ^ 1, manifestAt + 40);
     writeFileSync(at('damaged'), damaged);
-    await expect(loadImages({ path: at('damaged') }, other, 1, scopeOf())).rejects.toMatchObject({
+    await expect(
+      loadImages({ path: at('damaged') }, undefined, {
+        services: other,
+        vertex: 1,
+        scope: scopeOf(),
+      }),
+    ).rejects.toMatchObject({
       code: 'DIGEST_MISMATCH',
     });
     writeFileSync(at('short'), bytes.subarray(0, bytes.length / 2));
-    await expect(loadImages({ path: at('short') }, other, 1, scopeOf())).rejects.toMatchObject({
+    await expect(
+      loadImages({ path: at('short') }, undefined, {
+        services: other,
+        vertex: 1,
+        scope: scopeOf(),
+      }),
+    ).rejects.toMatchObject({
       code: 'ARCHIVE_INVALID',
     });
     writeFileSync(at('text'), 'no archive at all');
-    await expect(loadImages({ path: at('text') }, other, 1, scopeOf())).rejects.toMatchObject({
+    await expect(
+      loadImages({ path: at('text') }, undefined, {
+        services: other,
+        vertex: 1,
+        scope: scopeOf(),
+      }),
+    ).rejects.toMatchObject({
       code: 'ARCHIVE_INVALID',
     });
     expect(other.images.list()).toEqual([]);
@@ -385,13 +411,11 @@ describeWith('exporting', { root: true, programs: ['tar'] }, () => {
         scopeOf(),
       );
     const pull = (made: RegistryClient, repository = 'team/app') =>
-      pullImage(
-        { ref: { registry: registry.host, repository, tag: '1' } },
-        other,
-        made,
-        1,
-        scopeOf(),
-      );
+      pullImage({ ref: { registry: registry.host, repository, tag: '1' } }, made, {
+        services: other,
+        vertex: 1,
+        scope: scopeOf(),
+      });
 
     it('an image is pushed, pulled again and read by skopeo', async () => {
       registry = await startRegistry();

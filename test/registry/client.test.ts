@@ -7,7 +7,7 @@ import { LocalContentStore } from '../../src/content/local-store';
 import { digestOf } from '../../src/oci/digest';
 import type { Reference } from '../../src/oci/reference';
 import { RegistryClient, type RegistryOptions } from '../../src/registry/client';
-import { downloadBlob } from '../../src/registry/download';
+import { blobsIn, downloadBlob } from '../../src/registry/download';
 import { serveImage, startFaultServer, type FaultServer } from './fault-server';
 
 const signal = new AbortController().signal;
@@ -46,7 +46,11 @@ function ref(tag = '1'): Reference {
 }
 
 function download(made = client()): Promise<void> {
-  return downloadBlob(made, content, ref(), LAYER, signal, undefined, { attempts: 3, pauseMs: 1 });
+  return downloadBlob(LAYER, blobsIn(ref(), made), {
+    content,
+    signal,
+    patience: { attempts: 3, pauseMs: 1 },
+  });
 }
 
 /** Sends a part of the layer, and breaks the connection once that is on the client's disk: what is still under way is lost with it. */

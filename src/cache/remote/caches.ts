@@ -4,13 +4,12 @@ import {
   type Diagnostic,
   type ErrorCode,
 } from '../../diagnostics/error';
-import type { Lease } from '../../images/store/lease';
-import type { ImageServices } from '../../images/store/services';
+import type { Transfer } from '../../images/transfer/transfer';
 import { unpackLayers } from '../../images/transfer/unpack';
 import type { ChainID, Digest, DiffID } from '../../oci/digest';
 import type { Descriptor } from '../../oci/image';
 import { MediaType } from '../../oci/media-types';
-import { withRow, type BuildScope, type VertexId } from '../../progress/events';
+import { withRow, type VertexId } from '../../progress/events';
 import { downloadBlob } from '../../registry/download';
 import type { RemoteBlob } from '../../registry/registry';
 import { readSmallBlob } from '../../registry/small-blob';
@@ -64,6 +63,11 @@ const OWN_TROUBLES: readonly ErrorCode[] = [
   'CANCELED',
 ];
 
+/** What the caches of a build work with. */
+export interface CacheSetting extends Pick<Transfer, 'services' | 'lease' | 'scope'> {
+  readonly newVertex: () => VertexId;
+}
+
 /** The caches of `--cache-from`: keys first, layers when they are used. What cannot be had is a warning and counts as missing. */
 export class RemoteCaches implements RemoteResults {
   #loading: Promise<void> | undefined;
@@ -73,10 +77,7 @@ export class RemoteCaches implements RemoteResults {
 
   constructor(
     private readonly places: readonly CachePlace[],
-    private readonly services: ImageServices,
-    private readonly lease: Lease,
-    private readonly newVertex: () => VertexId,
-    private readonly scope: BuildScope,
+    private readonly setting: CacheSetting,
   ) {}
 
   async find(key: CacheKey): Promise<readonly RemoteResult[]> {
@@ -114,14 +115,14 @@ export class RemoteCaches implements RemoteResults {
   }
 
   async stack(layers: readonly StackedLayer[]): Promise<Stack> {
-    const id = this.newVertex();
+    const id = this.setting.newVertex();
     const failed = new Set<DiffID>();
-    return withRow('fetching layers from the cache', id, this.scope, () =>
+    return withRow('fetching layers from the cache', id, this.setting.scope, () =>
       unpackLayers(
         layers.map(({ diffId, chainId }) => {
           const found = this.#blobOf(diffId);
           const blob = found?.blob ??
-            this.services.layers.get(chainId)?.blobs[0] ?? {
+            this.setting.services.layers.get(chainId)?.blobs[0] ?? {
               mediaType: MediaType.ociLayerTar,
               digest: diffId as string as Digest,
               size: 0,
@@ -132,7 +133,7 @@ export class RemoteCaches implements RemoteResults {
             coming: () =>
               this.#fetching.has(blob.digest)
                 ? undefined
-                : this.services.content.partial(blob.digest).path,
+                : this.setting.services.content.partial(blob.digest).path,
             fetch: (inner, report) =>
               this.#fetch(found?.place, blob, inner.signal, (bytes, retrying) =>
                 report(retrying === true ? 'retrying' : 'downloading', bytes),
@@ -142,10 +143,7 @@ export class RemoteCaches implements RemoteResults {
               }),
           };
         }),
-        this.services,
-        this.lease,
-        id,
-        this.scope,
+        { ...this.setting, vertex: id },
       ).catch((error: unknown) => {
         throw this.#refuse(
           failed.size > 0 ? [...failed] : layers.map(({ diffId }) => diffId),
@@ -172,14 +170,11 @@ export class RemoteCaches implements RemoteResults {
   async selection(digest: string): Promise<Buffer | undefined> {
     const found = this.#selectionOf(digest);
     if (found === undefined) return undefined;
-    return readSmallBlob(
-      asSource(found.place),
-      { registry: found.place.title, repository: '' },
-      found.blob,
-      MAX_SELECTION,
-      'a selection',
-      this.scope.signal,
-    ).catch((error: unknown) => {
+    return readSmallBlob(found.blob, found.place, {
+      limit: MAX_SELECTION,
+      what: 'a selection',
+      signal: this.setting.scope.signal,
+    }).catch((error: unknown) => {
       if (isMbuildError(error)) return undefined;
       throw error;
     });
@@ -205,11 +200,13 @@ export class RemoteCaches implements RemoteResults {
     layers: readonly DiffID[],
     start: number,
   ): AsyncGenerator<Uint8Array> {
-    this.lease.hold({ blobs: [blob.digest] });
-    await this.#fetch(place, blob, this.scope.signal, () => undefined).catch((error: unknown) => {
-      throw this.#refuse(layers, error);
-    });
-    yield* this.services.content.open(blob.digest, { start }) as AsyncIterable<Uint8Array>;
+    this.setting.lease.hold({ blobs: [blob.digest] });
+    await this.#fetch(place, blob, this.setting.scope.signal, () => undefined).catch(
+      (error: unknown) => {
+        throw this.#refuse(layers, error);
+      },
+    );
+    yield* this.setting.services.content.open(blob.digest, { start }) as AsyncIterable<Uint8Array>;
   }
 
   #load(): Promise<void> {
@@ -222,26 +219,21 @@ export class RemoteCaches implements RemoteResults {
   async #import(place: CachePlace): Promise<Imported[]> {
     return withRow(
       `importing cache manifest from ${place.title}`,
-      this.newVertex(),
-      this.scope,
+      this.setting.newVertex(),
+      this.setting.scope,
       async (id) => {
         try {
-          const stored = await place.read(this.scope.signal);
+          const stored = await place.read(this.setting.scope.signal);
           const caches = stored.flatMap(
             ({ manifest, config }) => readCache(manifest, config) ?? [],
           );
           for (const why of caches.flatMap(({ refused }) => refused)) this.#warn(place.title, why);
           const records = caches.reduce((sum, { contents }) => sum + contents.records.length, 0);
-          const text =
-            stored.length === 0
-              ? 'nothing is there yet'
-              : caches.length === 0
-                ? 'holds no cache that this version of mbuild can read'
-                : `${records} record${records === 1 ? '' : 's'}`;
-          this.scope.events({ kind: 'note', id, text });
+          const text = caches.length > 0 ? plural(records) : nothingIn(stored);
+          this.setting.scope.events({ kind: 'note', id, text });
           return caches.map((cache) => ({ ...cache, place }));
         } catch (error) {
-          if (!isMbuildError(error) || this.scope.signal.aborted) throw error;
+          if (!isMbuildError(error) || this.setting.scope.signal.aborted) throw error;
           this.#warn(place.title, error.message);
           return [];
         }
@@ -280,21 +272,18 @@ export class RemoteCaches implements RemoteResults {
       );
     const started =
       this.#fetching.get(blob.digest) ??
-      downloadBlob(
-        asSource(place),
-        this.services.content,
-        { registry: place.title, repository: '' },
-        blob,
-        signal,
-        progress,
-      );
+      downloadBlob(blob, place, { content: this.setting.services.content, signal, progress });
     this.#fetching.set(blob.digest, started);
     return started.finally(() => this.#fetching.delete(blob.digest));
   }
 
   /** What could not be had is not taken another time, and nothing from a place that does not answer. The build's own troubles are none of theirs. */
   #refuse(layers: readonly DiffID[], error: unknown): unknown {
-    if (!isMbuildError(error) || this.scope.signal.aborted || OWN_TROUBLES.includes(error.code))
+    if (
+      !isMbuildError(error) ||
+      this.setting.scope.signal.aborted ||
+      OWN_TROUBLES.includes(error.code)
+    )
       return error;
     const places = new Set(layers.flatMap((diffId) => this.#blobOf(diffId)?.place ?? []));
     if (places.size === 0) return error;
@@ -310,11 +299,17 @@ export class RemoteCaches implements RemoteResults {
       code: 'CacheImport',
       message: `the cache of ${from} is not used here: ${why}`,
     };
-    this.scope.events({ kind: 'warning', diagnostic });
+    this.setting.scope.events({ kind: 'warning', diagnostic });
     return new MbuildError('CACHE_INVALID', diagnostic.message);
   }
 }
 
-function asSource(place: CachePlace): Parameters<typeof downloadBlob>[0] {
-  return { blob: (_, blob, start, signal) => place.blob(blob, start, signal) };
+function plural(records: number): string {
+  return `${records} record${records === 1 ? '' : 's'}`;
+}
+
+function nothingIn(stored: readonly unknown[]): string {
+  return stored.length === 0
+    ? 'nothing is there yet'
+    : 'holds no cache that this version of mbuild can read';
 }

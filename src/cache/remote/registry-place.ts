@@ -1,8 +1,8 @@
 import { MbuildError, isMbuildError } from '../../diagnostics/error';
-import { parseIndex } from '../../images/transfer/manifest';
 import { limiter, together, PARALLEL_TRANSFERS } from '../../images/transfer/transfer';
 import type { Descriptor } from '../../oci/image';
 import { isIndexType } from '../../oci/media-types';
+import { parseIndex } from '../../oci/read-image';
 import { familiarName, parseReference, type Reference } from '../../oci/reference';
 import type {
   BlobBody,
@@ -51,14 +51,11 @@ export class RegistryPlace implements CachePlace {
             : [
                 {
                   manifest: bytes,
-                  config: await readSmallBlob(
-                    this.registry,
-                    this.#ref,
-                    config,
-                    MAX_CACHE_CONFIG,
-                    'its config',
+                  config: await readSmallBlob(config, this, {
+                    limit: MAX_CACHE_CONFIG,
+                    what: 'its config',
                     signal,
-                  ),
+                  }),
                 },
               ];
         }),

@@ -1,4 +1,5 @@
-import { loadImages, type LoadSource } from '../../images/transfer/load';
+import type { LoadSource } from '../../images/transfer/image-files';
+import { loadImages } from '../../images/transfer/load';
 import { MbuildError } from '../../diagnostics/error';
 import { withRow } from '../../progress/events';
 import { defineCommand } from '../command';
@@ -34,7 +35,7 @@ export const command = defineCommand({
         flags.quiet || !host.err.isTTY ? 'quiet' : 'auto',
         (scope) =>
           withRow(`loading ${flags.input ?? 'standard input'}`, 1, scope, (id) =>
-            loadImages(source, services, id, scope, platform),
+            loadImages(source, platform, { services, vertex: id, scope }),
           ),
       );
       for (const { image, names } of loaded) {

@@ -183,7 +183,13 @@ export const manifestPush = defineCommand({
       if (list.manifests.length === 0)
         throw new MbuildError('IMAGE_INVALID', `${text} lists no manifests`);
       const { digest } = await withTransfer(host, 'push', flags.quiet, (scope) =>
-        pushManifestList(list, services, services.registry, mountSources(services), 1, scope),
+        pushManifestList(list, {
+          services,
+          registry: services.registry,
+          mountFrom: mountSources(services),
+          vertex: 1,
+          scope,
+        }),
       );
       if (flags.purge) lists.delete(list.name);
       host.out.write(`${digest}\n`);

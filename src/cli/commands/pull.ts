@@ -54,7 +54,7 @@ export const command = defineCommand({
         say(`${ref.digest ?? ref.tag ?? ''}: Pulling from ${ref.repository}`);
         await host.out.drain();
         const pulled: Pulled = await withTransfer(host, 'pull', flags.quiet, (scope) =>
-          pullImage({ ref, platform }, services, services.registry, 1, scope),
+          pullImage({ ref, platform }, services.registry, { services, vertex: 1, scope }),
         );
         say(`Digest: ${pulled.descriptor.digest}`);
         changed ||= pulled.changed;

@@ -95,13 +95,11 @@ async function findOrPull(
   };
   const quietly = { signal: host.signal, events: () => undefined };
   if (request.pull !== 'always') {
-    const local = await resolveImage(
-      { ...request, pull: 'never' },
+    const local = await resolveImage({ ...request, pull: 'never' }, services.registry, {
       services,
-      services.registry,
-      1,
-      quietly,
-    ).catch((error: unknown) => {
+      vertex: 1,
+      scope: quietly,
+    }).catch((error: unknown) => {
       if (request.pull === 'never' || !isMbuildError(error)) throw error;
       return undefined;
     });
@@ -109,7 +107,7 @@ async function findOrPull(
   }
   return withProgress(host, flags.quiet ? 'quiet' : 'auto', (scope) =>
     withRow(`pulling ${name}`, 1, scope, (id) =>
-      resolveImage(request, services, services.registry, id, scope),
+      resolveImage(request, services.registry, { services, vertex: id, scope }),
     ),
   );
 }

@@ -14,6 +14,7 @@ import {
   samePlatform,
   type Platform,
 } from '../../oci/platform';
+import { parseConfig, parseManifest } from '../../oci/read-image';
 import { formatReference, parseReference } from '../../oci/reference';
 import type { Image, ImageStore } from './image-store';
 import type { LayerIndex } from './layer-index';
@@ -233,8 +234,11 @@ export class FileImageStore implements ImageStore {
   ): Image | undefined {
     const record = readRecord<ImageRecord>(this.#imageFile(id));
     const manifest =
-      record === undefined ? undefined : this.#json<Manifest>(record.descriptor.digest);
-    const config = this.#json<ImageConfig>(id);
+      record === undefined ? undefined : this.#blob(record.descriptor.digest, parseManifest);
+    const config =
+      manifest === undefined
+        ? undefined
+        : this.#blob(id, (bytes, name) => parseConfig(bytes, manifest.layers.length, name));
     const stack = config === undefined ? undefined : this.layers.stack(config.rootfs.diff_ids);
     if (
       record === undefined ||
@@ -246,7 +250,19 @@ export class FileImageStore implements ImageStore {
     return withNames({ id, config, manifest, descriptor: record.descriptor, stack }, names);
   }
 
-  /** A blob of JSON; `undefined` when it is not there, or damaged. */
+  /** A manifest or config, made whole; `undefined` when it is not there, damaged, or not valid. */
+  #blob<T>(digest: Digest, parse: (bytes: Buffer, name: string) => T): T | undefined {
+    if (this.content.size(digest) === undefined) return undefined;
+    try {
+      return parse(this.content.read(digest), digest);
+    } catch (error) {
+      if (isMbuildError(error, 'STORE_CORRUPT') || isMbuildError(error, 'IMAGE_INVALID'))
+        return undefined;
+      throw error;
+    }
+  }
+
+  /** A blob of JSON as it is; `undefined` when it is not there, or damaged. */
   #json<T>(digest: Digest): T | undefined {
     if (this.content.size(digest) === undefined) return undefined;
     try {

@@ -1,24 +1,21 @@
-import type { BuildScope, VertexId } from '../../progress/events';
 import { layerRecords, tarBlob } from '../store/assemble';
 import type { Image } from '../store/image-store';
 import { openLayerBlob, storedBlob } from '../store/layer-blobs';
 import { Lease } from '../store/lease';
 import type { ImageServices } from '../store/services';
+import { withLease, type Transfer, type TransferSetting } from './transfer';
 import { unpackLayers } from './unpack';
 
 /**
- * Brings an image of one store into another one, under the same names. Layers that are there already are not copied.
+ * Brings an image of one store into the store of the transfer, under the same names. Layers that are there already are not copied.
  * @throws MbuildError STORE_CORRUPT when the first store lacks a part of it, NO_SPACE, CANCELED.
  */
 export async function copyImage(
   image: Image,
   from: ImageServices,
-  to: ImageServices,
-  vertex: VertexId,
-  scope: BuildScope,
+  setting: TransferSetting,
 ): Promise<Image> {
   const reading = new Lease(from.root);
-  const writing = new Lease(to.root);
   try {
     reading.hold({
       layers: image.stack,
@@ -28,28 +25,30 @@ export async function copyImage(
         ...image.manifest.layers.map((blob) => blob.digest),
       ],
     });
-    const layers = layerRecords(image.config, from).map((record) => {
-      const blob = storedBlob(record, from) ?? tarBlob(record);
-      return {
-        diffId: record.diffId,
-        blob,
-        fetch: async () => {
-          await to.content.ingest(openLayerBlob(record, blob, from), blob);
-        },
-      };
-    });
-    writing.hold({
-      blobs: [image.id, image.descriptor.digest, ...layers.map(({ blob }) => blob.digest)],
-    });
-    const stack = await unpackLayers(layers, to, writing, vertex, scope);
-    for (const digest of [image.id, image.descriptor.digest])
-      to.content.write(from.content.read(digest));
-    return to.images.put(
-      { config: image.config, manifest: image.manifest, descriptor: image.descriptor, stack },
-      image.names,
-    );
+    return await withLease(setting, (transfer) => copyHeld(image, from, transfer));
   } finally {
-    writing.release();
     reading.release();
   }
+}
+
+async function copyHeld(image: Image, from: ImageServices, transfer: Transfer): Promise<Image> {
+  const { services: to, lease } = transfer;
+  const layers = layerRecords(image.config, from).map((record) => {
+    const blob = storedBlob(record, from) ?? tarBlob(record);
+    return {
+      diffId: record.diffId,
+      blob,
+      fetch: async () => {
+        await to.content.ingest(openLayerBlob(record, blob, from), blob);
+      },
+    };
+  });
+  lease.hold({
+    blobs: [image.id, image.descriptor.digest, ...layers.map(({ blob }) => blob.digest)],
+  });
+  const stack = await unpackLayers(layers, transfer);
+  for (const digest of [image.id, image.descriptor.digest])
+    to.content.write(from.content.read(digest));
+  const { config, manifest, descriptor } = image;
+  return to.images.put({ config, manifest, descriptor, stack }, image.names);
 }

@@ -39,11 +39,10 @@ export async function importImage(
 ): Promise<Image> {
   const lease = new Lease(services.root);
   try {
-    const { diffId } = await unpackTar(
-      stoppable(decompressed(bytesOf(request)), scope.signal),
+    const { diffId } = await unpackTar(stoppable(decompressed(bytesOf(request)), scope.signal), {
       services,
       lease,
-    );
+    });
     const created = request.created ?? new Date().toISOString();
     const config: ImageConfig = {
       ...(request.platform ?? hostPlatform()),

@@ -5,11 +5,12 @@ import { removeFile } from '../../linux/remove-tree';
 import { digestOf, hexOf, type Digest } from '../../oci/digest';
 import type { Descriptor } from '../../oci/image';
 import { isIndexType } from '../../oci/media-types';
-import { formatPlatform, normalizePlatform, type Platform } from '../../oci/platform';
+import { formatPlatform, hostPlatform, normalizePlatform, type Platform } from '../../oci/platform';
+import { parseIndex } from '../../oci/read-image';
 import { familiarName, formatReference, type Reference } from '../../oci/reference';
 import type { ImageSource } from '../../registry/registry';
 import type { Image } from '../store/image-store';
-import { parseConfig, parseIndex, parseManifest } from './manifest';
+import { describeRemote } from './describe-image';
 
 /** One manifest of a list that is being put together. */
 export interface ListedManifest {
@@ -78,11 +79,12 @@ export async function listedManifests(
       descriptor,
     }));
   }
-  const platform = await platformOf(found.bytes, ref, registry, signal);
+  const { config } = await describeRemote(found, ref, hostPlatform(), { registry, signal });
+  const platform = shortPlatform(config);
   return [
     {
       source: ref.digest === undefined ? formatReference(ref) : source(ref.digest),
-      descriptor: { ...found.descriptor, ...(platform === undefined ? {} : { platform }) },
+      descriptor: { ...found.descriptor, platform },
     },
   ];
 }
@@ -127,32 +129,6 @@ function keyOf({ descriptor: { digest, platform } }: ListedManifest): string {
   return platform === undefined || platform.os === 'unknown'
     ? digest
     : formatPlatform(normalizePlatform(platform));
-}
-
-/** An artifact that is no image has no platform. */
-async function platformOf(
-  bytes: Buffer,
-  ref: Reference,
-  registry: ImageSource,
-  signal: AbortSignal,
-): Promise<Platform | undefined> {
-  const name = familiarName(ref);
-  const { config, layers } = parseManifest(bytes, name);
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of (await registry.blob(ref, config, 0, signal)).bytes) {
-    size += chunk.length;
-    if (size > config.size)
-      throw new MbuildError(
-        'SIZE_MISMATCH',
-        `the config of ${name} has more than its ${config.size} bytes`,
-      );
-    chunks.push(chunk);
-  }
-  const read = Buffer.concat(chunks);
-  if (digestOf(read) !== config.digest)
-    throw new MbuildError('DIGEST_MISMATCH', `the config of ${name} is not ${config.digest}`);
-  return shortPlatform(parseConfig(read, layers.length, name));
 }
 
 function shortPlatform(platform: Platform): Platform {

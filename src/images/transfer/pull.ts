@@ -1,33 +1,24 @@
 import { MbuildError, isMbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import type { Digest } from '../../oci/digest';
-import type { Descriptor } from '../../oci/image';
-import { isIndexType } from '../../oci/media-types';
-import { hostPlatform, type Platform } from '../../oci/platform';
+import type { Descriptor, ImageConfig } from '../../oci/image';
+import { formatPlatform, hostPlatform, normalizePlatform, type Platform } from '../../oci/platform';
 import { familiarName, formatReference, type Reference } from '../../oci/reference';
-import type { BuildScope, VertexId } from '../../progress/events';
-import { downloadBlob } from '../../registry/download';
-import type { Catalog, ImageSource, RawManifest } from '../../registry/registry';
+import { blobsIn, downloadBlob } from '../../registry/download';
+import type { Catalog, ImageSource } from '../../registry/registry';
 import type { Image } from '../store/image-store';
-import { Lease } from '../store/lease';
-import {
-  parseConfig,
-  parseIndex,
-  parseManifest,
-  platformNotFound,
-  selectPlatform,
-  suits,
-} from './manifest';
 import type { ImageServices } from '../store/services';
 import { dropDamaged } from '../store/trust';
-import { unpackLayers } from './unpack';
+import { describeRemote, type DescribedImage } from './describe-image';
+import { withLease, type Transfer, type TransferSetting } from './transfer';
+import { unpackLayers, type LayerToUnpack } from './unpack';
 
 /** What is to be pulled. */
 export interface PullRequest {
   readonly ref: Reference;
   /** The host's when absent. */
   readonly platform?: Platform | undefined;
-  /** An image that is there for one platform alone is taken whatever that is. */
+  /** An image that is there for one platform alone, and for another, is taken without a warning. */
   readonly anyPlatform?: boolean | undefined;
 }
 
@@ -40,139 +31,122 @@ export interface Pulled {
   readonly changed: boolean;
 }
 
-/** Indexes may hold indexes; more than this makes no sense. */
-const MAX_DEPTH = 4;
-
 /**
  * Brings an image from a registry into the store and names it: name → index → platform → manifest → config → layers.
  * Everything is verified before it is named; what is there is not fetched; what breaks off goes on with the next pull.
  * @throws MbuildError IMAGE_NOT_FOUND (close tags suggested), PLATFORM_NOT_FOUND, IMAGE_INVALID and the registry's errors.
  */
-export async function pullImage(
+export function pullImage(
   request: PullRequest,
-  services: ImageServices,
   registry: ImageSource & Catalog,
-  vertex: VertexId,
-  scope: BuildScope,
+  setting: TransferSetting,
 ): Promise<Pulled> {
-  const { ref } = request;
-  const name = familiarName(ref);
-  const platform = request.platform ?? hostPlatform();
-  const lease = new Lease(services.root);
-  try {
-    const top = await registry.manifest(ref, scope.signal).catch(async (error: unknown) => {
-      throw heldBack(error, ref, services) ?? (await withCloseTags(error, ref, registry, scope));
+  return withLease(setting, async (transfer) => {
+    const { ref, platform = hostPlatform() } = request;
+    const { services, lease, scope } = transfer;
+    const { signal } = scope;
+    const top = await registry.manifest(ref, signal).catch(async (error: unknown) => {
+      throw heldBack(error, ref, services) ?? (await withCloseTags(error, ref, registry, signal));
     });
-    const chosen = await choose(top, ref, platform, registry, scope, 0);
-    const manifest = parseManifest(chosen.bytes, name);
-    const blobs = [
-      chosen.descriptor.digest,
-      manifest.config.digest,
-      ...manifest.layers.map((layer) => layer.digest),
-    ];
-    lease.hold({ blobs });
-
-    await dropDamaged(manifest.config.digest, services);
-    await downloadBlob(
+    const image = await describeRemote(top, ref, platform, {
       registry,
-      services.content,
-      ref,
-      manifest.config,
-      scope.signal,
-      undefined,
-      services.patience,
-    );
-    const config = parseConfig(
-      services.content.read(manifest.config.digest),
-      manifest.layers.length,
-      name,
-    );
-    if (request.anyPlatform !== true && !suits(config, platform))
-      throw platformNotFound(name, platform, [config]);
-    const digestName = formatReference({
-      registry: ref.registry,
-      repository: ref.repository,
-      digest: top.descriptor.digest,
+      signal,
+      patience: services.patience,
+      known: (blob) => storedConfig(blob, services),
     });
-    const before = services.images.find(manifest.config.digest);
-    const known =
-      ref.digest === undefined
-        ? before?.names.includes(nameOf(ref)) === true
-        : before?.repoDigests.includes(digestName) === true;
-    // An image may have the same layer twice.
-    const fetching = new Map<Digest, Promise<void>>();
-    const stack = await unpackLayers(
-      manifest.layers.map((blob, i) => ({
-        blob,
-        coming: () =>
-          fetching.has(blob.digest) ? undefined : services.content.partial(blob.digest).path,
-        diffId: diffIdAt(config.rootfs.diff_ids, i),
-        fetch: (inner, report) => {
-          const started =
-            fetching.get(blob.digest) ??
-            downloadBlob(
-              registry,
-              services.content,
-              ref,
-              blob,
-              inner.signal,
-              (bytes, retrying) => report(retrying === true ? 'retrying' : 'downloading', bytes),
-              services.patience,
-            );
-          fetching.set(blob.digest, started);
-          return started.finally(() => fetching.delete(blob.digest));
-        },
-      })),
-      services,
-      lease,
-      vertex,
-      scope,
-    );
-
-    services.content.write(chosen.bytes);
-    const image = services.images.put(
-      { config, manifest, descriptor: chosen.descriptor, stack },
-      ref.tag === undefined || ref.digest !== undefined ? [] : [nameOf(ref)],
-      [digestName],
-    );
-    return { image, descriptor: top.descriptor, changed: !known };
-  } finally {
-    lease.release();
-  }
+    if (!image.suits && request.anyPlatform !== true)
+      warnOfPlatform(ref, image, platform, transfer);
+    lease.hold({ blobs: blobsOf(image) });
+    const stack = await unpackLayers(layersFrom(image, ref, registry, services), transfer);
+    for (const bytes of [image.configBytes, image.bytes]) services.content.write(bytes);
+    return nameIt(request.ref, top.descriptor, { ...image, stack }, services);
+  });
 }
 
-/** Goes down through indexes to the manifest of the platform. */
-async function choose(
-  from: RawManifest,
+/** The config of an image that is here already, verified again. */
+async function storedConfig(
+  { digest, size }: Descriptor,
+  services: ImageServices,
+): Promise<Buffer | undefined> {
+  await dropDamaged(digest, services);
+  return services.content.size(digest) === size ? services.content.read(digest) : undefined;
+}
+
+/** Docker takes such an image as well. */
+function warnOfPlatform(
   ref: Reference,
-  platform: Platform,
+  { config }: { readonly config: ImageConfig },
+  wanted: Platform,
+  { scope }: Transfer,
+): void {
+  scope.events({
+    kind: 'warning',
+    diagnostic: {
+      severity: 'warning',
+      code: 'ImagePlatform',
+      message: `${familiarName(ref)} exists for ${formatPlatform(normalizePlatform(config))} alone, not for ${formatPlatform(normalizePlatform(wanted))}`,
+    },
+  });
+}
+
+function blobsOf({ descriptor, manifest }: DescribedImage): Digest[] {
+  return [
+    descriptor.digest,
+    manifest.config.digest,
+    ...manifest.layers.map((layer) => layer.digest),
+  ];
+}
+
+function layersFrom(
+  { manifest, config }: DescribedImage,
+  ref: Reference,
   registry: ImageSource,
-  scope: BuildScope,
-  depth: number,
-): Promise<RawManifest> {
-  if (!isIndexType(from.descriptor.mediaType)) return from;
-  const name = familiarName(ref);
-  if (depth >= MAX_DEPTH)
-    throw new MbuildError(
-      'LIMIT_EXCEEDED',
-      `${name} has indexes inside of indexes, ${MAX_DEPTH} deep`,
-    );
-  const entry = selectPlatform(parseIndex(from.bytes, name), platform, name);
-  const next = await registry.manifest(
-    { registry: ref.registry, repository: ref.repository, digest: entry.digest },
-    scope.signal,
+  { content, patience }: ImageServices,
+): LayerToUnpack[] {
+  const origin = blobsIn(ref, registry);
+  // An image may have the same layer twice.
+  const fetching = new Map<Digest, Promise<void>>();
+  return manifest.layers.map((blob, i) => ({
+    blob,
+    coming: () => (fetching.has(blob.digest) ? undefined : content.partial(blob.digest).path),
+    diffId: diffIdAt(config.rootfs.diff_ids, i),
+    fetch: ({ signal }, report) => {
+      const started =
+        fetching.get(blob.digest) ??
+        downloadBlob(blob, origin, {
+          content,
+          signal,
+          patience,
+          progress: (bytes, retrying) =>
+            report(retrying === true ? 'retrying' : 'downloading', bytes),
+        });
+      fetching.set(blob.digest, started);
+      return started.finally(() => fetching.delete(blob.digest));
+    },
+  }));
+}
+
+function nameIt(
+  ref: Reference,
+  top: Descriptor,
+  made: Pick<Image, 'config' | 'manifest' | 'descriptor' | 'stack'>,
+  { images }: ImageServices,
+): Pulled {
+  const { registry, repository } = ref;
+  const digestName = formatReference({ registry, repository, digest: top.digest });
+  const name = formatReference({ ...ref, digest: undefined });
+  const before = images.find(made.manifest.config.digest);
+  const known =
+    ref.digest === undefined
+      ? before?.names.includes(name) === true
+      : before?.repoDigests.includes(digestName) === true;
+  const { config, manifest, descriptor, stack } = made;
+  const image = images.put(
+    { config, manifest, descriptor, stack },
+    ref.tag === undefined || ref.digest !== undefined ? [] : [name],
+    [digestName],
   );
-  if (next.bytes.length !== entry.size)
-    throw new MbuildError(
-      'SIZE_MISMATCH',
-      `the manifest ${entry.digest} of ${name} has ${next.bytes.length} bytes where its index says ${entry.size}`,
-    );
-  if (isIndexType(next.descriptor.mediaType) !== isIndexType(entry.mediaType))
-    throw new MbuildError(
-      'IMAGE_INVALID',
-      `the index of ${name} lists ${entry.digest} as ${entry.mediaType}, which it is not`,
-    );
-  return choose(next, ref, platform, registry, scope, depth + 1);
+  return { image, descriptor: top, changed: !known };
 }
 
 /** What `--offline` forbids to fetch again, of an image that is here. */
@@ -194,24 +168,23 @@ async function withCloseTags(
   error: unknown,
   ref: Reference,
   registry: Catalog,
-  scope: BuildScope,
+  signal: AbortSignal,
 ): Promise<unknown> {
   if (!isMbuildError(error, 'IMAGE_NOT_FOUND') || ref.digest !== undefined || ref.tag === undefined)
     return error;
-  const tags = await registry.tags(ref, scope.signal).catch(() => undefined);
-  if (tags === undefined || tags.length === 0)
-    return new MbuildError('IMAGE_NOT_FOUND', error.message, {
-      cause: error,
-      hint: `${ref.registry} has no repository ${ref.repository}, or does not show it`,
-    });
-  const hint =
-    didYouMean(ref.tag, tags) ??
-    `there are the tags ${tags.slice(0, 8).join(', ')}${tags.length > 8 ? ', …' : ''}`;
-  return new MbuildError('IMAGE_NOT_FOUND', error.message, { cause: error, hint });
+  const tags = await registry.tags(ref, signal).catch(() => undefined);
+  return new MbuildError('IMAGE_NOT_FOUND', error.message, {
+    cause: error,
+    hint: hintOfTags(ref, ref.tag, tags),
+  });
 }
 
-function nameOf(ref: Reference): string {
-  return formatReference({ ...ref, digest: undefined });
+function hintOfTags(ref: Reference, tag: string, tags: readonly string[] | undefined): string {
+  if (tags === undefined)
+    return `${ref.registry} has no repository ${ref.repository}, or does not show it`;
+  if (tags.length === 0) return `the repository ${ref.repository} has no tags`;
+  const some = `there are the tags ${tags.slice(0, 8).join(', ')}${tags.length > 8 ? ', …' : ''}`;
+  return didYouMean(tag, tags) ?? some;
 }
 
 function diffIdAt<T>(diffIds: readonly T[], at: number): T {

@@ -2,10 +2,10 @@ import { MbuildError, isMbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import { formatPlatform, hostPlatform, type Platform } from '../../oci/platform';
 import { familiarName, formatReference, parseReference } from '../../oci/reference';
-import type { BuildScope, VertexId } from '../../progress/events';
 import type { Catalog, ImageSource } from '../../registry/registry';
 import type { Image } from '../store/image-store';
-import { suits } from './manifest';
+import { suits } from './select-platform';
+import type { TransferSetting } from './transfer';
 import type { ImageServices } from '../store/services';
 import { trustedStack } from '../store/trust';
 
@@ -27,11 +27,10 @@ export interface ImageRequest {
  */
 export async function resolveImage(
   request: ImageRequest,
-  services: ImageServices,
   registry: ImageSource & Catalog,
-  vertex: VertexId,
-  scope: BuildScope,
+  setting: TransferSetting,
 ): Promise<Image> {
+  const { services } = setting;
   const platform = request.platform ?? hostPlatform();
   const ref = parseReference(request.name);
   if (request.pull !== 'always' || ref === undefined) {
@@ -57,10 +56,8 @@ export async function resolveImage(
     return (
       await pullImage(
         { ref, platform: request.platform, anyPlatform: request.anyPlatform },
-        services,
         registry,
-        vertex,
-        scope,
+        setting,
       )
     ).image;
   } catch (error) {

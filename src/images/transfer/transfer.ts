@@ -1,6 +1,34 @@
 import { MbuildError } from '../../diagnostics/error';
 import type { Digest } from '../../oci/digest';
 import type { BuildScope, TransferState, VertexId } from '../../progress/events';
+import { Lease } from '../store/lease';
+import type { ImageServices } from '../store/services';
+
+/** What everything that moves images works with. */
+export interface Transfer<Services = ImageServices> {
+  readonly services: Services;
+  /** Keeps what is moved until it has a name. */
+  readonly lease: Lease;
+  /** The vertex of progress that is told where each layer stands. */
+  readonly vertex: VertexId;
+  readonly scope: BuildScope;
+}
+
+/** What whoever begins a transfer says of it; the lease is the transfer's own. */
+export type TransferSetting<Services = ImageServices> = Omit<Transfer<Services>, 'lease'>;
+
+/** Gives a transfer its lease, for as long as `work` lasts. */
+export async function withLease<T, Services extends Pick<ImageServices, 'root'>>(
+  setting: TransferSetting<Services>,
+  work: (transfer: Transfer<Services>) => Promise<T>,
+): Promise<T> {
+  const lease = new Lease(setting.services.root);
+  try {
+    return await work({ ...setting, lease });
+  } finally {
+    lease.release();
+  }
+}
 
 /** Blobs that are fetched, unpacked or sent at once: docker's number. */
 export const PARALLEL_TRANSFERS = 3;
@@ -50,10 +78,9 @@ export async function together<T>(
   return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
 }
 
-/** Reports where one blob of a row stands; states follow each other at once, bytes at most ten times a second. */
+/** Reports where one blob of a vertex stands; states follow each other at once, bytes at most ten times a second. */
 export function transferReporter(
-  scope: BuildScope,
-  vertex: VertexId,
+  { scope, vertex }: Pick<Transfer, 'scope' | 'vertex'>,
   digest: Digest,
   total: number,
 ): (state: TransferState, current?: number) => void {

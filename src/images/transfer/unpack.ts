@@ -1,27 +1,24 @@
-import { closeSync, fstatSync, openSync } from 'node:fs';
-import { storing } from '../../content/files';
 import { MbuildError, isMbuildError } from '../../diagnostics/error';
 import { completeApplied } from '../../layer/apply';
-import { Growth, LAYER_LIMITS, type Applied, type ApplySource } from '../../layer/layer';
-import type { layerTasks } from '../../layer/tasks';
+import { Growth, type Applied } from '../../layer/layer';
 import { bootId } from '../../linux/process';
-import { withStopFlag, type StopFlag } from '../../linux/stop-flag';
+import { withStopFlag } from '../../linux/stop-flag';
 import { chainIds, type ChainID, type DiffID } from '../../oci/digest';
-import type { Descriptor } from '../../oci/image';
-import { MediaType, layerCompression } from '../../oci/media-types';
-import type { BuildScope, VertexId } from '../../progress/events';
+import type { Layer } from '../../oci/image';
+import { MediaType } from '../../oci/media-types';
+import type { BuildScope } from '../../progress/events';
 import type { ActiveSnapshot, LayerId, Stack } from '../../snapshot/snapshotter';
-import type { Lease } from '../store/lease';
 import { recordLayer } from '../store/record-layer';
-import type { ImageServices } from '../store/services';
 import { isBlobIntact, restoreLayer } from '../store/trust';
-import { PARALLEL_TRANSFERS, checkCanceled, limiter, together, transferReporter } from './transfer';
-
-/** A layer of an image: what it unpacks to, and where its bytes are. */
-export interface Layer {
-  readonly diffId: DiffID;
-  readonly blob: Descriptor;
-}
+import {
+  PARALLEL_TRANSFERS,
+  checkCanceled,
+  limiter,
+  together,
+  transferReporter,
+  type Transfer,
+} from './transfer';
+import { applyLayer, storedLayer, unpackComing, type Coming } from './unpack-coming';
 
 /** A layer to be unpacked, and how its blob comes into the content store if it has to. */
 export interface LayerToUnpack extends Layer {
@@ -41,55 +38,50 @@ interface Unpacked {
   readonly applied?: Applied | undefined;
 }
 
+/** The layers of one image while they are unpacked. */
+interface Unpacking {
+  readonly transfer: Pick<Transfer, 'services' | 'lease'>;
+  /** Of all layers, bottom first. */
+  readonly chains: readonly ChainID[];
+  /** Directories that are neither committed nor discarded. */
+  readonly open: Set<ActiveSnapshot>;
+}
+
 /**
  * Makes the layers of an image, bottom first, a stack in the store. Blobs are fetched and unpacked side by side, each in a
  * directory of its own; then every layer is completed against those below it, committed and recorded, in order.
  * What is unpacked already is neither fetched nor unpacked again. What failed leaves nothing but blobs.
- * `lease` keeps the result until the caller has named it.
+ * The lease keeps the result until the caller has named it.
  * @throws MbuildError as fetching and unpacking do, STORE_CORRUPT when a layer is not what the config says.
  */
 export async function unpackLayers(
   layers: readonly LayerToUnpack[],
-  services: ImageServices,
-  lease: Lease,
-  vertex: VertexId,
-  scope: BuildScope,
+  transfer: Transfer,
 ): Promise<Stack> {
   const chains = chainIds(layers.map((layer) => layer.diffId));
-  const present = await holdPresent(chains, services, lease);
+  const present = await holdPresent(chains, transfer);
   const missing = layers.slice(present.length);
-  for (const layer of layers.slice(0, present.length))
-    transferReporter(scope, vertex, layer.blob.digest, layer.blob.size)('exists', layer.blob.size);
+  for (const { blob } of layers.slice(0, present.length))
+    transferReporter(transfer, blob.digest, blob.size)('exists', blob.size);
+  for (const { blob } of missing) transferReporter(transfer, blob.digest, blob.size)('waiting');
 
   const inTurn = limiter(PARALLEL_TRANSFERS);
-  const open = new Set<ActiveSnapshot>();
+  const unpacking: Unpacking = { transfer, chains, open: new Set() };
   let below: Promise<Stack> = Promise.resolve(present);
-  for (const { blob } of missing)
-    transferReporter(scope, vertex, blob.digest, blob.size)('waiting');
   const calls = missing.map((layer, i) => {
+    const at = present.length + i;
     // Each layer waits for the one below it only when it is unpacked itself.
     let settle: { resolve: (stack: Stack) => void; reject: (error: unknown) => void } | undefined;
     const parents = below;
     const done = new Promise<Stack>((resolve, reject) => (settle = { resolve, reject }));
     done.catch(() => undefined);
     below = done;
-    return async (inner: BuildScope): Promise<void> => {
+    return async (scope: BuildScope): Promise<void> => {
       try {
         const unpacked = await inTurn(() =>
-          unpackAlone(layer, present.length + i === 0, services, vertex, inner, open),
+          unpackAlone(layer, at === 0, { ...transfer, scope }, unpacking),
         );
-        settle?.resolve(
-          await commitOn(
-            await parents,
-            unpacked,
-            layer,
-            chains,
-            present.length + i,
-            services,
-            lease,
-            open,
-          ),
-        );
+        settle?.resolve(await commitOn(await parents, unpacked, { layer, at }, unpacking));
       } catch (error) {
         settle?.reject(error);
         throw error;
@@ -97,28 +89,32 @@ export async function unpackLayers(
     };
   });
   try {
-    await together(scope, calls);
+    await together(transfer.scope, calls);
     return await below;
   } finally {
-    for (const active of open) services.snapshots.discard(active);
+    for (const active of unpacking.open) transfer.services.snapshots.discard(active);
   }
 }
 
 /**
  * Makes an uncompressed tar, stored as it is, the first layer of a stack, unpacking it while it comes: for one whose digest
- * shows only then. `lease` keeps the result. @throws MbuildError as {@link unpackLayers} and storing blobs do.
+ * shows only then. The lease keeps the result. @throws MbuildError as {@link unpackLayers} and storing blobs do.
  */
 export async function unpackTar(
   tar: AsyncIterable<Uint8Array>,
-  services: ImageServices,
-  lease: Lease,
+  transfer: Pick<Transfer, 'services' | 'lease'>,
 ): Promise<Layer> {
+  const { services, lease } = transfer;
   const active = services.snapshots.prepare([]);
   const open = new Set([active]);
   const arriving: { coming?: Coming } = {};
   const begun = (file: string): void => {
     arriving.coming = unpackComing(file, undefined, (source) =>
-      applyTo(active, MediaType.ociLayerTar, { ...source, isHashedElsewhere: true }, services, []),
+      applyLayer(
+        { ...source, mediaType: MediaType.ociLayerTar, isHashedElsewhere: true, parents: [] },
+        active,
+        services,
+      ),
     );
   };
   try {
@@ -133,16 +129,9 @@ export async function unpackTar(
       diffId: digest as string as DiffID,
       blob: { mediaType: MediaType.ociLayerTar, digest, size },
     };
-    await commitOn(
-      [],
-      { active, applied: await arriving.coming?.applied },
-      layer,
-      chainIds([layer.diffId]),
-      0,
-      services,
-      lease,
-      open,
-    );
+    const applied = await arriving.coming?.applied;
+    const unpacking = { transfer, chains: chainIds([layer.diffId]), open };
+    await commitOn([], { active, applied }, { layer, at: 0 }, unpacking);
     return layer;
   } catch (error) {
     await arriving.coming?.end(Growth.stopped);
@@ -156,8 +145,7 @@ export async function unpackTar(
 /** The layers at the bottom that are unpacked already, held. */
 async function holdPresent(
   chains: readonly ChainID[],
-  services: ImageServices,
-  lease: Lease,
+  { services, lease }: Transfer,
 ): Promise<Stack> {
   const stack: LayerId[] = [];
   for (const chain of chains) {
@@ -176,51 +164,29 @@ async function holdPresent(
 async function unpackAlone(
   layer: LayerToUnpack,
   isFirst: boolean,
-  services: ImageServices,
-  vertex: VertexId,
-  scope: BuildScope,
-  open: Set<ActiveSnapshot>,
+  transfer: Transfer,
+  unpacking: Unpacking,
 ): Promise<Unpacked> {
+  const { services, scope } = transfer;
   const { blob } = layer;
-  const report = transferReporter(scope, vertex, blob.digest, blob.size);
+  const report = transferReporter(transfer, blob.digest, blob.size);
   checkCanceled(scope.signal);
   const wasThere = services.content.size(blob.digest) !== undefined;
   const active = services.snapshots.prepare([]);
-  open.add(active);
+  unpacking.open.add(active);
   const again = (): Promise<Unpacked> => {
     services.snapshots.discard(active);
-    open.delete(active);
-    return unpackAlone(layer, isFirst, services, vertex, scope, open);
+    unpacking.open.delete(active);
+    return unpackAlone(layer, isFirst, transfer, unpacking);
   };
-  const coming = wasThere
-    ? undefined
-    : startComing(active, layer, services, isFirst ? [] : undefined);
-  try {
-    await layer.fetch(scope, report);
-    checkCanceled(scope.signal);
-    // Another process may have brought the blob meanwhile.
-    if (coming?.isWhole() === false) {
-      await coming.end(Growth.stopped);
-      return await again();
-    }
-  } catch (error) {
-    await coming?.end(Growth.stopped);
-    throw error;
-  } finally {
-    coming?.close();
-  }
+  const parents = isFirst ? [] : undefined;
+  const coming = wasThere ? undefined : startComing(active, layer, { services, parents });
+  if (!(await isFetched(layer, coming, transfer, report))) return again();
   try {
     report('extracting', blob.size);
     const applied = await (coming?.applied ??
       withStopFlag(scope.signal, (stop) =>
-        applyTo(
-          active,
-          blob.mediaType,
-          stored(layer, services),
-          services,
-          isFirst ? [] : undefined,
-          stop,
-        ),
+        applyLayer({ ...storedLayer(layer, services), parents, stop }, active, services),
       ));
     report('done', blob.size);
     return { active, applied };
@@ -237,15 +203,34 @@ async function unpackAlone(
   }
 }
 
+/** Fetches the blob of a layer; false when it did not come through the file that is being unpacked. */
+async function isFetched(
+  layer: LayerToUnpack,
+  coming: Coming | undefined,
+  { services, scope }: Transfer,
+  report: ReturnType<typeof transferReporter>,
+): Promise<boolean> {
+  try {
+    await layer.fetch(scope, report);
+    checkCanceled(scope.signal);
+    // Another process may have brought the blob meanwhile, or a damaged beginning was fetched anew.
+    if (coming?.isWhole(services.content.path(layer.blob.digest)) !== false) return true;
+    await coming.end(Growth.stopped);
+    return false;
+  } catch (error) {
+    await coming?.end(Growth.stopped);
+    throw error;
+  } finally {
+    coming?.close();
+  }
+}
+
+/** Commits a layer on those below it, completed against them. */
 async function commitOn(
   below: Stack,
   unpacked: Unpacked,
-  layer: Layer,
-  chains: readonly ChainID[],
-  at: number,
-  services: ImageServices,
-  lease: Lease,
-  open: Set<ActiveSnapshot>,
+  { layer, at }: { readonly layer: Layer; readonly at: number },
+  { transfer: { services, lease }, chains, open }: Unpacking,
 ): Promise<Stack> {
   let { active, applied } = unpacked;
   const { snapshots, layers } = services;
@@ -258,13 +243,7 @@ async function commitOn(
     open.delete(active);
     active = snapshots.prepare(below);
     open.add(active);
-    applied = await applyTo(
-      active,
-      layer.blob.mediaType,
-      stored(layer, services),
-      services,
-      parents,
-    );
+    applied = await applyLayer({ ...storedLayer(layer, services), parents }, active, services);
   }
   const chainId = chains[at];
   const parent = chains[at - 1];
@@ -294,79 +273,19 @@ async function commitOn(
   return [...below, record.id];
 }
 
-/** A layer that is unpacked while its blob comes. */
-interface Coming {
-  readonly applied: Promise<Applied>;
-  /** Whether all of a blob of known size went through the file. */
-  isWhole(): boolean;
-  /** Says that all is there, or that no more comes; then it resolves when nothing is written any more. */
-  end(state: typeof Growth.whole | typeof Growth.stopped): Promise<void>;
-  /** Lets go of the file once the unpacking has ended. */
-  close(): void;
-}
-
 /** Begins to unpack a layer whose blob is only about to come; `undefined` for one that comes as a whole. */
 function startComing(
   active: ActiveSnapshot,
   layer: LayerToUnpack,
-  services: ImageServices,
-  parents?: readonly string[],
+  {
+    services,
+    parents,
+  }: Pick<Transfer, 'services'> & { readonly parents: readonly string[] | undefined },
 ): Coming | undefined {
   const path = layer.coming?.();
   if (path === undefined) return undefined;
   const { diffId, blob } = layer;
   return unpackComing(path, blob.size, (source) =>
-    applyTo(active, blob.mediaType, { ...source, diffId }, services, parents),
+    applyLayer({ ...source, mediaType: blob.mediaType, diffId, parents }, active, services),
   );
-}
-
-function unpackComing(
-  path: string,
-  length: number | undefined,
-  apply: (source: Pick<ApplySource, 'path' | 'growing' | 'length'>) => Promise<Applied>,
-): Coming {
-  const growing = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
-  const fd = storing(path, () => openSync(path, 'a', 0o600));
-  // By its descriptor, for it may have come, and have been renamed, before a worker opens it.
-  const applied = apply({ path: `/proc/self/fd/${fd}`, growing, length });
-  // The fetch is awaited first, for its error says more about a blob that is not what it should be.
-  applied.catch(() => undefined);
-  return {
-    applied,
-    isWhole: () => length !== undefined && fstatSync(fd).size >= length,
-    end: async (state) => {
-      Atomics.store(growing, 0, state);
-      if (state === Growth.stopped) await applied.catch(() => undefined);
-    },
-    close: () => void applied.catch(() => undefined).finally(() => closeSync(fd)),
-  };
-}
-
-/** @param parents directories of the layers below, the top first. */
-async function applyTo(
-  active: ActiveSnapshot,
-  mediaType: string,
-  source: Omit<ApplySource, 'compression'>,
-  services: ImageServices,
-  parents?: readonly string[],
-  stop?: StopFlag,
-): Promise<Applied> {
-  const compression = layerCompression(mediaType);
-  if (compression === undefined)
-    throw new MbuildError('IMAGE_INVALID', `${mediaType} is no layer of a file system`);
-  return services.threads
-    .remote<typeof layerTasks>('layer')
-    .applyLayer({ ...source, compression }, active.dir, {
-      xattrs: services.xattrs,
-      limits: LAYER_LIMITS,
-      stop,
-      ...(parents === undefined ? {} : { parents }),
-    });
-}
-
-function stored(
-  { blob, diffId }: Layer,
-  services: ImageServices,
-): Omit<ApplySource, 'compression'> {
-  return { path: services.content.path(blob.digest), digest: blob.digest, diffId };
 }

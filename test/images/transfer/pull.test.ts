@@ -13,6 +13,7 @@ import path from 'node:path';
 import { gzipSync, gunzipSync } from 'node:zlib';
 import { pullImage } from '../../../src/images/transfer/pull';
 import { resolveImage } from '../../../src/images/transfer/resolve';
+import { namesIn } from '../../../src/content/files';
 import { digestOf } from '../../../src/oci/digest';
 import type { Reference } from '../../../src/oci/reference';
 import { RegistryClient } from '../../../src/registry/client';
@@ -66,13 +67,11 @@ describeWith('pulling', { root: true, programs: ['tar'] }, () => {
 
   const refOf = (tag = '1'): Reference => ({ registry: server.host, repository: 'team/app', tag });
   const pull = (tag = '1', scope = scopeOf()) =>
-    pullImage(
-      { ref: refOf(tag), platform: { os: 'linux', architecture: 'amd64' } },
-      store,
-      client,
-      1,
+    pullImage({ ref: refOf(tag), platform: { os: 'linux', architecture: 'amd64' } }, client, {
+      services: store,
+      vertex: 1,
       scope,
-    );
+    });
   const bottom = makeLayer({ 'etc/one': 'bottom', 'etc/two': 'bottom', 'usr/bin/x': '1' });
   const top = makeLayer({ 'etc/.wh.two': '', 'etc/one': 'top' });
 
@@ -195,10 +194,8 @@ describeWith('pulling', { root: true, programs: ['tar'] }, () => {
     await expect(pull()).resolves.toMatchObject({ image: { id: amd.config } });
     const other = pullImage(
       { ref: refOf(), platform: { os: 'linux', architecture: 's390x' } },
-      store,
       client,
-      1,
-      scopeOf(),
+      { services: store, vertex: 1, scope: scopeOf() },
     );
     await expect(other).rejects.toMatchObject({
       code: 'PLATFORM_NOT_FOUND',
@@ -246,7 +243,7 @@ describeWith('pulling', { root: true, programs: ['tar'] }, () => {
     expect(store.layers.list()).toEqual([]);
     expect(store.snapshots.list()).toEqual([]);
     expect(readdirSync(path.join(store.root, 'active'))).toEqual([]);
-    expect(readdirSync(path.join(store.root, 'leases'))).toEqual([]);
+    expect(namesIn(path.join(store.root, 'leases'))).toEqual([]);
   });
 
   it('suggests a tag that is nearly the one asked for', async () => {
@@ -259,7 +256,11 @@ describeWith('pulling', { root: true, programs: ['tar'] }, () => {
 
   describe('a name that FROM gives', () => {
     const resolve = (name: string, how: 'always' | 'missing' | 'never') =>
-      resolveImage({ name, pull: how }, store, client, 1, scopeOf());
+      resolveImage({ name, pull: how }, client, {
+        services: store,
+        vertex: 1,
+        scope: scopeOf(),
+      });
 
     it('is a local image without asking anybody', async () => {
       const image = addImage(
