@@ -190,7 +190,7 @@ describeWith('a registry with faults', { root: true }, () => {
     [
       'an index without our platform',
       'PLATFORM_NOT_FOUND',
-      /it is there for linux\/mips64le, linux\/s390x/,
+      /it exists for linux\/mips64le, linux\/s390x/,
       () =>
         manifestOf({
           schemaVersion: 2,
