@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs';
 import type { IgnoreRules, IgnoreState } from '../context/ignore';
-import type { SelectedEntry } from '../context/selection';
+import type { SelectedEntry } from '../context/selected';
 import type { DescribedFile, SourceTree } from '../context/source-tree';
 import type { RawPath } from '../linux/paths';
 import { childPath } from '../snapshot/marks';

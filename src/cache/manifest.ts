@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { namesIn, replaceFile } from '../content/files';
 import type { EntryRecord, SelectionDigest } from '../context/digest';
-import type { Selection } from '../context/selection';
+import type { Selection } from '../context/selected';
 import type { SourceTree } from '../context/source-tree';
 import { errnoOf } from '../diagnostics/error';
 import type { RawPath } from '../linux/paths';

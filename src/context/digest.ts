@@ -8,7 +8,7 @@ import { withStopFlag } from '../linux/stop-flag';
 import type { Threads } from '../linux/threads';
 import { toDigest, type Digest } from '../oci/digest';
 import { hashFiles, type FileContent, type FileToHash, type HashedFile } from './hash-files';
-import type { SelectedEntry, Selection } from './selection';
+import type { SelectedEntry, Selection } from './selected';
 import { isSelectionSettled, selectionSignature } from './selection-memo';
 import type { KnownContents, SourceTree } from './source-tree';
 import type { contextTasks } from './tasks';

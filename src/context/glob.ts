@@ -34,6 +34,16 @@ export function hasMeta(pattern: string): boolean {
   return META.test(pattern);
 }
 
+/** True for a source of COPY that is a pattern: a backslash takes the meaning off the character behind it, as in BuildKit. */
+export function hasWildcard(source: string): boolean {
+  return /^(?:[^\\*?[]|\\[^])*[*?[]/.test(source);
+}
+
+/** A name without the backslashes that stand before wildcards, brackets and backslashes. */
+export function unquoted(name: string): string {
+  return name.replace(/\\([*?[\]\\])/g, '$1');
+}
+
 /** What is wrong with a pattern, for a message; `undefined` when nothing is. */
 export function globProblem(pattern: string): string | undefined {
   const tokens = tokenize(pattern, false);
@@ -125,9 +135,7 @@ function tokenize(pattern: string, doubleStars: boolean): Token[] | string {
         i++;
         if (characters[i + 1] === '/') i++;
       }
-      const token: Token = {
-        kind: !double ? 'many' : i + 1 === characters.length ? 'rest' : 'folders',
-      };
+      const token: Token = { kind: starKind(double, i + 1 === characters.length) };
       // Repeated stars are one: they would only multiply the work.
       if (tokens.at(-1)?.kind !== token.kind) tokens.push(token);
     } else if (character === '?') {
@@ -150,6 +158,11 @@ function tokenize(pattern: string, doubleStars: boolean): Token[] | string {
     }
   }
   return tokens;
+}
+
+function starKind(isDouble: boolean, isLast: boolean): 'many' | 'rest' | 'folders' {
+  if (!isDouble) return 'many';
+  return isLast ? 'rest' : 'folders';
 }
 
 /** Reads `[^a-z\]]` at `start`; `last` is the index of its `]`. */

@@ -1,8 +1,7 @@
 import { MbuildError } from '../diagnostics/error';
 import type { SourceFile } from '../diagnostics/range';
-import { toText } from '../linux/paths';
 import type { RawPath } from '../linux/paths';
-import { compilePathPattern, hasMeta, pathPatternProblem } from './glob';
+import { compilePathPattern, pathPatternProblem } from './glob';
 import type { PathMatcher } from './glob';
 
 /** The line of an ignore file that decided. */
@@ -114,7 +113,8 @@ function cleanPattern(pattern: string): string {
     else if (parts.length > 0 && parts.at(-1) !== '..') parts.pop();
     else if (!rooted) parts.push(part);
   }
-  return parts.length > 0 ? parts.join('/') : rooted ? '/' : '.';
+  if (parts.length > 0) return parts.join('/');
+  return rooted ? '/' : '.';
 }
 
 class OrderedRules implements IgnoreRules {
@@ -166,21 +166,23 @@ class OrderedRules implements IgnoreRules {
   }
 
   mayDescend(directory: RawPath): boolean {
-    const folder = `${toText(directory)}/`;
-    return this.rules.some(({ brings, clean }) => brings && mayMatchBelow(clean, folder));
+    return this.rules.some(({ brings, clean }) => brings && mayMatchBelow(clean, directory));
   }
 }
 
-/** True unless the plain beginning of the pattern leads elsewhere. */
-function mayMatchBelow(pattern: string, folder: string): boolean {
+/**
+ * True where a pattern may match something below a directory: it begins with what matches the directory and goes on, it matches one
+ * above, or it has a `**`.
+ */
+function mayMatchBelow(pattern: string, directory: RawPath): boolean {
   const parts = pattern.split('/');
-  const firstMeta = parts.findIndex(hasMeta);
-  if (firstMeta === -1) return `${pattern}/`.startsWith(folder) || folder.startsWith(`${pattern}/`);
-  const plain = parts
-    .slice(0, firstMeta)
-    .map((part) => `${part}/`)
-    .join('');
-  return plain.startsWith(folder) || folder.startsWith(plain);
+  for (const [index, name] of directory.split('/').entries()) {
+    const part = parts[index];
+    if (part === undefined) return true;
+    if (part.includes('**')) return true;
+    if (!compilePathPattern(part).matches(name)) return false;
+  }
+  return parts.length > directory.split('/').length;
 }
 
 function depthOf(path: RawPath): number {

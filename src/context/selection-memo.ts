@@ -4,7 +4,7 @@ import path from 'node:path';
 import { ownName } from '../content/files';
 import { errnoOf } from '../diagnostics/error';
 import { isDigest, type Digest } from '../oci/digest';
-import type { Selection } from './selection';
+import type { Selection } from './selected';
 import { isSettled } from './stat-cache';
 
 const FACTS = 6;

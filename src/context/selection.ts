@@ -5,40 +5,18 @@ import type { FileStats } from '../linux/stat';
 import { childPath } from '../snapshot/marks';
 import { cleanPath, partsOf, splitPath } from '../snapshot/resolve';
 import type { ViewEntry } from '../snapshot/view';
-import { compilePathPattern, globProblem, hasMeta, matchGlob, type PathMatcher } from './glob';
+import {
+  compilePathPattern,
+  globProblem,
+  hasMeta,
+  hasWildcard,
+  matchGlob,
+  unquoted,
+  type PathMatcher,
+} from './glob';
 import { ignoreRulesOf, type IgnoreRules, type IgnoreState } from './ignore';
+import type { SelectedEntry, SelectedSource, Selection } from './selected';
 import type { SourceTree } from './source-tree';
-
-/** What a COPY takes from one tree: its sources in order, each with all that it brings. */
-export interface Selection {
-  readonly sources: readonly SelectedSource[];
-}
-
-/** One source, after patterns were matched: a pattern gives as many as it has matches. */
-export type SelectedSource =
-  /** Anything but a directory: it goes to the destination under `name`, or is renamed to it. */
-  | { readonly kind: 'file'; readonly name: RawPath; readonly entries: readonly [SelectedEntry] }
-  /** What is in a directory; the directory itself only lends its mtime. */
-  | {
-      readonly kind: 'contents';
-      readonly mtime: number;
-      readonly entries: readonly SelectedEntry[];
-    }
-  /** `--parents`: entries with the directories that lead to them. */
-  | { readonly kind: 'parents'; readonly entries: readonly SelectedEntry[] };
-
-export interface SelectedEntry {
-  /** Below the destination, without leading slash. Directories come before what is in them. */
-  readonly path: RawPath;
-  readonly hostPath: RawPath;
-  /** In the tree, `/`-rooted; absent for a source that is no directory. */
-  readonly treePath?: RawPath | undefined;
-  readonly stats: FileStats;
-  /** `path` of an earlier entry of the same source that is the same file. */
-  readonly linkTo?: RawPath | undefined;
-  /** True for a directory that is only there because something in it was selected: where it exists it is left as it is. */
-  readonly implied?: boolean | undefined;
-}
 
 export interface SelectionOptions {
   readonly parents?: boolean | undefined;
@@ -49,7 +27,9 @@ export interface SelectionOptions {
 /**
  * Finds what sources (as written, variables expanded) bring. BuildKit's rules: `..` and a leading slash mean the tree's root;
  * a source that is a symlink is followed inside the tree, those within a directory are kept; a directory brings its contents;
- * patterns are Go's filepath.Match and may match nothing, in a directory that is there; `exclude` applies below directories, not to sources themselves.
+ * `*`, `?` and `[` make a pattern, Go's filepath.Match, unless a backslash stands before them; a pattern may match nothing, in
+ * a directory that is there. A backslash elsewhere is part of the name. `exclude` applies below directories, not to sources
+ * themselves.
  * @throws MbuildError SOURCE_NOT_FOUND for a source, or the directory in front of a pattern, that is not there, DOCKERFILE_SYNTAX for a broken pattern.
  */
 export function selectSources(
@@ -116,15 +96,16 @@ function selectWithParents(
   return expand(tree, start).flatMap((path): SelectedSource[] => {
     const base = tree.stat(path);
     if (base === undefined || !base.stats.isDirectory()) {
-      if (hasMeta(start)) return [];
+      if (hasWildcard(start)) return [];
       throw notFound(tree, path);
     }
     const walk = new Walk(tree, exclude);
     if (pattern === '') return [{ kind: 'parents', entries: walk.below(base) }];
-    const include = hasMeta(pattern) ? patternMatcher(pattern) : literalMatcher(toRaw(pattern));
+    const literal = cleanPath(`${path}/${toRaw(pattern)}`);
+    const isName = !hasMeta(pattern) || tree.lstat(literal) !== undefined;
+    const include = isName ? literalMatcher(toRaw(pattern)) : patternMatcher(pattern);
     const entries = walk.below(base, include);
-    if (entries.length === 0 && !hasMeta(pattern))
-      throw notFound(tree, cleanPath(`${path}/${toRaw(pattern)}`));
+    if (entries.length === 0 && !hasWildcard(pattern)) throw notFound(tree, literal);
     return [{ kind: 'parents', entries }];
   });
 }
@@ -245,20 +226,29 @@ class Walk {
 
 /** The paths that a clean source stands for: itself, or what matches its pattern, sorted. */
 function expand(tree: SourceTree, source: string): RawPath[] {
-  if (!hasMeta(source)) return [toRaw(source)];
-  checkPattern(source.slice(1));
   const parts = partsOf(source);
-  const firstMeta = parts.findIndex(hasMeta);
+  const firstPattern = parts.findIndex(hasWildcard);
+  if (firstPattern < 0) return [named(tree, source)];
+  const pattern = parts.slice(firstPattern);
+  checkPattern(pattern.join('/'));
   // What the pattern asks for need not be there, but the directory in front of it.
-  const directory = toRaw(`/${parts.slice(0, firstMeta).join('/')}`);
+  const directory = named(tree, `/${parts.slice(0, firstPattern).join('/')}`);
   const base = tree.stat(directory);
   if (base === undefined) throw notFound(tree, directory);
   if (!base.stats.isDirectory())
     throw new MbuildError(
       'SOURCE_NOT_FOUND',
-      `"${source}" looks into "${toText(directory)}" of ${tree.title}, which is no directory`,
+      `"${source}" looks into "${toText(directory)}" of ${tree.title}, which is not a directory`,
     );
-  return matchesBelow(tree, base, parts.slice(firstMeta));
+  return matchesBelow(tree, base, pattern);
+}
+
+/** A path without wildcards: as it is written where that is there, else without the backslashes that quote wildcards. */
+function named(tree: SourceTree, source: string): RawPath {
+  const written = toRaw(source);
+  if (!source.includes('\\') || tree.lstat(written) !== undefined) return written;
+  const meant = toRaw(unquoted(source));
+  return tree.lstat(meant) === undefined ? written : meant;
 }
 
 function matchesBelow(

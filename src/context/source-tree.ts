@@ -1,7 +1,7 @@
 import type { RawPath } from '../linux/paths';
 import { childPath } from '../snapshot/marks';
 import type { MergedView, ViewEntry } from '../snapshot/view';
-import type { SelectedEntry } from './selection';
+import type { SelectedEntry } from './selected';
 import type { SelectionMemo } from './selection-memo';
 import type { StatCache } from './stat-cache';
 

@@ -1,7 +1,8 @@
 import type { KeyValue } from '../cache/key';
 import { describedSelection, type DescribedSelection } from '../cache/manifest';
 import { digestSelection, readFiles } from '../context/digest';
-import { selectSources, type Selection } from '../context/selection';
+import { selectSources } from '../context/selection';
+import type { Selection } from '../context/selected';
 import { sourceTreeOf, type SourceTree } from '../context/source-tree';
 import { MbuildError } from '../diagnostics/error';
 import type { TreeSource } from '../graph/graph';

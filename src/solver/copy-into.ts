@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { readFiles, type ReadFiles } from '../context/digest';
 import type { FileContent } from '../context/hash-files';
-import type { SelectedEntry } from '../context/selection';
+import type { SelectedEntry } from '../context/selected';
 import { MbuildError } from '../diagnostics/error';
 import type { TarSummary } from '../layer/layer';
 import type { layerTasks } from '../layer/tasks';

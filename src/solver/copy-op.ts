@@ -1,6 +1,6 @@
 import { toText, type RawPath } from '../linux/paths';
 import { MbuildError } from '../diagnostics/error';
-import type { Selection } from '../context/selection';
+import type { Selection } from '../context/selected';
 
 /** COPY or ADD with everything found that it copies. */
 export interface CopyOp {

@@ -1,7 +1,8 @@
 import { hashValue } from '../cache/key';
 import { describedSelection } from '../cache/manifest';
 import { digestSelection, readFiles, type ReadFiles } from '../context/digest';
-import { selectSources, type SelectedEntry, type Selection } from '../context/selection';
+import { selectSources } from '../context/selection';
+import type { SelectedEntry, Selection } from '../context/selected';
 import { sourceTreeOf, type SourceTree } from '../context/source-tree';
 import type { CopyOperation, CopySource } from '../graph/graph';
 import {

@@ -1,7 +1,7 @@
 import { readlinkSync, lstatSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { extractFile, isArchive } from '../context/extract';
-import type { SelectedEntry, SelectedSource } from '../context/selection';
+import type { SelectedEntry, SelectedSource } from '../context/selected';
 import type { FileContent } from '../context/hash-files';
 import { contextTasks } from '../context/tasks';
 import { MbuildError } from '../diagnostics/error';

@@ -91,6 +91,9 @@ describe('ignore rules', () => {
     [['*', '!**/keep'], 'lib', true],
     [['*', '!src'], 'src/x', true],
     [['*', '!ab'], 'a', false],
+    [['*', '!*.txt'], 'lib', false],
+    [['*', '!*/keep'], 'lib', true],
+    [['*', '!*/keep'], 'lib/deep', false],
   ])('%j: an ignored %s must be walked: %j', (lines, folder, expected) => {
     expect(rules(...lines).mayDescend(folder)).toBe(expected);
   });

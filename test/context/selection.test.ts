@@ -20,6 +20,8 @@ describe('selectSources', () => {
       '/.dockerignore': 'f:#rules\nign/*.txt',
       '/package.json': 'f:',
       '/[x].txt': 'f:',
+      '/c\\t.txt': 'f:',
+      '/w\\d/f': 'f:',
       '/empty': 'd',
     });
   });
@@ -41,6 +43,7 @@ describe('selectSources', () => {
         ['file', '[x].txt'],
         ['file', 'a.txt'],
         ['file', 'b.txt'],
+        ['file', 'c\\t.txt'],
       ],
     ],
     [
@@ -52,6 +55,12 @@ describe('selectSources', () => {
     ],
     ['[[]x].txt', [['file', '[x].txt']]],
     ['\\[x].txt', [['file', '[x].txt']]],
+    ['c\\t.txt', [['file', 'c\\t.txt']]],
+    ['c\\\\t.txt', [['file', 'c\\t.txt']]],
+    ['*\\\\t.txt', [['file', 'c\\t.txt']]],
+    ['w\\d', [['contents', 'f']]],
+    ['w\\d/*', [['file', 'f']]],
+    ['none\\x*', []],
     ['dir', [['contents', 'f1', 'f2', 'gone', 'link', 'sub', 'sub/f3']]],
     ['dir/.', [['contents', 'f1', 'f2', 'gone', 'link', 'sub', 'sub/f3']]],
     ['ldir', [['contents', 'f1', 'f2', 'gone', 'link', 'sub', 'sub/f3']]],
@@ -100,6 +109,12 @@ describe('selectSources', () => {
       /"\/ign\/no.txt" is excluded from the build context by .dockerignore:2 \(ign\/\*.txt\)/,
       /add !ign\/no.txt/,
     ],
+    ['no\\pe', /"\/no\\pe" not found in the build context/, undefined],
+    ['dir\\f1', /not found/, undefined],
+    ['a.tx\\t', /not found/, /did you mean "a.txt"/],
+    ['no\\pe/*', /"\/no\\pe" not found/, undefined],
+    ['no\\*pe', /not found/, undefined],
+    ['a.txt\\', /not found/, /did you mean "a.txt"/],
     ['pakcage.json', /"\/pakcage.json" not found/, /did you mean "package.json"/],
     ['dir/sbu/f3', /not found/, /did you mean "sub"/],
     ['dangling', /"\/dangling" in the build context is a symlink that leads to nothing/, undefined],
@@ -118,6 +133,8 @@ describe('selectSources', () => {
   });
 
   test('a missing source with --parents is named too', () => {
+    expect(() => select('no\\pe', { parents: true })).toThrow(/"\/no\\pe" not found/);
+    expect(select('w\\d/f', { parents: true })).toEqual([['parents', 'w\\d', 'w\\d/f']]);
     expect(() => select('dir/nope', { parents: true })).toThrow(/"\/dir\/nope" not found/);
   });
 
