@@ -237,9 +237,21 @@ async function stepResults(
 }
 
 function servicesOf(
-  { root, cache, content, layers, snapshots, sandbox, threads, xattrs }: Engine,
+  { root, cache, content, layers, aside, snapshots, sandbox, threads, xattrs }: Engine,
   lease: Lease,
   remote: RemoteCaches | undefined,
 ): SolverServices {
-  return { root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease, remote };
+  return {
+    root,
+    cache,
+    content,
+    layers,
+    aside,
+    snapshots,
+    sandbox,
+    threads,
+    xattrs,
+    lease,
+    remote,
+  };
 }

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { FileCacheStore } from './cache/file-cache';
 import type { CacheStore } from './cache/record';
+import { Aside, type AsideListener } from './content/aside';
 import { LocalContentStore } from './content/local-store';
 import { bePresent } from './content/presence';
 import { MbuildError } from './diagnostics/error';
@@ -37,8 +38,8 @@ export interface EngineOptions {
   /** Name or path of the runtime for `oci`; crun, else runc, when absent. */
   readonly runtime?: string | undefined;
   readonly snapshotter?: SnapshotterName | undefined;
-  /** Told of a cache record that cannot be read; it counts as missing. */
-  readonly onCorruptRecord?: ((file: string) => void) | undefined;
+  /** Told of what is damaged and was set aside: it counts as missing, and is kept until the next prune. */
+  readonly onDamage?: AsideListener | undefined;
 }
 
 /** The concrete services of one store. */
@@ -91,8 +92,9 @@ function servicesOf(
   { root, ground, isolation, snapshots, leave }: OpenStore,
   options: EngineOptions,
 ): Engine {
-  const content = new LocalContentStore(root);
-  const layers = new FileLayerIndex(root);
+  const aside = new Aside(root, options.onDamage);
+  const content = new LocalContentStore(root, aside);
+  const layers = new FileLayerIndex(root, aside);
   const threads = new Threads();
   const offline = options.offline === true;
   const registry = later(REGISTRY, () => makeRegistry(offline, options.registry));
@@ -105,6 +107,7 @@ function servicesOf(
     root,
     content,
     layers,
+    aside,
     threads,
     offline,
     patience: {
@@ -112,9 +115,9 @@ function servicesOf(
       pauseMs: options.registry?.pauseMs ?? PATIENCE.pauseMs,
     },
     xattrs: ground.marks,
-    images: new FileImageStore(root, content, layers),
+    images: new FileImageStore(root, content, layers, aside),
     snapshots,
-    cache: new FileCacheStore(root, options.onCorruptRecord),
+    cache: new FileCacheStore(root, aside),
     sandbox: sandbox.service,
     refusesRun: async () => (isolation === undefined ? noSandbox(root) : undefined),
     registry: registry.service,

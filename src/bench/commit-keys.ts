@@ -287,11 +287,12 @@ export class KeyReader {
 
   /** What steps are planned with: nothing of it can run or store anything. */
   #services(context: SourceTree, stageTree: (stage: StagePlan) => Tree | undefined): StepServices {
-    const { root, content, layers, snapshots, sandbox, threads, xattrs } = this.engine;
+    const { root, content, layers, aside, snapshots, sandbox, threads, xattrs } = this.engine;
     return {
       root,
       content,
       layers,
+      aside,
       snapshots,
       sandbox,
       threads,

@@ -1,5 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { Aside } from '../content/aside';
 import { createFile, namesIn, readJson, readRecord, replaceFile } from '../content/files';
 import { isMbuildError } from '../diagnostics/error';
 import { removeFile } from '../linux/remove-tree';
@@ -17,10 +18,10 @@ export class FileCacheStore implements CacheStore {
   readonly #digests: string;
   readonly #evicted: string;
 
-  /** @param onCorrupt is told of a record that cannot be read; it counts as missing and is removed. */
+  /** @param aside takes records that are damaged. */
   constructor(
     private readonly root: string,
-    private readonly onCorrupt: (file: string) => void = () => undefined,
+    private readonly aside: Aside = new Aside(root),
   ) {
     this.#records = path.join(root, 'cache', 'records');
     this.#families = path.join(root, 'cache', 'families');
@@ -38,8 +39,7 @@ export class FileCacheStore implements CacheStore {
     } catch (error) {
       if (!isMbuildError(error, 'STORE_CORRUPT')) throw error;
     }
-    this.onCorrupt(file);
-    removeFile(file);
+    this.aside.move(file);
     return undefined;
   }
 

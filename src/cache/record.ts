@@ -31,7 +31,7 @@ export interface CacheRecord {
 
 /** Records by key, and by what may have the same outcome. Shared by processes; a record is whole or not there. */
 export interface CacheStore {
-  /** The record of a key. One that cannot be read is none, and is reported to `onCorrupt`; so is one that another version of mbuild wrote, which is left alone. */
+  /** The record of a key. A damaged one counts as missing and is set aside; so does one that another version of mbuild wrote, which is left alone. */
   get(key: CacheKey): CacheRecord | undefined;
   /** Stores a record; one that is there already is replaced. */
   put(record: CacheRecord): void;

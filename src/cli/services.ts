@@ -7,6 +7,7 @@ import { parseDuration } from '../dockerfile/duration';
 import type { Engine, EngineOptions } from '../engine';
 import type { Image } from '../images/store/image-store';
 import type { CacheKey } from '../cache/key';
+import { emptyAside } from '../content/aside';
 import type { Collected, Roots } from '../images/collect/gc';
 import type { Digest } from '../oci/digest';
 import { hostPlatform, parsePlatform, type Platform } from '../oci/platform';
@@ -70,8 +71,8 @@ export function engineOptions(host: Host, flags: StoreFlags): Omit<EngineOptions
       ...readPatience(flags),
     },
     offline: flags.offline,
-    onCorruptRecord: (file) =>
-      note(host, `the cache record ${file} cannot be read and counts as missing`),
+    onDamage: (from, to) =>
+      note(host, `${from} is damaged: it was moved to ${to}, where it stays until the next prune`),
   };
 }
 
@@ -105,8 +106,14 @@ export function readIsolationFlag(text = 'auto'): IsolationName | undefined {
 /** How long it is remembered that a result was evicted, and what files of a stage came to: a month. */
 const NOTES_KEPT_MS = 30 * 24 * 3600 * 1000;
 
-/** Deletes layers and blobs that neither an image nor a container nor the build cache needs. */
-export async function collectGarbage(services: Engine): Promise<Collected> {
+/**
+ * Deletes layers and blobs that neither an image nor a container nor the build cache needs.
+ * @param what with `aside`, also what was set aside as damaged.
+ */
+export async function collectGarbage(
+  services: Engine,
+  what?: 'aside' | undefined,
+): Promise<Collected> {
   const [{ removeUnused }, { collectExplanations }, { forgetDownloads }, { lock }] =
     await Promise.all([
       import('../images/collect/gc'),
@@ -122,6 +129,7 @@ export async function collectGarbage(services: Engine): Promise<Collected> {
   const turn = openSync(services.root, 'r');
   try {
     await lock(turn, 'exclusive');
+    if (what === 'aside') emptyAside(services.root);
     const collected = removeUnused(services, roots);
     forgetDownloads(services.root, services.content);
     return collected;

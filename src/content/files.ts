@@ -131,7 +131,7 @@ export function namesIn(folder: string): string[] {
     return readdirSync(folder).sort();
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return [];
-    throw error;
+    throw storeError(error, folder);
   }
 }
 
@@ -144,7 +144,7 @@ export function storing<T>(file: string, write: () => T): T {
   }
 }
 
-/** A system error about a file of the store as an MbuildError: NO_SPACE, PERMISSION_DENIED or IO_FAILED. */
+/** A system error about a file of the store as an MbuildError: NO_SPACE, PERMISSION_DENIED or IO_FAILED; anything else as it is. */
 export function storeError(error: unknown, file: string): unknown {
   switch (errnoOf(error)) {
     case 'ENOSPC':
@@ -160,17 +160,16 @@ export function storeError(error: unknown, file: string): unknown {
         cause: error,
         hint: 'use a store of your own with --root',
       });
-    case 'ENOENT':
-    case 'ENOTDIR':
-    case 'EIO':
-    case 'EMFILE':
-    case 'EISDIR':
-      return new MbuildError('IO_FAILED', `cannot access ${file}: ${(error as Error).message}`, {
-        cause: error,
-      });
     default:
-      return error;
+      return isSystemError(error)
+        ? new MbuildError('IO_FAILED', `cannot access ${file}: ${error.message}`, { cause: error })
+        : error;
   }
+}
+
+/** True for what a system call answered; what Node.js says of itself has a code like ERR_INVALID_ARG_TYPE. */
+function isSystemError(error: unknown): error is Error {
+  return /^E(?!RR_)[A-Z0-9]+$/.test(errnoOf(error) ?? '');
 }
 
 function writeInto(temp: string, text: string | Uint8Array): void {

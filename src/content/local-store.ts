@@ -14,6 +14,7 @@ import type { Readable } from 'node:stream';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { removeFile } from '../linux/remove-tree';
 import { digestOf, hexOf, isDigest, toDigest, type Digest } from '../oci/digest';
+import { Aside } from './aside';
 import { replaceFile, storeError, storing, tempName } from './files';
 import { isAbandoned } from './presence';
 import type { ContentStore, Expected } from './store';
@@ -32,7 +33,10 @@ export class LocalContentStore implements ContentStore {
   readonly #partials = new Map<Digest, string>();
 
   /** Makes the folders (mode 0700) when they are not there. @throws MbuildError PERMISSION_DENIED, NO_SPACE. */
-  constructor(private readonly root: string) {
+  constructor(
+    private readonly root: string,
+    private readonly aside: Aside = new Aside(root),
+  ) {
     this.#blobs = path.join(root, 'blobs', 'sha256');
     const layout = path.join(root, 'oci-layout');
     if (existsSync(layout)) return;
@@ -76,10 +80,10 @@ export class LocalContentStore implements ContentStore {
       yield chunk;
     }
     if (toDigest(hash) === digest) return noteVerified(file);
-    this.delete(digest);
+    this.setAside(digest);
     throw new MbuildError(
       'STORE_CORRUPT',
-      `the blob ${digest} had changed on disk, and was removed`,
+      `the blob ${digest} has changed on disk, and was set aside`,
       { hint: 'do the same again; what cannot be made again has to be pulled' },
     );
   }
@@ -153,8 +157,18 @@ export class LocalContentStore implements ContentStore {
     }
   }
 
-  delete(digest: Digest): void {
-    removeFile(this.path(digest));
+  async isIntact(digest: Digest): Promise<boolean> {
+    const file = this.path(digest);
+    try {
+      return (await hashFile(file)).digest === digest;
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return false;
+      throw storeError(error, file);
+    }
+  }
+
+  setAside(digest: Digest): void {
+    this.aside.move(this.path(digest));
   }
 
   list(): Digest[] {

@@ -16,7 +16,7 @@ export interface ContentStore {
   open(digest: Digest, range?: { readonly start: number }): Readable;
   /**
    * The bytes of a blob, made sure of: those that were not verified since the machine was started are hashed as they go.
-   * @throws MbuildError STORE_CORRUPT when it is not there, and at its end when it has changed on disk; it is then deleted.
+   * @throws MbuildError STORE_CORRUPT when it is not there, and at its end when it has changed on disk; it is then set aside.
    */
   openVerified(digest: Digest): AsyncIterable<Buffer>;
   /** A small blob (manifest, config), verified again. @throws MbuildError STORE_CORRUPT. */
@@ -43,6 +43,9 @@ export interface ContentStore {
   adopt(expected: Expected): Promise<void>;
   /** Path of the blob's file, for workers that read it themselves. */
   path(digest: Digest): string;
-  delete(digest: Digest): void;
+  /** Whether a blob is there and still is what its name says: all of it is hashed. @throws MbuildError when it cannot be read; that says nothing of it. */
+  isIntact(digest: Digest): Promise<boolean>;
+  /** Moves a damaged blob out of the way; it is kept until the next prune. A second call does nothing. */
+  setAside(digest: Digest): void;
   list(): Digest[];
 }

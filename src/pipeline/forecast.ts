@@ -137,9 +137,21 @@ export async function forecast(
     });
     const caches = await openCaches(options, engine, lease, newVertex, scope);
     journal.begin(graph, dockerfile, caches);
-    const { root, cache, content, layers, snapshots, sandbox, threads, xattrs } = engine;
+    const { root, cache, content, layers, aside, snapshots, sandbox, threads, xattrs } = engine;
     const forecaster = new Forecaster(
-      { root, cache, content, layers, snapshots, sandbox, threads, xattrs, lease, remote: caches },
+      {
+        root,
+        cache,
+        content,
+        layers,
+        aside,
+        snapshots,
+        sandbox,
+        threads,
+        xattrs,
+        lease,
+        remote: caches,
+      },
       solveOptions(options, { context, contexts, remote, secrets }, engine.root, journal),
       journal,
       scope,

@@ -52,8 +52,7 @@ export async function downloadBlob(
   const { content } = download;
   const stored = content.size(blob.digest);
   if (stored === blob.size) return;
-  // A machine that lost its power can leave a file shorter than it was.
-  if (stored !== undefined) content.delete(blob.digest);
+  if (stored !== undefined) await replaceable(blob, stored, content);
   const wasBegun = content.partial(blob.digest).size > 0;
   try {
     await fetchWhole(blob, origin, download);
@@ -103,6 +102,20 @@ async function fetchWhole(
     );
   }
   await content.adopt({ digest: blob.digest, size: blob.size });
+}
+
+/**
+ * Sets a stored blob aside whose size is not the announced one: a machine that lost its power can leave a file shorter than it was.
+ * @throws MbuildError SIZE_MISMATCH when the blob is sound, and what announces it is wrong.
+ */
+async function replaceable(blob: Descriptor, stored: number, content: ContentStore): Promise<void> {
+  if (await content.isIntact(blob.digest))
+    throw new MbuildError(
+      'SIZE_MISMATCH',
+      `${blob.digest} has ${stored} bytes, not the ${blob.size} that the manifest announces`,
+      { hint: 'the manifest is wrong: the image has to be pushed again by who made it' },
+    );
+  content.setAside(blob.digest);
 }
 
 /** Appends what comes to the partial file; more bytes than the blob has are an error. */

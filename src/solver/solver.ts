@@ -6,6 +6,7 @@ import { sourceResult, type CacheKey } from '../cache/key';
 import type { RemoteSources } from '../context/remote';
 import type { SourceTree } from '../context/source-tree';
 import type { Graph, StagePlan, Step, TreeSource } from '../graph/graph';
+import type { Aside } from '../content/aside';
 import type { ContentStore } from '../content/store';
 import type { BuildJournal, MissNote } from '../history/journal';
 import type { LayerIndex } from '../images/store/layer-index';
@@ -36,6 +37,8 @@ export interface SolverServices {
   readonly remote?: RemoteResults | undefined;
   readonly content: ContentStore;
   readonly layers: LayerIndex;
+  /** Where what is found damaged goes. */
+  readonly aside: Aside;
   readonly snapshots: Snapshotter;
   readonly sandbox: Sandbox;
   readonly threads: Threads;

@@ -70,5 +70,6 @@ export function makeLayers(diffIds: readonly DiffID[], sizes: readonly number[])
     addBlob: refuse,
     list: () => [...records.values()],
     delete: refuse,
+    setAside: refuse,
   };
 }

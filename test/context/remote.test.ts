@@ -278,7 +278,7 @@ describe('downloads', () => {
       async (url, services, requests) => {
         const { digest } = await downloadFile(url, undefined, services, NEVER);
         await downloadFile(url, undefined, services, NEVER);
-        services.content.delete(digest);
+        services.content.setAside(digest);
         await downloadFile(url, undefined, services, NEVER);
         expect(services.content.size(digest)).toBe(7);
         writeFiles(join(services.root, 'downloads'), {

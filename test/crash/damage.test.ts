@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
+  existsSync,
   readFileSync,
   readdirSync,
   rmSync,
@@ -125,6 +126,22 @@ describeWith('a store that was damaged', { root: true }, () => {
     damage();
     await mbuild.ok(['images']);
     await mbuild.ok(['prune', '-f']);
+  });
+
+  it('what was damaged is named and kept until the next prune', async () => {
+    const { file, record } = layerWith('one');
+    writeFileSync(file, 'ONE\n');
+    const { stderr } = await mbuild.run(['system', 'check', '--repair']);
+    const [, aside = ''] =
+      /chains\/\S+ is damaged: it was moved to (\S+), where/.exec(stderr) ?? [];
+    const kept = (): boolean[] =>
+      [aside, join(mbuild.root, 'layers', record.id)].map((path) => existsSync(path));
+    expect(kept()).toEqual([true, true]);
+    await mbuild.build(['-t', 'app', context]);
+    await mbuild.ok(['rmi', 'app']);
+    expect(kept()).toEqual([true, true]);
+    await mbuild.ok(['prune', '-f']);
+    expect(kept()).toEqual([false, false]);
   });
 
   it('a sound store has nothing wrong', async () => {

@@ -51,7 +51,7 @@ export function straceMissing(): string | undefined {
 
 /** A store with a base and an earlier image, copied for each trial, and a work in it that is to be disturbed. */
 export class Trials {
-  readonly #template: string;
+  readonly template: string;
   /** What comes of the work when nothing disturbs it. */
   #reference: readonly string[] = [];
 
@@ -59,13 +59,18 @@ export class Trials {
     private readonly temp: TempDirs,
     readonly work: Work,
   ) {
-    this.#template = temp.dir('template');
+    this.template = temp.dir('template');
+  }
+
+  /** Makes the template. @param sound a store with the two images. */
+  async copyOf(sound: string): Promise<void> {
+    execFileSync('cp', ['-a', `${sound}/.`, this.template]);
+    await this.work.prepare?.(openStore(this.template));
   }
 
   /** Makes the template, and what every trial must come to. @param sound a store with the two images. */
   async prepare(sound: string): Promise<void> {
-    execFileSync('cp', ['-a', `${sound}/.`, this.#template]);
-    await this.work.prepare?.(openStore(this.#template));
+    await this.copyOf(sound);
     const store = this.open();
     await store.ok(this.work.args(store));
     this.#reference = await this.#result(store);
@@ -75,7 +80,7 @@ export class Trials {
   /** A fresh copy of the store. */
   open(): Mbuild {
     const root = join(this.temp.dir('trial'), 'store');
-    execFileSync('cp', ['-a', this.#template, root]);
+    execFileSync('cp', ['-a', this.template, root]);
     return openStore(root);
   }
 
@@ -138,7 +143,7 @@ export class Trials {
   async withoutPower(seed: number): Promise<Mbuild> {
     const store = this.open();
     await store.ok(this.work.args(store));
-    losePower(store.root, this.#template, randomOf(seed));
+    losePower(store.root, this.template, randomOf(seed));
     return store;
   }
 

@@ -27,6 +27,11 @@ export function randomOf(seed: number): () => number {
  */
 export function losePower(root: string, synced: string, random: () => number): void {
   lose(root, synced, random);
+  restart(root);
+}
+
+/** Makes a store one of a machine that was started anew since: its layers have to be verified. */
+export function restart(root: string): void {
   for (const name of namesIn(join(root, 'chains'))) {
     const file = join(root, 'chains', name);
     const record = readRecord(file);

@@ -1,3 +1,4 @@
+import { Aside } from '../../src/content/aside';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -45,6 +46,7 @@ export function openStore(root = mkdtempSync(path.join(tmpdir(), 'mbuild-store-'
     root,
     content,
     layers,
+    aside: new Aside(root),
     threads,
     xattrs: 'trusted',
     images: new FileImageStore(root, content, layers),

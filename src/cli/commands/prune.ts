@@ -166,7 +166,7 @@ export const builderPrune = defineCommand({
       if (!flags['dry-run']) for (const { key } of records) services.cache.delete(key);
       const collected = flags['dry-run']
         ? await previewGarbage(services, { cache: new Set(records.map(({ key }) => key)) })
-        : await collectGarbage(services);
+        : await collectGarbage(services, 'aside');
       if (records.length > 0)
         host.out.write(renderList(pruneShape, cacheRows(records, services, host.now())));
       host.out.write(pastText(past, flags['dry-run']));
@@ -413,7 +413,7 @@ async function prune(
         cache: new Set(victims.cache.map(({ key }) => key)),
         containers: new Set(victims.containers.map(({ record }) => record.id)),
       })
-    : await collectGarbage(services);
+    : await collectGarbage(services, 'aside');
   const section = (title: string, lines: readonly string[]): string =>
     lines.length === 0
       ? ''

@@ -15,7 +15,7 @@ export const command = defineCommand({
   flags: {
     repair: {
       kind: 'boolean',
-      help: 'Put right what can be, remove the rest, and what ended processes left',
+      help: 'Put right what can be, set the rest aside, and remove what ended processes left',
     },
   },
   notes: ['Every byte is read. The exit code is 1 when something is wrong and was not repaired.'],
@@ -29,27 +29,30 @@ export const command = defineCommand({
       ];
       for (const { subject, message } of problems)
         host.out.write(`${visible(`${subject} ${message}`)}\n`);
+      for (const { subject, error } of checked.unread)
+        host.out.write(`${visible(`${subject} could not be checked: ${error.message}`)}\n`);
       const orphans = findOrphans(services, await garbageRoots(services));
       for (const orphan of orphans)
         host.out.write(`${visible(orphan)} was left by a process that has ended\n`);
       if (flags.repair) await repair(problems, services, host);
       const { blobs, layers, images } = checked.counts;
       host.out.write(
-        `Checked ${blobs} blobs, ${layers} layers, ${images} images: ${summary(problems.length, orphans.length, flags.repair)}\n`,
+        `Checked ${blobs} blobs, ${layers} layers, ${images} images: ${summary(problems.length, orphans.length, checked.unread.length, flags.repair)}\n`,
       );
-      return problems.length > 0 && !flags.repair ? 1 : 0;
+      return checked.unread.length > 0 || (problems.length > 0 && !flags.repair) ? 1 : 0;
     }),
 });
 
-function summary(problems: number, orphans: number, repaired: boolean): string {
-  if (problems + orphans === 0) return 'nothing is wrong';
+function summary(problems: number, orphans: number, unread: number, repaired: boolean): string {
+  const unknown = unread === 0 ? '' : `; ${unread} could not be checked`;
+  if (problems + orphans === 0) return unread === 0 ? 'nothing is wrong' : unknown.slice(2);
   const found = [
     ...(problems === 0 ? [] : [`${problems} problem${problems === 1 ? '' : 's'}`]),
     ...(orphans === 0 ? [] : [`${orphans} leftover${orphans === 1 ? '' : 's'}`]),
   ].join(' and ');
   return repaired
-    ? `${found} repaired`
-    : `${found}; 'mbuild system check --repair' puts that right`;
+    ? `${found} repaired${unknown}`
+    : `${found}; 'mbuild system check --repair' puts that right${unknown}`;
 }
 
 /** Records of the build cache whose layers are not there, or damaged: their steps would be run again. */

@@ -1,4 +1,5 @@
 import { renameSync } from 'node:fs';
+import { recordsAside } from '../../content/aside';
 import { tempName } from '../../content/files';
 import { errnoOf } from '../../diagnostics/error';
 import { removeFile } from '../../linux/remove-tree';
@@ -158,7 +159,13 @@ export function findStrays(store: CollectableStore, roots: Roots = {}): LayerId[
   // Read before the records and after them: a process at work holds, commits and records in this order, and then lets go.
   const before = heldByLeases(store.root).layers;
   const known = new Set(store.layers.list().map((record) => record.id));
-  const kept = new Set([...before, ...heldByLeases(store.root).layers, ...(roots.layers ?? [])]);
+  const kept = new Set([
+    ...before,
+    ...heldByLeases(store.root).layers,
+    ...(roots.layers ?? []),
+    // Directories of damaged layers stay as long as their records.
+    ...recordsAside<LayerRecord>(store.root, 'chains').map(({ id }) => id),
+  ]);
   return committed.filter((id) => !known.has(id) && !kept.has(id));
 }
 

@@ -1,3 +1,4 @@
+import { asForeseen, isMbuildError, type MbuildError } from '../../diagnostics/error';
 import { chainIds, digestOf, type ChainID, type Digest } from '../../oci/digest';
 import type { ImageConfig, Manifest } from '../../oci/image';
 import type { LayerId } from '../../snapshot/snapshotter';
@@ -6,7 +7,7 @@ import type { FileImageStore } from './file-image-store';
 import type { LayerRecord } from './layer-index';
 import { findLeftovers } from '../collect/leftovers';
 import type { ImageServices } from './services';
-import { isBlobIntact, isIntact } from './trust';
+import { isIntact } from './trust';
 
 /** A store that can be verified. */
 export interface CheckedStore extends ImageServices {
@@ -24,24 +25,34 @@ export interface Problem {
   readonly repair: () => Promise<string | undefined> | string | undefined;
 }
 
+/** Something that could not be looked at, so that nothing is known of it. */
+export interface Unread {
+  readonly subject: string;
+  /** Why: NO_SPACE, IO_FAILED and the like. */
+  readonly error: MbuildError;
+}
+
 /** What was looked at, and what was found. */
 export interface CheckResult {
   readonly counts: { readonly blobs: number; readonly layers: number; readonly images: number };
   readonly problems: readonly Problem[];
-  /** Layers that are what their DiffIDs say, with all that are below them. */
+  /** What could not be looked at. It is not repaired, and neither is what needs it. */
+  readonly unread: readonly Unread[];
+  /** Layers that are what their DiffIDs say, with all that are below them; and those of which nothing is known. */
   readonly sound: ReadonlySet<ChainID>;
 }
 
 /**
  * Verifies a store by its bytes: every blob's digest; that every layer is the tree that its DiffID names, and stands on one that is;
  * that every image has its manifest, its config and its layers, and every name an image. Nothing is changed before `repair` of a
- * problem is called; they are to be repaired in order.
+ * problem is called; they are to be repaired in order. What cannot be read is no problem of the store's: it is told in `unread`.
  */
 export async function checkStore(store: CheckedStore, signal: AbortSignal): Promise<CheckResult> {
-  const blobs = await checkBlobs(store, signal);
+  const look = new Look();
+  const blobs = await checkBlobs(store, look, signal);
   const damaged = new Set(blobs.map(({ digest }) => digest));
-  const { problems: layers, sound } = await checkLayers(store, signal);
-  const images = checkImages(store, damaged, sound);
+  const { problems: layers, sound } = await checkLayers(store, look, signal);
+  const images = await checkImages(store, damaged, sound, look);
   const names = checkNames(store, images.broken);
   return {
     counts: {
@@ -50,8 +61,26 @@ export async function checkStore(store: CheckedStore, signal: AbortSignal): Prom
       images: store.images.ids().length,
     },
     problems: [...blobs, ...layers, ...images.problems, ...names],
+    unread: look.unread,
     sound,
   };
+}
+
+/** Looks at one thing after another, and keeps what could not be looked at. */
+class Look {
+  readonly unread: Unread[] = [];
+
+  /** @returns what was found, or `otherwise`. @throws what is no refusal of the system's. */
+  async at<T>(subject: string, otherwise: T, find: () => T | Promise<T>): Promise<T> {
+    try {
+      return await find();
+    } catch (thrown) {
+      const error = asForeseen(thrown);
+      if (!isMbuildError(error) || error.code === 'CANCELED') throw thrown;
+      this.unread.push({ subject, error });
+      return otherwise;
+    }
+  }
 }
 
 /** Files and directories that ended processes left, and layers that were never recorded. They are harmless, and go with the next collection. */
@@ -64,18 +93,25 @@ export function findOrphans(store: CheckedStore, roots: Roots): string[] {
 
 async function checkBlobs(
   { content }: CheckedStore,
+  look: Look,
   signal: AbortSignal,
 ): Promise<(Problem & { readonly digest: Digest })[]> {
   const problems: (Problem & { readonly digest: Digest })[] = [];
   for (const digest of content.list()) {
     signal.throwIfAborted();
+    const subject = `blob ${digest}`;
     // Gone again counts as sound: another process has collected it.
-    if ((await isBlobIntact(digest, { content })) || content.size(digest) === undefined) continue;
+    const isSound = await look.at(
+      subject,
+      true,
+      async () => (await content.isIntact(digest)) || content.size(digest) === undefined,
+    );
+    if (isSound) continue;
     problems.push({
       digest,
-      subject: `blob ${digest}`,
+      subject,
       message: 'has changed on disk',
-      repair: () => void content.delete(digest),
+      repair: () => void content.setAside(digest),
     });
   }
   return problems;
@@ -84,30 +120,29 @@ async function checkBlobs(
 /** Bottom layers first, for those above are verified on top of them. */
 async function checkLayers(
   store: CheckedStore,
+  look: Look,
   signal: AbortSignal,
 ): Promise<{ readonly problems: readonly Problem[]; readonly sound: ReadonlySet<ChainID> }> {
   const problems: Problem[] = [];
   const sound = new Set<ChainID>();
   for (const record of bottomUp(store.layers.list())) {
     signal.throwIfAborted();
-    const message = await faultOf(record, sound, store);
+    const subject = `layer ${record.diffId}`;
+    const message = await look.at(subject, undefined, () => faultOf(record, sound, store));
     if (message === undefined || store.layers.get(record.chainId) === undefined) {
       sound.add(record.chainId);
       continue;
     }
-    problems.push({
-      subject: `layer ${record.diffId}`,
-      message,
-      repair: async () => {
-        const parentIsThere =
-          record.parent === undefined || store.layers.get(record.parent) !== undefined;
-        if (!parentIsThere || !(await isIntact(record, store, { repair: true })))
-          store.layers.delete(record.chainId);
-        return undefined;
-      },
-    });
+    problems.push({ subject, message, repair: () => repairLayer(record, store) });
   }
   return { problems, sound };
+}
+
+async function repairLayer(record: LayerRecord, store: CheckedStore): Promise<undefined> {
+  const parentIsThere =
+    record.parent === undefined || store.layers.get(record.parent) !== undefined;
+  if (!parentIsThere || !(await isIntact(record, store, { repair: true })))
+    store.layers.setAside(record.chainId);
 }
 
 async function faultOf(
@@ -143,15 +178,18 @@ function bottomUp(records: readonly LayerRecord[]): LayerRecord[] {
     .map(({ record }) => record);
 }
 
-function checkImages(
+async function checkImages(
   store: CheckedStore,
   damaged: ReadonlySet<Digest>,
   sound: ReadonlySet<ChainID>,
-): { readonly problems: readonly Problem[]; readonly broken: ReadonlySet<Digest> } {
+  look: Look,
+): Promise<{ readonly problems: readonly Problem[]; readonly broken: ReadonlySet<Digest> }> {
   const problems: Problem[] = [];
   const broken = new Set<Digest>();
   for (const id of store.images.ids()) {
-    const fault = faultOfImage(id, store, damaged, sound);
+    const fault = await look.at(`image ${id}`, undefined, () =>
+      faultOfImage(id, store, damaged, sound),
+    );
     if (fault === undefined) continue;
     broken.add(id);
     const names = store.images.namesOf(id).filter((name) => !name.includes('@'));
@@ -161,8 +199,8 @@ function checkImages(
       repair: () => {
         // Its layers may have been unpacked again since.
         if (faultOfImage(id, store, new Set(), undefined) === undefined) return undefined;
-        store.images.remove(id);
-        return 'removed; pull or build it again';
+        store.images.setAside(id);
+        return 'set aside; pull or build it again';
       },
     });
   }
@@ -193,9 +231,9 @@ function faultOfImage(
 
 function checkNames({ images }: CheckedStore, broken: ReadonlySet<Digest>): Problem[] {
   const known = new Set(images.ids());
-  return images.nameFiles().flatMap(({ file, record, remove: removeName }): Problem[] => {
+  return images.nameFiles().flatMap(({ file, record, setAside }): Problem[] => {
     const remove = (remedy: string): string => {
-      removeName();
+      setAside();
       return remedy;
     };
     if (record === undefined)
@@ -203,7 +241,7 @@ function checkNames({ images }: CheckedStore, broken: ReadonlySet<Digest>): Prob
         {
           subject: `the name in ${file}`,
           message: 'cannot be read',
-          repair: () => remove('removed; give the image its name again'),
+          repair: () => remove('set aside; give the image its name again'),
         },
       ];
     if (known.has(record.id) || broken.has(record.id)) return [];
@@ -211,7 +249,7 @@ function checkNames({ images }: CheckedStore, broken: ReadonlySet<Digest>): Prob
       {
         subject: `name ${record.name}`,
         message: `stands for ${record.id}, which is not in the store`,
-        repair: () => remove('removed; pull or build the image again'),
+        repair: () => remove('set aside; pull or build the image again'),
       },
     ];
   });

@@ -1,5 +1,6 @@
 import { linkSync, renameSync, rmdirSync } from 'node:fs';
 import path from 'node:path';
+import { Aside } from '../../content/aside';
 import { createFile, namesIn, readRecord, replaceFile, tempName } from '../../content/files';
 import type { ContentStore } from '../../content/store';
 import { errnoOf, isMbuildError } from '../../diagnostics/error';
@@ -49,6 +50,7 @@ export class FileImageStore implements ImageStore {
     private readonly root: string,
     private readonly content: ContentStore,
     private readonly layers: LayerIndex,
+    private readonly aside: Aside = new Aside(root),
   ) {
     this.#images = path.join(root, 'images');
     this.#names = path.join(root, 'names');
@@ -130,6 +132,12 @@ export class FileImageStore implements ImageStore {
     this.#refreshIndex(undefined, manifest === undefined ? [] : [manifest]);
   }
 
+  /** Forgets a damaged image and its names; its record is kept until the next prune. */
+  setAside(id: Digest): void {
+    this.aside.move(this.#imageFile(id));
+    this.remove(id);
+  }
+
   /** Layers and blobs of all images but some, also of those that lack some: what garbage collection keeps. */
   needs(except: ReadonlySet<Digest> = new Set()): {
     readonly chains: readonly ChainID[];
@@ -162,11 +170,11 @@ export class FileImageStore implements ImageStore {
     return manifest !== undefined && (manifest === written || this.#json(manifest) !== undefined);
   }
 
-  /** Forgets images that have no name, and no manifest or config that could be read: nobody can do anything with them. */
+  /** Sets images aside that have no name, and no manifest or config, or damaged ones: nobody can do anything with them. */
   forgetBroken(): void {
     for (const id of this.ids()) {
       if ((!this.#isReadable(id) || this.#json(id) === undefined) && this.namesOf(id).length === 0)
-        this.remove(id);
+        this.setAside(id);
     }
   }
 
@@ -182,7 +190,8 @@ export class FileImageStore implements ImageStore {
   nameFiles(): {
     readonly file: string;
     readonly record: NameRecord | undefined;
-    readonly remove: () => void;
+    /** Takes the name away; its record is kept until the next prune. */
+    readonly setAside: () => void;
   }[] {
     return namesIn(this.#names).flatMap((folder) =>
       namesIn(path.join(this.#names, folder)).map((name) => {
@@ -190,8 +199,8 @@ export class FileImageStore implements ImageStore {
         return {
           file,
           record: readRecord<NameRecord>(file),
-          remove: () => {
-            removeFile(file);
+          setAside: () => {
+            this.aside.move(file);
             removeFolder(path.dirname(file));
           },
         };

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { Aside } from '../../content/aside';
 import { createFile, namesIn, readRecord, replaceFile } from '../../content/files';
 import { removeFile } from '../../linux/remove-tree';
 import { chainIds, hexOf, isDigest, type ChainID, type DiffID } from '../../oci/digest';
@@ -11,7 +12,10 @@ import type { LayerIndex, LayerRecord } from './layer-index';
 export class FileLayerIndex implements LayerIndex {
   readonly #folder: string;
 
-  constructor(private readonly root: string) {
+  constructor(
+    private readonly root: string,
+    private readonly aside: Aside = new Aside(root),
+  ) {
     this.#folder = path.join(root, 'chains');
   }
 
@@ -61,6 +65,10 @@ export class FileLayerIndex implements LayerIndex {
 
   delete(chainId: ChainID): void {
     removeFile(this.#file(chainId));
+  }
+
+  setAside(chainId: ChainID): void {
+    this.aside.move(this.#file(chainId));
   }
 
   #file(chainId: ChainID): string {

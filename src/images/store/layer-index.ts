@@ -38,4 +38,6 @@ export interface LayerIndex {
   addBlob(chainId: ChainID, blob: Descriptor): void;
   list(): LayerRecord[];
   delete(chainId: ChainID): void;
+  /** Takes a damaged layer's record out of the index; it is kept until the next prune, and its directory with it. */
+  setAside(chainId: ChainID): void;
 }

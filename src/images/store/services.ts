@@ -1,3 +1,4 @@
+import type { Aside } from '../../content/aside';
 import type { ContentStore } from '../../content/store';
 import type { OverlayXattrs } from '../../layer/layer';
 import type { Workers } from '../../linux/threads';
@@ -12,6 +13,8 @@ export interface ImageServices {
   readonly root: string;
   readonly content: ContentStore;
   readonly layers: LayerIndex;
+  /** Where what is found damaged goes. */
+  readonly aside: Aside;
   readonly images: ImageStore;
   readonly snapshots: Snapshotter;
   readonly threads: Workers;

@@ -1,11 +1,10 @@
-import { createHash } from 'node:crypto';
 import { renameSync } from 'node:fs';
-import { isMbuildError, errnoOf } from '../../diagnostics/error';
+import { errnoOf, isMbuildError } from '../../diagnostics/error';
 import { LAYER_LIMITS } from '../../layer/layer';
 import type { layerTasks } from '../../layer/tasks';
 import { toRaw, type RawPath } from '../../linux/paths';
 import { bootId } from '../../linux/process';
-import { chainIds, toDigest, type DiffID, type Digest } from '../../oci/digest';
+import { chainIds, type DiffID, type Digest } from '../../oci/digest';
 import { layerCompression } from '../../oci/media-types';
 import type { Stack } from '../../snapshot/snapshotter';
 import { storedBlob } from './layer-blobs';
@@ -13,10 +12,15 @@ import type { LayerRecord } from './layer-index';
 import { isTrusted } from './record-layer';
 import type { ImageServices } from './services';
 
+/*
+ * Damage is a finding, not an error: a layer is damaged when a comparison was finished and differs. Whatever else goes wrong while looking (a
+ * full disk, no descriptor or memory left, a disk that cannot be read, a signal) is thrown, and nothing is taken away.
+ */
+
 /** What layers are verified with. */
 export type TrustServices = Pick<
   ImageServices,
-  'content' | 'layers' | 'snapshots' | 'threads' | 'xattrs'
+  'content' | 'layers' | 'snapshots' | 'threads' | 'xattrs' | 'aside'
 >;
 
 /**
@@ -49,7 +53,7 @@ export async function firstDamaged(
       continue;
     // One that is damaged stays in the index until a build takes it out: the next start is refused as well.
     if (!(await isIntact({ ...record, id }, services, { repair: true }))) return record.diffId;
-    if (record.id === id) services.layers.replace({ ...record, boot: bootId() });
+    if (record.id === id) noteTrust(record, services);
   }
   return undefined;
 }
@@ -57,21 +61,31 @@ export async function firstDamaged(
 /**
  * Makes sure of a layer that was written before the machine last started, and not synced, so that a loss of power may have damaged it.
  * One that is not what it was is unpacked again from its stored blob, in its place.
- * @returns false when that is not possible; the layer is then out of the index.
+ * @returns false when that is not possible; the layer's record is then set aside. @throws what keeps the layer from being looked at.
  */
 export async function restoreLayer(record: LayerRecord, services: TrustServices): Promise<boolean> {
   if (isTrusted(record)) return true;
   if (!(await isIntact(record, services, { repair: true }))) {
-    services.layers.delete(record.chainId);
+    services.layers.setAside(record.chainId);
     return false;
   }
-  services.layers.replace({ ...record, boot: bootId() });
+  noteTrust(record, services);
   return true;
+}
+
+/** Remembers that a layer was verified in this boot. Where that cannot be written, it is verified again the next time. */
+function noteTrust(record: LayerRecord, { layers }: TrustServices): void {
+  try {
+    layers.replace({ ...record, boot: bootId() });
+  } catch (error) {
+    if (!isMbuildError(error, 'NO_SPACE') && !isMbuildError(error, 'PERMISSION_DENIED'))
+      throw error;
+  }
 }
 
 /**
  * Whether a layer's directory is what its DiffID says: its tar is, or else what its stored blob unpacks to is the same tree (the tar
- * of another builder cannot be written anew). With `repair`, a directory that is not takes the blob's tree.
+ * of another builder cannot be written anew). With `repair`, a directory that is not is set aside, and the blob's tree takes its place.
  * The layers below must be intact.
  */
 export async function isIntact(
@@ -84,31 +98,16 @@ export async function isIntact(
   return hash === record.diffId || compareWithBlob(record, hash, services, repair);
 }
 
-/** Whether a blob of the store still is what its name says. */
-export async function isBlobIntact(
-  digest: Digest,
-  { content }: Pick<TrustServices, 'content'>,
-): Promise<boolean> {
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of content.open(digest)) hash.update(chunk as Buffer);
-  } catch (error) {
-    if (!isMbuildError(error) && errnoOf(error) === undefined) throw error;
-    return false;
-  }
-  return toDigest(hash) === digest;
-}
-
-/** Deletes a blob that is not what its name says any more, so that it is fetched again. */
+/** Sets a blob aside that is not what its name says any more, so that it is fetched again. */
 export async function dropDamaged(
   digest: Digest,
   { content }: Pick<TrustServices, 'content'>,
 ): Promise<void> {
-  if (content.size(digest) !== undefined && !(await isBlobIntact(digest, { content })))
-    content.delete(digest);
+  if (content.size(digest) !== undefined && !(await content.isIntact(digest)))
+    content.setAside(digest);
 }
 
-/** The DiffID of a layer directory as it is now; `undefined` when it cannot be read as a whole. */
+/** The DiffID of a layer directory as it is now; `undefined` when it, or some of it, is not there any more, or is what no layer holds. */
 async function diffIdOf(
   dir: RawPath,
   { clampMtime }: LayerRecord,
@@ -118,7 +117,11 @@ async function diffIdOf(
     return (await threads.remote<typeof layerTasks>('layer').hashTree(dir, { xattrs, clampMtime }))
       .diffId;
   } catch (error) {
-    if (!isMbuildError(error) && errnoOf(error) === undefined) throw error;
+    const isFinding =
+      isMbuildError(error, 'STORE_CORRUPT') ||
+      isMbuildError(error, 'UNSUPPORTED') ||
+      ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '');
+    if (!isFinding) throw error;
     return undefined;
   }
 }
@@ -152,8 +155,9 @@ async function compareWithBlob(
     if (repair) putInPlace(record, active.dir, services);
     return repair;
   } catch (error) {
-    if (!isMbuildError(error)) throw error;
-    // The blob is damaged as well.
+    // What unpacking says may have other reasons, as a program that was killed: the bytes decide.
+    if (!isMbuildError(error, 'DIGEST_MISMATCH') && (await content.isIntact(blob.digest)))
+      throw error;
     return false;
   } finally {
     snapshots.discard(active);
@@ -169,8 +173,8 @@ function stackBelow({ parent }: LayerRecord, layers: TrustServices['layers']): S
 }
 
 /** Under the same id, for containers know their layers by it. */
-function putInPlace({ id }: LayerRecord, dir: string, { snapshots }: TrustServices): void {
-  snapshots.remove(id);
+function putInPlace({ id }: LayerRecord, dir: string, { snapshots, aside }: TrustServices): void {
+  aside.move(snapshots.layerDir(id));
   try {
     renameSync(dir, snapshots.layerDir(id));
   } catch (error) {

@@ -9,7 +9,7 @@ import { MediaType } from '../../oci/media-types';
 import type { BuildScope } from '../../progress/events';
 import type { ActiveSnapshot, LayerId, Stack } from '../../snapshot/snapshotter';
 import { recordLayer } from '../store/record-layer';
-import { isBlobIntact, restoreLayer } from '../store/trust';
+import { restoreLayer } from '../store/trust';
 import {
   PARALLEL_TRANSFERS,
   checkCanceled,
@@ -192,9 +192,9 @@ async function unpackAlone(
     return { active, applied };
   } catch (error) {
     checkCanceled(scope.signal);
-    if (wasThere && !(await isBlobIntact(blob.digest, services))) {
+    if (wasThere && !(await services.content.isIntact(blob.digest))) {
       // Left by an earlier process, and damaged since: it is fetched once more.
-      services.content.delete(blob.digest);
+      services.content.setAside(blob.digest);
       return await again();
     }
     // A name that leads through a symlink may be a sound one in the merged tree.
