@@ -1,6 +1,6 @@
-import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, cpSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryDirectory } from '../content/temporary';
 import { build, type BuildOptions } from '../build';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 import type { Engine } from '../engine';
@@ -59,7 +59,7 @@ export async function benchRun(
   engine: Engine,
   signal: AbortSignal,
 ): Promise<BenchReport> {
-  const work = mkdtempSync(path.join(tmpdir(), 'mbuild-bench-'));
+  const work = temporaryDirectory('bench', engine.root);
   try {
     const samples =
       plan.kind === 'git'

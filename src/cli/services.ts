@@ -1,8 +1,8 @@
 import { closeSync, openSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
+import { homeDirectory } from '../linux/home';
 import { parseDuration } from '../dockerfile/duration';
 import type { Engine, EngineOptions } from '../engine';
 import type { Image } from '../images/store/image-store';
@@ -30,14 +30,22 @@ export interface StoreFlags {
   readonly 'retry-delay'?: string | undefined;
 }
 
-/** The store's folder: `--root` (or MBUILD_ROOT), else /var/lib/mbuild for root and the XDG data folder for others. */
+/**
+ * The store's directory: `--root` (or MBUILD_ROOT), else /var/lib/mbuild for root and the XDG data directory for others.
+ * @throws MbuildError USAGE for a user without a home.
+ */
 export function storeRoot(
   root: string | undefined,
   { env, uid }: Pick<Host, 'env' | 'uid'>,
 ): string {
   if (root !== undefined && root !== '') return root;
   if (uid === 0) return '/var/lib/mbuild';
-  return join(env['XDG_DATA_HOME'] || join(env['HOME'] || homedir(), '.local/share'), 'mbuild');
+  if (env['XDG_DATA_HOME']) return join(env['XDG_DATA_HOME'], 'mbuild');
+  const home = homeDirectory(env);
+  if (home !== undefined) return join(home, '.local/share/mbuild');
+  throw new MbuildError('USAGE', 'this user has no home directory for the store', {
+    hint: 'name a directory with --root or MBUILD_ROOT, or set HOME',
+  });
 }
 
 /** Opens the store, lets a command use it, and closes it whatever happens. */

@@ -1,14 +1,7 @@
-import {
-  existsSync,
-  createReadStream,
-  lstatSync,
-  mkdtempSync,
-  readFileSync,
-  statSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, createReadStream, lstatSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { Readable } from 'node:stream';
+import { temporaryDirectory as makeTemporary } from '../content/temporary';
 import { MbuildError, errnoOf, machineFault } from '../diagnostics/error';
 import { decodeText } from '../diagnostics/text';
 import type { SourceFile } from '../diagnostics/range';
@@ -82,7 +75,7 @@ export async function openContext(
   fetcher?: ContextFetcher,
   modes?: ContextModes,
 ): Promise<OpenedContext> {
-  const directory = await directoryOf(source, fetcher);
+  const directory = await directoryOf(source, fetcher, store);
   try {
     const given =
       directory.dockerfile ??
@@ -125,14 +118,20 @@ export function openNamedDirectory(
   });
 }
 
+/** How a named context is fetched. */
+export interface RemoteOptions {
+  readonly fetcher: ContextFetcher;
+  readonly store: string;
+  readonly modes: ContextModes | undefined;
+}
+
 /** A named context from elsewhere. */
 export async function openNamedRemote(
   name: string,
   source: Extract<ContextSource, { url: string }>,
-  fetcher: ContextFetcher,
-  modes?: ContextModes,
+  { fetcher, store, modes }: RemoteOptions,
 ): Promise<GitCheckout> {
-  const directory = await directoryOf(source, fetcher);
+  const directory = await directoryOf(source, fetcher, store);
   if (directory.dockerfile === undefined)
     return {
       tree: new LocalContext(directory.path, undefined, {
@@ -150,6 +149,7 @@ export async function openNamedRemote(
 async function directoryOf(
   source: ContextSource,
   fetcher: ContextFetcher | undefined,
+  store: string,
 ): Promise<ContextDirectory> {
   switch (source.kind) {
     case 'directory':
@@ -159,25 +159,29 @@ async function directoryOf(
       return { path: toText(tree.path), title: tree.title, isForeign: true, close };
     }
     case 'http':
-      return httpDirectory(source.url, needed(fetcher));
+      return httpDirectory(source.url, needed(fetcher), store);
     case 'stream':
-      return temporaryDirectory(async (directory) =>
+      return temporaryDirectory(store, async (directory) =>
         (await import('./archive')).unpackContext(Readable.from(source.stream), directory),
       );
     case 'empty':
-      return temporaryDirectory(() => Promise.resolve());
+      return temporaryDirectory(store, () => Promise.resolve());
   }
 }
 
 /** An archive is the context; anything else is the Dockerfile of a build without files, as docker has it. */
-async function httpDirectory(url: string, fetcher: ContextFetcher): Promise<ContextDirectory> {
+async function httpDirectory(
+  url: string,
+  fetcher: ContextFetcher,
+  store: string,
+): Promise<ContextDirectory> {
   const { hostPath, size } = await fetcher.http(url);
   const [{ isArchive }, { unpackContext }] = await Promise.all([
     import('./extract'),
     import('./archive'),
   ]);
   if (await isArchive(hostPath))
-    return temporaryDirectory((directory) =>
+    return temporaryDirectory(store, (directory) =>
       unpackContext(createReadStream(fsPath(hostPath), { highWaterMark: 1024 * 1024 }), directory),
     );
   if (size > MAX_DOCKERFILE)
@@ -186,7 +190,7 @@ async function httpDirectory(url: string, fetcher: ContextFetcher): Promise<Cont
       `what was fetched as the build context is neither an archive nor a Dockerfile, with its ${size} bytes`,
     );
   return {
-    ...(await temporaryDirectory(() => Promise.resolve())),
+    ...(await temporaryDirectory(store, () => Promise.resolve())),
     dockerfile: {
       name: path.posix.basename(new URL(url).pathname) || 'Dockerfile',
       text: readFileSync(fsPath(hostPath), 'utf8'),
@@ -195,9 +199,10 @@ async function httpDirectory(url: string, fetcher: ContextFetcher): Promise<Cont
 }
 
 async function temporaryDirectory(
+  store: string,
   fill: (directory: string) => Promise<void>,
 ): Promise<ContextDirectory> {
-  const directory = mkdtempSync(path.join(tmpdir(), 'mbuild-context-'));
+  const directory = makeTemporary('context', store);
   const close = (): void => removeTree(directory);
   try {
     await fill(directory);

@@ -190,6 +190,13 @@ export function asForeseen(error: unknown): unknown {
           hint: 'paths may have 4,095 bytes in all, the place of the store included, and names 255',
         },
       );
+    case 'ENOENT':
+      // Node.js' name for getcwd(3).
+      if ((error as { syscall?: unknown }).syscall !== 'uv_cwd') return error;
+      return new MbuildError('IO_FAILED', 'the working directory has been deleted', {
+        cause: error,
+        hint: 'change to a directory that exists',
+      });
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':

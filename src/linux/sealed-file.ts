@@ -16,6 +16,15 @@ const control = once(() => libc().func('int fcntl(int fd, int command, int argum
  * descriptor; programs that are executed do not inherit it.
  */
 export function sealedFile(name: string, content: Uint8Array): number {
+  const fd = memoryFile(name, content);
+  if (control()(fd, F_ADD_SEALS, ALL_SEALS) >= 0) return fd;
+  const error = libc().error('fcntl');
+  closeSync(fd);
+  throw error;
+}
+
+/** The same, which its holders may change. */
+export function memoryFile(name: string, content: Uint8Array): number {
   const label = Buffer.from(`${name}\0`, 'latin1');
   const flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
   // Kernels before 6.3 do not know MFD_EXEC, later ones may insist on it.
@@ -24,7 +33,6 @@ export function sealedFile(name: string, content: Uint8Array): number {
   if (fd < 0) throw libc().error('memfd_create');
   try {
     writeSync(fd, content);
-    if (control()(fd, F_ADD_SEALS, ALL_SEALS) < 0) throw libc().error('fcntl');
     return fd;
   } catch (error) {
     closeSync(fd);

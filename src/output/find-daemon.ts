@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import path from 'node:path';
+import { homeDirectory } from '../linux/home';
 import { MbuildError } from '../diagnostics/error';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -19,7 +19,7 @@ export type Daemon =
  * then podman's: CONTAINER_HOST, its sockets, the program. `undefined` when there is none.
  */
 export function findDaemon(env: Environment): Daemon | undefined {
-  const home = env['HOME'] || homedir();
+  const home = homeDirectory(env) ?? '/';
   const runtime = env['XDG_RUNTIME_DIR'];
   if (env['DOCKER_HOST']) return { kind: 'api', address: env['DOCKER_HOST'] };
   const ofContext = contextHost(env, env['DOCKER_CONFIG'] || path.join(home, '.docker'));

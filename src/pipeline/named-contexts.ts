@@ -67,10 +67,10 @@ export class NamedContexts {
       throw new MbuildError('CONTEXT_NOT_FOUND', `there is no build context ${name}`, {
         hint: `name it with --build-context ${name}=DIRECTORY`,
       });
-    if (isGitAddress(value))
-      return openNamedRemote(name, { kind: 'git', url: value }, this.fetcher, this.modes);
+    const remote = { fetcher: this.fetcher, store: this.root, modes: this.modes };
+    if (isGitAddress(value)) return openNamedRemote(name, { kind: 'git', url: value }, remote);
     if (/^https?:\/\//.test(value))
-      return openNamedRemote(name, { kind: 'http', url: value }, this.fetcher, this.modes);
+      return openNamedRemote(name, { kind: 'http', url: value }, remote);
     return { tree: openNamedDirectory(name, value, this.root, this.modes), close: () => undefined };
   }
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import path from 'node:path';
+import { homeDirectory } from '../linux/home';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { DEFAULT_REGISTRY } from '../oci/reference';
 import { runCommand, type CommandResult } from '../sandbox/command';
@@ -72,7 +72,9 @@ export function authFiles({
     });
   if (env.DOCKER_CONFIG)
     files.push({ path: path.join(env.DOCKER_CONFIG, 'config.json'), required: false });
-  files.push({ path: path.join(env.HOME || homedir(), '.docker', 'config.json'), required: false });
+  const home = homeDirectory(env);
+  if (home !== undefined)
+    files.push({ path: path.join(home, '.docker', 'config.json'), required: false });
   return files;
 }
 

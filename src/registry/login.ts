@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import path from 'node:path';
+import { homeDirectory } from '../linux/home';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { removeFile } from '../linux/remove-tree';
 import { DEFAULT_REGISTRY } from '../oci/reference';
@@ -95,14 +95,15 @@ function helperOf(auth: AuthFile, registry: string): string | undefined {
 }
 
 function authFile({ env, authFile: given }: CredentialOptions): string {
-  return (
-    given ??
-    (env['REGISTRY_AUTH_FILE'] ||
-      path.join(
-        env['DOCKER_CONFIG'] || path.join(env['HOME'] || homedir(), '.docker'),
-        'config.json',
-      ))
-  );
+  if (given !== undefined) return given;
+  if (env['REGISTRY_AUTH_FILE']) return env['REGISTRY_AUTH_FILE'];
+  if (env['DOCKER_CONFIG']) return path.join(env['DOCKER_CONFIG'], 'config.json');
+  const home = homeDirectory(env);
+  if (home !== undefined) return path.join(home, '.docker', 'config.json');
+  if (env['XDG_RUNTIME_DIR']) return path.join(env['XDG_RUNTIME_DIR'], 'containers', 'auth.json');
+  throw new MbuildError('USAGE', 'this user has no home directory for credentials', {
+    hint: 'name a file with --authfile or REGISTRY_AUTH_FILE, or set HOME',
+  });
 }
 
 /** Replaces the file as a whole; what else is in it stays, and a symlink stays one. */

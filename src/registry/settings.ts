@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { isIPv4 } from 'node:net';
-import { homedir } from 'node:os';
 import path from 'node:path';
+import { homeDirectory } from '../linux/home';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { DEFAULT_REGISTRY } from '../oci/reference';
 import type { Repository } from './registry';
@@ -45,7 +45,7 @@ export interface Place extends Repository {
  * @throws MbuildError USAGE naming a file that cannot be understood.
  */
 export function readRegistrySettings(env: Environment): RegistrySettings {
-  const home = env['HOME'] || homedir();
+  const home = homeDirectory(env) ?? '/';
   const config = env['XDG_CONFIG_HOME'] || path.join(home, '.config');
   const daemon = firstFile([path.join(config, 'docker', 'daemon.json'), '/etc/docker/daemon.json']);
   const named = env['CONTAINERS_REGISTRIES_CONF'];

@@ -1,6 +1,7 @@
-import { existsSync, mkdtempSync } from 'node:fs';
-import { arch, release, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { arch, release } from 'node:os';
+import { dirname } from 'node:path';
+import { temporaryDirectory } from '../../content/temporary';
 import { errnoOf } from '../../diagnostics/error';
 import { removeTree } from '../../linux/remove-tree';
 import { examineIsolation, type Examination } from '../../sandbox/isolations/examine';
@@ -30,10 +31,11 @@ export const command = defineCommand({
   },
   notes: ['The exit code is 1 when RUN cannot be isolated at all.'],
   run: async ({ flags }, host) => {
-    const examination = await inScratch((scratch) => examineIsolation(scratch, host.uid));
+    const root = storeRoot(flags.root, host);
+    const examination = await inScratch(root, (scratch) => examineIsolation(scratch, host.uid));
     const store = {
-      ...examineStore(storeRoot(flags.root, host), examination),
-      fuse: await inScratch((scratch) => examineFuse(scratch, examination)),
+      ...examineStore(root, examination),
+      fuse: await inScratch(root, (scratch) => examineFuse(scratch, examination)),
     };
     if (flags.format === 'json')
       host.out.write(
@@ -94,8 +96,8 @@ function printText(
   out.write(storeText(store));
 }
 
-async function inScratch<T>(use: (scratch: string) => T | Promise<T>): Promise<T> {
-  const scratch = mkdtempSync(join(tmpdir(), 'mbuild-doctor-'));
+async function inScratch<T>(root: string, use: (scratch: string) => T | Promise<T>): Promise<T> {
+  const scratch = temporaryDirectory('doctor', root);
   try {
     return await use(scratch);
   } finally {

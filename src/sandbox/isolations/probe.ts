@@ -1,12 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import { isInUserNamespace } from '../../linux/id-map';
 import { toRaw } from '../../linux/paths';
 import { removeTree } from '../../linux/remove-tree';
-import { sealedFile } from '../../linux/sealed-file';
-import { interpreterFile, type Arch } from '../namespaces/init/interpreter';
+import { memoryFile, sealedFile } from '../../linux/sealed-file';
+import { interpreterFile } from '../namespaces/init/interpreter';
 import { assemble, type Op } from '../namespaces/init/program';
 import { AT_FDCWD, CLONE, MS, SIGCHLD } from '../namespaces/init/syscalls';
 import { mapIdsOps } from '../namespaces/user-map';
@@ -132,8 +132,8 @@ export function probeFuse(state: string, program: string, isRoot: boolean): Obst
 }
 
 /** Makes a user namespace and changes mounts in it: some kernels let one be made, and nothing be done in it. */
-export function probeUserNamespace(state: string): Obstacle {
-  return probeIn(state, () =>
+export function probeUserNamespace(): Obstacle {
+  return probe(() =>
     inChild(CLONE.NEWUSER | CLONE.NEWNS, [
       {
         what: 'mount in a user namespace',
@@ -215,22 +215,22 @@ function inChild(flags: number, ops: readonly Op[], then: readonly Op[] = []): O
 
 /** Runs a program of init's to its end, with a folder of its own. */
 function probeIn(state: string, program: (dir: string) => readonly Op[]): Obstacle {
-  if (process.arch !== 'x64' && process.arch !== 'arm64')
-    return { what: `run on ${process.arch}`, errno: 'ENOSYS' };
   const dir = mkdtempSync(path.join(state, 'probe-'));
   try {
-    return run(program(toRaw(dir)), process.arch, dir);
+    return probe(() => program(toRaw(dir)));
   } finally {
     removeTree(dir);
   }
 }
 
-function run(ops: readonly Op[], arch: Arch, dir: string): Obstacle {
-  const { image, opAt } = assemble(ops, arch);
+/** Runs a program of init's to its end. */
+function probe(ops: () => readonly Op[]): Obstacle {
+  const { arch } = process;
+  if (arch !== 'x64' && arch !== 'arm64') return { what: `run on ${arch}`, errno: 'ENOSYS' };
+  const { image, opAt } = assemble(ops(), arch);
   const init = sealedFile('mbuild-probe', interpreterFile(arch));
-  const program = openSync(path.join(dir, 'program'), 'wx+', 0o600);
+  const program = memoryFile('mbuild-program', image);
   try {
-    writeSync(program, image);
     const { stdout } = spawnSync(`/proc/self/fd/${init}`, [], {
       stdio: ['ignore', 'pipe', 'ignore', program],
       env: {},

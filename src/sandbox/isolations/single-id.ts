@@ -13,7 +13,7 @@ export const singleId: Isolation<'single-id'> = {
   isChosen: () => false,
   async examine({ scratch, uid }) {
     const { examineUserNamespace, examineOneId } = await import('./user-namespaces');
-    const obstacle = examineUserNamespace(scratch, uid);
+    const obstacle = examineUserNamespace(uid);
     return obstacle ?? examineOneId(scratch);
   },
   makeSandbox: (place) => namespaces.makeSandbox(place),

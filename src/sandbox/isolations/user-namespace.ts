@@ -11,9 +11,9 @@ export const userNamespace: Isolation<'user-namespace'> = {
   isPossible: () => isInUserNamespace() && mappedIds() > 1,
   // Whoever is root there already has namespaces.
   isChosen: () => false,
-  async examine({ scratch, uid }) {
+  async examine({ uid }) {
     const { examineUserNamespace, findIds } = await import('./user-namespaces');
-    const obstacle = examineUserNamespace(scratch, uid);
+    const obstacle = examineUserNamespace(uid);
     return obstacle ?? findIds(uid);
   },
   makeSandbox: (place) => namespaces.makeSandbox(place),

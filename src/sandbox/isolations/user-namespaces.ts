@@ -9,10 +9,10 @@ import { obstacleText, probeOwnProc, probeUserNamespace } from './probe';
 /** Where what RUN gives away is not kept beside the files. */
 export const CHOWN_IS_LOST = 'chown in RUN succeeds and is lost';
 
-/** Why a user can use no user namespace; `undefined` where one can. @param scratch a directory to try it in. */
-export function examineUserNamespace(scratch: string, uid: number): Finding | undefined {
+/** Why a user can use no user namespace; `undefined` where one can. */
+export function examineUserNamespace(uid: number): Finding | undefined {
   if (uid === 0) return { works: false, why: 'for ordinary users; this is root' };
-  const obstacle = probeUserNamespace(scratch);
+  const obstacle = probeUserNamespace();
   return obstacle === undefined
     ? undefined
     : { works: false, why: obstacleText(obstacle), fix: userNamespaceFix() };

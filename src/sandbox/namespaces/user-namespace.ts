@@ -1,11 +1,10 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { closeSync, openSync, readFileSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
-import { constants as os, tmpdir, userInfo } from 'node:os';
-import path from 'node:path';
+import { closeSync, readFileSync, writeFileSync } from 'node:fs';
+import { constants as os, userInfo } from 'node:os';
 import type { Duplex, Readable } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
-import { sealedFile } from '../../linux/sealed-file';
+import { memoryFile, sealedFile } from '../../linux/sealed-file';
 import { BASE, interpreterFile, type Arch } from './init/interpreter';
 import { assemble, type Op, type Program } from './init/program';
 import { AT_FDCWD, CLONE, FD_CLOEXEC, F_SETFD, O, PR } from './init/syscalls';
@@ -31,7 +30,7 @@ const SIGTERM = 15;
 
 /** False where one can be made, but nothing be done in it: AppArmor's limit for programs that it does not know. */
 export function mayUseUserNamespaces(): boolean {
-  return !isRestricted() || probeUserNamespace(tmpdir()) === undefined;
+  return !isRestricted() || probeUserNamespace() === undefined;
 }
 
 function isRestricted(): boolean {
@@ -193,11 +192,8 @@ function userNamespaceProgram(
 
 function start(program: Program, arch: Arch): ChildProcess {
   const init = sealedFile('mbuild-init', interpreterFile(arch));
-  const file = path.join(tmpdir(), `mbuild-${process.pid}-${Math.random().toString(36).slice(2)}`);
-  const fd = openSync(file, 'wx+', 0o600);
+  const fd = memoryFile('mbuild-program', program.image);
   try {
-    unlinkSync(file);
-    writeSync(fd, program.image);
     return spawn(`/proc/self/fd/${init}`, [], {
       stdio: ['inherit', 'inherit', 'inherit', fd, 'pipe', 'pipe'],
       env: {},
