@@ -23,10 +23,10 @@ import { toText } from '../linux/paths';
 import { chainIds, digestOf } from '../oci/digest';
 import { hostPlatform, type Platform } from '../oci/platform';
 import { planStep } from '../solver/step';
-import type { StepServices } from '../solver/solver';
 import type { Tree } from '../solver/tree';
 import type { GitCommit, GitEntry, GitObjects } from './git-objects';
 import { GitTree } from './git-tree';
+import type { StepServices } from '../solver/services';
 
 /** A Dockerfile to be tried on a history. */
 export interface Variant {
@@ -242,13 +242,14 @@ export class KeyReader {
           step.operation,
           (other) => ends.get(other.index)?.tree.result ?? '',
         );
-        const planned = await planStep(
-          { ...step, operation },
-          tree,
+        const planned = await planStep({
+          step: { ...step, operation },
+          parent: tree,
           services,
-          { signal: this.signal, events: () => undefined },
-          0,
-        );
+          scope: { signal: this.signal, events: () => undefined },
+          vertex: 0,
+          mustRun: false,
+        });
         const needs = [last, ...sources.map((source) => ends.get(source.index)?.last)].filter(
           (need): need is number => need !== undefined,
         );

@@ -1,5 +1,5 @@
-import { cacheTargets, openPlace } from './caches';
-import type { BuildOptions } from './options';
+import { cacheTargets, openPlace } from './cache-places';
+import type { SolvedBuild } from './build-run';
 import { KEY_VERSION } from '../cache/key';
 import { selectionsOf, storedManifest } from '../cache/manifest';
 import {
@@ -9,12 +9,9 @@ import {
   type CacheContents,
   type RemoteRecord,
 } from '../cache/remote/format';
-import type { RemoteCaches } from '../cache/remote/caches';
 import type { CacheTarget, OutgoingCache } from '../cache/remote/place';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
-import type { Engine } from '../engine';
-import type { Graph, StagePlan, Step } from '../graph/graph';
-import type { BuildJournal } from '../history/journal';
+import type { StagePlan, Step } from '../graph/graph';
 import { instructionText } from '../history/instruction-text';
 import { limiter, together } from '../images/transfer/transfer';
 import { digestOf, type DiffID } from '../oci/digest';
@@ -24,16 +21,6 @@ import { prepareLayer, type OutgoingBlob } from '../output/outgoing-image';
 import { bytesFrom } from '../output/push';
 import { withRow, type BuildScope, type VertexId } from '../progress/events';
 import type { BlobSource } from '../registry/registry';
-import type { Solution } from '../solver/solver';
-
-/** A build whose steps are done. */
-export interface SolvedBuild {
-  readonly graph: Graph;
-  readonly solution: Solution;
-  readonly journal: BuildJournal;
-  readonly engine: Engine;
-  readonly remote: RemoteCaches | undefined;
-}
 
 type WrittenTarget = Exclude<CacheTarget, { type: 'inline' }>;
 
@@ -41,12 +28,8 @@ type WrittenTarget = Exclude<CacheTarget, { type: 'inline' }>;
 const PARALLEL_LAYERS = 2;
 
 /** Writes the caches of `--cache-to`. One that cannot be written is a warning unless that was ruled out. @throws MbuildError. */
-export async function exportCaches(
-  build: SolvedBuild,
-  options: BuildOptions,
-  newVertex: () => VertexId,
-  scope: BuildScope,
-): Promise<void> {
+export async function writeCaches(build: SolvedBuild): Promise<void> {
+  const { options, newVertex, scope } = build;
   const targets = cacheTargets(options).filter(
     (target): target is WrittenTarget => target.type !== 'inline',
   );
@@ -57,7 +40,7 @@ export async function exportCaches(
     await withRow(`exporting cache to ${place.title}`, newVertex(), scope, async (id) => {
       const note = (text: string): void => scope.events({ kind: 'note', id, text });
       try {
-        await place.write(await outgoing(build, target, id, scope), scope.signal, note);
+        await place.write(await outgoing(build, target, id), scope.signal, note);
       } catch (error) {
         if (!isMbuildError(error) || scope.signal.aborted) throw error;
         const message = `the cache could not be written to ${place.title}: ${error.message}`;
@@ -78,18 +61,21 @@ export async function withInlineCache(
   config: ImageConfig,
   stage: StagePlan,
   build: SolvedBuild,
-  options: BuildOptions,
 ): Promise<ImageConfig> {
+  const { options } = build;
   if (!cacheTargets(options).some(({ type }) => type === 'inline')) return config;
   const contents = await contentsOf(stagesUpTo(stage), build);
   const own = new Set(config.rootfs.diff_ids);
-  // How long steps ran would make each build of the same another image, where the same was asked for.
   const records = contents.records
     .filter(({ layer }) => layer === undefined || own.has(layer.diffId))
-    .map((record) =>
-      options.sourceDateEpoch === undefined ? record : { ...record, durationMs: 0 },
-    );
+    .map((record) => withoutChance(record, options.sourceDateEpoch));
   return { ...config, 'mbuild.cache.v1': { ...contents, records } };
+}
+
+/** How long steps ran, and when, would make each build of the same another image, where the same was asked for. */
+function withoutChance(record: RemoteRecord, epoch: number | undefined): RemoteRecord {
+  if (epoch === undefined) return record;
+  return { ...record, durationMs: 0, created: new Date(epoch * 1000).toISOString() };
 }
 
 /** The stage and those that it is built on, the lowest first. */
@@ -101,7 +87,7 @@ function stagesUpTo(stage: StagePlan): readonly StagePlan[] {
 /** What stages are made of: each step's record, out of the store or out of the cache that it came from. */
 async function contentsOf(
   stages: readonly StagePlan[],
-  { solution, engine, remote, journal }: SolvedBuild,
+  { solution, engine, caches: remote, journal }: SolvedBuild,
 ): Promise<CacheContents> {
   const records = new Map<string, RemoteRecord>();
   const digests = new Map<string, string>();
@@ -149,14 +135,13 @@ async function outgoing(
   build: SolvedBuild,
   target: WrittenTarget,
   vertex: VertexId,
-  scope: BuildScope,
 ): Promise<OutgoingCache> {
   const { graph } = build;
   const contents = await contentsOf(
     target.mode === 'max' ? graph.stages : [...new Set(graph.targets.flatMap(stagesUpTo))],
     build,
   );
-  const layers = await layersOf(contents.records, build, target, vertex, scope);
+  const layers = await layersOf(contents.records, build, target, vertex);
   const records = contents.records.filter(
     ({ layer }) => layer === undefined || layers.has(layer.diffId),
   );
@@ -188,10 +173,9 @@ async function outgoing(
 /** The layers of records, compressed where they are in the store, else as the cache has them that they came from. */
 async function layersOf(
   records: readonly RemoteRecord[],
-  { engine, remote }: SolvedBuild,
+  { engine, caches: remote, scope }: SolvedBuild,
   { compression }: WrittenTarget,
   vertex: VertexId,
-  scope: BuildScope,
 ): Promise<ReadonlyMap<DiffID, BlobSource>> {
   const inTurn = limiter(PARALLEL_LAYERS);
   const wanted = [
@@ -226,7 +210,7 @@ async function layersOf(
 /** What the selections of records hold, as far as it is known. */
 function selectionBlobs(
   records: readonly RemoteRecord[],
-  { engine, remote }: SolvedBuild,
+  { engine, caches: remote }: SolvedBuild,
 ): ReadonlyMap<string, BlobSource> {
   const found = new Map<string, BlobSource>();
   for (const digest of records.flatMap(({ input }) => selectionsOf(input))) {

@@ -1,7 +1,7 @@
 import type { BuildOptions } from './options';
 import { buildRemote, contextFetcher } from './remote';
 import { BuildSecrets } from './secrets';
-import { openContext } from '../context/open';
+import { openContext, type OpenedContext } from '../context/open';
 import { isMbuildError, type Diagnostic, type MbuildError } from '../diagnostics/error';
 import type { SourceFile } from '../diagnostics/range';
 import type { Dockerfile } from '../dockerfile/instruction';
@@ -57,56 +57,77 @@ export async function check(
     fetcher,
   ).finally(() => lease.release());
   try {
-    const dockerfile = parseDockerfile(context.dockerfile);
-    const plain = lintOptions(options);
-    const bases = new Map<string, ImageConfig>();
-    const notes = unusedInputs(dockerfile, {
-      buildArgs: Object.keys(plain.buildArgs),
-      contexts: Object.keys(options.contexts ?? {}),
-    });
-    await Promise.all(
-      baseImages(dockerfile, plain)
-        .filter(({ name }) => options.contexts?.[name] === undefined)
-        .map(async ({ name, platform }) => {
-          try {
-            bases.set(
-              `${name} ${formatPlatform(platform)}`,
-              await fetchConfig(name, platform, {
-                images: engine.images,
-                registry: () => engine.registry,
-                signal,
-              }),
-            );
-          } catch (error) {
-            if (!isMbuildError(error) || signal.aborted) throw error;
-            notes.push({
-              severity: 'warning',
-              code: error.code,
-              message: `${name} could not be looked at, so variables of its stages are not checked: ${error.message}`,
-            });
-          }
-        }),
-    );
-    const configOf = (name: string, platform: Platform): ImageConfig | undefined =>
-      bases.get(`${name} ${formatPlatform(platform)}`);
-    const warnings = lintDockerfile(dockerfile, {
-      ...plain,
-      allStages: true,
-      ignore: context.tree.ignore?.rules,
-      base: (name, platform) => {
-        const config = configOf(name, platform);
-        return (
-          config && { env: config.config?.Env ?? [], shell: config.config?.Shell, platform: config }
-        );
-      },
-    });
-    const error =
-      (await planningError(dockerfile, options, plain, configOf)) ??
-      checkViolation(dockerfile, warnings, plain.buildArgs);
-    return { file: dockerfile.file, warnings, error, notes };
+    return await checkOpened(context, options, engine, signal);
   } finally {
     context.close();
   }
+}
+
+async function checkOpened(
+  context: OpenedContext,
+  options: BuildOptions,
+  engine: Engine,
+  signal: AbortSignal,
+): Promise<CheckResult> {
+  const dockerfile = parseDockerfile(context.dockerfile);
+  const plain = lintOptions(options);
+  const unused = unusedInputs(dockerfile, {
+    buildArgs: Object.keys(plain.buildArgs),
+    contexts: Object.keys(options.contexts ?? {}),
+  });
+  const wanted = baseImages(dockerfile, plain).filter(
+    ({ name }) => options.contexts?.[name] === undefined,
+  );
+  const { configOf, missing } = await baseConfigs(wanted, engine, signal);
+  const warnings = lintDockerfile(dockerfile, {
+    ...plain,
+    allStages: true,
+    ignore: context.tree.ignore?.rules,
+    base: (name, platform) => {
+      const config = configOf(name, platform);
+      return (
+        config && { env: config.config?.Env ?? [], shell: config.config?.Shell, platform: config }
+      );
+    },
+  });
+  const error =
+    (await planningError(dockerfile, options, plain, configOf)) ??
+    checkViolation(dockerfile, warnings, plain.buildArgs);
+  return { file: dockerfile.file, warnings, error, notes: [...unused, ...missing] };
+}
+
+/** The configs of base images, as far as they can be looked at, and a note about each of the others. */
+async function baseConfigs(
+  images: ReturnType<typeof baseImages>,
+  engine: Engine,
+  signal: AbortSignal,
+): Promise<{
+  readonly configOf: (name: string, platform: Platform) => ImageConfig | undefined;
+  readonly missing: readonly Diagnostic[];
+}> {
+  const keyOf = (name: string, platform: Platform): string => `${name} ${formatPlatform(platform)}`;
+  const configs = new Map<string, ImageConfig>();
+  const missing: Diagnostic[] = [];
+  await Promise.all(
+    images.map(async ({ name, platform }) => {
+      try {
+        const config = await fetchConfig(name, platform, {
+          images: engine.images,
+          registry: () => engine.registry,
+          signal,
+        });
+        configs.set(keyOf(name, platform), config);
+      } catch (error) {
+        if (!isMbuildError(error) || signal.aborted) throw error;
+        missing.push({
+          severity: 'warning',
+          code: error.code,
+          message: `${name} could not be looked at, so variables of its stages are not checked: ${error.message}`,
+        });
+      }
+    }),
+  );
+  return { configOf: (name, platform) => configs.get(keyOf(name, platform)), missing };
 }
 
 /** Reads the Dockerfile for `--call outline` or `targets`; images are not looked at. @throws MbuildError as {@link check}. */

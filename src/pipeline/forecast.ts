@@ -1,29 +1,28 @@
+import type { BuildRun } from './build-run';
+import { openCaches } from './caches';
+import { withDeclaredEpoch } from './epoch';
+import { solveOptions, solverServices } from './inputs';
+import { isLayout, layoutImage } from './layout-image';
+import { withBuild } from './open';
+import type { BuildOptions } from './options';
+import { planWanted, wantedImages } from './wanted';
 import type { CacheKey, ResultId } from '../cache/key';
-import { sourceResult } from '../cache/key';
-import { openContext } from '../context/open';
-import { parseDockerfile } from '../dockerfile/parse';
 import { isMbuildError } from '../diagnostics/error';
+import { parseDockerfile } from '../dockerfile/parse';
 import type { Engine } from '../engine';
-import type { BaseImage, StagePlan, Step, TreeSource } from '../graph/graph';
-import { BuildJournal } from '../history/journal';
-import { Lease } from '../images/store/lease';
+import type { BaseImage, Operation, StagePlan, Step, TreeSource } from '../graph/graph';
 import { peekImage } from '../images/transfer/remote-config';
 import { resolveImage } from '../images/transfer/resolve';
-import { toText } from '../linux/paths';
-import { chainIds } from '../oci/digest';
 import { formatPlatform, type Platform } from '../oci/platform';
-import { vertexIds, type BuildScope } from '../progress/events';
-import { Committer } from '../solver/commit';
-import { planStep, type PlannedStep } from '../solver/step';
-import { refusedBy, type SolverServices, type StepServices } from '../solver/solver';
+import type { BuildScope } from '../progress/events';
+import { imageTree, SCRATCH } from '../solver/image-tree';
+import { LayerHasher } from '../solver/layer-hasher';
+import { refusedBy, type SolveOptions } from '../solver/options';
+import type { PlannedStep } from '../solver/planned';
+import { ResultFinder, type FoundResult } from '../solver/results';
+import type { SolverServices, StepServices } from '../solver/services';
+import { planStep } from '../solver/step';
 import type { Tree } from '../solver/tree';
-import { openCaches } from './caches';
-import { solveOptions } from './inputs';
-import { planWanted, wantedImages } from './wanted';
-import { isLayout, layoutImage, NamedContexts } from './named-contexts';
-import type { BuildOptions } from './options';
-import { buildRemote, contextFetcher } from './remote';
-import { BuildSecrets } from './secrets';
 
 /** What a build would do, found out without doing it. */
 export interface Forecast {
@@ -70,6 +69,19 @@ export interface ForecastFetch {
   readonly bytes: number;
 }
 
+/** A step whose key is known. */
+interface KeyedStep {
+  readonly step: Step;
+  readonly parent: ForecastTree;
+  readonly planned: PlannedStep;
+  /** The flag that keeps it from being taken from the cache. */
+  readonly refused: string | undefined;
+  readonly told: ToldStep;
+  /** Milliseconds from the start of the build. */
+  readonly startsAt: number;
+  readonly mayBeKept: boolean;
+}
+
 /** The tree of a step, or that it has to be made first. */
 interface ForecastTree extends Tree {
   /** Known only once steps have run: it is the nearest tree that is known. */
@@ -90,89 +102,34 @@ export async function forecast(
   engine: Engine,
   scope: BuildScope,
 ): Promise<Forecast> {
-  const newVertex = vertexIds();
-  const lease = new Lease(engine.root);
-  const secrets = new BuildSecrets(options.secrets ?? []);
-  const remote = buildRemote(options, secrets, engine, lease);
-  const fetcher = contextFetcher(remote, options, newVertex, scope);
-  const contexts = new NamedContexts(
-    options.contexts ?? {},
-    engine.root,
-    fetcher,
-    options.contextModes,
-  );
-  const context = await openContext(
-    options.context,
-    options.dockerfile,
-    options.ignoreFile,
-    engine.root,
-    fetcher,
-    options.contextModes,
-  );
-  try {
-    const dockerfile = parseDockerfile(context.dockerfile);
+  return withBuild({ options, engine, scope }, async (opened) => {
+    const dockerfile = parseDockerfile(opened.context.dockerfile);
+    const run = { ...opened, options: await withDeclaredEpoch(options, dockerfile) };
     const pulls = new Map<string, ForecastPull>();
-    const findImage = async (name: string, wanted: Platform): Promise<BaseImage> => {
-      if (!isLayout(name, options.contexts)) return findBase(name, wanted, pulls, engine, scope);
-      const { config, descriptor, stack } = await layoutImage(
-        name,
-        wanted,
-        engine,
-        newVertex(),
-        scope,
-      );
-      return { name, config, descriptor, stack: () => Promise.resolve(stack) };
-    };
-    const graph = await planWanted(
-      dockerfile,
-      options,
-      wantedImages(options, []),
-      contexts,
-      findImage,
-      () => undefined,
-    );
-    const journal = new BuildJournal(engine.root, engine.cache, {
-      context: options.context.kind === 'directory' ? toText(context.tree.path) : '-',
-      dockerfile: context.dockerfile.name,
+    const graph = await planWanted(run, dockerfile, wantedImages(run.options), {
+      findImage: (name, platform) => findBase(name, platform, run, pulls),
+      warn: () => undefined,
     });
-    const caches = await openCaches(options, engine, lease, newVertex, scope);
-    journal.begin(graph, dockerfile, caches);
-    const { root, cache, content, layers, aside, snapshots, sandbox, threads, xattrs } = engine;
-    const forecaster = new Forecaster(
-      {
-        root,
-        cache,
-        content,
-        layers,
-        aside,
-        snapshots,
-        sandbox,
-        threads,
-        xattrs,
-        lease,
-        remote: caches,
-      },
-      solveOptions(options, { context, contexts, remote, secrets }, engine.root, journal),
-      journal,
-      scope,
-    );
+    const caches = await openCaches(run);
+    run.journal.begin(graph, dockerfile, caches);
+    const forecaster = new Forecaster(run, solverServices(run, caches));
     for (const stage of graph.stages) await forecaster.stage(stage);
     return forecaster.result(dockerfile.file.name, [...pulls.values()], graph.targets);
-  } finally {
-    await contexts.close();
-    context.close();
-    lease.release();
-  }
+  });
 }
 
 /** An image of the store, else what its registry says of it. */
 async function findBase(
   name: string,
   platform: Platform,
+  run: BuildRun,
   pulls: Map<string, ForecastPull>,
-  engine: Engine,
-  scope: BuildScope,
 ): Promise<BaseImage> {
+  const { options, engine, scope, newVertex } = run;
+  if (isLayout(name, options.contexts)) {
+    const { config, descriptor, stack } = await layoutImage(name, platform, run, newVertex());
+    return { name, config, descriptor, stack: () => Promise.resolve(stack) };
+  }
   try {
     const image = await resolveImage({ name, platform, pull: 'never' }, engine.registry, {
       services: engine,
@@ -205,19 +162,22 @@ class Forecaster {
   readonly #trees = new Map<number, ForecastTree>();
   /** What was told of already, by key: stages for several platforms may have steps in common. */
   readonly #told = new Map<CacheKey, { readonly name: string; readonly tree: ForecastTree }>();
-  readonly #committer: Committer;
+  readonly #results: ResultFinder;
+  readonly #options: SolveOptions;
   readonly #fetches = new Map<string, number>();
   #hits = 0;
   #workMs = 0;
   #untimed = 0;
 
   constructor(
+    private readonly run: BuildRun,
     private readonly services: SolverServices,
-    private readonly options: StepServices['options'],
-    private readonly journal: BuildJournal,
-    private readonly scope: BuildScope,
   ) {
-    this.#committer = new Committer(services, options.sourceDateEpoch, scope.signal);
+    this.#options = solveOptions(run);
+    const { sourceDateEpoch } = this.#options;
+    const { signal } = run.scope;
+    const hasher = new LayerHasher(services, { sourceDateEpoch, signal, patience: signal });
+    this.#results = new ResultFinder(services, hasher, sourceDateEpoch);
   }
 
   async stage(stage: StagePlan): Promise<void> {
@@ -250,14 +210,7 @@ class Forecaster {
   async #base({ base }: StagePlan): Promise<ForecastTree> {
     if (base.kind === 'stage') return this.#stageTree(base.stage);
     const known = { isGuess: false, mayBeKept: false, readyAt: 0 };
-    return base.kind === 'scratch'
-      ? {
-          result: sourceResult(undefined),
-          stack: () => Promise.resolve([]),
-          layers: Promise.resolve([]),
-          ...known,
-        }
-      : { ...(await imageTree(base.image)), ...known };
+    return { ...(base.kind === 'scratch' ? SCRATCH : imageTree(base.image)), ...known };
   }
 
   async #step(step: Step, stage: StagePlan, parent: ForecastTree): Promise<ForecastTree> {
@@ -268,60 +221,36 @@ class Forecaster {
     if (needed.slice(1).some((tree) => tree.isGuess))
       return this.#unknown(step, told, parent, startsAt);
 
-    const planned = await planStep(step, parent, this.#stepServices(), this.scope, 0);
+    const planned = await planStep({
+      step,
+      parent,
+      services: this.#stepServices(),
+      scope: this.run.scope,
+      vertex: 0,
+      mustRun: false,
+    });
     const twin = this.#told.get(planned.key);
     if (twin !== undefined) {
       this.#steps.push({ ...told, outcome: 'same', why: `same as ${twin.name}`, key: planned.key });
       return { ...twin.tree, readyAt: Math.max(startsAt, twin.tree.readyAt) };
     }
-    const tree = await this.#foretell(step, stage, parent, planned, {
-      ...told,
-      startsAt,
-      mayBeKept,
+    const refused = refusedBy(step, stage, this.#options);
+    const tree = await this.#foretell({
+      ...{ step, parent, planned, refused },
+      ...{ told, startsAt, mayBeKept },
     });
     this.#told.set(planned.key, { name: step.name, tree });
     return tree;
   }
 
-  async #foretell(
-    step: Step,
-    stage: StagePlan,
-    parent: ForecastTree,
-    planned: PlannedStep,
-    {
-      startsAt,
-      mayBeKept,
-      ...told
-    }: ToldStep & Pick<ForecastTree, 'mayBeKept'> & { readonly startsAt: number },
-  ): Promise<ForecastTree> {
-    const refused = refusedBy(step, stage, this.options);
+  async #foretell(asked: KeyedStep): Promise<ForecastTree> {
+    const { step, parent, planned, refused, told, startsAt, mayBeKept } = asked;
     const hit =
       refused === undefined && !parent.isGuess
-        ? await this.#committer.lookup(planned.key, parent)
+        ? await this.#results.lookup(planned.key, parent)
         : undefined;
-    if (hit !== undefined) {
-      this.#hits++;
-      if (hit.remote !== undefined)
-        this.#fetches.set(
-          hit.remote.from,
-          (this.#fetches.get(hit.remote.from) ?? 0) + hit.remote.bytes,
-        );
-      this.journal.solved(step, {
-        ...planned,
-        cached: true,
-        kept: false,
-        durationMs: hit.record.durationMs,
-        layer: Promise.resolve(undefined),
-      });
-      this.#steps.push({
-        ...told,
-        outcome: 'hit',
-        seconds: hit.record.durationMs / 1000,
-        key: planned.key,
-      });
-      return { ...hit.tree, isGuess: false, mayBeKept: false, readyAt: startsAt };
-    }
-    const miss = await this.journal.missed(step, planned, refused);
+    if (hit !== undefined) return this.#hit(asked, hit);
+    const miss = await this.run.journal.missed(step, planned, refused);
     const ms = this.#time(miss.earlierMs);
     this.#steps.push({
       ...told,
@@ -331,6 +260,24 @@ class Forecaster {
       key: planned.key,
     });
     return this.#guessed(parent, planned.key, startsAt + (ms ?? 0), mayBeKept || !parent.isGuess);
+  }
+
+  #hit({ step, planned, told, startsAt }: KeyedStep, hit: FoundResult): ForecastTree {
+    this.#hits++;
+    if (hit.remote !== undefined) {
+      const { from, bytes } = hit.remote;
+      this.#fetches.set(from, (this.#fetches.get(from) ?? 0) + bytes);
+    }
+    const { durationMs } = hit.record;
+    this.run.journal.solved(step, {
+      ...planned,
+      cached: true,
+      kept: false,
+      durationMs,
+      layer: Promise.resolve(undefined),
+    });
+    this.#steps.push({ ...told, outcome: 'hit', seconds: durationMs / 1000, key: planned.key });
+    return { ...hit.tree, isGuess: false, mayBeKept: false, readyAt: startsAt };
   }
 
   /** A step that copies from what is not made yet. */
@@ -369,34 +316,26 @@ class Forecaster {
       if (source.kind === 'context') throw new Error('a context is not a tree of the store');
       return source.kind === 'stage'
         ? Promise.resolve(this.#stageTree(source.stage))
-        : imageTree(source.image);
+        : Promise.resolve(imageTree(source.image));
     };
-    return { ...this.services, options: this.options, warn: () => undefined, tree };
+    return { ...this.services, options: this.#options, warn: () => undefined, tree };
   }
-}
-
-async function imageTree(image: BaseImage): Promise<Tree> {
-  const { diff_ids: diffIds } = image.config.rootfs;
-  const chains = chainIds(diffIds);
-  const layers = diffIds.flatMap((diffId, i) =>
-    chains[i] === undefined ? [] : [{ diffId, chainId: chains[i] }],
-  );
-  return {
-    result: sourceResult(chains.at(-1)),
-    stack: image.stack,
-    layers: Promise.resolve(layers),
-  };
 }
 
 /** The stages that a step takes files from. */
 function sourceStages({ operation }: Step): StagePlan[] {
-  const sources =
-    operation.kind === 'copy'
-      ? [operation.from]
-      : operation.kind === 'run'
-        ? operation.mounts.flatMap((mount) =>
-            'from' in mount && mount.from !== undefined ? [mount.from] : [],
-          )
-        : [];
-  return sources.flatMap((source) => (source.kind === 'stage' ? [source.stage] : []));
+  return sourcesOf(operation).flatMap((source) => (source.kind === 'stage' ? [source.stage] : []));
+}
+
+function sourcesOf(operation: Operation): readonly TreeSource[] {
+  switch (operation.kind) {
+    case 'copy':
+      return [operation.from];
+    case 'run':
+      return operation.mounts.flatMap((mount) =>
+        'from' in mount && mount.from !== undefined ? [mount.from] : [],
+      );
+    case 'mkdir':
+      return [];
+  }
 }

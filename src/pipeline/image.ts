@@ -1,6 +1,6 @@
 import type { StagePlan } from '../graph/graph';
 import type { HistoryEntry, ImageConfig } from '../oci/image';
-import type { Solution } from '../solver/solver';
+import type { Solution } from '../solver/solution';
 
 /** What BuildKit writes into every line of history that it makes; tools tell its images by it. */
 const COMMENT = 'buildkit.dockerfile.v0';
@@ -41,12 +41,7 @@ async function historyOf(
   epoch: string | undefined,
 ): Promise<HistoryEntry[]> {
   const { base } = stage;
-  const before =
-    base.kind === 'stage'
-      ? await historyOf(base.stage, solution, epoch)
-      : base.kind === 'image'
-        ? (base.image.config.history ?? [])
-        : [];
+  const before = await historyBelow(stage, solution, epoch);
   const outcomes = stage.history.map((item) =>
     item.step === undefined ? undefined : solution.outcomes.get(item.step.id),
   );
@@ -66,4 +61,13 @@ async function historyOf(
     });
   }
   return [...before, ...entries];
+}
+
+async function historyBelow(
+  { base }: StagePlan,
+  solution: Solution,
+  epoch: string | undefined,
+): Promise<readonly HistoryEntry[]> {
+  if (base.kind === 'stage') return historyOf(base.stage, solution, epoch);
+  return base.kind === 'image' ? (base.image.config.history ?? []) : [];
 }

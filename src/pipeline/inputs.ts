@@ -1,27 +1,21 @@
 import { availableParallelism } from 'node:os';
-import { isLayout, layoutImage, type NamedContexts } from './named-contexts';
+import type { BuildRun } from './build-run';
+import { isLayout, layoutImage } from './layout-image';
 import type { BuildOptions } from './options';
 import { isOnlyPushed, leavesAsGzip } from './outputs';
-import type { BuildSecrets } from './secrets';
-import type { OpenedContext } from '../context/open';
-import type { RemoteSources } from '../context/remote';
 import type { Engine } from '../engine';
 import type { BaseImage, RunSettings } from '../graph/graph';
 import type { PlanOptions } from '../graph/plan';
 import { resolveImage } from '../images/transfer/resolve';
-import { withRow, type BuildScope, type VertexId } from '../progress/events';
+import { withRow } from '../progress/events';
 import { CDI_FOLDERS } from '../sandbox/devices/cdi';
-import type { DeviceOptions } from '../solver/devices';
 import { PROXY_VARIABLES } from '../solver/run-environment';
-import type { SolveOptions } from '../solver/solver';
+import type { DeviceOptions, SolveOptions } from '../solver/options';
+import type { SolverServices } from '../solver/services';
 
 /** Finds the images of FROM and `--from`, each with a row of progress. */
-export function findBase(
-  options: BuildOptions,
-  engine: Engine,
-  newVertex: () => VertexId,
-  scope: BuildScope,
-): PlanOptions['findImage'] {
+export function findBase(run: BuildRun): PlanOptions['findImage'] {
+  const { options, engine, newVertex, scope } = run;
   const find: NonNullable<Engine['findBase']> =
     engine.findBase ??
     ((request, id, inner) =>
@@ -29,7 +23,7 @@ export function findBase(
   return (name, platform): Promise<BaseImage> =>
     withRow(`[internal] load metadata for ${name}`, newVertex(), scope, async (id) => {
       const image = isLayout(name, options.contexts)
-        ? await layoutImage(name, platform, engine, id, scope)
+        ? await layoutImage(name, platform, run, id)
         : await find(
             { name, platform, pull: options.pull ?? 'missing', anyPlatform: true },
             id,
@@ -44,21 +38,9 @@ export function findBase(
     });
 }
 
-/** Where a build's files come from. */
-export interface BuildSources {
-  readonly context: OpenedContext;
-  readonly contexts: Pick<NamedContexts, 'tree'>;
-  readonly remote: RemoteSources;
-  readonly secrets: BuildSecrets;
-}
-
 /** How the steps are done, out of what the build was asked. */
-export function solveOptions(
-  options: BuildOptions,
-  sources: BuildSources,
-  cacheMounts: string,
-  journal?: SolveOptions['journal'],
-): SolveOptions {
+export function solveOptions(run: BuildRun): SolveOptions {
+  const { options, secrets, remote, context, contexts, cacheMounts, journal } = run;
   const given = Object.entries(options.buildArgs ?? {}).filter(([name]) =>
     PROXY_VARIABLES.includes(name),
   );
@@ -80,13 +62,12 @@ export function solveOptions(
     limits: options.limits ?? {},
     stepTimeout: options.stepTimeout,
     stepRetries: options.stepRetries,
-    secrets: sources.secrets.readers,
-    knownSecrets: () => sources.secrets.known(),
+    secrets: secrets.readers,
+    knownSecrets: () => secrets.known(),
     ssh: sshAgents(options),
     devices: deviceOptions(options),
-    remote: sources.remote,
-    context: (name) =>
-      name === undefined ? Promise.resolve(sources.context.tree) : sources.contexts.tree(name),
+    remote,
+    context: (name) => (name === undefined ? Promise.resolve(context.tree) : contexts.tree(name)),
   };
 }
 
@@ -108,13 +89,24 @@ export function runSettings({
 
 /** What `--allow device` and `--cdi-spec-dir` say. */
 function deviceOptions({ allow = [], cdiSpecDirs = [] }: BuildOptions): DeviceOptions {
-  const allowed = allow.flatMap((entry) =>
-    entry === 'device' ? ['*'] : entry.startsWith('device=') ? [entry.slice('device='.length)] : [],
-  );
+  const allowed = allow.flatMap((entry) => {
+    if (entry === 'device') return ['*'];
+    return entry.startsWith('device=') ? [entry.slice('device='.length)] : [];
+  });
   return { allowed, folders: cdiSpecDirs.length === 0 ? CDI_FOLDERS : cdiSpecDirs };
 }
 
 /** The sockets of SSH agents by id. */
 export function sshAgents(options: BuildOptions): ReadonlyMap<string, string> {
   return new Map((options.ssh ?? []).map(({ id, socket }) => [id, socket]));
+}
+
+/** The parts of the engine that steps are done with. */
+export function solverServices(
+  { engine, lease }: Pick<BuildRun, 'engine' | 'lease'>,
+  remote: SolverServices['remote'],
+): SolverServices {
+  const { root, cache, content, layers, aside, snapshots, sandbox, threads, xattrs } = engine;
+  const stored = { root, cache, content, layers, aside, snapshots, xattrs };
+  return { ...stored, sandbox, threads, lease, remote };
 }

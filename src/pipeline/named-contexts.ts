@@ -4,13 +4,9 @@ import type { ContextModes } from '../context/local';
 import { openNamedDirectory, openNamedRemote, type ContextFetcher } from '../context/open';
 import type { SourceTree } from '../context/source-tree';
 import { MbuildError } from '../diagnostics/error';
-import type { Engine } from '../engine';
 import type { NamedContext } from '../graph/graph';
 import type { PlanOptions } from '../graph/plan';
-import type { Image } from '../images/store/image-store';
-import { isDigest, type Digest } from '../oci/digest';
 import type { Platform } from '../oci/platform';
-import type { BuildScope, VertexId } from '../progress/events';
 
 /** A tree that goes when the build ends. */
 interface OpenedTree {
@@ -18,7 +14,8 @@ interface OpenedTree {
   readonly close: () => void;
 }
 
-const LAYOUT = 'oci-layout://';
+/** What a context that is an image layout begins with. */
+export const LAYOUT = 'oci-layout://';
 const IMAGE = 'docker-image://';
 const STAGE = 'target:';
 
@@ -73,46 +70,4 @@ export class NamedContexts {
       return openNamedRemote(name, { kind: 'http', url: value }, remote);
     return { tree: openNamedDirectory(name, value, this.root, this.modes), close: () => undefined };
   }
-}
-
-/** True for an image of a layout folder that the user gave as a context; a Dockerfile alone reaches no folder of the host. */
-export function isLayout(name: string, contexts: BuildOptions['contexts']): boolean {
-  return name.startsWith(LAYOUT) && Object.values(contexts ?? {}).includes(name);
-}
-
-/** The image behind `oci-layout://FOLDER[:TAG][@DIGEST]`. @throws MbuildError USAGE, IMAGE_NOT_FOUND, PLATFORM_NOT_FOUND, and as `loadImages`. */
-export async function layoutImage(
-  name: string,
-  platform: Platform,
-  engine: Engine,
-  vertex: VertexId,
-  scope: BuildScope,
-): Promise<Image> {
-  const { loadFromLayout } = await import('../images/transfer/load');
-  return loadFromLayout(
-    { ...readLayout(name.slice(LAYOUT.length)), platform },
-    { services: engine, vertex, scope },
-  );
-}
-
-function readLayout(text: string): {
-  readonly directory: string;
-  readonly tag: string | undefined;
-  readonly digest: Digest | undefined;
-} {
-  const at = text.lastIndexOf('@');
-  const digest = at < 0 ? undefined : text.slice(at + 1);
-  if (digest !== undefined && !isDigest(digest))
-    throw new MbuildError(
-      'USAGE',
-      `the digest of ${LAYOUT}${text} is not sha256: and 64 characters`,
-    );
-  const rest = at < 0 ? text : text.slice(0, at);
-  const colon = rest.lastIndexOf(':');
-  const hasTag = colon > rest.lastIndexOf('/');
-  return {
-    directory: hasTag ? rest.slice(0, colon) : rest,
-    tag: hasTag ? rest.slice(colon + 1) : undefined,
-    digest,
-  };
 }

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import type { BuildRun } from './build-run';
 import type { BuildOptions, OutputSpec } from './options';
 import type { Engine } from '../engine';
 import type { Image } from '../images/store/image-store';
@@ -63,11 +64,9 @@ export interface MadeImage {
 /** Takes the images to each place that was asked for; returns the manifests as they left, or the store's: the index where there is one. */
 export async function exportImages(
   made: readonly MadeImage[],
-  options: BuildOptions,
-  engine: Engine,
-  newVertex: () => VertexId,
-  scope: BuildScope,
+  run: BuildRun,
 ): Promise<readonly Descriptor[]> {
+  const { options, engine, newVertex, scope } = run;
   let descriptors = made.map(({ image }) => image.descriptor);
   for (const output of options.outputs ?? []) {
     const outgoing = made.map((one): Outgoing => ({
@@ -80,7 +79,7 @@ export async function exportImages(
     if (output.type === 'image' && !output.push) continue;
     const exported = await withRow(titleOf(output), newVertex(), scope, async (id) => {
       if (output.type === 'local' && made.length > 1)
-        return exportFolders(output.dest, made, engine, id, scope);
+        return exportFolders(output.dest, made, run, id);
       if (output.type === 'tar' && made.length > 1)
         return exportFoldersTar(output.dest, made, engine, scope);
       return (
@@ -146,9 +145,8 @@ function folderOf({ target, platform, group }: MadeImage, made: readonly MadeIma
 async function exportFolders(
   dest: string,
   made: readonly MadeImage[],
-  engine: Engine,
+  { engine, scope }: BuildRun,
   id: VertexId,
-  scope: BuildScope,
 ): Promise<Exported> {
   const { localExporter } = await import('../output/local');
   for (const one of made)

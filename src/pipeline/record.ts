@@ -7,24 +7,15 @@ import {
   type Elsewhere,
   type ImageDraft,
 } from '../images/store/assemble';
-import type { Lease } from '../images/store/lease';
-import { withRow, type BuildScope, type VertexId } from '../progress/events';
-import type { SolvedBuild } from './cache-export';
-import { cacheTargets } from './caches';
+import { withRow } from '../progress/events';
+import type { SolvedBuild } from './build-run';
+import { cacheTargets } from './cache-places';
 import { imageConfig } from './image';
-import type { BuildOptions } from './options';
 import { isOnlyPushed, wantsStore, type MadeImage } from './outputs';
-import type { WantedImage } from './wanted';
 
 /** The images of the targets, recorded in the store; they have their names there if the store is where they were asked for. */
-export async function recordImages(
-  build: SolvedBuild,
-  options: BuildOptions,
-  wanted: readonly WantedImage[],
-  lease: Lease,
-  newVertex: () => VertexId,
-  scope: BuildScope,
-): Promise<MadeImage[]> {
+export async function recordImages(build: SolvedBuild): Promise<MadeImage[]> {
+  const { options, wanted, newVertex, scope } = build;
   return withRow('exporting to image', newVertex(), scope, async (id) => {
     const note = (text: string): void => scope.events({ kind: 'note', id, text });
     const made: MadeImage[] = [];
@@ -35,7 +26,7 @@ export async function recordImages(
       const config =
         cacheTargets(options).length === 0
           ? plain
-          : await (await import('./cache-export')).withInlineCache(plain, stage, build, options);
+          : await (await import('./cache-export')).withInlineCache(plain, stage, build);
       const recorded = recordImage(
         {
           config,
@@ -44,8 +35,6 @@ export async function recordImages(
           format: options.format,
         },
         build,
-        options,
-        lease,
       );
       note(`writing image ${recorded.image.id} done`);
       if (recorded.elsewhere !== undefined)
@@ -62,9 +51,7 @@ export async function recordImages(
 /** An image that is only pushed is in the store if all of its layers are. */
 function recordImage(
   draft: ImageDraft,
-  { engine, remote }: SolvedBuild,
-  options: BuildOptions,
-  lease: Lease,
+  { engine, caches: remote, options, lease }: SolvedBuild,
 ): Pick<MadeImage, 'image' | 'elsewhere'> {
   const elsewhere: Elsewhere | undefined =
     remote === undefined || !isOnlyPushed(options)

@@ -1,20 +1,16 @@
 import type { BuildOptions } from './options';
 import { runSettings } from './inputs';
-import type { NamedContexts } from './named-contexts';
+import type { BuildRun, WantedImage } from './build-run';
 import { MbuildError } from '../diagnostics/error';
 import type { Dockerfile } from '../dockerfile/instruction';
 import type { Graph } from '../graph/graph';
-import { planTargets, type PlanOptions, type PlanTarget } from '../graph/plan';
+import { planTargets, type PlanOptions } from '../graph/plan';
 import { formatPlatform, hostPlatform } from '../oci/platform';
+import { formatReference, parseReference } from '../oci/reference';
 
-/** One image that a build is to make. */
-export interface WantedImage extends PlanTarget {
-  readonly names: readonly string[];
-  readonly group: number | undefined;
-}
-
-/** Every target for every platform. @throws MbuildError USAGE for names that cannot be told apart. */
-export function wantedImages(options: BuildOptions, names: readonly string[]): WantedImage[] {
+/** Every target for every platform. @throws MbuildError USAGE for names that cannot be told apart, REFERENCE_INVALID. */
+export function wantedImages(options: BuildOptions): WantedImage[] {
+  const names = (options.tags ?? []).map(fullName);
   const targets =
     options.targets !== undefined && options.targets.length > 0
       ? options.targets
@@ -41,12 +37,10 @@ export function wantedImages(options: BuildOptions, names: readonly string[]): W
 
 /** The graph of all of them. @param warn is told of what is odd in the Dockerfile. */
 export async function planWanted(
+  { options, contexts }: BuildRun,
   dockerfile: Dockerfile,
-  options: BuildOptions,
   wanted: readonly WantedImage[],
-  contexts: NamedContexts,
-  findImage: PlanOptions['findImage'],
-  warn: PlanOptions['warn'],
+  { findImage, warn }: Pick<PlanOptions, 'findImage' | 'warn'>,
 ): Promise<Graph> {
   return planTargets(
     dockerfile,
@@ -65,4 +59,12 @@ export async function planWanted(
     },
     wanted,
   );
+}
+
+function fullName(tag: string): string {
+  const ref = parseReference(tag);
+  if (ref !== undefined && ref.digest === undefined) return formatReference(ref);
+  throw new MbuildError('REFERENCE_INVALID', `"${tag}" is not a valid image name`, {
+    hint: 'a name is [REGISTRY/]REPOSITORY[:TAG], the repository in lower case',
+  });
 }

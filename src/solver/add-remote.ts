@@ -3,9 +3,8 @@ import type { DescribedSelection } from '../cache/manifest';
 import { selectSources } from '../context/selection';
 import { MbuildError } from '../diagnostics/error';
 import type { CopyOperation } from '../graph/graph';
-import type { DoneAhead } from './copy-into';
 import type { CopyInput } from './copy-op';
-import type { StepContext } from './step';
+import type { DoneAhead, StepContext } from './planned';
 
 /** What one source brings: its part of the key, and what is copied when the step runs. */
 export interface PlannedSource {

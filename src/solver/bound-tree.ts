@@ -8,7 +8,7 @@ import { MbuildError } from '../diagnostics/error';
 import type { TreeSource } from '../graph/graph';
 import { toRaw, toText, type RawPath } from '../linux/paths';
 import type { Rootfs } from '../sandbox/sandbox';
-import type { StepContext } from './step';
+import type { StepContext } from './planned';
 
 /** A tree that a RUN has mounted. */
 export interface BoundTree {

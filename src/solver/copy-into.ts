@@ -11,14 +11,8 @@ import { withStopFlag } from '../linux/stop-flag';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import type { CopyOptions } from './copy';
 import { changedMeanwhile, type CopyOp } from './copy-op';
-import type { StepContext } from './step';
-
-/** What was done before it was known to be needed. */
-export interface DoneAhead {
-  readonly active: ActiveSnapshot;
-  /** What its layer comes to, where that is being found out already. */
-  readonly hashed?: Promise<TarSummary> | undefined;
-}
+import type { DoneAhead, StepContext } from './planned';
+import { presentTime } from './options';
 
 /** A copy that was made while its files were read for the key. */
 export interface CopiedAhead extends DoneAhead {
@@ -44,7 +38,7 @@ export async function copyInto(
     xattrs: services.xattrs,
   };
   await runCopy(op, target, {
-    now: services.options.sourceDateEpoch,
+    now: presentTime(services.options),
     threads: services.threads,
     signal: scope.signal,
     ...options,

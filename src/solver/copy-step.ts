@@ -16,8 +16,8 @@ import { parseChmod, type CopyInput, type CopyOp } from './copy-op';
 import { copyAhead, copyInto, type CopiedAhead } from './copy-into';
 import { copyInputs, unpacks } from './key-inputs';
 import { findOwner } from './owner';
-import type { PlannedOperation, StepContext } from './step';
 import type { Tree } from './tree';
+import type { PlannedOperation, StepContext } from './planned';
 
 /** A copy, as far as it is known before its sources are looked at. */
 interface CopyPlan {
@@ -149,61 +149,69 @@ async function planSource(source: CopySource, plan: CopyPlan): Promise<PlannedSo
   }
 }
 
+/** What selects the files of one source, and the name under which the digest of the selection is remembered. */
+interface PathPlan extends CopyPlan {
+  readonly path: string;
+  /** Absent where the tree is no tree of the store. */
+  readonly memo: string | undefined;
+}
+
 async function planPath(path: string, plan: CopyPlan): Promise<PlannedSource> {
-  const { operation, op, from, unpack, context } = plan;
-  const { cache, remote, threads } = context.services;
-  const { signal } = context.scope;
-  const select = (tree: SourceTree): Selection =>
-    selectSources(tree, [path], { parents: operation.parents, exclude: operation.exclude });
-  const input = (selection: Selection, { ownership }: SourceTree): CopyInput => ({
-    kind: 'selection',
-    selection,
-    ownership,
-    unpack,
-  });
-  const memo =
-    from.result === undefined
-      ? undefined
-      : hashValue(['selection', from.result, path, operation.parents, operation.exclude]);
-  const known = memo === undefined ? undefined : cache.recall(memo);
-  if (memo !== undefined && known !== undefined)
+  const { operation, from, context } = plan;
+  const { cache, remote } = context.services;
+  if (from.result === undefined) return planSelection({ ...plan, path, memo: undefined });
+  const { parents, exclude } = operation;
+  const memo = hashValue(['selection', from.result, path, parents, exclude]);
+  const pathPlan: PathPlan = { ...plan, path, memo };
+  const known = cache.recall(memo);
+  if (known !== undefined)
     return {
       content: known,
       remembered: [memo, known],
-      open: () => from.tree().then((tree) => input(select(tree), tree)),
-    };
-  const told = memo === undefined ? undefined : remote?.recall(memo);
-  if (memo !== undefined && told !== undefined && remote !== undefined) {
-    return {
-      content: told,
-      remembered: [memo, told],
       open: async () => {
-        // Said elsewhere: where it matters what the files are, they are looked at.
         const tree = await from.tree();
-        const selection = select(tree);
-        if (
-          (
-            await digestSelection(selection, tree, threads, (files) =>
-              readFiles(files, threads, signal),
-            )
-          ).digest !== told
-        )
-          throw remote.refuseDigest(memo);
-        return input(selection, tree);
+        return inputOf(select(tree, pathPlan), tree, plan);
       },
     };
-  }
+  const told = remote?.recall(memo);
+  return told === undefined ? planSelection(pathPlan) : planTold(told, memo, pathPlan);
+}
+
+/** A selection whose digest a cache elsewhere tells. Where it matters what the files are, they are looked at. */
+function planTold(told: string, memo: string, plan: PathPlan): PlannedSource {
+  const { remote, threads } = plan.context.services;
+  const { signal } = plan.context.scope;
+  return {
+    content: told,
+    remembered: [memo, told],
+    open: async () => {
+      const tree = await plan.from.tree();
+      const selection = select(tree, plan);
+      const { digest } = await digestSelection(selection, tree, threads, (files) =>
+        readFiles(files, threads, signal),
+      );
+      if (digest === told) return inputOf(selection, tree, plan);
+      throw remote?.refuseDigest(memo) ?? new Error('told by nobody');
+    },
+  };
+}
+
+/** A selection whose files are read, and copied on the way where they must be. */
+async function planSelection(plan: PathPlan): Promise<PlannedSource> {
+  const { op, from, context, path, memo } = plan;
+  const { cache, threads, snapshots } = context.services;
   const tree = await from.tree();
-  const selection = select(tree);
+  const selection = select(tree, plan);
+  const input = inputOf(selection, tree, plan);
   let copied: CopiedAhead | undefined;
   const read: ReadFiles = async (files) => {
     if (!mayCopyAhead(plan) || !isMostOf(files, selection))
-      return readFiles(files, threads, signal);
-    copied = await copyAhead({ ...op, inputs: [input(selection, tree)] }, files, context);
+      return readFiles(files, threads, context.scope.signal);
+    copied = await copyAhead({ ...op, inputs: [input] }, files, context);
     return copied.read(files);
   };
   const digested = await digestSelection(selection, tree, threads, read).catch((error: unknown) => {
-    if (copied !== undefined) context.services.snapshots.discard(copied.active);
+    if (copied !== undefined) snapshots.discard(copied.active);
     throw error;
   });
   const { digest } = digested;
@@ -211,8 +219,17 @@ async function planPath(path: string, plan: CopyPlan): Promise<PlannedSource> {
   return {
     content: digest,
     copied,
-    open: () => input(selection, tree),
+    open: () => input,
     manifest: describedSelection(digested, selection, tree, path),
     ...(memo === undefined ? {} : { remembered: [memo, digest] }),
   };
+}
+
+function select(tree: SourceTree, { operation, path }: PathPlan): Selection {
+  const { parents, exclude } = operation;
+  return selectSources(tree, [path], { parents, exclude });
+}
+
+function inputOf(selection: Selection, { ownership }: SourceTree, { unpack }: CopyPlan): CopyInput {
+  return { kind: 'selection', selection, ownership, unpack };
 }

@@ -21,8 +21,8 @@ import {
 } from '../snapshot/tree-writer';
 import type { OverlayXattrs } from '../snapshot/marks';
 import type { MergedView } from '../snapshot/view';
-import type { EarlierCopy } from './earlier-copy';
 import { applyChmod, changedMeanwhile, parentMode, type CopyInput, type CopyOp } from './copy-op';
+import type { EarlierCopy } from './planned';
 
 /** Where a copy goes: the tree below, and the upper directory that takes what is new. */
 export interface CopyTarget {
@@ -194,7 +194,7 @@ class Copier {
     };
 
     for (const entry of entries) {
-      const { path, hostPath, stats } = entry;
+      const { path, stats } = entry;
       if (entry.linkTo !== undefined || stats.isFile()) {
         (entry.linkTo === undefined ? files : links).push(entry);
         continue;
@@ -206,7 +206,7 @@ class Copier {
         directories.set(path, result.directory);
         if (result.made || entry.implied !== true) made.push([result.directory, attributes]);
       } else {
-        this.#special(directory, name, hostPath, stats, attributes);
+        this.#special([directory, name], entry, attributes);
       }
     }
     const plan = ({ path, hostPath, stats }: SelectedEntry): FileCopy => {
@@ -233,26 +233,15 @@ class Copier {
   }
 
   #special(
-    directory: TreeDirectory,
-    name: RawPath,
-    hostPath: RawPath,
-    stats: FileStats,
+    [directory, name]: readonly [TreeDirectory, RawPath],
+    { hostPath, stats }: SelectedEntry,
     attributes: Attributes,
   ): void {
-    if (stats.isSymbolicLink())
-      return this.writer.symlink(
-        directory,
-        name,
-        readlinkSync(fsPath(hostPath), 'latin1'),
-        attributes,
-      );
-    const kind = stats.isFIFO()
-      ? 'fifo'
-      : stats.isBlockDevice()
-        ? 'block'
-        : stats.isCharacterDevice()
-          ? 'char'
-          : undefined;
+    if (stats.isSymbolicLink()) {
+      const target = readlinkSync(fsPath(hostPath), 'latin1');
+      return this.writer.symlink(directory, name, target, attributes);
+    }
+    const kind = nodeKind(stats);
     // Sockets are somebody's while he runs, and nothing in an image.
     if (kind !== undefined)
       this.writer.node(directory, name, kind, decodeDevice(stats.rdev), attributes);
@@ -346,6 +335,12 @@ class Copier {
     );
     return changed;
   }
+}
+
+function nodeKind(stats: FileStats): 'fifo' | 'block' | 'char' | undefined {
+  if (stats.isFIFO()) return 'fifo';
+  if (stats.isBlockDevice()) return 'block';
+  return stats.isCharacterDevice() ? 'char' : undefined;
 }
 
 /** True for what is sooner copied than said to a worker. */

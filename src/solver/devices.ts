@@ -4,15 +4,7 @@ import type { DeviceRequest } from '../dockerfile/device';
 import { DeviceRegistry, editsOf, type CdiDevice } from '../sandbox/devices/cdi';
 import type { MergedView } from '../snapshot/view';
 import { placeHostPath, type HostMounts } from './host-paths';
-import type { StepServices } from './solver';
-
-/** Which devices a build may give to its steps, and where they are described. */
-export interface DeviceOptions {
-  /** Of `--allow device=…`: names, `vendor/class`, or `*` for all. */
-  readonly allowed: readonly string[];
-  /** Folders of CDI specifications. */
-  readonly folders: readonly string[];
-}
+import type { StepServices } from './services';
 
 /** What devices bring into a step. */
 export interface PreparedDevices extends HostMounts {

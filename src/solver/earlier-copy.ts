@@ -2,17 +2,9 @@ import { hashValue, type CacheKey, type KeyInput, type KeyValue } from '../cache
 import { loadManifest, type SelectionManifest } from '../cache/manifest';
 import { differingEntries } from '../cache/manifest-entries';
 import { isTrusted } from '../images/store/record-layer';
-import { toRaw, type RawPath } from '../linux/paths';
-import type { SolverServices } from './solver';
-import type { PlannedStep } from './step';
-
-/** What a copy left before its sources were edited: the files that were not are there already. */
-export interface EarlierCopy {
-  /** The directory of its layer. */
-  readonly dir: RawPath;
-  /** Whether a file that the copy brings, by its path below the destination, is what it was then. */
-  readonly isUnchanged: (path: RawPath) => boolean;
-}
+import { toRaw } from '../linux/paths';
+import type { StepServices } from './services';
+import type { EarlierCopy, PlannedStep } from './planned';
 
 /**
  * The layer of a copy that differs from a planned one in the content of its only source, and that was made in this store: then equal entries of both selections
@@ -22,8 +14,9 @@ export interface EarlierCopy {
 export async function findEarlierCopy(
   earlierKey: CacheKey,
   planned: Pick<PlannedStep, 'input' | 'manifests'>,
-  { root, cache, layers, snapshots }: SolverServices,
+  { root, cache, layers, snapshots, options }: StepServices,
 ): Promise<EarlierCopy | undefined> {
+  if (options.sourceDateEpoch !== undefined) return undefined;
   const record = cache.get(earlierKey);
   const layer = record?.layer === undefined ? undefined : layers.get(record.layer.chainId);
   if (
@@ -48,13 +41,7 @@ export async function findEarlierCopy(
 
 /** Whether two copies do the same with one source each, on the same tree. */
 function differInSource(earlier: KeyInput, now: KeyInput): boolean {
-  const { unpack, sourceDateEpoch } = now.inputs;
-  if (
-    unpack !== false ||
-    sourceDateEpoch !== undefined ||
-    onlySource(earlier) === '' ||
-    onlySource(now) === ''
-  )
+  if (now.inputs['unpack'] !== false || onlySource(earlier) === '' || onlySource(now) === '')
     return false;
   return exceptSources(earlier) === exceptSources(now);
 }

@@ -2,7 +2,7 @@ import type { Diagnostic } from '../diagnostics/error';
 import type { Step } from '../graph/graph';
 import type { RawPath } from '../linux/paths';
 import { MIN_MASKED, maskStream } from '../progress/mask';
-import type { SolveOptions } from './solver';
+import type { SolveOptions } from './options';
 
 /** The secrets that a step was given, which must not stay in its layer. */
 export interface LeakWatch {

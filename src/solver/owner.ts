@@ -1,6 +1,6 @@
 import { MbuildError } from '../diagnostics/error';
 import { namesOwner, resolveOwner, type ResolvedOwner } from '../snapshot/users';
-import type { StepContext } from './step';
+import type { StepContext } from './planned';
 
 /**
  * Who owns what COPY, ADD or WORKDIR makes, as the tree below defines the names.

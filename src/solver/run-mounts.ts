@@ -14,7 +14,7 @@ import { bindTree, type BoundTree } from './bound-tree';
 import { openCacheMount } from './cache-mounts';
 import { mountInput } from './key-inputs';
 import { mountTarget } from './mount-target';
-import type { StepContext } from './step';
+import type { StepContext } from './planned';
 
 /** What a mount brings into one run of a step. */
 export interface PreparedMounts {

@@ -24,8 +24,9 @@ import {
   stepEnvironment,
 } from './run-environment';
 import { planMounts, type PreparedMounts } from './run-mounts';
-import type { StepServices } from './solver';
-import type { PlannedOperation, StepContext } from './step';
+import type { StepServices } from './services';
+import type { PlannedOperation, StepContext } from './planned';
+import { presentTime } from './options';
 
 /** Processes and threads that a step may have where nobody says otherwise: enough for a big build, and the end of a fork bomb. */
 const USUAL_PROCESSES = 4096;
@@ -64,7 +65,7 @@ async function makeWorkingDirectory(
   const view = services.snapshots.view(await parent.stack());
   if (view.stat(toRaw(cwd)) !== undefined) return;
   const writer = new TreeWriter(view, toRaw(active.dir), {
-    now: services.options.sourceDateEpoch,
+    now: presentTime(services.options),
     xattrs: services.xattrs,
   });
   writer.mkdirAll(toRaw(cwd), { mode: 0o755, uid: 0, gid: 0 });
@@ -91,14 +92,12 @@ async function execute(
     tail.add(data);
     scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
   };
-  const spec = processOf(
-    operation,
+  const spec = processOf(operation, context.services, {
     active,
-    [...prepared, mountHostPaths(operation.volumes ?? [], view), devices],
-    { ...user, groups: [...user.groups, ...devices.gids] },
-    context.services,
     view,
-  );
+    mounts: [...prepared, mountHostPaths(operation.volumes ?? [], view), devices],
+    user: { ...user, groups: [...user.groups, ...devices.gids] },
+  });
   const status = await services.sandbox
     .run(
       withoutNul(spec),
@@ -162,14 +161,20 @@ function ownersNotKept({ file, range }: Step, lost: string): Diagnostic {
   };
 }
 
+/** What a step finds when it starts. */
+interface ProcessPlace {
+  readonly active: ActiveSnapshot;
+  /** The tree below. */
+  readonly view: MergedView;
+  readonly mounts: readonly (HostMounts & Partial<PreparedMounts>)[];
+  readonly user: ResolvedUser;
+}
+
 /** The process that a step is, on the tree that it is given. */
 function processOf(
   operation: RunOperation,
-  active: ActiveSnapshot,
-  prepared: readonly (HostMounts & Partial<PreparedMounts>)[],
-  user: ResolvedUser,
   { snapshots, options }: StepServices,
-  view: MergedView,
+  { active, view, mounts, user }: ProcessPlace,
 ): ProcessSpec {
   const {
     args,
@@ -184,7 +189,7 @@ function processOf(
   const files = [
     networkFiles(view, hostname, extraHosts, resolver),
     packageManagerFiles(view),
-    ...prepared,
+    ...mounts,
   ];
   return {
     args,
@@ -193,7 +198,7 @@ function processOf(
     hostname,
     env: [
       ...stepEnvironment(operation.env, user.home, proxies),
-      ...prepared.flatMap((mount) => mount.env ?? []),
+      ...mounts.flatMap((mount) => mount.env ?? []),
     ],
     user: { uid: user.uid, gid: user.gid, groups: [user.gid, ...user.groups] },
     rootfs: snapshots.rootfs(active),

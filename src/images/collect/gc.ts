@@ -80,7 +80,7 @@ export function findUnused(store: CollectableStore, roots: Roots = {}): Collecte
     layers,
     blobs,
     bytes:
-      bytesOf(layers, records, store) +
+      bytesOf(withoutShared(layers, records), records, store) +
       blobs.reduce((sum, digest) => sum + (store.content.size(digest) ?? 0), 0),
   };
 }
@@ -119,9 +119,22 @@ function removeLayers(
   const after = unused.length === 0 ? before : neededChains(store, records, roots);
   for (const record of unused.filter((layer) => after.has(layer.chainId))) store.layers.put(record);
   const removed = unused.filter((layer) => !after.has(layer.chainId));
-  const bytes = bytesOf(removed, records, store);
-  for (const record of removed) store.snapshots.remove(record.id);
+  // One directory may be several layers, with other times in their tars.
+  const staying = new Set(store.layers.list().map((record) => record.id));
+  const going = removed.filter((layer) => !staying.has(layer.id));
+  const bytes = bytesOf(going, records, store);
+  for (const id of new Set(going.map((layer) => layer.id))) store.snapshots.remove(id);
   return { layers: removed, bytes };
+}
+
+/** The layers whose directories are those of no layer that stays. */
+function withoutShared(
+  going: readonly LayerRecord[],
+  all: readonly LayerRecord[],
+): readonly LayerRecord[] {
+  const unused = new Set(going);
+  const staying = new Set(all.filter((layer) => !unused.has(layer)).map(({ id }) => id));
+  return going.filter(({ id }) => !staying.has(id));
 }
 
 /** What is freed when some of all layers go. A copy shares files with the copy that it was edited from, onto the same layer. */
@@ -130,11 +143,12 @@ function bytesOf(
   all: readonly LayerRecord[],
   { snapshots }: Pick<CollectableStore, 'snapshots'>,
 ): number {
+  const directories = new Map(going.map((layer) => [layer.id, layer]));
   const onto = new Map<ChainID | undefined, number>();
   for (const { parent } of all) onto.set(parent, (onto.get(parent) ?? 0) + 1);
-  const mayShare = going.filter(({ parent }) => (onto.get(parent) ?? 0) > 1);
+  const mayShare = [...directories.values()].filter(({ parent }) => (onto.get(parent) ?? 0) > 1);
   return (
-    going.reduce((sum, layer) => sum + layer.contentSize, 0) -
+    [...directories.values()].reduce((sum, layer) => sum + layer.contentSize, 0) -
     sharedSize(mayShare.map(({ id }) => snapshots.layerDir(id)))
   );
 }

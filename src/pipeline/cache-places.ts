@@ -1,0 +1,36 @@
+import type { BuildOptions } from './options';
+import type { CachePlace, CacheSource, CacheTarget } from '../cache/remote/place';
+import type { Engine } from '../engine';
+
+/** Where a cache is read or written. @throws MbuildError REFERENCE_INVALID, NOT_ALLOWED. */
+export async function openPlace(source: CacheSource, engine: Engine): Promise<CachePlace> {
+  switch (source.type) {
+    case 'registry':
+      return new (await import('../cache/remote/registry-place')).RegistryPlace(
+        source.ref,
+        engine.registry,
+      );
+    case 'http': {
+      const url = new URL(source.url);
+      return new (await import('../cache/remote/http-place')).HttpPlace(
+        url,
+        source.tag,
+        await engine.files.folder(url, source.authorization),
+      );
+    }
+    case 'local':
+      return new (await import('../cache/remote/local-place')).LocalPlace(
+        source.folder,
+        source.tag,
+        source.digest,
+      );
+  }
+}
+
+/** `--cache-to`, and what BuildKit's older build argument for an inline cache asks for. */
+export function cacheTargets({ cacheTo = [], buildArgs }: BuildOptions): readonly CacheTarget[] {
+  const isInline =
+    ['1', 'true'].includes(buildArgs?.['BUILDKIT_INLINE_CACHE'] ?? '') &&
+    !cacheTo.some(({ type }) => type === 'inline');
+  return isInline ? [...cacheTo, { type: 'inline' }] : cacheTo;
+}

@@ -1,0 +1,21 @@
+import { sourceResult } from '../cache/key';
+import type { BaseImage } from '../graph/graph';
+import { chainIds } from '../oci/digest';
+import type { Tree } from './tree';
+
+/** The tree of `FROM scratch`. */
+export const SCRATCH: Tree = {
+  result: sourceResult(undefined),
+  stack: () => Promise.resolve([]),
+  layers: Promise.resolve([]),
+};
+
+/** The tree of an image. @param stack finds its directories. */
+export function imageTree(image: BaseImage, stack: Tree['stack'] = image.stack): Tree {
+  const { diff_ids: diffIds } = image.config.rootfs;
+  const chains = chainIds(diffIds);
+  const layers = diffIds.flatMap((diffId, i) =>
+    chains[i] === undefined ? [] : [{ diffId, chainId: chains[i] }],
+  );
+  return { result: sourceResult(chains.at(-1)), stack, layers: Promise.resolve(layers) };
+}
