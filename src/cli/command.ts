@@ -14,6 +14,8 @@ export interface CommandOf<T extends FlagTable> {
   readonly positionals: { readonly min: number; readonly max: number };
   /** The first of them ends the flags. */
   readonly stopAtPositional?: boolean | undefined;
+  /** Not shown in overviews. */
+  readonly hidden?: boolean | undefined;
   /** Further lines of `--help`. */
   readonly notes?: readonly string[] | undefined;
   /** Returns the exit code. */

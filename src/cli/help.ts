@@ -1,4 +1,5 @@
 import { envNames, type Flag, type FlagTable } from './args';
+import { commandsOfGroup, type CommandEntry } from './commands';
 import { GLOBAL_FLAGS, envPrefixOf, type Command } from './command';
 
 /** Columns of a help text. */
@@ -24,9 +25,32 @@ export function commandHelp(command: Command, aliases: readonly string[]): strin
 }
 
 /** The list of commands. */
-export function overview(
-  commands: readonly { readonly name: string; readonly summary: string }[],
-): string {
+export async function overview(commands: readonly CommandEntry[]): Promise<string> {
+  return listed(await loaded(commands.map((entry) => ({ name: entry.name, entry }))));
+}
+
+/** The list of the commands of a group, by their second words. */
+export async function groupOverview(group: string): Promise<string> {
+  return listed(await loaded(commandsOfGroup(group)));
+}
+
+interface Listed {
+  readonly name: string;
+  readonly summary: string;
+}
+
+async function loaded(
+  named: readonly { readonly name: string; readonly entry: CommandEntry }[],
+): Promise<Listed[]> {
+  const commands = await Promise.all(
+    named.map(async ({ name, entry }) => ({ name, command: await entry.load() })),
+  );
+  return commands
+    .filter(({ command }) => command.hidden !== true)
+    .map(({ name, command }) => ({ name, summary: command.summary }));
+}
+
+function listed(commands: readonly Listed[]): string {
   const width = Math.max(...commands.map(({ name }) => name.length)) + 2;
   return [
     'Usage:  mbuild [OPTIONS] COMMAND',

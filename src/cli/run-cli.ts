@@ -16,23 +16,6 @@ type Request =
   | { readonly kind: 'overview' }
   | { readonly kind: 'group'; readonly name: string };
 
-/** Commands for which no rights are needed. */
-const WITHOUT_STORE = ['version', 'parse', 'login', 'logout', 'doctor', 'completion'];
-/** Commands that start containers, end them, or go into them. */
-const OF_CONTAINERS = [
-  'run',
-  'start',
-  'stop',
-  'restart',
-  'kill',
-  'rm',
-  'exec',
-  'cp',
-  'commit',
-  'export',
-  'prune',
-  'container prune',
-];
 /** Exit code for a command line that makes no sense: docker's. */
 const USAGE_CODE = 125;
 /** Exit code of whatever fails: buildx's. */
@@ -54,16 +37,14 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
     const request = readRequest(argv);
     switch (request.kind) {
       case 'overview':
-        host.out.write(
-          (await import('./help')).overview(COMMANDS.filter(({ hidden }) => hidden !== true)),
-        );
+        host.out.write(await (await import('./help')).overview(COMMANDS));
         return 0;
       case 'group':
-        host.out.write((await import('./help')).overview(commandsOfGroup(request.name) ?? []));
+        host.out.write(await (await import('./help')).groupOverview(request.name));
         return 0;
       case 'command':
-        if (host.elsewhere !== undefined && !WITHOUT_STORE.includes(request.entry.name)) {
-          const containers = OF_CONTAINERS.includes(request.entry.name) ? request.argv : undefined;
+        if (host.elsewhere !== undefined && request.entry.needs !== 'no store') {
+          const containers = request.entry.needs === 'containers' ? request.argv : undefined;
           const code = await host.elsewhere(argv, { ...whereabouts(argv, host), containers });
           if (code !== undefined) return code;
         }
@@ -96,7 +77,7 @@ function readRequest(argv: readonly string[]): Request {
   const found = findCommand(rest);
   if (found !== undefined) return commandRequest(rest, globals);
   const group = commandsOfGroup(first);
-  if (group !== undefined) {
+  if (group.length > 0) {
     const second = rest[1];
     if (second === undefined || second.startsWith('-')) return { kind: 'group', name: first };
     throw usageError(
@@ -175,7 +156,7 @@ async function runCommand(
   argv: readonly string[],
   host: Host,
 ): Promise<number> {
-  const { command } = await entry.load();
+  const command = await entry.load();
   let args: ParsedArgs<FlagTable>;
   try {
     args = parseArgs(
@@ -213,18 +194,17 @@ function checkPositionals(
 }
 
 function wrongCount(name: string, min: number, max: number, usage: string): MbuildError {
-  const plural = (count: number): string => `${count} argument${count === 1 ? '' : 's'}`;
-  const wanted =
-    max === 0
-      ? 'accepts no arguments'
-      : min === max
-        ? `requires ${plural(min)}`
-        : max === Infinity
-          ? `requires at least ${plural(min)}`
-          : `requires ${min === 0 ? 'at most' : `${min} to`} ${plural(max)}`;
   return usageError(
     `mbuild ${name}`,
-    `'mbuild ${name}' ${wanted}`,
+    `'mbuild ${name}' ${wantedCount(min, max)}`,
     `usage: mbuild ${name} ${usage}`.trimEnd(),
   );
+}
+
+function wantedCount(min: number, max: number): string {
+  const plural = (count: number): string => `${count} argument${count === 1 ? '' : 's'}`;
+  if (max === 0) return 'accepts no arguments';
+  if (min === max) return `requires ${plural(min)}`;
+  if (max === Infinity) return `requires at least ${plural(min)}`;
+  return `requires ${min === 0 ? 'at most' : `${min} to`} ${plural(max)}`;
 }

@@ -45,8 +45,8 @@ describe('the command line', () => {
   test.each([[[]], [['help']], [['--help']], [['-h']]])('%j lists the commands', async (argv) => {
     const { code, out } = await cli(argv);
     expect(code).toBe(0);
-    for (const { name, hidden } of COMMANDS)
-      expect(out.includes(`  ${name} `)).toBe(hidden !== true);
+    for (const { name, load } of COMMANDS)
+      expect(out.includes(`  ${name} `)).toBe((await load()).hidden !== true);
   });
 
   test.each(COMMANDS.flatMap(({ name, aliases }) => [name, ...aliases]))(
@@ -67,12 +67,8 @@ describe('the command line', () => {
     },
   );
 
-  test('the summary of a command is the same in the overview and in its help', async () => {
-    for (const entry of COMMANDS)
-      expect((await entry.load()).command).toMatchObject({
-        name: entry.name,
-        summary: entry.summary,
-      });
+  test('every command knows its own name', async () => {
+    for (const { name, load } of COMMANDS) expect((await load()).name).toBe(name);
   });
 
   test.each([

@@ -152,13 +152,10 @@ const NOTHING_FOREIGN: readonly string[] = [
   'version',
 ];
 
-test('every command is asked', () => {
+test('every command is asked', async () => {
   const asked = new Set([...Object.keys(LINES), ...NOTHING_FOREIGN]);
-  expect(
-    COMMANDS.filter(({ hidden, name }) => hidden !== true && !asked.has(name)).map(
-      ({ name }) => name,
-    ),
-  ).toEqual([]);
+  for (const { name, load } of COMMANDS)
+    if ((await load()).hidden !== true) expect(asked).toContain(name);
 });
 
 test('what is shown of a name has no controls and no orders, and is shown the same way twice', () => {

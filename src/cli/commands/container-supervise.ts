@@ -5,6 +5,7 @@ import { withServices } from '../services';
 
 export const command = defineCommand({
   name: 'container supervise',
+  hidden: true,
   summary: 'Watch over a detached container; mbuild starts this itself',
   usage: ['CONTAINER'],
   positionals: { min: 1, max: 1 },
