@@ -45,9 +45,7 @@ export async function runAsRoot(
     let release: (() => void) | undefined;
     try {
       return await runInUserNamespace(
-        process.execPath,
-        [...process.execArgv, ...process.argv.slice(1, process.argv.length - argv.length), ...argv],
-        process.env,
+        { file: process.execPath, args: [...ownArguments(argv), ...argv], env: process.env },
         maps,
         (send) => {
           // What a terminal sends reaches the whole group of processes by itself.
@@ -63,6 +61,11 @@ export async function runAsRoot(
     }
   }
   return undefined;
+}
+
+/** How this mbuild was started, up to its own arguments. */
+function ownArguments(argv: readonly string[]): string[] {
+  return [...process.execArgv, ...process.argv.slice(1, process.argv.length - argv.length)];
 }
 
 const ONE_ID: UserMaps = { uids: [], gids: [] };

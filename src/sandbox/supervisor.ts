@@ -6,7 +6,7 @@ import { Threads } from '../linux/threads';
 import { takeDescriptor } from '../linux/terminal';
 import type { Arch } from './namespaces/init/interpreter';
 import type { SandboxPlaces } from './namespaces/mount-ops';
-import { LISTENER_FD } from './namespaces/namespace-program';
+import { LISTENER_FD } from './namespaces/descriptors';
 import type { ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
 import type { Supervision } from './seccomp/supervision';
 import type { supervisorTasks } from './seccomp/supervisor';

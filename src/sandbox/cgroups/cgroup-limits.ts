@@ -43,90 +43,91 @@ export function hasLimits(limits: CgroupLimits): boolean {
 }
 
 /** What limits are in version 2: kernel, admin-guide/cgroup-v2.rst. Shares become a weight as OCI runtimes have it. */
-export function unifiedSettings({
-  memory,
-  memorySwap,
-  cpuShares,
-  cpusetCpus,
-  cpusetMems,
-  pids,
-  ...rest
-}: CgroupLimits): Setting[] {
-  const { limit, quota, period } = bandwidth(rest);
-  const swap =
-    memory === undefined
-      ? undefined
-      : memorySwap === -1
-        ? 'max'
-        : String(Math.max(0, (memorySwap ?? memory) - memory));
-  const weight =
-    cpuShares === undefined
-      ? undefined
-      : String(1 + Math.floor(((Math.min(Math.max(cpuShares, 2), 262_144) - 2) * 9999) / 262_142));
-  return [
-    ...setting('memory', 'memory', 'memory.max', memory),
-    ...setting(
-      memorySwap === undefined ? 'memory' : 'memorySwap',
-      'memory',
-      'memory.swap.max',
-      swap,
-      true,
-    ),
-    ...setting(
+export function unifiedSettings(limits: CgroupLimits): Setting[] {
+  const { limit, quota, period } = bandwidth(limits);
+  const { memory, memorySwap, cpuShares, pids } = limits;
+  const wishes: Wish[] = [
+    { limit: 'memory', controller: 'memory', file: 'memory.max', value: memory },
+    {
+      limit: memorySwap === undefined ? 'memory' : 'memorySwap',
+      controller: 'memory',
+      file: 'memory.swap.max',
+      value: swapOf(limits),
+      optional: true,
+    },
+    {
       limit,
-      'cpu',
-      'cpu.max',
-      quota === undefined ? undefined : `${quota < 0 ? 'max' : quota} ${period ?? PERIOD}`,
-    ),
-    ...setting('cpuShares', 'cpu', 'cpu.weight', weight),
-    ...setting('cpusetCpus', 'cpuset', 'cpuset.cpus', cpusetCpus),
-    ...setting('cpusetMems', 'cpuset', 'cpuset.mems', cpusetMems),
-    ...setting('pids', 'pids', 'pids.max', pids === -1 ? undefined : pids),
+      controller: 'cpu',
+      file: 'cpu.max',
+      value: quota === undefined ? undefined : `${quota < 0 ? 'max' : quota} ${period ?? PERIOD}`,
+    },
+    {
+      limit: 'cpuShares',
+      controller: 'cpu',
+      file: 'cpu.weight',
+      value: cpuShares === undefined ? undefined : weightOf(cpuShares),
+    },
+    ...placeWishes(limits),
+    { limit: 'pids', controller: 'pids', file: 'pids.max', value: pids === -1 ? undefined : pids },
   ];
+  return wishes.flatMap(settingOf);
 }
 
 /** What they are in version 1: kernel, admin-guide/cgroup-v1 and scheduler/sched-bwc.rst. */
-export function legacySettings({
-  memory,
-  memorySwap,
-  cpuShares,
-  cpusetCpus,
-  cpusetMems,
-  pids,
-  ...rest
-}: CgroupLimits): Setting[] {
-  const { limit, quota, period } = bandwidth(rest);
-  return [
-    ...setting('memory', 'memory', 'memory.limit_in_bytes', memory),
-    ...setting(
-      memorySwap === undefined ? 'memory' : 'memorySwap',
-      'memory',
-      'memory.memsw.limit_in_bytes',
-      memory === undefined ? undefined : (memorySwap ?? memory),
-      true,
-    ),
-    ...setting(
+export function legacySettings(limits: CgroupLimits): Setting[] {
+  const { limit, quota, period } = bandwidth(limits);
+  const { memory, memorySwap, cpuShares, pids } = limits;
+  const wishes: Wish[] = [
+    { limit: 'memory', controller: 'memory', file: 'memory.limit_in_bytes', value: memory },
+    {
+      limit: memorySwap === undefined ? 'memory' : 'memorySwap',
+      controller: 'memory',
+      file: 'memory.memsw.limit_in_bytes',
+      value: memory === undefined ? undefined : (memorySwap ?? memory),
+      optional: true,
+    },
+    {
       limit,
-      'cpu',
-      'cpu.cfs_period_us',
-      quota === undefined ? undefined : (period ?? PERIOD),
-    ),
-    ...setting(limit, 'cpu', 'cpu.cfs_quota_us', quota),
-    ...setting('cpuShares', 'cpu', 'cpu.shares', cpuShares),
-    ...setting('cpusetCpus', 'cpuset', 'cpuset.cpus', cpusetCpus),
-    ...setting('cpusetMems', 'cpuset', 'cpuset.mems', cpusetMems),
-    ...setting('pids', 'pids', 'pids.max', pids === -1 ? undefined : pids),
+      controller: 'cpu',
+      file: 'cpu.cfs_period_us',
+      value: quota === undefined ? undefined : (period ?? PERIOD),
+    },
+    { limit, controller: 'cpu', file: 'cpu.cfs_quota_us', value: quota },
+    { limit: 'cpuShares', controller: 'cpu', file: 'cpu.shares', value: cpuShares },
+    ...placeWishes(limits),
+    { limit: 'pids', controller: 'pids', file: 'pids.max', value: pids === -1 ? undefined : pids },
+  ];
+  return wishes.flatMap(settingOf);
+}
+
+/** Which processors and memory may be used: the same in both versions. */
+function placeWishes({ cpusetCpus, cpusetMems }: CgroupLimits): Wish[] {
+  return [
+    { limit: 'cpusetCpus', controller: 'cpuset', file: 'cpuset.cpus', value: cpusetCpus },
+    { limit: 'cpusetMems', controller: 'cpuset', file: 'cpuset.mems', value: cpusetMems },
   ];
 }
 
-function setting(
-  limit: keyof CgroupLimits,
-  controller: Controller,
-  file: string,
-  value: string | number | undefined,
-  optional = false,
-): Setting[] {
-  return value === undefined ? [] : [{ limit, controller, file, value: String(value), optional }];
+/** A setting whose limit may not be asked for. */
+interface Wish extends Omit<Setting, 'value' | 'optional'> {
+  readonly value: string | number | undefined;
+  readonly optional?: boolean;
+}
+
+function settingOf({ value, optional = false, ...rest }: Wish): Setting[] {
+  return value === undefined ? [] : [{ ...rest, value: String(value), optional }];
+}
+
+/** Version 2 limits swap apart from memory. */
+function swapOf({ memory, memorySwap }: CgroupLimits): string | undefined {
+  if (memory === undefined) return undefined;
+  if (memorySwap === -1) return 'max';
+  return String(Math.max(0, (memorySwap ?? memory) - memory));
+}
+
+function weightOf(cpuShares: number): string {
+  const shares = Math.min(Math.max(cpuShares, 2), 262_144);
+  return String(1 + Math.floor(((shares - 2) * 9999) / 262_142));
 }
 
 /** The quota in microseconds, however it was given; -1 is no limit. */

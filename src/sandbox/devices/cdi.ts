@@ -71,7 +71,7 @@ const DONE: readonly string[] = ['env', 'deviceNodes', 'mounts', 'additionalGids
 /** The devices that some folders' specifications describe. */
 export class DeviceRegistry {
   /** By name; of a device that two files of one folder describe nobody can say which one it is. */
-  readonly #devices = new Map<string, CdiDevice | { readonly conflict: readonly string[] }>();
+  readonly #devices = new Map<string, Described>();
 
   private constructor(readonly folders: readonly string[]) {}
 
@@ -103,16 +103,7 @@ export class DeviceRegistry {
     const all = [...this.#devices]
       .filter(([name]) => name.startsWith(`${kind}=`))
       .sort(([a], [b]) => (a < b ? -1 : 1));
-    const own = all.filter(([name]) => name === request);
-    const wanted =
-      device === undefined
-        ? all.slice(0, 1)
-        : device === '*'
-          ? all
-          : own.length > 0
-            ? own
-            : all.filter(([, found]) => 'class' in found && found.class === device);
-    return wanted.map(([name, found]) => {
+    return wantedOf(all, request, device).map(([name, found]) => {
       if ('conflict' in found)
         throw new MbuildError(
           'DEVICE_SPEC',
@@ -127,6 +118,21 @@ export class DeviceRegistry {
   names(): string[] {
     return [...this.#devices.keys()].sort();
   }
+}
+
+type Described = CdiDevice | { readonly conflict: readonly string[] };
+
+/** Which of a kind's devices are meant: the first, all, the one of the name, or those of a class. */
+function wantedOf(
+  all: readonly (readonly [string, Described])[],
+  request: string,
+  device: string | undefined,
+): readonly (readonly [string, Described])[] {
+  if (device === undefined) return all.slice(0, 1);
+  if (device === '*') return all;
+  const own = all.filter(([name]) => name === request);
+  if (own.length > 0) return own;
+  return all.filter(([, found]) => 'class' in found && found.class === device);
 }
 
 /** `vendor/class` and what stands behind the `=`, if anything does. */

@@ -1,7 +1,7 @@
 import { accessSync, constants } from 'node:fs';
 import { errnoOf } from '../../diagnostics/error';
 import { findInPath } from '../find-program';
-import { probeFuse } from './probe';
+import { obstacleText, probeFuse, type Obstacle } from './probe';
 
 /** The program fuse-overlayfs where it can be used; what is in the way, and what would help, where it cannot. */
 export type FuseOverlayfs =
@@ -24,13 +24,14 @@ export function findFuseOverlayfs(scratch: string): FuseOverlayfs {
   if (device !== undefined) return device;
   const failed = probeFuse(scratch, program, process.geteuid?.() === 0);
   if (failed === undefined) return { program };
-  const fix =
-    failed.errno === 'ENOSYS'
-      ? 'Linux 5.2 or newer'
-      : failed.what === 'make a FUSE mount'
-        ? CONTAINER
-        : 'install another one: version 1.10 is known to work';
-  return { obstacle: `${program} cannot ${failed.what} (${failed.errno})`, fix };
+  return { obstacle: `${program} ${obstacleText(failed)}`, fix: fixOf(failed) };
+}
+
+function fixOf({ what, errno }: NonNullable<Obstacle>): string {
+  if (errno === 'ENOSYS') return 'Linux 5.2 or newer';
+  return what === 'make a FUSE mount'
+    ? CONTAINER
+    : 'install another one: version 1.10 is known to work';
 }
 
 function deviceObstacle(): Extract<FuseOverlayfs, { obstacle: string }> | undefined {

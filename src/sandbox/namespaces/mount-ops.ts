@@ -31,19 +31,33 @@ export const FIRST_SOURCE_FD = 100;
 
 export const NULL = 0;
 
+/** What kind of mount it is. */
+export interface MountKind {
+  /** The file system's type; missing where there is one already. */
+  readonly type?: string | undefined;
+  readonly flags: number;
+  /** Options of the file system. */
+  readonly data?: string | undefined;
+}
+
+/** One call of mount(2). @param source `NULL` where an existing mount is changed. */
 export function mountOp(
   what: string,
-  source: string | 0,
+  source: string | typeof NULL,
   target: string,
-  type: string | 0,
-  flags: number,
-  data: string | 0,
+  { type, flags, data }: MountKind,
 ): Op {
-  const text = (value: string | 0): Arg => (value === 0 ? NULL : { path: value });
+  const text = (value: string | undefined): Arg => (value === undefined ? NULL : { path: value });
   return {
     what,
     call: 'mount',
-    args: [text(source), { path: target }, text(type), flags, text(data)],
+    args: [
+      source === NULL ? NULL : { path: source },
+      { path: target },
+      text(type),
+      flags,
+      text(data),
+    ],
   };
 }
 
@@ -54,7 +68,7 @@ export function rootOps(
   servers: readonly TreeServer[],
 ): Op[] {
   if (rootfs.kind !== 'directory') return layersOps(rootfs, places.root, [places.stubs], servers);
-  return [mountOp('mount the root', rootfs.path, places.root, NULL, MS.BIND | MS.REC, NULL)];
+  return [mountOp('mount the root', rootfs.path, places.root, { flags: MS.BIND | MS.REC })];
 }
 
 /** @param below layers under those of the tree; a server knows them already. */
@@ -77,7 +91,11 @@ function overlayOps(rootfs: OverlayRootfs, target: string, below: readonly strin
   const data = treeOptions(base, { ...rootfs, lowers }, rootfs.options);
   return [
     { what: 'enter the layers', call: 'chdir', args: [{ path: base }] },
-    mountOp(`mount ${rootfs.lowers.length} layers`, 'overlay', target, 'overlay', MS.NODEV, data),
+    mountOp(`mount ${rootfs.lowers.length} layers`, 'overlay', target, {
+      type: 'overlay',
+      flags: MS.NODEV,
+      data,
+    }),
   ];
 }
 
@@ -90,14 +108,11 @@ export function sourceOps(
   const ops: Op[] = [];
   if (mounts.some((mount) => mount.kind === 'file')) {
     ops.push(
-      mountOp(
-        'make a place for files',
-        'tmpfs',
-        places.files,
-        'tmpfs',
-        MS.NOSUID | MS.NODEV,
-        'mode=0700',
-      ),
+      mountOp('make a place for files', 'tmpfs', places.files, {
+        type: 'tmpfs',
+        flags: MS.NOSUID | MS.NODEV,
+        data: 'mode=0700',
+      }),
     );
   }
   mounts.forEach((mount, i) => {
@@ -112,36 +127,39 @@ export function sourceOps(
         ...keepSource(places.aside, mount.subpath, i),
       );
     }
-    if (mount.kind === 'file') {
-      const file = `${places.files}/${i}`;
-      ops.push(
-        {
-          what: `make ${mount.target}`,
-          call: 'openat',
-          args: [AT_FDCWD, { path: file }, O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, 0o600],
-          save: `file${i}`,
-        },
-        {
-          what: `write ${mount.target}`,
-          call: 'write',
-          args: [{ saved: `file${i}` }, { bytes: mount.content }, mount.content.length],
-        },
-        {
-          what: `own ${mount.target}`,
-          call: 'fchownat',
-          args: [AT_FDCWD, { path: file }, mount.uid, mount.gid, 0],
-          onError: places.ids === 'one' ? 'next' : 'fail',
-        },
-        {
-          what: `set the mode of ${mount.target}`,
-          call: 'fchmodat',
-          args: [AT_FDCWD, { path: file }, mount.mode],
-        },
-        ...keepSource(places.files, String(i), i),
-      );
-    }
+    if (mount.kind === 'file') ops.push(...fileOps(mount, places, i));
   });
   return ops;
+}
+
+/** Writes a file that is mounted, on the tmpfs for files. */
+function fileOps(mount: Extract<Mount, { kind: 'file' }>, places: SandboxPlaces, i: number): Op[] {
+  const file = `${places.files}/${i}`;
+  return [
+    {
+      what: `make ${mount.target}`,
+      call: 'openat',
+      args: [AT_FDCWD, { path: file }, O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC, 0o600],
+      save: `file${i}`,
+    },
+    {
+      what: `write ${mount.target}`,
+      call: 'write',
+      args: [{ saved: `file${i}` }, { bytes: mount.content }, mount.content.length],
+    },
+    {
+      what: `own ${mount.target}`,
+      call: 'fchownat',
+      args: [AT_FDCWD, { path: file }, mount.uid, mount.gid, 0],
+      onError: places.ids === 'one' ? 'next' : 'fail',
+    },
+    {
+      what: `set the mode of ${mount.target}`,
+      call: 'fchmodat',
+      args: [AT_FDCWD, { path: file }, mount.mode],
+    },
+    ...keepSource(places.files, String(i), i),
+  ];
 }
 
 /** Opens a path inside a directory; links in it resolve inside that directory, even when somebody changes them right now. */
@@ -186,14 +204,11 @@ export function targetOps(spec: ProcessSpec): Op[] {
       const flags = MS.NOSUID | MS.NODEV | (mount.readonly === true ? MS.RDONLY : 0);
       return [
         ...covered,
-        mountOp(
-          `mount a tmpfs on ${mount.target}`,
-          'tmpfs',
-          mount.target,
-          'tmpfs',
+        mountOp(`mount a tmpfs on ${mount.target}`, 'tmpfs', mount.target, {
+          type: 'tmpfs',
           flags,
-          `mode=${(mount.mode ?? 0o1777).toString(8)}${size}`,
-        ),
+          data: `mode=${(mount.mode ?? 0o1777).toString(8)}${size}`,
+        }),
       ];
     }
     // Overlays are mounted on one directory, each on the one before: what lies on top of one is no part of it.
@@ -201,9 +216,7 @@ export function targetOps(spec: ProcessSpec): Op[] {
       `mount ${mount.target}`,
       `/proc/self/fd/${FIRST_SOURCE_FD + i}`,
       mount.target,
-      NULL,
-      mount.kind === 'bind' || mount.kind === 'host' ? MS.BIND | MS.REC : MS.BIND,
-      NULL,
+      { flags: mount.kind === 'bind' || mount.kind === 'host' ? MS.BIND | MS.REC : MS.BIND },
     );
     // What `nodev` would forbid is what it is for.
     if (mount.kind === 'host' && mount.device === true) return [...covered, bind];
@@ -232,7 +245,7 @@ function restrictOps(target: RawPath, flags: number, label: string): Op[] {
       onZero: { to: label },
       onError: 'next',
     },
-    mountOp(what, NULL, target, NULL, MS.REMOUNT | MS.BIND | flags, NULL),
+    mountOp(what, NULL, target, { flags: MS.REMOUNT | MS.BIND | flags }),
     { what: 'go on', label, call: 'umask', args: [0] },
   ];
 }

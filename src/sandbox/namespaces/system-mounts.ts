@@ -44,88 +44,81 @@ const DEVICES: readonly (readonly [name: string, major: number, minor: number])[
 
 /** /proc, /sys and /dev as moby's default specification has them. */
 export function systemMountOps(spec: ProcessSpec, ids: SandboxPlaces['ids']): Op[] {
-  const sysFlags = MS.NOSUID | MS.NOEXEC | MS.NODEV | (spec.confined ? MS.RDONLY : 0);
   return [
-    ...['/proc', '/sys', '/dev'].map((dir): Op => ({
-      what: `make ${dir}`,
-      call: 'mkdirat',
-      args: [AT_FDCWD, { text: dir }, 0o755],
-      onError: 'next',
-    })),
-    mountOp('mount /proc', 'proc', '/proc', 'proc', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
+    ...['/proc', '/sys', '/dev'].map((dir): Op => ({ ...makeOp(dir), onError: 'next' })),
+    mountOp('mount /proc', 'proc', '/proc', {
+      type: 'proc',
+      flags: MS.NOSUID | MS.NOEXEC | MS.NODEV,
+    }),
     ...processOps(spec),
-    ...(ids !== undefined && spec.network === 'host'
-      ? bindSysOps(sysFlags, spec.confined)
-      : [mountOp('mount /sys', 'sysfs', '/sys', 'sysfs', sysFlags, NULL)]),
-    ...(existsSync('/sys/fs/cgroup/cgroup.controllers')
-      ? [
-          {
-            ...mountOp(
-              'mount /sys/fs/cgroup',
-              'cgroup2',
-              '/sys/fs/cgroup',
-              'cgroup2',
-              sysFlags,
-              NULL,
-            ),
-            onError: 'next',
-          } as const,
-        ]
-      : []),
-    mountOp(
-      'mount /dev',
-      'tmpfs',
-      '/dev',
-      'tmpfs',
-      MS.NOSUID | MS.STRICTATIME,
-      'mode=755,size=65536k',
-    ),
+    ...sysOps(spec, ids),
+    ...devOps(spec, ids),
+    ...(spec.confined ? maskOps() : []),
+  ];
+}
+
+/** A read-only /sys, with the step's control groups. */
+function sysOps(spec: ProcessSpec, ids: SandboxPlaces['ids']): Op[] {
+  const flags = MS.NOSUID | MS.NOEXEC | MS.NODEV | (spec.confined ? MS.RDONLY : 0);
+  const own =
+    ids === undefined || spec.network !== 'host'
+      ? [mountOp('mount /sys', 'sysfs', '/sys', { type: 'sysfs', flags })]
+      : bindSysOps(flags, spec.confined);
+  if (!existsSync('/sys/fs/cgroup/cgroup.controllers')) return own;
+  const groups = mountOp('mount /sys/fs/cgroup', 'cgroup2', '/sys/fs/cgroup', {
+    type: 'cgroup2',
+    flags,
+  });
+  return [...own, { ...groups, onError: 'next' }];
+}
+
+/** Names in /dev that lead to what is mounted. */
+const LINKS = [
+  ['/proc/self/fd', 'fd'],
+  ['/proc/self/fd/0', 'stdin'],
+  ['/proc/self/fd/1', 'stdout'],
+  ['/proc/self/fd/2', 'stderr'],
+  ['pts/ptmx', 'ptmx'],
+  ['/proc/kcore', 'core'],
+] as const;
+
+function devOps(spec: ProcessSpec, ids: SandboxPlaces['ids']): Op[] {
+  return [
+    mountOp('mount /dev', 'tmpfs', '/dev', {
+      type: 'tmpfs',
+      flags: MS.NOSUID | MS.STRICTATIME,
+      data: 'mode=755,size=65536k',
+    }),
     ...DEVICES.flatMap(([name, major, minor]) => deviceOps(name, major, minor, ids)),
-    ...['pts', 'shm', 'mqueue'].map((name): Op => ({
-      what: `make /dev/${name}`,
-      call: 'mkdirat',
-      args: [AT_FDCWD, { text: `/dev/${name}` }, 0o755],
-    })),
-    mountOp(
-      'mount /dev/pts',
-      'devpts',
-      '/dev/pts',
-      'devpts',
-      MS.NOSUID | MS.NOEXEC,
-      `newinstance,ptmxmode=0666,mode=0620${ids === 'one' ? '' : ',gid=5'}`,
-    ),
-    mountOp(
-      'mount /dev/shm',
-      'shm',
-      '/dev/shm',
-      'tmpfs',
-      MS.NOSUID | MS.NOEXEC | MS.NODEV,
-      `mode=1777,size=${spec.shmSize ?? 64 << 20}`,
-    ),
-    mountOp(
-      'mount /dev/mqueue',
-      'mqueue',
-      '/dev/mqueue',
-      'mqueue',
-      MS.NOSUID | MS.NOEXEC | MS.NODEV,
-      NULL,
-    ),
-    ...(
-      [
-        ['/proc/self/fd', 'fd'],
-        ['/proc/self/fd/0', 'stdin'],
-        ['/proc/self/fd/1', 'stdout'],
-        ['/proc/self/fd/2', 'stderr'],
-        ['pts/ptmx', 'ptmx'],
-        ['/proc/kcore', 'core'],
-      ] as const
-    ).map(([to, name]): Op => ({
+    ...['pts', 'shm', 'mqueue'].map((name) => makeOp(`/dev/${name}`)),
+    mountOp('mount /dev/pts', 'devpts', '/dev/pts', {
+      type: 'devpts',
+      flags: MS.NOSUID | MS.NOEXEC,
+      data: `newinstance,ptmxmode=0666,mode=0620${ids === 'one' ? '' : ',gid=5'}`,
+    }),
+    mountOp('mount /dev/shm', 'shm', '/dev/shm', {
+      type: 'tmpfs',
+      flags: MS.NOSUID | MS.NOEXEC | MS.NODEV,
+      data: `mode=1777,size=${spec.shmSize ?? 64 << 20}`,
+    }),
+    mountOp('mount /dev/mqueue', 'mqueue', '/dev/mqueue', {
+      type: 'mqueue',
+      flags: MS.NOSUID | MS.NOEXEC | MS.NODEV,
+    }),
+    ...LINKS.map(([to, name]): Op => ({
       what: `link /dev/${name}`,
       call: 'symlinkat',
       args: [{ text: to }, AT_FDCWD, { text: `/dev/${name}` }],
     })),
-    ...(spec.confined ? maskOps() : []),
   ];
+}
+
+function makeOp(directory: string): Op {
+  return {
+    what: `make ${directory}`,
+    call: 'mkdirat',
+    args: [AT_FDCWD, { text: directory }, 0o755],
+  };
 }
 
 /** Before Linux 6.14 the number is the machine's, and is left alone. */
@@ -176,21 +169,18 @@ export function surroundingOps(): Op[] {
 /** The network's owner alone may mount its sysfs, so the surroundings' is taken. */
 function bindSysOps(flags: number, confined: boolean): Op[] {
   return [
-    mountOp('take over /sys', `/proc/self/fd/${SYS_FD}`, '/sys', NULL, MS.BIND | MS.REC, NULL),
+    mountOp('take over /sys', `/proc/self/fd/${SYS_FD}`, '/sys', { flags: MS.BIND | MS.REC }),
     {
-      ...mountOp('restrict /sys', NULL, '/sys', NULL, MS.REMOUNT | MS.BIND | flags, NULL),
+      ...mountOp('restrict /sys', NULL, '/sys', { flags: MS.REMOUNT | MS.BIND | flags }),
       onError: 'next',
     },
     ...(confined
       ? mountsInSys().map((target) =>
-          mountOp(
-            `hide ${target}`,
-            'tmpfs',
-            target,
-            'tmpfs',
-            MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC,
-            'size=0',
-          ),
+          mountOp(`hide ${target}`, 'tmpfs', target, {
+            type: 'tmpfs',
+            flags: MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC,
+            data: 'size=0',
+          }),
         )
       : []),
   ];
@@ -222,9 +212,7 @@ function deviceOps(name: string, major: number, minor: number, ids: SandboxPlace
           what,
           `/proc/self/fd/${SYS_FD + 1 + DEVICES.findIndex(([device]) => device === name)}`,
           `/dev/${name}`,
-          NULL,
-          MS.BIND,
-          NULL,
+          { flags: MS.BIND },
         ),
       ];
 }
@@ -233,26 +221,18 @@ function deviceOps(name: string, major: number, minor: number, ids: SandboxPlace
 function maskOps(): Op[] {
   const masks = MASKED_PATHS.filter((target) => existsSync(target)).map((target) =>
     statSync(target).isDirectory()
-      ? mountOp(
-          `mask ${target}`,
-          'tmpfs',
-          target,
-          'tmpfs',
-          MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC,
-          'size=0',
-        )
-      : mountOp(`mask ${target}`, '/dev/null', target, NULL, MS.BIND, NULL),
+      ? mountOp(`mask ${target}`, 'tmpfs', target, {
+          type: 'tmpfs',
+          flags: MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC,
+          data: 'size=0',
+        })
+      : mountOp(`mask ${target}`, '/dev/null', target, { flags: MS.BIND }),
   );
   const readonly = READONLY_PATHS.filter((target) => existsSync(target)).flatMap((target) => [
-    mountOp(`hold ${target}`, target, target, NULL, MS.BIND | MS.REC, NULL),
-    mountOp(
-      `make ${target} read-only`,
-      NULL,
-      target,
-      NULL,
-      MS.REMOUNT | MS.BIND | MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC,
-      NULL,
-    ),
+    mountOp(`hold ${target}`, target, target, { flags: MS.BIND | MS.REC }),
+    mountOp(`make ${target} read-only`, NULL, target, {
+      flags: MS.REMOUNT | MS.BIND | MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC,
+    }),
   ]);
   return [...masks, ...readonly];
 }

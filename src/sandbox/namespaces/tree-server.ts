@@ -259,47 +259,9 @@ export function serverOps(servers: readonly TreeServer[], report: number): Op[] 
         call: 'prctl',
         args: [PR.SET_PDEATHSIG, SIGKILL],
       },
-      {
-        what: 'open the log of the server',
-        call: 'openat',
-        args: [AT_FDCWD, { path: rootfs.log }, O.WRONLY | O.CREAT | O.TRUNC | O.CLOEXEC, 0o600],
-        save: `log${i}`,
-      },
-      { what: 'give the server its log', call: 'dup3', args: [{ saved: `log${i}` }, 2, 0] },
-      {
-        what: 'open /dev/null',
-        call: 'openat',
-        args: [AT_FDCWD, { text: '/dev/null' }, O.RDWR | O.CLOEXEC],
-        save: `null${i}`,
-      },
-      {
-        what: 'give the server nothing to read',
-        call: 'dup3',
-        args: [{ saved: `null${i}` }, 0, 0],
-      },
-      { what: 'give the server nowhere to write', call: 'dup3', args: [0, 1, 0] },
-      { what: 'give the server its connection', call: 'fcntl', args: [connection, F_SETFD, 0] },
-      {
-        what: 'report no more when it runs',
-        call: 'fcntl',
-        args: [report, F_SETFD, FD_CLOEXEC],
-        onError: 'next',
-      },
-      { what: 'close files', call: 'close_range', args: [report + 1, connection - 1, 0] },
-      { what: 'close files', call: 'close_range', args: [connection + 1, 0xffffffff, 0] },
-      { what: 'close the program', call: 'close', args: [3], onError: 'next' },
-      ...ALL_CAPABILITIES.flatMap((name, number): Op[] =>
-        KEPT.includes(name)
-          ? []
-          : [
-              {
-                what: `drop ${name}`,
-                call: 'prctl',
-                args: [PR.CAPBSET_DROP, number, 0, 0, 0],
-                onError: 'next',
-              },
-            ],
-      ),
+      ...serverStreamOps(rootfs.log, i),
+      ...serverFileOps(connection, report),
+      ...dropOps(),
       { what: 'enter the layers', call: 'chdir', args: [{ path: base }] },
       {
         what: `execute ${rootfs.program}`,
@@ -312,6 +274,62 @@ export function serverOps(servers: readonly TreeServer[], report: number): Op[] 
       },
     ];
   });
+}
+
+/** Nothing to read, and a log to write to. */
+function serverStreamOps(log: string, i: number): Op[] {
+  return [
+    {
+      what: 'open the log of the server',
+      call: 'openat',
+      args: [AT_FDCWD, { path: log }, O.WRONLY | O.CREAT | O.TRUNC | O.CLOEXEC, 0o600],
+      save: `log${i}`,
+    },
+    { what: 'give the server its log', call: 'dup3', args: [{ saved: `log${i}` }, 2, 0] },
+    {
+      what: 'open /dev/null',
+      call: 'openat',
+      args: [AT_FDCWD, { text: '/dev/null' }, O.RDWR | O.CLOEXEC],
+      save: `null${i}`,
+    },
+    {
+      what: 'give the server nothing to read',
+      call: 'dup3',
+      args: [{ saved: `null${i}` }, 0, 0],
+    },
+    { what: 'give the server nowhere to write', call: 'dup3', args: [0, 1, 0] },
+  ];
+}
+
+/** Its connection stays open, and nothing else of mbuild's. */
+function serverFileOps(connection: number, report: number): Op[] {
+  return [
+    { what: 'give the server its connection', call: 'fcntl', args: [connection, F_SETFD, 0] },
+    {
+      what: 'report no more when it runs',
+      call: 'fcntl',
+      args: [report, F_SETFD, FD_CLOEXEC],
+      onError: 'next',
+    },
+    { what: 'close files', call: 'close_range', args: [report + 1, connection - 1, 0] },
+    { what: 'close files', call: 'close_range', args: [connection + 1, 0xffffffff, 0] },
+    { what: 'close the program', call: 'close', args: [3], onError: 'next' },
+  ];
+}
+
+function dropOps(): Op[] {
+  return ALL_CAPABILITIES.flatMap((name, number): Op[] =>
+    KEPT.includes(name)
+      ? []
+      : [
+          {
+            what: `drop ${name}`,
+            call: 'prctl',
+            args: [PR.CAPBSET_DROP, number, 0, 0, 0],
+            onError: 'next',
+          },
+        ],
+  );
 }
 
 /** In the command's process: puts the mount in its place. */

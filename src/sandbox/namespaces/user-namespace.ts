@@ -54,6 +54,13 @@ export interface JoinedNamespace {
   readonly pid: number;
 }
 
+/** A program to run, with its arguments and variables. */
+export interface UserCommand {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+}
+
 /**
  * Runs a program as root of a new user namespace, in which the user's own id and those of `maps` exist, or of one that is there; standard streams are
  * this process's. Resolves with its exit code (128 + signal).
@@ -61,24 +68,31 @@ export interface JoinedNamespace {
  * @throws MbuildError SANDBOX_UNAVAILABLE when the namespace cannot be made.
  */
 export async function runInUserNamespace(
-  file: string,
-  args: readonly string[],
-  env: NodeJS.ProcessEnv,
+  command: UserCommand,
   maps: UserMaps | JoinedNamespace,
   onStart: (signal: (name: NodeJS.Signals) => void) => void,
 ): Promise<number> {
   if (process.arch !== 'x64' && process.arch !== 'arm64')
     throw new MbuildError('SANDBOX_UNAVAILABLE', `mbuild has no sandbox for ${process.arch}`);
-  const uid = process.getuid?.() ?? -1;
-  const variables = Object.entries({ ...env, [OUTER_UID]: String(uid) }).flatMap(([key, value]) =>
-    value === undefined ? [] : [`${key}=${value}`],
-  );
-  const program = assemble(
-    userNamespaceProgram('pid' in maps ? joinOps(maps.pid) : makeOps(), file, args, variables),
-    process.arch,
-  );
+  const ops = 'pid' in maps ? joinOps(maps.pid) : makeOps();
+  const program = assemble(userNamespaceProgram(ops, command), process.arch);
   const child = start(program, process.arch);
-  const ended = new Promise<number>((resolve, reject) => {
+  const ended = endOf(child);
+  onStart((name) => void child.kill(name));
+  const { mapped, reported } = mapWhenReady(child, program, 'pid' in maps ? undefined : maps);
+  const code = await ended;
+  mapped();
+  const failure = failureIn(reported(), program);
+  if (failure !== undefined)
+    throw new MbuildError('SANDBOX_UNAVAILABLE', `cannot ${failure.what} (${failure.errno})`, {
+      hint: '`mbuild doctor` says why, and what would help',
+    });
+  return code;
+}
+
+/** The exit code. */
+function endOf(child: ChildProcess): Promise<number> {
+  return new Promise<number>((resolve, reject) => {
     child.on('error', (cause) =>
       reject(
         new MbuildError(
@@ -92,39 +106,44 @@ export async function runInUserNamespace(
       resolve(code ?? 128 + (signal === null ? 0 : os.signals[signal])),
     );
   });
-  onStart((name) => void child.kill(name));
+}
+
+/** Gives a namespace its ids as soon as it says that it is there. */
+function mapWhenReady(
+  child: ChildProcess,
+  program: Program,
+  maps: UserMaps | undefined,
+): {
+  /** @throws what {@link writeMap} threw. */
+  readonly mapped: () => void;
+  /** All that was reported until now. */
+  readonly reported: () => Buffer;
+} {
   const ends: readonly unknown[] = child.stdio;
   const turn = ends[SYNC_FD] as Duplex;
   turn.on('error', () => undefined);
   let reported = Buffer.alloc(0);
-  let mapping: Error | undefined;
+  let problem: unknown;
   (ends[REPORT_FD] as Readable).on('data', (chunk: Buffer) => {
     const isFirst = reported.length === 0;
     reported = Buffer.concat([reported, chunk]);
-    if (
-      'pid' in maps ||
-      !isFirst ||
-      child.pid === undefined ||
-      failureIn(reported, program) !== undefined
-    )
-      return;
+    if (maps === undefined || !isFirst || child.pid === undefined) return;
+    if (failureIn(reported, program) !== undefined) return;
     try {
-      writeMap('uid', child.pid, uid, maps.uids);
+      writeMap('uid', child.pid, process.getuid?.() ?? -1, maps.uids);
       writeMap('gid', child.pid, process.getgid?.() ?? -1, maps.gids);
       turn.end('\n');
     } catch (error) {
-      mapping = error as Error;
+      problem = error;
       turn.destroy();
     }
   });
-  const code = await ended;
-  if (mapping !== undefined) throw mapping;
-  const failure = failureIn(reported, program);
-  if (failure !== undefined)
-    throw new MbuildError('SANDBOX_UNAVAILABLE', `cannot ${failure.what} (${failure.errno})`, {
-      hint: '`mbuild doctor` says why, and what would help',
-    });
-  return code;
+  return {
+    mapped: () => {
+      if (problem !== undefined) throw problem;
+    },
+    reported: () => reported,
+  };
 }
 
 function makeOps(): Op[] {
@@ -156,12 +175,11 @@ function joinOps(pid: number): Op[] {
   ];
 }
 
-function userNamespaceProgram(
-  ops: readonly Op[],
-  file: string,
-  args: readonly string[],
-  env: readonly string[],
-): Op[] {
+function userNamespaceProgram(ops: readonly Op[], { file, args, env }: UserCommand): Op[] {
+  const own = { ...env, [OUTER_UID]: String(process.getuid?.() ?? -1) };
+  const variables = Object.entries(own).flatMap(([key, value]) =>
+    value === undefined ? [] : [`${key}=${value}`],
+  );
   return [
     ...ops,
     { what: 'become group 0', call: 'setresgid', args: [0, 0, 0] },
@@ -177,7 +195,7 @@ function userNamespaceProgram(
     {
       what: `execute ${file}`,
       call: 'execve',
-      args: [{ text: file }, { strings: [file, ...args] }, { strings: env }],
+      args: [{ text: file }, { strings: [file, ...args] }, { strings: variables }],
     },
     {
       what: 'report a failure',

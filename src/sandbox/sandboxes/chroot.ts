@@ -7,7 +7,9 @@ import { Placements } from './chroot-places';
 import { InitProcess, programIo } from '../namespaces/init-process';
 import type { Arch } from '../namespaces/init/interpreter';
 import type { Op } from '../namespaces/init/program';
-import { commandOps, onlyIdOps, parentOps, type ProgramIo } from '../namespaces/namespace-program';
+import { commandOps, onlyIdOps } from '../namespaces/command-ops';
+import type { ProgramIo } from '../namespaces/descriptors';
+import { parentOps } from '../namespaces/parent-ops';
 import { killOrphans } from '../orphans';
 import type { ContainerSandbox, ExitStatus, ProcessIo, ProcessSpec } from '../sandbox';
 import { stepFilter } from '../seccomp/profile';
@@ -80,13 +82,13 @@ export class ChrootSandbox implements ContainerSandbox {
       around?.enter();
       const { arch } = this.#init;
       const execute = (own: ProcessIo, supervised?: Uint8Array): Promise<ExitStatus> =>
-        this.#init.execute(
-          this.program(spec, root, { ...programIo(own), supervised }, arch),
+        this.#init.execute({
+          ops: this.program(spec, root, { ...programIo(own), supervised }, arch),
           spec,
-          own,
+          io: own,
           scope,
-          killOrphans,
-        );
+          ended: killOrphans,
+        });
       if (this.program !== chrootProgram || !mayFilter(spec) || !isSupervised(spec, ownIds()))
         return await execute(io);
       return await underSupervision(arch, io, (own) =>

@@ -16,7 +16,9 @@ import { removeTree } from '../../linux/remove-tree';
 import { isSameTime } from '../borrowed-tree';
 import { ChrootSandbox } from './chroot';
 import type { Op } from '../namespaces/init/program';
-import { commandOps, parentOps, type ProgramIo } from '../namespaces/namespace-program';
+import { commandOps } from '../namespaces/command-ops';
+import type { ProgramIo } from '../namespaces/descriptors';
+import { parentOps } from '../namespaces/parent-ops';
 import type { ProcessSpec } from '../sandbox';
 
 /** Where all of mbuild lies in a container that is made for this: its Node.js with libraries, its bundle, its store. */

@@ -33,11 +33,7 @@ export class NamespaceSandbox implements ContainerSandbox {
   readonly #held: readonly Capability[] = heldCapabilities();
   readonly #filters = new Map<string, Uint8Array>();
   /** In a user namespace, whether there are ids for others than root. */
-  readonly #ids: SandboxPlaces['ids'] = isInUserNamespace()
-    ? mappedIds() === 1
-      ? 'one'
-      : 'ranges'
-    : undefined;
+  readonly #ids: SandboxPlaces['ids'] = idsHere();
 
   /** @param state a directory of the store for mount places. */
   constructor(state: string) {
@@ -57,12 +53,17 @@ export class NamespaceSandbox implements ContainerSandbox {
     return this.around(wanted, (spec, places) => {
       const filter = spec.confined ? this.#filter(spec) : undefined;
       const execute = (own: ProcessIo, supervised?: Uint8Array): Promise<ExitStatus> =>
-        this.#init.execute(
-          namespaceProgram(spec, places, { ...programIo(own), ids: this.#ids, filter, supervised }),
+        this.#init.execute({
+          ops: namespaceProgram(spec, places, {
+            ...programIo(own),
+            ids: this.#ids,
+            filter,
+            supervised,
+          }),
           spec,
-          own,
+          io: own,
           scope,
-        );
+        });
       return isSupervised(spec, this.#ids)
         ? underSupervision(this.#init.arch, io, (own) =>
             execute(own, this.#filter(spec, 'supervised')),
@@ -99,12 +100,16 @@ export class NamespaceSandbox implements ContainerSandbox {
     scope.signal.throwIfAborted();
     const spec = this.#granted(wanted);
     this.#makePlaces();
-    return this.#init.execute(
-      enterProgram(spec, { ...programIo(io), ids: this.#ids, filter: this.#filter(spec) }),
+    return this.#init.execute({
+      ops: enterProgram(spec, {
+        ...programIo(io),
+        ids: this.#ids,
+        filter: this.#filter(spec),
+      }),
       spec,
       io,
       scope,
-    );
+    });
   }
 
   /** With the capabilities that mbuild has to give. */
@@ -165,6 +170,11 @@ function withServerLog(error: unknown, { rootfs, mounts }: ProcessSpec): unknown
   return said === undefined
     ? error
     : new MbuildError(error.code, `${error.message}: ${said}`, { cause: error, hint: error.hint });
+}
+
+function idsHere(): SandboxPlaces['ids'] {
+  if (!isInUserNamespace()) return undefined;
+  return mappedIds() === 1 ? 'one' : 'ranges';
 }
 
 const SYSTEM_POINTS: readonly MountPoint[] = ['/proc', '/sys', '/dev'].map((dir) => ({

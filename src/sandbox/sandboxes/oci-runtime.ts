@@ -8,12 +8,14 @@ import {
   readdirSync,
   rmdirSync,
   writeFileSync,
+  type Stats,
 } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
 import { fsPath } from '../../linux/paths';
 import type { BuildScope } from '../../progress/events';
-import { InitProcess, failureError } from '../namespaces/init-process';
+import { failureError } from '../namespaces/failure';
+import { InitProcess } from '../namespaces/init-process';
 import type { NamespaceSandbox } from './namespaces';
 import { runtimeConfig } from './oci-config';
 import { runtimeProgram } from './runtime-program';
@@ -99,16 +101,16 @@ export class OciSandbox implements ContainerSandbox {
           { mode: 0o600 },
         );
         // A runtime's own groups have the limits where it cannot do without.
-        const status = await this.#init.execute(
-          runtimeProgram(spec, places, {
+        const status = await this.#init.execute({
+          ops: runtimeProgram(spec, places, {
             argv: this.#argv(bundle, name),
             bundle,
             hidesGroups: this.runtime.name === 'crun' && existsSync(BOTH_VERSIONS),
           }),
-          groups === undefined ? spec : { ...spec, limits: undefined },
+          spec: groups === undefined ? spec : { ...spec, limits: undefined },
           io,
           scope,
-        );
+        });
         return checked(status, spec, bundle, this.runtime);
       } finally {
         removeTree(bundle);
@@ -143,17 +145,18 @@ export class OciSandbox implements ContainerSandbox {
 /** Where the source of a mount is put: a file on a file, a directory on a directory. */
 function makePlace(mount: Mount, place: string): void {
   if (mount.kind === 'tmpfs') return;
-  const source =
-    mount.kind === 'host'
-      ? statSync(fsPath(mount.source))
-      : mount.kind === 'bind'
-        ? lstatSync(fsPath(`${mount.source}${mount.subpath === '/' ? '' : `/${mount.subpath}`}`), {
-            throwIfNoEntry: false,
-          })
-        : undefined;
+  const source = sourceOf(mount);
   const isFile = mount.kind === 'file' || (source !== undefined && !source.isDirectory());
   if (isFile) writeFileSync(place, '', { mode: 0o600 });
   else mkdirSync(place, { mode: 0o700 });
+}
+
+/** What is mounted, where that is a path of the host. */
+function sourceOf(mount: Mount): Stats | undefined {
+  if (mount.kind === 'host') return statSync(fsPath(mount.source));
+  if (mount.kind !== 'bind') return undefined;
+  const inner = mount.subpath === '/' ? '' : `/${mount.subpath}`;
+  return lstatSync(fsPath(`${mount.source}${inner}`), { throwIfNoEntry: false });
 }
 
 /** The command's status. @throws MbuildError when the runtime says that it never began. */

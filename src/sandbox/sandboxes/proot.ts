@@ -6,14 +6,10 @@ import { findInPath } from '../find-program';
 import type { Arch } from '../namespaces/init/interpreter';
 import type { Op } from '../namespaces/init/program';
 import { PR, SIGKILL } from '../namespaces/init/syscalls';
-import {
-  executeOps,
-  filterOp,
-  limitOps,
-  parentOps,
-  waitOps,
-  type ProgramIo,
-} from '../namespaces/namespace-program';
+import { executeOps, filterOp, waitOps } from '../namespaces/command-ops';
+import type { ProgramIo } from '../namespaces/descriptors';
+import { parentOps } from '../namespaces/parent-ops';
+import { limitOps } from '../namespaces/privilege-ops';
 import { killProcess } from '../orphans';
 import { removeProotFiles } from './proot-files';
 import type { ContainerSandbox, ProcessSpec } from '../sandbox';

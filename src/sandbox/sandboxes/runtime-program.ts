@@ -2,13 +2,13 @@ import type { Op } from '../namespaces/init/program';
 import { CLONE, FD_CLOEXEC, F_SETFD, MS } from '../namespaces/init/syscalls';
 import {
   FIRST_SOURCE_FD,
-  NULL,
   mountOp,
   rootOps,
   sourceOps,
   type SandboxPlaces,
 } from '../namespaces/mount-ops';
-import { REPORT_FD, SYNC_FD, parentOps } from '../namespaces/namespace-program';
+import { REPORT_FD, SYNC_FD } from '../namespaces/descriptors';
+import { parentOps } from '../namespaces/parent-ops';
 import type { ProcessSpec } from '../sandbox';
 import { treeServers } from '../namespaces/tree-server';
 import { processOps } from '../namespaces/system-mounts';
@@ -39,9 +39,7 @@ export function runtimeProgram(
             `lay out ${mount.target}`,
             `/proc/self/fd/${FIRST_SOURCE_FD + i}`,
             `${bundle}/mount${i}`,
-            NULL,
-            mount.kind === 'bind' || mount.kind === 'host' ? MS.BIND | MS.REC : MS.BIND,
-            NULL,
+            { flags: mount.kind === 'bind' || mount.kind === 'host' ? MS.BIND | MS.REC : MS.BIND },
           ),
         ],
   );
@@ -49,22 +47,22 @@ export function runtimeProgram(
   return [
     ...parentOps(CLONE.NEWNS | CLONE.NEWPID, false, { servers, waits: false }),
     { what: 'set the umask', call: 'umask', args: [0] },
-    mountOp('make mounts private', 'none', '/', NULL, MS.REC | MS.PRIVATE, NULL),
-    mountOp('mount /proc', 'proc', '/proc', 'proc', MS.NOSUID | MS.NOEXEC | MS.NODEV, NULL),
+    mountOp('make mounts private', 'none', '/', { flags: MS.REC | MS.PRIVATE }),
+    mountOp('mount /proc', 'proc', '/proc', {
+      type: 'proc',
+      flags: MS.NOSUID | MS.NOEXEC | MS.NODEV,
+    }),
     ...processOps(spec),
     ...rootOps(spec.rootfs, places, servers),
     ...sourceOps(spec.mounts, places, servers),
     ...sources,
     ...(hidesGroups
       ? [
-          mountOp(
-            'hide the control groups',
-            'tmpfs',
-            '/sys/fs/cgroup',
-            'tmpfs',
-            MS.NOSUID | MS.NODEV | MS.NOEXEC,
-            'mode=755',
-          ),
+          mountOp('hide the control groups', 'tmpfs', '/sys/fs/cgroup', {
+            type: 'tmpfs',
+            flags: MS.NOSUID | MS.NODEV | MS.NOEXEC,
+            data: 'mode=755',
+          }),
         ]
       : []),
     { what: 'set the umask', call: 'umask', args: [0o022] },

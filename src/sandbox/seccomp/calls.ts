@@ -1,5 +1,3 @@
-import type { Capability } from '../capabilities';
-
 /** Whose system calls a filter judges: the machine's own, and those of its 32-bit programs. */
 export const ABIS = ['x64', 'x86', 'arm64', 'arm'] as const;
 export type Abi = (typeof ABIS)[number];
@@ -383,70 +381,6 @@ export const ALWAYS_ALLOWED: readonly Call[] = [
   ['cacheflush', -1, -1, -1, 983042],
   ['set_tls', -1, -1, -1, 983045],
 ];
-
-/** Calls that are let through for who has the capability. */
-export const ALLOWED_WITH: Readonly<Partial<Record<Capability, readonly Call[]>>> = {
-  DAC_READ_SEARCH: [['open_by_handle_at', 304, 342, 265, 371]],
-  SYS_ADMIN: [
-    ['bpf', 321, 357, 280, 386],
-    ['fanotify_init', 300, 338, 262, 367],
-    ['fsconfig', 431],
-    ['fsmount', 432],
-    ['fsopen', 430],
-    ['fspick', 433],
-    ['lookup_dcookie', 212, 253, 18, 249],
-    ['lsm_get_self_attr', 459],
-    ['lsm_list_modules', 461],
-    ['lsm_set_self_attr', 460],
-    ['mount', 165, 21, 40, 21],
-    ['mount_setattr', 442],
-    ['move_mount', 429],
-    ['open_tree', 428],
-    ['perf_event_open', 298, 336, 241, 364],
-    ['quotactl', 179, 131, 60, 131],
-    ['quotactl_fd', 443],
-    ['setdomainname', 171, 121, 162, 121],
-    ['sethostname', 170, 74, 161, 74],
-    ['setns', 308, 346, 268, 375],
-    ['syslog', 103, 103, 116, 103],
-    ['umount', -1, 22, -1, -1],
-    ['umount2', 166, 52, 39, 52],
-    ['unshare', 272, 310, 97, 337],
-  ],
-  SYS_BOOT: [['reboot', 169, 88, 142, 88]],
-  SYS_CHROOT: [['chroot', 161, 61, 51, 61]],
-  SYS_MODULE: [
-    ['delete_module', 176, 129, 106, 129],
-    ['init_module', 175, 128, 105, 128],
-    ['finit_module', 313, 350, 273, 379],
-  ],
-  SYS_PACCT: [['acct', 163, 51, 89, 51]],
-  SYS_PTRACE: [
-    ['kcmp', 312, 349, 272, 378],
-    ['pidfd_getfd', 438],
-    ['process_madvise', 440],
-  ],
-  SYS_RAWIO: [
-    ['iopl', 172, 110, -1, -1],
-    ['ioperm', 173, 101, -1, -1],
-  ],
-  SYS_TIME: [
-    ['settimeofday', 164, 79, 170, 79],
-    ['stime', -1, 25, -1, -1],
-    ['clock_settime', 227, 264, 112, 262],
-    ['clock_settime64', -1, 404, -1, 404],
-  ],
-  SYS_TTY_CONFIG: [['vhangup', 153, 111, 58, 111]],
-  SYS_NICE: [
-    ['get_mempolicy', 239, 275, 236, 320],
-    ['mbind', 237, 274, 235, 319],
-    ['set_mempolicy', 238, 276, 237, 321],
-    ['set_mempolicy_home_node', 450],
-  ],
-  SYSLOG: [['syslog', 103, 103, 116, 103]],
-  BPF: [['bpf', 321, 357, 280, 386]],
-  PERFMON: [['perf_event_open', 298, 336, 241, 364]],
-};
 
 /** Calls whose arguments decide, for who lacks SYS_ADMIN; see profile.ts. */
 export const JUDGED: readonly Call[] = [

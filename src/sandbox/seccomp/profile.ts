@@ -4,7 +4,8 @@ import type { Arch } from '../namespaces/init/interpreter';
 import { AT_EMPTY_PATH } from '../namespaces/init/syscalls';
 import type { ProcessSpec } from '../sandbox';
 import { compileFilter, type AbiRules, type Condition, type Verdict } from './bpf';
-import { ABIS, ALLOWED_WITH, ALWAYS_ALLOWED, JUDGED, type Abi, type Call } from './calls';
+import { ABIS, ALWAYS_ALLOWED, JUDGED, type Abi, type Call } from './calls';
+import { ALLOWED_WITH } from './capability-calls';
 
 const EPERM = 1;
 const ENOSYS = 38;

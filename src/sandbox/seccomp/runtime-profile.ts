@@ -1,7 +1,8 @@
 import type { Capability } from '../capabilities';
 import type { Arch } from '../namespaces/init/interpreter';
 import type { Condition, Verdict } from './bpf';
-import { ALLOWED_WITH, ALWAYS_ALLOWED, JUDGED } from './calls';
+import { ALWAYS_ALLOWED, JUDGED } from './calls';
+import { ALLOWED_WITH } from './capability-calls';
 import { VERDICTS } from './profile';
 
 /** `linux.seccomp` of a runtime's config.json: OCI runtime specification, config-linux.md. */

@@ -1,0 +1,86 @@
+import { MbuildError } from '../../diagnostics/error';
+import type { ProcessSpec } from '../sandbox';
+import type { Op } from './init/program';
+
+/** Why a command was not executed, in words. */
+export function failureError(
+  op: Pick<Op, 'what' | 'call'>,
+  errno: string,
+  spec: Pick<ProcessSpec, 'args' | 'cwd'>,
+): MbuildError {
+  const command = spec.args[0] ?? '';
+  if (op.call === 'execve') {
+    if (errno === 'ENOENT') {
+      const isPath = command.includes('/');
+      return new MbuildError(
+        'EXEC_NOT_FOUND',
+        isPath
+          ? `${command}: no such file, or the interpreter or loader that it needs is missing`
+          : `${command}: executable file not found in $PATH`,
+        {
+          hint:
+            command === '/bin/sh'
+              ? 'the image has no shell: use the exec form, RUN ["program", "argument"]'
+              : 'install it in an earlier RUN, or correct the name',
+          exitCode: 127,
+        },
+      );
+    }
+    if (errno === 'ENOEXEC')
+      return new MbuildError('EXEC_FAILED', `${command}: exec format error`, {
+        hint: 'it is built for another architecture, or is a script without a #! line',
+        exitCode: 126,
+      });
+    return new MbuildError('EXEC_FAILED', `${command}: ${reason(errno)}`, {
+      hint: EXECUTE_HINTS[errno],
+      exitCode: 126,
+    });
+  }
+  if (op.call === 'chdir' && op.what.startsWith('enter the working'))
+    return new MbuildError(
+      'EXEC_FAILED',
+      `cannot enter the working directory ${spec.cwd}: ${reason(errno)}`,
+      { exitCode: 126 },
+    );
+  if (op.call === 'clone' || errno === 'EPERM') {
+    return new MbuildError(
+      'SANDBOX_UNAVAILABLE',
+      `the sandbox could not ${op.what}: ${reason(errno)}`,
+      {
+        hint: 'RUN needs CAP_SYS_ADMIN for namespaces and mounts: run as root outside of a restricted container (docker run --privileged)',
+      },
+    );
+  }
+  const isTarget = op.call === 'mount' && ['ENOENT', 'ENOTDIR'].includes(errno);
+  return new MbuildError('SANDBOX_FAILED', `the sandbox could not ${op.what}: ${reason(errno)}`, {
+    hint: isTarget
+      ? 'the sandbox fills /dev, /proc, /sys, /etc/hosts and /etc/resolv.conf itself: mount on another path'
+      : undefined,
+  });
+}
+
+const EXECUTE_HINTS: Readonly<Record<string, string>> = {
+  EACCES: 'is it executable, and may its user reach it?',
+  E2BIG:
+    'one argument or variable has at most 128 KiB, all together a fourth of the stack (2 MiB): put it in a file',
+};
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file or directory',
+  EACCES: 'permission denied',
+  EPERM: 'operation not permitted',
+  ENOTDIR: 'not a directory',
+  EISDIR: 'is a directory',
+  ELOOP: 'too many symbolic links',
+  ENOMEM: 'out of memory',
+  EAGAIN: 'too many processes',
+  ENOSPC: 'no space left, or a limit on namespaces is reached',
+  EINVAL: 'invalid argument',
+  ETXTBSY: 'the file is being written',
+  E2BIG: 'argument list too long',
+  EROFS: 'read-only file system',
+};
+
+function reason(errno: string): string {
+  return REASONS[errno] === undefined ? errno : `${REASONS[errno]} (${errno})`;
+}
