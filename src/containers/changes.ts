@@ -17,46 +17,41 @@ export interface Change {
  */
 export function changesOf(layer: string, below: MergedView, xattrs: OverlayXattrs): Change[] {
   const changes: Change[] = [];
-  collect(toRaw(layer), '/', below, xattrs, changes);
-  return changes.sort((a, b) => (a.path < b.path ? -1 : 1));
-}
-
-function collect(
-  dir: RawPath,
-  path: RawPath,
-  below: MergedView,
-  xattrs: OverlayXattrs,
-  changes: Change[],
-): void {
-  const names = readdirSync(fsPath(dir), { encoding: 'latin1' });
-  if (path !== '/' && isOpaque(dir, xattrs)) {
-    const kept = new Set(names);
-    for (const name of below.readdir(path))
-      if (!kept.has(name)) changes.push({ kind: 'D', path: childPath(path, name) });
-  }
-  for (const name of names) {
-    const inner = childPath(path, name);
-    const stats = lstatOf(`${dir}/${name}`);
-    if (stats === undefined) continue;
-    const before = below.lstat(inner);
-    if (isWhiteout(stats)) {
-      if (before !== undefined) changes.push({ kind: 'D', path: inner });
-      continue;
+  const collect = (dir: RawPath, path: RawPath): void => {
+    const names = readdirSync(fsPath(dir), { encoding: 'latin1' });
+    if (path !== '/' && isOpaque(dir, xattrs)) {
+      const kept = new Set(names);
+      for (const name of below.readdir(path))
+        if (!kept.has(name)) changes.push({ kind: 'D', path: childPath(path, name) });
     }
-    changes.push({ kind: before === undefined ? 'A' : 'C', path: inner });
-    if (stats.isDirectory()) collect(`${dir}/${name}`, inner, below, xattrs, changes);
-  }
+    for (const name of names) {
+      const inner = childPath(path, name);
+      const stats = lstatOf(`${dir}/${name}`);
+      if (stats === undefined) continue;
+      const before = below.lstat(inner);
+      if (isWhiteout(stats)) {
+        if (before !== undefined) changes.push({ kind: 'D', path: inner });
+        continue;
+      }
+      changes.push({ kind: before === undefined ? 'A' : 'C', path: inner });
+      if (stats.isDirectory()) collect(`${dir}/${name}`, inner);
+    }
+  };
+  collect(toRaw(layer), '/');
+  return changes.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
 /** Bytes of the files in a writable layer. */
 export function treeSize(dir: string): number {
+  const sizeOf = (path: RawPath): number => {
+    const stats = lstatSync(fsPath(path), { throwIfNoEntry: false });
+    if (stats?.isDirectory() === true) return sizeBelow(path);
+    return stats?.isFile() === true ? stats.size : 0;
+  };
   const sizeBelow = (path: RawPath): number =>
-    readdirSync(fsPath(path), { encoding: 'latin1' }).reduce((sum, name) => {
-      const stats = lstatSync(fsPath(`${path}/${name}`), { throwIfNoEntry: false });
-      if (stats === undefined) return sum;
-      return (
-        sum + (stats.isDirectory() ? sizeBelow(`${path}/${name}`) : stats.isFile() ? stats.size : 0)
-      );
-    }, 0);
+    readdirSync(fsPath(path), { encoding: 'latin1' }).reduce(
+      (sum, name) => sum + sizeOf(`${path}/${name}`),
+      0,
+    );
   return sizeBelow(toRaw(dir));
 }

@@ -14,11 +14,10 @@ import { bootId } from '../linux/process';
 import { removeFile } from '../linux/remove-tree';
 import { chainIds, type DiffID } from '../oci/digest';
 import type { ImageConfig } from '../oci/image';
+import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import { applyChanges } from './apply-changes';
-import type { Container } from './container';
 import { whilePaused } from './pause';
-import type { ContainerServices } from './services';
-import type { ContainerStore } from './store';
+import type { ContainerServices, OpenContainer } from './services';
 import { writtenLayer } from './written-layer';
 
 /** An image to be made of a container. */
@@ -45,18 +44,14 @@ const NO_LIMITS = {
  * The config is the image's with what the container was asked for, then with `changes`.
  * @throws MbuildError for a change that is none, NO_SPACE.
  */
-export async function commitContainer(
-  container: Container,
-  request: CommitRequest,
-  store: ContainerStore,
-  services: ContainerServices,
-): Promise<Image> {
+export async function commitContainer(open: OpenContainer, request: CommitRequest): Promise<Image> {
+  const { container, services } = open;
   const { record } = container;
   const config = await applyChanges(record.config, request.changes);
   const lease = new Lease(services.root);
   try {
     lease.hold({ layers: record.image.stack });
-    const layer = await commitLayer(container, request.pause, store, services, lease);
+    const layer = await commitLayer(open, request.pause, lease);
     const created = new Date().toISOString();
     const base = record.image.config;
     const image: ImageConfig = {
@@ -87,61 +82,65 @@ export async function commitContainer(
 
 /** Copies the writable layer and records it; `undefined` when nothing is in it. */
 async function commitLayer(
-  container: Container,
+  open: OpenContainer,
   pause: boolean,
-  store: ContainerStore,
-  services: ContainerServices,
   lease: Lease,
 ): Promise<DiffID | undefined> {
-  const { record } = container;
-  const { snapshots, layers, threads, xattrs } = services;
-  const remote = threads.remote<typeof layerTasks>('layer');
+  const { record } = open.container;
+  const { snapshots, layers, threads, xattrs } = open.services;
+  const active = await copyLayer(open, pause);
+  lease.hold({ layers: [active.id] });
+  snapshots.commit(active);
+  const { diffId, size, contentSize, entries } = await threads
+    .remote<typeof layerTasks>('layer')
+    .hashTree(toRaw(snapshots.layerDir(active.id)), { xattrs });
+  const chainId = chainIds([...record.image.config.rootfs.diff_ids, diffId]).at(-1);
+  const made = {
+    parent: layerRecords(record.image.config, open.services).at(-1)?.chainId,
+    id: active.id,
+    diffId,
+    size,
+    contentSize,
+    blobs: [],
+    boot: bootId(),
+    synced: false,
+  };
+  const kept =
+    entries === 0 || chainId === undefined
+      ? undefined
+      : recordLayer({ ...made, chainId }, layers, lease);
+  if (kept === undefined || kept.id !== active.id) snapshots.remove(active.id);
+  return kept === undefined ? undefined : diffId;
+}
+
+/** The writable layer as a snapshot of the store, which is not committed yet. */
+async function copyLayer(
+  { container, store, services }: OpenContainer,
+  pause: boolean,
+): Promise<ActiveSnapshot> {
+  const { snapshots, threads, xattrs } = services;
+  const { stack } = container.record.image;
   const tar = tempName(services.root, 'commit');
-  const active = snapshots.prepare(record.image.stack);
+  const active = snapshots.prepare(stack);
   try {
     const layer = toRaw(writtenLayer(container, store, services));
     const copy = (): Promise<void> => writeTar(layer, tar, services);
     await (pause ? whilePaused(container, copy) : copy());
-    const parents = record.image.stack.map((id) => toRaw(snapshots.layerDir(id))).reverse();
-    await remote.applyLayer({ path: tar, compression: 'none' }, toRaw(active.dir), {
-      xattrs,
-      limits: NO_LIMITS,
-      parents,
-    });
+    const parents = stack.map((id) => toRaw(snapshots.layerDir(id))).reverse();
+    await threads
+      .remote<typeof layerTasks>('layer')
+      .applyLayer({ path: tar, compression: 'none' }, toRaw(active.dir), {
+        xattrs,
+        limits: NO_LIMITS,
+        parents,
+      });
+    return active;
   } catch (error) {
     snapshots.discard(active);
     throw storeError(error, tar);
   } finally {
     removeFile(tar);
   }
-  lease.hold({ layers: [active.id] });
-  snapshots.commit(active);
-  const { diffId, size, contentSize, entries } = await remote.hashTree(
-    toRaw(snapshots.layerDir(active.id)),
-    { xattrs },
-  );
-  const below = layerRecords(record.image.config, services).at(-1)?.chainId;
-  const chainId = chainIds([...record.image.config.rootfs.diff_ids, diffId]).at(-1);
-  const kept =
-    entries === 0 || chainId === undefined
-      ? undefined
-      : recordLayer(
-          {
-            chainId,
-            parent: below,
-            id: active.id,
-            diffId,
-            size,
-            contentSize,
-            blobs: [],
-            boot: bootId(),
-            synced: false,
-          },
-          layers,
-          lease,
-        );
-  if (kept === undefined || kept.id !== active.id) snapshots.remove(active.id);
-  return kept === undefined ? undefined : diffId;
 }
 
 async function writeTar(layer: string, file: string, { xattrs }: ContainerServices): Promise<void> {

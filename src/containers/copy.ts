@@ -10,14 +10,13 @@ import { writeTo } from '../output/destination';
 import { treeTar } from '../output/tar';
 import { EMPTY_VIEW, LayeredView } from '../snapshot/merged-view';
 import { cleanPath, splitPath } from '../snapshot/resolve';
-import { TreeWriter } from '../snapshot/tree-writer';
+import { TreeWriter, type TreeDirectory } from '../snapshot/tree-writer';
 import type { MergedView, ViewEntry } from '../snapshot/view';
-import { firstProcess, type Container } from './container';
-import { copyContents, copyEntry, type CopyOptions } from './copy-tree';
+import { firstProcess } from './container';
+import { TreeCopier, type CopyOptions } from './copy-tree';
 import { whilePaused } from './pause';
 import { containerView } from './process-spec';
-import type { ContainerServices } from './services';
-import type { ContainerStore } from './store';
+import type { OpenContainer } from './services';
 import { writtenLayer } from './written-layer';
 
 /** How files are copied. */
@@ -39,25 +38,21 @@ interface Tree {
  * The container stands still meanwhile. @throws MbuildError SOURCE_NOT_FOUND, COPY_FAILED.
  */
 export async function copyFromContainer(
-  container: Container,
+  open: OpenContainer,
   from: string,
   to: { readonly path: string } | { readonly stream: NodeJS.WritableStream },
-  options: CpOptions,
-  store: ContainerStore,
-  services: ContainerServices,
-  signal: AbortSignal,
+  { signal, ...options }: CpOptions & { readonly signal: AbortSignal },
 ): Promise<void> {
+  const { container, services } = open;
   await whilePaused(container, async () => {
-    const { tree, inner } = containerTree(container, from, store, services);
+    const { tree, inner } = containerTree(open, from);
     const source = findSource(tree.view, inner, options, `${container.record.name}:${from}`);
     if ('path' in to) {
       const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+      const place = toRaw(path.resolve(to.path) + (/\/\.?$/.test(to.path) ? '/' : ''));
       copyBetween(
-        tree.view,
-        source,
-        inner,
-        hostTree(),
-        toRaw(path.resolve(to.path) + (/\/\.?$/.test(to.path) ? '/' : '')),
+        { view: tree.view, entry: source, asked: inner },
+        { tree: hostTree(), path: place },
         options.archive ? {} : { owner },
       );
       return;
@@ -66,7 +61,11 @@ export async function copyFromContainer(
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       const writer = new TreeWriter(EMPTY_VIEW, toRaw(folder));
-      copyEntry(tree.view, source, writer, writer.root, splitPath(source.path).name || '.root');
+      new TreeCopier(tree.view, writer).entry(
+        source,
+        writer.root,
+        splitPath(source.path).name || '.root',
+      );
       writer.finish();
       await writeTo({ stream: to.stream }, treeTar(new LayeredView([toRaw(folder)])), signal);
     } finally {
@@ -77,25 +76,21 @@ export async function copyFromContainer(
 
 /** Copies into a container, from a path of the host or a tar out of a stream, which is unpacked into a directory. */
 export async function copyToContainer(
-  container: Container,
+  open: OpenContainer,
   from: { readonly path: string } | { readonly stream: AsyncIterable<Uint8Array> },
   to: string,
   options: CpOptions,
-  store: ContainerStore,
-  services: ContainerServices,
 ): Promise<void> {
+  const { container } = open;
   await whilePaused(container, async () => {
-    const { tree, inner } = containerTree(container, to, store, services);
+    const { tree, inner } = containerTree(open, to);
     if ('path' in from) {
       const { view } = hostTree();
       const raw = toRaw(from.path.startsWith('/') ? from.path : `${process.cwd()}/${from.path}`);
       const source = findSource(view, raw, options, from.path);
       copyBetween(
-        view,
-        source,
-        raw,
-        tree,
-        inner,
+        { view, entry: source, asked: raw },
+        { tree, path: inner },
         options.archive ? {} : { owner: { uid: 0, gid: 0 } },
       );
       return;
@@ -103,7 +98,7 @@ export async function copyToContainer(
     const writer = tree.writer();
     const directory = writer.directory(inner);
     if (directory === undefined)
-      throw new MbuildError('COPY_FAILED', `${container.record.name}:${to} is no directory`, {
+      throw new MbuildError('COPY_FAILED', `${container.record.name}:${to} is not a directory`, {
         hint: 'an archive is unpacked into a directory',
       });
     await extractArchive(Readable.from(from.stream, { objectMode: false }), writer, directory);
@@ -113,10 +108,8 @@ export async function copyToContainer(
 
 /** The container's tree: through its own mounts while it runs, else its layers; or the volume that the path is in. */
 function containerTree(
-  container: Container,
+  { container, store, services }: OpenContainer,
   given: string,
-  store: ContainerStore,
-  services: ContainerServices,
 ): { readonly tree: Tree; readonly inner: RawPath } {
   const { record, state } = container;
   const wanted = toRaw(given.startsWith('/') ? given : `/${given}`);
@@ -160,8 +153,21 @@ function findSource(
   if (source === undefined)
     throw new MbuildError('SOURCE_NOT_FOUND', `${label}: no such file or directory`);
   if (bare !== from && bare !== '/' && !source.stats.isDirectory())
-    throw new MbuildError('COPY_FAILED', `${label} is no directory`);
+    throw new MbuildError('COPY_FAILED', `${label} is not a directory`);
   return source;
+}
+
+/** What is copied, by the name that was asked for. */
+interface Source {
+  readonly view: MergedView;
+  readonly entry: ViewEntry;
+  readonly asked: RawPath;
+}
+
+/** Where it goes. */
+interface Destination {
+  readonly tree: Tree;
+  readonly path: RawPath;
 }
 
 /**
@@ -169,50 +175,43 @@ function findSource(
  * into it as a whole where that is there; of `DIR/.` only the contents go.
  */
 function copyBetween(
-  view: MergedView,
-  source: ViewEntry,
-  asked: RawPath,
-  target: Tree,
-  to: RawPath,
+  { view, entry, asked }: Source,
+  { tree, path: to }: Destination,
   options: CopyOptions,
 ): void {
-  const writer = target.writer();
+  const writer = tree.writer();
+  const copier = new TreeCopier(view, writer, options);
   const bare = to.replace(/\/+\.?$/, '') || '/';
   const directory = writer.directory(bare);
-  if (source.stats.isDirectory() && (/(^|\/)\.$/.test(asked) || source.path === '/')) {
-    const into = directory ?? makeTarget(writer, bare, source);
-    copyContents(view, source.path, writer, into, options);
+  if (entry.stats.isDirectory() && (/(^|\/)\.$/.test(asked) || entry.path === '/')) {
+    copier.contents(entry.path, directory ?? makeTarget(writer, bare, entry));
   } else if (directory !== undefined) {
-    copyEntry(
-      view,
-      source,
-      writer,
-      directory,
-      splitPath(cleanPath(asked)).name || splitPath(source.path).name,
-      options,
-    );
+    copier.entry(entry, directory, splitPath(cleanPath(asked)).name || splitPath(entry.path).name);
   } else {
-    if (bare !== to && !source.stats.isDirectory())
+    if (bare !== to && !entry.stats.isDirectory())
       throw new MbuildError('COPY_FAILED', `${toText(to)}: no such directory`);
-    const resolved = writer.resolve(bare);
-    const { dir, name } = splitPath(resolved);
-    const parent = writer.directory(dir);
-    if (parent === undefined)
-      throw new MbuildError('COPY_FAILED', `${toText(dir)}: no such directory`, {
-        hint: 'the folder that a copy goes into must be there',
-      });
-    copyEntry(view, source, writer, parent, name, options);
+    const { parent, name } = targetOf(writer, bare);
+    copier.entry(entry, parent, name);
   }
   writer.finish();
 }
 
-function makeTarget(writer: TreeWriter, bare: RawPath, { stats }: ViewEntry) {
+/** A name that is not there yet. @throws MbuildError COPY_FAILED when its directory is not there either. */
+function targetOf(
+  writer: TreeWriter,
+  bare: RawPath,
+): { readonly parent: TreeDirectory; readonly name: RawPath } {
   const { dir, name } = splitPath(writer.resolve(bare));
   const parent = writer.directory(dir);
   if (parent === undefined)
     throw new MbuildError('COPY_FAILED', `${toText(dir)}: no such directory`, {
-      hint: 'the folder that a copy goes into must be there',
+      hint: 'the directory that a copy goes into must be there',
     });
+  return { parent, name };
+}
+
+function makeTarget(writer: TreeWriter, bare: RawPath, { stats }: ViewEntry): TreeDirectory {
+  const { parent, name } = targetOf(writer, bare);
   return writer.makeDirectory(parent, name, { mode: stats.mode & 0o7777, uid: 0, gid: 0 })
     .directory;
 }

@@ -137,11 +137,11 @@ function recordOf(request: CreateRequest, id: ContainerId, name: string): Contai
 
 /** Docker's rules: words on the command line replace CMD; an entrypoint on the command line replaces both. */
 function configOf(request: CreateRequest, ofImage: ContainerConfig): ContainerConfig {
-  const { command, entrypoint } = request;
+  const { entrypoint } = request;
   return {
     ...ofImage,
     Entrypoint: (entrypoint ?? ofImage.Entrypoint)?.filter((word, i) => i > 0 || word !== ''),
-    Cmd: command.length > 0 ? command : entrypoint === undefined ? ofImage.Cmd : undefined,
+    Cmd: commandOf(request, ofImage),
     Env: envOf(ofImage.Env ?? [], request.env),
     WorkingDir: path.posix.resolve('/', ofImage.WorkingDir ?? '/', request.cwd ?? ''),
     ...(request.user === undefined ? {} : { User: request.user }),
@@ -164,6 +164,14 @@ function configOf(request: CreateRequest, ofImage: ContainerConfig): ContainerCo
           },
         }),
   };
+}
+
+function commandOf(
+  { command, entrypoint }: CreateRequest,
+  ofImage: ContainerConfig,
+): ContainerConfig['Cmd'] {
+  if (command.length > 0) return command;
+  return entrypoint === undefined ? ofImage.Cmd : undefined;
 }
 
 function envOf(ofImage: readonly string[], given: readonly string[]): string[] {

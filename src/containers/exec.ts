@@ -3,10 +3,9 @@ import { hasLimits } from '../sandbox/cgroups/cgroup-limits';
 import type { ExitStatus, PreparedProcess, ProcessIo } from '../sandbox/sandbox';
 import { resolveUser } from '../snapshot/users';
 import { splitEnv, withEnv } from '../oci/env';
-import { firstProcess, type Container } from './container';
+import { firstProcess } from './container';
 import { containerEnv, containerView } from './process-spec';
-import type { ContainerServices } from './services';
-import type { ContainerStore } from './store';
+import type { OpenContainer } from './services';
 import { withoutBuildHint } from './supervise';
 
 /** One more command in a container. */
@@ -25,10 +24,8 @@ export interface ExecRequest {
  * @throws MbuildError CONTAINER_CONFLICT when it does not run, USER_NOT_FOUND, EXEC_NOT_FOUND, EXEC_FAILED.
  */
 export async function execInContainer(
-  container: Container,
+  { container, store, services }: OpenContainer,
   request: ExecRequest,
-  store: ContainerStore,
-  services: ContainerServices,
   io: Pick<ProcessIo, 'stdin' | 'output' | 'terminal'> & {
     readonly started?: ((process: PreparedProcess) => void) | undefined;
   },

@@ -5,6 +5,7 @@ import { Lease } from '../images/store/lease';
 import { firstDamaged } from '../images/store/trust';
 import { identityOf, ownIdentity } from '../linux/process';
 import { removeFile, removeTree } from '../linux/remove-tree';
+import type { BuildScope } from '../progress/events';
 import { refusalText } from '../sandbox/cgroups/cgroup';
 import type { ExitStatus, PreparedProcess, ProcessIo, TerminalSize } from '../sandbox/sandbox';
 import type { ContainerId, ContainerRecord } from './container';
@@ -47,44 +48,16 @@ export async function superviseContainer(
   lease.hold({ layers: record.image.stack });
   const log = begin(record, store, services);
   const connections: NetworkConnection[] = [];
+  const sandboxIo = loggedIo(record, log, io, async (prepared) => {
+    if (record.network === 'private')
+      connections.push(await connectNetwork(prepared.pid, record.ports, store.folder(record.id)));
+    markRunning(record.id, prepared, store);
+    io.started?.(prepared);
+  });
   try {
-    const damaged = await firstDamaged(
-      record.image.config.rootfs.diff_ids,
-      record.image.stack,
-      services,
-    );
-    if (damaged !== undefined)
-      throw new MbuildError(
-        'STORE_CORRUPT',
-        `the layer ${damaged} of ${record.image.name} was damaged when the machine ended, and ${record.name} stands on it`,
-        {
-          hint: `build or pull the image again and make a new container; \`mbuild cp ${record.name}:PATH .\` takes out what it has written`,
-        },
-      );
-    const status = await services.sandbox.run(
-      processSpec(record, store, services),
-      {
-        stdin: io.stdin,
-        output: (stream, data) => {
-          log.write(stream, data);
-          return io.output?.(stream, data);
-        },
-        ...(record.terminal ? { terminal: io.terminal ?? { columns: 80, rows: 24 } } : {}),
-        prepare: async (prepared) => {
-          if (record.network === 'private')
-            connections.push(
-              await connectNetwork(prepared.pid, record.ports, store.folder(record.id)),
-            );
-          markRunning(record.id, prepared, store);
-          io.started?.(prepared);
-        },
-        executed: io.executed,
-        // Limits are a safety net: where the machine gives no right to set any, the container runs without.
-        refused: (limits) => io.note?.(refusalText('the container', limits)),
-      },
-      { signal: new AbortController().signal, events: () => undefined },
-    );
-    return end(record, store, status);
+    await refuseDamaged(record, services);
+    const spec = processSpec(record, store, services);
+    return end(record, store, await services.sandbox.run(spec, sandboxIo, UNBOUNDED));
   } catch (error) {
     const code = (isMbuildError(error) ? error.exitCode : undefined) ?? 125;
     store.writeState(record.id, {
@@ -100,6 +73,45 @@ export async function superviseContainer(
     else settle(record, store, services);
     lease.release();
   }
+}
+
+/** A container is ended by signals to its process, and tells nobody of its progress. */
+const UNBOUNDED: BuildScope = { signal: new AbortController().signal, events: () => undefined };
+
+function loggedIo(
+  { terminal }: ContainerRecord,
+  log: LogWriter,
+  io: AttachedIo,
+  prepare: NonNullable<ProcessIo['prepare']>,
+): ProcessIo {
+  return {
+    stdin: io.stdin,
+    output: (stream, data) => {
+      log.write(stream, data);
+      return io.output?.(stream, data);
+    },
+    ...(terminal ? { terminal: io.terminal ?? { columns: 80, rows: 24 } } : {}),
+    prepare,
+    executed: io.executed,
+    // Limits are a safety net: where the machine gives no right to set any, the container runs without.
+    refused: (limits) => io.note?.(refusalText('the container', limits)),
+  };
+}
+
+/** @throws MbuildError STORE_CORRUPT when a layer of the image was damaged. */
+async function refuseDamaged(
+  { image, name }: ContainerRecord,
+  services: ContainerServices,
+): Promise<void> {
+  const damaged = await firstDamaged(image.config.rootfs.diff_ids, image.stack, services);
+  if (damaged === undefined) return;
+  throw new MbuildError(
+    'STORE_CORRUPT',
+    `the layer ${damaged} of ${image.name} was damaged when the machine ended, and ${name} stands on it`,
+    {
+      hint: `build or pull the image again and make a new container; \`mbuild cp ${name}:PATH .\` takes out what it has written`,
+    },
+  );
 }
 
 /** The sandbox's hints about commands speak of RUN. */

@@ -10,7 +10,7 @@ import { EMPTY_VIEW } from '../snapshot/merged-view';
 import { TreeWriter } from '../snapshot/tree-writer';
 import type { MergedView } from '../snapshot/view';
 import type { ContainerRecord, VolumeMount } from './container';
-import { copyContents } from './copy-tree';
+import { TreeCopier } from './copy-tree';
 import type { ContainerServices } from './services';
 
 /** `-v`: a path of the host or a volume's name, at a path in the container. Without a source a new volume is made. */
@@ -92,7 +92,7 @@ function fillVolume(folder: string, target: string, view: MergedView): void {
   const model = view.stat(toRaw(target));
   if (model?.stats.isDirectory() !== true) return;
   const writer = new TreeWriter(EMPTY_VIEW, toRaw(folder));
-  copyContents(view, model.path, writer, writer.root);
+  new TreeCopier(view, writer).contents(model.path, writer.root);
   writer.finish();
   own(toRaw(folder), model.stats.uid, model.stats.gid);
   chmodSync(folder, model.stats.mode & 0o7777);

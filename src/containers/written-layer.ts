@@ -8,6 +8,12 @@ import type { Container } from './container';
 import type { ContainerServices } from './services';
 import type { ContainerStore } from './store';
 
+/** What the container's tree is made by, where it is not in a layer's form. */
+function groundOf(dir: string): string | undefined {
+  if (isServed(dir)) return 'fuse-overlayfs';
+  return isCopied(dir) ? 'a copy of its tree' : undefined;
+}
+
 /**
  * The directory of what a container has written, in a layer's form: what fuse-overlayfs wrote, and what was done to a copy, is brought into it.
  * @throws MbuildError UNSUPPORTED while the container runs on one of the two.
@@ -18,11 +24,7 @@ export function writtenLayer(
   services: ContainerServices,
 ): string {
   const { dir } = store.writableLayer(record);
-  const ground = isServed(dir)
-    ? 'fuse-overlayfs'
-    : isCopied(dir)
-      ? 'a copy of its tree'
-      : undefined;
+  const ground = groundOf(dir);
   if (state.status === 'running' && ground !== undefined)
     throw new MbuildError(
       'UNSUPPORTED',

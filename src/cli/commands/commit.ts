@@ -36,7 +36,7 @@ export const command = defineCommand({
     withServices(host, flags, async (services) => {
       const store = new ContainerStore(services.root);
       const image = await commitContainer(
-        store.get(container),
+        { container: store.get(container), store, services },
         {
           names: name === undefined ? [] : [fullName(name)],
           message: flags.message,
@@ -44,8 +44,6 @@ export const command = defineCommand({
           changes: flags.change,
           pause: !flags['no-pause'] && flags.pause !== 'false',
         },
-        store,
-        services,
       );
       host.out.write(`${image.id}\n`);
       return 0;

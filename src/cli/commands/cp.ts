@@ -39,23 +39,18 @@ export const command = defineCommand({
       if (source.container !== undefined && target.container === undefined) {
         const destination = target.path === '-' ? { stream: host.stdout() } : { path: target.path };
         await copyFromContainer(
-          store.get(source.container),
+          { container: store.get(source.container), store, services },
           source.path,
           destination,
-          options,
-          store,
-          services,
-          host.signal,
+          { ...options, signal: host.signal },
         );
       } else if (source.container === undefined && target.container !== undefined) {
         const origin = source.path === '-' ? { stream: host.stdin() } : { path: source.path };
         await copyToContainer(
-          store.get(target.container),
+          { container: store.get(target.container), store, services },
           origin,
           target.path,
           options,
-          store,
-          services,
         );
       } else {
         throw usageError(

@@ -65,7 +65,7 @@ export const command = defineCommand({
             host,
             async (io, resizeWith) =>
               (
-                await execInContainer(container, request, store, services, {
+                await execInContainer({ container, store, services }, request, {
                   ...io,
                   started: (prepared) => {
                     pid = prepared.pid;
