@@ -90,9 +90,7 @@ export const CREATE_FLAGS = {
   'security-opt': {
     kind: 'list',
     value: 'OPTION',
-    hidden: true,
-    ignored: 'there are no security profiles to choose from',
-    help: 'Not needed',
+    help: 'no-new-privileges: programs give no further rights',
   },
 } as const satisfies FlagTable;
 

@@ -7,6 +7,7 @@ import type { Image } from '../images/store/image-store';
 import { DEFAULT_CAPABILITIES } from '../sandbox/capabilities';
 import type { FlagValues } from './args';
 import { pairsOf, readHost, readUlimit } from './build-options';
+import { readSecurityOptions } from './security-options';
 import { readBytes, readCapabilities, readHostname, readLimits } from './limit-options';
 import type { CREATE_FLAGS } from './run-flags';
 import { usage } from './usage';
@@ -62,7 +63,9 @@ export function createRequest(
     volumes: flags.volume.map(readVolume),
     tmpfs: flags.tmpfs.map(readTmpfs),
     capabilities: readCapabilities(flags) ?? DEFAULT_CAPABILITIES,
-    noNewPrivileges: flags['no-new-privileges'],
+    noNewPrivileges:
+      flags['no-new-privileges'] ||
+      readSecurityOptions(flags['security-opt']).noNewPrivileges === true,
     readonlyRoot: flags['read-only'],
     shmSize: flags['shm-size'] === undefined ? undefined : readBytes('shm-size', flags['shm-size']),
     ulimits: flags.ulimit.map(readUlimit),

@@ -979,6 +979,35 @@ describeWith('containers', { root: true }, () => {
     });
   });
 
+  describe('a private network that cannot be made', () => {
+    it.each([[['-d']], [[]]])('run %j fails with 125, and nothing was executed', async (how) => {
+      const programs = temp.dir('programs');
+      symlinkSync(process.execPath, join(programs, 'node'));
+      const name = `helpless${how.length}`;
+      const result = await mbuild.run(
+        ['run', ...how, '--name', name, '-p', '80', 'small-base', 'sh', '-c', 'echo ran'],
+        { env: { PATH: programs } },
+      );
+      expect(result).toMatchObject({
+        code: 125,
+        stdout: '',
+        stderr: expect.stringContaining('a private network needs slirp4netns'),
+      });
+      expect(await mbuild.ok(['logs', name])).toBe('');
+      expect(
+        await mbuild.ok(['ps', '-a', '--filter', `name=${name}`, '--format', '{{.State}}']),
+      ).toBe('created');
+    });
+  });
+
+  it('--security-opt no-new-privileges is obeyed', async () =>
+    expect(
+      await mbuild.ok([
+        ...['run', '--rm', '--security-opt', 'no-new-privileges', 'small-base'],
+        ...['grep', '^NoNewPrivs', '/proc/self/status'],
+      ]),
+    ).toBe('NoNewPrivs:\t1'));
+
   describeWith('a private network', { programs: ['slirp4netns'] }, () => {
     it("reaches the container through published ports, and not the host's loopback from it", async () => {
       const id = await running(
@@ -996,6 +1025,13 @@ describeWith('containers', { root: true }, () => {
       expect((await mbuild.run(['run', '-p', `${port}:80`, 'small-base', 'true'])).stderr).toMatch(
         /cannot be published/,
       );
+      expect(
+        await mbuild.run(['run', '-d', '-p', `${port}:80`, 'small-base', 'sleep', '1000']),
+      ).toMatchObject({
+        code: 125,
+        stdout: '',
+        stderr: expect.stringMatching(/cannot be published.*\[CONTAINER_CONFLICT\]/s),
+      });
     });
   });
 

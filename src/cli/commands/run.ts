@@ -9,11 +9,12 @@ import { withRow } from '../../progress/events';
 import type { FlagValues } from '../args';
 import { runAttached, startDetached } from '../attach';
 import { defineCommand } from '../command';
-import type { Host } from '../host';
+import { note, type Host } from '../host';
 import { withProgress } from '../progress';
 import { CREATE_FLAGS, RUN_FLAGS } from '../run-flags';
 import { createRequest } from '../run-options';
 import { readPlatformFlag, withServices } from '../services';
+import { readSecurityOptions } from '../security-options';
 import { showError } from '../show-error';
 
 /** What mbuild itself could not do, as docker has it. */
@@ -73,6 +74,7 @@ async function create(
   store: ContainerStore,
   host: Host,
 ) {
+  for (const text of readSecurityOptions(flags['security-opt']).notes) note(host, text);
   const image = await findOrPull(name, flags, services, host);
   const request = createRequest(flags, image, name, words, host.env);
   return createContainer(
