@@ -27,7 +27,7 @@ const TYPES: Readonly<Record<EntryRecord['type'], string>> = {
 /** Characters that are put together as text: of a large selection only the bytes are there as a whole. */
 const PART = 64 * 1024;
 const NO_HASH = '00'.repeat(HASH_KEPT);
-/** source, type, mode, uid, gid, size, capability, device, length of the target; then the target and the path, which may hold anything. */
+/** source, type, mode, uid, gid, size, kept attributes, device, length of the target; then the target and the path, which may hold anything. */
 const LINE = /^(\d+)\|([a-z])\|(\d+)\|(\d+)\|(\d+)\|(\d*)\|([^|]*)\|([^|]*)\|(\d*)\|([^]*)$/;
 
 export function packEntries(entries: Iterable<EntryRecord>): PackedEntries {
@@ -106,11 +106,11 @@ function lineOf({
   uid,
   gid,
   size,
-  capability,
+  xattrs,
   device,
   target,
 }: EntryRecord): string {
-  const facts = `${source}|${TYPES[type]}|${mode}|${uid}|${gid}|${size ?? ''}|${capability ?? ''}|${device ?? ''}`;
+  const facts = `${source}|${TYPES[type]}|${mode}|${uid}|${gid}|${size ?? ''}|${xattrs ?? ''}|${device ?? ''}`;
   return target === undefined
     ? `${facts}||${path}\0`
     : `${facts}|${target.length}|${target}${path}\0`;
@@ -121,7 +121,7 @@ function linesOf({ lines }: PackedEntries): string[] {
 }
 
 function parse(line: string, hash: string): EntryRecord | undefined {
-  const [, source, letter, mode, uid, gid, size, capability, device, targetLength, rest] =
+  const [, source, letter, mode, uid, gid, size, xattrs, device, targetLength, rest] =
     LINE.exec(line) ?? [];
   const type = (Object.keys(TYPES) as EntryRecord['type'][]).find((name) => TYPES[name] === letter);
   if (type === undefined || rest === undefined) return undefined;
@@ -134,7 +134,7 @@ function parse(line: string, hash: string): EntryRecord | undefined {
     gid: Number(gid),
     size: size === '' ? undefined : Number(size),
     content: hash === NO_HASH ? undefined : hash,
-    capability: capability === '' ? undefined : capability,
+    xattrs: xattrs === '' ? undefined : xattrs,
     device: device === '' ? undefined : device,
     target: targetLength === '' ? undefined : rest.slice(0, cut),
     path: rest.slice(cut),

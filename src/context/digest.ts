@@ -7,6 +7,7 @@ import type { FileStats } from '../linux/stat';
 import { withStopFlag } from '../linux/stop-flag';
 import type { Threads } from '../linux/threads';
 import { toDigest, type Digest } from '../oci/digest';
+import { readKeptXattrs, xattrsText } from '../snapshot/kept-xattrs';
 import { hashFiles, type FileContent, type FileToHash, type HashedFile } from './hash-files';
 import type { SelectedEntry, Selection } from './selected';
 import { isSelectionSettled, selectionSignature } from './selection-memo';
@@ -26,7 +27,8 @@ export interface EntryRecord {
   readonly size?: number | undefined;
   /** A file's sha256, hex. */
   readonly content?: string | undefined;
-  readonly capability?: string | undefined;
+  /** Kept attributes of a file or directory, as {@link xattrsText} has them. */
+  readonly xattrs?: string | undefined;
   /** Target of a symlink; for a hard link the path of the first name. */
   readonly target?: RawPath | undefined;
   /** `major:minor`. */
@@ -153,11 +155,11 @@ function frameRecord({
   gid,
   size,
   content,
-  capability,
+  xattrs,
   target,
   device,
 }: EntryRecord): string {
-  const facts = `${type}|${mode}|${uid}|${gid}|${size ?? ''}|${content ?? ''}|${capability ?? ''}|${device ?? ''}`;
+  const facts = `${type}|${mode}|${uid}|${gid}|${size ?? ''}|${content ?? ''}|${xattrs ?? ''}|${device ?? ''}`;
   return target === undefined
     ? `${path.length}:${path}|${facts}\n`
     : `${path.length}:${path}|${facts}|${target.length}:${target}\n`;
@@ -167,7 +169,7 @@ function recordOf(
   { path, stats, linkTo }: SelectedEntry,
   source: number,
   ownership: SourceTree['ownership'],
-  { hash, capability, size, target }: Content = {},
+  { hash, xattrs, size, target }: Content = {},
 ): EntryRecord {
   const type = linkTo === undefined ? typeOf(stats) : 'link';
   const isFile = type === 'file';
@@ -180,7 +182,7 @@ function recordOf(
     gid: ownership === 'root' ? 0 : stats.gid,
     size: isFile ? (size ?? stats.size) : undefined,
     content: isFile ? hash : undefined,
-    capability: isFile ? capability : undefined,
+    xattrs: isFile || type === 'directory' ? xattrs : undefined,
     target: type === 'symlink' ? target : linkTo,
     device: type === 'char' || type === 'block' ? deviceOf(stats) : undefined,
   };
@@ -212,6 +214,7 @@ async function contentsOf(
   const contents = entries.map((entry, index): Content | undefined => {
     const { stats, linkTo } = entry;
     if (stats.isSymbolicLink()) return { target: readlinkSync(fsPath(entry.hostPath), 'latin1') };
+    if (stats.isDirectory()) return directoryContent(entry);
     if (linkTo !== undefined || !stats.isFile()) return undefined;
     const content = known?.cache.get(nameOf(entry), stats);
     if (content === undefined) unknown.push(index);
@@ -233,6 +236,12 @@ async function contentsOf(
     contents,
     isAsSeen: hashed.every((content) => content !== undefined && content.changed !== true),
   };
+}
+
+/** A directory has no content but its attributes, as a rule none. */
+function directoryContent({ hostPath, implied }: SelectedEntry): Content | undefined {
+  const xattrs = implied === true ? undefined : xattrsText(readKeptXattrs(hostPath));
+  return xattrs === undefined ? undefined : { xattrs };
 }
 
 /** Reads files for nothing but their content. */

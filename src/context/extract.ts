@@ -9,9 +9,10 @@ import { explained } from '../layer/tar/explain';
 import { TarReader, type TarSink } from '../layer/tar/read';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { writeAll } from '../linux/write-all';
+import { keptXattrs } from '../snapshot/kept-xattrs';
 import { cleanPath, splitPath } from '../snapshot/resolve';
 import type { Attributes, TreeDirectory, TreeWriter } from '../snapshot/tree-writer';
-import { CAPABILITY, openForReading } from './hash-files';
+import { openForReading } from './hash-files';
 
 /** How an archive is unpacked. */
 export interface ExtractOptions {
@@ -34,7 +35,7 @@ const SAMPLE = 64 * 1024;
 /**
  * Unpacks a tar archive (plain, gzip, bzip2, xz or zstd, by content) into a directory of a tree, as ADD does: directories
  * merge, anything else replaces what is there, a directory included. The destination is the archive's root: no `..`, absolute name or
- * symlink leads out of it. Of extended attributes capabilities are kept.
+ * symlink leads out of it. Of extended attributes capabilities and those of users are kept.
  * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE (an entry that leaves the destination), LIMIT_EXCEEDED, NO_SPACE, UNSUPPORTED (a missing program); the signal's reason.
  */
 export async function extractArchive(
@@ -245,14 +246,14 @@ class Extraction implements TarSink {
   }
 
   #attributes({ mode, uid, gid, mtime, xattrs }: TarEntry): Attributes {
-    const capability = xattrs.get(CAPABILITY);
+    const kept = keptXattrs(xattrs);
     return {
       mode,
       uid,
       gid,
       ...this.options.owner,
       mtime,
-      ...(capability === undefined ? {} : { xattrs: new Map([[CAPABILITY, capability]]) }),
+      ...(kept === undefined ? {} : { xattrs: kept }),
     };
   }
 }

@@ -4,8 +4,8 @@ import { MbuildError } from '../diagnostics/error';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { fstatOf, type FileStats } from '../linux/stat';
 import { throwIfStopped, type StopFlag } from '../linux/stop-flag';
-import { getOpenXattr } from '../linux/xattr';
 import { copyFiles, mayNotRead, type FileCopy } from '../snapshot/copy-files';
+import { readOpenKeptXattrs, xattrsText } from '../snapshot/kept-xattrs';
 
 /** A file to hash, with the facts of it that were seen before. */
 export interface FileToHash {
@@ -20,8 +20,8 @@ export interface FileToHash {
 export interface FileContent {
   /** sha256 of the bytes, hex. */
   readonly hash: string;
-  /** The `security.capability` attribute, hex; the only one that a copy keeps. */
-  readonly capability?: string | undefined;
+  /** The attributes that a copy keeps, as {@link xattrsText} has them. */
+  readonly xattrs?: string | undefined;
 }
 
 /** A hashed file. */
@@ -29,9 +29,6 @@ export interface HashedFile extends FileContent {
   /** True when the file was not any more, or not to the end, the one that was seen: the hash must not be remembered. */
   readonly changed?: boolean | undefined;
 }
-
-/** The attribute that COPY keeps; BuildKit's layers carry no other. */
-export const CAPABILITY = 'security.capability';
 
 const CHUNK = 1024 * 1024;
 
@@ -58,12 +55,12 @@ export function copyAndHashFiles(
   let buffer: Buffer | undefined;
   const changed = copyFiles(
     files,
-    (content, capability) => {
+    (content, xattrs) => {
       const hash =
         typeof content === 'number'
           ? hashContent(content, (buffer ??= Buffer.allocUnsafe(CHUNK)), stop)
           : hashOf('sha256', content, 'hex');
-      contents.push(fileContent(hash, capability));
+      contents.push(fileContent(hash, xattrsText(xattrs)));
     },
     stop,
   );
@@ -74,15 +71,15 @@ function hashFile(file: FileToHash, buffer: Buffer, stop: StopFlag | undefined):
   const fd = openForReading(file.hostPath);
   try {
     const hash = hashContent(fd, buffer, stop);
-    const content = fileContent(hash, getOpenXattr(fd, CAPABILITY));
+    const content = fileContent(hash, xattrsText(readOpenKeptXattrs(fd)));
     return isSame(fstatOf(fd), file) ? content : { ...content, changed: true };
   } finally {
     closeSync(fd);
   }
 }
 
-function fileContent(hash: string, capability: Buffer | undefined): FileContent {
-  return capability === undefined ? { hash } : { hash, capability: capability.toString('hex') };
+function fileContent(hash: string, xattrs: string | undefined): FileContent {
+  return xattrs === undefined ? { hash } : { hash, xattrs };
 }
 
 /** sha256, hex. What fits into the buffer is hashed in one call. */

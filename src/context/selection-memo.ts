@@ -4,6 +4,7 @@ import path from 'node:path';
 import { ownName } from '../content/files';
 import { errnoOf } from '../diagnostics/error';
 import { isDigest, type Digest } from '../oci/digest';
+import { readKeptXattrs, xattrsText } from '../snapshot/kept-xattrs';
 import type { Selection } from './selected';
 import { isSettled } from './stat-cache';
 
@@ -43,19 +44,22 @@ export class SelectionMemo {
   }
 }
 
-/** Hash of the facts of a selection. Directories count by mode alone: what is in them is listed. */
+/** Hash of the facts of a selection. Directories count by mode and attributes alone: what is in them is listed. */
 export function selectionSignature(selection: Selection): string {
   const count = selection.sources.reduce((sum, source) => sum + source.entries.length, 0);
   const facts = new Float64Array(count * FACTS);
-  const text: string[] = [];
+  const text: string[] = ['2'];
   let at = 0;
   for (const source of selection.sources) {
     text.push(source.kind, String(source.entries.length));
-    for (const { path: name, stats, linkTo } of source.entries) {
+    for (const { path: name, hostPath, stats, linkTo } of source.entries) {
       text.push(name);
       if (linkTo !== undefined) text.push('', linkTo); // an empty name is no name
       facts[at + 5] = stats.mode;
-      if (!stats.isDirectory()) {
+      if (stats.isDirectory()) {
+        const xattrs = xattrsText(readKeptXattrs(hostPath));
+        if (xattrs !== undefined) text.push('', xattrs, '');
+      } else {
         facts[at] = stats.dev;
         facts[at + 1] = stats.ino;
         facts[at + 2] = stats.size;

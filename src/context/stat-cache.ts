@@ -14,14 +14,15 @@ interface Columns {
   readonly facts: Float64Array;
   /** 64 hex characters a file. */
   readonly hashes: string;
-  readonly capabilities: ReadonlyMap<number, string>;
+  readonly xattrs: ReadonlyMap<number, string>;
 }
 
 const FACTS = 6;
 const HASH_BYTES = 32;
-// Files, bytes of the names, bytes of the capabilities; padded so that the doubles behind it are aligned.
+// Files, bytes of the names, bytes of the attributes; padded so that the doubles behind it are aligned.
 const HEADER = 32;
-const MAGIC = 0x6d627331;
+/** The second form: hashes of the first were made without the attributes of users. */
+const MAGIC = 0x6d627332;
 /** Entries of files that nobody asks for any more are dropped once there are more of them than this, and than of others. */
 const MAX_STALE = 10_000;
 
@@ -117,11 +118,11 @@ export class StatCache {
   }
 
   #contentAt(index: number): FileContent {
-    const { hashes, capabilities, count } = this.#columns;
+    const { hashes, xattrs, count } = this.#columns;
     if (index >= count) return this.#added.contents[index - count] ?? { hash: '' };
     const hash = hashes.slice(index * HASH_BYTES * 2, (index + 1) * HASH_BYTES * 2);
-    const capability = capabilities.get(index);
-    return capability === undefined ? { hash } : { hash, capability };
+    const kept = xattrs.get(index);
+    return kept === undefined ? { hash } : { hash, xattrs: kept };
   }
 
   #encoded(): Buffer {
@@ -130,16 +131,16 @@ export class StatCache {
     const kept = [...this.#files.keys()].filter((name) => !dropStale || this.#used.has(name));
     const facts = new Float64Array(kept.length * FACTS);
     const hashes = Buffer.alloc(kept.length * HASH_BYTES);
-    const capabilities: [number, string][] = [];
+    const attributes: [number, string][] = [];
     kept.forEach((name, at) => {
       const index = this.#files.get(name) ?? 0;
-      const { hash, capability } = this.#contentAt(index);
+      const { hash, xattrs } = this.#contentAt(index);
       facts.set(this.#factsAt(index), at * FACTS);
       hashes.write(hash, at * HASH_BYTES, 'hex');
-      if (capability !== undefined) capabilities.push([at, capability]);
+      if (xattrs !== undefined) attributes.push([at, xattrs]);
     });
     const names = Buffer.from(kept.join('\0'), 'latin1');
-    const more = Buffer.from(JSON.stringify(capabilities), 'latin1');
+    const more = Buffer.from(JSON.stringify(attributes), 'latin1');
     const header = Buffer.alloc(HEADER);
     [MAGIC, kept.length, names.length, more.length].forEach((number, i) =>
       header.writeUInt32LE(number, i * 4),
@@ -190,7 +191,7 @@ function readColumns(file: string): Columns & { readonly names: readonly RawPath
     count: 0,
     facts: new Float64Array(),
     hashes: '',
-    capabilities: new Map<number, string>(),
+    xattrs: new Map<number, string>(),
     names: [],
   };
   const bytes = readWhole(file);
@@ -212,7 +213,7 @@ function readColumns(file: string): Columns & { readonly names: readonly RawPath
       bytes.buffer.slice(bytes.byteOffset + HEADER, bytes.byteOffset + hashesAt),
     ),
     hashes: bytes.toString('hex', hashesAt, namesAt),
-    capabilities: new Map(JSON.parse(bytes.toString('latin1', moreAt)) as [number, string][]),
+    xattrs: new Map(JSON.parse(bytes.toString('latin1', moreAt)) as [number, string][]),
     names,
   };
 }

@@ -47,7 +47,7 @@ export interface FileCause {
   /** In the tree that it is taken from. */
   readonly path: string;
   readonly change:
-    'content' | 'added' | 'removed' | 'mode' | 'owner' | 'type' | 'target' | 'capability';
+    'content' | 'added' | 'removed' | 'mode' | 'owner' | 'type' | 'target' | 'xattrs';
   readonly before?: string | undefined;
   readonly after?: string | undefined;
   /** Of `content`: how much longer it is. */
@@ -144,8 +144,8 @@ function fileText({ path, change, before, after, bytes, directory, ignorable }: 
       return `${path} became a ${after ?? ''} (was a ${before ?? ''})`;
     case 'target':
       return `link ${path} leads to ${after ?? ''} (was ${before ?? ''})`;
-    case 'capability':
-      return `capabilities of ${path} changed`;
+    case 'xattrs':
+      return `extended attributes of ${path} changed`;
   }
 }
 

@@ -100,7 +100,6 @@ function compareEntries(path: string, before: EntryRecord, after: EntryRecord): 
       before: `${before.uid}:${before.gid}`,
       after: `${after.uid}:${after.gid}`,
     });
-  if (before.capability !== after.capability)
-    causes.push({ kind: 'file', path, change: 'capability' });
+  if (before.xattrs !== after.xattrs) causes.push({ kind: 'file', path, change: 'xattrs' });
   return causes;
 }

@@ -23,10 +23,19 @@ export function listXattrs(path: RawPath): string[] {
     if (failedWith(ENOTSUP, EOPNOTSUPP)) return [];
     throw libc().error('llistxattr', toText(path));
   }
-  return value
-    .toString('latin1', 0, length - 1)
-    .split('\0')
-    .sort();
+  return namesIn(value, length);
+}
+
+/** The same of an open file. */
+export function listOpenXattrs(fd: number): string[] {
+  const { flistxattr, value } = calls();
+  const length = ask((room) => flistxattr(fd, value, room));
+  if (length === 0) return [];
+  if (length < 0) {
+    if (failedWith(ENOTSUP, EOPNOTSUPP)) return [];
+    throw libc().error('flistxattr');
+  }
+  return namesIn(value, length);
 }
 
 /** One attribute, or `undefined` when the file has none of that name or attributes are not supported. Does not follow a symlink. */
@@ -99,7 +108,16 @@ export function removeXattr(path: RawPath, name: string): void {
   if (!failedWith(ENODATA)) throw libc().error('lremovexattr', toText(path));
 }
 
+/** Names that end in a NUL each, in the first bytes of a buffer. */
+function namesIn(list: Buffer, length: number): string[] {
+  return list
+    .toString('latin1', 0, length - 1)
+    .split('\0')
+    .sort();
+}
+
 interface Calls {
+  readonly flistxattr: CFunction;
   readonly llistxattr: CFunction;
   readonly lgetxattr: CFunction;
   readonly getxattr: CFunction;
@@ -115,6 +133,7 @@ interface Calls {
 
 const calls = once<Calls>(() => ({
   llistxattr: libc().func('long llistxattr(const void *path, void *list, size_t size)'),
+  flistxattr: libc().func('long flistxattr(int fd, void *list, size_t size)'),
   lgetxattr: libc().func(
     'long lgetxattr(const void *path, const void *name, void *value, size_t size)',
   ),

@@ -15,7 +15,8 @@ import { fsPath, toText, type RawPath } from '../linux/paths';
 import { fstatOf, lstatOf, type FileStats } from '../linux/stat';
 import { throwIfStopped, type StopFlag } from '../linux/stop-flag';
 import { writeAll } from '../linux/write-all';
-import { getOpenXattr, setXattr } from '../linux/xattr';
+import type { Xattrs } from '../linux/xattr';
+import { readOpenKeptXattrs, setKeptXattrs } from './kept-xattrs';
 
 /** A regular file to copy to a path where nothing is. */
 export interface FileCopy {
@@ -32,17 +33,16 @@ export interface FileCopy {
 
 // A file up to this size is read and written through one buffer: fewer system calls than copyFileSync makes.
 const SMALL = 512 * 1024;
-const CAPABILITY = 'security.capability';
 /** Milliseconds: what a copy's mtime loses on its way through a floating point number and whole microseconds. */
 const MTIME_LOST = 0.002;
 /** The bits that a change of owner takes away. */
 const SET_ID_AND_STICKY = 0o7000;
 
-/** What is copied of a file: the bytes of a small one, or the descriptor of a large one, open at its beginning; and its capabilities. */
-export type Look = (content: Buffer | number, capability: Buffer | undefined) => void;
+/** What is copied of a file: the bytes of a small one, or the descriptor of a large one, open at its beginning; and its kept attributes. */
+export type Look = (content: Buffer | number, xattrs: Xattrs) => void;
 
 /**
- * Copies files one after the other with synchronous calls: bytes, mode, owner, mtime and capabilities; nothing else.
+ * Copies files one after the other with synchronous calls: bytes, mode, owner, mtime and the attributes that are kept; nothing else.
  * @param look is shown each file; not those whose sizes are others than was seen.
  * @param stop is looked at between files, and between the pieces of large ones. @throws MbuildError CANCELED when it is set.
  * @returns the sources that are not what was seen any more; their copies are worth nothing. Vanished ones are among them.
@@ -105,9 +105,9 @@ class FileCopier {
       if (target === undefined) return false;
       try {
         if (!isSmall || !this.#isBornRight(target, file)) setOwnerAndMode(target, file);
-        const capability = getOpenXattr(source, CAPABILITY);
-        if (capability !== undefined) setXattr(file.to, CAPABILITY, capability);
-        this.look?.(isSmall ? this.buffer.subarray(0, file.seen.size) : source, capability);
+        const xattrs = readOpenKeptXattrs(source);
+        setKeptXattrs(file.to, xattrs);
+        this.look?.(isSmall ? this.buffer.subarray(0, file.seen.size) : source, xattrs);
         futimesSync(target, file.mtime, file.mtime);
       } finally {
         closeSync(target);

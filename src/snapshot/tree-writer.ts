@@ -15,7 +15,8 @@ import { linkOwned, lstatOwned, makeOwnedNode, own, setMode } from '../linux/own
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import { writeAll } from '../linux/write-all';
-import { readXattrs, setXattr, type Xattrs } from '../linux/xattr';
+import { readXattrs, type Xattrs } from '../linux/xattr';
+import { setKeptXattrs } from './kept-xattrs';
 import type { FileStats } from '../linux/stat';
 import {
   childPath,
@@ -506,7 +507,7 @@ function treeXattrs(hostPath: RawPath): Xattrs {
 }
 
 function applyXattrs(hostPath: RawPath, xattrs: Xattrs | undefined): void {
-  for (const [name, value] of xattrs ?? []) setXattr(hostPath, name, value);
+  if (xattrs !== undefined) setKeptXattrs(hostPath, xattrs);
 }
 
 function unlinkIfThere(hostPath: RawPath): void {

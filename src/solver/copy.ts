@@ -12,6 +12,7 @@ import type { FileStats } from '../linux/stat';
 import { withStopFlag } from '../linux/stop-flag';
 import type { Threads } from '../linux/threads';
 import { linkSame, type FileCopy } from '../snapshot/copy-files';
+import { readKeptXattrs } from '../snapshot/kept-xattrs';
 import { splitPath } from '../snapshot/resolve';
 import {
   TreeWriter,
@@ -56,7 +57,7 @@ const BATCH: BatchLimits = { items: 400, bytes: 32 * 1024 * 1024 };
  *   destination itself only the mtime;
  * - files replace files and symlinks, as new inodes; a file never replaces a directory, nor a directory anything else;
  * - symlinks in the destination path are followed inside the tree; missing parents are made;
- * - hard links within one source are kept, as are setuid, setgid, sticky and capabilities; other extended attributes are dropped.
+ * - hard links within one source are kept, as are setuid, setgid, sticky, capabilities and `user.*` attributes; other extended attributes are dropped.
  * The snapshot is of no use when this throws.
  * @throws MbuildError COPY_FAILED (what is in the way is named; a file that changed since it was selected), ARCHIVE_INVALID,
  * ARCHIVE_UNSAFE, NO_SPACE, CANCELED.
@@ -200,7 +201,9 @@ class Copier {
         continue;
       }
       const [directory, name] = directoryOf(path);
-      const attributes = this.#entryAttributes(stats, input);
+      const plain = this.#entryAttributes(stats, input);
+      const isTaken = stats.isDirectory() && entry.implied !== true;
+      const attributes = isTaken ? { ...plain, xattrs: readKeptXattrs(hostPath) } : plain;
       if (stats.isDirectory()) {
         const result = this.writer.makeDirectory(directory, name, attributes);
         directories.set(path, result.directory);

@@ -50,7 +50,7 @@ describeWith('digestSelection', { root: true }, () => {
     ['a link’s mtime', () => lutimesSync(at('d/l'), 1, 1)],
     ['owners in a context', () => chownSync(at('d/a'), 7, 7)],
     ['the mode of the directory whose contents are copied', () => chmodSync(at('d'), 0o700)],
-    ['user attributes', () => setXattr(at('d/a'), 'user.x', Buffer.from('1'))],
+    ['attributes of an overlay', () => setXattr(at('d/a'), 'user.overlay.x', Buffer.from('1'))],
     ['a file beside the selection', () => writeFileSync(at('other'), '')],
   ])('%s do not matter', async (_, change) => {
     const before = await digest();
@@ -87,6 +87,8 @@ describeWith('digestSelection', { root: true }, () => {
       },
     ],
     ['a file’s place', () => renameSync(at('d/sub/c'), at('d/c'))],
+    ['an attribute of a file', () => setXattr(at('d/a'), 'user.a', Buffer.from('1'))],
+    ['an attribute of a directory', () => setXattr(at('d/sub'), 'user.a', Buffer.from('1'))],
     ['a capability', () => setXattr(at('d/a'), 'security.capability', CAPABILITY)],
   ])('%s matters', async (_, change) => {
     const before = await digest();

@@ -53,11 +53,11 @@ describe('StatCache', () => {
   test('capabilities are remembered with the content', () => {
     writeFileSync(file(), 'x');
     const cache = StatCache.load(caches, root);
-    cache.put('f', lstatSync(file()), { hash: HASH, capability: '0100' }, Date.now() + LATER);
+    cache.put('f', lstatSync(file()), { hash: HASH, xattrs: '0100' }, Date.now() + LATER);
     cache.save();
     expect(StatCache.load(caches, root).get('f', lstatSync(file()))).toEqual({
       hash: HASH,
-      capability: '0100',
+      xattrs: '0100',
     });
   });
 

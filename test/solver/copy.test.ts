@@ -26,7 +26,7 @@ const NOW = 1_500_000_000;
 
 /** The build directory that copy-cases.txt speaks of. */
 const CONTEXT: Readonly<Record<string, string>> = {
-  '/a.txt': 'f:a user.foo=bar',
+  '/a.txt': 'f:a',
   '/b.txt': 'f:b 0600 1000:1000',
   '/suid': 'f:s 3:4 4755',
   '/hard.txt': 'h:/a.txt',
@@ -294,6 +294,23 @@ describeWith(
         owner: { uid: 5, gid: 6 },
       });
       expect(ping).toContain(`security.capability=${capability.toString('latin1')}`);
+    });
+
+    test('attributes of users are kept, of files, of files that nobody may write, and of directories', async () => {
+      const source = path.join(folder, 'source');
+      makeTree(source, { '/d/f': 'f:f 0644', '/d/r': 'f:r 0400', '/d/sub/g': 'f:g 0644' });
+      for (const name of ['d/f', 'd/r', 'd/sub'])
+        setXattr(path.join(source, name), 'user.note', Buffer.from(name));
+      setXattr(path.join(source, 'd/f'), 'user.overlay.opaque', Buffer.from('y'));
+      const selection = selectSources(new LocalContext(source), ['d']);
+      const lines = await changes({
+        inputs: [{ kind: 'selection', selection, ownership: 'root', unpack: false }],
+        dest: '/n/',
+      });
+      const noted = lines.filter((line) => line.includes('user.'));
+      expect(noted.map((line) => line.split(' ')[0])).toEqual(['/n/f', '/n/r', '/n/sub']);
+      expect(noted.join()).toContain('user.note=d/sub');
+      expect(noted.join()).not.toContain('user.overlay');
     });
 
     test('a file that changed after it was selected is an error', async () => {
