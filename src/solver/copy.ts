@@ -201,9 +201,7 @@ class Copier {
         continue;
       }
       const [directory, name] = directoryOf(path);
-      const plain = this.#entryAttributes(stats, input);
-      const isTaken = stats.isDirectory() && entry.implied !== true;
-      const attributes = isTaken ? { ...plain, xattrs: readKeptXattrs(hostPath) } : plain;
+      const attributes = this.#treeAttributes(entry, input);
       if (stats.isDirectory()) {
         const result = this.writer.makeDirectory(directory, name, attributes);
         directories.set(path, result.directory);
@@ -254,6 +252,13 @@ class Copier {
     const owner = ownership === 'root' ? { uid: 0, gid: 0 } : { uid: stats.uid, gid: stats.gid };
     const mode = applyChmod(this.op.chmod, stats.mode & 0o7777, stats.isDirectory());
     return { mode, ...owner, ...this.op.owner, mtime: stats.mtimeMs / 1000 };
+  }
+
+  /** The same with the extended attributes, which a directory brings that is not only there to lead somewhere. */
+  #treeAttributes({ stats, hostPath, implied }: SelectedEntry, input: SelectionInput): Attributes {
+    const attributes = this.#entryAttributes(stats, input);
+    if (!stats.isDirectory() || implied === true) return attributes;
+    return { ...attributes, xattrs: readKeptXattrs(hostPath) };
   }
 
   #fileAttributes(mode: number, mtime?: number): Attributes {
