@@ -41,11 +41,8 @@ export function parseReference(text: string): Reference | undefined {
   const first = slash < 0 ? '' : rest.slice(0, slash);
   const hasRegistry =
     first !== '' && (/[.:]/.test(first) || first === 'localhost' || first !== first.toLowerCase());
-  const registry = hasRegistry
-    ? first === 'index.docker.io'
-      ? DEFAULT_REGISTRY
-      : first
-    : DEFAULT_REGISTRY;
+  const isHub = !hasRegistry || first === 'index.docker.io';
+  const registry = isHub ? DEFAULT_REGISTRY : first;
   let repository = hasRegistry ? rest.slice(slash + 1) : rest;
   if (hasRegistry && !HOST.test(first)) return undefined;
   if (registry === DEFAULT_REGISTRY && !repository.includes('/'))

@@ -1,3 +1,4 @@
+import { count, parseJsonObject, text, JsonError } from '../oci/json';
 import type { Credentials } from './credentials';
 
 /** What a registry asks for in `WWW-Authenticate`. */
@@ -46,17 +47,24 @@ export interface Token {
   readonly expires: number;
 }
 
-/** Reads a token server's answer. Tokens live 60 s when nothing is said. Distribution, "Token Response Fields". */
-export function parseToken(text: string, now: number): Token | undefined {
-  let answer: { token?: unknown; access_token?: unknown; expires_in?: unknown };
+/** Seconds; registries write them as text too. */
+const seconds = (value: unknown, at: string): number =>
+  count(typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : value, at);
+
+/**
+ * Reads a token server's answer. Tokens live 60 s when nothing is said; an empty `token` beside an `access_token` is none.
+ * `undefined` for an answer without a token that can stand in a header. Distribution, "Token Response Fields".
+ */
+export function parseToken(answer: Buffer, now: number): Token | undefined {
   try {
-    answer = JSON.parse(text) as typeof answer;
-  } catch {
-    return undefined;
+    const members = { token: text, access_token: text, expires_in: seconds };
+    const read = parseJsonObject(answer, members);
+    const value = read.token || read.access_token;
+    if (!value || !/^[\x21-\x7e]+$/.test(value)) return undefined;
+    // Given up a little early, so that a token does not end on the way.
+    return { value, expires: now + (Math.max(60, read.expires_in ?? 60) - 10) * 1000 };
+  } catch (error) {
+    if (error instanceof JsonError) return undefined;
+    throw error;
   }
-  const value = typeof answer.token === 'string' ? answer.token : answer.access_token;
-  if (typeof value !== 'string' || value === '') return undefined;
-  const seconds = typeof answer.expires_in === 'number' ? Math.max(60, answer.expires_in) : 60;
-  // Given up a little early, so that a token does not end on the way.
-  return { value, expires: now + (seconds - 10) * 1000 };
 }

@@ -1,16 +1,10 @@
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
+import { isTransient } from './network-error';
 import { PATIENCE } from './registry';
 import { isPassing, pauseBetween, type RetryOptions } from './retry';
 import { CERT_FOLDERS } from './session';
 import { HttpFolder, userOf, withoutUser, type WebFolder } from './web-folder';
-import {
-  Transport,
-  bytesOf,
-  dismiss,
-  isTransient,
-  redactUrl,
-  type HttpResponse,
-} from './transport';
+import { Transport, bytesOf, dismiss, redactUrl, type HttpResponse } from './transport';
 
 /** How files are fetched; everything has a default. */
 export interface FileClientOptions extends RetryOptions {
@@ -50,6 +44,12 @@ export interface FileSource {
   /** A folder of a web server. @param authorization the header of that name, instead of the address's user and password. @throws MbuildError NOT_ALLOWED where the network may not be asked. */
   folder(url: URL, authorization?: string): Promise<WebFolder>;
 }
+
+const STATUS_HINTS: Readonly<Record<number, string>> = {
+  401: 'the server asks who you are',
+  403: 'the server asks who you are',
+  404: 'is the address right?',
+};
 
 /** As many as Go's http client follows. */
 const MAX_REDIRECTS = 10;
@@ -126,7 +126,7 @@ export class FileClient implements FileSource {
       if (next === undefined || !/^https?:$/.test(next.protocol))
         throw new MbuildError(
           'DOWNLOAD_FAILED',
-          `${redactUrl(url)} redirects to something that is no http address`,
+          `${redactUrl(url)} redirects to something that is not an http address`,
         );
       // Credentials stay with the origin that they were given for.
       if (next.origin === url.origin && next.username === '')
@@ -156,22 +156,16 @@ function fileOf(response: HttpResponse, signal: AbortSignal): IncomingFile {
 }
 
 function refused(url: URL, status: number): MbuildError {
-  const hint =
-    status === 401 || status === 403
-      ? 'the server wants to know who is asking'
-      : status === 404
-        ? 'is the address right?'
-        : undefined;
   return new MbuildError(
     'DOWNLOAD_FAILED',
     `${redactUrl(url)} could not be fetched: the server answered ${status}`,
-    { hint },
+    { hint: STATUS_HINTS[status] },
   );
 }
 
 /** What the transport says of registries, said of a file. */
 function downloadError(error: unknown, url: URL): unknown {
-  if (/^(?:UND_ERR|HPE)_/.test(errnoOf(error) ?? '')) {
+  if (isMbuildError(error, 'REGISTRY_FAILED') || /^(?:UND_ERR|HPE)_/.test(errnoOf(error) ?? '')) {
     return new MbuildError(
       'DOWNLOAD_FAILED',
       `${redactUrl(url)} could not be fetched: ${(error as Error).message}`,

@@ -12,7 +12,7 @@ import {
   type Patience,
   type Repository,
 } from './registry';
-import { isTransient } from './transport';
+import { isTransient } from './network-error';
 
 /** One place that has blobs. */
 export interface BlobOrigin {

@@ -1,13 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MbuildError } from '../diagnostics/error';
+import { isTransient } from './network-error';
 import { PATIENCE } from './registry';
-import {
-  dismiss,
-  isTransient,
-  type HttpRequest,
-  type HttpResponse,
-  type Transport,
-} from './transport';
+import { dismiss, type HttpRequest, type HttpResponse, type Transport } from './transport';
 
 /** A server that wants to be left alone for longer is not waited for. */
 const MAX_RETRY_AFTER_MS = 60_000;

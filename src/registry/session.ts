@@ -1,16 +1,18 @@
-import { MbuildError, isMbuildError } from '../diagnostics/error';
-import { DEFAULT_REGISTRY, familiarRepository } from '../oci/reference';
-import { basicHeader, parseChallenge, parseToken, type Challenge, type Token } from './auth';
+import type { Readable } from 'node:stream';
+import { MbuildError } from '../diagnostics/error';
+import { DEFAULT_REGISTRY } from '../oci/reference';
+import { denied, hostOf, lostConnection } from './answers';
+import { parseChallenge } from './auth';
+import { Authorization, type Access } from './authorization';
 import { findCredentials, type Credentials } from './credentials';
+import { isTransient, networkError } from './network-error';
+import { isLoopback } from './proxy';
 import { PATIENCE, type Repository } from './registry';
 import { isPassing, pauseBetween, sendRetried, type RetryOptions } from './retry';
 import { readRegistrySettings, type RegistrySettings } from './settings';
 import {
   Transport,
   dismiss,
-  isLoopback,
-  isTransient,
-  networkError,
   readBody,
   redactUrl,
   type HttpRequest,
@@ -29,23 +31,22 @@ export interface SessionOptions extends RetryOptions {
   readonly credentials?: Credentials | undefined;
 }
 
-/** A registry as it turned out at the first contact. */
-interface Endpoint {
-  readonly base: URL;
-  readonly challenge: Challenge | undefined;
-}
-
 /** A request of the distribution API. */
-export interface ApiRequest extends Omit<HttpRequest, 'url' | 'signal'> {
+export interface ApiRequest extends Omit<HttpRequest, 'url' | 'signal' | 'body'> {
   /** Behind `/v2/`, or an address that the registry gave. */
   readonly target: string | URL;
+  /** What a token must allow. */
   readonly scopes: readonly string[];
-  /** False for a body that can be sent only once. */
-  readonly repeatable?: boolean | undefined;
+  /** A stream is made anew for every time that the request is sent. */
+  readonly body?: string | Buffer | (() => Readable) | undefined;
+  /** False for what is not to be sent again after a passing failure: whoever asks looks what came of it first. */
+  readonly isRetried?: boolean | undefined;
 }
 
 const MAX_ANSWER = 4 << 20;
 const MAX_REDIRECTS = 5;
+/** Refusals of one server that are answered: it may ask for a token, and the token may have ended. */
+const MAX_REFUSALS = 2;
 /** Where docker and podman look for certificates of hosts. */
 export const CERT_FOLDERS = ['/etc/containers/certs.d', '/etc/docker/certs.d'];
 
@@ -55,26 +56,34 @@ export const CERT_FOLDERS = ['/etc/containers/certs.d', '/etc/docker/certs.d'];
  */
 export class RegistrySession {
   readonly #transport: Transport;
-  readonly #endpoints = new Map<string, Promise<Endpoint>>();
-  readonly #tokens = new Map<string, Token>();
-  readonly #env: Readonly<Record<string, string | undefined>>;
+  readonly #authorization: Authorization;
+  /** Where the API of a registry is, as it turned out at the first contact. */
+  readonly #bases = new Map<string, Promise<URL>>();
 
   /** What the machine's files say. */
   readonly settings: RegistrySettings;
 
   /** @throws MbuildError USAGE for a file of settings that cannot be understood. */
   constructor(private readonly options: SessionOptions) {
-    this.#env = options.env ?? process.env;
-    this.settings = readRegistrySettings(this.#env);
+    const { env = process.env, authFile, credentials } = options;
+    this.settings = readRegistrySettings(env);
     const own =
-      this.#env.HOME === undefined
+      env['HOME'] === undefined
         ? []
-        : ['containers', 'docker'].map((program) => `${this.#env.HOME}/.config/${program}/certs.d`);
+        : ['containers', 'docker'].map((program) => `${env['HOME']}/.config/${program}/certs.d`);
     this.#transport = new Transport({
-      env: this.#env,
+      env,
       insecure: [...(options.insecure ?? []), ...this.settings.insecure],
       certFolders: options.certFolders ?? [...own, ...CERT_FOLDERS],
     });
+    this.#authorization = new Authorization(
+      this.#transport,
+      (repository) =>
+        credentials === undefined
+          ? findCredentials(repository, { env, authFile })
+          : Promise.resolve(credentials),
+      options,
+    );
   }
 
   async close(): Promise<void> {
@@ -87,18 +96,17 @@ export class RegistrySession {
     request: ApiRequest,
     signal: AbortSignal,
   ): Promise<HttpResponse> {
+    const base = await this.#base(repository.registry, signal);
     for (let attempt = 1; ; attempt++) {
-      const last = attempt >= this.attempts() || request.repeatable === false;
+      const last = attempt >= this.attempts() || request.isRetried === false;
       try {
-        const response = await this.#authorized(repository, request, signal);
+        const response = await this.#authorized(repository, request, base, signal);
         if (last || !isPassing(response.status)) return response;
         await dismiss(response);
         await this.pause(attempt, response, signal);
       } catch (error) {
-        if (!isTransient(error)) throw error;
-        if (request.repeatable === false) throw error;
-        if (last)
-          throw lostConnection(error, new URL((await this.#endpoint(repository, signal)).base));
+        if (!isTransient(error) || request.isRetried === false) throw error;
+        if (last) throw lostConnection(error, base);
         await this.pause(attempt, undefined, signal);
       }
     }
@@ -109,7 +117,7 @@ export class RegistrySession {
     const base =
       registry === DEFAULT_REGISTRY
         ? new URL('https://index.docker.io/')
-        : (await this.#endpoint({ registry, repository: '' }, signal)).base;
+        : await this.#base(registry, signal);
     try {
       return await this.#retried({ method: 'GET', url: new URL(target, base), signal });
     } catch (error) {
@@ -117,227 +125,127 @@ export class RegistrySession {
     }
   }
 
+  /** Follows redirects, and answers each server's challenge with what is meant for that server. */
   async #authorized(
     repository: Repository,
     request: ApiRequest,
+    base: URL,
     signal: AbortSignal,
   ): Promise<HttpResponse> {
-    const endpoint = await this.#endpoint(repository, signal);
-    const url =
-      typeof request.target === 'string' ? new URL(request.target, endpoint.base) : request.target;
-    let challenge = endpoint.challenge;
-    let fresh = false;
-    for (;;) {
-      const authorization = await this.#authorization(
-        repository,
-        challenge,
-        request.scopes,
-        endpoint,
-        fresh,
-        signal,
-      );
-      const response = await this.#follow({ ...request, url, signal }, endpoint, authorization);
-      if (response.status !== 401 && response.status !== 403) return response;
-      const asked = parseChallenge(response.headers['www-authenticate']);
-      // A token may have ended, or the host may not have asked before: once more with a fresh one, never in a loop.
-      if (
-        response.status === 403 ||
-        fresh ||
-        asked === undefined ||
-        request.repeatable === false ||
-        response.url.host !== url.host
-      )
-        throw await denied(response, repository, authorization !== undefined);
+    let url = typeof request.target === 'string' ? new URL(request.target, base) : request.target;
+    this.#checkEncrypted(base, url, 'names');
+    const refusals = new Map<string, number>();
+    for (let redirects = 0; ;) {
+      const scopes = url.origin === base.origin ? request.scopes : undefined;
+      const access: Access = { repository, url, scopes, signal };
+      const authorization = await this.#authorization.header(access);
+      const response = await this.#send(request, access, authorization);
+      if (response.status === 401 || response.status === 403) {
+        const refused = (refusals.get(url.origin) ?? 0) + 1;
+        refusals.set(url.origin, refused);
+        if (refused > MAX_REFUSALS || !(await this.#canAnswer(response, access, authorization)))
+          throw await denied(response, repository, authorization !== undefined);
+        await dismiss(response);
+        continue;
+      }
+      const next = redirectOf(response, request);
+      if (next === undefined) return response;
       await dismiss(response);
-      challenge = asked;
-      fresh = true;
-    }
-  }
-
-  /** Follows redirects. Authorization goes to the host that asked for it and to no other. */
-  async #follow(
-    request: HttpRequest,
-    endpoint: Endpoint,
-    authorization: string | undefined,
-  ): Promise<HttpResponse> {
-    let url = request.url;
-    for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
-      const trusted = url.host === endpoint.base.host && url.protocol === endpoint.base.protocol;
-      const headers = {
-        ...request.headers,
-        ...(authorization !== undefined && trusted ? { authorization } : {}),
-      };
-      const response = await this.#transport.send({ ...request, url, headers });
-      const next = response.headers.location;
-      if (![301, 302, 303, 307, 308].includes(response.status) || next === undefined)
-        return response;
-      await dismiss(response);
-      if (request.method !== 'GET' && request.method !== 'HEAD' && request.body !== undefined)
+      if (++redirects > MAX_REDIRECTS)
         throw new MbuildError(
           'REGISTRY_FAILED',
-          `${url.host} redirects an upload, which mbuild does not follow`,
+          `${base.host} redirects more than ${MAX_REDIRECTS} times`,
         );
-      const target = new URL(next, url);
-      if (target.protocol !== 'https:' && target.protocol !== 'http:')
-        throw new MbuildError('REGISTRY_FAILED', `${url.host} redirects to ${target.protocol}`);
-      if (
-        url.protocol === 'https:' &&
-        target.protocol === 'http:' &&
-        !this.#transport.isInsecure(target.host)
-      ) {
-        throw new MbuildError(
-          'TLS_FAILED',
-          `${url.host} redirects to ${redactUrl(target)}, which is not encrypted`,
-          { hint: `name the host with --insecure-registry ${target.host} if that is meant` },
-        );
-      }
-      url = target;
+      this.#checkEncrypted(url, next, 'redirects to');
+      url = next;
     }
-    throw new MbuildError(
-      'REGISTRY_FAILED',
-      `${request.url.host} redirects more than ${MAX_REDIRECTS} times`,
-    );
   }
 
-  async #authorization(
-    repository: Repository,
-    challenge: Challenge | undefined,
-    scopes: readonly string[],
-    endpoint: Endpoint,
-    fresh: boolean,
-    signal: AbortSignal,
-  ): Promise<string | undefined> {
-    if (challenge === undefined) return undefined;
-    if (challenge.scheme === 'basic') return basicHeader(await this.#credentials(repository));
-    const wanted =
-      scopes.length === 0 && challenge.scope !== undefined ? challenge.scope.split(' ') : scopes;
-    const key = [endpoint.base.host, challenge.realm, challenge.service, ...wanted].join('\n');
-    const known = this.#tokens.get(key);
-    if (known !== undefined && !fresh && known.expires > Date.now()) return `Bearer ${known.value}`;
-    const token = await this.#fetchToken(repository, challenge, wanted, endpoint, signal);
-    this.#tokens.set(key, token);
-    return `Bearer ${token.value}`;
+  /** Whether there is another answer to a refusal than the one that was refused. */
+  async #canAnswer(
+    { headers, url }: HttpResponse,
+    access: Access,
+    refused: string | undefined,
+  ): Promise<boolean> {
+    const asked = parseChallenge(headers['www-authenticate']);
+    if (asked === undefined) return false;
+    await this.#authorization.refuse(access, refused);
+    this.#authorization.learn(url, asked);
+    const renewed = await this.#authorization.header(access);
+    return renewed !== undefined && renewed !== refused;
   }
 
-  /** Asks the token server: distribution, "Token Authentication Specification" and "OAuth2 Token Authentication". */
-  async #fetchToken(
-    repository: Repository,
-    challenge: Extract<Challenge, { scheme: 'bearer' }>,
-    scopes: readonly string[],
-    endpoint: Endpoint,
-    signal: AbortSignal,
-  ): Promise<Token> {
-    if (!URL.canParse(challenge.realm))
+  #send(
+    { method, headers, body }: ApiRequest,
+    { url, signal }: Access,
+    authorization: string | undefined,
+  ): Promise<HttpResponse> {
+    return this.#transport.send({
+      method,
+      url,
+      signal,
+      headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
+      body: typeof body === 'function' ? body() : body,
+    });
+  }
+
+  /** What came over https goes on over https, unless the user says otherwise. */
+  #checkEncrypted(from: URL, to: URL, doing: 'names' | 'redirects to'): void {
+    if (to.protocol !== 'https:' && to.protocol !== 'http:')
       throw new MbuildError(
         'REGISTRY_FAILED',
-        `${repository.registry} names a token server that is no address`,
+        `${from.host} ${doing} an address of ${to.protocol}`,
       );
-    const url = new URL(challenge.realm);
-    const credentials = await this.#credentials(repository);
-    const mayBePlain =
-      isLoopback(url.host) ||
-      this.#transport.isInsecure(url.host) ||
-      (endpoint.base.protocol === 'http:' && url.hostname === endpoint.base.hostname);
-    if (url.protocol !== 'https:' && !(url.protocol === 'http:' && mayBePlain)) {
-      throw new MbuildError(
-        'REGISTRY_DENIED',
-        `${repository.registry} asks to log in at ${redactUrl(url)}, which is not encrypted; no credentials were sent`,
-      );
-    }
-    const service = challenge.service === undefined ? {} : { service: challenge.service };
-    let request: HttpRequest;
-    if (credentials?.kind === 'identityToken') {
-      const form = new URLSearchParams({
-        grant_type: 'refresh_token',
-        refresh_token: credentials.token,
-        client_id: 'mbuild',
-        ...service,
-        scope: scopes.join(' '),
-      });
-      request = {
-        method: 'POST',
-        url,
-        headers: { 'content-type': 'application/x-www-form-urlencoded' },
-        body: form.toString(),
-        signal,
-      };
-    } else {
-      for (const [name, value] of Object.entries(service)) url.searchParams.set(name, value);
-      for (const scope of scopes) url.searchParams.append('scope', scope);
-      const authorization = basicHeader(credentials);
-      request = {
-        method: 'GET',
-        url,
-        headers: authorization === undefined ? {} : { authorization },
-        signal,
-      };
-    }
-    const response = await this.#retried(request);
-    if (response.status === 401 || response.status === 403)
-      throw await denied(response, repository, credentials !== undefined);
-    if (response.status !== 200) throw await failure(response, 'asking for a token');
-    const token = parseToken(
-      (await this.read(response, MAX_ANSWER, signal)).toString('utf8'),
-      Date.now(),
+    if (from.protocol !== 'https:' || to.protocol === 'https:') return;
+    if (this.#transport.isInsecure(to.host)) return;
+    throw new MbuildError(
+      'TLS_FAILED',
+      `${from.host} is asked over https and ${doing} ${redactUrl(to)}, which is not encrypted; nothing was sent there`,
+      {
+        hint: `if the registry is behind a proxy, the proxy has to tell it X-Forwarded-Proto: https; --insecure-registry ${to.host} allows it as it is`,
+      },
     );
-    if (token === undefined)
-      throw new MbuildError('REGISTRY_FAILED', `${url.host} answered without a token`);
-    return token;
   }
 
-  #credentials(repository: Repository): Promise<Credentials | undefined> {
-    if (this.options.credentials !== undefined) return Promise.resolve(this.options.credentials);
-    return findCredentials(repository, { env: this.#env, authFile: this.options.authFile });
-  }
-
-  #endpoint(repository: Repository, signal: AbortSignal): Promise<Endpoint> {
-    const { registry } = repository;
-    let endpoint = this.#endpoints.get(registry);
-    if (endpoint === undefined) {
-      this.#endpoints.set(registry, (endpoint = this.#discover(registry, signal)));
-      endpoint.catch(() => this.#endpoints.delete(registry));
+  #base(registry: string, signal: AbortSignal): Promise<URL> {
+    let base = this.#bases.get(registry);
+    if (base === undefined) {
+      this.#bases.set(registry, (base = this.#discover(registry, signal)));
+      base.catch(() => this.#bases.delete(registry));
     }
-    return endpoint;
+    return base;
   }
 
   /** Finds out how a host is spoken to: https, but loopback by plain http if it takes it, and insecure hosts as they can. */
-  async #discover(registry: string, signal: AbortSignal): Promise<Endpoint> {
-    const host = registry === DEFAULT_REGISTRY ? 'registry-1.docker.io' : registry;
+  async #discover(registry: string, signal: AbortSignal): Promise<URL> {
+    const host = hostOf(registry);
     if (!URL.canParse(`https://${host}/v2/`))
       throw new MbuildError('REFERENCE_INVALID', `${host} is not the address of a registry`);
-    const https = new URL(`https://${host}/v2/`);
-    const http = new URL(`http://${host}/v2/`);
-    const order = isLoopback(host)
-      ? [http, https]
-      : this.#transport.isInsecure(host)
-        ? [https, http]
-        : [https];
+    const order = this.#schemesOf(host).map((scheme) => new URL(`${scheme}://${host}/v2/`));
     let first: unknown;
     for (const base of order) {
       try {
         const response = await this.#retried({ method: 'GET', url: base, signal });
         const text = (await this.read(response, MAX_ANSWER, signal)).toString('utf8');
-        // What Go's servers, docker's registry among them, answer to plain http on a TLS port.
-        if (base === http && response.status === 400 && /HTTPS server/i.test(text)) continue;
-        if (
-          response.status === 404 &&
-          response.headers['docker-distribution-api-version'] === undefined &&
-          base !== order.at(-1)
-        )
-          continue;
-        return {
+        if (base !== order.at(-1) && isSomethingElse(response, text)) continue;
+        this.#authorization.learn(
           base,
-          challenge:
-            response.status === 401
-              ? parseChallenge(response.headers['www-authenticate'])
-              : undefined,
-        };
+          response.status === 401
+            ? parseChallenge(response.headers['www-authenticate'])
+            : undefined,
+        );
+        return base;
       } catch (error) {
         if (signal.aborted) throw error;
         first ??= error;
       }
     }
-    throw isTransient(first) ? lostConnection(first, https) : first;
+    throw isTransient(first) ? lostConnection(first, new URL(`https://${host}/`)) : first;
+  }
+
+  #schemesOf(host: string): readonly ('http' | 'https')[] {
+    if (isLoopback(host)) return ['http', 'https'];
+    return this.#transport.isInsecure(host) ? ['https', 'http'] : ['https'];
   }
 
   #retried(request: HttpRequest): Promise<HttpResponse> {
@@ -365,65 +273,24 @@ export class RegistrySession {
   }
 }
 
-/** A status that may be another one on the next try, thrown where an upload must be resumed. */
-export class PassingStatus extends Error {
-  constructor(readonly response: HttpResponse) {
-    super(`status ${response.status}`);
-  }
+/** What Go's servers, docker's registry among them, answer to plain http on a TLS port; and a server that is not a registry. */
+function isSomethingElse({ status, headers, url }: HttpResponse, text: string): boolean {
+  if (url.protocol === 'http:' && status === 400 && /HTTPS server/i.test(text)) return true;
+  return status === 404 && headers['docker-distribution-api-version'] === undefined;
 }
 
-/** A connection that kept breaking, as an MbuildError. */
-export function lostConnection(error: unknown, url: URL): unknown {
-  if (error instanceof PassingStatus)
-    return new MbuildError(
+/** Where a request goes on. @throws MbuildError REGISTRY_FAILED for a redirect that would lose what is sent. */
+function redirectOf(response: HttpResponse, { method }: ApiRequest): URL | undefined {
+  const { status, url, headers } = response;
+  const { location } = headers;
+  if (![301, 302, 303, 307, 308].includes(status) || location === undefined) return undefined;
+  if (!URL.canParse(location, url.href))
+    throw new MbuildError('REGISTRY_FAILED', `${url.host} redirects to what is not an address`);
+  // RFC 9110, 15.4: with 301 to 303 a client may change the method to GET, and clients do.
+  if (status < 307 && method !== 'GET' && method !== 'HEAD')
+    throw new MbuildError(
       'REGISTRY_FAILED',
-      `${url.host} kept answering with status ${error.response.status}`,
+      `${url.host} redirects a ${method} with status ${status}, which would make it a GET`,
     );
-  if (isMbuildError(error)) return error;
-  return new MbuildError(
-    'REGISTRY_UNREACHABLE',
-    `the connection to ${url.host} keeps breaking: ${(error as Error).message}`,
-    { cause: error, hint: 'what was fetched is kept; try again' },
-  );
-}
-
-async function denied(
-  response: HttpResponse,
-  repository: Repository,
-  hadCredentials: boolean,
-): Promise<MbuildError> {
-  const said = await reason(response);
-  const what = repository.repository === '' ? repository.registry : familiarRepository(repository);
-  return new MbuildError(
-    'REGISTRY_DENIED',
-    `${response.url.host} denies access to ${what}${said}`,
-    {
-      hint: hadCredentials
-        ? 'the credentials may be wrong or lack the permission; or there is no such repository'
-        : `log in with: mbuild login ${repository.registry}; or there is no such repository`,
-    },
-  );
-}
-
-/** An answer that is not what was asked for, with what went wrong in the registry's own words. */
-export async function failure(response: HttpResponse, doing: string): Promise<MbuildError> {
-  return new MbuildError(
-    'REGISTRY_FAILED',
-    `${response.url.host} answered ${response.status} when ${doing}${await reason(response)}`,
-  );
-}
-
-/** The message of an error answer: distribution-spec, "Error Codes". */
-async function reason(response: HttpResponse): Promise<string> {
-  try {
-    const { errors } = JSON.parse((await readBody(response, 64 << 10)).toString('utf8')) as {
-      errors?: { code?: string; message?: string }[];
-    };
-    const first = errors?.[0];
-    const text = (first?.message || first?.code || '').slice(0, 200);
-    return text === '' ? '' : `: ${text}`;
-  } catch {
-    response.body.destroy();
-    return '';
-  }
+  return new URL(location, url);
 }

@@ -1,9 +1,9 @@
 import { readFileSync, readdirSync } from 'node:fs';
-import { isIPv4 } from 'node:net';
 import path from 'node:path';
 import { homeDirectory } from '../linux/home';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { DEFAULT_REGISTRY } from '../oci/reference';
+import { hostnameOf, inNetwork } from './proxy';
 import type { Repository } from './registry';
 import { TomlError, parseToml, type TomlValue } from './toml';
 
@@ -81,7 +81,7 @@ export function placesOf(repository: Repository, { rules }: RegistrySettings): P
 
 /** True for a host that may be spoken to without a valid certificate. */
 export function isInsecureHost(host: string, insecure: readonly string[]): boolean {
-  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+  const name = hostnameOf(host);
   return insecure.some((entry) => {
     const place = entry.split('/')[0] ?? '';
     return place === host || (place === name && !/\/\d+$/.test(entry)) || inNetwork(name, entry);
@@ -104,16 +104,6 @@ function placeAt(location: string, prefix: string, name: string): Repository {
   const full = prefix.startsWith('*.') && location === prefix ? name : location + rest;
   const slash = full.indexOf('/');
   return { registry: full.slice(0, slash), repository: full.slice(slash + 1) };
-}
-
-/** True when an IPv4 address is in a network written `10.0.0.0/8`. */
-function inNetwork(address: string, network: string): boolean {
-  const [base = '', bits = ''] = network.split('/');
-  if (!isIPv4(address) || !isIPv4(base) || !/^\d{1,2}$/.test(bits)) return false;
-  const number = (text: string): number =>
-    text.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-  const size = 2 ** (32 - Math.min(32, Number(bits)));
-  return Math.floor(number(address) / size) === Math.floor(number(base) / size);
 }
 
 function fromDaemon(file: string, text: string): RegistrySettings {

@@ -4,7 +4,7 @@ import { digestOf } from '../oci/digest';
 import type { Descriptor } from '../oci/image';
 import type { BlobOrigin } from './download';
 import { PATIENCE, type Patience } from './registry';
-import { isTransient } from './transport';
+import { isTransient } from './network-error';
 
 /** How a small blob is read. */
 export interface SmallBlob {

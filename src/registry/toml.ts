@@ -146,7 +146,7 @@ class Parser {
   #unescape(raw: string): string {
     return raw.replace(
       /\\(?:([btnfr"\\])|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(\s*\n\s*)|(.?))/g,
-      (_, simple?: string, short?: string, long?: string, fold?: string) => {
+      (...[, simple, short, long, fold]: (string | undefined)[]) => {
         if (simple !== undefined) return ESCAPES[simple] ?? simple;
         const code = short ?? long;
         if (code !== undefined && parseInt(code, 16) <= 0x10ffff)

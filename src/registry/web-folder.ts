@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream';
 import { MbuildError } from '../diagnostics/error';
 import { basicHeader } from './auth';
+import { isTransient } from './network-error';
 import type { BlobBody } from './registry';
 import { sendRetried, type RetryOptions } from './retry';
 import {
   bytesOf,
   dismiss,
-  isTransient,
   rangeStart,
   readBody,
   redactUrl,

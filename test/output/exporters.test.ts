@@ -455,7 +455,7 @@ describeWith('exporting', { root: true, programs: ['tar'] }, () => {
         ),
       );
       image = addImage(store, [big], []);
-      const made = client({ chunkSize: 1_000_000 });
+      const made = client({ pieceSize: 1_000_000 });
       await push(made);
       expect((await pull(made)).image.id).toBe(image.id);
     });

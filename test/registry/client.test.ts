@@ -427,7 +427,7 @@ describe('an upload', () => {
 
   it('goes in chunks of the size that is set', async () => {
     const taken = takeUploads(0);
-    await client({ chunkSize: 1_000_000 }).pushBlob(ref(), source, signal);
+    await client({ pieceSize: 1_000_000 }).pushBlob(ref(), source, signal);
     expect(taken.received().equals(bytes)).toBe(true);
     expect(taken.ranges).toEqual(['0-999999', '1000000-1999999', '2000000-2999999']);
     expect(server.seen.at(-1)).toMatchObject({
@@ -455,7 +455,7 @@ describe('an upload', () => {
     const early = await pushing.beginBlob(ref(), () => source.open(0), signal);
     await expect(early.finish(descriptor.digest)).rejects.toThrow();
     await expect(pushing.pushBlob(ref(), { ...source, early }, signal)).resolves.toBe('uploaded');
-    expect(taken.ranges.at(-1)).toMatch(/-2999999$/);
+    expect(taken.received().subarray(-bytes.length).equals(bytes)).toBe(true);
   });
 
   it('that began early ends when the registry turns out to have the blob', async () => {

@@ -174,8 +174,13 @@ describe('a token', () => {
     ['{"token":"a","expires_in":100}', { value: 'a', expires: 90_000 }],
     ['{"access_token":"b"}', { value: 'b', expires: 50_000 }],
     ['{"token":""}', undefined],
+    ['{"token":"","access_token":"c"}', { value: 'c', expires: 50_000 }],
+    ['{"token":null,"access_token":"c","expires_in":"300"}', { value: 'c', expires: 290_000 }],
+    ['{"token":"a\\r\\nx: 1"}', undefined],
+    ['{"token":7}', undefined],
+    ['null', undefined],
     ['<html>', undefined],
   ])('%s reads as %j', (text, expected) => {
-    expect(parseToken(text, 0)).toEqual(expected);
+    expect(parseToken(Buffer.from(text), 0)).toEqual(expected);
   });
 });
