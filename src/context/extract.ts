@@ -74,19 +74,32 @@ export async function extractFile(
   );
 }
 
-/** True when a file's content is a tar archive with at least one entry, compressed or not. Names do not matter. */
+/**
+ * True when a file's content is a tar archive with at least one entry, compressed or not. Names do not matter.
+ * @throws MbuildError ARCHIVE_INVALID for bzip2 and xz data that is damaged: its programs tell nothing of what is in front of the damage.
+ */
 export async function isArchive(hostPath: RawPath): Promise<boolean> {
   const fd = openForReading(hostPath);
+  let head: Buffer;
   try {
     const sample = Buffer.alloc(SAMPLE);
-    const head = sample.subarray(0, readSync(fd, sample, 0, SAMPLE, 0));
-    const compression = detectCompression(head);
-    if (compression === 'none') return isTarHeader(head);
-    if (compression === 'gzip') return isTarHeader(gunzipHead(head));
+    head = sample.subarray(0, readSync(fd, sample, 0, SAMPLE, 0));
   } finally {
     closeSync(fd);
   }
-  return isTarHeader(await firstBytes(hostPath));
+  switch (detectCompression(head)) {
+    case 'none':
+      return isTarHeader(head);
+    case 'gzip':
+      return isTarHeader(gunzipHead(head));
+    default:
+      return isTarHeader(await firstBytes(hostPath, isUnmistakable(head)));
+  }
+}
+
+/** True for the beginning of bzip2 and xz files, which no other file has by chance. */
+function isUnmistakable(head: Buffer): boolean {
+  return /^(?:BZh[1-9](?:1AY&SY|\x17rE8P\x90)|\xfd7zXZ\0)/.test(head.toString('latin1', 0, 10));
 }
 
 /** A header's checksum is the sum of its bytes, its own field taken as spaces (IEEE 1003.1, pax, "ustar Interchange Format"). */
@@ -110,23 +123,40 @@ function isTarHeader(head: Buffer): boolean {
   return written === unsigned || written === signed;
 }
 
-/** What the first bytes of a gzip file hold. Damage behind them is no reason to take an archive for something else: less is tried then. */
+/**
+ * What the first bytes of a gzip file hold, up to the first that is damaged: that is no reason to take an archive for something
+ * else. Whatever a number of bytes is too many for, more are: the most that can be unpacked is searched by halves.
+ */
 function gunzipHead(head: Buffer): Buffer {
-  for (let { length } = head; length > 0; length >>= 1) {
-    try {
-      return zlib.gunzipSync(head.subarray(0, length), {
-        finishFlush: zlib.constants.Z_SYNC_FLUSH,
-        maxOutputLength: 64 * 1024 * 1024,
-      });
-    } catch (error) {
-      if (errnoOf(error)?.startsWith('Z_') !== true && errnoOf(error) !== 'ERR_BUFFER_TOO_LARGE')
-        throw error;
-    }
+  const whole = gunzipped(head);
+  if (whole !== undefined) return whole;
+  let [sound, damaged] = [0, head.length];
+  let unpacked = Buffer.alloc(0);
+  while (damaged - sound > 1) {
+    const middle = (sound + damaged) >> 1;
+    const found = gunzipped(head.subarray(0, middle));
+    if (found === undefined) damaged = middle;
+    else [sound, unpacked] = [middle, found];
   }
-  return Buffer.alloc(0);
+  return unpacked;
 }
 
-async function firstBytes(hostPath: RawPath): Promise<Buffer> {
+/** `undefined` for what is damaged, or too much. */
+function gunzipped(bytes: Buffer): Buffer<ArrayBuffer> | undefined {
+  try {
+    return zlib.gunzipSync(bytes, {
+      finishFlush: zlib.constants.Z_SYNC_FLUSH,
+      maxOutputLength: 64 * 1024 * 1024,
+    });
+  } catch (error) {
+    if (errnoOf(error)?.startsWith('Z_') !== true && errnoOf(error) !== 'ERR_BUFFER_TOO_LARGE')
+      throw error;
+    return undefined;
+  }
+}
+
+/** @param mustUnpack whether damage in front of the first header is an error */
+async function firstBytes(hostPath: RawPath, mustUnpack: boolean): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   try {
@@ -138,7 +168,7 @@ async function firstBytes(hostPath: RawPath): Promise<Buffer> {
       if (length >= BLOCK) break;
     }
   } catch (error) {
-    if (!isMbuildError(error, 'ARCHIVE_INVALID')) throw error;
+    if (!isMbuildError(error, 'ARCHIVE_INVALID') || (mustUnpack && length < BLOCK)) throw error;
   }
   return Buffer.concat(chunks);
 }

@@ -27,6 +27,10 @@ export type IgnoreState = readonly boolean[];
 /** The rules of an ignore file, as moby's pattern matcher applies them. */
 export interface IgnoreRules {
   readonly isEmpty: boolean;
+  /** True when a `!` rule is among them. */
+  readonly hasExceptions: boolean;
+  /** The patterns without their `!`, cleaned. */
+  readonly patterns: readonly string[];
   /**
    * Decides about a path relative to the context's root, without leading slash. Call it for a folder before what is below
    * it, with the `state` of the parent folder; without a `parent`, all folders above are looked at. Rules are tried
@@ -132,6 +136,14 @@ class OrderedRules implements IgnoreRules {
 
   get isEmpty(): boolean {
     return this.rules.length === 0;
+  }
+
+  get hasExceptions(): boolean {
+    return this.rules.some(({ brings }) => brings);
+  }
+
+  get patterns(): readonly string[] {
+    return this.rules.map(({ clean }) => clean);
   }
 
   match(path: RawPath, _isDirectory: boolean, parent?: IgnoreState): IgnoreResult {

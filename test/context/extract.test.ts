@@ -94,6 +94,33 @@ describe('recognizing archives', () => {
     expect(await isArchive(at('x.tgz'))).toBe(true);
   });
 
+  test('so is a small one, wherever the damage is behind the first header', async () => {
+    execFileSync('tar', ['-czf', at('x.tgz'), '-C', at('content'), 'a']);
+    const sound = readFileSync(at('x.tgz'));
+    for (const place of [sound.length - 8, sound.length - 1, sound.length - 12]) {
+      const damaged = Buffer.from(sound);
+      damaged[place] = (damaged[place] ?? 0) ^ 0xff;
+      writeFileSync(at('y.tgz'), damaged);
+      expect(await isArchive(at('y.tgz'))).toBe(true);
+    }
+    writeFileSync(at('y.tgz'), sound.subarray(0, sound.length - 10));
+    expect(await isArchive(at('y.tgz'))).toBe(true);
+  });
+
+  test.each(
+    [
+      ['j', 'bzip2'],
+      ['J', 'xz'],
+    ].filter(([, program = '']) => findProgram(program) !== undefined),
+  )('tar -%s: a small one that is damaged is an error', async (option) => {
+    execFileSync('tar', [`-c${option}f`, at('x'), '-C', at('content'), 'a']);
+    const bytes = readFileSync(at('x'));
+    const middle = bytes.length >> 1;
+    bytes[middle] = (bytes[middle] ?? 0) ^ 0xff;
+    writeFileSync(at('x'), bytes);
+    await expect(isArchive(at('x'))).rejects.toMatchObject({ code: 'ARCHIVE_INVALID' });
+  });
+
   test.each(['zstd'].filter((program) => findProgram(program) !== undefined))(
     'a %s file that begins with a skippable frame is one',
     async () => {

@@ -39,7 +39,6 @@ describe('checks', () => {
     expect(new Set(RULES.map(({ name }) => name)).size).toBe(22);
     expect(RULES.filter(({ experimental }) => experimental).map(({ name }) => name)).toEqual([
       'InvalidDefinitionDescription',
-      'CopyIgnoredFile',
     ]);
   });
 

@@ -26,9 +26,8 @@ export const fromAsCasing: Rule = {
           .trimEnd()
           .split(/[\t\v\f\r ]+/)
           .at(-2) ?? 'AS';
-      // FROM in mixed case is another rule's matter.
-      const matches = isLower(keyword) ? isLower(as) : isUpper(keyword) ? isUpper(as) : true;
-      if (!matches) report(from, `'${as}' and '${keyword}' keywords' casing do not match`);
+      if (!casingMatches(as, keyword))
+        report(from, `'${as}' and '${keyword}' keywords' casing do not match`);
     }
   },
 };
@@ -53,6 +52,12 @@ export const consistentInstructionCasing: Rule = {
     });
   },
 };
+
+/** FROM in mixed case is another rule's matter. */
+function casingMatches(as: string, keyword: string): boolean {
+  if (isLower(keyword)) return isLower(as);
+  return !isUpper(keyword) || isUpper(as);
+}
 
 function writtenKeyword({ original }: Instruction): string {
   return /^[A-Za-z]+/.exec(original)?.[0] ?? '';

@@ -1,7 +1,8 @@
 import type { Rule } from '../rule';
 
 const SECRET = /(?:^|_)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)/i;
-const NO_SECRET = /(?:^|_)public(?:_|$)/i;
+/** A public key, the path of a file with a secret, the version of a key: Dockerfile 1.26. */
+const NO_SECRET = /(?:^|_)(?:public|file|version)(?:_|$)/i;
 
 /** What ARG and ENV hold stays in the image's config and history: `RUN --mount=type=secret` does not. */
 export const secretsUsedInArgOrEnv: Rule = {
