@@ -3,7 +3,7 @@ import { stringFlag } from '../dockerfile/flags';
 import type { Dockerfile, Stage } from '../dockerfile/instruction';
 import { stageBaseName } from '../graph/stages';
 import { parsePlatform, type Platform } from '../oci/platform';
-import type { GlobalValues, LintBase, LintOptions } from './rule';
+import type { GlobalValues, LintBase, LintOptions } from './options';
 
 /** What a stage begins with. `unknown`: its name cannot be expanded, which is an error of the build. */
 export type StageBase =

@@ -1,7 +1,7 @@
 import { expandWord } from '../dockerfile/expand';
 import type { Dockerfile } from '../dockerfile/instruction';
 import { formatPlatform, type Platform } from '../oci/platform';
-import type { GlobalValues, LintOptions } from './rule';
+import type { GlobalValues, LintOptions } from './options';
 
 type Values = Map<string, string | undefined>;
 

@@ -7,11 +7,12 @@ import { stageBases } from './base';
 import { commentReader } from './comments';
 import { checkConfig, directiveRange, isOn, withComments, type CheckConfig } from './config';
 import { globalValues } from './globals';
-import { ruleUrl, type LintOptions, type Report, type Rule, type Subject } from './rule';
+import { ruleUrl, type Report, type Rule, type Subject } from './rule';
+import type { LintOptions } from './options';
 import { RULES } from './rules';
 import { StageScope } from './scope';
 
-export type { LintBase, LintOptions } from './rule';
+export type { LintBase, LintOptions } from './options';
 
 /**
  * What the rules have against a Dockerfile: warnings with the rule's name as code, by line, then in the order of the rules.

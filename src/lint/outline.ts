@@ -3,7 +3,8 @@ import type { Dockerfile, Instruction, Stage } from '../dockerfile/instruction';
 import { readMounts, type MountOptions } from '../dockerfile/mount';
 import { descriptionLines } from './comments';
 import { stagesToCheck, subjectOf } from './lint';
-import type { LintOptions, Subject } from './rule';
+import type { Subject } from './rule';
+import type { LintOptions } from './options';
 import { StageScope } from './scope';
 
 /** What a build of a target can be given: `--call outline`. */

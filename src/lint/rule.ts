@@ -1,37 +1,8 @@
-import type { IgnoreRules } from '../context/ignore';
 import type { SourceRange } from '../diagnostics/range';
 import type { Dockerfile, Instruction, Stage } from '../dockerfile/instruction';
-import type { Platform } from '../oci/platform';
 import type { StageBase } from './base';
+import type { GlobalValues, LintOptions } from './options';
 import type { StageScope } from './scope';
-
-/** What is known of the image that a stage begins with. */
-export interface LintBase {
-  /** `NAME=value`. */
-  readonly env: readonly string[];
-  readonly shell?: readonly string[] | undefined;
-  readonly platform?: Platform | undefined;
-}
-
-/** What a Dockerfile is checked with. */
-export interface LintOptions {
-  /** Of the command line; `BUILDKIT_DOCKERFILE_CHECK` among them stands for the file's `# check=`. */
-  readonly buildArgs: Readonly<Record<string, string>>;
-  /** Of the image that is to come out, and of this machine. */
-  readonly platform: Platform;
-  readonly buildPlatform: Platform;
-  /** The stage asked for: only what it needs is looked into. The last one when absent. */
-  readonly target?: string | undefined;
-  /** Without a target every stage is looked into, as `--check` does. */
-  readonly allStages?: boolean | undefined;
-  /** What the context leaves out; without it no copied file is known to be excluded. */
-  readonly ignore?: IgnoreRules | undefined;
-  /**
-   * The image of a FROM, by its name after expansion. `undefined`: not known, and variables that it may define
-   * are then not reported.
-   */
-  readonly base?: ((name: string, platform: Platform) => LintBase | undefined) | undefined;
-}
 
 /** All that a rule may look at. */
 export interface Subject {
@@ -47,15 +18,6 @@ export interface Subject {
   readonly globals: GlobalValues;
   /** What each stage begins with, by its index. */
   readonly bases: readonly StageBase[];
-}
-
-/** The variables of FROM. */
-export interface GlobalValues {
-  /** Names of the ARGs before the first FROM, and of the platform ARGs. */
-  readonly names: ReadonlySet<string>;
-  value(name: string): string | undefined;
-  /** The same without what the command line says. */
-  defaultValue(name: string): string | undefined;
 }
 
 /** Takes a warning. The range is the instruction's unless another one is given. */

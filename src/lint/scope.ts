@@ -2,7 +2,7 @@ import { expandHeredoc, expandWord, expandWords, type Escape } from '../dockerfi
 import type { Instruction } from '../dockerfile/instruction';
 import { DEFAULT_PATH, splitEnv } from '../oci/env';
 import type { StageBase } from './base';
-import type { GlobalValues } from './rule';
+import type { GlobalValues } from './options';
 
 /** What a scope is made from besides its stage's base. */
 interface ScopeSources {
