@@ -83,7 +83,11 @@ export async function withTerminal<T>(
     if (isRaw) input.setRawMode(true);
     screen?.on('resize', onResize);
     return await use(
-      { stdin: input, output: writeBytes, ...(terminal ? { terminal: size() } : {}) },
+      {
+        stdin: input,
+        output: host.output ?? writeBytes,
+        ...(terminal ? { terminal: size() } : {}),
+      },
       (prepared) => {
         running = prepared;
         onResize();

@@ -1,5 +1,6 @@
 import { visible } from '../diagnostics/visible';
 import type { Whereabouts } from './as-root';
+import type { EventSink } from '../progress/events';
 import type { Output } from './output';
 
 /** What a command sees of the process that it runs in. */
@@ -17,6 +18,14 @@ export interface Host {
   readonly signal: AbortSignal;
   /** Until the returned function is called, signals go to `taker` and abort nothing. Absent where nobody sends signals. */
   readonly takeSignals?: ((taker: (signal: NodeJS.Signals) => void) => () => void) | undefined;
+  /** Takes progress instead of a screen: an embedding program. This and the three below are absent on a command line. */
+  readonly events?: EventSink | undefined;
+  /** Takes what a container writes, instead of this process's own streams. */
+  readonly output?: ((stream: 'stdout' | 'stderr', data: Uint8Array) => void) | undefined;
+  /** Takes what came of a command, as a value; what is printed is for people. */
+  readonly result?: ((value: unknown) => void) | undefined;
+  /** Takes an error that would be shown. */
+  readonly failed?: ((error: unknown) => void) | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly uid: number;

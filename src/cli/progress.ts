@@ -47,6 +47,7 @@ async function shown<T>(
   renderer: Renderer,
   work: (scope: BuildScope) => Promise<T>,
 ): Promise<T> {
+  if (host.events !== undefined) return work({ signal: host.signal, events: host.events });
   const timer = setInterval(() => renderer.tick(host.now()), TICK);
   timer.unref();
   try {

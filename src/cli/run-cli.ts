@@ -1,11 +1,11 @@
 import { statSync } from 'node:fs';
-import { errnoOf, isMbuildError, type MbuildError } from '../diagnostics/error';
+import { errnoOf, isMbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
-import { parseArgs, usageError, type FlagTable, type ParsedArgs } from './args';
-import { GLOBAL_FLAGS, envPrefixOf, type Command } from './command';
+import { usageError, type FlagTable, type ParsedArgs } from './args';
 import { COMMANDS, commandsOfGroup, findCommand, firstWords, type CommandEntry } from './commands';
 import type { Whereabouts } from './as-root';
 import { note, type Host } from './host';
+import { readCommandLine } from './read-command-line';
 import { storeRoot } from './services';
 import { readIsolation } from '../sandbox/isolations/isolations';
 import { showError } from './show-error';
@@ -13,6 +13,8 @@ import { showError } from './show-error';
 /** What a command line asks for. */
 type Request =
   | { readonly kind: 'command'; readonly entry: CommandEntry; readonly argv: readonly string[] }
+  /** A program that embeds mbuild started this process: src/api/session.ts. */
+  | { readonly kind: 'session'; readonly argv: readonly string[] }
   | { readonly kind: 'overview' }
   | { readonly kind: 'group'; readonly name: string };
 
@@ -32,7 +34,8 @@ const GLOBAL_VALUES = [
 const GLOBAL_SWITCHES = ['--offline', '--debug', '-D'];
 
 /** Runs one command line and returns its exit code. Errors are shown, never thrown. */
-export async function runCli(argv: readonly string[], host: Host): Promise<number> {
+export async function runCli(argv: readonly string[], given: Host): Promise<number> {
+  let host = given;
   try {
     const request = readRequest(argv);
     switch (request.kind) {
@@ -43,12 +46,17 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
         host.out.write(await (await import('./help')).groupOverview(request.name));
         return 0;
       case 'command':
-        if (host.elsewhere !== undefined && request.entry.needs !== 'no store') {
-          const containers = request.entry.needs === 'containers' ? request.argv : undefined;
-          const code = await host.elsewhere(argv, { ...whereabouts(argv, host), containers });
-          if (code !== undefined) return code;
-        }
-        return await runCommand(request.entry, request.argv, host);
+        return (
+          (await runElsewhere(request, argv, host)) ??
+          (await runCommand(request.entry, request.argv, host))
+        );
+      case 'session': {
+        const { refusingHost, serveSession } = await import('./session');
+        host = refusingHost(host);
+        return (
+          (await runElsewhere(request, argv, host)) ?? (await serveSession(request.argv, host))
+        );
+      }
     }
   } catch (error) {
     // What breaks off after a signal breaks off because of it.
@@ -58,6 +66,19 @@ export async function runCli(argv: readonly string[], host: Host): Promise<numbe
     );
     return isMbuildError(error, 'USAGE') ? USAGE_CODE : FAILURE_CODE;
   }
+}
+
+/** @returns the exit code, where the command line is for another user namespace. */
+async function runElsewhere(
+  request: Extract<Request, { kind: 'command' | 'session' }>,
+  argv: readonly string[],
+  host: Host,
+): Promise<number | undefined> {
+  if (host.elsewhere === undefined) return undefined;
+  const needs = request.kind === 'command' ? request.entry.needs : undefined;
+  if (needs === 'no store') return undefined;
+  const containers = needs === 'containers' ? request.argv : undefined;
+  return host.elsewhere(argv, { ...whereabouts(argv, host), containers });
 }
 
 /**
@@ -74,6 +95,7 @@ function readRequest(argv: readonly string[]): Request {
     return rest.length === 1
       ? { kind: 'overview' }
       : commandRequest([...rest.slice(1), '--help'], globals);
+  if (first === 'session' && rest.length === 1) return { kind: 'session', argv: globals };
   const found = findCommand(rest);
   if (found !== undefined) return commandRequest(rest, globals);
   const group = commandsOfGroup(first);
@@ -159,17 +181,7 @@ async function runCommand(
   const command = await entry.load();
   let args: ParsedArgs<FlagTable>;
   try {
-    args = parseArgs(
-      argv,
-      { ...GLOBAL_FLAGS, ...command.flags },
-      {
-        command: `mbuild ${command.name}`,
-        stopAtPositional: command.stopAtPositional,
-        envPrefix: envPrefixOf(command.name),
-        env: host.env,
-      },
-    );
-    if (!args.help) checkPositionals(command, args.positionals);
+    args = readCommandLine(command, argv, host.env);
   } catch (error) {
     await showError(error, host);
     return USAGE_CODE;
@@ -183,28 +195,4 @@ async function runCommand(
     ...host,
     env: args.flags['debug'] === true ? { ...host.env, MBUILD_DEBUG: '1' } : host.env,
   });
-}
-
-function checkPositionals(
-  { name, positionals: { min, max }, usage }: Command,
-  words: readonly string[],
-): void {
-  if (words.length >= min && words.length <= max) return;
-  throw wrongCount(name, min, max, usage[0] ?? '');
-}
-
-function wrongCount(name: string, min: number, max: number, usage: string): MbuildError {
-  return usageError(
-    `mbuild ${name}`,
-    `'mbuild ${name}' ${wantedCount(min, max)}`,
-    `usage: mbuild ${name} ${usage}`.trimEnd(),
-  );
-}
-
-function wantedCount(min: number, max: number): string {
-  const plural = (count: number): string => `${count} argument${count === 1 ? '' : 's'}`;
-  if (max === 0) return 'accepts no arguments';
-  if (min === max) return `requires ${plural(min)}`;
-  if (max === Infinity) return `requires at least ${plural(min)}`;
-  return `requires ${min === 0 ? 'at most' : `${min} to`} ${plural(max)}`;
 }

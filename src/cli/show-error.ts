@@ -3,6 +3,7 @@ import type { Host } from './host';
 
 /** Shows an error on standard error, as every command does. */
 export async function showError(error: unknown, host: Host): Promise<void> {
+  if (host.failed !== undefined) return host.failed(error);
   const [{ renderError }, { cleanLine }, { useColor }] = await Promise.all([
     import('../diagnostics/render'),
     import('../progress/sanitize'),

@@ -53,6 +53,7 @@ export const command = defineCommand({
           ).limitCache(services, limit, flags['cache-policy'] as EvictionPolicy, host);
         return made;
       });
+      host.result?.(result);
       report(result, flags, mode, host);
       return 0;
     } catch (error) {

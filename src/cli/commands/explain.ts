@@ -25,6 +25,7 @@ export const command = defineCommand({
   run: ({ flags, positionals: [build, step] }, host) => {
     const record = new BuildHistory(storeRoot(flags.root, host)).find(build);
     const steps = stepsOf(record, step);
+    host.result?.(explainJson(record, steps));
     if (flags.format === 'json') host.out.write(`${jsonText(explainJson(record, steps), 2)}\n`);
     else {
       const shown = visibleData(record);

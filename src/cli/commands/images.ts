@@ -2,6 +2,7 @@ import { defineCommand } from '../command';
 import {
   filterImages,
   imageRows,
+  imageSummaries,
   imagesShape,
   latestFirst,
   parseImageFilter,
@@ -48,6 +49,7 @@ export const command = defineCommand({
         (name) => lookUp(services, name),
         host.now(),
       );
+      host.result?.(imageSummaries(images, services.layers));
       if (flags.quiet && flags.format === undefined) {
         host.out.write(
           latestFirst(images)

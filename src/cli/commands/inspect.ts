@@ -75,6 +75,7 @@ function inspectCommand(command: string, summary: string, kinds: readonly Kind[]
             code = 1;
           }
         }
+        host.result?.(JSON.parse(goJson(views)));
         if (flags.format === undefined || flags.format === 'json') {
           host.out.write(`${goJson(views, flags.format === 'json' ? {} : { indent: 4 })}\n`);
         } else {

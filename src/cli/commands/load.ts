@@ -38,6 +38,9 @@ export const command = defineCommand({
             loadImages(source, platform, { services, vertex: id, scope }),
           ),
       );
+      host.result?.(
+        loaded.map(({ image, names }) => ({ id: image.id, names: names.map(shortName) })),
+      );
       for (const { image, names } of loaded) {
         if (names.length === 0) host.out.write(`Loaded image ID: ${image.id}\n`);
         for (const name of names) host.out.write(`Loaded image: ${shortName(name)}\n`);

@@ -35,6 +35,7 @@ export const command = defineCommand({
     const found = await withServices(host, flags, (services) =>
       forecast(options, services, { signal: host.signal, events: () => undefined }),
     );
+    host.result?.(found);
     host.out.write(
       flags.format === 'json' ? `${jsonText(found, 2)}\n` : showForecast(visibleData(found)),
     );

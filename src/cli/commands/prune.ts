@@ -436,6 +436,12 @@ async function prune(
       pastText(victims.past, dry),
   );
   if (dry) host.out.write(recreation(victims.cache));
+  host.result?.({
+    containers: containers.map(({ record }) => record.id),
+    images: victims.images.map(({ id }) => id),
+    cache: victims.cache.map(({ key }) => key),
+    bytes: bytes + sizes + (dry ? sizeOfPast(victims.past, services.root) : 0),
+  });
   host.out.write(
     `Total ${dry ? 'reclaimable' : 'reclaimed'} space: ${humanSize(bytes + sizes + (dry ? sizeOfPast(victims.past, services.root) : 0))}\n`,
   );

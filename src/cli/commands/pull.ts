@@ -1,3 +1,4 @@
+import type { Transferred } from '../../api/results';
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import { pullImage, type Pulled } from '../../images/transfer/pull';
@@ -49,7 +50,7 @@ export const command = defineCommand({
       if (!all && reference.digest === undefined && !isTagged(text))
         say('Using default tag: latest');
       const name = all ? familiarRepository(reference) : familiarName(reference);
-      let changed = false;
+      const transferred: Transferred[] = [];
       for (const ref of all ? await everyTag(reference, services.registry, host) : [reference]) {
         say(`${ref.digest ?? ref.tag ?? ''}: Pulling from ${ref.repository}`);
         await host.out.drain();
@@ -57,8 +58,14 @@ export const command = defineCommand({
           pullImage({ ref, platform }, services.registry, { services, vertex: 1, scope }),
         );
         say(`Digest: ${pulled.descriptor.digest}`);
-        changed ||= pulled.changed;
+        transferred.push({
+          name: familiarName(ref),
+          descriptor: pulled.descriptor,
+          changed: pulled.changed,
+        });
       }
+      host.result?.(transferred);
+      const changed = transferred.some((one) => one.changed);
       say(`Status: ${changed ? 'Downloaded newer image' : 'Image is up to date'} for ${name}`);
       host.out.write(
         `${all ? formatReference({ ...reference, tag: undefined }) : formatReference(reference)}\n`,

@@ -1,3 +1,4 @@
+import type { Transferred } from '../../api/results';
 import { MbuildError } from '../../diagnostics/error';
 import { mountSources } from '../../images/transfer/mount-sources';
 import { pushExporter } from '../../output/push';
@@ -9,7 +10,7 @@ import {
 } from '../../oci/reference';
 import { RETRY_FLAGS, defineCommand } from '../command';
 import { withTransfer } from '../progress';
-import { fullName, withServices } from '../services';
+import { fullName, shortName, withServices } from '../services';
 
 export const command = defineCommand({
   name: 'push',
@@ -48,6 +49,7 @@ export const command = defineCommand({
         host.out.write(`The push refers to repository [${wanted.registry}/${wanted.repository}]\n`);
         await host.out.drain();
       }
+      const transferred: Transferred[] = [];
       for (const name of names) {
         // Images for several platforms under one name leave as an index of it.
         const images = services.images.list().filter((image) => image.names.includes(name));
@@ -66,6 +68,8 @@ export const command = defineCommand({
         );
         const descriptor = indexes?.[0] ?? descriptors[0];
         if (descriptor !== undefined)
+          transferred.push({ name: shortName(name), descriptor, changed: true });
+        if (descriptor !== undefined)
           for (const { id } of images) services.images.addDigest(id, name, descriptor.digest);
         const tag = parseReference(name)?.tag ?? '';
         if (!flags.quiet)
@@ -73,6 +77,7 @@ export const command = defineCommand({
             `${tag}: digest: ${descriptor?.digest ?? ''} size: ${descriptor?.size ?? 0}\n`,
           );
       }
+      host.result?.(transferred);
       if (flags.quiet) host.out.write(`${flags['all-tags'] ? repository : names.join('')}\n`);
       return 0;
     }),

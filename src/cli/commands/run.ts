@@ -41,7 +41,9 @@ export const command = defineCommand({
           host.out.write(`${record.id}\n`);
           return 0;
         }
-        return runAttached(record, store, services, { stdin: flags.interactive }, host);
+        const code = await runAttached(record, store, services, { stdin: flags.interactive }, host);
+        host.result?.(code);
+        return code;
       }),
     ),
 });

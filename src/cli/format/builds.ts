@@ -1,3 +1,4 @@
+import type { Explanation } from '../../api/results';
 import type { BuildRecord, StepRecord } from '../../history/build-record';
 import { comparedWith, summaryLine, usageText } from '../../history/build-record';
 import { causesLine, causeText, type Cause } from '../../history/cause';
@@ -128,8 +129,9 @@ function details(cause: Cause): string {
 }
 
 /** The same for programs. */
-export function explainJson(record: BuildRecord, steps: readonly StepRecord[]): unknown {
+export function explainJson(record: BuildRecord, steps: readonly StepRecord[]): Explanation {
   return {
+    version: 1,
     build: record.id,
     started: record.started,
     dockerfile: record.dockerfile,

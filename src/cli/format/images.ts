@@ -1,11 +1,14 @@
+import type { ImageSummary } from '../../api/results';
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import type { Image } from '../../images/store/image-store';
 import type { LayerIndex } from '../../images/store/layer-index';
 import { chainIds, hexOf } from '../../oci/digest';
+import { formatPlatform } from '../../oci/platform';
 import { familiarRepository, parseReference } from '../../oci/reference';
 import { humanSize } from '../../progress/units';
 import type { ListRow, ListShape } from './list';
+import { shortName } from '../services';
 import { goTime, humanSince, parseTime } from './time';
 
 /** What a listing of images shows of each. */
@@ -89,6 +92,19 @@ export function imageSize(image: Image, layers: LayerIndex): number {
     (sum, chain) => sum + (layers.get(chain)?.contentSize ?? 0),
     0,
   );
+}
+
+/** What programs are told of images, the latest first. */
+export function imageSummaries(images: readonly Image[], layers: LayerIndex): ImageSummary[] {
+  return latestFirst(images).map((image) => ({
+    id: image.id,
+    names: image.names.map(shortName),
+    repoDigests: image.repoDigests.map(shortName),
+    created: image.config.created,
+    size: imageSize(image, layers),
+    platform: formatPlatform(image.config),
+    labels: image.config.config?.Labels ?? {},
+  }));
 }
 
 /** By time of creation, the latest first. */
