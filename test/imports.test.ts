@@ -8,7 +8,7 @@ const SRC = resolve(__dirname, '../src');
 /** Directories and loose files of src/ by row, from the ones that import to the ones that are imported: docs/architecture.md says it. */
 const ROWS: readonly (readonly string[])[] = documentedRows();
 
-/** The one directory in which each package is imported; words of our own start behind it. */
+/** The directories in which each package is imported: one, but for what reads files of a general form; words of our own start behind them. */
 const PACKAGE_HOMES: Readonly<Record<string, string>> = {
   'dockerfile-ast': 'dockerfile',
   'vscode-languageserver-types': 'dockerfile',
@@ -18,7 +18,10 @@ const PACKAGE_HOMES: Readonly<Record<string, string>> = {
   'p-limit': 'solver',
   koffi: 'linux',
   undici: 'registry',
-  yaml: 'sandbox',
+  yaml: 'sandbox bake',
+  semver: 'bake',
+  bcryptjs: 'bake',
+  'jsonc-parser': 'bake',
 };
 
 const graph = readImports(SRC);
@@ -66,7 +69,7 @@ describe('imports', () => {
         .split('/')
         .slice(0, specifier.startsWith('@') ? 2 : 1)
         .join('/');
-      return PACKAGE_HOMES[name] !== topOf(from);
+      return PACKAGE_HOMES[name]?.split(' ').includes(topOf(from)) !== true;
     });
     expect(strays.map(show)).toEqual([]);
   });

@@ -31,6 +31,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     'build, image build, builder build, buildx build',
     async () => (await import('./commands/build')).command,
   ),
+  entry('bake, buildx bake', async () => (await import('./commands/bake')).command),
   entry('explain', async () => (await import('./commands/explain')).command),
   entry('builds', async () => (await import('./commands/builds')).command),
   entry('plan', async () => (await import('./commands/plan')).command),

@@ -18,6 +18,7 @@ export interface Diagnostic {
 /** Every code an MbuildError or Diagnostic of severity `error` can carry: the contract of `--format json` and scripts. */
 export type ErrorCode =
   | 'USAGE' // the command line makes no sense
+  | 'BAKE_INVALID' // a bake or compose file makes no sense
   | 'DOCKERFILE_NOT_FOUND'
   | 'DOCKERFILE_EMPTY'
   | 'DOCKERFILE_SYNTAX'

@@ -16,7 +16,7 @@ const PROGRAMS = ['src/cli/main.ts', 'src/worker.ts', 'src/sandbox/sweeper.ts'];
  * Packages that few commands need. Each is a bundle of its own, dist/late/NAME.cjs, which is read when it is first imported:
  * a cached build reads none of them. Source files import them as always, by `await import('yaml')`.
  */
-const LATE = ['yaml'];
+const LATE = ['yaml', 'semver', 'bcryptjs', 'jsonc-parser'];
 
 /** Has a native library beside it, so it can't be bundled: npm installs it. */
 const INSTALLED = ['koffi'];
@@ -32,6 +32,8 @@ const COMMON = {
   minifyWhitespace: true,
   minifySyntax: true,
   external: INSTALLED,
+  // Its main file loads its parts in a way that no bundler sees.
+  alias: { 'jsonc-parser': 'jsonc-parser/lib/esm/main.js' },
   logLevel: 'warning',
   metafile: true,
 };
