@@ -80,8 +80,11 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** A CA and a certificate of it for localhost, which serves clients as well. Returns the files. */
-export function makeCertificate(folder: string): { ca: string; cert: string; key: string } {
+/** A CA and a certificate of it for localhost and perhaps another name, which serves clients as well. Returns the files. */
+export function makeCertificate(
+  folder: string,
+  name = 'localhost',
+): { ca: string; cert: string; key: string } {
   const at = (name: string): string => path.join(folder, name);
   const openssl = (...args: string[]): void => {
     const result = spawnSync('openssl', args, { encoding: 'utf8' });
@@ -111,7 +114,7 @@ export function makeCertificate(folder: string): { ca: string; cert: string; key
     '-subj',
     '/CN=localhost',
   );
-  writeFileSync(at('extensions'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
+  writeFileSync(at('extensions'), `subjectAltName=DNS:localhost,DNS:${name},IP:127.0.0.1\n`);
   openssl(
     'x509',
     '-req',
