@@ -210,11 +210,7 @@ function parse<M extends Parameters<typeof parseJsonObject>[1]>(
     return parseJsonObject(bytes, members);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    throw new MbuildError(
-      'IMAGE_INVALID',
-      `${name} is not a valid image: its ${what} ${error.message}`,
-      { cause: error },
-    );
+    throw broken(name, `its ${what} ${error.message}`);
   }
 }
 

@@ -59,9 +59,7 @@ export function parseAnswer<M extends Readonly<Record<string, JsonReader<unknown
     throw new JsonError('is not a JSON object');
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    throw new MbuildError('REGISTRY_FAILED', `the registry's answer ${error.message}`, {
-      cause: error,
-    });
+    throw new MbuildError('REGISTRY_FAILED', `the registry's answer ${error.message}`);
   }
 }
 

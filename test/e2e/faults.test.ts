@@ -206,7 +206,7 @@ describeWith('a registry with faults', { root: true }, () => {
     [
       'a page instead of an answer',
       'REGISTRY_FAILED',
-      /something other than a JSON object/,
+      /the registry's answer is not valid JSON/,
       () => (request, response) => {
         if (request.url?.includes('/manifests/') !== true) return false;
         response

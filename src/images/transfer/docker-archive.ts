@@ -59,12 +59,11 @@ function readEntries(bytes: Buffer, label: string): DockerEntry[] {
       if (entry.Config === undefined) throw new JsonError('has an entry without "Config"');
       return { ...entry, Config: entry.Config };
     });
-  } catch (cause) {
-    if (!(cause instanceof JsonError)) throw cause;
+  } catch (error) {
+    if (!(error instanceof JsonError)) throw error;
     throw new MbuildError(
       'ARCHIVE_INVALID',
-      `the manifest.json of ${label} is not what docker save writes: it ${cause.message}`,
-      { cause },
+      `the manifest.json of ${label} is not what docker save writes: it ${error.message}`,
     );
   }
 }
