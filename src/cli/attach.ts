@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 import type { ContainerRecord } from '../containers/container';
 import { deliver } from '../containers/signals';
-import type { ContainerStore } from '../containers/store';
+import { ContainerStore } from '../containers/store';
 import { noteSubstitute, superviseContainer } from '../containers/supervise';
 import { MbuildError, isMbuildError, type ErrorCode } from '../diagnostics/error';
 import type { Engine } from '../engine';
@@ -30,11 +30,11 @@ const REPORT_FD = 3;
 /** Runs a container with this process's streams; returns its exit code. */
 export async function runAttached(
   record: ContainerRecord,
-  store: ContainerStore,
   services: Engine,
   options: { readonly stdin: boolean },
   host: Host,
 ): Promise<number> {
+  const store = new ContainerStore(services.root);
   return withTerminal(record.terminal, options.stdin, host, async (io, resizeWith) => {
     const release = host.takeSignals?.((signal) => {
       if (signal === 'SIGWINCH') return;

@@ -85,13 +85,9 @@ export async function runCall(
   const result = await withServices(host, flags, (services) =>
     check(options, services, host.signal),
   );
-  host.out.write(
-    format === 'json'
-      ? checkJson(result)
-      : format === 'sarif'
-        ? checkSarif(result, packageJson.version)
-        : checkText(result),
-  );
+  if (format === 'json') host.out.write(checkJson(result));
+  else if (format === 'sarif') host.out.write(checkSarif(result, packageJson.version));
+  else host.out.write(checkText(result));
   for (const note of result.notes) host.err.write(`\n${renderDiagnostic(note, { color })}\n`);
   if (result.error === undefined) return 0;
   // The warnings have been shown.

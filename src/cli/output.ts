@@ -45,8 +45,9 @@ export class FdOutput implements Output {
   }
 
   size(): { readonly columns: number; readonly rows: number } {
-    const stream = this.isTTY ? (this.fd === 1 ? process.stdout : process.stderr) : undefined;
-    return { columns: stream?.columns || 80, rows: stream?.rows || 24 };
+    if (!this.isTTY) return { columns: 80, rows: 24 };
+    const stream = this.fd === 1 ? process.stdout : process.stderr;
+    return { columns: stream.columns || 80, rows: stream.rows || 24 };
   }
 
   async drain(): Promise<void> {

@@ -13,25 +13,29 @@ import { engineOptions, findImage, lookUp, withServices, type StoreFlags } from 
 
 /** Lets a command use two images, each named as the store has it, or by the path of an archive or layout. */
 export function withImages<T>(
-  first: string,
-  second: string,
+  [first, second]: readonly [string, string],
   host: Host,
   flags: StoreFlags,
   use: (first: PlacedImage, second: PlacedImage) => Promise<T>,
 ): Promise<T> {
   return withServices(host, flags, (services) =>
-    withImage(first, services, host, flags, (one) =>
-      withImage(second, services, host, flags, (other) => use(one, other)),
+    withImage(first, { services, host, flags }, (one) =>
+      withImage(second, { services, host, flags }, (other) => use(one, other)),
     ),
   );
+}
+
+/** Where images are looked up, and how further stores are opened. */
+interface Place {
+  readonly services: Engine;
+  readonly host: Host;
+  readonly flags: StoreFlags;
 }
 
 /** An image of the store by its name or id; of an archive or layout by its path, unpacked into a store that goes when `use` is done. */
 async function withImage<T>(
   text: string,
-  services: Engine,
-  host: Host,
-  flags: StoreFlags,
+  { services, host, flags }: Place,
   use: (image: PlacedImage) => Promise<T>,
 ): Promise<T> {
   const known = lookUp(services, text);

@@ -21,12 +21,17 @@ export type PortRequest = Omit<PortMapping, 'hostPort'> & {
   readonly hostPort?: number | undefined;
 };
 
+/** What is to be run: an image, as it was named, and the words behind it. */
+export interface RunTarget {
+  readonly image: Image;
+  readonly name: string;
+  readonly command: readonly string[];
+}
+
 /** What the flags of `run` ask for; ports are still to be found. @throws MbuildError USAGE naming the flag. */
 export function createRequest(
   flags: CreateFlags,
-  image: Image,
-  imageName: string,
-  command: readonly string[],
+  { image, name, command }: RunTarget,
   env: Environment,
 ): Omit<CreateRequest, 'ports'> & { readonly ports: readonly PortRequest[] } {
   const ports = [
@@ -47,7 +52,7 @@ export function createRequest(
   if (flags['stop-signal'] !== undefined) readSignal(flags['stop-signal']);
   return {
     image,
-    imageName,
+    imageName: name,
     command,
     entrypoint: flags.entrypoint === undefined ? undefined : [flags.entrypoint],
     name: flags.name,

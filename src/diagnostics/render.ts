@@ -118,14 +118,19 @@ function renderBlock(
     file === undefined
       ? severity
       : `${file.name}${range === undefined ? '' : `:${range.start.line}`}`;
-  const separator = file === undefined ? ': ' : severity === 'warning' ? ' — warning: ' : ' — ';
   const accent = severity === 'warning' ? paint.yellow : paint.red;
   return [
-    `${paint.bold(accent(visible(place)))}${separator}${visible(message)}`,
+    `${paint.bold(accent(visible(place)))}${separatorOf(diagnostic)}${visible(message)}`,
     ...(file === undefined || range === undefined ? [] : excerpt(file, range, options)),
     ...details,
     `${paint.dim(`[${code}]`)}${hint === undefined ? '' : ` ${paint.cyan('hint:')} ${visible(hint)}`}`,
   ].join('\n');
+}
+
+/** Between the place and the message. */
+function separatorOf({ file, severity }: Diagnostic): string {
+  if (file === undefined) return ': ';
+  return severity === 'warning' ? ' — warning: ' : ' — ';
 }
 
 /** The marked lines with one line around them: `> 7 │ RUN npm ci`. */

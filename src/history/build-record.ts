@@ -148,7 +148,8 @@ export function comparedWith({ build, from }: EarlierStep): string {
 /** Number of a step as progress shows it: `2` of `[2/4] RUN make`, `build 2` of `[build 2/4] RUN make`. */
 export function stepNumber(name: string): string {
   const [, stage, number] = /^\[(?:(\S+) )?\s*(\d+)\/\d+\]/.exec(name) ?? [];
-  return number === undefined ? name : stage === undefined ? number : `${stage} ${number}`;
+  if (number === undefined) return name;
+  return stage === undefined ? number : `${stage} ${number}`;
 }
 
 /** What a RUN took of the machine, in words. */

@@ -164,13 +164,11 @@ function variableText({
   unused,
   unnamed,
 }: VariableCause): string {
-  const place = line === undefined ? '' : `declared on line ${line}`;
   const details = [
-    place,
-    unused === true ? 'used by no later RUN' : unnamed === true ? 'not named in this RUN' : '',
-  ]
-    .filter((text) => text !== '')
-    .join(', ');
+    ...(line === undefined ? [] : [`declared on line ${line}`]),
+    ...(unused === true ? ['used by no later RUN'] : []),
+    ...(unnamed === true && unused !== true ? ['not named in this RUN'] : []),
+  ].join(', ');
   const suffix = details === '' ? '' : ` (${details})`;
   if (before === undefined) return `${instruction} ${name} is new${suffix}`;
   if (after === undefined) return `${instruction} ${name} is gone`;

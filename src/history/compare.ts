@@ -293,11 +293,8 @@ function texts(value: KeyValue): string[] {
 
 function word(value: KeyValue): string | undefined {
   if (value === undefined || value === null || value === '') return undefined;
-  return Array.isArray(value)
-    ? value.join(':')
-    : typeof value === 'object'
-      ? JSON.stringify(value)
-      : String(value);
+  if (Array.isArray(value)) return value.join(':');
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 /** What was stored has lost its absent members. */

@@ -67,15 +67,20 @@ export interface Explanation {
 /** How many earlier builds of other projects are looked at. */
 const LOOKED_AT_ELSEWHERE = 20;
 
+/** Where the past of a build is kept. */
+export interface ExplainerStore {
+  readonly root: string;
+  readonly history: BuildHistory;
+  readonly cache: Pick<CacheStore, 'get' | 'evictedAt' | 'isForeign'>;
+}
+
 /** Explains the misses of one build. What it needs of the past is read at the first miss. */
 export class Explainer {
   readonly #read: BuildRecord[] = [];
   readonly #unread: Iterator<BuildRecord>;
 
   constructor(
-    private readonly root: string,
-    private readonly history: BuildHistory,
-    private readonly cache: Pick<CacheStore, 'get' | 'evictedAt' | 'isForeign'>,
+    private readonly store: ExplainerStore,
     private readonly current: CurrentBuild,
     private readonly elsewhere?: PastElsewhere,
   ) {
@@ -84,7 +89,7 @@ export class Explainer {
 
   /** Compares a step with the nearest earlier one. */
   async explain(missed: MissedStep): Promise<Explanation> {
-    const evictedAt = this.cache.evictedAt(missed.key);
+    const evictedAt = this.store.cache.evictedAt(missed.key);
     const earlier = nearestStep(missed, this.#all(), this.current.steps);
     const told =
       earlier === undefined
@@ -98,7 +103,7 @@ export class Explainer {
             },
           };
     if (evictedAt !== undefined) return { causes: [{ kind: 'evicted', at: evictedAt }], ...told };
-    if (this.cache.isForeign(missed.key))
+    if (this.store.cache.isForeign(missed.key))
       return { causes: [{ kind: 'version', after: KEY_VERSION }], ...told };
     if (earlier === undefined) return { causes: [{ kind: 'first' }] };
     const { from } = earlier.build;
@@ -187,14 +192,14 @@ export class Explainer {
   /** The last builds of the project; of a new one, recent builds of much the same Dockerfile elsewhere. */
   *#past(): Generator<BuildRecord> {
     let own = 0;
-    for (const build of this.history.ofProject(this.current.project)) {
+    for (const build of this.store.history.ofProject(this.current.project)) {
       yield build;
       own++;
       if (own === LOOKED_AT) return;
     }
     if (own > 0) return;
     const texts = this.current.steps.map((step) => `${step.stage}\0${step.text}`);
-    for (const build of take(this.history.all(), LOOKED_AT_ELSEWHERE)) {
+    for (const build of take(this.store.history.all(), LOOKED_AT_ELSEWHERE)) {
       const theirs = new Set(build.steps.map((step) => `${step.stage}\0${step.text}`));
       if (texts.filter((text) => theirs.has(text)).length * 2 >= texts.length && texts.length > 0)
         yield build;
@@ -212,7 +217,7 @@ export class Explainer {
   /** What a step did: told by the build that ran it, or by the cache. */
   #inputOf({ step }: Found): KeyInput | undefined {
     if (step.input !== undefined) return step.input;
-    const record = this.cache.get(step.key as CacheKey);
+    const record = this.store.cache.get(step.key as CacheKey);
     if (record !== undefined) return record.input;
     for (const build of this.#all()) {
       const input = build.steps.find(
@@ -225,7 +230,8 @@ export class Explainer {
 
   async #manifest(digest: string): Promise<SelectionManifest | undefined> {
     const known =
-      (await this.current.manifests.get(digest)?.()) ?? (await loadManifest(this.root, digest));
+      (await this.current.manifests.get(digest)?.()) ??
+      (await loadManifest(this.store.root, digest));
     if (known !== undefined || this.elsewhere === undefined) return known;
     const bytes = await this.elsewhere.selection(digest);
     return bytes === undefined ? undefined : readManifest(bytes, digest);

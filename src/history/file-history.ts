@@ -65,7 +65,7 @@ export class BuildHistory {
   /** The same; `undefined` when there is none. @throws MbuildError BUILD_NOT_FOUND when several fit, STORE_CORRUPT. */
   search(text: string): BuildRecord | undefined {
     const names = this.#names();
-    const back = text === 'latest' ? 0 : /^~\d+$/.test(text) ? Number(text.slice(1)) : undefined;
+    const back = backOf(text);
     const fitting =
       back === undefined
         ? names.filter(
@@ -153,4 +153,10 @@ function idsIn(folder: string): string[] {
   return namesIn(folder).flatMap((name) =>
     name.endsWith('.json') ? [name.slice(0, -'.json'.length)] : [],
   );
+}
+
+/** How many builds before the latest a word means: `latest`, `~2`. */
+function backOf(text: string): number | undefined {
+  if (text === 'latest') return 0;
+  return /^~\d+$/.test(text) ? Number(text.slice(1)) : undefined;
 }

@@ -1,27 +1,18 @@
-import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { KEY_VERSION, type CacheKey } from '../cache/key';
 import { storeManifest, type SelectionManifest } from '../cache/manifest';
 import type { CacheStore } from '../cache/record';
 import type { Dockerfile } from '../dockerfile/instruction';
-import { formatOwner } from '../content/owner';
 import { asForeseen, errnoOf, isMbuildError } from '../diagnostics/error';
 import type { Graph, StagePlan, Step } from '../graph/graph';
-import { ownIdentity } from '../linux/process';
 import { formatPlatform, hostPlatform } from '../oci/platform';
-import type { BuildEvent, ResourceUsage, VertexId } from '../progress/events';
-import {
-  summaryOf,
-  type BaseRecord,
-  type BuildRecord,
-  type RowRecord,
-  type StepRecord,
-} from './build-record';
+import type { BuildEvent } from '../progress/events';
+import { summaryOf, type BaseRecord, type BuildRecord, type StepRecord } from './build-record';
 import { causesLine, type Cause } from './cause';
 import type { Explainer, Explanation, MissedStep, PastElsewhere } from './explain';
 import { BuildHistory, newBuildId, projectOf } from './file-history';
 import { instructionText } from './instruction-text';
 import { limitProject } from './retention';
+import { RowJournal } from './row-journal';
 
 /** What a build was asked to do, as far as it is remembered. */
 export interface BuildAbout {
@@ -66,23 +57,6 @@ export interface MissNote {
 export type BuildEnd =
   { readonly result: NonNullable<BuildRecord['result']> } | { readonly error: unknown };
 
-interface Row {
-  readonly id: VertexId;
-  readonly name: string;
-  started?: number;
-  ended?: number;
-  state: RowRecord['state'];
-  readonly notes: string[];
-  usage?: ResourceUsage;
-  log: Uint8Array[];
-  logBytes: number;
-  /** Of `log`, which is not written yet. */
-  pending: number;
-}
-
-/** Output is compressed and written in pieces of this size. */
-const LOG_PIECE = 1 << 20;
-
 /**
  * Takes down what happens in one build: every row of progress, the output of steps, what each step depended on and why it was
  * not in the cache. Nothing is read or compressed before something was missed or printed.
@@ -92,7 +66,7 @@ export class BuildJournal {
   readonly #started: number;
   readonly #project: string;
   readonly #history: BuildHistory;
-  readonly #rows = new Map<VertexId, Row>();
+  readonly #rows: RowJournal;
   readonly #steps = new Map<
     number,
     { readonly planned: SolvedFacts | PlannedFacts; readonly solved: boolean }
@@ -107,7 +81,6 @@ export class BuildJournal {
     number,
     { readonly stage: StagePlan; readonly index: number; readonly above: Step | undefined }
   >();
-  #writing: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly root: string,
@@ -118,6 +91,10 @@ export class BuildJournal {
     this.id = newBuildId(this.#started);
     this.#project = projectOf(about.context, about.dockerfile);
     this.#history = new BuildHistory(root);
+    this.#rows = new RowJournal(
+      this.#started,
+      this.#history.logFolder({ project: this.#project, id: this.id }),
+    );
   }
 
   /** Tells what is to be built. @param past builds elsewhere, whose caches were given to this one. */
@@ -134,47 +111,7 @@ export class BuildJournal {
   }
 
   /** Takes down an event. */
-  readonly events = (event: BuildEvent): void => {
-    if (event.kind === 'warning') return;
-    if (event.kind === 'vertex') {
-      this.#rows.set(event.id, {
-        id: event.id,
-        name: event.name,
-        state: 'waiting',
-        notes: [],
-        log: [],
-        logBytes: 0,
-        pending: 0,
-      });
-      return;
-    }
-    const row = this.#rows.get(event.id);
-    if (row === undefined) return;
-    switch (event.kind) {
-      case 'started':
-        row.started ??= event.time;
-        break;
-      case 'note':
-        row.notes.push(event.text);
-        break;
-      case 'usage':
-        row.usage = event.usage;
-        break;
-      case 'log':
-        this.#log(row, event.data);
-        break;
-      case 'done':
-        row.ended = event.time;
-        row.state = event.cached ? 'cached' : 'done';
-        break;
-      case 'failed':
-        row.ended = event.time;
-        row.state = event.canceled === true ? 'canceled' : 'failed';
-        break;
-      case 'status':
-        break;
-    }
-  };
+  readonly events = (event: BuildEvent): void => this.#rows.take(event);
 
   /** A step is not in the cache, or is not to be taken from it (`asked`): why. */
   async missed(step: Step, facts: PlannedFacts, asked: string | undefined): Promise<MissNote> {
@@ -227,8 +164,7 @@ export class BuildJournal {
       project: this.#project,
       started: new Date(this.#started).toISOString(),
       durationMs: Date.now() - this.#started,
-      outcome:
-        error === undefined ? 'done' : isMbuildError(error, 'CANCELED') ? 'canceled' : 'failed',
+      outcome: outcomeOf(error),
       ...(error === undefined
         ? {}
         : {
@@ -241,7 +177,7 @@ export class BuildJournal {
       keys: KEY_VERSION,
       bases: this.bases(),
       steps,
-      rows: [...this.#rows.values()].map((row) => this.#rowRecord(row)),
+      rows: this.#rows.records(),
       cache: summaryOf(steps),
       ...(result === undefined ? {} : { result }),
     };
@@ -250,8 +186,7 @@ export class BuildJournal {
   }
 
   async #keepDetails(): Promise<void> {
-    for (const row of this.#rows.values()) this.#flush(row);
-    await forgiving(() => this.#writing);
+    await forgiving(() => this.#rows.flush());
     await this.keepSelections();
   }
 
@@ -282,9 +217,7 @@ export class BuildJournal {
       stage.steps.map((step) => ({ stage: stage.name, text: instructionText(step) })),
     );
     return new module.Explainer(
-      this.root,
-      this.#history,
-      this.cache,
+      { root: this.root, history: this.#history, cache: this.cache },
       {
         project: this.#project,
         dockerfile: this.#dockerfile,
@@ -349,7 +282,7 @@ export class BuildJournal {
     const records = await Promise.all(
       steps.map(async (step): Promise<StepRecord[]> => {
         const taken = this.#steps.get(step.id);
-        const row = [...this.#rows.values()].findLast((candidate) => candidate.name === step.name);
+        const row = this.#rows.find(step.name);
         if (taken === undefined) return [];
         const { planned, solved } = taken;
         const facts = 'cached' in planned ? planned : undefined;
@@ -395,47 +328,6 @@ export class BuildJournal {
     ).values())
       await storeManifest(this.root, await describe());
   }
-
-  #rowRecord(row: Row): RowRecord {
-    const since = (time: number | undefined): number | undefined =>
-      time === undefined ? undefined : time - this.#started;
-    return {
-      id: row.id,
-      name: row.name,
-      start: since(row.started),
-      end: since(row.ended),
-      state: row.state,
-      ...(row.notes.length === 0 ? {} : { notes: row.notes }),
-      ...(row.logBytes === 0 ? {} : { logBytes: row.logBytes }),
-    };
-  }
-
-  #log(row: Row, data: Uint8Array): void {
-    row.log.push(data);
-    row.logBytes += data.length;
-    row.pending += data.length;
-    if (row.pending >= LOG_PIECE) this.#flush(row);
-  }
-
-  /** Appends what a row wrote as one more gzip member. */
-  #flush(row: Row): void {
-    if (row.pending === 0) return;
-    const pieces = row.log;
-    row.log = [];
-    row.pending = 0;
-    this.#writing = this.#writing.then(async () => {
-      const { gzipSync } = await import('node:zlib');
-      const folder = this.#history.logFolder({ project: this.#project, id: this.id });
-      // The logs of a build that is killed are known by their owner.
-      if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined)
-        writeFileSync(path.join(folder, 'owner'), formatOwner(ownIdentity()), { mode: 0o600 });
-      appendFileSync(
-        path.join(folder, `${row.id}.gz`),
-        gzipSync(Buffer.concat(pieces), { level: 1 }),
-        { mode: 0o600 },
-      );
-    });
-  }
 }
 
 /** Does without what the disk refuses, and without what a failed build can no longer say. */
@@ -445,4 +337,9 @@ async function forgiving(work: () => Promise<void>): Promise<void> {
   } catch (error) {
     if (!isMbuildError(error) && errnoOf(error) === undefined) throw error;
   }
+}
+
+function outcomeOf(error: unknown): BuildRecord['outcome'] {
+  if (error === undefined) return 'done';
+  return isMbuildError(error, 'CANCELED') ? 'canceled' : 'failed';
 }

@@ -19,9 +19,8 @@ export function chooseRenderer(
   screen: Screen,
   env: Readonly<Record<string, string | undefined>>,
 ): Renderer {
-  const chosen =
-    mode === 'auto' ? (screen.isTTY && env['TERM'] !== 'dumb' ? 'tty' : 'plain') : mode;
-  switch (chosen) {
+  const automatic = screen.isTTY && env['TERM'] !== 'dumb' ? 'tty' : 'plain';
+  switch (mode === 'auto' ? automatic : mode) {
     case 'tty':
       return ttyRenderer(screen.write, {
         size: screen.size,

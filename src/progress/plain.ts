@@ -153,17 +153,10 @@ class PlainRenderer implements Renderer {
   #status(vertex: Vertex, event: Extract<BuildEvent, { kind: 'status' }>): void {
     if (vertex.parts.get(event.item) === event.state) return;
     vertex.parts.set(event.item, event.state);
-    const size =
-      event.total === undefined
-        ? event.current === 0
-          ? ''
-          : ` ${humanSize(event.current)}`
-        : ` ${humanSize(event.current)} / ${humanSize(event.total)}`;
     if (event.state === 'waiting') return;
-    this.#add(
-      vertex,
-      `${cleanLine(event.item)}${size}${event.state === 'exists' ? ' already exists' : ` ${event.state}`}`,
-    );
+    const size = sizeOf(event);
+    const ended = event.state === 'exists' ? 'already exists' : event.state;
+    this.#add(vertex, [cleanLine(event.item), ...(size === '' ? [] : [size]), ended].join(' '));
   }
 
   #add(vertex: Vertex, line: string): void {
@@ -219,6 +212,12 @@ class PlainRenderer implements Renderer {
     vertex.dropped = 0;
     this.#spoke = this.#now;
   }
+}
+
+/** Bytes done and to do of a part of a transfer; empty where nothing is known of them. */
+function sizeOf({ current, total }: Extract<BuildEvent, { kind: 'status' }>): string {
+  if (total !== undefined) return `${humanSize(current)} / ${humanSize(total)}`;
+  return current === 0 ? '' : humanSize(current);
 }
 
 /** A vertex that runs is named even before it says anything. */

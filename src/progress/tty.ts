@@ -198,13 +198,12 @@ function partLine(item: string, { state, current, total }: Part): ScreenLine {
   const filled = Math.round(share * BAR);
   const bar =
     moving && total !== undefined ? ` [${'='.repeat(filled)}${' '.repeat(BAR - filled)}]` : '';
-  const size =
-    total === undefined
-      ? current === 0
-        ? ''
-        : humanSize(current)
-      : `${humanSize(current)} / ${humanSize(total)}`;
-  return { text: ` => => ${cleanLine(item)} ${state}${bar}`, right: size };
+  return { text: ` => => ${cleanLine(item)} ${state}${bar}`, right: sizeOf(current, total) };
+}
+
+function sizeOf(current: number, total: number | undefined): string {
+  if (total !== undefined) return `${humanSize(current)} / ${humanSize(total)}`;
+  return current === 0 ? '' : humanSize(current);
 }
 
 /** So many lines at most: the head stays, of the steps the latest. */

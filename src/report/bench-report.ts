@@ -22,121 +22,132 @@ export function benchReport(report: ReplayReport | BenchReport): string {
 
 function replayPage({ runs, commits, range, notes }: ReplayReport): string {
   const title = `Layer cache over ${commits.length} commits of ${range}`;
-  const nameOf = (run: ReplayRun): string => `${run.variant}, ${run.policy}`;
+  const curves = (values: (run: ReplayRun) => readonly number[]): Curve[] =>
+    runs.map((run) => ({ name: nameOf(run), values: values(run) }));
   return page(
     title,
     html`<h1>${title}</h1>
-      <div class="wide">
-        <table>
-          <thead>
-            <tr>
-              <th>Dockerfile</th>
-              <th>Policy</th>
-              <th class="number">Hits</th>
-              <th class="number">Misses</th>
-              <th class="number">Hit ratio</th>
-              <th class="number">Rebuilt</th>
-              <th class="number">Saved</th>
-              <th class="number">Bytes</th>
-            </tr>
-          </thead>
-          <tbody>
-            ${runs.map(
-              ({ variant, policy, totals }) =>
-                html`<tr>
-                  <td>${variant}</td>
-                  <td>${policy}</td>
-                  <td class="number">${totals.hits}</td>
-                  <td class="number">${totals.misses}</td>
-                  <td class="number">${percent(totals.hitRatio)}</td>
-                  <td class="number">${time(totals.secondsRebuilt)}</td>
-                  <td class="number">${time(totals.secondsSaved)}</td>
-                  <td class="number">${humanSize(totals.bytesRebuilt, 3)}</td>
-                </tr>`,
-            )}
-          </tbody>
-        </table>
-      </div>
+      ${totalsTable(runs)}
       <h2>Seconds rebuilt, summed up over the commits</h2>
       ${chart(
-        runs.map((run) => ({
-          name: nameOf(run),
-          values: summedUp(run.commits.map((commit) => commit.secondsRebuilt)),
-        })),
+        curves((run) => summedUp(run.commits.map((commit) => commit.secondsRebuilt))),
         time,
       )}
       <h2>Hit ratio of each commit</h2>
       ${chart(
-        runs.map((run) => ({
-          name: nameOf(run),
-          values: run.commits.map((commit) => commit.hitRatio),
-        })),
+        curves((run) => run.commits.map((commit) => commit.hitRatio)),
         percent,
       )}
-      ${runs.map(
-        (run) =>
-          html`<h2>${nameOf(run)}</h2>
-            ${run.advice.map((advice) => html`<p><b>Advice.</b> ${advice.text}</p>`)}
-            <div class="wide">
-              <table>
-                <thead>
-                  <tr>
-                    <th>Instruction</th>
-                    <th class="number">Misses</th>
-                    <th class="number">Own</th>
-                    <th class="number">Rebuilt</th>
-                    <th>Mostly</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  ${run.instructions.map(
-                    (row) =>
-                      html`<tr>
-                        <td><code>${row.text}</code></td>
-                        <td class="number">${row.misses} of ${row.builds}</td>
-                        <td class="number">${row.ownMisses}</td>
-                        <td class="number">${time(row.secondsRebuilt)}</td>
-                        <td>${row.topCauses[0]?.cause ?? ''}</td>
-                      </tr>`,
-                  )}
-                </tbody>
-              </table>
-            </div>
-            <details>
-              <summary>The commits one by one</summary>
-              <div class="wide">
-                <table>
-                  <thead>
-                    <tr>
-                      <th>Commit</th>
-                      <th class="number">Hits</th>
-                      <th class="number">Misses</th>
-                      <th class="number">Rebuilt</th>
-                      <th>First miss</th>
-                      <th>Subject</th>
-                    </tr>
-                  </thead>
-                  <tbody>
-                    ${run.commits.map(
-                      (commit) =>
-                        html`<tr>
-                          <td class="mono">${commit.id.slice(0, 10)}</td>
-                          <td class="number">${commit.hits}</td>
-                          <td class="number">${commit.misses}</td>
-                          <td class="number">${time(commit.secondsRebuilt)}</td>
-                          <td>
-                            ${commit.problem ?? commit.steps.find((step) => step.outcome !== 'hit')?.why ?? ''}
-                          </td>
-                          <td>${commit.subject}</td>
-                        </tr>`,
-                    )}
-                  </tbody>
-                </table>
-              </div>
-            </details>`,
-      )}
-      ${notes.map((note) => html`<p class="soft">Note: ${note}.</p>`)}`,
+      ${runs.map(replaySection)} ${notes.map((note) => html`<p class="soft">Note: ${note}.</p>`)}`,
   );
+}
+
+function nameOf({ variant, policy }: ReplayRun): string {
+  return `${variant}, ${policy}`;
+}
+
+function totalsTable(runs: readonly ReplayRun[]): Html {
+  return html`<div class="wide">
+    <table>
+      <thead>
+        <tr>
+          <th>Dockerfile</th>
+          <th>Policy</th>
+          <th class="number">Hits</th>
+          <th class="number">Misses</th>
+          <th class="number">Hit ratio</th>
+          <th class="number">Rebuilt</th>
+          <th class="number">Saved</th>
+          <th class="number">Bytes</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${runs.map(
+          ({ variant, policy, totals }) =>
+            html`<tr>
+              <td>${variant}</td>
+              <td>${policy}</td>
+              <td class="number">${totals.hits}</td>
+              <td class="number">${totals.misses}</td>
+              <td class="number">${percent(totals.hitRatio)}</td>
+              <td class="number">${time(totals.secondsRebuilt)}</td>
+              <td class="number">${time(totals.secondsSaved)}</td>
+              <td class="number">${humanSize(totals.bytesRebuilt, 3)}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+function replaySection(run: ReplayRun): Html {
+  return html`<h2>${nameOf(run)}</h2>
+    ${run.advice.map((advice) => html`<p><b>Advice.</b> ${advice.text}</p>`)}
+    ${instructionsTable(run)}
+    <details>
+      <summary>The commits one by one</summary>
+      ${commitsTable(run)}
+    </details>`;
+}
+
+function instructionsTable({ instructions }: ReplayRun): Html {
+  return html`<div class="wide">
+    <table>
+      <thead>
+        <tr>
+          <th>Instruction</th>
+          <th class="number">Misses</th>
+          <th class="number">Own</th>
+          <th class="number">Rebuilt</th>
+          <th>Mostly</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${instructions.map(
+          (row) =>
+            html`<tr>
+              <td><code>${row.text}</code></td>
+              <td class="number">${row.misses} of ${row.builds}</td>
+              <td class="number">${row.ownMisses}</td>
+              <td class="number">${time(row.secondsRebuilt)}</td>
+              <td>${row.topCauses[0]?.cause ?? ''}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+function commitsTable({ commits }: ReplayRun): Html {
+  return html`<div class="wide">
+    <table>
+      <thead>
+        <tr>
+          <th>Commit</th>
+          <th class="number">Hits</th>
+          <th class="number">Misses</th>
+          <th class="number">Rebuilt</th>
+          <th>First miss</th>
+          <th>Subject</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${commits.map(
+          (commit) =>
+            html`<tr>
+              <td class="mono">${commit.id.slice(0, 10)}</td>
+              <td class="number">${commit.hits}</td>
+              <td class="number">${commit.misses}</td>
+              <td class="number">${time(commit.secondsRebuilt)}</td>
+              <td>
+                ${commit.problem ?? commit.steps.find((step) => step.outcome !== 'hit')?.why ?? ''}
+              </td>
+              <td>${commit.subject}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
 }
 
 function runPage({ title: what, samples }: BenchReport): string {
@@ -224,9 +235,6 @@ function percent(ratio: number): string {
 }
 
 function time(value: number): string {
-  return value >= 3600
-    ? `${(value / 3600).toFixed(1)}h`
-    : value >= 60
-      ? `${(value / 60).toFixed(1)}min`
-      : `${value.toFixed(1)}s`;
+  if (value >= 3600) return `${(value / 3600).toFixed(1)}h`;
+  return value >= 60 ? `${(value / 60).toFixed(1)}min` : `${value.toFixed(1)}s`;
 }

@@ -1,3 +1,5 @@
+import { pictures } from '../diagnostics/visible';
+
 /** A piece of HTML: text that was escaped where it had to be. A class, as a string alone does not show whether it was. */
 export class Html {
   constructor(readonly text: string) {}
@@ -21,7 +23,9 @@ function render(part: Part): string {
 /** Text as HTML shows it; control characters and what changes the direction of text become visible marks. */
 export function escapeHtml(text: string): string {
   return text
-    .replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
+    .split(/([\t\n])/)
+    .map((part) => (part === '\t' || part === '\n' ? part : pictures(part)))
+    .join('')
     .replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
 }
 

@@ -110,10 +110,8 @@ async function compareBuilds(
   let ignoredTimes = 0;
   for (const [i, step] of first.result.steps.entries()) {
     const difference = await compareSteps(
-      step,
-      second.result.steps[i],
-      first.engine,
-      second.engine,
+      { step, engine: first.engine },
+      { step: second.result.steps[i], engine: second.engine },
       options,
     );
     ignoredTimes += difference.timesAlone;
@@ -141,18 +139,19 @@ async function compareBuilds(
   return { same, timesCount: !options.ignoreTimes, ignoredTimes, steps, images };
 }
 
+/** What a step left in one of the stores. */
+interface Left {
+  readonly step: StepResult | undefined;
+  readonly engine: Engine;
+}
+
 async function compareSteps(
-  first: StepResult,
-  second: StepResult | undefined,
-  firstEngine: Engine,
-  secondEngine: Engine,
+  first: Left,
+  second: Left,
   options: CompareOptions,
 ): Promise<TarDifference> {
-  if (first.layer?.diffId === second?.layer?.diffId) return { files: [], timesAlone: 0 };
-  const open = (
-    step: StepResult | undefined,
-    engine: Engine,
-  ): ReturnType<typeof tarOf> | undefined => {
+  if (first.step?.layer?.diffId === second.step?.layer?.diffId) return { files: [], timesAlone: 0 };
+  const open = ({ step, engine }: Left): ReturnType<typeof tarOf> | undefined => {
     // The same changes are the same tar on whatever they lie.
     const record =
       step?.layer === undefined
@@ -160,5 +159,5 @@ async function compareSteps(
         : engine.layers.list().find(({ diffId }) => diffId === step.layer?.diffId);
     return record === undefined ? undefined : tarOf(record, engine);
   };
-  return compareRecords(open(first, firstEngine), open(second, secondEngine), options);
+  return compareRecords(open(first), open(second), options);
 }

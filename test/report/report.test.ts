@@ -21,8 +21,8 @@ describe('pages', () => {
     expect(
       html`<p>${'<b>&"\''}</p>
         ${[html`<i>${1}</i>`, undefined]}`.text,
-    ).toBe('<p>&#60;b&#62;&#38;&#34;&#39;</p><i>1</i>');
-    expect(escapeHtml('a\u202eb\x1b[2Jc')).toBe('a\ufffdb\ufffd[2Jc');
+    ).toMatch(/^<p>&#60;b&#62;&#38;&#34;&#39;<\/p>\s*<i>1<\/i>$/);
+    expect(escapeHtml('a\u202eb\x1b[2Jc')).toBe('a\ufffdb␛[2Jc');
   });
 });
 
@@ -51,11 +51,11 @@ describeWith('the report of a build', { root: true }, () => {
     expect(page).toContain('2 of 3</b>steps from the cache');
     expect(page).toContain('src/plain changed (+2 B)');
     expect(page).toMatch(
-      /<summary><code>app\/<\/code>.*<code>plain<\/code> <span class="soft">3B<\/span>/,
+      /<summary>\s*<code>app\/<\/code>[^]*<code>plain<\/code>\s*<span class="soft">3B<\/span>/,
     );
     expect(page).toMatch(/<span class="bad">300kB wasted<\/span>/);
     expect(page).toMatch(
-      /<code>\/big<\/code> deleted by <code>RUN rm \/big; echo more &#62;&#62; \/keep<\/code>/,
+      /<code>\/big<\/code> deleted by\s*<code>RUN rm \/big; echo more &#62;&#62; \/keep<\/code>/,
     );
     expect(page).toContain('overwritten in layer 3');
   });

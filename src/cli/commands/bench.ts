@@ -95,17 +95,19 @@ export const replay = defineCommand({
         host.signal,
       );
       write(
-        flags.format === 'json'
-          ? `${jsonText(report, 2)}\n`
-          : flags.format === 'csv'
-            ? replayCsv(report)
-            : showReplay(visibleData(report), flags.all),
+        {
+          json: () => `${jsonText(report, 2)}\n`,
+          csv: () => replayCsv(report),
+          text: () => showReplay(visibleData(report), flags.all),
+        }[flags.format as Form](),
         flags.output,
         host,
       );
       return 0;
     }),
 });
+
+type Form = 'text' | 'json' | 'csv';
 
 export const run = defineCommand({
   name: 'bench run',
@@ -143,11 +145,7 @@ export const run = defineCommand({
             };
       const [variant] = variantsOf(flags.dockerfile);
       const dockerfile =
-        variant === undefined || flags.dockerfile.length === 0
-          ? undefined
-          : 'text' in variant.source
-            ? { name: variant.name, text: variant.source.text }
-            : { path: variant.source.path };
+        variant === undefined || flags.dockerfile.length === 0 ? undefined : sourceOf(variant);
       const report = await benchRun(
         directory,
         plan,
@@ -161,11 +159,11 @@ export const run = defineCommand({
         host.signal,
       );
       write(
-        flags.format === 'json'
-          ? `${jsonText(report, 2)}\n`
-          : flags.format === 'csv'
-            ? benchCsv(report)
-            : showBench(visibleData(report)),
+        {
+          json: () => `${jsonText(report, 2)}\n`,
+          csv: () => benchCsv(report),
+          text: () => showBench(visibleData(report)),
+        }[flags.format as Form](),
         flags.output,
         host,
       );
@@ -235,4 +233,8 @@ function write(text: string, file: string | undefined, host: Host): void {
 
 function usage(message: string, hint?: string): MbuildError {
   return new MbuildError('USAGE', message, { hint });
+}
+
+function sourceOf({ name, source }: Variant): { name: string; text: string } | { path: string } {
+  return 'text' in source ? { name, text: source.text } : { path: source.path };
 }

@@ -67,7 +67,7 @@ function rowOf(
 ): ListRow {
   return {
     ID: id,
-    Copy: seeded ? 'seeded' : copy === 0 ? '' : String(copy),
+    Copy: copyText(copy, seeded),
     Size: humanSize(bytes),
     Bytes: String(bytes),
     Files: String(files),
@@ -228,4 +228,9 @@ function readRef(text: string): Reference {
       hint: 'a name is [registry/]repository[:tag]',
     });
   return ref;
+}
+
+function copyText(copy: number, seeded: boolean): string {
+  if (seeded) return 'seeded';
+  return copy === 0 ? '' : String(copy);
 }

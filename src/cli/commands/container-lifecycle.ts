@@ -117,13 +117,7 @@ export const start = defineCommand({
         const store = new ContainerStore(services.root);
         const [only] = positionals;
         if ((flags.attach || flags.interactive) && only !== undefined)
-          return runAttached(
-            store.get(only).record,
-            store,
-            services,
-            { stdin: flags.interactive },
-            host,
-          );
+          return runAttached(store.get(only).record, services, { stdin: flags.interactive }, host);
         return forEachName(positionals, host, async (name) => {
           const { record, state } = store.get(name);
           if (state.status !== 'running') await startDetached(record, services.root);

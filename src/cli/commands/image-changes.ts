@@ -44,7 +44,7 @@ export const diff = defineCommand({
     'A added, C changed, D deleted: as a container sees them, whatever layers they are in. mbuild verify compares the layers.',
   ],
   run: ({ flags, positionals: [first = '', second = ''] }, host) =>
-    withImages(first, second, host, flags, (one, other) => {
+    withImages([first, second], host, flags, (one, other) => {
       const [from, to] = [one, other].map(({ image, services }) =>
         services.snapshots.view(image.stack),
       );

@@ -3,7 +3,7 @@ import { MbuildError, isMbuildError } from '../../diagnostics/error';
 import { visible } from '../../diagnostics/visible';
 import type { Engine } from '../../engine';
 import { defineCommand, type Command } from '../command';
-import { inspectContainer } from '../format/containers';
+import { inspectContainer } from '../format/inspect-container';
 import { parseTemplate } from '../format/go-template';
 import { goJson } from '../format/go-value';
 import { inspectImage } from '../format/inspect';

@@ -94,5 +94,6 @@ function readTail(text: string): number | undefined {
 }
 
 function lastOf(entries: readonly LogEntry[], tail: number | undefined): readonly LogEntry[] {
-  return tail === undefined ? entries : tail === 0 ? [] : entries.slice(-tail);
+  if (tail === 0) return [];
+  return tail === undefined ? entries : entries.slice(-tail);
 }

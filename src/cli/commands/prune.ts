@@ -1,9 +1,6 @@
-import { createInterface } from 'node:readline/promises';
 import { EVICTION_POLICIES, type EvictionPolicy } from '../../cache/eviction';
 import type { CacheRecord } from '../../cache/record';
 import type { Container } from '../../containers/container';
-import { MbuildError } from '../../diagnostics/error';
-import { didYouMean } from '../../diagnostics/suggest';
 import type { Engine } from '../../engine';
 import type { Image } from '../../images/store/image-store';
 import type { LayerRecord } from '../../images/store/layer-index';
@@ -11,13 +8,14 @@ import { chainIds } from '../../oci/digest';
 import { humanSize } from '../../progress/units';
 import type { FlagTable } from '../args';
 import { readSize, recordsOfCacheAlone, uselessRecords } from '../cache-limit';
+import { agreed } from '../agree';
 import { containersOf } from '../containers-of';
 import { defineCommand } from '../command';
 import { cacheRows, pruneShape, recreation } from '../format/cache';
-import { filterImages, parseImageFilter, untilTime } from '../format/images';
+import { filterImages, parseImageFilter } from '../format/images';
 import { renderList } from '../format/list';
 import { parseTime } from '../format/time';
-import { note, type Host } from '../host';
+import type { Host } from '../host';
 import {
   findPast,
   idleMounts,
@@ -27,6 +25,15 @@ import {
   sizeOfPast,
   type Past,
 } from '../past';
+import {
+  checkFilters,
+  labelTests,
+  onlyPruneFilters,
+  passes,
+  readType,
+  TYPES,
+  untilOf,
+} from '../prune-filters';
 import { collectGarbage, lookUp, previewGarbage, shortName, withServices } from '../services';
 
 const FLAGS = {
@@ -67,16 +74,6 @@ interface Victims {
   readonly cache: readonly CacheRecord[];
   readonly past: Past;
 }
-
-/** What `--filter type=` of `builder prune` picks, by docker's names; of those that are not here a store has none. */
-const TYPES = [
-  'regular',
-  'exec.cachemount',
-  'source.git.checkout',
-  'source.local',
-  'frontend',
-  'internal',
-];
 
 const SHARED = { usage: ['[OPTIONS]'], positionals: { min: 0, max: 0 } } as const;
 
@@ -222,28 +219,6 @@ export const systemPrune = defineCommand({
     }),
 });
 
-/** Asks on standard input, as docker does. */
-async function agreed(
-  warning: string,
-  flags: Pick<PruneFlags, 'dry-run' | 'force'>,
-  host: Host,
-): Promise<boolean> {
-  if (flags.force || flags['dry-run']) return true;
-  host.out.write(`${warning}\nAre you sure you want to continue? [y/N] `);
-  await host.out.drain();
-  const lines = createInterface({ input: host.stdin() });
-  try {
-    for await (const line of lines)
-      if (/^y(?:es)?$/i.test(line.trim())) return true;
-      else break;
-    note(host, 'nothing was removed');
-    return false;
-  } finally {
-    lines.close();
-    host.stdin().destroy();
-  }
-}
-
 /** Images that no container was made of: those without a name, or with `all` every one. */
 function unusedImages(
   { images }: Engine,
@@ -269,18 +244,6 @@ function unusedImages(
   );
 }
 
-function labelTests(
-  filter: readonly string[],
-): ((labels: Readonly<Record<string, string>>) => boolean)[] {
-  return filter
-    .filter((text) => text.startsWith('label!='))
-    .map((text) => {
-      const [name = '', value] = text.slice('label!='.length).split(/=(.*)/s);
-      return (labels) =>
-        Object.hasOwn(labels, name) && (value === undefined || labels[name] === value);
-    });
-}
-
 /** Those that do not run and meet the filters `label`, `label!` and `until`. */
 function stoppedOf(
   containers: readonly Container[],
@@ -290,33 +253,6 @@ function stoppedOf(
   return containers.filter(
     (container) => container.state.status !== 'running' && passes(container, filter, now),
   );
-}
-
-/** True for a container that meets the filters. */
-function passes({ record }: Container, filter: readonly string[], now: number): boolean {
-  return filter.every((text) => {
-    const [key, value = ''] = onlyPruneFilters(text, ['label', 'label!', 'until']).split(/=(.*)/s);
-    if (key === 'until') return (parseTime(record.created) ?? 0) < untilTime(value, now);
-    const [hasLabel] = labelTests([`label!=${value}`]);
-    return hasLabel?.(record.labels) === (key === 'label');
-  });
-}
-
-function onlyPruneFilters(text: string, known: readonly string[]): string {
-  const key = text.split('=')[0] ?? '';
-  if (known.includes(key) && text.includes('=')) return text;
-  throw new MbuildError('USAGE', `invalid filter ${JSON.stringify(text)}`, {
-    hint: didYouMean(key, known) ?? `filters are ${known.join(', ')}, each with =VALUE`,
-  });
-}
-
-/** Before anybody is asked. @throws MbuildError USAGE. */
-function checkFilters(filters: readonly string[], known: readonly string[], now: number): void {
-  for (const text of filters) {
-    const [key, value = ''] = onlyPruneFilters(text, known).split(/=(.*)/s);
-    if (key === 'until') untilTime(value, now);
-    if (key === 'type') readType(value);
-  }
 }
 
 /** Records that no image but those that go stands on or no build finds (with `all` every one), and that meet the filters. */
@@ -355,24 +291,6 @@ async function findCache(
       mounts: takesMounts ? idleMounts(services.root, before) : [],
     },
   };
-}
-
-/** @throws MbuildError USAGE. */
-function readType(text: string): string {
-  if (TYPES.includes(text)) return text;
-  throw new MbuildError('USAGE', `unknown type ${JSON.stringify(text)} in --filter`, {
-    hint: didYouMean(text, TYPES) ?? `types are ${TYPES.join(', ')}`,
-  });
-}
-
-/** The time of `until=` filters, the earliest of several; milliseconds since the epoch. */
-function untilOf(filter: readonly string[], now: number): number {
-  return Math.min(
-    Infinity,
-    ...filter.map((text) =>
-      untilTime(onlyPruneFilters(text, ['until']).slice('until='.length), now),
-    ),
-  );
 }
 
 /** With `--keep-storage` those beyond the size that the cache alone keeps; else all that {@link unusedCache} finds. */

@@ -34,14 +34,13 @@ export const command = defineCommand({
   run: ({ flags, positionals }, host) =>
     orFailure(host, () =>
       withServices(host, flags, async (services) => {
-        const store = new ContainerStore(services.root);
-        const record = await create(flags, positionals, services, store, host);
+        const record = await create(flags, positionals, services, host);
         if (flags.detach) {
           await startDetached(record, services.root);
           host.out.write(`${record.id}\n`);
           return 0;
         }
-        const code = await runAttached(record, store, services, { stdin: flags.interactive }, host);
+        const code = await runAttached(record, services, { stdin: flags.interactive }, host);
         host.result?.(code);
         return code;
       }),
@@ -57,13 +56,7 @@ export const createCommand = defineCommand({
   flags: CREATE_FLAGS,
   run: ({ flags, positionals }, host) =>
     withServices(host, flags, async (services) => {
-      const record = await create(
-        flags,
-        positionals,
-        services,
-        new ContainerStore(services.root),
-        host,
-      );
+      const record = await create(flags, positionals, services, host);
       host.out.write(`${record.id}\n`);
       return 0;
     }),
@@ -73,15 +66,14 @@ async function create(
   flags: FlagValues<typeof CREATE_FLAGS>,
   [name = '', ...words]: readonly string[],
   services: Engine,
-  store: ContainerStore,
   host: Host,
 ) {
   for (const text of readSecurityOptions(flags['security-opt']).notes) note(host, text);
   const image = await findOrPull(name, flags, services, host);
-  const request = createRequest(flags, image, name, words, host.env);
+  const request = createRequest(flags, { image, name, command: words }, host.env);
   return createContainer(
     { ...request, ports: await publishedPorts(request.ports) },
-    store,
+    new ContainerStore(services.root),
     services,
   );
 }

@@ -182,38 +182,42 @@ function summaryRows(
     list.reduce((bytes, item) => bytes + item.bytes, 0);
   const stopped = containers.filter(({ state }) => state.status !== 'running');
   return [
-    row(
-      'Images',
-      images.length,
-      active.length,
-      total,
-      share(total - sizeOfChains(active, services), total),
-    ),
-    row(
-      'Containers',
-      containers.length,
-      containers.length - stopped.length,
-      sum(containers),
-      share(sum(stopped), sum(containers)),
-    ),
-    row(
-      'Local Volumes',
-      volumes.length,
-      volumes.filter(({ links }) => links > 0).length,
-      sum(volumes),
-      share(sum(volumes.filter(({ links }) => links === 0)), sum(volumes)),
-    ),
-    row('Build Cache', records.length, 0, cacheBytes, humanSize(cacheBytes)),
-    row(
-      'Cache Mounts',
-      mounts.length,
-      mounts.filter(({ inUse }) => inUse).length,
-      sum(mounts),
-      share(sum(mounts.filter(({ inUse }) => !inUse)), sum(mounts)),
-    ),
-    row('Fetched Sources', sources.count, 0, sources.bytes, humanSize(sources.reclaimable)),
-    row('Build Records', builds.count, 0, builds.bytes, humanSize(builds.reclaimable)),
+    row('Images', {
+      total: images.length,
+      active: active.length,
+      bytes: total,
+      reclaimable: share(total - sizeOfChains(active, services), total),
+    }),
+    row('Containers', {
+      total: containers.length,
+      active: containers.length - stopped.length,
+      bytes: sum(containers),
+      reclaimable: share(sum(stopped), sum(containers)),
+    }),
+    row('Local Volumes', {
+      total: volumes.length,
+      active: volumes.filter(({ links }) => links > 0).length,
+      bytes: sum(volumes),
+      reclaimable: share(sum(volumes.filter(({ links }) => links === 0)), sum(volumes)),
+    }),
+    row('Build Cache', {
+      total: records.length,
+      bytes: cacheBytes,
+      reclaimable: humanSize(cacheBytes),
+    }),
+    row('Cache Mounts', {
+      total: mounts.length,
+      active: mounts.filter(({ inUse }) => inUse).length,
+      bytes: sum(mounts),
+      reclaimable: share(sum(mounts.filter(({ inUse }) => !inUse)), sum(mounts)),
+    }),
+    row('Fetched Sources', countedRow(sources)),
+    row('Build Records', countedRow(builds)),
   ];
+}
+
+function countedRow({ count, bytes, reclaimable }: Counted): Parameters<typeof row>[1] {
+  return { total: count, bytes, reclaimable: humanSize(reclaimable) };
 }
 
 function sizeOfChains(images: readonly Image[], { layers }: Engine): number {
@@ -223,17 +227,19 @@ function sizeOfChains(images: readonly Image[], { layers }: Engine): number {
 
 function row(
   type: string,
-  total: number,
-  active: number,
-  bytes: number,
-  reclaimable: string,
+  counts: {
+    readonly total: number;
+    readonly active?: number;
+    readonly bytes: number;
+    readonly reclaimable: string;
+  },
 ): ListRow {
   return {
     Type: type,
-    TotalCount: String(total),
-    Active: String(active),
-    Size: humanSize(bytes),
-    Reclaimable: reclaimable,
+    TotalCount: String(counts.total),
+    Active: String(counts.active ?? 0),
+    Size: humanSize(counts.bytes),
+    Reclaimable: counts.reclaimable,
   };
 }
 

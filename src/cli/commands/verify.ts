@@ -61,7 +61,7 @@ export const command = defineCommand({
       host.out.write(flags.format === 'json' ? `${jsonText(report, 2)}\n` : showTwice(report));
       return report.same ? 0 : 1;
     }
-    const difference = await withImages(first, second ?? '', host, flags, (one, other) =>
+    const difference = await withImages([first, second ?? ''], host, flags, (one, other) =>
       compareImages(one, other, { ignoreTimes: flags['ignore-times'] }),
     );
     host.out.write(

@@ -165,11 +165,8 @@ function percent(ratio: number): string {
 }
 
 function time(seconds: number): string {
-  return seconds >= 3600
-    ? `${(seconds / 3600).toFixed(1)}h`
-    : seconds >= 60
-      ? `${(seconds / 60).toFixed(1)}min`
-      : `${seconds.toFixed(1)}s`;
+  if (seconds >= 3600) return `${(seconds / 3600).toFixed(1)}h`;
+  return seconds >= 60 ? `${(seconds / 60).toFixed(1)}min` : `${seconds.toFixed(1)}s`;
 }
 
 function cut(text: string, length: number): string {

@@ -56,21 +56,23 @@ export function buildRow(record: BuildRecord, now: number): ListRow {
  */
 export function stepsOf(record: BuildRecord, word: string | undefined): readonly StepRecord[] {
   if (word === undefined) return record.steps;
+  const given = word;
   const line = /^:(\d+)$/.exec(word)?.[1];
   const numbered = record.steps.filter(({ name }) => {
     const [, stage, number] = /^\[(?:(\S+) )?\s*(\d+)\//.exec(name) ?? [];
     return number === word || `${stage ?? ''} ${number ?? ''}` === word;
   });
-  const found =
-    line !== undefined
-      ? record.steps.filter((step) => step.line === Number(line))
-      : numbered.length > 0
-        ? numbered
-        : record.steps.filter((step) => step.text.includes(word) || step.name.includes(word));
+  const found = foundSteps();
   if (found.length > 0) return found;
   throw new MbuildError('USAGE', `build ${record.id} has no step ${word}`, {
     hint: `its steps are ${record.steps.map((step) => step.name).join(', ')}`,
   });
+
+  function foundSteps(): readonly StepRecord[] {
+    if (line !== undefined) return record.steps.filter((step) => step.line === Number(line));
+    if (numbered.length > 0) return numbered;
+    return record.steps.filter((step) => step.text.includes(given) || step.name.includes(given));
+  }
 }
 
 /** The whole story of a build's misses. */

@@ -2,8 +2,6 @@ import type { Container, PortMapping } from '../../containers/container';
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import { humanSize } from '../../progress/units';
-import { DEFAULT_CAPABILITIES, type Capability } from '../../sandbox/capabilities';
-import { configView } from './inspect';
 import type { ListRow, ListShape } from './list';
 import { goTime, humanDuration, humanSince, parseTime } from './time';
 
@@ -46,8 +44,6 @@ const FILTERS = [
   'network',
 ] as const;
 const COMMAND_WIDTH = 20;
-/** Go's zero time: what has not happened. */
-const ZERO_TIME = '0001-01-01T00:00:00Z';
 
 /** `mbuild ps`: with `--size` a column more. */
 export function containersShape(size: boolean): ListShape {
@@ -179,19 +175,11 @@ function filterTest(
 function nameTest(value: string): (container: Container) => boolean {
   const text = value.replace(/^\^?\/?|\$$/g, '');
   const [isStart, isEnd] = [value.startsWith('^'), value.endsWith('$')];
-  return ({ record: { name } }) =>
-    isStart && isEnd
-      ? name === text
-      : isStart
-        ? name.startsWith(text)
-        : isEnd
-          ? name.endsWith(text)
-          : name.includes(text);
-}
-
-/** The capabilities of one set that the other lacks, with their full names. */
-function capabilitiesBeyond(set: readonly Capability[], other: readonly Capability[]): string[] {
-  return set.filter((name) => !other.includes(name)).map((name) => `CAP_${name}`);
+  return ({ record: { name } }) => {
+    if (isStart && isEnd) return name === text;
+    if (isStart) return name.startsWith(text);
+    return isEnd ? name.endsWith(text) : name.includes(text);
+  };
 }
 
 function isIdPrefix(text: string, id: string): boolean {
@@ -223,84 +211,4 @@ export function shownPort({
   protocol,
 }: PortMapping): string {
   return `${hostIp}:${hostPort}->${containerPort}/${protocol}`;
-}
-
-/** A container in the shape of `docker inspect` (API 1.51, ContainerInspectResponse), as far as it means something here. */
-export function inspectContainer(
-  { record, state }: Container,
-  logFile: string,
-): Readonly<Record<string, unknown>> {
-  const [program = '', ...args] = record.args;
-  const ports = new Map(
-    record.ports.map(({ hostIp = '0.0.0.0', hostPort, containerPort, protocol }) => [
-      `${containerPort}/${protocol}`,
-      [{ HostIp: hostIp, HostPort: String(hostPort) }],
-    ]),
-  );
-  return {
-    Id: record.id,
-    Created: record.created,
-    Path: program,
-    Args: args,
-    State: {
-      Status: state.status,
-      Running: state.status === 'running',
-      Paused: false,
-      Restarting: false,
-      OOMKilled: false,
-      Dead: false,
-      Pid: state.process?.pid ?? 0,
-      ExitCode: state.exitCode ?? 0,
-      Error: state.error ?? '',
-      StartedAt: state.started ?? ZERO_TIME,
-      FinishedAt: state.finished ?? ZERO_TIME,
-    },
-    Image: record.image.id,
-    LogPath: logFile,
-    Name: `/${record.name}`,
-    RestartCount: 0,
-    Driver: 'mbuild',
-    Platform: record.image.config.os,
-    HostConfig: {
-      NetworkMode: record.network,
-      PortBindings: ports,
-      AutoRemove: record.autoRemove,
-      ReadonlyRootfs: record.readonlyRoot,
-      Privileged: false,
-      CapAdd: capabilitiesBeyond(record.capabilities, DEFAULT_CAPABILITIES),
-      CapDrop: capabilitiesBeyond(DEFAULT_CAPABILITIES, record.capabilities),
-      SecurityOpt: record.noNewPrivileges === true ? ['no-new-privileges'] : [],
-      Memory: record.limits.memory ?? 0,
-      MemorySwap: record.limits.memorySwap ?? 0,
-      CpuShares: record.limits.cpuShares ?? 0,
-      CpuPeriod: record.limits.cpuPeriod ?? 0,
-      CpuQuota: record.limits.cpuQuota ?? 0,
-      CpusetCpus: record.limits.cpusetCpus ?? '',
-      CpusetMems: record.limits.cpusetMems ?? '',
-      NanoCpus: Math.round((record.limits.cpus ?? 0) * 1e9),
-      PidsLimit: record.limits.pids ?? 0,
-      Binds: record.volumes
-        .filter(({ anonymous }) => anonymous !== true)
-        .map(
-          ({ source, volume, target, readonly }) =>
-            `${volume ?? source}:${target}${readonly ? ':ro' : ''}`,
-        ),
-    },
-    Mounts: record.volumes.map(({ source, volume, target, readonly }) => ({
-      Type: volume === undefined ? 'bind' : 'volume',
-      Name: volume ?? '',
-      Source: source,
-      Destination: target,
-      RW: !readonly,
-    })),
-    Config: {
-      ...configView(record.config),
-      Hostname: record.hostname,
-      User: record.user,
-      Tty: record.terminal,
-      Image: record.image.name,
-      WorkingDir: record.cwd,
-    },
-    NetworkSettings: { Ports: state.status === 'running' ? ports : new Map() },
-  };
 }

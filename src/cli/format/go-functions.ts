@@ -1,5 +1,5 @@
 import { displayWidth } from '../../progress/width';
-import { goJson, goQuote, goString, goType, isTrue, type GoValue } from './go-value';
+import { compareTexts, goJson, goQuote, goString, goType, isTrue, type GoValue } from './go-value';
 
 /** A function of the template language. `apply` throws a TypeError or RangeError with what is wrong with the arguments. */
 export interface TemplateFunction {
@@ -110,12 +110,7 @@ function length(value: GoValue): number {
 }
 
 function indexOnce(value: GoValue, key: GoValue): GoValue {
-  if (value instanceof Map)
-    return value.has(key)
-      ? value.get(key)
-      : [...value.values()].every((item) => typeof item === 'string')
-        ? ''
-        : undefined;
+  if (value instanceof Map) return value.has(key) ? value.get(key) : zeroOf(value);
   if (!Array.isArray(value) && typeof value !== 'string')
     throw new TypeError(
       value === undefined || value === null
@@ -126,6 +121,11 @@ function indexOnce(value: GoValue, key: GoValue): GoValue {
     throw new TypeError(`cannot index slice/array with type ${goType(key)}`);
   if (key < 0 || key >= value.length) throw new RangeError(`index out of range: ${key}`);
   return typeof value === 'string' ? value.charCodeAt(key) : (value[key] as GoValue);
+}
+
+/** What Go gives for a key that a map does not have. */
+function zeroOf(map: ReadonlyMap<unknown, unknown>): GoValue {
+  return [...map.values()].every((item) => typeof item === 'string') ? '' : undefined;
 }
 
 function slice([value, ...bounds]: readonly GoValue[]): GoValue {
@@ -163,7 +163,7 @@ function compared(others: readonly GoValue[], test: (other: GoValue) => boolean)
 
 function order(a: GoValue, b: GoValue): number {
   if (typeof a === 'number' && typeof b === 'number') return a - b;
-  if (typeof a === 'string' && typeof b === 'string') return a < b ? -1 : a > b ? 1 : 0;
+  if (typeof a === 'string' && typeof b === 'string') return compareTexts(a, b);
   throw new TypeError('incompatible types for comparison');
 }
 
@@ -172,7 +172,8 @@ function sprintf(format: string, args: readonly GoValue[]): string {
   let next = 0;
   const result = format.replace(
     /%([-+# 0]*)(\d+)?(?:\.(\d+))?(.)/gs,
-    (_, flags: string, width: string | undefined, precision: string | undefined, verb: string) => {
+    (...match: [string, string, string | undefined, string | undefined, string]) => {
+      const [, flags, width, precision, verb] = match;
       if (verb === '%') return '%';
       if (next >= args.length) return `%!${verb}(MISSING)`;
       const value = args[next];
@@ -236,12 +237,7 @@ function formatVerb(
         : bad;
     case 'x':
     case 'X': {
-      const hex =
-        typeof value === 'number'
-          ? value.toString(16)
-          : typeof value === 'string'
-            ? Buffer.from(value).toString('hex')
-            : bad;
+      const hex = hexOf(value) ?? bad;
       return upper ? hex.toUpperCase() : hex;
     }
     case 'o':
@@ -258,6 +254,11 @@ function formatVerb(
     default:
       return bad;
   }
+}
+
+function hexOf(value: GoValue): string | undefined {
+  if (typeof value === 'number') return value.toString(16);
+  return typeof value === 'string' ? Buffer.from(value).toString('hex') : undefined;
 }
 
 function cut(value: string, precision: number | undefined): string {

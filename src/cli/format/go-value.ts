@@ -92,7 +92,13 @@ export function goType(value: GoValue): string {
 export function sortedEntries(map: ReadonlyMap<unknown, unknown>): [string, unknown][] {
   return [...map]
     .map(([key, item]): [string, unknown] => [String(key), item])
-    .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+    .sort(([a], [b]) => compareTexts(a, b));
+}
+
+/** As Go compares strings, as far as JavaScript's UTF-16 has the same order. */
+export function compareTexts(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
 }
 
 function escapeUnicode(character: string): string {
