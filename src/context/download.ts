@@ -12,8 +12,8 @@ export interface Download {
   readonly digest: Digest;
   readonly size: number;
   readonly hostPath: RawPath;
-  /** Last-Modified, in seconds since the epoch. */
-  readonly mtime?: number | undefined;
+  /** Last-Modified, in seconds since the epoch; 0 without one, so that the file is the same wherever and whenever it is fetched. */
+  readonly mtime: number;
 }
 
 /** Where files come from and go to. */
@@ -22,6 +22,8 @@ export interface DownloadServices {
   readonly root: string;
   readonly content: ContentStore;
   readonly files: FileSource;
+  /** Secrets of the build: `HTTP_AUTH_HEADER_HOST` and `HTTP_AUTH_TOKEN_HOST`, without a port. */
+  readonly secret: (id: string) => Buffer | undefined;
   /** Keeps a blob from being collected while the build works with it. */
   readonly hold: (digest: Digest) => void;
 }
@@ -58,7 +60,8 @@ export async function downloadFile(
   const known = usable(readRecord(file), services);
   if (known !== undefined && known.digest === checksum) return downloadOf(known, services);
   const etag = checksum === undefined ? known?.etag : undefined;
-  const fetched = await services.files.fetch({ url, etag }, signal, (incoming) =>
+  const authorization = authorizationFor(url, services);
+  const fetched = await services.files.fetch({ url, etag, authorization }, signal, (incoming) =>
     store(incoming, checksum, url, services),
   );
   if (fetched === 'unchanged') {
@@ -75,6 +78,14 @@ export async function downloadFile(
     JSON.stringify({ from: `${url.origin}${url.pathname}`, ...fetched } satisfies DownloadRecord),
   );
   return downloadOf(fetched, services);
+}
+
+/** What proves who asks. Dockerfile reference, "ADD", "Secrets"; where both are given the token counts, as in BuildKit. */
+function authorizationFor({ hostname }: URL, { secret }: DownloadServices): string | undefined {
+  const host = hostname.replace(/^\[(.*)\]$/, '$1');
+  const text = (id: string): string | undefined => secret(`${id}_${host}`)?.toString('utf8').trim();
+  const token = text('HTTP_AUTH_TOKEN');
+  return token === undefined ? text('HTTP_AUTH_HEADER') : `Bearer ${token}`;
 }
 
 /**
@@ -156,7 +167,7 @@ function downloadOf(
   { digest, size, lastModified }: DownloadRecord,
   { content }: DownloadServices,
 ): Download {
-  return { digest, size, hostPath: toRaw(content.path(digest)), mtime: lastModified };
+  return { digest, size, hostPath: toRaw(content.path(digest)), mtime: lastModified ?? 0 };
 }
 
 /** Addresses may hold credentials, as their user or in their query: a file has the hash for its name, and in it only what is neither. */

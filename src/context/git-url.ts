@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { MbuildError } from '../diagnostics/error';
+import { didYouMean } from '../diagnostics/suggest';
 
 /** A git repository, and what of it is wanted, as an address says it. BuildKit, "Git URL fragments" and "URL queries". */
 export interface GitAddress {
@@ -19,23 +20,17 @@ export interface GitAddress {
   readonly commit: string | undefined;
   readonly keepGitDir: boolean | undefined;
   readonly submodules: boolean;
+  /** The time of the files: when they are checked out, or when the commit was made. */
+  readonly mtime: 'checkout' | 'commit';
+  /** The full commit is fetched as it is; nobody is asked what the ref stands for. */
+  readonly fetchByCommit: boolean;
 }
 
-type Wanted = Pick<GitAddress, 'ref' | 'subdir' | 'commit' | 'keepGitDir' | 'submodules'>;
+type Wanted = Omit<GitAddress, 'remote' | 'display' | 'protocol' | 'host' | 'credentials'>;
 
 /** `user@host:path`, as scp and git have it. */
 const SCP = /^([A-Za-z0-9._~+][A-Za-z0-9._~+-]*)@([A-Za-z0-9][A-Za-z0-9.-]*):(?!\/\/|:)(.+)$/;
 const SCHEMES = ['http:', 'https:', 'ssh:', 'git:', 'file:'];
-const QUERY_KEYS = [
-  'ref',
-  'tag',
-  'branch',
-  'subdir',
-  'checksum',
-  'commit',
-  'keep-git-dir',
-  'submodules',
-];
 const TRUE = ['1', 't', 'T', 'TRUE', 'true', 'True', ''];
 const FALSE = ['0', 'f', 'F', 'FALSE', 'false', 'False'];
 /** Full object names of SHA-1 and SHA-256 repositories. */
@@ -110,69 +105,99 @@ function remoteOf(
   };
 }
 
+/** What a query sets besides what a fragment can say. */
+interface Query {
+  readonly ref?: string;
+  readonly subdir?: string;
+  readonly commit?: string;
+  readonly keepGitDir?: boolean;
+  readonly submodules?: boolean;
+  readonly mtime?: GitAddress['mtime'];
+  readonly fetchByCommit?: boolean;
+}
+
+/** The keys of a query. A value is taken from `read`, which refuses an empty one where `true` is not meant by it. */
+const QUERY: Readonly<Record<string, (value: string, fail: Fail) => Query>> = {
+  ref: (value) => ({ ref: value }),
+  tag: (value) => ({ ref: `refs/tags/${value}` }),
+  branch: (value) => ({ ref: `refs/heads/${value}` }),
+  subdir: (value) => ({ subdir: value }),
+  checksum: (value) => ({ commit: value }),
+  commit: (value) => ({ commit: value }),
+  'keep-git-dir': (value, fail) => ({ keepGitDir: booleanOf(value, fail) }),
+  submodules: (value, fail) => ({ submodules: booleanOf(value, fail) }),
+  mtime: (value, fail) => ({ mtime: mtimeOf(value, fail) }),
+  'fetch-by-commit': (value, fail) => ({ fetchByCommit: booleanOf(value, fail) }),
+};
+
+/** Keys that mean true without a value. */
+const SWITCHES = ['keep-git-dir', 'submodules', 'fetch-by-commit'];
+
+/** Makes an error that says why an address cannot be used. */
+type Fail = (why: string, hint?: string) => MbuildError;
+
 function wantedBy(fragment: string, query: string, display: string): Wanted {
   const colon = fragment.indexOf(':');
-  let ref = (colon < 0 ? fragment : fragment.slice(0, colon)) || undefined;
-  let subdir = (colon < 0 ? '' : fragment.slice(colon + 1)) || undefined;
-  let commit: string | undefined;
-  let keepGitDir: boolean | undefined;
-  let submodules = true;
-  const agreed = (key: string, old: string | undefined, value: string): string => {
-    if (value === '') throw invalid(display, `its query has no value for ${key}`);
-    if (old !== undefined && old !== value)
-      throw invalid(display, `${JSON.stringify(old)} and ${key}=${value} contradict each other`);
-    return value;
-  };
+  const fail: Fail = (why, hint) => invalid(display, why, hint);
+  let wanted: Query = without({
+    ref: (colon < 0 ? fragment : fragment.slice(0, colon)) || undefined,
+    subdir: (colon < 0 ? '' : fragment.slice(colon + 1)) || undefined,
+  });
+  const seen = new Set<string>();
   for (const [key, value] of new URLSearchParams(query)) {
-    switch (key) {
-      case 'ref':
-        ref = agreed(key, ref, value);
-        break;
-      case 'tag':
-        ref = agreed(key, ref, `refs/tags/${value}`);
-        break;
-      case 'branch':
-        ref = agreed(key, ref, `refs/heads/${value}`);
-        break;
-      case 'subdir':
-        subdir = agreed(key, subdir, value);
-        break;
-      case 'commit':
-      case 'checksum':
-        commit = agreed(key, commit, value);
-        break;
-      case 'keep-git-dir':
-        keepGitDir = booleanOf(key, value, display);
-        break;
-      case 'submodules':
-        submodules = booleanOf(key, value, display);
-        break;
-      default:
-        throw invalid(
-          display,
-          `${JSON.stringify(key)} in its query is not known`,
-          `known are ${QUERY_KEYS.join(', ')}`,
-        );
-    }
+    if (seen.has(key)) throw fail(`its query has ${JSON.stringify(key)} twice`);
+    seen.add(key);
+    wanted = merged(wanted, readQuery(key, value, fail), key, fail);
   }
-  if (ref !== undefined) checkRef(ref, display);
-  if (commit !== undefined) checkCommit(commit, display);
+  if (wanted.ref !== undefined) checkRef(wanted.ref, display);
+  if (wanted.commit !== undefined) checkCommit(wanted.commit, display);
+  const { fetchByCommit = false, ref, subdir } = wanted;
+  const commit = wanted.commit ?? (fetchByCommit && isCommit(ref ?? '') ? ref : undefined);
+  if (fetchByCommit && !isCommit(commit ?? ''))
+    throw fail('fetch-by-commit needs the full name of a commit', 'give it with commit=');
   return {
     ref,
     subdir: subdir === undefined ? undefined : normalSubdir(subdir, display),
     commit,
-    keepGitDir,
-    submodules,
+    keepGitDir: wanted.keepGitDir,
+    submodules: wanted.submodules ?? true,
+    mtime: wanted.mtime ?? 'checkout',
+    fetchByCommit,
   };
+}
+
+function readQuery(key: string, value: string, fail: Fail): Query {
+  const read = Object.hasOwn(QUERY, key) ? QUERY[key] : undefined;
+  if (read === undefined)
+    throw fail(
+      `${JSON.stringify(key)} in its query is not known`,
+      didYouMean(key, Object.keys(QUERY)) ?? `known are ${Object.keys(QUERY).join(', ')}`,
+    );
+  if (value === '' && !SWITCHES.includes(key)) throw fail(`its query has no value for ${key}`);
+  return read(value, (why, hint) => fail(`${key}=${value} in its query ${why}`, hint));
+}
+
+/** Both together, unless they contradict each other. */
+function merged(wanted: Query, more: Query, key: string, fail: Fail): Query {
+  for (const name of ['ref', 'subdir', 'commit'] as const) {
+    const [old, now] = [wanted[name], more[name]];
+    if (old !== undefined && now !== undefined && old !== now)
+      throw fail(`${JSON.stringify(old)} and ${key}=${now} contradict each other`);
+  }
+  return { ...wanted, ...more };
+}
+
+function without(query: { readonly [K in keyof Query]: Query[K] | undefined }): Query {
+  return Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined));
 }
 
 /** @throws MbuildError GIT_FAILED unless the text is (the beginning of) a commit's name. */
 export function checkCommit(commit: string, display: string): void {
-  if (!/^[0-9a-f]{7,64}$/.test(commit))
+  if (!/^[0-9a-f]{1,64}$/.test(commit))
     throw invalid(
       display,
       `the checksum ${JSON.stringify(commit)} is not that of a commit`,
-      'a commit has 40 characters of 0-9 and a-f, of which the first 7 are the least to be given',
+      'a commit has 40 characters of 0-9 and a-f; the first of them are enough',
     );
 }
 
@@ -200,10 +225,15 @@ function normalSubdir(subdir: string, display: string): string | undefined {
   return normal === '' ? undefined : normal;
 }
 
-function booleanOf(key: string, value: string, display: string): boolean {
+function booleanOf(value: string, fail: Fail): boolean {
   if (TRUE.includes(value)) return true;
   if (FALSE.includes(value)) return false;
-  throw invalid(display, `${key}=${value} in its query is neither true nor false`);
+  throw fail('is neither true nor false');
+}
+
+function mtimeOf(value: string, fail: Fail): GitAddress['mtime'] {
+  if (value === 'checkout' || value === 'commit') return value;
+  throw fail('is neither checkout nor commit');
 }
 
 function invalid(what: string, why: string, hint?: string): MbuildError {

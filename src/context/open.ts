@@ -8,7 +8,7 @@ import type { SourceFile } from '../diagnostics/range';
 import { fsPath, toRaw, toText } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import type { Download } from './download';
-import type { GitCheckout } from './git';
+import type { GitCheckout } from './git-checkout';
 import { LocalContext, loadIgnoreFile, type ContextModes } from './local';
 
 /** Where the build's files come from. */

@@ -1,7 +1,8 @@
 import { MbuildError } from '../diagnostics/error';
 import { isDigest, type Digest } from '../oci/digest';
 import type { Download, DownloadServices } from './download';
-import type { GitCheckout, GitServices } from './git';
+import type { GitCheckout } from './git-checkout';
+import type { GitServices } from './git-command';
 
 /** A file on a web server that ADD takes. */
 export interface RemoteFile {
@@ -17,6 +18,8 @@ export interface RemoteRepository {
   readonly subdir: string | undefined;
   readonly submodules: boolean;
   readonly keepGitDir: boolean;
+  /** What else the files depend on; empty as a rule. */
+  readonly variants?: readonly string[] | undefined;
   /** What git's directory holds besides the commit, where it is kept. */
   readonly origin: readonly [remote: string, ref: string | undefined];
   readonly checkout: () => Promise<GitCheckout>;
@@ -48,23 +51,27 @@ export function remoteSources(services: DownloadServices & GitServices): RemoteS
       return { name, digest: download.digest, fetch: () => Promise.resolve(download) };
     },
     async repository(url, options, signal) {
-      const [{ parseGitAddress, checkCommit }, { resolveGit, checkoutGit }] = await Promise.all([
-        import('./git-url'),
-        import('./git'),
-      ]);
+      const [{ parseGitAddress, checkCommit }, { resolveGit }, { checkoutGit }, { hasGitLfs }] =
+        await Promise.all([
+          import('./git-url'),
+          import('./git'),
+          import('./git-checkout'),
+          import('./git-lfs'),
+        ]);
       const parsed = parseGitAddress(url);
       if (options.checksum !== undefined) checkCommit(options.checksum, parsed.display);
       if (
         options.checksum !== undefined &&
         parsed.commit !== undefined &&
-        options.checksum !== parsed.commit
+        !parsed.commit.startsWith(options.checksum) &&
+        !options.checksum.startsWith(parsed.commit)
       ) {
         throw new MbuildError(
           'GIT_FAILED',
           `the checksums ${options.checksum} and ${parsed.commit} of ${parsed.display} contradict each other`,
         );
       }
-      const address = { ...parsed, commit: options.checksum ?? parsed.commit };
+      const address = { ...parsed, commit: longer(options.checksum, parsed.commit) };
       const keepGitDir = options.keepGitDir === true || address.keepGitDir === true;
       const resolved = await resolveGit(address, services, signal);
       return {
@@ -72,11 +79,20 @@ export function remoteSources(services: DownloadServices & GitServices): RemoteS
         subdir: address.subdir,
         submodules: address.submodules,
         keepGitDir,
+        variants: [
+          ...(address.mtime === 'commit' ? ['mtime=commit'] : []),
+          ...(hasGitLfs() ? ['lfs'] : []),
+        ],
         origin: [address.display, resolved.ref],
         checkout: () => checkoutGit(resolved, keepGitDir, services, signal),
       };
     },
   };
+}
+
+/** Of two beginnings of one commit the one that says more. */
+function longer(a: string | undefined, b: string | undefined): string | undefined {
+  return (a?.length ?? 0) > (b?.length ?? 0) ? a : b;
 }
 
 /** @throws MbuildError DOWNLOAD_FAILED. */

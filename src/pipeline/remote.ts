@@ -41,7 +41,10 @@ export function contextFetcher(
       withRow('[internal] load git source', newVertex(), scope, async (id) => {
         const repository = await remote.repository(url, { keepGitDir }, scope.signal);
         scope.events({ kind: 'note', id, text: `${repository.origin[0]} at ${repository.commit}` });
-        return repository.checkout();
+        const checkout = await repository.checkout();
+        for (const diagnostic of checkout.warnings ?? [])
+          scope.events({ kind: 'warning', diagnostic });
+        return checkout;
       }),
     http: (url) =>
       withRow('[internal] load remote build context', newVertex(), scope, async () =>

@@ -1,3 +1,5 @@
+import { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { isTransient } from './network-error';
 import { PATIENCE } from './registry';
@@ -19,10 +21,13 @@ export interface FileRequest {
   readonly url: URL;
   /** The ETag of what is there already. */
   readonly etag?: string | undefined;
+  /** The header of that name, instead of the address's user and password; for the address's own origin alone. */
+  readonly authorization?: string | undefined;
 }
 
 /** A file as it comes. */
 export interface IncomingFile {
+  /** Without a Content-Encoding of gzip, in which some servers keep files whatever a client accepts. */
   readonly bytes: AsyncIterable<Uint8Array>;
   readonly etag?: string | undefined;
   /** Seconds since the epoch. */
@@ -46,8 +51,6 @@ export interface FileSource {
 }
 
 const STATUS_HINTS: Readonly<Record<number, string>> = {
-  401: 'the server asks who you are',
-  403: 'the server asks who you are',
   404: 'is the address right?',
 };
 
@@ -136,8 +139,9 @@ export class FileClient implements FileSource {
   }
 }
 
-function headersFor(url: URL, { etag }: FileRequest): Record<string, string> {
-  const authorization = userOf(url);
+function headersFor(url: URL, { etag, ...request }: FileRequest): Record<string, string> {
+  const isAtHome = url.origin === request.url.origin;
+  const authorization = (isAtHome ? request.authorization : undefined) ?? userOf(url);
   return {
     // The bytes as they lie on the server; digests are of these.
     'accept-encoding': 'identity',
@@ -147,20 +151,48 @@ function headersFor(url: URL, { etag }: FileRequest): Record<string, string> {
 }
 
 function fileOf(response: HttpResponse, signal: AbortSignal): IncomingFile {
+  const bytes = bytesOf(response, signal);
+  const isPacked = /^(?:x-)?gzip$/i.test(response.headers['content-encoding'] ?? '');
   const modified = Date.parse(response.headers['last-modified'] ?? '');
   return {
-    bytes: bytesOf(response, signal),
+    bytes: isPacked ? unpacked(bytes) : bytes,
     etag: response.headers.etag,
     ...(Number.isNaN(modified) ? {} : { lastModified: Math.floor(modified / 1000) }),
   };
+}
+
+/** @throws MbuildError DOWNLOAD_FAILED for what is not gzip. */
+async function* unpacked(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const packed = Readable.from(bytes, { objectMode: false });
+  const gunzip = createGunzip();
+  // The error of the source is the error of what it is piped through.
+  packed.on('error', (error) => gunzip.destroy(error));
+  try {
+    yield* packed.pipe(gunzip) as AsyncIterable<Uint8Array>;
+  } catch (error) {
+    if (errnoOf(error)?.startsWith('Z_') !== true) throw error;
+    throw new MbuildError(
+      'DOWNLOAD_FAILED',
+      `the answer says that it is encoded as gzip, and is not: ${(error as Error).message}`,
+      { cause: error },
+    );
+  } finally {
+    packed.destroy();
+    gunzip.destroy();
+  }
 }
 
 function refused(url: URL, status: number): MbuildError {
   return new MbuildError(
     'DOWNLOAD_FAILED',
     `${redactUrl(url)} could not be fetched: the server answered ${status}`,
-    { hint: STATUS_HINTS[status] },
+    { hint: STATUS_HINTS[status] ?? authorizationHint(url, status) },
   );
+}
+
+function authorizationHint({ hostname }: URL, status: number): string | undefined {
+  if (status !== 401 && status !== 403) return undefined;
+  return `the server asks who you are: pass a token with --secret id=HTTP_AUTH_TOKEN_${hostname}`;
 }
 
 /** What the transport says of registries, said of a file. */

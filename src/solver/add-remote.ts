@@ -60,7 +60,7 @@ export async function planRepository(
     { checksum, keepGitDir },
     scope.signal,
   );
-  const { commit, subdir, submodules, origin } = repository;
+  const { commit, subdir, submodules, origin, variants = [] } = repository;
   return {
     content: [
       'git',
@@ -69,9 +69,11 @@ export async function planRepository(
       submodules,
       repository.keepGitDir ? origin : undefined,
       operation.exclude,
+      ...variants,
     ],
     open: async () => {
-      const { tree, close } = await repository.checkout();
+      const { tree, warnings = [], close } = await repository.checkout();
+      for (const diagnostic of warnings) scope.events({ kind: 'warning', diagnostic });
       const selection = selectSources(tree, ['/'], { exclude: operation.exclude });
       return {
         input: { kind: 'selection', selection, ownership: tree.ownership, unpack: false },

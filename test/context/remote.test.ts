@@ -1,13 +1,16 @@
-import { chmodSync, readFileSync, readdirSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { downloadFile, downloadName, type DownloadServices } from '../../src/context/download';
 import { isGitAddress, parseGitAddress } from '../../src/context/git-url';
-import { checkoutGit, resolveGit } from '../../src/context/git';
+import { resolveGit } from '../../src/context/git';
+import { checkoutGit } from '../../src/context/git-checkout';
 import { LocalContentStore } from '../../src/content/local-store';
 import { isMbuildError } from '../../src/diagnostics/error';
+import { toText } from '../../src/linux/paths';
 import { digestOf, type Digest } from '../../src/oci/digest';
 import { FileClient } from '../../src/registry/download-file';
 import { describeWith } from '../support/needs';
@@ -63,6 +66,11 @@ describe('git addresses', () => {
     ],
     ['github.com/x/y#main', { remote: 'https://github.com/x/y', ref: 'main' }],
     ['git://host/y', { protocol: 'git' }],
+    ['https://host/y.git?checksum=a&mtime=commit', { commit: 'a', mtime: 'commit' }],
+    [
+      `https://host/y.git?fetch-by-commit#${COMMIT}`,
+      { commit: COMMIT, fetchByCommit: true, mtime: 'checkout' },
+    ],
     ['file:///repos/y.git', { protocol: 'file' }],
   ])('%s', (text, expected) => {
     expect(parseGitAddress(text)).toMatchObject(expected);
@@ -87,6 +95,12 @@ describe('git addresses', () => {
     'https://host/y.git?submodules=maybe',
     'https://host/y.git?upload-pack=x',
     'https://host/y.git?ref=a#b',
+    'https://host/y.git?ref=a&ref=a',
+    'https://host/y.git?submodules&submodules',
+    'https://host/y.git?mtime=now',
+    'https://host/y.git?mtime=',
+    'https://host/y.git?fetch-by-commit',
+    'https://host/y.git?fetch-by-commit&commit=abc',
     'ext::sh -c x',
     'ext::x',
     '-oProxyCommand=x',
@@ -192,9 +206,12 @@ describe('downloads', () => {
 
   /** A store, and a server that counts what it is asked. */
   async function withServer(
-    answer: (etag: string | undefined) => {
+    answer: (
+      etag: string | undefined,
+      authorization: string | undefined,
+    ) => {
       status: number;
-      body?: string;
+      body?: string | Buffer;
       headers?: Record<string, string>;
     },
     use: (
@@ -207,7 +224,10 @@ describe('downloads', () => {
     let requests = 0;
     const server = createServer((request, response) => {
       requests++;
-      const { status, body, headers } = answer(request.headers['if-none-match']);
+      const { status, body, headers } = answer(
+        request.headers['if-none-match'],
+        request.headers.authorization,
+      );
       response.writeHead(status, headers).end(body);
     });
     await new Promise<void>((resolve) => {
@@ -226,6 +246,7 @@ describe('downloads', () => {
           root,
           content: new LocalContentStore(root),
           files: client,
+          secret: () => undefined,
           hold: (digest) => held.add(digest),
         },
         () => requests,
@@ -290,6 +311,58 @@ describe('downloads', () => {
     );
   });
 
+  it('have the time 0 where the server tells none', async () => {
+    await withServer(
+      () => ({ status: 200, body: 'content' }),
+      async (url, services) => {
+        expect((await downloadFile(url, undefined, services, NEVER)).mtime).toBe(0);
+      },
+    );
+  });
+
+  it('are taken out of the gzip that the server keeps them in, also for the checksum', async () => {
+    const headers = { 'content-encoding': 'gzip' };
+    await withServer(
+      () => ({ status: 200, body: gzipSync('content'), headers }),
+      async (url, services) => {
+        const { hostPath } = await downloadFile(url, digestOf('content'), services, NEVER);
+        expect(readFileSync(hostPath, 'utf8')).toBe('content');
+      },
+    );
+    await withServer(
+      () => ({ status: 200, body: 'no gzip', headers }),
+      async (url, services) => {
+        await expect(downloadFile(url, undefined, services, NEVER)).rejects.toMatchObject({
+          code: 'DOWNLOAD_FAILED',
+        });
+      },
+    );
+  });
+
+  it.each([
+    [{ 'HTTP_AUTH_HEADER_127.0.0.1': 'Basic abc\n' }, 'Basic abc'],
+    [{ 'HTTP_AUTH_TOKEN_127.0.0.1': 't' }, 'Bearer t'],
+    [{ 'HTTP_AUTH_TOKEN_127.0.0.1': 't', 'HTTP_AUTH_HEADER_127.0.0.1': 'h' }, 'Bearer t'],
+    [{ HTTP_AUTH_TOKEN_other: 't' }, `Basic ${Buffer.from('user:secret').toString('base64')}`],
+  ])(
+    'with the secrets %j are asked for as %s',
+    async (secrets: Record<string, string>, expected) => {
+      const seen: (string | undefined)[] = [];
+      await withServer(
+        (_etag, authorization) => {
+          seen.push(authorization);
+          return { status: 200, body: 'content' };
+        },
+        async (url, services) => {
+          const secret = (id: string): Buffer | undefined =>
+            secrets[id] === undefined ? undefined : Buffer.from(secrets[id]);
+          await downloadFile(url, undefined, { ...services, secret }, NEVER);
+        },
+      );
+      expect(seen).toEqual([expected]);
+    },
+  );
+
   it('of the wrong checksum leave nothing', async () => {
     await withServer(
       () => ({ status: 200, body: 'other' }),
@@ -349,6 +422,122 @@ describeWith('git repositories', { programs: ['git'] }, () => {
       commit,
     );
     await expect(commitOf('?tag=main')).rejects.toMatchObject({ code: 'GIT_FAILED' });
+  });
+
+  it('are checked out by the name of a tag object, with and without their directory', async () => {
+    const { url, commit, folder } = repository();
+    gitIn(folder, 'tag', '--annotate', '--message=x', 'annotated');
+    const tag = gitIn(folder, 'rev-parse', 'annotated');
+    const services = { root: temp.dir('store'), secret: () => undefined };
+    const resolved = await resolveGit(parseGitAddress(`${url}#${tag}`), services, NEVER);
+    const { tree, close } = await checkoutGit(resolved, true, services, NEVER);
+    expect(gitIn(toText(tree.path), 'rev-parse', 'HEAD')).toBe(commit);
+    expect(tree.lstat('/file.txt')).toBeDefined();
+    close();
+    const plain = await checkoutGit(resolved, false, services, NEVER);
+    expect(plain.tree.children('/').map(({ path }) => path)).toEqual(['/dir', '/file.txt']);
+    plain.close();
+  });
+
+  it('have the time of their commit where the query asks for it', async () => {
+    const { url, folder } = repository();
+    const services = { root: temp.dir('store'), secret: () => undefined };
+    const resolved = await resolveGit(parseGitAddress(`${url}?mtime=commit`), services, NEVER);
+    const { tree, close } = await checkoutGit(resolved, false, services, NEVER);
+    const time = Number(gitIn(folder, 'show', '--no-patch', '--format=%ct'));
+    expect(
+      ['/', '/dir', '/dir/inner.txt'].map((path) => (tree.lstat(path)?.stats.mtimeMs ?? 0) / 1000),
+    ).toEqual([time, time, time]);
+    close();
+  });
+
+  it('are fetched by their commit alone, though the branch that is named is another or none', async () => {
+    const { url, commit, folder } = repository();
+    gitIn(folder, 'commit', '--quiet', '--allow-empty', '--message=second');
+    const services = { root: temp.dir('store'), secret: () => undefined };
+    for (const branch of ['main', 'none']) {
+      const address = parseGitAddress(`${url}?branch=${branch}&fetch-by-commit&commit=${commit}`);
+      const resolved = await resolveGit(address, services, NEVER);
+      expect(resolved).toMatchObject({ commit, ref: `refs/heads/${branch}` });
+      (await checkoutGit(resolved, false, services, NEVER)).close();
+    }
+  });
+
+  it('say which files are pointers of Git LFS, where nothing fetches them', async () => {
+    const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 12345\n';
+    const folder = writeFiles(temp.dir('work'), {
+      '.gitattributes': '*.bin filter=lfs -text\n',
+      'a.bin': pointer,
+      'text.md': `In a text: ${pointer}`,
+    });
+    const repositories = temp.dir('repositories');
+    commitFolder(folder, repositories, 'r');
+    const services = { root: temp.dir('store'), secret: () => undefined };
+    const address = parseGitAddress(`file://${repositories}/r.git`);
+    const resolved = await resolveGit(address, services, NEVER);
+    const { warnings, close } = await checkoutGit(resolved, false, services, NEVER);
+    expect(warnings).toEqual([
+      expect.objectContaining({
+        code: 'GitLfsPointer',
+        message: expect.stringMatching(/^a\.bin is a pointer of Git LFS in /),
+      }),
+    ]);
+    close();
+  });
+
+  it.each([
+    ['a path that leads out', '../../../out', 'https://127.0.0.1:1/x'],
+    ['a path into git', '.git/hooks', 'https://127.0.0.1:1/x'],
+    ['an address that is an option', 'sub', '--upload-pack=touch ran'],
+    ['an address that runs a program', 'sub', 'ext::sh -c "touch% ran"'],
+    ['a path of this machine', 'sub', '/etc'],
+    ['a file address', 'sub', 'file:///etc'],
+  ])('do nothing outside for a submodule with %s', async (_what, place, address) => {
+    const { url, folder } = repository();
+    writeFiles(folder, {
+      '.gitmodules': `[submodule "evil"]\n\tpath = ${place}\n\turl = ${address}\n`,
+    });
+    const commit = gitIn(folder, 'rev-parse', 'HEAD');
+    gitIn(folder, 'add', '.gitmodules');
+    if (place === 'sub')
+      gitIn(folder, 'update-index', '--add', '--cacheinfo', `160000,${commit},sub`);
+    gitIn(folder, 'commit', '--quiet', '--message=evil');
+    const root = temp.dir('store');
+    const services = { root, secret: () => undefined };
+    const resolved = await resolveGit(parseGitAddress(url), services, NEVER);
+    const outcome = await checkoutGit(resolved, false, services, NEVER).then(
+      ({ close, tree }) => {
+        const names = tree.children('/').map(({ path }) => path);
+        close();
+        return names;
+      },
+      (error: { readonly code?: string }) => error.code,
+    );
+    // Git itself passes over a path that it does not take; an address that may not be asked is an error.
+    expect(place === 'sub' ? outcome : outcome?.includes('/out')).toBe(
+      place === 'sub' ? 'GIT_FAILED' : false,
+    );
+    expect(existsSync(join(root, 'out'))).toBe(false);
+    expect(readdirSync(root).includes('ran')).toBe(false);
+  });
+
+  it.each([
+    '--upload-pack=x',
+    '-x',
+    'a b',
+    'a\nb',
+    'a..b',
+    'a.lock',
+    '@{u}',
+    'a:b?c',
+    'refs/heads/../x',
+    '$(touch ran)',
+    'a\u202eb',
+    '..',
+  ])('are not asked for the ref %j', (ref) => {
+    expect(() => parseGitAddress(`https://a.test/r.git?ref=${encodeURIComponent(ref)}`)).toThrow(
+      /is not the name of a branch, tag or commit/,
+    );
   });
 
   it('are checked out by several at once, into directories that go', async () => {
