@@ -6,6 +6,8 @@ import { directiveRange } from './config';
 
 /** The build argument that stands for the file's `# syntax=`. */
 const SYNTAX_ARG = 'BUILDKIT_SYNTAX';
+/** What BuildKit calls the frontend that it has built in: it needs no loading. */
+const BUILT_IN = 'dockerfile.v0';
 /** The images of BuildKit's own frontend. */
 const FRONTENDS: readonly string[] = ['docker/dockerfile', 'docker/dockerfile-upstream'];
 
@@ -21,7 +23,7 @@ export function syntaxWarnings(
   // Behind the image may stand a command line for it.
   const [image = ''] = (given ?? dockerfile.directives.syntax ?? '').trim().split(/\s+/);
   const reference = parseReference(image);
-  if (reference === undefined) return [];
+  if (reference === undefined || image === BUILT_IN) return [];
   const place =
     given === undefined
       ? { file: dockerfile.file, range: directiveRange(dockerfile, 'syntax') }

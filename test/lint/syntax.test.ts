@@ -18,6 +18,7 @@ describe('# syntax=', () => {
     'docker/dockerfile:1.4-labs',
     'docker/dockerfile',
     'docker/dockerfile:labs',
+    'dockerfile.v0',
     'docker.io/docker/dockerfile-upstream:master',
     `docker/dockerfile:1@sha256:${'a'.repeat(64)}`,
     'docker/dockerfile:1.26 --some flag',
