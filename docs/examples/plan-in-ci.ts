@@ -1,10 +1,10 @@
 // Decides in a CI script what a build is worth: node plan-in-ci.js DIRECTORY [SECONDS]
 // Prints `runner=large` when the steps that have to run took longer than SECONDS the last time, else `runner=small`.
-import { Mbuild, type Forecast } from 'mbuild';
+import { Mbuild, type Plan } from 'mbuild';
 
 const [context = '.', limit = '60'] = process.argv.slice(2);
 
-function reasons({ steps, pulls }: Forecast): string[] {
+function reasons({ steps, pulls }: Plan): string[] {
   const missed = steps.filter(({ outcome }) => outcome === 'miss' || outcome === 'may-hit');
   return [
     ...missed.map(({ name, why }) => `${name}: ${why ?? 'has to run'}`),

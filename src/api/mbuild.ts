@@ -1,6 +1,5 @@
 import { MbuildError } from '../diagnostics/error';
 import type { BuildResult } from '../pipeline/options';
-import type { Forecast } from '../pipeline/forecast';
 import type { BuildEvent } from '../progress/events';
 import {
   BUILD_FLAGS,
@@ -30,6 +29,7 @@ import type {
   ImageSummary,
   Inspected,
   LoadedImage,
+  Plan,
   Pruned,
   RunResult,
   Transferred,
@@ -85,8 +85,8 @@ export class Mbuild {
   }
 
   /** Tells what a build would take from the cache, run and pull. Nothing is run. */
-  async plan(options: BuildOptions = {}, control: Control = {}): Promise<Forecast> {
-    return this.#call<Forecast>(buildRequest('plan', options), control);
+  async plan(options: BuildOptions = {}, control: Control = {}): Promise<Plan> {
+    return this.#call<Plan>(buildRequest('plan', options), control);
   }
 
   /**

@@ -1,7 +1,13 @@
 import type { CacheSummary, EarlierStep } from '../history/build-record';
 import type { Cause } from '../history/cause';
 import type { Descriptor } from '../oci/image';
+import type { Forecast } from '../pipeline/forecast';
 import type { ResourceUsage } from '../progress/events';
+
+/** What a build would do, found out without doing it: `mbuild plan --format json`. */
+export interface Plan extends Forecast {
+  readonly version: 1;
+}
 
 /** Why the steps of a build were taken from the cache or not: `mbuild explain --format json`. */
 export interface Explanation {

@@ -1,3 +1,4 @@
+import type { Plan } from '../../api/results';
 import { jsonText, visibleData } from '../../diagnostics/visible';
 import { forecast, type Forecast, type ForecastStep } from '../../pipeline/forecast';
 import { humanSize, seconds } from '../../progress/units';
@@ -32,9 +33,10 @@ export const command = defineCommand({
       await readInputs(context, flags.file, host),
       host.env,
     );
-    const found = await withServices(host, flags, (services) =>
+    const forecasted = await withServices(host, flags, (services) =>
       forecast(options, services, { signal: host.signal, events: () => undefined }),
     );
+    const found: Plan = { version: 1, ...forecasted };
     host.result?.(found);
     host.out.write(
       flags.format === 'json' ? `${jsonText(found, 2)}\n` : showForecast(visibleData(found)),

@@ -19,6 +19,7 @@ export const buildsShape: ListShape = {
     Saved: 'SAVED',
     Image: 'IMAGE',
     Context: 'CONTEXT',
+    Version: 'VERSION',
   },
   columns: [
     'ID',
@@ -47,6 +48,7 @@ export function buildRow(record: BuildRecord, now: number): ListRow {
     Saved: `${cache.secondsSaved.toFixed(1)}s`,
     Image: result?.names[0] ?? result?.imageId?.slice(7, 19) ?? '',
     Context: record.context,
+    Version: '1',
   };
 }
 
