@@ -1,5 +1,6 @@
 import { readdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
+import { makeTreeMutable } from './file-flags';
 import { fsPath, type RawPath } from './paths';
 
 // Not by Node's own rmSync: from version 23 on its errors have no code that tells a full disk from anything else.
@@ -16,8 +17,11 @@ export function removeTree(path: string | Buffer): void {
   try {
     removeAll(root);
   } catch (error) {
-    if (errnoOf(error) !== 'ENAMETOOLONG') throw error;
-    flatten(Buffer.from(path));
+    const code = errnoOf(error);
+    if (code === 'ENAMETOOLONG') flatten(Buffer.from(path));
+    // A step that may do so has made files immutable.
+    else if (code === 'EPERM') makeTreeMutable(root);
+    else throw error;
     removeAll(root);
   }
 }

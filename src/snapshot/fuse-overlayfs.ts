@@ -13,6 +13,7 @@ import { WHITEOUT_PREFIX, readyUpper, settleUpper } from './fuse-upper';
 import { OPAQUE_FILE, isWhiteout, type OverlayXattrs } from './marks';
 import { serverLog } from './served';
 import type { ActiveSnapshot, LayerId, Stack } from './snapshotter';
+import { dropSockets } from './sockets';
 import { dropUnchanged } from './unchanged';
 
 /**
@@ -54,6 +55,7 @@ export class FuseOverlaySnapshotter extends DirectorySnapshotter {
     const upper = toRaw(active.dir);
     const parent = this.view(active.parent);
     settleUpper(upper, parent, this.xattrs);
+    dropSockets(upper, parent, this.xattrs);
     if (keepsOwners()) claimNew(upper, parent, user, this.xattrs);
     dropUnchanged(upper, parent, this.xattrs);
   }

@@ -7,6 +7,7 @@ import { claimNew } from './claim';
 import { DirectorySnapshotter } from './directory';
 import type { OverlayXattrs } from './marks';
 import type { ActiveSnapshot } from './snapshotter';
+import { dropSockets } from './sockets';
 import { dropUnchanged } from './unchanged';
 
 /** Trees as overlay mounts: what a process writes is the layer, and nothing is copied. */
@@ -29,8 +30,10 @@ export class OverlaySnapshotter extends DirectorySnapshotter {
   }
 
   collect(active: ActiveSnapshot, user: Owner): void {
-    if (keepsOwners()) claimNew(toRaw(active.dir), this.view(active.parent), user, this.xattrs);
-    dropUnchanged(toRaw(active.dir), this.view(active.parent), this.xattrs);
+    const [upper, parent] = [toRaw(active.dir), this.view(active.parent)];
+    dropSockets(upper, parent, this.xattrs);
+    if (keepsOwners()) claimNew(upper, parent, user, this.xattrs);
+    dropUnchanged(upper, parent, this.xattrs);
   }
 
   #options(): string[] {

@@ -28,10 +28,11 @@ import {
 } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
-import type { FileStats } from '../linux/stat';
+import { lstatOf, type FileStats } from '../linux/stat';
 import { writeAll } from '../linux/write-all';
 import { listXattrs, readXattrs, setXattr, type Xattrs } from '../linux/xattr';
 import { claim } from './claim';
+import { isLinkedAlike, linkGroups, type LinkGroups, type LinkedTree } from './link-groups';
 import {
   childPath,
   isOpaque,
@@ -41,6 +42,7 @@ import {
   type OverlayXattrs,
 } from './marks';
 import { isSameEntry } from './same';
+import { takeSocket } from './sockets';
 import { TreeWriter, attributesOf, type TreeDirectory } from './tree-writer';
 import type { MergedView } from './view';
 
@@ -132,6 +134,7 @@ class Collector {
   readonly #buffer = Buffer.allocUnsafe(SMALL);
   readonly #links = new Map<number, RawPath>();
   #depth = 0;
+  #groups: { readonly now: LinkGroups; readonly before: LinkGroups } | undefined;
 
   constructor(
     private readonly tree: RawPath,
@@ -196,14 +199,41 @@ class Collector {
     if (found.isDirectory()) return this.#subdirectory(path, name, found, before, handle);
     if (before !== undefined && isUntouched(found, before.stats)) return false;
     const below = isNew ? undefined : this.parent.lstat(path);
+    if (found.isSocket()) {
+      takeSocket(host);
+      if (below !== undefined) this.writer.remove(handle(), name);
+      return below !== undefined;
+    }
     const stats = this.#claimed(host, found, below?.stats);
-    if (below !== undefined && stats.nlink === 1 && isSameEntry(below, { hostPath: host, stats }))
+    if (
+      below !== undefined &&
+      this.#isLinkedAsBefore(path, stats) &&
+      isSameEntry(below, { hostPath: host, stats })
+    )
       return false;
-    if (below?.stats.isDirectory() === true || (below !== undefined && stats.isSocket()))
-      this.writer.remove(handle(), name);
-    if (stats.isSocket()) return below !== undefined;
+    if (below?.stats.isDirectory() === true) this.writer.remove(handle(), name);
     this.#write(path, name, stats, handle());
     return true;
+  }
+
+  /** A touched file of several names may have got or lost one; where nobody took stock, all names are looked at. */
+  #isLinkedAsBefore(path: RawPath, { nlink }: FileStats): boolean {
+    if (nlink === 1 || this.hasStock) return nlink === 1;
+    this.#groups ??= {
+      now: linkGroups({
+        readdir: (dir) => readdirSync(fsPath(this.#host(dir)), { encoding: 'latin1' }),
+        lstat: (inner) => placed(lstatOf(this.#host(inner)), ''),
+      }),
+      before: linkGroups({
+        readdir: (dir) => this.parent.readdir(dir),
+        lstat: (inner) => {
+          const entry = this.parent.lstat(inner);
+          // In a tree, files of two layers are two files, even if they share their bytes in the store.
+          return placed(entry?.stats, entry?.hostPath.slice(0, -inner.length) ?? '');
+        },
+      }),
+    };
+    return isLinkedAlike(path, this.#groups.now, this.#groups.before);
   }
 
   #subdirectory(
@@ -258,6 +288,10 @@ class Collector {
   #host(path: RawPath): RawPath {
     return path === '/' ? this.tree : `${this.tree}${path}`;
   }
+}
+
+function placed(stats: FileStats | undefined, place: string): ReturnType<LinkedTree['lstat']> {
+  return stats === undefined ? undefined : { stats, place };
 }
 
 /** Nothing can be done to a file that leaves all of these. */

@@ -2,6 +2,8 @@ import {
   existsSync,
   mkdirSync,
   readFileSync,
+  readdirSync,
+  rmSync,
   statSync,
   writeFileSync,
   chownSync,
@@ -9,6 +11,8 @@ import {
   utimesSync,
 } from 'node:fs';
 import path from 'node:path';
+import { makeNode } from '../../src/linux/mknod';
+import { toRaw } from '../../src/linux/paths';
 import type { ActiveSnapshot, LayerId, Snapshotter, Stack } from '../../src/snapshot/snapshotter';
 
 /** What every snapshotter promises. `make` gives a fresh one over an empty store; `dispose` deletes the store. */
@@ -75,6 +79,30 @@ export function snapshotterContract(
       snapshots.remove(top(base));
       snapshots.remove(top(base));
       expect(existsSync(snapshots.layerDir(top(base)))).toBe(false);
+    });
+
+    test('a socket that a process leaves is neither in the layer nor in the next tree', () => {
+      const base = layer([], (dir) => {
+        mkdirSync(path.join(dir, 'run'));
+        writeFileSync(path.join(dir, 'run/old'), 'a file');
+      });
+      const active = snapshots.prepare(base);
+      const rootfs = snapshots.rootfs(active);
+      const tree = rootfs.kind === 'directory' ? rootfs.path : rootfs.upper;
+      rmSync(path.join(tree, 'run/old'), { force: true });
+      mkdirSync(path.join(tree, 'run/new/in'), { recursive: true });
+      for (const name of ['run/old', 'run/one', 'run/new/two', 'run/new/in/three'])
+        makeNode(toRaw(path.join(tree, name)), 'socket', 0o600);
+      utimesSync(path.join(tree, 'run/new'), 1_000_000_000, 1_000_000_000);
+      snapshots.collect(active, { uid: 0, gid: 0 });
+      const view = snapshots.view(snapshots.commit(active));
+      expect([view.readdir('/run'), view.readdir('/run/new'), view.readdir('/run/new/in')]).toEqual(
+        [['new'], ['in'], []],
+      );
+      expect(view.lstat('/run/new')?.stats.mtimeMs).toBe(1_000_000_000_000);
+      const next = snapshots.rootfs(snapshots.prepare([...base, active.id]));
+      if (next.kind === 'directory')
+        expect(readdirSync(path.join(next.path, 'run/new'))).toEqual(['in']);
     });
 
     test('two trees over one parent do not see each other', () => {

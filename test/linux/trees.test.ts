@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -42,6 +43,20 @@ describe('trees', () => {
     mkdirSync(join(dir, 'deep-1'));
     writeFileSync(join(dir, 'beside'), '12');
     expect(treeSize(dir).bytes).toBe(times === 1 ? 7 : 2);
+  });
+
+  // On file systems without these flags (tmpfs before Linux 6.6), and for who may not set them, there is nothing to delete.
+  test('are deleted with files and directories that were made immutable', () => {
+    mkdirSync(join(dir, 'fixed/in'), { recursive: true });
+    for (const name of ['fixed/file', 'fixed/in/file']) writeFileSync(join(dir, name), '');
+    const { status, stderr, error } = spawnSync(
+      'chattr',
+      ['+i', ...['fixed/file', 'fixed/in/file', 'fixed/in'].map((name) => join(dir, name))],
+      { encoding: 'utf8' },
+    );
+    if (status !== 0) console.log(`skipped: chattr: ${error?.message ?? stderr}`);
+    removeTree(join(dir, 'fixed'));
+    expect(existsSync(join(dir, 'fixed'))).toBe(false);
   });
 
   test('do not free what has a name in another tree when they go', () => {

@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { hashTree } from '../../src/layer/diff';
+import { settleCopied } from '../../src/snapshot/copied';
 import { CopySnapshotter } from '../../src/snapshot/copy';
 import { isWhiteout, type OverlayXattrs } from '../../src/snapshot/marks';
 import type { Stack } from '../../src/snapshot/snapshotter';
@@ -126,6 +127,55 @@ describe.each(FORMS)('CopySnapshotter with marks as %s', (xattrs) => {
     ]).toEqual([true, true, 5]);
     expect(view.lstat('/etc/a')?.stats.mode.toString(8)).toBe('104755');
     expect(view.lstat('/etc/a')?.stats.ino).toBe(view.lstat('/etc/a2')?.stats.ino);
+  });
+
+  describe('of a copy of which nobody took stock', () => {
+    const linked = (): Stack =>
+      step([], (tree) => {
+        mkdirSync(`${tree}/bin`);
+        writeFileSync(`${tree}/bin/perl`, 'perl');
+        for (const name of ['perl5', 'perl5.36'])
+          linkSync(`${tree}/bin/perl`, `${tree}/bin/${name}`);
+      }).stack;
+
+    /** What is left of a copy when what was done to it is brought into a layer's form. */
+    function changes(work: (tree: string) => void): string[] {
+      const active = snapshots.prepare(linked());
+      const rootfs = snapshots.rootfs(active);
+      if (rootfs.kind !== 'directory') throw new Error('no plain tree');
+      work(rootfs.path);
+      settleCopied(active.dir, () => snapshots.view(active.parent), xattrs);
+      return (readdirSync(active.dir, { recursive: true }) as string[])
+        .filter((name) => !name.includes('.wh.'))
+        .sort();
+    }
+
+    test('hard links that are as before are no change', () =>
+      expect(changes((tree) => writeFileSync(`${tree}/new`, ''))).toEqual(['new']));
+
+    test.each<[string, (tree: string) => void, string[]]>([
+      [
+        'a further name',
+        (tree) => linkSync(`${tree}/bin/perl`, `${tree}/bin/more`),
+        ['bin/more', 'bin/perl', 'bin/perl5', 'bin/perl5.36'],
+      ],
+      [
+        'other bytes',
+        (tree) => writeFileSync(`${tree}/bin/perl`, 'PERL'),
+        ['bin/perl', 'bin/perl5', 'bin/perl5.36'],
+      ],
+    ])('%s is one of all names of the file', (_, work, expected) => {
+      const found = changes(work);
+      expect(found).toEqual(['bin', ...expected]);
+    });
+
+    test('a name that left its file is a file of its own', () =>
+      expect(
+        changes((tree) => {
+          rmSync(`${tree}/bin/perl5`);
+          writeFileSync(`${tree}/bin/perl5`, 'perl');
+        }),
+      ).toContain('bin/perl5'));
   });
 
   test('a chain of steps gives the same layers as steps on fresh copies', () => {
