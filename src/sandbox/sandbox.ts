@@ -81,6 +81,8 @@ export type Mount =
       readonly gid: number;
       readonly readonly: boolean;
       readonly executable?: boolean | undefined;
+      /** Whether it matters that the process leaves other bytes there, which are lost: see {@link ProcessIo.rewritten}. */
+      readonly watched?: boolean | undefined;
     };
 
 /** A path that is made so that something can be mounted on it, and that is never part of the diff. */
@@ -168,6 +170,8 @@ export interface ProcessIo {
   readonly prepare?: ((process: PreparedProcess) => void | Promise<void>) | undefined;
   /** Told that the command was executed, where it had to wait for `prepare`. */
   readonly executed?: (() => void) | undefined;
+  /** Told, at the end, of each watched file that the process left with other bytes, or deleted. */
+  readonly rewritten?: ((target: RawPath) => void) | undefined;
   /** Told which limits cannot be set on this machine. */
   readonly refused?: ((limits: readonly RefusedLimit[]) => void) | undefined;
 }

@@ -64,6 +64,7 @@ export function networkFiles(
       uid: 0,
       gid: 0,
       readonly: false,
+      watched: true,
     })),
     mountPoints: targets.flatMap(({ missing }) => missing),
   };

@@ -7,13 +7,15 @@ import { hasLimits } from '../sandbox/cgroups/cgroup-limits';
 import type { ExitStatus, ProcessSpec } from '../sandbox/sandbox';
 import type { Supervision } from '../sandbox/seccomp/supervision';
 import { keepsOwners } from '../linux/owners';
-import { toRaw } from '../linux/paths';
+import { makeTreeMutable } from '../linux/file-flags';
+import { toRaw, toText, type RawPath } from '../linux/paths';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import { TreeWriter } from '../snapshot/tree-writer';
 import { resolveUser, type ResolvedUser } from '../snapshot/users';
 import type { MergedView } from '../snapshot/view';
 import { prepareDevices } from './devices';
 import { cannotRun, foreignProgram } from './foreign';
+import { fullDiskHint } from './full-disk';
 import { mountHostPaths, type HostMounts } from './host-paths';
 import { runInputs } from './key-inputs';
 import { OutputTail } from './output-tail';
@@ -98,6 +100,7 @@ async function execute(
     mounts: [...prepared, mountHostPaths(operation.volumes ?? [], view), devices],
     user: { ...user, groups: [...user.groups, ...devices.gids] },
   });
+  const lostWrites: RawPath[] = [];
   const status = await services.sandbox
     .run(
       withoutNul(spec),
@@ -109,6 +112,7 @@ async function execute(
             code: 'LimitNotSet',
             message: refusalText('RUN', refused),
           }),
+        rewritten: (target) => lostWrites.push(target),
       },
       scope,
     )
@@ -124,11 +128,46 @@ async function execute(
         : error;
     });
   if (status.usage !== undefined) scope.events({ kind: 'usage', id: vertex, usage: status.usage });
-  if (status.code !== 0) throw commandFailed(status, tail.text());
+  if (status.code !== 0) throw commandFailed(status, tail.text(), services.root);
+  collect({ spec, user, lostWrites, supervision: status.supervision }, active, context);
+}
+
+/** A command that has ended well. */
+interface Ended {
+  readonly spec: ProcessSpec;
+  readonly user: ResolvedUser;
+  /** Files that were given to it and that it wrote to. */
+  readonly lostWrites: readonly RawPath[];
+  readonly supervision: Supervision | undefined;
+}
+
+/** Takes what it left into the snapshot, and warns of what is lost. */
+function collect(
+  { spec, user, lostWrites, supervision }: Ended,
+  active: ActiveSnapshot,
+  { services, step }: StepContext,
+): void {
+  // Nothing may be left that the next step, or a prune, cannot change.
+  if (spec.capabilities.includes('LINUX_IMMUTABLE'))
+    makeTreeMutable(toRaw(spec.rootfs.kind === 'directory' ? spec.rootfs.path : active.dir));
   services.snapshots.collect(active, user);
+  for (const target of lostWrites) services.warn(writeIsLost(step, target));
   if (spec.rootfs.kind === 'fuse') services.warn(FUSE_FAULTS, true);
-  const lost = keepsOwners() && user.uid === 0 ? lostOwners(status.supervision) : undefined;
-  if (lost !== undefined) services.warn(ownersNotKept(context.step, lost), true);
+  const lost = keepsOwners() && user.uid === 0 ? lostOwners(supervision) : undefined;
+  if (lost !== undefined) services.warn(ownersNotKept(step, lost), true);
+}
+
+/** Every step is given files of these names anew. */
+function writeIsLost({ file, range }: Step, target: RawPath): Diagnostic {
+  const flags = target.endsWith('hosts') ? '--add-host NAME:ADDRESS' : '--dns, --dns-search';
+  return {
+    severity: 'warning',
+    code: 'WriteIsLost',
+    message: `RUN wrote to ${toText(target)}, and that is lost: every step is given the file anew, and the image does not have it`,
+    file,
+    range,
+    hint: `${flags} changes it for all steps of the build; what a container is to have is written when it starts`,
+  };
 }
 
 const FUSE_FAULTS: Diagnostic = {
@@ -238,7 +277,7 @@ function tooSlow(timeout: number | undefined, output: string): MbuildError {
   );
 }
 
-function commandFailed(status: ExitStatus, output: string): MbuildError {
+function commandFailed(status: ExitStatus, output: string, root: string): MbuildError {
   const how =
     status.signal === undefined
       ? `exited with code ${status.code}`
@@ -246,7 +285,7 @@ function commandFailed(status: ExitStatus, output: string): MbuildError {
   return new MbuildError('EXEC_FAILED', `RUN ${how}`, {
     exitCode: status.code,
     output,
-    hint: hintFor(status),
+    hint: hintFor(status) ?? fullDiskHint(output, root),
   });
 }
 

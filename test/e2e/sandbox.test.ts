@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { smallBase } from '../support/bases';
-import { cleanEnv } from '../support/command';
+import { cleanEnv, command } from '../support/command';
 import { instructionSteps, Mbuild, MBUILD } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { mountsLeft, useTemp, writeFiles } from '../support/temp';
@@ -202,6 +202,52 @@ describeWith('a RUN step', { root: true }, () => {
     const listed = await mbuild.ok(['history', '--format', '{{.Size}}', 'resolving']);
     expect(listed.split('\n').slice(0, 2)).toEqual(['0B', '0B']);
     expect((await mbuild.inspect('resolving')).RootFS.Layers.length).toBeLessThanOrEqual(3);
+  });
+
+  it.each(['namespaces', 'chroot'])(
+    'is warned of writes to /etc/hosts and /etc/resolv.conf, which are lost (%s)',
+    async (isolation) => {
+      const dir = context(
+        `RUN echo 127.0.0.2 me >> /etc/hosts && cat /etc/resolv.conf > /dev/null && : ${isolation}`,
+        `RUN rm -f /etc/resolv.conf; echo > /etc/resolv.conf; : ${isolation}`,
+        'RUN ! grep me /etc/hosts && cp /etc/resolv.conf /tmp/',
+      );
+      const { stderr } = await mbuild.build([`--isolation=${isolation}`, dir]);
+      expect(stderr.match(/WriteIsLost: RUN wrote to \S+.*\(line \d\)/g)).toEqual([
+        expect.stringMatching(/wrote to \/etc\/hosts, .*\(line 2\)$/),
+        expect.stringMatching(/wrote to \/etc\/resolv.conf, .*\(line 3\)$/),
+      ]);
+    },
+  );
+
+  it('whose mount has no place in a read-only one is told which, and what to do', async () => {
+    const dir = context(
+      'RUN --mount=type=bind,target=/ctx --mount=type=cache,target=/ctx/none true',
+    );
+    const { code, stderr } = await mbuild.run(['build', dir]);
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      'cannot mount on /ctx/none: it is not in what is mounted on /ctx, which is read-only',
+    );
+    expect(stderr).toMatch(/hint: add it there, .* writable \(rw\)/);
+    const rw = 'RUN --mount=type=bind,target=/ctx,rw --mount=type=cache,target=/ctx/none true';
+    await mbuild.build([context(rw)]);
+  });
+
+  it("that finds the disk full is told that it is the store's", async () => {
+    const place = temp.dir('full');
+    const dir = context('RUN head -c 90000000 /dev/zero > /big');
+    const base = join(temp.dir('base'), 'base.tar');
+    await mbuild.ok(['save', '-o', base, 'small-base']);
+    const script =
+      'mount -t tmpfs -o size=40m none "$0" && "$1" --root "$0/s" load -q -i "$2" && exec "$1" --root "$0/s" build "$3"';
+    const { code, stderr } = await command(
+      'unshare',
+      ['--mount', 'sh', '-c', script, place, MBUILD, base, dir],
+      { env: cleanEnv() },
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/hint: the disk of the store \(.*\/s\) is full: `mbuild system prune`/);
   });
 
   it('reads an empty standard input', async () => {

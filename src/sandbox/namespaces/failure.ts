@@ -1,12 +1,16 @@
 import { MbuildError } from '../../diagnostics/error';
+import { toText } from '../../linux/paths';
 import type { ProcessSpec } from '../sandbox';
 import type { Op } from './init/program';
+
+/** What is known of a command that was not executed. */
+export type FailedSpec = Pick<ProcessSpec, 'args' | 'cwd'> & Partial<Pick<ProcessSpec, 'mounts'>>;
 
 /** Why a command was not executed, in words. */
 export function failureError(
   op: Pick<Op, 'what' | 'call'>,
   errno: string,
-  spec: Pick<ProcessSpec, 'args' | 'cwd'>,
+  spec: FailedSpec,
 ): MbuildError {
   const command = spec.args[0] ?? '';
   if (op.call === 'execve') {
@@ -51,11 +55,31 @@ export function failureError(
       },
     );
   }
-  const isTarget = op.call === 'mount' && ['ENOENT', 'ENOTDIR'].includes(errno);
-  return new MbuildError('SANDBOX_FAILED', `the sandbox could not ${op.what}: ${reason(errno)}`, {
-    hint: isTarget
-      ? 'the sandbox fills /dev, /proc, /sys, /etc/hosts and /etc/resolv.conf itself: mount on another path'
-      : undefined,
+  if (op.call === 'mount' && ['ENOENT', 'ENOTDIR'].includes(errno))
+    return noTarget(op, errno, spec);
+  return new MbuildError('SANDBOX_FAILED', `the sandbox could not ${op.what}: ${reason(errno)}`);
+}
+
+/** A mount whose place is neither there nor could be made. */
+function noTarget(
+  { what }: Pick<Op, 'what'>,
+  errno: string,
+  { mounts = [] }: FailedSpec,
+): MbuildError {
+  const target = what.replace(/^mount (?:a tmpfs on )?/, '');
+  const around = mounts.findLast(
+    (mount) => target.startsWith(`${mount.target}/`) && mount.target !== target,
+  );
+  if (around?.readonly === true)
+    return new MbuildError(
+      'SANDBOX_FAILED',
+      `cannot mount on ${toText(target)}: it is not in what is mounted on ${toText(around.target)}, which is read-only`,
+      {
+        hint: `add it there, mount elsewhere, or make the mount on ${toText(around.target)} writable (rw): what a step writes to a bind mount is thrown away`,
+      },
+    );
+  return new MbuildError('SANDBOX_FAILED', `the sandbox could not ${what}: ${reason(errno)}`, {
+    hint: 'the sandbox fills /dev, /proc, /sys, /etc/hosts and /etc/resolv.conf itself: mount on another path',
   });
 }
 

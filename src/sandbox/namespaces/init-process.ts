@@ -9,6 +9,7 @@ import { makeCgroup, stepGroupName } from '../cgroups/cgroup';
 import type { ExitStatus, ProcessIo, ProcessSpec } from '../sandbox';
 import { Terminal, openStreams, type ProcessStreams } from '../streams';
 import { TERMINAL_FD, type ProgramIo } from './descriptors';
+import type { FailedSpec } from './failure';
 import { InitWatch } from './init-watch';
 import { interpreterFile, type Arch } from './init/interpreter';
 import { assemble, type Op, type Program } from './init/program';
@@ -16,7 +17,7 @@ import { joinOps } from './parent-ops';
 import { exitStatus, type Report } from './report';
 
 /** What is known of a command before it runs, and of how long it may. */
-type ExecuteSpec = Pick<ProcessSpec, 'args' | 'cwd' | 'limits' | 'group' | 'timeout'>;
+type ExecuteSpec = FailedSpec & Pick<ProcessSpec, 'limits' | 'group' | 'timeout'>;
 
 /** A program that ends in a command, and what is connected to it. */
 export interface Execution {

@@ -24,6 +24,8 @@ export interface SandboxPlaces {
   readonly ids?: 'ranges' | 'one' | undefined;
   /** Lower-most layer of every root: `proc`, `sys` and `dev`, so that there is always something to mount on. */
   readonly stubs: string;
+  /** Files that are on the host already, with the bytes of their mounts. */
+  readonly kept?: ReadonlyMap<Mount, RawPath> | undefined;
 }
 
 /** Mount sources are opened before the root is switched and kept from this file descriptor on. */
@@ -127,7 +129,13 @@ export function sourceOps(
         ...keepSource(places.aside, mount.subpath, i),
       );
     }
-    if (mount.kind === 'file') ops.push(...fileOps(mount, places, i));
+    if (mount.kind !== 'file') return;
+    const kept = places.kept?.get(mount);
+    ops.push(
+      ...(kept === undefined
+        ? fileOps(mount, places, i)
+        : keepSource(path.posix.dirname(kept), path.posix.basename(kept), i)),
+    );
   });
   return ops;
 }

@@ -2,8 +2,8 @@ import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { MbuildError } from '../../diagnostics/error';
 import type { ResourceUsage } from '../../progress/events';
-import type { ExitStatus, ProcessSpec } from '../sandbox';
-import { failureError } from './failure';
+import type { ExitStatus } from '../sandbox';
+import { failureError, type FailedSpec } from './failure';
 import { BASE } from './init/interpreter';
 import type { Op, Program } from './init/program';
 import { LOST, READY, RUSAGE } from './descriptors';
@@ -69,7 +69,7 @@ function readUsage(bytes: Buffer): ResourceUsage {
 }
 
 /** @throws MbuildError when the command was never executed. */
-export function exitStatus(report: Report, spec: Pick<ProcessSpec, 'args' | 'cwd'>): ExitStatus {
+export function exitStatus(report: Report, spec: FailedSpec): ExitStatus {
   if (report.failure !== undefined)
     throw failureError(report.failure.op, report.failure.errno, spec);
   if (report.lost !== undefined) throw lostServer(endOf(report.lost));

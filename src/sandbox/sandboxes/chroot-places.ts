@@ -16,6 +16,7 @@ import { fsPath, toRaw, toText, type RawPath } from '../../linux/paths';
 import { removeTree } from '../../linux/remove-tree';
 import { BorrowedTree, pathWithoutLinks } from '../borrowed-tree';
 import type { Mount, ProcessSpec } from '../sandbox';
+import { isRewritten } from '../watched-files';
 
 /** Something that stands in the tree for the time of a command. */
 interface Placed {
@@ -24,6 +25,8 @@ interface Placed {
   readonly original?: RawPath | undefined;
   /** A directory that was moved in and goes back. */
   readonly source?: RawPath | undefined;
+  /** The bytes of a file that is watched. */
+  readonly content?: Uint8Array | undefined;
 }
 
 const DEVICES: readonly (readonly [name: string, major: number, minor: number])[] = [
@@ -44,6 +47,7 @@ export class Placements {
   readonly #aside: RawPath;
   readonly #placed: Placed[] = [];
   readonly #tree: BorrowedTree;
+  readonly #rewritten: RawPath[] = [];
 
   /** @param state a directory on the tree's file system. */
   constructor(
@@ -61,17 +65,20 @@ export class Placements {
     this.#tree.ready();
   }
 
-  undo(): void {
+  /** Puts all back. @returns the watched files that the command left with other bytes. */
+  undo(): readonly RawPath[] {
     this.#tree.restore(() => {
       for (const placed of this.#placed.splice(0).reverse()) this.#takeBack(placed);
     });
     removeTree(fsPath(this.#aside));
+    return this.#rewritten;
   }
 
   #mount(mount: Mount): void {
     switch (mount.kind) {
       case 'file': {
-        const host = this.#clear({ target: mount.target });
+        const content = mount.watched === true ? mount.content : undefined;
+        const host = this.#clear({ target: mount.target, content });
         writeFileSync(fsPath(host), mount.content, { mode: 0o600, flag: 'wx' });
         own(host, mount.uid, mount.gid);
         setMode(host, mount.mode);
@@ -166,12 +173,14 @@ export class Placements {
     return host;
   }
 
-  #takeBack({ target, original, source }: Placed): void {
+  #takeBack({ target, original, source, content }: Placed): void {
     const parent = pathWithoutLinks(this.root, path.posix.dirname(target));
     const isThere = parent !== undefined && lstatSync(fsPath(parent)).isDirectory();
     const host = isThere ? `${parent}/${path.posix.basename(target)}` : undefined;
     const stats =
       host === undefined ? undefined : lstatSync(fsPath(host), { throwIfNoEntry: false });
+    if (content !== undefined && (host === undefined || isRewritten(host, content)))
+      this.#rewritten.push(target);
     if (source !== undefined) {
       if (host !== undefined && stats?.isDirectory() === true)
         renameSync(fsPath(host), fsPath(source));

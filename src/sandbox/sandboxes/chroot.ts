@@ -96,7 +96,7 @@ export class ChrootSandbox implements ContainerSandbox {
       );
     } finally {
       around?.leave();
-      places.undo();
+      for (const target of places.undo()) io.rewritten?.(target);
     }
   }
 }

@@ -19,6 +19,7 @@ import type {
 } from '../sandbox';
 import { stepFilter } from '../seccomp/profile';
 import { isSupervised, underSupervision } from '../supervisor';
+import { WatchedFiles } from '../watched-files';
 import { isInUserNamespace, mappedIds } from '../../linux/id-map';
 import { removeTree } from '../../linux/remove-tree';
 
@@ -50,7 +51,7 @@ export class NamespaceSandbox implements ContainerSandbox {
 
   async run(wanted: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
     scope.signal.throwIfAborted();
-    return this.around(wanted, (spec, places) => {
+    return this.around(wanted, io, (spec, places) => {
       const filter = spec.confined ? this.#filter(spec) : undefined;
       const execute = (own: ProcessIo, supervised?: Uint8Array): Promise<ExitStatus> =>
         this.#init.execute({
@@ -75,6 +76,7 @@ export class NamespaceSandbox implements ContainerSandbox {
   /** Lends places to who runs a command in them, and takes out of the tree what was put there for that time. */
   async around<T>(
     wanted: ProcessSpec,
+    io: ProcessIo,
     use: (spec: ProcessSpec, places: SandboxPlaces) => Promise<T>,
   ): Promise<T> {
     const spec = this.#granted(wanted);
@@ -82,13 +84,17 @@ export class NamespaceSandbox implements ContainerSandbox {
     const stubs = this.#stubsFor(spec);
     const borrowed =
       spec.rootfs.kind === 'directory' ? new BorrowedTree(toRaw(spec.rootfs.path)) : undefined;
+    const watched = new WatchedFiles(this.#state, spec.mounts);
     try {
       borrowed?.make([...SYSTEM_POINTS, ...spec.mountPoints]);
       borrowed?.ready();
-      return await use(spec, { ...this.#places, stubs });
+      const result = await use(spec, { ...this.#places, stubs, kept: watched.kept });
+      watched.report(io);
+      return result;
     } catch (error) {
       throw withServerLog(error, spec);
     } finally {
+      watched.remove();
       borrowed?.restore();
       if (spec.rootfs.kind !== 'directory')
         removeMountPoints(toRaw(spec.rootfs.upper), spec.mountPoints);

@@ -81,7 +81,7 @@ export class OciSandbox implements ContainerSandbox {
     if (io.terminal !== undefined || io.prepare !== undefined || wanted.network === 'private')
       return this.own.run(wanted, io, scope);
     scope.signal.throwIfAborted();
-    return this.own.around(wanted, async (spec, places) => {
+    return this.own.around(wanted, io, async (spec, places) => {
       const bundle = mkdtempSync(path.join(this.#state, 'oci-'));
       const name = `mbuild-${path.basename(bundle)}`;
       const inUser = isInUserNamespace();

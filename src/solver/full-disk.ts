@@ -1,0 +1,22 @@
+import { statfsSync } from 'node:fs';
+
+/** With less room than this, a program that writes has met the end of it. */
+const FULL_BYTES = 4 << 20;
+const FULL_FILES = 16;
+
+/** What programs say of ENOSPC and EDQUOT: glibc and musl, Go, Node.js. */
+const SAYS_FULL = /no space left on device|disk quota exceeded|disc quota exceeded|ENOSPC|EDQUOT/i;
+
+/**
+ * What helps a command that failed because a disk is full; `undefined` where that was not so.
+ * @param output the last that it has said.
+ * @param root the store's directory.
+ */
+export function fullDiskHint(output: string, root: string): string | undefined {
+  const { bavail, bsize, ffree, files } = statfsSync(root);
+  if (bavail * bsize < FULL_BYTES || (files > 0 && ffree < FULL_FILES))
+    return `the disk of the store (${root}) is full: \`mbuild system prune\` frees some, or --root takes another disk`;
+  return SAYS_FULL.test(output)
+    ? `a disk was full while it ran: the store's (${root}), if the command has deleted what it had written; or one in memory: --shm-size for /dev/shm, size= for --mount=type=tmpfs`
+    : undefined;
+}
