@@ -1,107 +1,166 @@
 import type { CacheSource, CacheTarget } from '../build';
+import { csvFields, type CsvField } from '../diagnostics/csv';
 import { MbuildError } from '../diagnostics/error';
+import {
+  FLAG,
+  NOT_EMPTY,
+  oneOf,
+  onlyFlag,
+  readKeys,
+  type KeyTable,
+  type KeyValues,
+  type ReadKey,
+} from '../diagnostics/structured-option';
 import { didYouMean } from '../diagnostics/suggest';
 import { formatReference, parseReference } from '../oci/reference';
-import { isTrue, readCompression } from './compression';
-import { csvFields } from './csv';
+import { COMPRESSION_KEYS, compressionOf } from '../output/kinds/image-keys';
 import { usage } from './usage';
 
 /** Types of caches that buildx has and mbuild has not. */
 const OTHERS = ['gha', 's3', 'azblob'];
 const TYPES = ['registry', 'local', 'http', 'inline'] as const;
 const TYPES_HINT = 'types are registry, local, http and, for --cache-to, inline';
-const HTTP_KEYS = ['url', 'tag', 'authorization-env'];
-const SOURCE_KEYS = { registry: ['ref'], local: ['src', 'tag', 'digest'], http: HTTP_KEYS };
-const PLACE_KEYS = { registry: ['ref'], local: ['dest', 'tag'], http: HTTP_KEYS };
-const TARGET_KEYS = [
-  'mode',
-  'ignore-error',
-  'compression',
-  'compression-level',
-  'force-compression',
-  'oci-mediatypes',
-  'image-manifest',
-];
+
+const TAG: ReadKey<string> = {
+  read: (value, key, wrong) => {
+    if (/^\w[\w.-]{0,127}$/.test(value)) return value;
+    throw wrong(`${key}=${value} is not a tag`, 'letters, digits, dots, dashes and underscores');
+  },
+};
+const DIGEST: ReadKey<string> = {
+  read: (value, key, wrong) => {
+    if (/^sha256:[0-9a-f]{64}$/.test(value)) return value;
+    throw wrong(`${key}=${value} is not a digest`, 'it is sha256: and 64 characters');
+  },
+};
+const URL_KEY: ReadKey<string> = {
+  read: (value, key, wrong) => {
+    if (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol)) return value;
+    throw wrong(`${key}=${value} is not an address`, 'write url=https://HOST/DIRECTORY');
+  },
+};
+
+const REF_KEYS = {
+  ref: NOT_EMPTY,
+  'registry.insecure': {
+    refused: 'is said of registries, not of caches',
+    hint: 'use --insecure-registry HOST',
+  },
+} as const satisfies KeyTable;
+const HTTP_KEYS = {
+  url: URL_KEY,
+  tag: TAG,
+  'authorization-env': NOT_EMPTY,
+} as const satisfies KeyTable;
+/** What every cache that is written can be told. */
+const TARGET_KEYS = {
+  ...COMPRESSION_KEYS,
+  mode: oneOf(['min', 'max']),
+  'ignore-error': FLAG,
+  'oci-mediatypes': onlyFlag(true, 'is not supported', 'caches have OCI media types'),
+  'image-manifest': onlyFlag(true, 'is not supported', 'caches are written as image manifests'),
+} as const satisfies KeyTable;
+
+const SOURCES = {
+  registry: REF_KEYS,
+  local: { src: NOT_EMPTY, tag: TAG, digest: DIGEST },
+  http: HTTP_KEYS,
+} as const satisfies Readonly<Record<string, KeyTable>>;
+const TARGETS = {
+  registry: { ...REF_KEYS, ...TARGET_KEYS },
+  local: { dest: NOT_EMPTY, tag: TAG, ...TARGET_KEYS },
+  http: { ...HTTP_KEYS, ...TARGET_KEYS },
+  inline: {
+    mode: {
+      read: (value, _key, wrong) => {
+        if (value === 'min') return value;
+        throw wrong(
+          'an inline cache holds the steps of its image alone, so that its mode is min',
+          'use type=registry,mode=max',
+        );
+      },
+    },
+  },
+} as const satisfies Readonly<Record<string, KeyTable>>;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** One `--cache-from`: a bare name is an image or cache in a registry. @throws MbuildError USAGE, UNSUPPORTED, REFERENCE_INVALID. */
 export function readCacheFrom(text: string, env: Environment): CacheSource {
-  const values = fieldsOf('cache-from', text);
-  const type = typeOf('cache-from', values);
-  if (type === 'inline')
-    throw usage(
-      '--cache-from type=inline is read where the image is',
-      'use --cache-from type=registry,ref=NAME',
-    );
-  checkKeys('cache-from', values, SOURCE_KEYS[type]);
-  if (type === 'registry') return { type, ref: readRef('cache-from', values) };
-  if (type === 'http') return readHttp('cache-from', values, env);
-  const digest = values.get('digest');
-  if (digest !== undefined && !/^sha256:[0-9a-f]{64}$/.test(digest))
-    throw usage(`digest=${digest} of --cache-from is no digest`);
-  return {
-    type,
-    folder: readFolder('cache-from', 'src', values),
-    tag: values.get('tag') ?? 'latest',
-    digest,
-  };
+  const { type, title, fields } = splitType('cache-from', text);
+  switch (type) {
+    case 'inline':
+      throw usage(
+        '--cache-from type=inline is read where the image is',
+        'use --cache-from type=registry,ref=NAME',
+      );
+    case 'registry':
+      return { type, ref: refOf('cache-from', readKeys({ title, keys: SOURCES[type] }, fields)) };
+    case 'http':
+      return httpOf('cache-from', readKeys({ title, keys: SOURCES[type] }, fields), env);
+    case 'local': {
+      const { src, tag = 'latest', digest } = readKeys({ title, keys: SOURCES[type] }, fields);
+      if (src === undefined) throw usage('--cache-from type=local needs src=DIRECTORY');
+      return { type, folder: src, tag, digest };
+    }
+  }
 }
 
 /** One `--cache-to`. @throws MbuildError USAGE, UNSUPPORTED, REFERENCE_INVALID. */
 export function readCacheTo(text: string, env: Environment): CacheTarget {
-  const values = fieldsOf('cache-to', text);
-  const type = typeOf('cache-to', values);
-  if (type === 'inline') {
-    checkKeys('cache-to', values, ['mode']);
-    if (values.get('mode') === 'max')
-      throw usage(
-        'an inline cache holds the steps of its image alone: mode=max cannot be had',
-        'use type=registry,mode=max',
-      );
-    return { type };
+  const { type, title, fields } = splitType('cache-to', text);
+  switch (type) {
+    case 'inline':
+      readKeys({ title, keys: TARGETS[type] }, fields);
+      return { type };
+    case 'registry': {
+      const values = readKeys({ title, keys: TARGETS[type] }, fields);
+      return { type, ref: refOf('cache-to', values), ...targetOf(values) };
+    }
+    case 'http': {
+      const values = readKeys({ title, keys: TARGETS[type] }, fields);
+      return { ...httpOf('cache-to', values, env), ...targetOf(values) };
+    }
+    case 'local': {
+      const values = readKeys({ title, keys: TARGETS[type] }, fields);
+      const { dest, tag = 'latest' } = values;
+      if (dest === undefined) throw usage('--cache-to type=local needs dest=DIRECTORY');
+      return { type, folder: dest, tag, ...targetOf(values) };
+    }
   }
-  checkKeys('cache-to', values, [...PLACE_KEYS[type], ...TARGET_KEYS]);
-  const mode = values.get('mode') ?? 'min';
-  if (mode !== 'min' && mode !== 'max')
-    throw usage(`mode=${mode} of --cache-to is neither min nor max`);
-  const shared = {
-    mode,
-    ignoreError: !values.has('ignore-error') || isTrue('ignore-error', values.get('ignore-error')),
-    compression: readCompression(values),
-  } as const;
-  if (type === 'registry') return { type, ref: readRef('cache-to', values), ...shared };
-  if (type === 'http') return { ...readHttp('cache-to', values, env), ...shared };
+}
+
+function targetOf(
+  values: KeyValues<typeof TARGET_KEYS>,
+): Pick<Extract<CacheTarget, { type: 'registry' }>, 'mode' | 'ignoreError' | 'compression'> {
   return {
-    type,
-    folder: readFolder('cache-to', 'dest', values),
-    tag: values.get('tag') ?? 'latest',
-    ...shared,
+    mode: values.mode ?? 'min',
+    ignoreError: values['ignore-error'] ?? true,
+    compression: compressionOf(values),
   };
 }
 
-function fieldsOf(flag: string, text: string): ReadonlyMap<string, string> {
+function splitType(
+  flag: string,
+  text: string,
+): {
+  readonly type: (typeof TYPES)[number];
+  readonly title: string;
+  readonly fields: readonly CsvField[];
+} {
   const fields = csvFields(text);
   const [only] = fields;
   if (fields.length === 1 && only !== undefined && only.value === undefined)
-    return new Map([
-      ['type', 'registry'],
-      ['ref', only.key],
-    ]);
-  return new Map(
-    fields.map(({ key, value }) => {
-      if (value === undefined)
-        throw usage(
-          `invalid value ${JSON.stringify(key)} in --${flag} ${JSON.stringify(text)}`,
-          'fields are key=value',
-        );
-      return [key, value];
-    }),
-  );
+    return { type: 'registry', title: `--${flag}`, fields: [{ key: 'ref', value: text }] };
+  const type = typeOf(flag, fields.find(({ key }) => key === 'type')?.value);
+  return {
+    type,
+    title: `--${flag} type=${type}`,
+    fields: fields.filter(({ key }) => key !== 'type'),
+  };
 }
 
-function typeOf(flag: string, values: ReadonlyMap<string, string>): (typeof TYPES)[number] {
-  const type = values.get('type');
+function typeOf(flag: string, type: string | undefined): (typeof TYPES)[number] {
   const known = TYPES.find((name) => name === type);
   if (known !== undefined) return known;
   if (type === undefined) throw usage(`--${flag} has no type`, TYPES_HINT);
@@ -115,48 +174,25 @@ function typeOf(flag: string, values: ReadonlyMap<string, string>): (typeof TYPE
   );
 }
 
-function checkKeys(
-  flag: string,
-  values: ReadonlyMap<string, string>,
-  known: readonly string[],
-): void {
-  const unknown = [...values.keys()].find((key) => key !== 'type' && !known.includes(key));
-  if (unknown !== undefined)
-    throw usage(
-      `unknown key ${JSON.stringify(unknown)} in --${flag}`,
-      didYouMean(unknown, known) ?? `keys are ${known.join(', ')}`,
-    );
-}
-
-function readRef(flag: string, values: ReadonlyMap<string, string>): string {
-  const text = values.get('ref');
-  if (text === undefined || text === '') throw usage(`--${flag} type=registry needs ref=NAME`);
-  const reference = parseReference(text);
+function refOf(flag: string, { ref }: KeyValues<typeof REF_KEYS>): string {
+  if (ref === undefined) throw usage(`--${flag} type=registry needs ref=NAME`);
+  const reference = parseReference(ref);
   if (reference === undefined || (flag === 'cache-to' && reference.digest !== undefined))
     throw new MbuildError(
       'REFERENCE_INVALID',
-      `invalid reference ${JSON.stringify(text)} in --${flag}`,
+      `invalid reference ${JSON.stringify(ref)} in --${flag}`,
       { hint: 'a name is [registry/]repository[:tag]' },
     );
   return formatReference(reference);
 }
 
-/** The address of a folder on a web server. What may be secret is in its user and password, or better in a variable of the environment. */
-function readHttp(
+/** The address of a directory on a web server. What may be secret is in its user and password, or better in a variable of the environment. */
+function httpOf(
   flag: string,
-  values: ReadonlyMap<string, string>,
+  { url, tag = 'latest', 'authorization-env': name }: KeyValues<typeof HTTP_KEYS>,
   env: Environment,
 ): Extract<CacheSource, { type: 'http' }> {
-  const url = values.get('url') ?? '';
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
-    throw usage(`--${flag} type=http needs url=https://HOST/FOLDER`);
-  const tag = values.get('tag') ?? 'latest';
-  if (!/^\w[\w.-]{0,127}$/.test(tag))
-    throw usage(
-      `tag=${tag} of --${flag} is no tag`,
-      'letters, digits, dots, dashes and underscores',
-    );
-  const name = values.get('authorization-env');
+  if (url === undefined) throw usage(`--${flag} type=http needs url=https://HOST/DIRECTORY`);
   const authorization = name === undefined ? undefined : env[name];
   if (name !== undefined && authorization === undefined)
     throw usage(
@@ -164,11 +200,4 @@ function readHttp(
       'it holds the header: Bearer TOKEN, or Basic …',
     );
   return { type: 'http', url, tag, ...(authorization === undefined ? {} : { authorization }) };
-}
-
-function readFolder(flag: string, key: string, values: ReadonlyMap<string, string>): string {
-  const folder = values.get(key);
-  if (folder === undefined || folder === '')
-    throw usage(`--${flag} type=local needs ${key}=FOLDER`);
-  return folder;
 }

@@ -7,18 +7,22 @@ import { archiveOf } from './archive-writer';
 import { dockerFiles } from './docker';
 import type { Exporter, ExportServices } from './exporter';
 import type { Daemon } from './find-daemon';
-import { prepareImages } from './outgoing-image';
+import { prepareImages, type LayerPolicy } from './outgoing-image';
 
 /** Longest answer that is kept, in characters. */
 const MAX_ANSWER = 1 << 20;
 
 /** Hands images over to a container engine as `docker load` does, without a file in between. */
-export function daemonExporter(daemon: Daemon, services: ExportServices): Exporter {
+export function daemonExporter(
+  daemon: Daemon,
+  services: ExportServices,
+  form: Omit<LayerPolicy, 'otherwise' | 'begun'> = {},
+): Exporter {
   return {
     async export(images, vertex, scope) {
       const prepared = await prepareImages(
         images,
-        { otherwise: 'none' },
+        { otherwise: 'none', ...form },
         {
           services,
           vertex,

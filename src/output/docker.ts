@@ -5,13 +5,15 @@ import { archiveOf, textFile, type ArchiveFile } from './archive-writer';
 import { writeTo, type Destination } from './destination';
 import type { CompressionSpec, Exporter, ExportServices } from './exporter';
 import { blobPath, layoutFiles } from './oci';
-import { prepareImages, type OutgoingImage } from './outgoing-image';
+import { prepareImages, type LayerPolicy, type OutgoingImage } from './outgoing-image';
 
 /** `--output type=docker` and `save`: what `docker save` writes and `docker load` reads. */
 export interface DockerOutput {
   readonly destination: Destination;
   /** Layers without a stored blob stay plain tars when this is absent, as docker has them. */
   readonly compression?: CompressionSpec | undefined;
+  readonly mediaTypes?: LayerPolicy['mediaTypes'];
+  readonly annotations?: LayerPolicy['annotations'];
 }
 
 /**
@@ -21,9 +23,10 @@ export interface DockerOutput {
 export function dockerExporter(output: DockerOutput, services: ExportServices): Exporter {
   return {
     async export(images, vertex, scope) {
+      const { compression, mediaTypes, annotations } = output;
       const prepared = await prepareImages(
         images,
-        { otherwise: 'none', compression: output.compression },
+        { otherwise: 'none', compression, mediaTypes, annotations },
         { services, vertex, scope },
       );
       await writeTo(output.destination, archiveOf(dockerFiles(prepared)), scope.signal);

@@ -1,6 +1,8 @@
+import { annotationsAt, type AnnotationLevel, type AnnotationMap } from '../oci/annotations';
 import { digestOf } from '../oci/digest';
 import type { Descriptor, Index } from '../oci/image';
 import { MediaType } from '../oci/media-types';
+import { formatPlatform } from '../oci/platform';
 import type { OutgoingBlob, OutgoingImage } from './outgoing-image';
 
 /** Images of one thing for several platforms: an index lists them, and has their names. */
@@ -25,8 +27,25 @@ export function indexesOf(images: readonly OutgoingImage[]): OutgoingIndex[] {
 
 function indexBlob(images: readonly OutgoingImage[]): OutgoingBlob {
   return indexOfManifests(
-    images.map(({ manifest, platform }): Descriptor => ({ ...manifest.descriptor, platform })),
+    images.map((image): Descriptor => ({
+      ...image.manifest.descriptor,
+      platform: image.platform,
+      ...annotated(image, 'manifest-descriptor'),
+    })),
+    Object.assign(
+      {},
+      ...images.map((image) => annotated(image, 'index').annotations ?? {}),
+    ) as AnnotationMap,
   );
+}
+
+/** The annotations of a level that an image has, as a member of a descriptor. */
+export function annotated(
+  { annotations, platform }: OutgoingImage,
+  level: AnnotationLevel,
+): { readonly annotations?: AnnotationMap } {
+  const found = annotationsAt(level, annotations, formatPlatform(platform));
+  return found === undefined ? {} : { annotations: found };
 }
 
 /** The index of manifests, each with its platform: Docker's manifest list when all are Docker's and nothing is annotated, else OCI's. */

@@ -10,9 +10,11 @@ import {
   lutimesSync,
   mkdirSync,
   openSync,
+  readdirSync,
   symlinkSync,
   unlinkSync,
 } from 'node:fs';
+import path from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { HUGE, copyPieces } from '../linux/copy-pieces';
@@ -21,7 +23,6 @@ import { makeNode } from '../linux/mknod';
 import { fsPath, toRaw, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import { setXattr } from '../linux/xattr';
-import type { MergedView } from '../snapshot/view';
 import { outerUid } from '../sandbox/namespaces/outer-user';
 import { outputError } from './destination';
 import type { Exporter, ExportServices } from './exporter';
@@ -34,10 +35,12 @@ const AT_ONCE = 256;
  * `--output type=local`: the files of one image in a folder, which is made when it is not there. Files of the same name are
  * replaced, others stay. Modes, links, times and attributes are kept, owners only by root, who alone may give files away: whoever is root in
  * mbuild's own user namespace alone could not delete them outside of it.
+ * @param mtime of all entries, in seconds since the epoch; their own when absent.
  */
 export function localExporter(
   folder: string,
   services: Pick<ExportServices, 'snapshots'>,
+  mtime?: number,
 ): Exporter {
   return {
     async export(images, _vertex, scope) {
@@ -46,7 +49,8 @@ export function localExporter(
         throw new MbuildError('USAGE', 'a folder takes the files of one image');
       try {
         makeDirectories(folder);
-        await writeTree(services.snapshots.view(only.image.stack), toRaw(folder), scope.signal);
+        const view = services.snapshots.view(only.image.stack);
+        await writeTree(withTimes(treeEntries(view), mtime), toRaw(folder), scope.signal);
       } catch (error) {
         throw outputError(error, folder, scope.signal);
       }
@@ -55,11 +59,30 @@ export function localExporter(
   };
 }
 
-async function writeTree(view: MergedView, folder: RawPath, signal: AbortSignal): Promise<void> {
+/** Empties a directory; one that is not there stays so. A link is not followed. */
+export function emptyDirectory(directory: string): void {
+  const there = lstatSync(directory, { throwIfNoEntry: false });
+  if (there === undefined) return;
+  if (!there.isDirectory())
+    throw new MbuildError('USAGE', `mode=delete: ${directory} is not a directory`);
+  for (const name of readdirSync(directory)) removeTree(path.join(directory, name));
+}
+
+/** Entries with the same time all, where one is given: seconds since the epoch. */
+function* withTimes(entries: Iterable<TreeEntry>, mtime: number | undefined): Generator<TreeEntry> {
+  for (const item of entries)
+    yield mtime === undefined ? item : { ...item, entry: { ...item.entry, mtime } };
+}
+
+async function writeTree(
+  entries: Iterable<TreeEntry>,
+  folder: RawPath,
+  signal: AbortSignal,
+): Promise<void> {
   const asRoot = process.getuid?.() === 0 && outerUid(process.env) === undefined;
   const directories: TreeEntry[] = [];
   let written = 0;
-  for (const item of treeEntries(view)) {
+  for (const item of entries) {
     if (++written % AT_ONCE === 0) {
       await breathe();
       signal.throwIfAborted();

@@ -13,8 +13,13 @@ import type { BuildScope } from '../progress/events';
 import { archiveOf, textFile, type ArchiveFile } from './archive-writer';
 import { outputError, writeTo, type Destination } from './destination';
 import type { CompressionSpec, Exporter, ExportServices } from './exporter';
-import { indexesOf } from './image-index';
-import { prepareImages, type OutgoingBlob, type OutgoingImage } from './outgoing-image';
+import { annotated, indexesOf } from './image-index';
+import {
+  prepareImages,
+  type LayerPolicy,
+  type OutgoingBlob,
+  type OutgoingImage,
+} from './outgoing-image';
 
 /** `--output type=oci`: an image layout (OCI image-spec, image-layout.md) as a folder or as one tar. */
 export interface OciOutput {
@@ -22,6 +27,8 @@ export interface OciOutput {
   readonly destination: { readonly folder: string } | Destination;
   /** Layers without a stored blob become gzip when this is absent, as BuildKit makes them. */
   readonly compression?: CompressionSpec | undefined;
+  readonly mediaTypes?: LayerPolicy['mediaTypes'];
+  readonly annotations?: LayerPolicy['annotations'];
 }
 
 export const OCI_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
@@ -30,9 +37,10 @@ export const OCI_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
 export function ociExporter(output: OciOutput, services: ExportServices): Exporter {
   return {
     async export(images, vertex, scope) {
+      const { compression, mediaTypes, annotations } = output;
       const prepared = await prepareImages(
         images,
-        { otherwise: 'gzip', compression: output.compression },
+        { otherwise: 'gzip', compression, mediaTypes, annotations },
         { services, vertex, scope },
       );
       if ('folder' in output.destination)
@@ -64,11 +72,21 @@ export function* layoutFiles(images: readonly OutgoingImage[]): Generator<Archiv
 export function indexOf(images: readonly OutgoingImage[]): Index {
   const single = images
     .filter(({ group }) => group === undefined)
-    .map(({ manifest, names, platform }) => ({
-      names,
-      entry: { ...manifest.descriptor, platform },
+    .map((image) => ({
+      names: image.names,
+      entry: {
+        ...image.manifest.descriptor,
+        platform: image.platform,
+        ...annotated(image, 'manifest-descriptor'),
+      },
     }));
-  const grouped = indexesOf(images).map(({ index, names }) => ({ names, entry: index.descriptor }));
+  const grouped = indexesOf(images).map(({ index, names, images: [first] }) => ({
+    names,
+    entry: {
+      ...index.descriptor,
+      ...(first === undefined ? {} : annotated(first, 'index-descriptor')),
+    },
+  }));
   const manifests = [...single, ...grouped].flatMap(({ names, entry }): Descriptor[] => {
     return names.length === 0
       ? [entry]
@@ -77,6 +95,7 @@ export function indexOf(images: readonly OutgoingImage[]): Index {
           return {
             ...entry,
             annotations: {
+              ...entry.annotations,
               'io.containerd.image.name': name,
               ...(tag === undefined ? {} : { 'org.opencontainers.image.ref.name': tag }),
             },

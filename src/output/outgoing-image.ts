@@ -11,9 +11,11 @@ import {
 } from '../images/transfer/transfer';
 import { MbuildError } from '../diagnostics/error';
 import { compressTar } from '../layer/compress';
+import { annotationsAt, type Annotation } from '../oci/annotations';
 import { digestOf, type DiffID, type Digest } from '../oci/digest';
 import type { Descriptor, Manifest } from '../oci/image';
 import { MediaType, layerCompression } from '../oci/media-types';
+import { formatPlatform } from '../oci/platform';
 import type { BuildScope } from '../progress/events';
 import type { RemoteBlob, Repository } from '../registry/registry';
 import type { CompressionSpec, ExportServices, Outgoing } from './exporter';
@@ -40,11 +42,17 @@ export interface OutgoingImage {
   readonly manifest: OutgoingBlob;
   readonly config: OutgoingBlob;
   readonly layers: readonly OutgoingBlob[];
+  /** For what is made of it: the index that lists it, and what points at both. */
+  readonly annotations?: readonly Annotation[] | undefined;
 }
 
 /** How layers leave when nothing else is asked for: what is stored as a blob stays as it is, other layers become this. */
 export interface LayerPolicy {
   readonly otherwise: 'none' | 'gzip';
+  /** Media types of manifest, config and layers; as the store has them when absent. */
+  readonly mediaTypes?: 'oci' | 'docker' | undefined;
+  /** Of every level; those of manifests that are there already stay. */
+  readonly annotations?: readonly Annotation[] | undefined;
   readonly compression?: CompressionSpec | undefined;
   /** Told of each larger layer that is being compressed; `open` reads its bytes while they come, until the signal ends it. */
   readonly begun?:
@@ -54,6 +62,12 @@ export interface LayerPolicy {
 
 /** What exporters work with. */
 export type ExportSetting = TransferSetting<ExportServices>;
+
+/** Media types of both families. */
+const FORMAT_TYPES = {
+  oci: { manifest: MediaType.ociManifest, config: MediaType.ociConfig },
+  docker: { manifest: MediaType.dockerManifest, config: MediaType.dockerConfig },
+} as const;
 
 const PARALLEL_LAYERS = 2;
 /** Bytes of a tar that takes longer to be compressed than a registry to answer. */
@@ -80,7 +94,8 @@ async function prepareImage(
 ): Promise<OutgoingImage> {
   const { services, scope } = setting;
   const { manifest, config } = image;
-  const format = manifest.mediaType === MediaType.dockerManifest ? 'docker' : 'oci';
+  const stored = manifest.mediaType === MediaType.dockerManifest ? 'docker' : 'oci';
+  const format = policy.mediaTypes ?? stored;
   const inTurn = limiter(PARALLEL_LAYERS);
   const layers = await together(
     scope,
@@ -97,12 +112,14 @@ async function prepareImage(
     ),
   );
   const configBytes = services.content.read(image.id);
-  const unchanged = layers.every((layer, i) => layer.descriptor === manifest.layers[i]);
-  const manifestBytes = unchanged
+  const leaving = leavingManifest(image, format, policy);
+  const isUnchanged =
+    leaving === manifest && layers.every((layer, i) => layer.descriptor === manifest.layers[i]);
+  const manifestBytes = isUnchanged
     ? services.content.read(image.descriptor.digest)
     : Buffer.from(
         JSON.stringify({
-          ...manifest,
+          ...leaving,
           layers: layers.map((layer) => layer.descriptor),
         } satisfies Manifest),
       );
@@ -115,8 +132,27 @@ async function prepareImage(
       architecture: config.architecture,
       ...(config.variant === undefined ? {} : { variant: config.variant }),
     },
-    manifest: inMemory(manifestBytes, manifest.mediaType),
-    config: { ...inMemory(configBytes, manifest.config.mediaType), descriptor: manifest.config },
+    annotations: policy.annotations,
+    manifest: inMemory(manifestBytes, leaving.mediaType),
+    config: { ...inMemory(configBytes, leaving.config.mediaType), descriptor: leaving.config },
+  };
+}
+
+/** The manifest with the media types and annotations that it leaves with: the very same where that is as it is. */
+function leavingManifest(
+  { manifest, config }: Outgoing['image'],
+  format: 'oci' | 'docker',
+  policy: LayerPolicy,
+): Manifest {
+  const types = FORMAT_TYPES[format];
+  const added = annotationsAt('manifest', policy.annotations, formatPlatform(config)) ?? {};
+  const isNew = Object.entries(added).some(([key, value]) => manifest.annotations?.[key] !== value);
+  if (types.manifest === manifest.mediaType && !isNew) return manifest;
+  return {
+    ...manifest,
+    mediaType: types.manifest,
+    config: { ...manifest.config, mediaType: types.config },
+    ...(isNew ? { annotations: { ...manifest.annotations, ...added } } : {}),
   };
 }
 
@@ -138,7 +174,11 @@ export async function prepareLayer(
   const chosen =
     chooseBlob(record, original, policy, services) ?? (await compress(record, policy, setting));
   // The manifest's own descriptor may say more (annotations, urls), so it stays where the blob does.
-  const descriptor = original?.digest === chosen.digest ? original : asFormat(chosen, format);
+  const wanted = asFormat(chosen, format);
+  const isSame =
+    original?.digest === chosen.digest &&
+    (policy.mediaTypes === undefined || original.mediaType === wanted.mediaType);
+  const descriptor = isSame ? original : wanted;
   return {
     descriptor,
     diffId: record.diffId,

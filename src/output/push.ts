@@ -18,11 +18,20 @@ import type {
 } from '../registry/registry';
 import type { CompressionSpec, Exporter, ExportServices, Outgoing } from './exporter';
 import { indexesOf } from './image-index';
-import { prepareImages, type OutgoingBlob, type OutgoingImage } from './outgoing-image';
+import {
+  prepareImages,
+  type LayerPolicy,
+  type OutgoingBlob,
+  type OutgoingImage,
+} from './outgoing-image';
 
 /** `push`, `--push` and `--output type=registry`: images go to the registries that their names say. */
 export interface PushOutput {
   readonly compression?: CompressionSpec | undefined;
+  readonly mediaTypes?: LayerPolicy['mediaTypes'];
+  readonly annotations?: LayerPolicy['annotations'];
+  /** No tag is pushed: images and indexes are found by their digests alone. */
+  readonly byDigest?: boolean | undefined;
   /** Repositories of a registry that are known to have a blob: it is mounted from there. */
   readonly mountFrom?: MountSources | undefined;
 }
@@ -55,25 +64,25 @@ export function pushExporter(
       }
       const [first] = images.flatMap(({ names }) => names.map(referenceOf));
       const early = new EarlyUploads(first, registry, scope);
-      const { compression, mountFrom } = output;
+      const { compression, mediaTypes, annotations, mountFrom, byDigest } = output;
       const begun: EarlyUploads['begin'] = (diffId, open) => early.begin(diffId, open);
       let prepared: OutgoingImage[];
       try {
         prepared = await prepareImages(
           images,
-          { otherwise: 'gzip', compression, begun },
+          { otherwise: 'gzip', compression, mediaTypes, annotations, begun },
           { services, vertex, scope },
         );
         const push = { registry, early, mountFrom, vertex, scope };
         for (const image of prepared)
-          for (const ref of placesOf(image)) await pushImage(image, ref, push);
+          for (const ref of placesOf(image, byDigest)) await pushImage(image, ref, push);
       } finally {
         await early.end();
       }
       const indexes = indexesOf(prepared);
       for (const { index, names } of indexes) {
-        for (const name of names)
-          await registry.pushManifest(referenceOf(name), await rawManifest(index), scope.signal);
+        for (const ref of placesOf({ names }, byDigest))
+          await registry.pushManifest(ref, await rawManifest(index), scope.signal);
       }
       return {
         descriptors: prepared.map((image) => image.manifest.descriptor),
@@ -84,9 +93,14 @@ export function pushExporter(
 }
 
 /** What an index lists goes by its digest; the names are the index's. */
-function placesOf({ names, group }: OutgoingImage): Reference[] {
+function placesOf(
+  { names, group }: Pick<OutgoingImage, 'names' | 'group'>,
+  byDigest: boolean | undefined,
+): Reference[] {
   const refs = names.map(referenceOf);
-  return group === undefined ? refs : refs.map((ref) => ({ ...ref, tag: undefined }));
+  return group === undefined && byDigest !== true
+    ? refs
+    : refs.map((ref) => ({ ...ref, tag: undefined }));
 }
 
 /** Layers on their way to one repository while they are compressed. One that cannot be begun is sent afterwards. */

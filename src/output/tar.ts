@@ -5,40 +5,27 @@ import { END_OF_ARCHIVE } from '../layer/tar/write';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import type { MergedView } from '../snapshot/view';
 import { headerOf } from './archive-writer';
-import { writeTo, type Destination } from './destination';
-import type { Exporter, ExportServices } from './exporter';
 import { treeEntries } from './tree';
 
-/** `--output type=tar`: the root file system of one image as a tar. */
-export function tarExporter(
-  destination: Destination,
-  services: Pick<ExportServices, 'snapshots'>,
-): Exporter {
-  return {
-    async export(images, _vertex, scope) {
-      const [only, ...others] = images;
-      if (only === undefined || others.length > 0)
-        throw new MbuildError('USAGE', 'a tar holds the files of one image', {
-          hint: 'save several images with type=oci or type=docker',
-        });
-      await writeTo(destination, treeTar(services.snapshots.view(only.image.stack)), scope.signal);
-      return { descriptors: [] };
-    },
-  };
-}
-
-/** A tree, and the folder of a tar that it goes into: a path without a slash at its ends. */
-export interface FolderTree {
-  readonly folder: RawPath;
+/** A tree, and the directory of a tar that it goes into: a path without a slash at its ends, or empty. */
+export interface PlacedTree {
+  readonly directory: RawPath;
   readonly view: MergedView;
 }
 
-/** Several trees as one tar. */
-export async function* foldersTar(trees: readonly FolderTree[]): AsyncGenerator<Uint8Array> {
+/** Trees as one tar. @param mtime of all entries, in seconds since the epoch; their own when absent. */
+export async function* directoriesTar(
+  trees: readonly PlacedTree[],
+  mtime?: number,
+): AsyncGenerator<Uint8Array> {
   const made = new Set<RawPath>();
-  for (const { folder, view } of trees) {
-    for (let end = folder.indexOf('/'); ; end = folder.indexOf('/', end + 1)) {
-      const path = end < 0 ? folder : folder.slice(0, end);
+  for (const { directory, view } of trees) {
+    if (directory === '') {
+      yield* treeEntriesTar(view, '', mtime);
+      continue;
+    }
+    for (let end = directory.indexOf('/'); ; end = directory.indexOf('/', end + 1)) {
+      const path = end < 0 ? directory : directory.slice(0, end);
       if (!made.has(path))
         yield* headerOf({
           type: 'directory',
@@ -46,7 +33,7 @@ export async function* foldersTar(trees: readonly FolderTree[]): AsyncGenerator<
           mode: 0o755,
           uid: 0,
           gid: 0,
-          mtime: 0,
+          mtime: mtime ?? 0,
           size: 0,
           linkPath: '',
           device: NO_DEVICE,
@@ -55,7 +42,7 @@ export async function* foldersTar(trees: readonly FolderTree[]): AsyncGenerator<
       made.add(path);
       if (end < 0) break;
     }
-    yield* treeEntriesTar(view, `${folder}/`);
+    yield* treeEntriesTar(view, `${directory}/`, mtime);
   }
   yield END_OF_ARCHIVE;
 }
@@ -66,10 +53,15 @@ export async function* treeTar(view: MergedView): AsyncGenerator<Uint8Array> {
   yield END_OF_ARCHIVE;
 }
 
-async function* treeEntriesTar(view: MergedView, prefix: RawPath): AsyncGenerator<Uint8Array> {
+async function* treeEntriesTar(
+  view: MergedView,
+  prefix: RawPath,
+  mtime?: number,
+): AsyncGenerator<Uint8Array> {
   for (const { entry, source } of treeEntries(view)) {
     yield* headerOf({
       ...entry,
+      mtime: mtime ?? entry.mtime,
       path: `${prefix}${entry.path}`,
       linkPath: entry.type === 'link' ? `${prefix}${entry.linkPath}` : entry.linkPath,
     });

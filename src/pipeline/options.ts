@@ -6,31 +6,14 @@ import type { Descriptor } from '../oci/image';
 import type { Digest } from '../oci/digest';
 import type { CacheSummary } from '../history/build-record';
 import type { Platform } from '../oci/platform';
-import type { CompressionSpec } from '../output/exporter';
+import type { Annotation } from '../oci/annotations';
+import type { OutputSpec } from '../output/kinds/kinds';
 import type { RunSettings } from '../graph/graph';
 import type { CgroupLimits } from '../sandbox/cgroups/cgroup-limits';
 import type { ResolverOptions } from '../sandbox/resolver';
 import type { ResourceUsage } from '../progress/events';
 
-/** One `--output`. */
-export type OutputSpec =
-  | {
-      readonly type: 'image';
-      readonly push: boolean;
-      readonly names: readonly string[];
-      readonly compression?: CompressionSpec | undefined;
-      /** It is only to be pushed: layers that a cache elsewhere has are not fetched, and without them the image is not in the store. */
-      readonly onlyPush?: boolean | undefined;
-    }
-  | {
-      readonly type: 'oci' | 'docker';
-      /** A path, or `-` for standard output. */ readonly dest: string;
-      readonly tar: boolean;
-      readonly compression?: CompressionSpec | undefined;
-    }
-  | { readonly type: 'tar' | 'local'; readonly dest: string }
-  /** Into docker or podman, where one runs. */
-  | { readonly type: 'daemon'; readonly names: readonly string[] };
+export type { OutputSpec };
 
 /** Everything a build is asked to do. */
 export interface BuildOptions extends RunSettings {
@@ -53,7 +36,7 @@ export interface BuildOptions extends RunSettings {
   /** Of several platforms each target is built for all; where images leave, an index has their name. */
   readonly platforms?: readonly Platform[] | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
-  readonly annotations?: Readonly<Record<string, string>> | undefined;
+  readonly annotations?: readonly Annotation[] | undefined;
   readonly noCache?: boolean | undefined;
   /** Line of the Dockerfile from which on nothing is taken from the cache. */
   readonly noCacheFrom?: number | undefined;

@@ -1,3 +1,4 @@
+import { annotationsAt } from '../oci/annotations';
 import { formatPlatform } from '../oci/platform';
 import { MbuildError } from '../diagnostics/error';
 import {
@@ -11,7 +12,7 @@ import { withRow } from '../progress/events';
 import type { SolvedBuild } from './build-run';
 import { cacheTargets } from './cache-places';
 import { imageConfig } from './image';
-import { isOnlyPushed, wantsStore, type MadeImage } from './outputs';
+import { isOnlyPushed, wantsNames, type MadeImage } from './outputs';
 
 /** The images of the targets, recorded in the store; they have their names there if the store is where they were asked for. */
 export async function recordImages(build: SolvedBuild): Promise<MadeImage[]> {
@@ -30,8 +31,8 @@ export async function recordImages(build: SolvedBuild): Promise<MadeImage[]> {
       const recorded = recordImage(
         {
           config,
-          names: wantsStore(options) ? names : [],
-          annotations: options.annotations,
+          names: wantsNames(options) ? names : [],
+          annotations: annotationsAt('manifest', options.annotations, formatPlatform(platform)),
           format: options.format,
         },
         build,
@@ -41,7 +42,7 @@ export async function recordImages(build: SolvedBuild): Promise<MadeImage[]> {
         note(
           'its layers stay in the cache that has them: the image is pushed, and is not in the store',
         );
-      else if (wantsStore(options)) for (const name of names) note(`naming to ${name} done`);
+      else if (wantsNames(options)) for (const name of names) note(`naming to ${name} done`);
       made.push({ ...recorded, names, target, platform: formatPlatform(platform), group });
     }
     return made;

@@ -50,13 +50,8 @@ function checkFile(source: SecretSource): void {
 
 function readSecret(secret: SecretSource): Buffer {
   if (secret.env !== undefined) {
-    const value = process.env[secret.env];
-    if (value === undefined)
-      throw new MbuildError(
-        'SECRET_MISSING',
-        `the secret ${secret.id} is to come from ${secret.env}, which is not set`,
-      );
-    return Buffer.from(value);
+    // A variable that is not set is an empty secret, as docker has it.
+    return Buffer.from(process.env[secret.env] ?? '');
   }
   const file = fileOf(secret);
   try {

@@ -1,4 +1,5 @@
 import type { BuildOptions } from './options';
+import { wantsIndex } from './outputs';
 import { runSettings } from './inputs';
 import type { BuildRun, WantedImage } from './build-run';
 import { MbuildError } from '../diagnostics/error';
@@ -25,12 +26,13 @@ export function wantedImages(options: BuildOptions): WantedImage[] {
       hint: 'give one --tag for each --target, in the same order, or none',
     });
   }
+  const isIndexed = wantsIndex(options);
   return targets.flatMap((target, i) =>
     (platforms.length > 0 ? platforms : [hostPlatform()]).map((platform): WantedImage => ({
       target,
       platform,
       names: targets.length > 1 ? names.slice(i, i + 1) : names,
-      group: platforms.length > 1 ? i : undefined,
+      group: platforms.length > 1 || isIndexed ? i : undefined,
     })),
   );
 }

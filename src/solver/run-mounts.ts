@@ -225,6 +225,8 @@ function planSecret(
               target: place,
               content,
               readonly: true,
+              // One with an x bit is a program.
+              executable: (mount.mode & 0o111) !== 0,
             }));
       return { ...file, env: env === undefined ? [] : [`${env}=${content.toString('utf8')}`] };
     },

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from '../../src/cli/args';
 import { BUILD_FLAGS } from '../../src/cli/build-flags';
-import { buildOptions, readContext, readOutput } from '../../src/cli/build-options';
-import { splitCsv } from '../../src/cli/csv';
+import { buildOptions, readContext } from '../../src/cli/build-options';
+import { readOutput } from '../../src/cli/output-options';
+import { splitCsv } from '../../src/diagnostics/csv';
 import { readBytes } from '../../src/cli/limit-options';
 
 function options(argv: string[], env: Record<string, string> = {}) {
@@ -61,7 +62,12 @@ describe('the options of a build', () => {
     [
       ['--annotation', 'a=b', '--annotation', 'manifest:c=d:e'],
       {},
-      { annotations: { a: 'b', c: 'd:e' } },
+      {
+        annotations: [
+          { level: 'manifest', key: 'a', value: 'b' },
+          { level: 'manifest', key: 'c', value: 'd:e' },
+        ],
+      },
     ],
     [['--pull'], {}, { pull: 'always' }],
     [['--pull=false'], {}, { pull: 'missing' }],
@@ -130,7 +136,7 @@ describe('the options of a build', () => {
     [
       ['--push', '-t', 'a'],
       {},
-      { outputs: [{ type: 'image', push: true, names: ['docker.io/library/a:latest'] }] },
+      { outputs: [{ type: 'registry', names: ['docker.io/library/a:latest'] }] },
     ],
     [['--build-context', 'src=../x'], {}, { contexts: { src: '../x' } }],
     [
@@ -150,10 +156,7 @@ describe('the options of a build', () => {
         network: 'none',
         target: 't',
         jobs: 3,
-        outputs: [
-          { type: 'image', push: false, names: [] },
-          { type: 'daemon', names: [] },
-        ],
+        outputs: [{ type: 'docker', names: [] }],
       },
     ],
   ])('%j with %j', (argv, env, expected) => {
@@ -172,11 +175,12 @@ describe('the options of a build', () => {
     [['--shm-size', '1x'], 'USAGE', 'invalid size'],
     [['--secret', 'src'], 'USAGE', 'not key=value'],
     [['--secret', 'idd=x'], 'USAGE', 'unknown key "idd"'],
-    [['--secret', 'id=x,env=GONE'], 'SECRET_MISSING', 'the variable GONE'],
+    [['--secret', 'src=x'], 'USAGE', 'no id'],
+    [['--secret', 'id=x,type=pipe'], 'USAGE', 'type=pipe is not known'],
     [['--ssh', 'default'], 'SECRET_MISSING', 'SSH_AUTH_SOCK'],
     [['--push'], 'USAGE', 'no name to push to'],
     [['--provenance'], 'UNSUPPORTED', '--provenance=true'],
-    [['--annotation', 'index:a=b'], 'UNSUPPORTED', 'only the manifest'],
+    [['--annotation', 'manifest:a'], 'USAGE', 'invalid --annotation'],
     [['--label', '=x'], 'USAGE', 'invalid --label'],
     [['--build-arg-file', '/nonexistent/args'], 'USAGE', 'ENOENT'],
     [['--cache-from', 'type=gha'], 'UNSUPPORTED', '--cache-from'],
@@ -226,17 +230,42 @@ describe('the options of a build', () => {
       {
         type: 'docker',
         dest: 'd.tar',
-        tar: true,
         compression: { type: 'zstd', level: 3, force: true },
       },
     ],
-    ['type=docker', { type: 'daemon', names: ['docker.io/library/t:1'] }],
+    ['type=docker', { type: 'docker', dest: undefined, names: ['docker.io/library/t:1'] }],
     ['type=image', { type: 'image', push: false, names: ['docker.io/library/t:1'] }],
-    ['type=registry', { type: 'image', push: true, names: ['docker.io/library/t:1'] }],
+    ['type=registry', { type: 'registry', names: ['docker.io/library/t:1'] }],
     [
       'type=registry,compression=gzip,compression-level=6,force-compression=true',
-      { type: 'image', push: true, compression: { type: 'gzip', level: 6, force: true } },
+      { type: 'registry', compression: { type: 'gzip', level: 6, force: true } },
     ],
+    [
+      'type=image,name=a,push-by-digest=true,name-canonical,dangling-name-prefix=d,store=false,unpack=true,push=true,oci-artifact=false,rewrite-timestamp=true,oci-mediatypes=false',
+      {
+        type: 'image',
+        push: true,
+        store: false,
+        pushByDigest: true,
+        nameCanonical: true,
+        danglingPrefix: 'docker.io/library/d:latest',
+        mediaTypes: 'docker',
+        rewriteTimestamp: true,
+      },
+    ],
+    [
+      'type=oci,annotation.a=b,annotation-index[linux/arm64].c.d=e,annotation-manifest-descriptor.f=',
+      {
+        type: 'oci',
+        annotations: [
+          { level: 'manifest', platform: undefined, key: 'a', value: 'b' },
+          { level: 'index', platform: 'linux/arm64', key: 'c.d', value: 'e' },
+          { level: 'manifest-descriptor', platform: undefined, key: 'f', value: '' },
+        ],
+      },
+    ],
+    ['type=cacheonly', { type: 'cacheonly' }],
+    ['type=local,dest=d,mode=delete', { type: 'local', dest: 'd', mode: 'delete' }],
     [
       'type=image,"name=a,b:2",push=true',
       { type: 'image', push: true, names: ['docker.io/library/a:latest', 'docker.io/library/b:2'] },
@@ -248,13 +277,28 @@ describe('the options of a build', () => {
   test.each([
     ['type=locl,dest=x', 'unknown type "locl"'],
     ['dest=x', 'has no type'],
-    ['type=local', 'needs dest=FOLDER'],
-    ['type=oci,tar=false', 'needs dest=FOLDER'],
-    ['type=tar,x', 'invalid value "x"'],
+    ['type=local', 'needs dest=DIRECTORY'],
+    ['type=oci,tar=false', 'needs dest=DIRECTORY'],
+    ['type=tar,x', 'unknown key "x"'],
     ['type=image,push=maybe', 'neither true nor false'],
     ['type=oci,compression=lz4', 'unknown compression'],
     ['type=oci,compression-level=10', 'gzip has no compression-level 10'],
     ['type=registry', 'no name to push to'],
+    ['type=oci,compression=estargz', 'estargz is not supported'],
+    ['type=oci,anotation.a=b', 'unknown key "anotation.a"'],
+    ['type=oci,annotation-manfest.a=b', 'unknown key "annotation-manfest.a"'],
+    ['type=tar,annotation.a=b', 'unknown key "annotation.a"'],
+    ['type=image,push-by-digst=true', 'unknown key "push-by-digst"'],
+    ['type=image,name=a:1,push-by-digest=true,push=true', 'pushes no tag'],
+    ['type=image,registry.insecure=true', '"registry.insecure" of --output type=image'],
+    ['type=image,oci-artifact=true', 'oci-artifact=true is about attestations'],
+    ['type=image,buildinfo=true', 'is gone from BuildKit'],
+    ['type=image,prefer-nondist-layers=true', 'prefer-nondist-layers=true is not supported'],
+    ['type=registry,name=a,push=false', 'push=false makes no sense'],
+    ['type=local,dest=d,mode=delte', 'mode=delte is not known'],
+    ['type=tar,mode=delete', 'unknown key "mode"'],
+    ['type=cacheonly,dest=d', 'unknown key "dest"'],
+    ['type=docker,tar=false,dest=d', 'is always a tar'],
     ['type="x', 'invalid quoting'],
   ])('--output %s is refused', (text, message) => {
     expect(() => readOutput(text, [])).toThrow(message);

@@ -29,7 +29,8 @@ import { dockerExporter } from '../../src/output/docker';
 import { localExporter } from '../../src/output/local';
 import { ociExporter } from '../../src/output/oci';
 import { pushExporter } from '../../src/output/push';
-import { tarExporter } from '../../src/output/tar';
+import { writeTo } from '../../src/output/destination';
+import { treeTar } from '../../src/output/tar';
 import { RegistryClient } from '../../src/registry/client';
 import { addImage, addLayer, openStore, scopeOf, type TestStore } from '../images/store';
 import { describeWith } from '../support/needs';
@@ -122,7 +123,11 @@ describeWith('exporting', { root: true, programs: ['tar'] }, () => {
   });
 
   it('type=tar writes what GNU tar unpacks to the same tree', async () => {
-    await tarExporter({ path: at('tree.tar') }, store).export(outgoing(), 1, scopeOf());
+    await writeTo(
+      { path: at('tree.tar') },
+      treeTar(store.snapshots.view(image.stack)),
+      scopeOf().signal,
+    );
     mkdirSync(at('tree'));
     execFileSync('tar', ['-C', at('tree'), '-xpf', at('tree.tar')]);
     expectFiles(at('tree'));
@@ -133,9 +138,13 @@ describeWith('exporting', { root: true, programs: ['tar'] }, () => {
     const stream = new PassThrough();
     const chunks: Buffer[] = [];
     stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-    await tarExporter({ stream }, store).export(outgoing(), 1, scopeOf());
+    await writeTo({ stream }, treeTar(store.snapshots.view(image.stack)), scopeOf().signal);
     expect(stream.writableEnded).toBe(false);
-    await tarExporter({ path: at('same.tar') }, store).export(outgoing(), 1, scopeOf());
+    await writeTo(
+      { path: at('same.tar') },
+      treeTar(store.snapshots.view(image.stack)),
+      scopeOf().signal,
+    );
     expect(Buffer.concat(chunks).equals(readFileSync(at('same.tar')))).toBe(true);
   });
 
@@ -294,7 +303,11 @@ describeWith('exporting', { root: true, programs: ['tar'] }, () => {
   });
 
   it('import makes an image of one layer, whose tar stays as it was', async () => {
-    await tarExporter({ path: at('rootfs.tar') }, store).export(outgoing(), 1, scopeOf());
+    await writeTo(
+      { path: at('rootfs.tar') },
+      treeTar(store.snapshots.view(image.stack)),
+      scopeOf().signal,
+    );
     const imported = await importImage(
       {
         source: { path: at('rootfs.tar') },

@@ -13,6 +13,7 @@ import { buildOptions, readContext, type BuildFlags, type BuildInputs } from '..
 import { readCall, runCall } from '../call';
 import { defineCommand } from '../command';
 import { warningSummary } from '../format/check';
+import { traitsOf } from '../../output/kinds/kinds';
 import { metadataOf } from '../format/metadata';
 import type { Host } from '../host';
 import { withProgress } from '../progress';
@@ -33,7 +34,7 @@ export const command = defineCommand({
       const call = readCall(flags);
       if (call !== undefined) return await runCall(call, options, flags, host);
       refuseTerminal(
-        options.outputs?.some((output) => 'dest' in output && output.dest === '-') === true,
+        options.outputs?.some((output) => traitsOf(output).toStdout === true) === true,
         host,
       );
       const limit =

@@ -74,7 +74,7 @@ function writeImage(
         docker ? 'docker' : 'oci',
       ),
     ),
-    ...(draft.annotations === undefined || Object.keys(draft.annotations).length === 0 || docker
+    ...(draft.annotations === undefined || Object.keys(draft.annotations).length === 0
       ? {}
       : { annotations: draft.annotations }),
   };

@@ -1,4 +1,4 @@
-import { MbuildError } from '../diagnostics/error';
+import { MbuildError } from './error';
 
 /**
  * One line of comma-separated fields as Go's encoding/csv reads it: a field may stand in double quotes, `""` in it is one.
@@ -19,10 +19,14 @@ export function splitCsv(text: string): string[] {
   }
 }
 
+/** A field of `key=value` fields. */
+export interface CsvField {
+  readonly key: string;
+  readonly value: string | undefined;
+}
+
 /** Fields as `key=value`, keys in lower case. A field without `=` has no value. */
-export function csvFields(
-  text: string,
-): { readonly key: string; readonly value: string | undefined }[] {
+export function csvFields(text: string): CsvField[] {
   return splitCsv(text).map((field) => {
     const at = field.indexOf('=');
     return at < 0

@@ -1,0 +1,116 @@
+import { MbuildError } from '../../diagnostics/error';
+import {
+  FLAG,
+  TEXT,
+  onlyFlag,
+  type KeyTable,
+  type KeyValues,
+  type ReadKey,
+} from '../../diagnostics/structured-option';
+import { splitCsv } from '../../diagnostics/csv';
+import { didYouMean } from '../../diagnostics/suggest';
+import { formatReference, parseReference } from '../../oci/reference';
+import type { CompressionSpec } from '../exporter';
+import type { ImageForm, ReadContext } from './kind';
+
+const LEVELS = { gzip: 9, zstd: 22 } as const;
+const NO_ATTESTATIONS = 'is about attestations, which mbuild does not make';
+const BUILD_INFO = 'is gone from BuildKit since 0.12, and was never in mbuild';
+
+const COMPRESSION: ReadKey<CompressionSpec['type']> = {
+  read: (value, key, wrong) => {
+    if (value === 'gzip' || value === 'zstd' || value === 'none') return value;
+    if (value === 'uncompressed') return 'none';
+    if (value === 'estargz')
+      throw new MbuildError('UNSUPPORTED', `${key}=estargz is not supported`, {
+        hint: 'zstd is smaller and faster to unpack; lazy pulling needs a snapshotter that mbuild does not have',
+      });
+    throw wrong(
+      `unknown ${key} "${value}"`,
+      didYouMean(value, ['gzip', 'zstd', 'uncompressed']) ?? 'one of gzip, zstd, uncompressed',
+    );
+  },
+};
+
+const LEVEL: ReadKey<number> = {
+  read: (value, key, wrong) => {
+    if (/^\d{1,2}$/.test(value)) return Number(value);
+    throw wrong(`${key} "${value}" is not a number`);
+  },
+};
+
+/** How layers are compressed: of outputs and of caches. */
+export const COMPRESSION_KEYS = {
+  compression: COMPRESSION,
+  'compression-level': LEVEL,
+  'force-compression': FLAG,
+} as const satisfies KeyTable;
+
+/** What every output of an image can be told. BuildKit, exporter/containerimage/exptypes/keys.go. */
+export const IMAGE_KEYS = {
+  name: TEXT,
+  ...COMPRESSION_KEYS,
+  'oci-mediatypes': FLAG,
+  'rewrite-timestamp': FLAG,
+  'oci-artifact': onlyFlag(false, NO_ATTESTATIONS),
+  'attestation-inline': { refused: NO_ATTESTATIONS },
+  'prefer-nondist-layers': onlyFlag(
+    false,
+    'is not supported',
+    'layers keep the media types that their base image gives them',
+  ),
+  'source-date-epoch': {
+    refused: 'is an option of the whole build',
+    hint: 'use --source-date-epoch SECONDS',
+  },
+  buildinfo: { refused: BUILD_INFO },
+  'buildinfo-attrs': { refused: BUILD_INFO },
+  'inline-build-info': { refused: BUILD_INFO },
+} as const satisfies KeyTable;
+
+/** What `compression=` (gzip where only the others are given), `compression-level=` and `force-compression=` ask for. @throws MbuildError USAGE. */
+export function compressionOf(
+  values: KeyValues<typeof COMPRESSION_KEYS>,
+): CompressionSpec | undefined {
+  const { compression, 'compression-level': level, 'force-compression': force } = values;
+  if (compression === undefined && level === undefined && force === undefined) return undefined;
+  const type = compression ?? 'gzip';
+  if (type !== 'none' && (level ?? 0) > LEVELS[type])
+    throw new MbuildError('USAGE', `${type} has no compression-level ${level}`, {
+      hint: `levels go up to ${LEVELS[type]}`,
+    });
+  return { type, level, force };
+}
+
+/** How the image leaves. @throws MbuildError USAGE. */
+export function formOf(
+  values: Omit<KeyValues<typeof IMAGE_KEYS>, 'name'>,
+  { annotations }: ReadContext,
+): ImageForm {
+  const oci = values['oci-mediatypes'];
+  return {
+    compression: compressionOf(values),
+    mediaTypes: oci === undefined ? undefined : MEDIA_TYPES[`${oci}`],
+    rewriteTimestamp: values['rewrite-timestamp'],
+    annotations: annotations.length === 0 ? undefined : annotations,
+  };
+}
+
+const MEDIA_TYPES = { true: 'oci', false: 'docker' } as const;
+
+/** The names of `name=`, else those of `--tag`. @throws MbuildError REFERENCE_INVALID. */
+export function namesOf(name: string | undefined, { names }: ReadContext): readonly string[] {
+  return name === undefined ? names : splitCsv(name).map(readTag);
+}
+
+/** A name with a tag, in full. @throws MbuildError REFERENCE_INVALID. */
+export function readTag(text: string): string {
+  const reference = parseReference(text);
+  if (reference !== undefined && reference.digest === undefined) return formatReference(reference);
+  const isUpper = text !== text.toLowerCase() && parseReference(text.toLowerCase()) !== undefined;
+  throw new MbuildError('REFERENCE_INVALID', `invalid tag ${JSON.stringify(text)}`, {
+    hint: isUpper
+      ? `repositories are written in lower case: ${text.toLowerCase()}`
+      : 'a name is [registry/]repository[:tag]',
+  });
+}
