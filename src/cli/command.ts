@@ -1,5 +1,7 @@
 import type { FlagTable, ParsedArgs } from './args';
 import type { Host } from './host';
+import { ISOLATIONS } from '../sandbox/isolations/isolations';
+import { SNAPSHOTTERS } from '../snapshot/kinds/kinds';
 
 /** One subcommand. */
 export interface CommandOf<T extends FlagTable> {
@@ -57,7 +59,7 @@ export const GLOBAL_FLAGS = {
     value: 'KIND',
     global: true,
     env: ['BUILDAH_ISOLATION'],
-    help: 'How RUN is isolated: namespaces, user-namespace, single-id, oci (crun or runc), chroot, proot, in-place (default: auto, the best that works)',
+    help: `How RUN is isolated: ${ISOLATIONS.map(({ name }) => name).join(', ')} (default: auto, the best that works)`,
   },
   runtime: {
     kind: 'string',
@@ -70,7 +72,7 @@ export const GLOBAL_FLAGS = {
     kind: 'string',
     value: 'KIND',
     global: true,
-    choices: ['auto', 'overlay', 'fuse-overlayfs', 'copy'],
+    choices: ['auto', ...SNAPSHOTTERS.map(({ name }) => name)],
     help: 'How trees are kept (default: auto)',
   },
   debug: { kind: 'boolean', short: 'D', global: true, help: 'Show where errors come from' },
