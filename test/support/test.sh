@@ -9,9 +9,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 export PATH
 
 sh test/support/modules.sh || { echo '0 passed, 1 failed, 0 skipped'; exit 1; }
-sh test/support/packages.sh skopeo:skopeo umoci:umoci podman:podman docker-registry:docker-registry apache2:apache2-bin mmdebstrap:mmdebstrap \
-  busybox:busybox-static zstd:zstd xz:xz-utils bzip2:bzip2 python3:python3 git:git openssl:openssl unshare:util-linux setpriv:util-linux \
-  getcap:libcap2-bin crun:crun runc:runc proot:proot newuidmap:uidmap strace:strace fuse-overlayfs:fuse-overlayfs
+sh test/support/setup.sh --check || sh test/support/setup.sh
 
 tmp=$(sh test/support/scratch.sh mbuild)
 
