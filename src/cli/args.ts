@@ -1,5 +1,6 @@
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
+import { equalFlag } from './foreign-flags';
 
 /** What every flag has. */
 interface FlagBase {
@@ -234,10 +235,12 @@ class Reader {
   #unknown(flag: string, candidates: readonly string[], written: string): MbuildError {
     const short =
       written.length === 1 && this.#short.has(written) ? `did you mean "-${written}"?` : undefined;
+    // Only who builds has flags that other builders have, too.
+    const equal = this.table['build-arg'] === undefined ? undefined : equalFlag(written);
     return usageError(
       this.options.command,
       `unknown flag: ${flag}`,
-      short ?? didYouMean(flag, candidates),
+      short ?? equal ?? didYouMean(flag, candidates),
     );
   }
 }

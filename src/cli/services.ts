@@ -173,7 +173,13 @@ export async function garbageRoots(
   ]);
   const containers = new ContainerStore(root);
   function* needed(): Generator<LayerId> {
-    for (const { record } of containers.list())
+    // What a container stands on whose record cannot be read is not known: nothing is given up then.
+    let unreadable = false;
+    const list = containers.list(() => {
+      unreadable = true;
+    });
+    if (unreadable) for (const { id } of layers.list()) yield id;
+    for (const { record } of list)
       if (gone.containers?.has(record.id) !== true) yield* record.image.stack;
     for (const mount of imageMounts(root)) yield* mount.layers;
     for (const { key, layer } of cache.list()) {

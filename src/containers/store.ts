@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { createFile, namesIn, readJson, replaceFile, storing, tempName } from '../content/files';
 import { isAlive } from '../content/presence';
-import { MbuildError } from '../diagnostics/error';
+import { MbuildError, isMbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import { ownIdentity, type ProcessIdentity } from '../linux/process';
 import { removeFile, removeTree } from '../linux/remove-tree';
@@ -35,9 +35,21 @@ export class ContainerStore {
     this.#names = path.join(root, 'container-names');
   }
 
-  /** All containers, the latest first. */
-  list(): Container[] {
-    const found = namesIn(this.#containers).flatMap((id) => this.#load(id as ContainerId) ?? []);
+  /**
+   * All containers, the latest first. One whose record cannot be read is told to `unreadable`.
+   * @throws its MbuildError STORE_CORRUPT where nobody is to be told.
+   */
+  list(unreadable?: (id: ContainerId, why: MbuildError) => void): Container[] {
+    const found = namesIn(this.#containers).flatMap((name) => {
+      const id = name as ContainerId;
+      try {
+        return this.#load(id) ?? [];
+      } catch (error) {
+        if (unreadable === undefined || !isMbuildError(error, 'STORE_CORRUPT')) throw error;
+        unreadable(id, error);
+        return [];
+      }
+    });
     return found.sort((a, b) => (a.record.created < b.record.created ? 1 : -1));
   }
 

@@ -40,11 +40,12 @@ export class BuildHistory {
     }
   }
 
-  /** All builds, the latest first. */
-  *all(): Generator<BuildRecord> {
+  /** All builds, the latest first; one that cannot be read is told to `unreadable`. */
+  *all(unreadable?: (id: string) => void): Generator<BuildRecord> {
     for (const { project, id } of this.#names()) {
       const record = this.#read(project, id);
-      if (record !== undefined) yield record;
+      if (record === undefined) unreadable?.(id);
+      else yield record;
     }
   }
 

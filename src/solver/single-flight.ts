@@ -1,4 +1,14 @@
-import { closeSync, fstatSync, mkdirSync, openSync, statSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../diagnostics/error';
 import { lock } from '../linux/flock';
@@ -10,6 +20,18 @@ export interface Flight<T> {
   readonly landed: Promise<unknown>;
 }
 
+/** Who waits for a lock. */
+export interface Queue {
+  readonly signal: AbortSignal;
+  /** For those who wait while this one has the lock. */
+  readonly name: string;
+  /** Called once when the wait takes long, with the name of who has the lock. */
+  readonly waits: (holder: string | undefined) => void;
+}
+
+/** Milliseconds that are waited without a word. */
+const SILENT_MS = 2000;
+
 /**
  * Does a thing once at a time for each name, across all processes of a store. The lock is the kernel's and goes with
  * its holder, however that ends. On return the thing is done; the lock is held until it has landed.
@@ -18,11 +40,12 @@ export interface Flight<T> {
 export async function singleFlight<T>(
   folder: string,
   name: string,
-  signal: AbortSignal,
+  queue: Queue,
   work: () => Promise<Flight<T>>,
 ): Promise<Flight<T>> {
   const file = path.join(folder, name);
-  const fd = await acquire(file, signal);
+  const fd = await acquireAloud(file, queue);
+  sign(fd, queue.name);
   const release = (): void => {
     // The name goes before the lock: who waited on this file sees that it has none any more, and opens it anew.
     unlinkSync(file);
@@ -42,6 +65,35 @@ export async function singleFlight<T>(
   } catch (error) {
     release();
     throw error;
+  }
+}
+
+/** Tells for whom it waits, when that takes long. */
+async function acquireAloud(file: string, { signal, waits }: Queue): Promise<number> {
+  const timer = setTimeout(() => waits(holderOf(file)), SILENT_MS);
+  try {
+    return await acquire(file, signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Says in the lock's file whose it is; that is for people, so a full disk does not matter. */
+function sign(fd: number, name: string): void {
+  try {
+    ftruncateSync(fd);
+    writeSync(fd, name);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+  }
+}
+
+function holderOf(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8').trim() || undefined;
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    return undefined;
   }
 }
 

@@ -10,7 +10,7 @@ import { refusedBy } from './options';
 import type { EarlierCopy, PlannedStep } from './planned';
 import type { FoundResult, ResultFinder } from './results';
 import type { StepServices } from './services';
-import { singleFlight, type Flight } from './single-flight';
+import { singleFlight, type Flight, type Queue } from './single-flight';
 import type { StepOutcome } from './solution';
 import { planStep } from './step';
 import type { Tree } from './tree';
@@ -104,10 +104,10 @@ export class StepRunner {
   }
 
   async #begin(work: PlannedWork): Promise<Tree> {
-    const { services, scope } = this.parts;
+    const { services } = this.parts;
     const { key } = work.planned;
     const flight = this.#limit(() =>
-      singleFlight(`${services.root}/locks`, key, scope.signal, () => this.#flight(work)),
+      singleFlight(`${services.root}/locks`, key, this.#queue(work), () => this.#flight(work)),
     );
     const underway = flight.then(({ value: tree, landed }) => {
       this.#landing.add(reportedElsewhere(landed));
@@ -116,6 +116,22 @@ export class StepRunner {
     underway.catch(() => undefined); // thrown below
     this.#underway.set(key, underway);
     return (await underway).tree;
+  }
+
+  /** Another build may be doing this step. */
+  #queue({ vertex }: PlannedWork): Queue {
+    const { services, scope } = this.parts;
+    const build = services.options.journal?.id;
+    return {
+      signal: scope.signal,
+      name: `${build === undefined ? 'a build' : `build ${build}`} (process ${process.pid})`,
+      waits: (holder = 'another build') =>
+        scope.events({
+          kind: 'note',
+          id: vertex,
+          text: `waits for ${holder}, which is doing the same step`,
+        }),
+    };
   }
 
   async #flight(work: PlannedWork): Promise<Flight<Tree>> {

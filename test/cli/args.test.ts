@@ -95,6 +95,20 @@ describe('reading a command line', () => {
     );
   });
 
+  test.each([
+    ['--destination', 'use --tag NAME and --push'],
+    ['--dockerfile', 'use --file PATH'],
+    ['--layers', 'leave it out: steps are always cached; --no-cache turns that off'],
+  ])('%s of another builder is told what says the same', (flag, hint) => {
+    const builds = {
+      ...table,
+      'build-arg': { kind: 'list', value: 'KEY=VALUE', help: '' },
+    } as const;
+    expect(() => parseArgs([flag, 'x'], builds, { command: 'mbuild build', env: {} })).toThrow(
+      expect.objectContaining({ code: 'USAGE', message: `unknown flag: ${flag}`, hint }) as Error,
+    );
+  });
+
   test('a flag that is not there yet is an error that says so', () => {
     expect(() => read(['--squash'])).toThrow(
       expect.objectContaining({

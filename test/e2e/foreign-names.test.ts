@@ -32,6 +32,10 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['build', '--progress', 'plain', '--target', EVIL, '{context}'],
     ['build', '-q', `{context}/${EVIL}`],
   ],
+  bake: [
+    ['bake', '-f', '{evilfile}'],
+    ['bake', '-f', '{bakefile}', '--print'],
+  ],
   explain: [['explain'], ['explain', '--format', 'json']],
   builds: [['builds'], ['builds', '--format', 'json'], ['builds', '--format', '{{.Name}}']],
   plan: [
@@ -191,6 +195,12 @@ describeWith('foreign names', { programs: ['script', 'git'] }, () => {
           [`D${FLAT}`]: `FROM scratch\nLABEL "${FLAT}"=x\nCOPY "${FLAT}" /\n`,
         }),
         `D${FLAT}`,
+      ),
+      '{bakefile}': join(
+        writeFiles(temp.dir('bake'), {
+          'docker-bake.json': JSON.stringify({ target: { default: { labels: { [EVIL]: EVIL } } } }),
+        }),
+        'docker-bake.json',
       ),
       '{git}': evilRepository(evilContext(temp.dir('git'), '1')),
       '{registry}': `127.0.0.1:${port}`,

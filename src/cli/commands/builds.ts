@@ -1,4 +1,5 @@
 import { BuildHistory } from '../../history/file-history';
+import { noteUnreadable } from '../containers-of';
 import { defineCommand } from '../command';
 import { buildRow, buildsShape } from '../format/builds';
 import { renderList } from '../format/list';
@@ -20,7 +21,9 @@ export const command = defineCommand({
   },
   run: ({ flags }, host) => {
     const rows = [];
-    for (const record of new BuildHistory(storeRoot(flags.root, host)).all()) {
+    const history = new BuildHistory(storeRoot(flags.root, host));
+    const unreadable = (id: string): void => noteUnreadable(host, `build ${id}`, undefined);
+    for (const record of history.all(unreadable)) {
       rows.push(buildRow(record, host.now()));
       if (!flags.all && rows.length === LATEST) break;
     }

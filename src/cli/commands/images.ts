@@ -1,3 +1,4 @@
+import { noteUnreadableImages } from '../containers-of';
 import { defineCommand } from '../command';
 import {
   filterImages,
@@ -43,12 +44,9 @@ export const command = defineCommand({
         ...flags.filter,
         ...(pattern === undefined ? [] : [`reference=${pattern}`]),
       ].map(parseImageFilter);
-      const images = filterImages(
-        services.images.list(),
-        filters,
-        (name) => lookUp(services, name),
-        host.now(),
-      );
+      const all = services.images.list();
+      noteUnreadableImages(services.images, all, host);
+      const images = filterImages(all, filters, (name) => lookUp(services, name), host.now());
       host.result?.(imageSummaries(images, services.layers));
       if (flags.quiet && flags.format === undefined) {
         host.out.write(

@@ -89,7 +89,7 @@ export const imagePrune = defineCommand({
         ? 'all images without at least one container associated to them'
         : 'all dangling images';
       if (!(await agreed(`WARNING! This will remove ${kind}.`, flags, host))) return 1;
-      const containers = await containersOf(services.root);
+      const containers = await containersOf(services.root, host);
       return prune(
         {
           containers: [],
@@ -116,7 +116,7 @@ export const containerPrune = defineCommand({
         return 1;
       return prune(
         {
-          containers: stoppedOf(await containersOf(services.root), flags.filter, host.now()),
+          containers: stoppedOf(await containersOf(services.root, host), flags.filter, host.now()),
           images: [],
           cache: [],
           past: NO_PAST,
@@ -200,7 +200,7 @@ export const systemPrune = defineCommand({
         ))
       )
         return 1;
-      const containers = await containersOf(services.root);
+      const containers = await containersOf(services.root, host);
       const stopped = stoppedOf(containers, flags.filter, host.now());
       const left = containers.filter((container) => !stopped.includes(container));
       const images = unusedImages(services, flags, left, host.now());

@@ -1,5 +1,6 @@
 import { ContainerStore } from '../../containers/store';
 import { treeSize } from '../../containers/changes';
+import { noteUnreadable } from '../containers-of';
 import { defineCommand } from '../command';
 import {
   containerRows,
@@ -47,13 +48,14 @@ export const command = defineCommand({
   run: ({ flags }, host) =>
     withServices(host, flags, (services) => {
       const store = new ContainerStore(services.root);
+      const found = store.list((id, why) => noteUnreadable(host, `container ${id}`, why));
       const last = flags.latest ? 1 : flags.last;
       // A filter by state looks at all.
       const all =
         flags.all ||
         last !== undefined ||
         flags.filter.some((filter) => /^(status|exited)=/.test(filter));
-      const containers = filterContainers(store.list(), flags.filter, (name) => store.get(name))
+      const containers = filterContainers(found, flags.filter, (name) => store.get(name))
         .filter(({ state }) => all || state.status === 'running')
         .slice(0, last);
       if (flags.quiet && flags.format === undefined) {

@@ -27,7 +27,7 @@ export const command = defineCommand({
   },
   run: ({ flags, positionals }, host) =>
     withServices(host, flags, async (services) => {
-      const users = await imageUsers(services.root);
+      const users = await imageUsers(services.root, host);
       const removals: Removal[] = [];
       let failed = false;
       for (const text of positionals) {

@@ -1,9 +1,9 @@
+import path from 'node:path';
 import { visible } from '../../diagnostics/visible';
 import type { CacheRecord } from '../../cache/record';
 import type { Engine } from '../../engine';
 import { checkStore, findOrphans, type CheckResult, type Problem } from '../../images/store/check';
 import type { Host } from '../host';
-import { containersOf } from '../containers-of';
 import { defineCommand } from '../command';
 import { collectGarbage, garbageRoots, withServices } from '../services';
 
@@ -76,8 +76,16 @@ async function checkContainers(
   { sound }: CheckResult,
 ): Promise<Problem[]> {
   const ids = new Set([...sound].flatMap((chain) => layers.get(chain)?.id ?? []));
-  const containers = await containersOf(root);
-  return containers.flatMap(({ record }): Problem[] => {
+  const unreadable: Problem[] = [];
+  const { ContainerStore } = await import('../../containers/store');
+  const containers = new ContainerStore(root).list((id, why) =>
+    unreadable.push({
+      subject: `container ${id}`,
+      message: `cannot be read: ${why.message}`,
+      repair: () => `remove it with 'rm -r ${path.join(root, 'containers', id)}'`,
+    }),
+  );
+  const broken = containers.flatMap(({ record }): Problem[] => {
     if (record.image.stack.every((id) => ids.has(id))) return [];
     return [
       {
@@ -90,6 +98,7 @@ async function checkContainers(
       },
     ];
   });
+  return [...unreadable, ...broken];
 }
 
 async function repair(problems: readonly Problem[], services: Engine, host: Host): Promise<void> {

@@ -10,7 +10,8 @@ import { surplusBuilds } from '../../history/retention';
 import type { Image } from '../../images/store/image-store';
 import { chainIds, type ChainID } from '../../oci/digest';
 import { humanSize } from '../../progress/units';
-import { containersOf } from '../containers-of';
+import { containersOf, noteUnreadable, noteUnreadableImages } from '../containers-of';
+import type { Host } from '../host';
 import { defineCommand } from '../command';
 import { cacheRows, cacheShape, chainsOfImages, isShared } from '../format/cache';
 import { imageRows, imageSize, latestFirst } from '../format/images';
@@ -112,7 +113,7 @@ export const command = defineCommand({
   },
   run: ({ flags }, host) =>
     withServices(host, flags, async (services) => {
-      const usage = await measure(services);
+      const usage = await measure(services, host);
       host.out.write(
         flags.verbose
           ? details(usage, services, host.now())
@@ -122,13 +123,15 @@ export const command = defineCommand({
     }),
 });
 
-async function measure({ root, images, content }: Engine): Promise<Usage> {
-  const containers = await containersOf(root);
+async function measure({ root, images, content }: Engine, host: Host): Promise<Usage> {
+  const containers = await containersOf(root, host);
   const { ContainerStore } = await import('../../containers/store');
   const store = new ContainerStore(root);
+  const list = images.list();
+  noteUnreadableImages(images, list, host);
   const folder = path.join(root, 'volumes');
   return {
-    images: latestFirst(images.list()),
+    images: latestFirst(list),
     containers: containers.map((container) => ({
       ...container,
       bytes: treeSize(store.writableLayer(container.record).dir).bytes,
@@ -140,14 +143,14 @@ async function measure({ root, images, content }: Engine): Promise<Usage> {
         .length,
     })),
     mounts: listMounts(root),
-    builds: countBuilds(root),
+    builds: countBuilds(root, host),
     sources: countSources(root, content),
   };
 }
 
-function countBuilds(root: string): Counted {
+function countBuilds(root: string, host: Host): Counted {
   const history = new BuildHistory(root);
-  const builds = [...history.all()];
+  const builds = [...history.all((id) => noteUnreadable(host, `build ${id}`, undefined))];
   const size = (list: readonly BuildRecord[]): number =>
     list.reduce((sum, build) => sum + history.size(build), 0);
   return { count: builds.length, bytes: size(builds), reclaimable: size(surplusBuilds(history)) };

@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
-import { namesIn, ownName, storing } from '../../content/files';
+import { namesIn, ownName, storeError, storing } from '../../content/files';
 import { isAbandoned } from '../../content/presence';
 import { errnoOf } from '../../diagnostics/error';
 import { removeFile } from '../../linux/remove-tree';
@@ -39,8 +39,14 @@ export class Lease {
     readonly blobs?: Iterable<Digest> | undefined;
   }): void {
     const line: LeaseLine = { layers: this.#fresh(held.layers), blobs: this.#fresh(held.blobs) };
-    if (line.layers.length + line.blobs.length > 0)
-      storing(this.#file, () => writeSync(this.#open(), `${JSON.stringify(line)}\n`));
+    if (line.layers.length + line.blobs.length === 0) return;
+    try {
+      const fd = this.#open();
+      storing(this.#file, () => writeSync(fd, `${JSON.stringify(line)}\n`));
+    } catch (error) {
+      // In a store that is read-only nothing goes.
+      if (errnoOf(error) !== 'EROFS') throw error;
+    }
   }
 
   /** Gives everything up; a second call does nothing. */
@@ -60,8 +66,13 @@ export class Lease {
 
   #open(): number {
     if (this.#fd !== undefined) return this.#fd;
-    mkdirSync(path.dirname(this.#file), { recursive: true, mode: 0o700 });
-    return (this.#fd = openSync(this.#file, 'ax', 0o600));
+    try {
+      mkdirSync(path.dirname(this.#file), { recursive: true, mode: 0o700 });
+      return (this.#fd = openSync(this.#file, 'ax', 0o600));
+    } catch (error) {
+      if (errnoOf(error) === 'EROFS') throw error;
+      throw storeError(error, this.#file);
+    }
   }
 }
 

@@ -57,7 +57,9 @@ export function failureError(
   }
   if (op.call === 'mount' && ['ENOENT', 'ENOTDIR'].includes(errno))
     return noTarget(op, errno, spec);
-  return new MbuildError('SANDBOX_FAILED', `the sandbox could not ${op.what}: ${reason(errno)}`);
+  return new MbuildError('SANDBOX_FAILED', `the sandbox could not ${op.what}: ${reason(errno)}`, {
+    hint: fewFiles(op, errno) ? TOO_FEW_FILES : undefined,
+  });
 }
 
 /** A mount whose place is neither there nor could be made. */
@@ -82,6 +84,13 @@ function noTarget(
     hint: 'the sandbox fills /dev, /proc, /sys, /etc/hosts and /etc/resolv.conf itself: mount on another path',
   });
 }
+
+/** dup3(2): EBADF for a number beyond RLIMIT_NOFILE. */
+function fewFiles({ call }: Pick<Op, 'call'>, errno: string): boolean {
+  return errno === 'EMFILE' || (call === 'dup3' && errno === 'EBADF');
+}
+
+const TOO_FEW_FILES = "RUN needs some 256 open files: allow more with 'ulimit -n 256'";
 
 const EXECUTE_HINTS: Readonly<Record<string, string>> = {
   EACCES: 'is it executable, and may its user reach it?',
