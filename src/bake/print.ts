@@ -1,3 +1,4 @@
+import { jsonText } from '../diagnostics/visible';
 import type { Selection } from './select';
 import { FIELDS, isFieldName, type Attributes, type Entry } from './target';
 
@@ -17,7 +18,7 @@ export function printSelection({ groups, targets }: Selection): string {
   const target = Object.fromEntries(
     [...targets.values()].sort(byName).map(({ name, attributes }) => [name, printed(attributes)]),
   );
-  return `${JSON.stringify({ group, target }, undefined, 2)}\n`;
+  return `${jsonText({ group, target }, 2)}\n`;
 }
 
 function byName(a: { readonly name: string }, b: { readonly name: string }): number {
