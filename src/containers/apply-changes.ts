@@ -3,8 +3,8 @@ import type { SourceFile } from '../diagnostics/range';
 import type { Instruction } from '../dockerfile/instruction';
 import { parseInstructions } from '../dockerfile/parse';
 import { planInstruction } from '../graph/instructions';
-import type { StageScopeReader, StageState } from '../graph/state';
-import { splitEnv } from '../oci/env';
+import { configOf } from '../graph/config';
+import { freshState, type StageScopeReader } from '../graph/state';
 import type { ContainerConfig } from '../oci/image';
 import { hostPlatform } from '../oci/platform';
 
@@ -32,14 +32,7 @@ export async function applyChanges(
   config: ContainerConfig,
   changes: readonly string[],
 ): Promise<ContainerConfig> {
-  let state: StageState = {
-    config,
-    env: new Map((config.Env ?? []).map(splitEnv)),
-    args: [],
-    hasCmd: false,
-    steps: [],
-    history: [],
-  };
+  let state = freshState(config);
   for (const text of changes) {
     const file: SourceFile = { name: '--change', text };
     const { instructions, diagnostics } = parseInstructions(file);
@@ -56,7 +49,7 @@ export async function applyChanges(
       state = await planInstruction(instruction, state, scopeOf(file));
     }
   }
-  return state.config;
+  return configOf(state);
 }
 
 /** What instructions see where there is no stage around them. */

@@ -39,9 +39,9 @@ export function hasWildcard(source: string): boolean {
   return /^(?:[^\\*?[]|\\[^])*[*?[]/.test(source);
 }
 
-/** A name without the backslashes that stand before wildcards, brackets and backslashes. */
+/** A name without the backslashes that stand before wildcards and brackets. */
 export function unquoted(name: string): string {
-  return name.replace(/\\([*?[\]\\])/g, '$1');
+  return name.replace(/\\([*?[\]])/g, '$1');
 }
 
 /** What is wrong with a pattern, for a message; `undefined` when nothing is. */

@@ -1,4 +1,4 @@
-import { MbuildError } from '../diagnostics/error';
+import { MbuildError, type ErrorCode } from '../diagnostics/error';
 import { parseShellPattern, removePrefix, removeSuffix, replacePattern } from './shell-pattern';
 import type { ShellPattern } from './shell-pattern';
 import { isSpace } from './whitespace';
@@ -31,6 +31,9 @@ export interface ExpandMode {
 /** Deeper nesting of `${x:-${y:-…}}` than any person writes; the reader calls itself for each level. */
 const MAX_DEPTH = 200;
 
+/** Characters that variables may add to a text: values that are doubled line by line would fill the memory. */
+const MAX_GROWTH = 1024 * 1024;
+
 /** What may have a meaning anywhere. */
 const SPECIAL = /[$'"\\`]/;
 
@@ -53,7 +56,9 @@ export function expandWord(
   mode: ExpandMode = {},
 ): Expansion {
   // Most words have nothing to expand, and most files have thousands of words.
-  return SPECIAL.test(word) ? expand(word, env, escape, mode) : { value: word, unmatched: [] };
+  return SPECIAL.test(word)
+    ? expand(new WordReader(word, env, escape, mode))
+    : { value: word, unmatched: [] };
 }
 
 /**
@@ -67,7 +72,7 @@ export function expandWords(
   mode: ExpandMode = {},
 ): string[] {
   const collector = new WordCollector();
-  expand(text, env, escape, mode, collector);
+  expand(new WordReader(text, env, escape, mode), collector);
   return collector.finish();
 }
 
@@ -84,23 +89,14 @@ export function unquote(word: string, escape: Escape): string {
   return expandWord(word, () => undefined, escape, { keepUnset: true }).value;
 }
 
-function expand(
-  text: string,
-  env: Lookup,
-  escape: Escape,
-  mode: ExpandMode,
-  collector?: WordCollector,
-): Expansion {
-  const reader = new WordReader(text, env, escape, mode);
+function expand(reader: WordReader, collector?: WordCollector): Expansion {
   try {
     return { value: reader.readAll(collector), unmatched: [...reader.unmatched] };
   } catch (error) {
     if (!(error instanceof ExpansionProblem)) throw error;
-    throw new MbuildError(
-      'DOCKERFILE_SYNTAX',
-      `cannot expand ${shortened(text)}: ${error.message}`,
-      { hint: error.hint },
-    );
+    throw new MbuildError(error.code, `cannot expand ${shortened(reader.text)}: ${error.message}`, {
+      hint: error.hint,
+    });
   }
 }
 
@@ -112,9 +108,18 @@ class ExpansionProblem extends Error {
   constructor(
     message: string,
     readonly hint?: string,
+    readonly code: ErrorCode = 'DOCKERFILE_SYNTAX',
   ) {
     super(message);
   }
+}
+
+function tooLong(): ExpansionProblem {
+  return new ExpansionProblem(
+    `what comes out is more than ${MAX_GROWTH} characters longer`,
+    'put long values into a file, and COPY that',
+    'LIMIT_EXCEEDED',
+  );
 }
 
 /** Collects words: unquoted spaces end one, quoted text never does. */
@@ -150,7 +155,7 @@ class WordReader {
   private depth = 0;
 
   constructor(
-    private readonly text: string,
+    readonly text: string,
     private readonly env: Lookup,
     private readonly escape: Escape,
     private readonly mode: ExpandMode,
@@ -176,6 +181,7 @@ class WordReader {
       if (character === '$') {
         const expanded = this.readVariable();
         value += expanded;
+        if (value.length > this.text.length + MAX_GROWTH) throw tooLong();
         collector?.addUnquoted(expanded);
       } else if (character === "'" && !this.mode.skipQuotes) {
         const quoted = this.readSingleQuotes();
@@ -237,6 +243,7 @@ class WordReader {
         return this.mode.rawQuotes ? quote + value + quote : value;
       }
       value += readOne(character);
+      if (value.length > this.text.length + MAX_GROWTH) throw tooLong();
     }
     throw new ExpansionProblem(
       `the closing ${quote === '"' ? 'double' : 'single'} quote is missing`,
@@ -303,14 +310,9 @@ class WordReader {
     if (operator === '+') return missing ? '' : word;
     if (!missing) return value;
     if (operator === '-') return word;
-    const reason =
-      word !== ''
-        ? word
-        : value === undefined
-          ? 'is not allowed to be unset'
-          : 'is not allowed to be empty';
+    const state = value === undefined ? 'unset' : 'empty';
     throw new ExpansionProblem(
-      `${name}: ${reason}`,
+      `${name}: ${word === '' ? `is not allowed to be ${state}` : word}`,
       `give ${name} a value, e.g. with --build-arg ${name}=…`,
     );
   }
@@ -331,6 +333,9 @@ class WordReader {
     const value = this.valueOf(name);
     if (value === undefined && this.mode.keepUnset)
       return `\${${name}/${all ? '/' : ''}${pattern}/${replacement}}`;
+    // No pattern finds more than there are characters.
+    const most = (all ? (value ?? '').length + 1 : 1) * replacement.length;
+    if (most > 64 * MAX_GROWTH) throw tooLong();
     return replacePattern(this.pattern(pattern), value ?? '', replacement, all);
   }
 

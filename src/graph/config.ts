@@ -1,5 +1,6 @@
 import { DEFAULT_PATH, envValue } from '../oci/env';
 import type { ContainerConfig } from '../oci/image';
+import type { StageState } from './state';
 
 /** The members that an image of BuildKit's has, in its order. Others of a base's config (Docker's Hostname, Image, …) are not handed on. */
 const MEMBERS: readonly (keyof ContainerConfig)[] = [
@@ -30,6 +31,17 @@ export function inheritedConfig(below: ContainerConfig): {
   const env = below.Env ?? [];
   const withPath = envValue(env, 'PATH') === undefined ? [...env, `PATH=${DEFAULT_PATH}`] : env;
   return { config: { ...below, Env: withPath, OnBuild: undefined }, triggers: below.OnBuild ?? [] };
+}
+
+/** A stage's config with all members that it has. */
+export function configOf({ config, configEnv, labels, triggers }: StageState): ContainerConfig {
+  const env = [...configEnv.inFirstOrder()].map(([name, value]) => `${name}=${value}`);
+  return {
+    ...config,
+    Env: env.length === 0 ? config.Env : env,
+    Labels: labels.length === 0 ? config.Labels : Object.fromEntries(labels.inFirstOrder()),
+    OnBuild: triggers.length === 0 ? config.OnBuild : triggers.toArray(),
+  };
 }
 
 /** The config as it is written: known members only, empty ones left out. */

@@ -205,7 +205,7 @@ export interface StagePlan {
 /** The variables of a stage. */
 export interface StageScope {
   /** Everything that RUN sees and words expand with, in order of last assignment. */
-  readonly env: ReadonlyMap<string, string>;
+  readonly env: readonly (readonly [name: string, value: string])[];
   /** ARGs declared so far, in order: history shows them in front of a RUN. */
   readonly args: readonly string[];
 }

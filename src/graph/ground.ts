@@ -2,12 +2,12 @@ import { MbuildError } from '../diagnostics/error';
 import type { SourceRange } from '../diagnostics/range';
 import type { Instruction, Stage } from '../dockerfile/instruction';
 import { parseTrigger } from '../dockerfile/parse';
-import { splitEnv } from '../oci/env';
 import type { ContainerConfig, ImageConfig } from '../oci/image';
 import type { Platform } from '../oci/platform';
 import { inheritedConfig, SCRATCH_CONFIG } from './config';
 import type { BaseImage, CopyOperation, StageBase, StagePlan } from './graph';
-import { withStep, type StageScopeReader, type StageState } from './state';
+import { Chain, Variables } from './persistent';
+import { freshState, withStep, type StageScopeReader, type StageState } from './state';
 import type { StepNames } from './step-names';
 
 /** What a stage stands on. */
@@ -55,14 +55,10 @@ export function startOf(ground: Ground, platform: Platform): StageStart {
 /** A stage on another one has its ARGs as well; an ENV of it wins over an ARG that stood over it there. */
 function startOnStage(stage: StagePlan): StageStart {
   const start = fresh(stage.config, stage.author);
-  const env = new Map(stage.scope.env);
-  for (const [name, value] of start.state.env) {
-    env.delete(name);
-    env.set(name, value);
-  }
+  const env = Variables.of([...stage.scope.env, ...start.state.env]);
   return {
     ...start,
-    state: { ...start.state, env, args: stage.scope.args },
+    state: { ...start.state, env, args: Chain.of(stage.scope.args) },
     platform: stage.platform,
     base: () => ({ kind: 'stage', stage }),
   };
@@ -73,11 +69,7 @@ function fresh(
   author?: string,
 ): { readonly state: StageState; readonly triggers: readonly string[] } {
   const { triggers, config } = inheritedConfig(below);
-  const env = new Map((config.Env ?? []).map(splitEnv));
-  return {
-    triggers,
-    state: { config, author, env, args: [], hasCmd: false, steps: [], history: [] },
-  };
+  return { triggers, state: freshState(config, author) };
 }
 
 /** The triggers of the base, then what the stage says. */
@@ -137,7 +129,7 @@ export const EMPTY_STAGE: Omit<StagePlan, 'platform'> = {
   steps: [],
   history: [],
   config: SCRATCH_CONFIG,
-  scope: { env: new Map(), args: [] },
+  scope: { env: [], args: [] },
 };
 
 /** The platform of an image is what its config says, whatever was asked for. */

@@ -3,7 +3,7 @@ import type { SourceRange } from '../diagnostics/range';
 import type { Dockerfile, Stage } from '../dockerfile/instruction';
 import { formatPlatform, type Platform } from '../oci/platform';
 import { familiarName, parseReference } from '../oci/reference';
-import { writtenConfig } from './config';
+import { configOf, writtenConfig } from './config';
 import { checkFrom, readFrom, targetStage, type From } from './from';
 import { globalScope, type GlobalScope } from './global-args';
 import type { BaseImage, NamedContext, StagePlan, Step, TreeSource } from './graph';
@@ -150,11 +150,11 @@ export class Planner {
       name: stageTitle(stage),
       platform: start.platform,
       base,
-      steps: state.steps,
-      history: state.history,
-      config: writtenConfig(state.config),
+      steps: state.steps.toArray(),
+      history: state.history.toArray(),
+      config: writtenConfig(configOf(state)),
       author: state.author,
-      scope: { env: state.env, args: state.args },
+      scope: { env: [...state.env], args: state.args.toArray() },
     };
   }
 

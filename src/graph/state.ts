@@ -3,23 +3,50 @@ import { MbuildError } from '../diagnostics/error';
 import type { SourceFile, SourceRange } from '../diagnostics/range';
 import { expandWord, type Escape } from '../dockerfile/expand';
 import type { Instruction } from '../dockerfile/instruction';
+import { splitEnv } from '../oci/env';
 import type { ContainerConfig } from '../oci/image';
 import type { Platform } from '../oci/platform';
 import type { HistoryItem, Operation, RunSettings, Step, TreeSource } from './graph';
+import { checkHistory, checkTotal } from './limits';
+import { Chain, Variables } from './persistent';
 import type { NetworkMode } from '../sandbox/sandbox';
 
 /** A stage half-way through its instructions. Instructions return a new one. */
 export interface StageState {
   readonly config: ContainerConfig;
   readonly author?: string | undefined;
-  /** ENV and ARG, in order of last assignment: what RUN sees and words expand with. */
-  readonly env: ReadonlyMap<string, string>;
+  /** ENV and ARG: what RUN sees and words expand with. */
+  readonly env: Variables;
+  /** ENV alone, which goes into the config. */
+  readonly configEnv: Variables;
+  readonly labels: Variables;
+  readonly triggers: Chain<string>;
   /** Names of the ARGs declared so far. */
-  readonly args: readonly string[];
+  readonly args: Chain<string>;
   /** Whether this stage has set CMD, which an ENTRYPOINT then leaves alone. */
   readonly hasCmd: boolean;
-  readonly steps: readonly Step[];
-  readonly history: readonly HistoryItem[];
+  readonly steps: Chain<Step>;
+  readonly history: Chain<HistoryItem>;
+  /** Bytes of the history. */
+  readonly historySize: number;
+}
+
+/** A stage before its first instruction, on a config. */
+export function freshState(config: ContainerConfig, author?: string): StageState {
+  const env = (config.Env ?? []).map(splitEnv);
+  return {
+    config,
+    author,
+    env: Variables.of(env),
+    configEnv: Variables.of(env),
+    labels: Variables.of(Object.entries(config.Labels ?? {})),
+    triggers: Chain.of(config.OnBuild ?? []),
+    args: Chain.of(),
+    hasCmd: false,
+    steps: Chain.of(),
+    history: Chain.of(),
+    historySize: 0,
+  };
 }
 
 /** What instructions may ask while they are planned. */
@@ -44,18 +71,20 @@ export interface StageScopeReader {
   readonly warn: (diagnostic: Diagnostic) => void;
 }
 
-/** Adds a line of history that changed the config alone. */
+/** Adds a line of history that changed the config alone. @throws MbuildError LIMIT_EXCEEDED. */
 export function withHistory(state: StageState, createdBy: string): StageState {
-  return { ...state, history: [...state.history, { createdBy }] };
+  return withItem(state, { createdBy });
 }
 
-/** Adds a step and its line of history. */
+/** Adds a step and its line of history. @throws MbuildError LIMIT_EXCEEDED. */
 export function withStep(state: StageState, step: Step, createdBy: string): StageState {
-  return {
-    ...state,
-    steps: [...state.steps, step],
-    history: [...state.history, { createdBy, step }],
-  };
+  return withItem({ ...state, steps: state.steps.with(step) }, { createdBy, step });
+}
+
+function withItem(state: StageState, item: HistoryItem): StageState {
+  const historySize = state.historySize + item.createdBy.length;
+  checkHistory(historySize);
+  return { ...state, history: state.history.with(item), historySize };
 }
 
 /** Changes the config. */
@@ -63,11 +92,11 @@ export function withConfig(state: StageState, change: ContainerConfig): StageSta
   return { ...state, config: { ...state.config, ...change } };
 }
 
-/** Sets a variable, which becomes the latest. */
+/** Sets a variable, which becomes the latest. @throws MbuildError LIMIT_EXCEEDED. */
 export function withVariable(state: StageState, name: string, value: string): StageState {
-  const env = new Map(state.env);
-  env.delete(name);
-  return { ...state, env: env.set(name, value) };
+  const env = state.env.with(name, value);
+  checkTotal('environment', env.bytes);
+  return { ...state, env };
 }
 
 /** Expands one word of an instruction. @throws MbuildError DOCKERFILE_SYNTAX. */

@@ -56,7 +56,6 @@ describe('selectSources', () => {
     ['[[]x].txt', [['file', '[x].txt']]],
     ['\\[x].txt', [['file', '[x].txt']]],
     ['c\\t.txt', [['file', 'c\\t.txt']]],
-    ['c\\\\t.txt', [['file', 'c\\t.txt']]],
     ['*\\\\t.txt', [['file', 'c\\t.txt']]],
     ['w\\d', [['contents', 'f']]],
     ['w\\d/*', [['file', 'f']]],

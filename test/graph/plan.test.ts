@@ -231,6 +231,65 @@ describe('stages that one step needs several times', () => {
   });
 });
 
+describe('values that grow', () => {
+  const MEGABYTE = 'x'.repeat(1_000_000);
+  const doubled = (line: (from: string, to: string) => string): string[] => [
+    'FROM a',
+    line('0123456789abcdef', 'a0'),
+    ...Array.from({ length: 27 }, (_, i) => line(`\${a${i}}\${a${i}}`, `a${i + 1}`)),
+  ];
+
+  it.each<[string, readonly string[], number]>([
+    ['ENV', doubled((from, to) => `ENV ${to}=${from}`), 19],
+    ['ARG', doubled((from, to) => `ARG ${to}=${from}`), 19],
+    ['LABEL', ['FROM a', `ENV A=${MEGABYTE}`, 'LABEL a=1', 'LABEL b=$A$A'], 4],
+    ['a value', ['FROM a', `ENV A=${MEGABYTE}x${MEGABYTE}`], 2],
+    [
+      'an environment',
+      ['FROM a', ...Array.from({ length: 9 }, (_, i) => `ENV E${i}=${MEGABYTE}`)],
+      6,
+    ],
+    [
+      'labels',
+      ['FROM a', `ENV A=${MEGABYTE}`, ...Array.from({ length: 9 }, (_, i) => `LABEL l${i}=$A`)],
+      7,
+    ],
+    [
+      'a history',
+      ['FROM a', `ENV A=${MEGABYTE}`, ...Array.from({ length: 20 }, () => 'ENV B=$A')],
+      18,
+    ],
+    [
+      'a replacement',
+      [
+        'FROM a',
+        `ENV A=${MEGABYTE}`,
+        'ENV B=${A//x/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx}',
+      ],
+      3,
+    ],
+    ['a word of COPY', ['FROM a', `ENV A=${MEGABYTE}`, 'COPY f $A$A$A'], 3],
+  ])('are refused with their line: %s', async (_what, lines, line) => {
+    await expect(plan(lines)).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      hint: expect.stringMatching(/./),
+      range: { start: { line } },
+    });
+  });
+
+  it('may be as long as a megabyte, and lines as many as one likes', async () => {
+    const many = Array.from({ length: 20_000 }, (_, i) => `ENV N${i % 15_000}=${i}`);
+    const { target } = await plan(['FROM a', `ENV A=${MEGABYTE}`, ...many, 'RUN x']);
+    expect(target.history).toHaveLength(20_002);
+    expect(target.config.Env).toHaveLength(15_002);
+    const triggers = Array.from({ length: 20_000 }, (_, i) => `ENV N${i}=${i}`);
+    const base = { OnBuild: triggers };
+    expect((await plan(['FROM a'], { base })).target.config.Env).toHaveLength(20_001);
+    const written = ['FROM a', ...triggers.map((trigger) => `ONBUILD ${trigger}`)];
+    expect((await plan(written)).target.config.OnBuild).toHaveLength(20_000);
+  });
+});
+
 describe('a stage on a stage', () => {
   it('has the ENV below it, not the ARG that stood over it there, and that ARG where there is no ENV', async () => {
     const [step] = await stepsOf(

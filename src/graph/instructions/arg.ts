@@ -1,4 +1,5 @@
 import type { InstructionOf } from '../../dockerfile/instruction';
+import { checkValue } from '../limits';
 import {
   expandIn,
   withHistory,
@@ -25,8 +26,11 @@ export function planArg(
       (written === undefined
         ? (scope.globalArgs.get(name) ?? scope.platformArgs.get(name))
         : expandIn(written, next, scope));
-    next = { ...next, args: [...next.args, name] };
-    if (value !== undefined) next = withVariable(next, name, value);
+    next = { ...next, args: next.args.with(name) };
+    if (value !== undefined) {
+      checkValue('ARG', name, value);
+      next = withVariable(next, name, value);
+    }
     shown.push(value === undefined ? name : `${name}=${value}`);
   }
   return withHistory(next, `ARG ${shown.join(' ')}`);

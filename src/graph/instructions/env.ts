@@ -1,8 +1,7 @@
 import type { InstructionOf } from '../../dockerfile/instruction';
-import { withEnv } from '../../oci/env';
+import { checkValue } from '../limits';
 import {
   expandIn,
-  withConfig,
   withHistory,
   withVariable,
   type StageScopeReader,
@@ -20,11 +19,8 @@ export function planEnv(
   );
   let next = state;
   for (const [name, value] of pairs) {
-    next = withVariable(
-      withConfig(next, { Env: withEnv(next.config.Env ?? [], name, value) }),
-      name,
-      value,
-    );
+    checkValue('ENV', name, value);
+    next = withVariable({ ...next, configEnv: next.configEnv.with(name, value) }, name, value);
   }
   return withHistory(next, `ENV ${pairs.map(([name, value]) => `${name}=${value}`).join(' ')}`);
 }

@@ -1,11 +1,6 @@
 import type { InstructionOf } from '../../dockerfile/instruction';
-import {
-  expandIn,
-  withConfig,
-  withHistory,
-  type StageScopeReader,
-  type StageState,
-} from '../state';
+import { checkTotal, checkValue } from '../limits';
+import { expandIn, withHistory, type StageScopeReader, type StageState } from '../state';
 
 /** `LABEL`. */
 export function planLabel(
@@ -16,8 +11,14 @@ export function planLabel(
   const pairs = instruction.pairs.map(
     (pair) => [expandIn(pair.name, state, scope), expandIn(pair.value, state, scope)] as const,
   );
-  const next = withConfig(state, {
-    Labels: { ...state.config.Labels, ...Object.fromEntries(pairs) },
-  });
-  return withHistory(next, `LABEL ${pairs.map(([name, value]) => `${name}=${value}`).join(' ')}`);
+  let { labels } = state;
+  for (const [name, value] of pairs) {
+    checkValue('LABEL', name, value);
+    labels = labels.with(name, value);
+    checkTotal('labels', labels.bytes);
+  }
+  return withHistory(
+    { ...state, labels },
+    `LABEL ${pairs.map(([name, value]) => `${name}=${value}`).join(' ')}`,
+  );
 }

@@ -1,7 +1,7 @@
 import type { InstructionOf } from '../../dockerfile/instruction';
-import { withConfig, type StageState } from '../state';
+import type { StageState } from '../state';
 
 /** `ONBUILD`: kept as text for builds that start from this image; the history does not mention it. */
-export function planOnBuild(instruction: InstructionOf<'ONBUILD'>, state: StageState): StageState {
-  return withConfig(state, { OnBuild: [...(state.config.OnBuild ?? []), instruction.trigger] });
+export function planOnBuild({ trigger }: InstructionOf<'ONBUILD'>, state: StageState): StageState {
+  return { ...state, triggers: state.triggers.with(trigger) };
 }

@@ -138,5 +138,5 @@ function withAgent(env: StageState['env'], mounts: readonly RunMount[]): StageSt
   const agent = mounts.find((mount) => mount.kind === 'ssh');
   return agent === undefined || env.has('SSH_AUTH_SOCK')
     ? env
-    : new Map([...env, ['SSH_AUTH_SOCK', agent.target]]);
+    : env.with('SSH_AUTH_SOCK', agent.target);
 }
