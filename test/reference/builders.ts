@@ -16,6 +16,7 @@ import path from 'node:path';
 import type { ReferenceCase, ReferenceImage } from './cases';
 import type { Outcome } from './compare';
 import { readLayout } from './layout';
+import { pushRawImage } from './raw-image';
 
 /** Where and with what the cases are built. */
 export interface Setting {
@@ -200,6 +201,12 @@ export async function pushImage(image: ReferenceImage, setting: Setting): Promis
       .digest('hex'),
   );
   if (setting.remember && existsSync(mark)) return;
+  mkdirSync(path.dirname(mark), { recursive: true });
+  if (image.config !== undefined) {
+    await pushRawImage(image, setting.base, reference);
+    writeFileSync(mark, '');
+    return;
+  }
   const context = path.join(setting.work, 'contexts', `image-${image.name}`);
   rmSync(context, { recursive: true, force: true });
   mkdirSync(context, { recursive: true });
@@ -217,7 +224,6 @@ export async function pushImage(image: ReferenceImage, setting: Setting): Promis
     env: { BUILDX_NO_DEFAULT_ATTESTATIONS: '1', DOCKER_BUILDKIT: '1' },
   });
   if (code !== 0) throw new Error(`the image ${image.name} cannot be made: ${output}`);
-  mkdirSync(path.dirname(mark), { recursive: true });
   writeFileSync(mark, '');
 }
 

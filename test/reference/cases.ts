@@ -32,6 +32,8 @@ export interface ReferenceImage {
   readonly name: string;
   readonly dockerfile: string;
   readonly args: readonly string[];
+  /** JSON: the base's config with these members instead of its own, and no Dockerfile. */
+  readonly config?: string | undefined;
 }
 
 /** Everything in a folder of topic files. */
@@ -45,6 +47,7 @@ export interface CaseSet {
  *
  *     @@ setup           before the first case: for every case of the file; behind one: for that case, afterwards
  *     @@ image NAME      a Dockerfile, built without a context; @NAME@ stands for its reference
+ *     @@ config NAME     the base with other members of its config, as JSON; @NAME@ stands for its reference
  *     @@ case NAME       a Dockerfile
  *     @@ file PATH       a file of the case's context
  *     @@ args …          flags, one a line; @context@ stands for the folder
@@ -81,6 +84,8 @@ function readTopic(topic: string, text: string): CaseSet {
     if (first.kind === 'setup') shared += first.text;
     else if (first.kind === 'image')
       images.push({ name: first.rest, dockerfile: first.text, args: lines('args') });
+    else if (first.kind === 'config')
+      images.push({ name: first.rest, dockerfile: '', args: [], config: first.text });
     else {
       const deviation = more.find((block) => block.kind === 'deviation');
       cases.push({
@@ -115,7 +120,7 @@ function blocksOf(text: string): Block[] {
 function grouped(blocks: readonly Block[]): Block[][] {
   const groups: Block[][] = [];
   for (const block of blocks) {
-    const begins = block.kind === 'case' || block.kind === 'image' || groups.length === 0;
+    const begins = ['case', 'image', 'config'].includes(block.kind) || groups.length === 0;
     if (begins) groups.push([block]);
     else groups.at(-1)?.push(block);
   }

@@ -82,7 +82,7 @@ function layerDifferences(
   });
 }
 
-/** The parts of the config that do not speak of times, digests or the builder. */
+/** The parts of the config that do not speak of times of the build, digests or the builder. */
 function configOf({ config, layers }: ImageContent): Record<string, unknown> {
   let layer = 0;
   const history = ((config.history ?? []) as Record<string, unknown>[]).map((item) => {
@@ -93,15 +93,23 @@ function configOf({ config, layers }: ImageContent): Record<string, unknown> {
     architecture: config.architecture,
     os: config.os,
     variant: config.variant,
+    created: setTime(config.created),
     author: config.author,
     config: config.config,
     history: history.map((item: Record<string, unknown>) => ({
+      created: setTime(item.created),
       created_by: item.created_by,
       empty_layer: item.empty_layer,
       author: item.author,
       comment: item.comment,
     })),
   };
+}
+
+/** A time that was set on purpose, in seconds; nothing for that of the build. */
+function setTime(text: unknown): number | undefined {
+  const seconds = typeof text === 'string' ? Date.parse(text) / 1000 : Number.NaN;
+  return seconds <= LAST_SET_TIME ? seconds : undefined;
 }
 
 function valueDifferences(where: string, a: unknown, b: unknown): string[] {
