@@ -20,6 +20,8 @@ const PACKAGE_HOMES: Readonly<Record<string, string>> = {
   undici: 'registry',
   yaml: 'sandbox bake',
   semver: 'bake',
+  fflate: 'attest',
+  'packageurl-js': 'attest',
   bcryptjs: 'bake',
   'jsonc-parser': 'bake',
 };

@@ -53,6 +53,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry('bench replay', async () => (await import('./commands/bench')).replay),
   entry('bench run', async () => (await import('./commands/bench')).run),
   entry('report', async () => (await import('./commands/report')).command),
+  entry('sbom', async () => (await import('./commands/sbom')).command),
   entry('history, image history', async () => (await import('./commands/history')).command),
   entry(
     'images, image ls, image list, ls',

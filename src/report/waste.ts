@@ -89,7 +89,11 @@ export function wastedBy({ bytes, files }: Duplicates): number {
 }
 
 /** By the build that made the image, else by the image's history. */
-function makersOf(image: Image, { root }: Engine): (diffId: string, index: number) => LayerMaker {
+/** What made each layer of an image: an instruction with its line where this store has the record of its build, else its history. */
+export function makersOf(
+  image: Image,
+  { root }: Engine,
+): (diffId: string, index: number) => LayerMaker {
   const record = buildOf(image, new BuildHistory(root));
   const made = (image.config.history ?? []).filter((entry) => entry.empty_layer !== true);
   return (diffId, index) =>

@@ -1,0 +1,24 @@
+import type { Sbom } from './sbom';
+
+/** A form in which an SBOM is written. */
+export interface SbomFormat {
+  /** As `--format` has it. */
+  readonly name: string;
+  /** Of the predicate that an attestation with it has. */
+  readonly predicateType: string;
+  readonly write: (sbom: Sbom, created: Date) => Promise<Record<string, unknown>>;
+}
+
+/** The formats; their libraries are loaded when one is used. */
+export const SBOM_FORMATS: readonly SbomFormat[] = [
+  {
+    name: 'spdx-json',
+    predicateType: 'https://spdx.dev/Document',
+    write: async (sbom, created) => (await import('./spdx')).spdxDocument(sbom, created),
+  },
+  {
+    name: 'cyclonedx-json',
+    predicateType: 'https://cyclonedx.org/bom',
+    write: async (sbom, created) => (await import('./cyclonedx')).cyclonedxDocument(sbom, created),
+  },
+];
