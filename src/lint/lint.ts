@@ -108,7 +108,7 @@ function reportFor(
       message,
       file: dockerfile.file,
       range,
-      url: ruleUrl(rule.name),
+      url: rule.isOwn === true ? undefined : ruleUrl(rule.name),
     });
   };
 }

@@ -27,6 +27,10 @@ export interface LintOptions {
    * are then not reported.
    */
   readonly base?: ((name: string, platform: Platform) => LintBase | undefined) | undefined;
+  /** A file of the context, for what an install reads; without it every manifest is taken to be enough. */
+  readonly readFile?: ((path: string) => string | undefined) | undefined;
+  /** How long an instruction, in one line, took when it ran last. */
+  readonly recordedSeconds?: ((instruction: string) => number | undefined) | undefined;
 }
 
 /** The variables of FROM. */

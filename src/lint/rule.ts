@@ -29,6 +29,8 @@ export interface Rule {
   readonly description: string;
   /** Off unless `experimental=` asks for it. */
   readonly experimental?: boolean | undefined;
+  /** None of BuildKit's: its documentation does not tell of it. */
+  readonly isOwn?: boolean | undefined;
   /** Looks at the whole file, whether a stage is needed or not. */
   readonly file?: (subject: Subject, report: Report) => void;
   /** Looks at each stage that is needed. */

@@ -1,4 +1,5 @@
 import type { Rule } from './rule';
+import { aptUpdateAlone, argAboveUse, copyBeforeInstall } from './rules/cache-order';
 import { consistentInstructionCasing, fromAsCasing, stageNameCasing } from './rules/casing';
 import { jsonArgsRecommended, multipleInstructionsDisallowed } from './rules/commands';
 import { noEmptyContinuation } from './rules/continuation';
@@ -42,6 +43,9 @@ export const RULES: readonly Rule[] = [
   exposeProtoCasing,
   exposeInvalidFormat,
   copyIgnoredFile,
+  copyBeforeInstall,
+  argAboveUse,
+  aptUpdateAlone,
 ];
 
 /** The rule of a name; names are compared exactly. */

@@ -1,3 +1,4 @@
+import { cacheOrderOptions } from './check-records';
 import type { BuildOptions } from './options';
 import { buildRemote, contextFetcher } from './remote';
 import { BuildSecrets } from './secrets';
@@ -83,6 +84,7 @@ async function checkOpened(
     ...plain,
     allStages: true,
     ignore: context.tree.ignore?.rules,
+    ...cacheOrderOptions(context.tree, engine.root),
     base: (name, platform) => {
       const config = configOf(name, platform);
       return (
