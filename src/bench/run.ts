@@ -1,17 +1,23 @@
 import { appendFileSync, cpSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { temporaryDirectory } from '../content/temporary';
 import { build, type BuildOptions } from '../build';
+import { temporaryDirectory } from '../content/temporary';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 import type { Engine } from '../engine';
 import { removeTree } from '../linux/remove-tree';
 import { runCommand } from '../sandbox/command';
-import { GitObjects } from './git-objects';
+import { GitRepository, type CommitChoice } from './git/repository';
+import { argsOf } from './keys/arguments';
 
 /** What is built, and how often. */
 export type BenchPlan =
   /** Every commit of a range, one after the other. */
-  | { readonly kind: 'git'; readonly range: string; readonly allParents: boolean }
+  | {
+      readonly kind: 'git';
+      readonly commits: CommitChoice;
+      /** As {@link argsOf} reads them. */
+      readonly buildArgs: Readonly<Record<string, string>>;
+    }
   /** The same context again and again: without the cache, with it, or after a line was added to a file. */
   | {
       readonly kind: 'repeat';
@@ -51,26 +57,27 @@ export interface BenchReport {
   readonly samples: readonly BenchSample[];
 }
 
+/** What builds are made with. */
+export interface BenchServices {
+  readonly engine: Engine;
+  readonly signal: AbortSignal;
+  readonly options: Omit<BuildOptions, 'context'>;
+}
+
 /** Really builds, and measures. @throws MbuildError GIT_FAILED; a build that fails is a sample with a `problem`. */
 export async function benchRun(
   directory: string,
   plan: BenchPlan,
-  options: Omit<BuildOptions, 'context'>,
-  engine: Engine,
-  signal: AbortSignal,
+  services: BenchServices,
 ): Promise<BenchReport> {
-  const work = temporaryDirectory('bench', engine.root);
+  const work = temporaryDirectory('bench', services.engine.root);
   try {
     const samples =
       plan.kind === 'git'
-        ? await buildRange(directory, work, plan, options, engine, signal)
-        : await buildAgain(directory, work, plan, options, engine, signal);
-    return {
-      version: 1,
-      kind: 'run',
-      title: plan.kind === 'git' ? plan.range : `${plan.times} × ${plan.mode}`,
-      samples,
-    };
+        ? await buildRange(directory, work, plan, services)
+        : await buildAgain(directory, work, plan, services);
+    const title = plan.kind === 'git' ? plan.commits.range : `${plan.times} × ${plan.mode}`;
+    return { version: 1, kind: 'run', title, samples };
   } finally {
     removeTree(work);
   }
@@ -79,48 +86,34 @@ export async function benchRun(
 async function buildRange(
   directory: string,
   work: string,
-  plan: Extract<BenchPlan, { kind: 'git' }>,
-  options: Omit<BuildOptions, 'context'>,
-  engine: Engine,
-  signal: AbortSignal,
+  { commits: choice, buildArgs }: Extract<BenchPlan, { kind: 'git' }>,
+  services: BenchServices,
 ): Promise<BenchSample[]> {
-  const git = new GitObjects(directory);
-  const { prefix } = await git.place();
-  const commits = await git.commits(plan.range, plan.allParents);
-  git.close();
+  const git = new GitRepository(directory);
+  const prefix = await git.prefix();
   const tree = path.join(work, 'tree');
+  mkdirSync(tree);
   const samples: BenchSample[] = [];
-  for (const commit of commits) {
-    await checkOut(directory, commit.id, tree, path.join(work, 'index'));
-    samples.push(
-      await measure(
-        commit.id,
-        { ...options, context: { kind: 'directory', path: path.join(tree, prefix) } },
-        engine,
-        signal,
-      ),
-    );
+  for (const commit of await git.commits(choice)) {
+    await checkOut(directory, commit.id, { tree, index: path.join(work, 'index') });
+    const context = { kind: 'directory', path: path.join(tree, prefix) } as const;
+    const options = { ...services.options, buildArgs: argsOf(commit, buildArgs), context };
+    samples.push(await measure(commit.id, options, services));
   }
   return samples;
 }
 
-/** Makes a folder what a checkout of the commit is; the repository's own files and index are not touched. */
+/** Makes a directory what a checkout of the commit is; the repository's own files and index are not touched. */
 async function checkOut(
   directory: string,
   commit: string,
-  tree: string,
-  index: string,
+  { tree, index }: { readonly tree: string; readonly index: string },
 ): Promise<void> {
-  mkdirSync(tree, { recursive: true });
+  const git = ['git', '-C', directory, '--work-tree', tree, 'read-tree', '--reset', '-u', commit];
+  // The umask is that of a program of its own: other builds may run in this process.
   const { exitCode, stderr } = await runCommand(
     'sh',
-    // The process's own umask is also that of whatever else runs meanwhile.
-    [
-      '-c',
-      'umask 022; exec git "$@"',
-      'git',
-      ...['-C', directory, '--work-tree', tree, 'read-tree', '--reset', '-u', commit],
-    ],
+    ['-c', 'umask 022 && exec "$@"', 'sh', ...git],
     { env: { GIT_INDEX_FILE: index } },
   );
   if (exitCode !== 0)
@@ -130,12 +123,9 @@ async function checkOut(
 async function buildAgain(
   directory: string,
   work: string,
-  plan: Extract<BenchPlan, { kind: 'repeat' }>,
-  options: Omit<BuildOptions, 'context'>,
-  engine: Engine,
-  signal: AbortSignal,
+  { mode, times, file }: Extract<BenchPlan, { kind: 'repeat' }>,
+  services: BenchServices,
 ): Promise<BenchSample[]> {
-  const { mode, times, file } = plan;
   if (mode === 'edited' && file === undefined)
     throw new MbuildError('USAGE', 'nothing says which file is to be edited', {
       hint: 'name it with --edit FILE',
@@ -145,14 +135,12 @@ async function buildAgain(
   const samples: BenchSample[] = [];
   for (let i = 1; i <= times; i++) {
     if (mode === 'edited' && file !== undefined) appendFileSync(path.join(context, file), `${i}\n`);
-    samples.push(
-      await measure(
-        `${mode} ${i}`,
-        { ...options, noCache: mode === 'cold', context: { kind: 'directory', path: context } },
-        engine,
-        signal,
-      ),
-    );
+    const options: BuildOptions = {
+      ...services.options,
+      noCache: mode === 'cold',
+      context: { kind: 'directory', path: context },
+    };
+    samples.push(await measure(`${mode} ${i}`, options, services));
   }
   return samples;
 }
@@ -160,8 +148,7 @@ async function buildAgain(
 async function measure(
   name: string,
   options: BuildOptions,
-  engine: Engine,
-  signal: AbortSignal,
+  { engine, signal }: BenchServices,
 ): Promise<BenchSample> {
   const [wall, cpu] = [performance.now(), cpuSeconds()];
   const cost = (): Pick<BenchSample, 'wallSeconds' | 'cpuSeconds' | 'peakBytes'> => ({

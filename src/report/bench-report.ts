@@ -1,4 +1,4 @@
-import type { ReplayReport, ReplayRun } from '../bench/replay';
+import type { ReplayReport, ReplayRun } from '../bench/report';
 import type { BenchReport } from '../bench/run';
 import { humanSize } from '../progress/units';
 import { html, page, type Html } from './page';
@@ -35,7 +35,7 @@ function replayPage({ runs, commits, range, notes }: ReplayReport): string {
       )}
       <h2>Hit ratio of each commit</h2>
       ${chart(
-        curves((run) => run.commits.map((commit) => commit.hitRatio)),
+        curves((run) => run.commits.map((commit) => commit.hitRatio ?? 0)),
         percent,
       )}
       ${runs.map(replaySection)} ${notes.map((note) => html`<p class="soft">Note: ${note}.</p>`)}`,
@@ -69,7 +69,7 @@ function totalsTable(runs: readonly ReplayRun[]): Html {
               <td>${policy}</td>
               <td class="number">${totals.hits}</td>
               <td class="number">${totals.misses}</td>
-              <td class="number">${percent(totals.hitRatio)}</td>
+              <td class="number">${percent(totals.hitRatio ?? 0)}</td>
               <td class="number">${time(totals.secondsRebuilt)}</td>
               <td class="number">${time(totals.secondsSaved)}</td>
               <td class="number">${humanSize(totals.bytesRebuilt, 3)}</td>
@@ -140,7 +140,7 @@ function commitsTable({ commits }: ReplayRun): Html {
               <td class="number">${commit.misses}</td>
               <td class="number">${time(commit.secondsRebuilt)}</td>
               <td>
-                ${commit.problem ?? commit.steps.find((step) => step.outcome !== 'hit')?.why ?? ''}
+                ${commit.problem?.message ?? commit.steps.find((step) => step.outcome !== 'hit')?.why ?? ''}
               </td>
               <td>${commit.subject}</td>
             </tr>`,

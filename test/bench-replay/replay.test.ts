@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ReplayReport, ReplayRun } from '../../src/bench/replay';
+import type { ReplayReport, ReplayRun } from '../../src/bench/report';
 import type { BenchReport } from '../../src/bench/run';
 import { smallBase } from '../support/bases';
 import { cleanEnv } from '../support/command';
@@ -62,7 +62,7 @@ describeWith('bench replay', { root: true, programs: ['git'] }, () => {
     let uncertain = 0;
     for (const [i, commit] of predicted.commits.entries()) {
       const sample = real.samples[i];
-      expect(sample?.problem).toBe(commit.problem);
+      expect(sample?.problem).toBe(commit.problem?.message);
       const certain = commit.steps
         .map((step, j) => ({ step, cached: sample?.steps[j]?.cached }))
         .filter(({ step }) => step.certain);
@@ -130,7 +130,7 @@ describeWith('bench replay', { root: true, programs: ['git'] }, () => {
     expect(report.commits.length).toBeGreaterThanOrEqual(COMMITS);
     expect(run.commits[0]).toMatchObject({
       subject: 'no Dockerfile yet',
-      problem: 'there is no Dockerfile in this commit',
+      problem: { kind: 'refused', message: 'there is no Dockerfile in this commit' },
       steps: [],
     });
     expect(run.commits[1]?.steps.every((step) => step.outcome === 'miss')).toBe(true);
@@ -188,7 +188,7 @@ describeWith('bench replay', { root: true, programs: ['git'] }, () => {
     ]);
     expect([wrong.code, wrong.stderr]).toEqual([
       125,
-      expect.stringContaining('"forever" is no policy'),
+      expect.stringContaining('"forever" is not a policy'),
     ]);
   }, 60_000);
 
@@ -220,17 +220,19 @@ describeWith('bench replay', { root: true, programs: ['git'] }, () => {
     // What is advised is what the better file saves.
     const npm = (run: ReplayRun | undefined): number =>
       run?.instructions.find((row) => row.text === 'RUN npm ci')?.secondsRebuilt ?? 0;
-    expect(split?.secondsSaved).toBeCloseTo(npm(bad) - npm(good), -2);
+    expect(split?.secondsSaved).toBeCloseTo(npm(bad) - npm(good), -1);
     expect(good?.advice.filter((advice) => advice.kind === 'split-copy')).toEqual([]);
   }, 60_000);
 
   it('models build arguments that are other for each commit', async () => {
     const report = only(await replay('HEAD~5..', '--build-arg', 'COMMIT=%H'));
-    expect(report.advice[0]).toMatchObject({
-      kind: 'move-arg',
-      instruction: 'ARG COMMIT',
-      line: 2,
-    });
+    expect(report.advice).toContainEqual(
+      expect.objectContaining({
+        kind: 'move-arg',
+        instruction: 'ARG COMMIT',
+        line: 2,
+      }),
+    );
     for (const commit of report.commits.slice(1))
       expect(commit.steps[2]?.why ?? 'hit').toMatch(
         /^ARG COMMIT [0-9a-f]+…?→[0-9a-f]+…? \(declared on line 2, used by no later RUN\)$/,
@@ -239,7 +241,7 @@ describeWith('bench replay', { root: true, programs: ['git'] }, () => {
 
   it('prints tables and CSV', async () => {
     const text = await mbuild.ok(['bench', 'replay', '--git', 'HEAD~5..', history.dir]);
-    expect(text).toMatch(/^DOCKERFILE +POLICY +STEPS/m);
+    expect(text).toMatch(/^DOCKERFILE +POLICY +COMMITS +NOT REPLAYED/m);
     const file = join(temp.dir('csv'), 'report.csv');
     await mbuild.ok([
       'bench',
@@ -277,14 +279,14 @@ describeWith('bench replay', { root: true, programs: ['git'] }, () => {
       ) as ReplayReport
     ).notes;
     expect(notes).toContain(
-      'vendor/library is a submodule: its files are in another repository, and it is taken as an empty folder',
+      'vendor/library is a submodule: its files are in another repository, and it is taken as an empty directory',
     );
   }, 60_000);
 
   it.each([
     ['a range that git does not know', ['--git', 'no-such-branch..'], 1, 'no-such-branch'],
     ['no range', [], 125, 'nothing says which commits'],
-    ['a range that looks like a flag', ['--git=--output=/tmp/x'], 125, 'is no range of commits'],
+    ['a range that looks like a flag', ['--git=--output=/tmp/x'], 125, 'is not a range of commits'],
   ])('refuses %s', async (_, args, code, text) => {
     const result = await mbuild.run(['bench', 'replay', ...args, history.dir]);
     expect([result.code, result.stderr]).toEqual([code, expect.stringContaining(text)]);

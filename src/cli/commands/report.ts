@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import type { ReplayReport } from '../../bench/replay';
+import type { ReplayReport } from '../../bench/report';
 import type { BenchReport } from '../../bench/run';
 import { MbuildError } from '../../diagnostics/error';
 import type { Engine } from '../../engine';
@@ -60,6 +60,9 @@ function readBench(file: string): ReplayReport | BenchReport {
   } catch {
     throw wrong;
   }
-  if (value.version !== 1 || (value.kind !== 'replay' && value.kind !== 'run')) throw wrong;
+  const isKnown =
+    (value.kind === 'replay' && value.version === 2) ||
+    (value.kind === 'run' && value.version === 1);
+  if (!isKnown) throw wrong;
   return value as ReplayReport | BenchReport;
 }

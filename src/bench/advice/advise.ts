@@ -1,0 +1,152 @@
+import type { GitContext } from '../context/git-context';
+import { matchGlob } from '../../context/glob';
+import { toRaw, toText } from '../../linux/paths';
+import { childPath } from '../../snapshot/marks';
+import { splitPath } from '../../snapshot/resolve';
+import type { GitObjects } from '../git/objects';
+import type { GitRepository } from '../git/repository';
+import type { ReplayTarget } from '../keys/commit-keys';
+import { duration } from '../words';
+import type { Advice, Candidate } from './advice';
+import { candidatesOf, type ContextFiles } from './candidates';
+import { ignoreCandidate } from './ignore';
+import { costWith, type HistoryCost, type ProofServices } from './prove';
+import { patchOf } from './patch';
+
+/** Commits that an advice is tried on, the latest. */
+const TRIED_ON = 500;
+const MOST = 6;
+/** Less is no advice. */
+const MIN_SECONDS = 1;
+
+/** What advice is made from. */
+export interface AdviceServices extends ProofServices {
+  readonly objects: GitObjects;
+  readonly repository: GitRepository;
+  /** For temporary files where TMPDIR takes none. */
+  readonly store: string;
+}
+
+/** Advice on one target, and all of it as a patch against its last commit. */
+export interface AdviceOnTarget {
+  readonly advice: readonly Advice[];
+  /** `undefined` where there is no advice. */
+  readonly patch: string | undefined;
+}
+
+/** Looks for changes that would have made a history's builds shorter, and tries each of them on it. */
+export async function advise(
+  target: ReplayTarget,
+  services: AdviceServices,
+): Promise<AdviceOnTarget> {
+  const builds = services.builds.slice(-TRIED_ON);
+  const proof = { ...services, builds };
+  const tip = builds.at(-1)?.commit;
+  const found = tip === undefined ? undefined : await services.reader.sources(tip, target);
+  if (tip === undefined || found === undefined || builds.length < 2)
+    return { advice: [], patch: undefined };
+  const candidates = await candidatesIn(found, tip.id, services);
+  const before = await costWith(target, [], proof);
+  const tried: { readonly candidate: Candidate; readonly saved: HistoryCost }[] = [];
+  for (const candidate of candidates) {
+    const after = await costWith(target, [candidate], proof);
+    const saved = { seconds: before.seconds - after.seconds, bytes: before.bytes - after.bytes };
+    if (saved.seconds >= MIN_SECONDS) tried.push({ candidate, saved });
+  }
+  const best = tried.sort((a, b) => b.saved.seconds - a.saved.seconds).slice(0, MOST);
+  const chosen = await together(
+    target,
+    best.map(({ candidate }) => candidate),
+    proof,
+  );
+  return {
+    advice: best.map(({ candidate, saved }) => adviceOf(candidate, saved, builds.length)),
+    patch: chosen.length === 0 ? undefined : await patchOf(found, chosen, services.store),
+  };
+}
+
+type FoundSources = NonNullable<Awaited<ReturnType<AdviceServices['reader']['sources']>>>;
+
+async function candidatesIn(
+  { context, dockerfile, plan, place }: FoundSources,
+  commit: string,
+  { objects, repository }: AdviceServices,
+): Promise<Candidate[]> {
+  const candidates = await objects.complete(() => candidatesOf(plan.dockerfile, filesOf(context)));
+  const copiesAll = plan.queries.some(({ source }) => /^\.?\/?$/.test(source));
+  if (!copiesAll || typeof place.dockerfile !== 'string') return candidates;
+  const entries = await objects.complete(() =>
+    context.children('/').flatMap((entry) => {
+      const name = splitPath(entry.path).name;
+      return objects.tree(context.root.tree).find((known) => known.name === name) ?? [];
+    }),
+  );
+  const ignore = await ignoreCandidate({
+    repository,
+    commit,
+    context: place.context,
+    entries,
+    dockerfile: place.dockerfile,
+    text: dockerfile.text,
+  });
+  return ignore === undefined ? candidates : [...candidates, ignore];
+}
+
+/** Those that help when all before them are done: two may want to move the same line. */
+async function together(
+  target: ReplayTarget,
+  candidates: readonly Candidate[],
+  proof: ProofServices,
+): Promise<Candidate[]> {
+  const chosen: Candidate[] = [];
+  let cost = Infinity;
+  for (const candidate of candidates) {
+    const { seconds } = await costWith(target, [...chosen, candidate], proof);
+    if (seconds >= cost) continue;
+    cost = seconds;
+    chosen.push(candidate);
+  }
+  return chosen;
+}
+
+function adviceOf(candidate: Candidate, saved: HistoryCost, commits: number): Advice {
+  const { kind, instruction, line, behind, behindLine, what, because, spared } = candidate;
+  const proof = spared === undefined ? 'replayed' : 'modelled';
+  const where = kind === 'ignore' ? instruction : `${instruction} (line ${line})`;
+  const seconds = Math.round(saved.seconds * 1000) / 1000;
+  const figure = `${duration(seconds)} less over ${commits} builds, ${proof === 'replayed' ? 'as a replay with it shows' : 'of which the model tells a part'}`;
+  return {
+    kind,
+    instruction,
+    line,
+    behind,
+    behindLine,
+    secondsSaved: seconds,
+    bytesSaved: Math.round(saved.bytes),
+    commits,
+    proof,
+    text: `${where}: ${what}: ${figure}; ${because}`,
+  };
+}
+
+/** The context as rules ask for it: within `objects.complete`. */
+function filesOf(context: GitContext): ContextFiles {
+  const { objects } = context.reader;
+  return {
+    read: (name) => {
+      const entry = context.stat(toRaw(`/${name}`));
+      const place = entry === undefined ? undefined : context.placeOf(entry);
+      return place?.kind === 'file' ? objects.text(place.entry.id) : undefined;
+    },
+    matching: (directory, pattern) => {
+      const at = context.stat(toRaw(`/${directory}`));
+      const place = at === undefined ? undefined : context.placeOf(at);
+      if (place?.kind !== 'directory' || place.directory.tree === '') return [];
+      return objects
+        .tree(place.directory.tree)
+        .filter(({ name, kind }) => kind !== 'directory' && matchGlob(pattern, name))
+        .filter(({ name }) => context.lstat(childPath(place.directory.path, name)) !== undefined)
+        .map(({ name }) => toText(name));
+    },
+  };
+}

@@ -1,0 +1,156 @@
+import { isMbuildError } from '../../diagnostics/error';
+import type { Engine } from '../../engine';
+import type { BaseImage } from '../../graph/graph';
+import { sourceResult, type ResultId } from '../../cache/key';
+import { chainIds, digestOf } from '../../oci/digest';
+import type { ImageConfig } from '../../oci/image';
+import { splitEnv } from '../../oci/env';
+import { formatPlatform, type Platform } from '../../oci/platform';
+import { formatReference, parseReference } from '../../oci/reference';
+import type { MergedView } from '../../snapshot/view';
+
+/** An image that stages start from, as far as it is at hand. */
+export interface ReplayBase {
+  readonly image: BaseImage;
+  /** `config`: its variables, users by number and triggers are known, its files are not. */
+  readonly known: 'whole' | 'config' | 'not';
+  /** What its tree holds; of an image that is not known its name stands for it. */
+  readonly result: ResultId;
+}
+
+/** What bases are asked of. */
+export type BaseServices = Pick<Engine, 'images' | 'registry' | 'snapshots' | 'offline'>;
+
+/** Words of a Dockerfile that a base may give a value to. */
+const VARIABLE = /\$\{?([A-Za-z_]\w*)/g;
+const DECLARED = /^\s*ARG\s+(.*)$/gim;
+
+/** Finds images in the store, or asks a registry for their configs. What is not at hand becomes a symbol, never an error. */
+export class Bases {
+  readonly #found = new Map<string, Promise<ReplayBase | undefined>>();
+  readonly #unknown = new Set<string>();
+  readonly #failed = new Map<string, string>();
+
+  /** @param asks registries are asked for what the store lacks. */
+  constructor(
+    private readonly services: BaseServices,
+    private readonly asks: boolean,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /** Names of images of which nothing is known. */
+  get unknown(): readonly string[] {
+    return [...this.#unknown];
+  }
+
+  /** Why registries did not tell of an image, by its name. */
+  get failed(): ReadonlyMap<string, string> {
+    return this.#failed;
+  }
+
+  /** @param text of the Dockerfile: variables in it that an unknown base may set stand for themselves. */
+  async find(name: string, platform: Platform, text: string): Promise<ReplayBase> {
+    const key = `${formatPlatform(platform)} ${name}`;
+    const found = this.#found.get(key) ?? this.#look(name, platform);
+    this.#found.set(key, found);
+    const base = await found;
+    if (base !== undefined) return base;
+    this.#unknown.add(name);
+    return unknownBase(name, platform, text);
+  }
+
+  /** The files of a base, for the users in it; `undefined` where they are not at hand. */
+  async view({ image, known }: ReplayBase): Promise<MergedView | undefined> {
+    return known === 'whole' ? this.services.snapshots.view(await image.stack()) : undefined;
+  }
+
+  async #look(name: string, platform: Platform): Promise<ReplayBase | undefined> {
+    const { images } = this.services;
+    const reference = parseReference(name);
+    const full = reference === undefined ? name : formatReference(reference);
+    const stored = images.find(full, platform) ?? images.find(full);
+    if (stored !== undefined)
+      return {
+        image: {
+          name,
+          config: stored.config,
+          descriptor: stored.descriptor,
+          stack: () => Promise.resolve(stored.stack),
+        },
+        known: 'whole',
+        result: resultOf(stored.config),
+      };
+    return this.asks && !this.services.offline ? this.#ask(name, platform) : undefined;
+  }
+
+  async #ask(name: string, platform: Platform): Promise<ReplayBase | undefined> {
+    const { peekImage } = await import('../../images/transfer/remote-config');
+    try {
+      const { config, descriptor } = await peekImage(
+        name,
+        platform,
+        this.services.registry,
+        this.signal,
+      );
+      const stack = (): never => {
+        throw new Error('an image without its files has no stack');
+      };
+      return {
+        image: { name, config, descriptor, stack },
+        known: 'config',
+        result: resultOf(config),
+      };
+    } catch (error) {
+      if (!isMbuildError(error) || error.code === 'CANCELED') throw error;
+      this.#failed.set(name, error.message);
+      return undefined;
+    }
+  }
+}
+
+function resultOf({ rootfs }: ImageConfig): ResultId {
+  return sourceResult(chainIds(rootfs.diff_ids).at(-1));
+}
+
+/** Stands for an image that is not at hand: a variable that it may set is `${NAME}`, its working directory `/${WORKDIR}`. */
+function unknownBase(name: string, { os, architecture }: Platform, text: string): ReplayBase {
+  const declared = new Set(
+    [...text.matchAll(DECLARED)].flatMap(([, words = '']) =>
+      words.split(/\s+/).map((word) => word.split('=')[0]),
+    ),
+  );
+  const named = [...text.matchAll(VARIABLE)].flatMap(([, variable]) => variable ?? []);
+  const variables = new Set(named.filter((variable) => !declared.has(variable)));
+  const config: ImageConfig = {
+    os,
+    architecture,
+    rootfs: { type: 'layers', diff_ids: [] },
+    config: {
+      Env: ['PATH', ...variables].map((variable) => `${variable}=${symbolOf(variable)}`),
+      WorkingDir: '/${WORKDIR}',
+    },
+  };
+  return {
+    image: {
+      name,
+      config,
+      descriptor: { mediaType: '', digest: digestOf(name), size: 0 },
+      stack: () => Promise.resolve([]),
+    },
+    known: 'not',
+    result: sourceResult(name),
+  };
+}
+
+/** What a variable is worth that an unknown image may set. */
+export function symbolOf(variable: string): string {
+  return `\${${variable}}`;
+}
+
+/** The variables of a step without those that only stand for an unknown image's: the image stands for these already. */
+export function withoutSymbols(env: readonly string[]): readonly string[] {
+  return env.filter((entry) => {
+    const [variable, value] = splitEnv(entry);
+    return value !== symbolOf(variable);
+  });
+}

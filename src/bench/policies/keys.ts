@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto';
+import type { AnalysedStep } from '../analysis';
+import type { KeyRules } from './policy';
+
+/** mbuild: by content, and with an eye on what a step leaves. */
+export const MBUILD: KeyRules = {
+  keyOf: (step) => step.keyed.key,
+  noticesSame: true,
+};
+
+/**
+ * BuildKit: by content as well; a COPY --link stands on nothing. What a step leaves is not compared with what it left before
+ * (moby/buildkit, solver/cachemanager.go and docs "Build cache invalidation").
+ */
+export const BUILDKIT: KeyRules = {
+  keyOf: (step, above) =>
+    step.keyed.row.link ? chained(step, [], []) : chained(step, belowOf(step, above), []),
+  rule: 'link',
+  noticesSame: false,
+};
+
+/** The classic builder of docker: every instruction is an image on the one before, so that each is a link of the chain. */
+export const CLASSIC: KeyRules = {
+  keyOf: (step, above) => chained(step, belowOf(step, above), step.keyed.row.settings),
+  rule: 'settings',
+  noticesSame: false,
+};
+
+function belowOf({ keyed: { row } }: AnalysedStep, above: readonly string[]): readonly string[] {
+  const below = row.below === undefined ? row.base : (above[row.below] ?? '');
+  return [below, ...row.from.map((at) => above[at] ?? '')];
+}
+
+function chained(
+  { keyed }: AnalysedStep,
+  below: readonly string[],
+  settings: readonly string[],
+): string {
+  return createHash('sha1')
+    .update(`${keyed.own}\0${below.join('\0')}\0\0${settings.join('\0')}`)
+    .digest('base64');
+}
