@@ -25,6 +25,8 @@ export interface KeptMount {
   readonly id: string;
   /** Where several steps had the id for themselves at the same time, the number of the copy. */
   readonly copy: number;
+  /** `UID:GID MODE`, where the Dockerfile gave it any that are not the usual ones. */
+  readonly owner?: string | undefined;
   /** It lies over files that an image or a stage gave (`from=`). */
   readonly seeded: boolean;
   /** RFC 3339. */
@@ -43,8 +45,23 @@ interface About {
   readonly created: string;
 }
 
-/** Stands between an id and what its content started with. */
+/** Stands between an id and what else makes a cache another one: its owner, and what its content started with. */
 export const SEED_SEPARATOR = '\0';
+
+const OWNER = 'owner ';
+
+/** Who owns a cache's directory, and its permission bits. */
+export interface MountOwner {
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+}
+
+/** What a cache is found by: its id, and an owner or a mode of its own, as BuildKit keeps caches apart. */
+export function ownedId(id: string, { uid, gid, mode }: MountOwner): string {
+  if (uid === 0 && gid === 0 && mode === 0o755) return id;
+  return `${id}${SEED_SEPARATOR}${OWNER}${uid}:${gid} ${mode.toString(8).padStart(4, '0')}`;
+}
 
 /** Where a cache is: `<root>/cache/mounts/<hash of the id>`, so that no id can name a path. */
 export function mountFolder(root: string, id: string): string {
@@ -68,7 +85,8 @@ export function listMounts(root: string): KeptMount[] {
       const dir = path.join(place, 'fs');
       if (!existsSync(dir)) return [];
       const about = readJson<About>(path.join(place, 'about.json'));
-      const [id = '', seed] = (about?.id ?? `(${name.slice(0, 12)})`).split(SEED_SEPARATOR);
+      const [id = '', ...more] = (about?.id ?? `(${name.slice(0, 12)})`).split(SEED_SEPARATOR);
+      const owner = more.find((part) => part.startsWith(OWNER))?.slice(OWNER.length);
       const used =
         statSync(path.join(place, 'about.json'), { throwIfNoEntry: false })?.mtime ??
         statSync(dir).mtime;
@@ -76,7 +94,8 @@ export function listMounts(root: string): KeptMount[] {
         {
           id,
           copy: Number(/-(\d+)$/.exec(name)?.[1] ?? 0),
-          seeded: seed !== undefined,
+          owner,
+          seeded: more.some((part) => !part.startsWith(OWNER)),
           created: about?.created ?? used.toISOString(),
           used: used.toISOString(),
           ...treeSize(dir),
@@ -93,11 +112,22 @@ export function exportMount(root: string, id: string): AsyncIterable<Buffer> {
   return tarTree(toRaw(mountContent(root, id)), { xattrs: 'trusted' });
 }
 
-/** The directory that a cache's files are in. @throws MbuildError USAGE when there is none of that id. */
+/**
+ * The directory that a cache's files are in: that of the usual owner, else the only one of another.
+ * @throws MbuildError USAGE when there is none of that id, or when several owners have one.
+ */
 export function mountContent(root: string, id: string): string {
   const dir = path.join(mountFolder(root, id), 'fs');
-  if (!existsSync(dir)) throw noMount(id);
-  return dir;
+  if (existsSync(dir)) return dir;
+  const [only, ...others] = listMounts(root).filter(
+    (mount) => mount.id === id && mount.copy === 0 && !mount.seeded,
+  );
+  if (only === undefined) throw noMount(id);
+  if (others.length > 0)
+    throw new MbuildError('USAGE', `the cache mount ${id} is there for several owners`, {
+      hint: "'mbuild cache-mount ls' lists them; give each an id= of its own",
+    });
+  return path.join(only.folder, 'fs');
 }
 
 /**

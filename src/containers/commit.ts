@@ -8,6 +8,7 @@ import type { Image } from '../images/store/image-store';
 import { Lease } from '../images/store/lease';
 import { recordLayer } from '../images/store/record-layer';
 import { tarTree } from '../layer/diff';
+import { NO_LIMITS } from '../layer/layer';
 import type { layerTasks } from '../layer/tasks';
 import { toRaw } from '../linux/paths';
 import { bootId } from '../linux/process';
@@ -31,13 +32,6 @@ export interface CommitRequest {
   /** Whether the container's processes stand still while its files are read. */
   readonly pause: boolean;
 }
-
-/** What the store's own trees are not measured by. */
-const NO_LIMITS = {
-  maxSize: Number.MAX_SAFE_INTEGER,
-  maxEntries: Number.MAX_SAFE_INTEGER,
-  maxRatio: Number.MAX_SAFE_INTEGER,
-};
 
 /**
  * Makes an image of a container: the layers of its image, and on top what it has written, if anything; volumes are no part of it.

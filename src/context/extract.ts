@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import zlib from 'node:zlib';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { decompressed, detectCompression } from '../layer/decompress';
-import { LAYER_LIMITS, checkLimits } from '../layer/layer';
+import { LAYER_LIMITS, checkEntries, checkSize } from '../layer/layer';
 import { BLOCK, type TarEntry } from '../layer/tar/entry';
 import { explained } from '../layer/tar/explain';
 import { TarReader, type TarSink } from '../layer/tar/read';
@@ -188,11 +188,7 @@ class Extraction implements TarSink {
 
   entry(entry: TarEntry): void {
     this.#entries++;
-    if (this.#entries > LAYER_LIMITS.maxEntries)
-      throw new MbuildError(
-        'LIMIT_EXCEEDED',
-        `the archive has more than ${LAYER_LIMITS.maxEntries} entries`,
-      );
+    checkEntries('archive', this.#entries, LAYER_LIMITS);
     explained(entry, () => this.#make(entry));
   }
 
@@ -242,7 +238,7 @@ class Extraction implements TarSink {
 
   hole(length: number): void {
     this.#holes += length;
-    checkLimits('archive', this.#holes, this.#holes, LAYER_LIMITS);
+    checkSize('archive', this.#holes, LAYER_LIMITS);
     if (this.#file !== undefined) this.#file.position += length;
   }
 

@@ -7,7 +7,7 @@ import { fsPath, type RawPath } from '../linux/paths';
 import { throwIfStopped } from '../linux/stop-flag';
 import { toDigest, type DiffID, type Digest } from '../oci/digest';
 import { decompressStream } from './decompress';
-import { Growth, checkLimits, type Applied, type ApplySource, type OverlayXattrs } from './layer';
+import { Growth, checkSize, type Applied, type ApplySource, type OverlayXattrs } from './layer';
 import { isOpaque, parentOf } from './marks';
 import { ParentTree, copyAttributes } from './parents';
 import { TarReader } from './tar/read';
@@ -41,7 +41,7 @@ export async function applyLayer(
     const take = (chunk: Buffer): void => {
       throwIfStopped(options.stop);
       tarHash?.update(chunk);
-      checkLimits('layer', reader.offset + chunk.length, input.size, options.limits);
+      checkSize('layer', reader.offset + chunk.length, options.limits);
       reader.push(chunk);
     };
     if (source.compression === 'none') await input.readAll(take);

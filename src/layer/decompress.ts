@@ -3,7 +3,7 @@ import { Readable, pipeline, type Transform } from 'node:stream';
 import zlib from 'node:zlib';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import type { Compression } from '../oci/media-types';
-import { LAYER_LIMITS, checkLimits } from './layer';
+import { LAYER_LIMITS, checkSize } from './layer';
 import { throughProgram } from './through-program';
 
 /** What archives that are added to an image come in; layers know the first three alone. */
@@ -72,25 +72,23 @@ export async function* decompressed(
   let head: Buffer = Buffer.alloc(0);
   for (let next; head.length < MAGIC_LENGTH && (next = await chunks.next()).done !== true;)
     head = Buffer.concat([head, next.value]);
-  const counts = { stored: 0, unpacked: 0 };
+  let unpacked = 0;
   for await (const chunk of decompressStream(
-    Readable.from(counted(head, chunks, counts), { objectMode: false }),
+    Readable.from(joined(head, chunks), { objectMode: false }),
     detectCompression(head),
   )) {
-    counts.unpacked += chunk.length;
-    checkLimits('archive', counts.unpacked, counts.stored, LAYER_LIMITS);
+    unpacked += chunk.length;
+    checkSize('archive', unpacked, LAYER_LIMITS);
     yield chunk;
   }
 }
 
-async function* counted(
+async function* joined(
   head: Buffer,
   rest: AsyncIterator<Uint8Array>,
-  counts: { stored: number },
 ): AsyncGenerator<Uint8Array, void> {
   try {
     for (let chunk: Uint8Array | undefined = head; chunk !== undefined;) {
-      counts.stored += chunk.length;
       yield chunk;
       const next = await rest.next();
       chunk = next.done === true ? undefined : next.value;

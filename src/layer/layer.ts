@@ -50,43 +50,55 @@ export const Growth = {
   whole: 2,
 } as const;
 
-/** Caps on what a foreign layer or archive may hold, so that a hostile one ends in LIMIT_EXCEEDED and not in a full disk. */
+/*
+ * Caps on what a foreign layer or archive may hold, so that a hostile one ends in LIMIT_EXCEEDED and not in a full disk. They are sizes: a
+ * layer of zeros is a thousand times smaller as gzip, and hundreds of thousands of times as zstd, and harmless.
+ */
 export interface ApplyLimits {
   /** Bytes of the unpacked tar. */
   readonly maxSize: number;
   readonly maxEntries: number;
-  /** Unpacked bytes per stored byte, once more than 64 MiB came out. */
-  readonly maxRatio: number;
 }
 
-/** The caps on the layers and archives of strangers. */
+/** No caps. */
+export const NO_LIMITS: ApplyLimits = { maxSize: Infinity, maxEntries: Infinity };
+
+const SIZE_VARIABLE = 'MBUILD_MAX_UNPACKED';
+const ENTRIES_VARIABLE = 'MBUILD_MAX_ENTRIES';
+
+/** The caps on the layers and archives of strangers, unless a variable of the environment has others: 0 is none. */
 export const LAYER_LIMITS: ApplyLimits = {
-  maxSize: 256 * 2 ** 30,
-  maxEntries: 4_000_000,
-  maxRatio: 1024,
+  maxSize: readLimit(SIZE_VARIABLE, 256 * 2 ** 30),
+  maxEntries: readLimit(ENTRIES_VARIABLE, 4_000_000),
 };
 
-/** Before this much came out, a ratio says nothing: a layer of zeros is no bomb yet. */
-const RATIO_FROM = 64 * 1024 * 1024;
+/** A whole number, with k, m, g or t for binary units. @throws MbuildError USAGE. */
+function readLimit(variable: string, usual: number): number {
+  const text = process.env[variable] ?? '';
+  if (text === '') return usual;
+  const [, digits, unit = ''] = /^(\d{1,15})([kmgt]?)b?$/i.exec(text) ?? [];
+  if (digits === undefined)
+    throw new MbuildError('USAGE', `${variable}=${text} is not a size`, {
+      hint: 'write a whole number, also with k, m, g or t; 0 is no limit',
+    });
+  const value = Number(digits) * 1024 ** ' kmgt'.indexOf(unit.toLowerCase() || ' ');
+  return value === 0 ? Infinity : value;
+}
 
-/** @param what e.g. `layer`. @param stored bytes of the archive as it came. @throws MbuildError LIMIT_EXCEEDED. */
-export function checkLimits(
-  what: string,
-  unpacked: number,
-  stored: number,
-  limits: ApplyLimits,
-): void {
-  if (unpacked > limits.maxSize)
-    throw new MbuildError(
-      'LIMIT_EXCEEDED',
-      `the ${what} unpacks to more than ${limits.maxSize} bytes`,
-    );
-  if (unpacked > RATIO_FROM && unpacked > stored * limits.maxRatio) {
-    throw new MbuildError(
-      'LIMIT_EXCEEDED',
-      `the ${what} unpacks to more than ${limits.maxRatio} times its stored ${stored} bytes`,
-    );
-  }
+/** @param what e.g. `layer`. @param unpacked bytes of its tar so far. @throws MbuildError LIMIT_EXCEEDED. */
+export function checkSize(what: string, unpacked: number, { maxSize }: ApplyLimits): void {
+  if (unpacked <= maxSize) return;
+  throw new MbuildError('LIMIT_EXCEEDED', `the ${what} unpacks to more than ${maxSize} bytes`, {
+    hint: `if that is what it should hold, set ${SIZE_VARIABLE} to a size, e.g. 512g, or to 0 for no limit`,
+  });
+}
+
+/** @param what e.g. `layer`. @throws MbuildError LIMIT_EXCEEDED. */
+export function checkEntries(what: string, entries: number, { maxEntries }: ApplyLimits): void {
+  if (entries <= maxEntries) return;
+  throw new MbuildError('LIMIT_EXCEEDED', `the ${what} has more than ${maxEntries} entries`, {
+    hint: `if that is what it should hold, set ${ENTRIES_VARIABLE} to a number, or to 0 for no limit`,
+  });
 }
 
 /** What unpacking found. */

@@ -29,7 +29,7 @@ import { removeTree } from '../linux/remove-tree';
 import type { StopFlag } from '../linux/stop-flag';
 import { writeAll } from '../linux/write-all';
 import { setXattr, type Xattrs } from '../linux/xattr';
-import type { ApplyLimits, OverlayXattrs } from './layer';
+import { checkEntries, checkSize, type ApplyLimits, type OverlayXattrs } from './layer';
 import {
   AUFS_PREFIX,
   OPAQUE_MARK,
@@ -125,11 +125,7 @@ export class Unpacker implements TarSink {
 
   entry(entry: TarEntry): void {
     this.entries++;
-    if (this.entries > this.options.limits.maxEntries)
-      throw new MbuildError(
-        'LIMIT_EXCEEDED',
-        `the layer has more than ${this.options.limits.maxEntries} entries`,
-      );
+    checkEntries('layer', this.entries, this.options.limits);
     const parts = partsOf(entry.path, entry);
     const name = parts.pop();
     explained(entry, () => {
@@ -152,9 +148,7 @@ export class Unpacker implements TarSink {
 
   hole(length: number): void {
     this.#holes += length;
-    const { maxSize } = this.options.limits;
-    if (this.#holes > maxSize)
-      throw new MbuildError('LIMIT_EXCEEDED', `the layer unpacks to more than ${maxSize} bytes`);
+    checkSize('layer', this.#holes, this.options.limits);
     if (this.#file !== undefined) this.#file.position += length;
   }
 

@@ -1,6 +1,6 @@
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import path from 'node:path';
-import { mountFolder, noteMountUse } from '../cache/mounts';
+import { mountFolder, noteMountUse, ownedId } from '../cache/mounts';
 import { lock, tryLock } from '../linux/flock';
 import { own } from '../linux/owners';
 import { toRaw } from '../linux/paths';
@@ -26,7 +26,7 @@ export interface CacheMountSpec {
 const MOST_PRIVATE = 1000;
 
 /**
- * Opens the directory of a cache: `<root>/cache/mounts/<hash of the id>`, so that no id can name a path. `shared` hands
+ * Opens the directory of a cache: `<root>/cache/mounts/<hash of the id and its owner>`, so that no id can name a path. `shared` hands
  * it to any number of steps, `locked` to one after the other, `private` gives each step at a time one of its own.
  * The locks are the kernel's and go with the process.
  */
@@ -35,12 +35,14 @@ export async function openCacheMount(
   spec: CacheMountSpec,
   signal: AbortSignal,
 ): Promise<CacheMount> {
-  const base = mountFolder(root, spec.id);
-  if (spec.sharing === 'private') return openPrivate(root, base, spec);
+  const id = ownedId(spec.id, spec);
+  const base = mountFolder(root, id);
+  const owned = { ...spec, id };
+  if (spec.sharing === 'private') return openPrivate(root, base, owned);
   const fd = openLock(base);
   try {
     await lock(fd, spec.sharing === 'locked' ? 'exclusive' : 'shared', signal);
-    return makeDirectory(root, base, spec, fd);
+    return makeDirectory(root, base, owned, fd);
   } catch (error) {
     closeSync(fd);
     throw error;

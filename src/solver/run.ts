@@ -128,7 +128,14 @@ async function execute(
         : error;
     });
   if (status.usage !== undefined) scope.events({ kind: 'usage', id: vertex, usage: status.usage });
-  if (status.code !== 0) throw commandFailed(status, tail.text(), services.root);
+  if (status.code !== 0) {
+    const { root } = services;
+    throw commandFailed(
+      status,
+      tail.text(),
+      cacheHint(operation, user, tail.text()) ?? fullDiskHint(tail.text(), root),
+    );
+  }
   collect({ spec, user, lostWrites, supervision: status.supervision }, active, context);
 }
 
@@ -277,7 +284,24 @@ function tooSlow(timeout: number | undefined, output: string): MbuildError {
   );
 }
 
-function commandFailed(status: ExitStatus, output: string, root: string): MbuildError {
+/** Of a command that was denied something, and whose user does not own a cache that is mounted. */
+function cacheHint(
+  { mounts }: RunOperation,
+  { uid, gid }: ResolvedUser,
+  output: string,
+): string | undefined {
+  if (uid === 0 || !/permission denied|EACCES/i.test(output)) return undefined;
+  const foreign = mounts.find((mount) => mount.kind === 'cache' && mount.uid !== uid);
+  return foreign === undefined
+    ? undefined
+    : `the cache mount ${foreign.target} belongs to another user: add uid=${uid},gid=${gid} to it for a cache of this user's`;
+}
+
+function commandFailed(
+  status: ExitStatus,
+  output: string,
+  otherwise: string | undefined,
+): MbuildError {
   const how =
     status.signal === undefined
       ? `exited with code ${status.code}`
@@ -285,7 +309,7 @@ function commandFailed(status: ExitStatus, output: string, root: string): Mbuild
   return new MbuildError('EXEC_FAILED', `RUN ${how}`, {
     exitCode: status.code,
     output,
-    hint: hintFor(status) ?? fullDiskHint(output, root),
+    hint: hintFor(status) ?? otherwise,
   });
 }
 

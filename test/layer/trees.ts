@@ -13,7 +13,7 @@ export const isRoot = process.getuid?.() === 0;
 export const whenRoot = isRoot ? it : it.skip;
 export const needsRoot = isRoot ? '' : ' (skipped: needs root)';
 
-export const LIMITS: ApplyLimits = { maxSize: 2 ** 40, maxEntries: 1e6, maxRatio: 1000 };
+export const LIMITS: ApplyLimits = { maxSize: 2 ** 40, maxEntries: 1e6 };
 
 /** A temporary directory for the running test. */
 export function useDirectory(): () => string {

@@ -27,6 +27,7 @@ const SHAPE: ListShape = {
   fields: {
     ID: 'ID',
     Copy: 'COPY',
+    Owner: 'OWNER',
     Size: 'SIZE',
     Files: 'FILES',
     UsedSince: 'USED',
@@ -34,7 +35,7 @@ const SHAPE: ListShape = {
     InUse: 'IN USE',
     Folder: 'FOLDER',
   },
-  columns: ['ID', 'Copy', 'Size', 'Files', 'UsedSince', 'InUse'],
+  columns: ['ID', 'Copy', 'Owner', 'Size', 'Files', 'UsedSince', 'InUse'],
 };
 
 export const list = defineCommand({
@@ -62,12 +63,13 @@ export const list = defineCommand({
 });
 
 function rowOf(
-  { id, copy, bytes, files, used, created, inUse, folder, seeded }: KeptMount,
+  { id, copy, owner, bytes, files, used, created, inUse, folder, seeded }: KeptMount,
   now: number,
 ): ListRow {
   return {
     ID: id,
     Copy: copyText(copy, seeded),
+    Owner: owner ?? '',
     Size: humanSize(bytes),
     Bytes: String(bytes),
     Files: String(files),

@@ -1,5 +1,5 @@
 import { decompressed } from '../../layer/decompress';
-import { LAYER_LIMITS, checkLimits } from '../../layer/layer';
+import { LAYER_LIMITS, checkSize } from '../../layer/layer';
 import { TarReader } from '../../layer/tar/read';
 import type { TarEntry } from '../../layer/tar/entry';
 
@@ -49,7 +49,7 @@ async function* readPieces(source: AsyncIterable<Uint8Array>): AsyncGenerator<Pi
       data: (data) => pieces.push({ data }),
       hole: (length) => {
         holes += length;
-        checkLimits('archive', holes, holes, LAYER_LIMITS);
+        checkSize('archive', holes, LAYER_LIMITS);
         pieces.push({ hole: length });
       },
       end: () => pieces.push('end'),
