@@ -26,24 +26,24 @@ export interface ContextEntry {
  * one entry. Sockets are no part of a context; what cannot be read in a directory that stays out counts nothing.
  */
 export function listContext(context: LocalContext): ContextEntry[] {
-  const entries: ContextEntry[] = [];
-  walk(
-    context.path,
-    '',
-    context.ignore?.rules.isEmpty === false ? [] : undefined,
-    context.ignore,
-    entries,
-  );
-  return entries;
+  const rules = context.ignore?.rules;
+  const state = rules?.isEmpty === false ? [] : undefined;
+  return walk({ hostPath: context.path, prefix: '', state }, context.ignore);
+}
+
+/** A directory to list. */
+interface Listed {
+  readonly hostPath: RawPath;
+  /** In front of the names in it. */
+  readonly prefix: RawPath;
+  readonly state: IgnoreState | undefined;
 }
 
 function walk(
-  folder: RawPath,
-  prefix: RawPath,
-  state: IgnoreState | undefined,
+  { hostPath: folder, prefix, state }: Listed,
   ignore: IgnoreFile | undefined,
-  entries: ContextEntry[],
-): void {
+): ContextEntry[] {
+  const entries: ContextEntry[] = [];
   for (const name of readdirSync(fsPath(folder), { encoding: 'latin1' }).sort()) {
     const hostPath = childPath(folder, name);
     const stats = lstatOf(hostPath);
@@ -64,11 +64,13 @@ function walk(
       entries.push({ path: `${path}/`, type: 'directory', included, ...sizeOf(hostPath), rule });
       continue;
     }
-    const before = entries.length;
-    walk(hostPath, `${path}/`, verdict?.state, ignore, entries);
-    if (entries.length === before)
+    const below = walk({ hostPath, prefix: `${path}/`, state: verdict?.state }, ignore);
+    // No spread: of a large directory there are more than a call takes.
+    for (const entry of below) entries.push(entry);
+    if (below.length === 0)
       entries.push({ path: `${path}/`, type: 'directory', included, size: 0, files: 0, rule });
   }
+  return entries;
 }
 
 /** What is below a directory, all of it. */
@@ -102,5 +104,6 @@ function namesIn(folder: RawPath): RawPath[] {
 }
 
 function typeOf(stats: FileStats): ContextEntry['type'] {
-  return stats.isFile() ? 'file' : stats.isSymbolicLink() ? 'symlink' : 'other';
+  if (stats.isFile()) return 'file';
+  return stats.isSymbolicLink() ? 'symlink' : 'other';
 }

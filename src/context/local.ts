@@ -8,7 +8,7 @@ import {
   readlinkSync,
   realpathSync,
 } from 'node:fs';
-import { MbuildError, errnoOf, machineFault } from '../diagnostics/error';
+import { MbuildError, errnoOf, isMbuildError, machineFault } from '../diagnostics/error';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
 import { lstatOf, type FileStats } from '../linux/stat';
 import { childPath } from '../snapshot/marks';
@@ -18,6 +18,13 @@ import { parseIgnoreFile, type IgnoreRules, type IgnoreState } from './ignore';
 import type { HidingRule, KnownContents, SourceTree } from './source-tree';
 import { SelectionMemo } from './selection-memo';
 import { StatCache, cacheFile } from './stat-cache';
+
+/** What was found of an ignore file. */
+export interface FoundIgnoreFile {
+  readonly file?: IgnoreFile | undefined;
+  /** Why one that is there does not count. */
+  readonly problem?: string | undefined;
+}
 
 /** An ignore file, read. */
 export interface IgnoreFile {
@@ -227,19 +234,47 @@ export function loadIgnoreFile(
   dockerfile?: string,
   explicit?: string,
 ): IgnoreFile | undefined {
+  return findIgnoreFile(directory, dockerfile, explicit).file;
+}
+
+/** The same, with what is to be said of a link that leads out of the context or to nothing. */
+export function findIgnoreFile(
+  directory: string,
+  dockerfile?: string,
+  explicit?: string,
+): FoundIgnoreFile {
   if (explicit !== undefined) {
     const file = readIgnoreFile(toRaw(explicit), explicit);
     if (file === undefined)
       throw new MbuildError('IGNORE_FILE_INVALID', `ignore file ${explicit} does not exist`);
-    return file;
+    return { file };
   }
   const own =
     dockerfile === undefined
       ? undefined
       : readIgnoreFile(toRaw(`${dockerfile}.dockerignore`), `${dockerfile}.dockerignore`);
-  if (own !== undefined) return own;
-  const inContext = new LocalContext(directory).stat('/.dockerignore');
-  return inContext === undefined ? undefined : readIgnoreFile(inContext.hostPath, '.dockerignore');
+  if (own !== undefined) return { file: own };
+  const context = new LocalContext(directory);
+  const link = context.lstat(IGNORE_FILE);
+  if (link === undefined) return {};
+  const file = followed(context);
+  if (file !== undefined) return { file: readIgnoreFile(file.hostPath, '.dockerignore') };
+  const target = readlinkSync(fsPath(link.hostPath), 'latin1');
+  return {
+    problem: `.dockerignore is a link to ${toText(target)}, which is not in the context: nothing is left out`,
+  };
+}
+
+const IGNORE_FILE: RawPath = '/.dockerignore';
+
+/** A loop leads nowhere. */
+function followed(context: LocalContext): ViewEntry | undefined {
+  try {
+    return context.stat(IGNORE_FILE);
+  } catch (error) {
+    if (isMbuildError(error, 'COPY_FAILED')) return undefined;
+    throw error;
+  }
 }
 
 function readIgnoreFile(path: RawPath, name: string): IgnoreFile | undefined {

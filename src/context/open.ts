@@ -2,14 +2,14 @@ import { existsSync, createReadStream, lstatSync, readFileSync, statSync } from 
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { temporaryDirectory as makeTemporary } from '../content/temporary';
-import { MbuildError, errnoOf, machineFault } from '../diagnostics/error';
+import { MbuildError, errnoOf, machineFault, type Diagnostic } from '../diagnostics/error';
 import { decodeText } from '../diagnostics/text';
 import type { SourceFile } from '../diagnostics/range';
 import { fsPath, toRaw, toText } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import type { Download } from './download';
 import type { GitCheckout } from './git-checkout';
-import { LocalContext, loadIgnoreFile, type ContextModes } from './local';
+import { LocalContext, findIgnoreFile, loadIgnoreFile, type ContextModes } from './local';
 
 /** Where the build's files come from. */
 export type ContextSource =
@@ -29,6 +29,7 @@ export type DockerfileSource =
 export interface OpenedContext {
   readonly tree: LocalContext;
   readonly dockerfile: SourceFile;
+  readonly warnings: readonly Diagnostic[];
   /** Deletes what was unpacked. */
   readonly close: () => void;
 }
@@ -58,50 +59,88 @@ interface FoundDockerfile {
   readonly file: SourceFile;
 }
 
+/** What a Dockerfile is called that is not named, in the order in which they are looked for. */
+const DOCKERFILES = ['Dockerfile', 'dockerfile', 'Containerfile'];
+
 /** No Dockerfile is longer. */
 const MAX_DOCKERFILE = 16 * 1024 * 1024;
 
+/** What a build is given to open. */
+export interface ContextRequest {
+  readonly context: ContextSource;
+  /** The context's own when absent. */
+  readonly dockerfile?: DockerfileSource | undefined;
+  readonly ignoreFile?: string | undefined;
+  readonly contextModes?: ContextModes | undefined;
+}
+
 /**
- * Opens the build directory, its Dockerfile and its ignore file.
+ * Opens the build directory, its Dockerfile and its ignore file. A file instead of a directory is an archive of the context, or
+ * the Dockerfile of the directory that it is in.
  * @param store the store's folder: hashes of the directory's files are remembered there.
  * @param fetcher needed for contexts of kind `git` and `http`.
  * @throws MbuildError CONTEXT_NOT_FOUND, CONTEXT_INVALID, DOCKERFILE_NOT_FOUND, IGNORE_FILE_INVALID, and those of git and of downloads.
  */
 export async function openContext(
-  source: ContextSource,
-  dockerfile: DockerfileSource | undefined,
-  ignoreFile: string | undefined,
+  request: ContextRequest,
   store: string,
   fetcher?: ContextFetcher,
-  modes?: ContextModes,
 ): Promise<OpenedContext> {
+  const { dockerfile, source } = await ofFile(request);
   const directory = await directoryOf(source, fetcher, store);
   try {
     const given =
       directory.dockerfile ??
       (dockerfile !== undefined && 'text' in dockerfile ? dockerfile : undefined);
-    const found =
-      given === undefined
-        ? await findDockerfile(
-            directory,
-            dockerfile !== undefined && 'path' in dockerfile ? dockerfile.path : undefined,
-          )
-        : undefined;
-    const ignore = loadIgnoreFile(directory.path, ignoreFileOwner(directory, found), ignoreFile);
+    const path = dockerfile !== undefined && 'path' in dockerfile ? dockerfile.path : undefined;
+    const found = given === undefined ? await findDockerfile(directory, path) : undefined;
+    const owner = ignoreFileOwner(directory, found);
+    const ignore = findIgnoreFile(directory.path, owner, request.ignoreFile);
+    if (ignore.problem !== undefined && directory.isForeign)
+      throw new MbuildError('IGNORE_FILE_INVALID', ignore.problem);
     const options = directory.isForeign
       ? { title: directory.title }
-      : { statCaches: path.join(store, 'cache', 'stat') };
+      : { statCaches: statCachesOf(store) };
     const file = given ?? found?.file;
     if (file === undefined) throw new MbuildError('INTERNAL', 'a context without a Dockerfile');
+    const modes = request.contextModes;
     return {
-      tree: new LocalContext(directory.path, ignore, { ...options, modes }),
+      tree: new LocalContext(directory.path, ignore.file, { ...options, modes }),
       dockerfile: file,
+      warnings: ignore.problem === undefined ? [] : [ignoreWarning(ignore.problem)],
       close: directory.close,
     };
   } catch (error) {
     directory.close();
     throw error;
   }
+}
+
+function statCachesOf(store: string): string {
+  return path.join(store, 'cache', 'stat');
+}
+
+function ignoreWarning(message: string): Diagnostic {
+  return { severity: 'warning', code: 'IgnoreFileLink', message };
+}
+
+/** What a file in the place of the context's directory means. */
+async function ofFile({ context, dockerfile }: ContextRequest): Promise<{
+  readonly source: ContextSource;
+  readonly dockerfile: DockerfileSource | undefined;
+}> {
+  if (context.kind !== 'directory') return { source: context, dockerfile };
+  const file = path.resolve(context.path);
+  if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true)
+    return { source: context, dockerfile };
+  const { isArchive } = await import('./extract');
+  if (await isArchive(toRaw(file)))
+    return { source: { kind: 'stream', stream: createReadStream(file) }, dockerfile };
+  if (dockerfile !== undefined) return { source: context, dockerfile };
+  return {
+    source: { kind: 'directory', path: path.dirname(file) },
+    dockerfile: { path: file },
+  };
 }
 
 /** A named context that is a directory: with the ignore file in it, as BuildKit has it. @throws MbuildError CONTEXT_NOT_FOUND, IGNORE_FILE_INVALID. */
@@ -112,7 +151,7 @@ export function openNamedDirectory(
   modes?: ContextModes,
 ): LocalContext {
   return new LocalContext(directory, loadIgnoreFile(directory), {
-    statCaches: path.join(store, 'cache', 'stat'),
+    statCaches: statCachesOf(store),
     title: `the build context ${name}`,
     modes,
   });
@@ -222,12 +261,12 @@ function needed(fetcher: ContextFetcher | undefined): ContextFetcher {
   );
 }
 
-/** A given path counts from the working directory, else from the context; without one it is the context's `Dockerfile`. */
+/** A given path counts from the working directory, else from the context; without one it is the context's `Dockerfile`, or its `Containerfile`. */
 async function findDockerfile(
   directory: ContextDirectory,
   given: string | undefined,
 ): Promise<FoundDockerfile> {
-  const names = given === undefined ? ['Dockerfile', 'dockerfile'] : [given];
+  const names = given === undefined ? DOCKERFILES : [given];
   const candidates = directory.isForeign
     ? names.flatMap((name) => placeIn(directory, name) ?? [])
     : [
@@ -245,13 +284,16 @@ async function findDockerfile(
     });
   }
   throw new MbuildError('DOCKERFILE_NOT_FOUND', `${given ?? 'Dockerfile'} is not there`, {
-    hint:
-      given === undefined
-        ? `${directory.title ?? `the context ${directory.path}`} has no Dockerfile: name it with -f, or give another directory`
-        : directory.isForeign
-          ? 'a path behind -f counts from the root of the context'
-          : 'a path behind -f counts from the working directory, then from the context',
+    hint: missingHint(directory, given),
   });
+}
+
+function missingHint({ title, path: place, isForeign }: ContextDirectory, given?: string): string {
+  if (given === undefined)
+    return `${title ?? `the context ${place}`} has no Dockerfile: name it with -f, or give another directory`;
+  return isForeign
+    ? 'a path behind -f counts from the root of the context'
+    : 'a path behind -f counts from the working directory, then from the context';
 }
 
 /** A path of foreign files on the host, where it leads to a regular file of theirs. */

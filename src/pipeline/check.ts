@@ -50,13 +50,7 @@ export async function check(
     vertexIds(),
     { signal, events: () => undefined },
   );
-  const context = await openContext(
-    options.context,
-    options.dockerfile,
-    options.ignoreFile,
-    engine.root,
-    fetcher,
-  ).finally(() => lease.release());
+  const context = await openContext(options, engine.root, fetcher).finally(() => lease.release());
   try {
     return await checkOpened(context, options, engine, signal);
   } finally {
@@ -95,7 +89,12 @@ async function checkOpened(
   const error =
     (await planningError(dockerfile, options, plain, configOf)) ??
     checkViolation(dockerfile, warnings, plain.buildArgs);
-  return { file: dockerfile.file, warnings, error, notes: [...unused, ...missing] };
+  return {
+    file: dockerfile.file,
+    warnings,
+    error,
+    notes: [...context.warnings, ...unused, ...missing],
+  };
 }
 
 /** The configs of base images, as far as they can be looked at, and a note about each of the others. */
@@ -138,7 +137,7 @@ export async function call(
   options: BuildOptions,
   root: string,
 ): Promise<CallResult> {
-  const context = await openContext(options.context, options.dockerfile, options.ignoreFile, root);
+  const context = await openContext(options, root);
   try {
     const dockerfile = parseDockerfile(context.dockerfile);
     const plain = lintOptions(options);

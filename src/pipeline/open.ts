@@ -42,14 +42,7 @@ async function openBuild(request: BuildRequest, lease: Lease): Promise<BuildRun>
   const fetcher = contextFetcher(remote, options, newVertex, scope);
   const { contexts: named = {}, contextModes } = options;
   const contexts = new NamedContexts(named, root, fetcher, contextModes);
-  const context = await openContext(
-    options.context,
-    options.dockerfile,
-    options.ignoreFile,
-    root,
-    fetcher,
-    contextModes,
-  );
+  const context = await openContext(options, root, fetcher);
   const cacheMounts = options.noCacheMounts === true ? tempName(root, 'cache-mounts') : root;
   const journal = openJournal(options, context, engine);
   return { ...request, newVertex, lease, secrets, remote, context, contexts, cacheMounts, journal };

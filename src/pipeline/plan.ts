@@ -19,7 +19,14 @@ export async function planBuild(opened: BuildRun): Promise<PlannedBuild> {
   const options = await withDeclaredEpoch(opened.options, dockerfile);
   const run: BuildRun = { ...opened, options };
   const wanted = wantedImages(options);
-  const graph = await planWanted(run, dockerfile, wanted, { findImage: findBase(run), warn });
+  const graph = await planWanted(run, dockerfile, wanted, { findImage: findBase(run), warn }).catch(
+    async (error: unknown) => {
+      // What is given in vain is perhaps what was misspelled.
+      const { vainWarnings } = await import('./warnings');
+      vainWarnings(dockerfile, options).forEach(warn);
+      throw error;
+    },
+  );
   const { buildWarnings } = await import('./warnings');
   buildWarnings(dockerfile, graph, options, run.context).forEach(warn);
   const caches = await openCaches(run);

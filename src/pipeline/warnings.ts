@@ -42,12 +42,18 @@ export function buildWarnings(
   const violation = checkViolation(dockerfile, warnings, buildArgs);
   if (violation !== undefined) throw violation;
   return [
+    ...context.warnings,
     ...syntaxWarnings(dockerfile, buildArgs),
     ...warnings,
     ...contextConcerns(graph, context.tree),
-    ...unusedInputs(dockerfile, {
-      buildArgs: Object.keys(buildArgs),
-      contexts: Object.keys(options.contexts ?? {}),
-    }),
+    ...vainWarnings(dockerfile, options),
   ];
+}
+
+/** What the command line gives in vain. */
+export function vainWarnings(dockerfile: Dockerfile, options: BuildOptions): Diagnostic[] {
+  return unusedInputs(dockerfile, {
+    buildArgs: Object.keys(options.buildArgs ?? {}),
+    contexts: Object.keys(options.contexts ?? {}),
+  });
 }

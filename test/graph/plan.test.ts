@@ -231,6 +231,33 @@ describe('stages that one step needs several times', () => {
   });
 });
 
+describe('paths and owners that cannot be', () => {
+  const LONG = 'n'.repeat(256);
+
+  it.each([
+    `COPY f /${LONG}/x`,
+    `COPY ${LONG} /x`,
+    'COPY f /a\0b',
+    'COPY ["a\\u0000b", "/x"]',
+    `WORKDIR ${LONG}`,
+    'WORKDIR a\0',
+    `RUN --mount=type=tmpfs,target=/${LONG} x`,
+    'RUN --mount=source=a\0,target=/x x',
+    `COPY <<${LONG} /x/\n${LONG}`,
+    'COPY --chown=4294967295 f /x',
+    'COPY --chown=1:99999999999 f /x',
+  ])('are refused with their line: %j', async (line) => {
+    await expect(plan(['FROM a', line])).rejects.toMatchObject({
+      code: 'DOCKERFILE_SEMANTIC',
+      range: { start: { line: 2 } },
+    });
+  });
+
+  it('are names of 255 bytes and ids of 32 bits no more', async () => {
+    await plan(['FROM a', `COPY --chown=4294967294:0 f /${LONG.slice(1)}`]);
+  });
+});
+
 describe('values that grow', () => {
   const MEGABYTE = 'x'.repeat(1_000_000);
   const doubled = (line: (from: string, to: string) => string): string[] => [

@@ -11,6 +11,7 @@ import {
   type StageScopeReader,
   type StageState,
 } from '../state';
+import { checkedOwner, checkedPath } from './paths';
 import { absolute } from './workdir';
 
 type Copy = InstructionOf<'COPY' | 'ADD'>;
@@ -42,7 +43,7 @@ export async function planCopy(
     from: await treeOf(instruction, scope),
     sources: sources.map((source) => sourceOf(source, instruction, state)),
     dest: destination(dest, state),
-    chown: flag('chown'),
+    chown: checkedOwner(flag('chown')),
     chmod: flag('chmod'),
     link: booleanFlag(flags, 'link'),
     parents: booleanFlag(flags, 'parents'),
@@ -78,13 +79,13 @@ function sourceOf(source: string, instruction: Copy, state: StageState): CopySou
     const content = heredoc.expand
       ? expandHeredoc(heredoc.content, (name) => state.env.get(name)).value
       : heredoc.content;
-    return { kind: 'inline', name: heredoc.name, content };
+    return { kind: 'inline', name: checkedPath(heredoc.name), content };
   }
   if (instruction.keyword === 'ADD') {
     if (isGitUrl(source)) return { kind: 'git', url: source };
     if (/^https?:\/\//.test(source)) return { kind: 'http', url: source };
   }
-  return { kind: 'path', path: source };
+  return { kind: 'path', path: checkedPath(source) };
 }
 
 /** Whether ADD clones the source: `git@host:…`, `git://`, `ssh://`, and http(s) addresses whose path ends in `.git`. */

@@ -2,6 +2,7 @@ import path from 'node:path';
 import type { MountOptions, MountType } from '../../dockerfile/mount';
 import type { RunMount, TreeSource } from '../graph';
 import { mistake, type StageState } from '../state';
+import { checkedPath } from './paths';
 import { absolute } from './workdir';
 
 /** What one `--mount` is planned with. */
@@ -45,7 +46,7 @@ async function planBind(mount: MountOptions, place: MountPlace): Promise<RunMoun
     kind: 'bind',
     target: targetOf(mount, place),
     from: (await treeOf(mount, place)) ?? { kind: 'context' },
-    source: mount.source ?? '/',
+    source: checkedPath(mount.source ?? '/'),
     readonly: mount.readOnly,
   };
 }
@@ -58,7 +59,7 @@ async function planCache(mount: MountOptions, place: MountPlace): Promise<RunMou
     id: mount.id ?? path.posix.normalize(mount.target ?? target),
     sharing: mount.sharing ?? 'shared',
     from: await treeOf(mount, place),
-    source: mount.source ?? '/',
+    source: checkedPath(mount.source ?? '/'),
     readonly: mount.readOnly,
     ...ownerOf(mount, 0o755),
   };

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { InstructionOf } from '../../dockerfile/instruction';
+import { checkedPath } from './paths';
 import {
   displayOf,
   expandIn,
@@ -33,7 +34,7 @@ export function planWorkdir(
   return withStep(next, step, `WORKDIR ${target}`);
 }
 
-/** A path of an instruction, taken from the working directory, cleaned. */
+/** A path of an instruction, taken from the working directory, cleaned. @throws MbuildError DOCKERFILE_SEMANTIC. */
 export function absolute(value: string, state: StageState): string {
-  return path.posix.resolve('/', state.config.WorkingDir ?? '/', value);
+  return checkedPath(path.posix.resolve('/', state.config.WorkingDir ?? '/', value));
 }
