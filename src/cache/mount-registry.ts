@@ -8,6 +8,7 @@ import { compressTar } from '../layer/compress';
 import type { Workers } from '../linux/threads';
 import { digestOf, isDigest, toDigest, type Digest } from '../oci/digest';
 import type { Descriptor, Manifest } from '../oci/image';
+import { JsonError, list, parseJsonObject, text } from '../oci/json';
 import { MediaType } from '../oci/media-types';
 import { parseManifest } from '../oci/read-image';
 import { familiarName, type Reference } from '../oci/reference';
@@ -238,12 +239,10 @@ async function findEarlier(
 /** None where another version wrote them in another way. */
 function readHashes(config: Buffer): readonly Digest[] {
   try {
-    const { parts } = JSON.parse(config.toString('utf8')) as Partial<MountConfig>;
-    return Array.isArray(parts) && parts.every((part) => typeof part === 'string' && isDigest(part))
-      ? parts
-      : [];
+    const { parts = [] } = parseJsonObject(config, { parts: list(text) });
+    return parts.every((part) => isDigest(part)) ? parts : [];
   } catch (error) {
-    if (error instanceof SyntaxError) return [];
+    if (error instanceof JsonError) return [];
     throw error;
   }
 }

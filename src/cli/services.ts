@@ -11,7 +11,7 @@ import { emptyAside } from '../content/aside';
 import type { Collected, Roots } from '../images/collect/gc';
 import type { Digest } from '../oci/digest';
 import { hostPlatform, parsePlatform, type Platform } from '../oci/platform';
-import { familiarName, formatReference, parseReference } from '../oci/reference';
+import { familiarName, formatReference, parseReference, referenceHint } from '../oci/reference';
 import { ISOLATIONS, readIsolation, type IsolationName } from '../sandbox/isolations/isolations';
 import { SNAPSHOTTERS } from '../snapshot/kinds/kinds';
 import type { LayerId } from '../snapshot/snapshotter';
@@ -217,8 +217,19 @@ export function fullName(text: string): string {
   const reference = parseReference(text);
   if (reference !== undefined) return formatReference(reference);
   throw new MbuildError('REFERENCE_INVALID', `invalid reference format: ${JSON.stringify(text)}`, {
-    hint: 'a name is [registry/]repository[:tag], the repository in lower case',
+    hint: referenceHint(text),
   });
+}
+
+/** A name that is given to an image. Its digest is the registry's to say. @throws MbuildError REFERENCE_INVALID. */
+export function newName(text: string): string {
+  const name = fullName(text);
+  if (!name.includes('@')) return name;
+  throw new MbuildError(
+    'REFERENCE_INVALID',
+    `refusing to give an image a name with a digest: ${JSON.stringify(text)}`,
+    { hint: 'leave the part from @ on away' },
+  );
 }
 
 /** The form that docker prints. */

@@ -141,5 +141,7 @@ function nameOf(at: string): string {
 }
 
 function wrong(at: string, wanted: string): JsonError {
-  return new JsonError(`has a ${nameOf(at)} that is not ${wanted}`);
+  return new JsonError(
+    at === '' ? `is not ${wanted}` : `has a ${nameOf(at)} that is not ${wanted}`,
+  );
 }

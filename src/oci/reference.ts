@@ -14,6 +14,8 @@ export const DEFAULT_REGISTRY = 'docker.io';
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const HOST =
   /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?$/;
+/** The algorithms of digests: OCI image-spec, descriptor.md. */
+const ALGORITHMS = ['sha256', 'sha384', 'sha512', 'blake3'];
 const TAG = /^[\w][\w.-]{0,127}$/;
 
 /**
@@ -49,13 +51,23 @@ export function parseReference(text: string): Reference | undefined {
     repository = `library/${repository}`;
   if (repository.length > 255 || !repository.split('/').every((part) => COMPONENT.test(part)))
     return undefined;
-  if (/^[0-9a-f]{64}$/.test(rest)) return undefined; // reserved for image ids
+  // Reserved for ids and digests: what is named like one could not be told from one.
+  if (/^[0-9a-f]{64}$/.test(rest) || (!hasRegistry && ALGORITHMS.includes(rest))) return undefined;
   return {
     registry,
     repository,
     tag: tag ?? (digest === undefined ? 'latest' : undefined),
     digest,
   };
+}
+
+/** What whoever wrote a text that is not a reference should know. */
+export function referenceHint(text: string): string {
+  if (/@(?:sha384|sha512|blake3):/.test(text))
+    return 'mbuild reads sha256 digests only: name the image by its tag, or by its sha256 digest';
+  if (/^sha256:[0-9a-f]+$/.test(text))
+    return `that is the id of an image, not a name; an image of the store may be meant: ${text.slice(0, 19)}`;
+  return 'a name is [registry/]repository[:tag][@sha256:digest], the repository in lower case';
 }
 
 /** The full form, e.g. `docker.io/library/debian:12@sha256:…`: what the store is keyed by. */

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { homeDirectory } from '../linux/home';
-import { MbuildError } from '../diagnostics/error';
+import { MbuildError, errnoOf } from '../diagnostics/error';
+import { JsonError, object, parseJsonObject, text, type ReadObject } from '../oci/json';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -48,7 +49,7 @@ export function findDaemon(env: Environment): Daemon | undefined {
 function contextHost(env: Environment, folder: string): string | undefined {
   const name =
     env['DOCKER_CONTEXT'] ||
-    readJson<{ currentContext?: string }>(path.join(folder, 'config.json'))?.currentContext;
+    readFields(path.join(folder, 'config.json'), { currentContext: text })?.currentContext;
   if (!name || name === 'default') return undefined;
   const file = path.join(
     folder,
@@ -57,8 +58,7 @@ function contextHost(env: Environment, folder: string): string | undefined {
     createHash('sha256').update(name).digest('hex'),
     'meta.json',
   );
-  const host = readJson<{ Endpoints?: { docker?: { Host?: string } } }>(file)?.Endpoints?.docker
-    ?.Host;
+  const host = readFields(file, CONTEXT)?.Endpoints?.docker?.Host;
   if (host === undefined)
     throw new MbuildError('USAGE', `docker's context ${name} names no host`, {
       hint: `see ${file}, or set DOCKER_HOST`,
@@ -66,10 +66,18 @@ function contextHost(env: Environment, folder: string): string | undefined {
   return host;
 }
 
-function readJson<T>(file: string): T | undefined {
+/** docker/cli, cli/context/store: what is read of a context's meta.json. */
+const CONTEXT = { Endpoints: object({ docker: object({ Host: text }) }) };
+
+/** A file that cannot be read, or is not what docker writes, says nothing. */
+function readFields<M extends Parameters<typeof parseJsonObject>[1]>(
+  file: string,
+  members: M,
+): ReadObject<M> | undefined {
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as T;
-  } catch {
+    return parseJsonObject(readFileSync(file), members);
+  } catch (error) {
+    if (errnoOf(error) === undefined && !(error instanceof JsonError)) throw error;
     return undefined;
   }
 }

@@ -8,6 +8,7 @@ import { removeFile } from '../linux/remove-tree';
 import { hexOf, type Digest } from '../oci/digest';
 import type { Descriptor, Index } from '../oci/image';
 import { MediaType } from '../oci/media-types';
+import { parseIndex } from '../oci/read-image';
 import { parseReference } from '../oci/reference';
 import type { BuildScope } from '../progress/events';
 import { archiveOf, textFile, type ArchiveFile } from './archive-writer';
@@ -165,7 +166,7 @@ function merge(old: Index | undefined, added: Index): Index {
 
 function readIndex(file: string): Index | undefined {
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Index;
+    return parseIndex(readFileSync(file), file);
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT') return undefined;
     throw new MbuildError('USAGE', `${file} is not the index of an image layout`, {

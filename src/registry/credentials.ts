@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { homeDirectory } from '../linux/home';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
+import { JsonError, dictionary, object, parseJsonObject, text, type ReadObject } from '../oci/json';
 import { DEFAULT_REGISTRY } from '../oci/reference';
 import { runCommand, type CommandResult } from '../sandbox/command';
 import type { Repository } from './registry';
@@ -19,21 +20,12 @@ export interface CredentialOptions {
 }
 
 /** Docker's config.json and containers' auth.json: docker/cli, "docker config.json"; containers-auth.json(5). */
-export interface AuthFile {
-  readonly auths?: Readonly<
-    Record<
-      string,
-      {
-        readonly auth?: string;
-        readonly username?: string;
-        readonly password?: string;
-        readonly identitytoken?: string;
-      }
-    >
-  >;
-  readonly credHelpers?: Readonly<Record<string, string>>;
-  readonly credsStore?: string;
-}
+const AUTH_FILE = {
+  auths: dictionary(object({ auth: text, username: text, password: text, identitytoken: text })),
+  credHelpers: dictionary(text),
+  credsStore: text,
+};
+export type AuthFile = ReadObject<typeof AUTH_FILE>;
 
 /** Docker Hub's name in files and helpers. */
 export const HUB_SERVER = 'https://index.docker.io/v1/';
@@ -120,13 +112,17 @@ function normalKey(name: string): string {
 }
 
 function decodeBasic(auth: string, key: string, file: string): Credentials {
-  const text = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '');
-  const colon = text.indexOf(':');
+  const decoded = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '');
+  const colon = decoded.indexOf(':');
   if (colon <= 0)
     throw new MbuildError('USAGE', `${file} has broken credentials for ${key}`, {
       hint: `log in again: mbuild login ${key}`,
     });
-  return { kind: 'password', username: text.slice(0, colon), password: text.slice(colon + 1) };
+  return {
+    kind: 'password',
+    username: decoded.slice(0, colon),
+    password: decoded.slice(colon + 1),
+  };
 }
 
 /** Runs a credential helper: `docker-credential-HELPER VERB` with a text on standard input. @throws MbuildError REGISTRY_DENIED when it is not installed, USAGE for a bad name. */
@@ -170,34 +166,50 @@ async function askHelper(
       { output: result.stderr },
     );
   }
-  let answer: { Username?: string; Secret?: string };
-  try {
-    answer = JSON.parse(result.stdout) as typeof answer;
-  } catch {
-    // The answer itself may hold the secret, so it is not shown.
-    throw new MbuildError('REGISTRY_DENIED', `${program} did not answer in JSON for ${server}`);
-  }
+  const answer = readAnswer(result.stdout, program, server);
   if (!answer.Secret) return undefined;
   return answer.Username === '<token>'
     ? { kind: 'identityToken', token: answer.Secret }
     : { kind: 'password', username: answer.Username ?? '', password: answer.Secret };
 }
 
+/** The answer itself may hold the secret, so it is not shown. */
+function readAnswer(
+  stdout: string,
+  program: string,
+  server: string,
+): { readonly Username?: string | undefined; readonly Secret?: string | undefined } {
+  try {
+    return parseJsonObject(stdout, { Username: text, Secret: text });
+  } catch (error) {
+    if (!(error instanceof JsonError)) throw error;
+    throw new MbuildError(
+      'REGISTRY_DENIED',
+      `the answer of ${program} for ${server} is not what credential helpers say: it ${error.message}`,
+    );
+  }
+}
+
 /** A file of credentials; `undefined` for one that is not there, or is empty. @throws MbuildError USAGE. */
 export function readAuthFile(file: string, required: boolean): AuthFile | undefined {
-  let text: string;
+  let content: string;
   try {
-    text = readFileSync(file, 'utf8');
+    content = readFileSync(file, 'utf8');
   } catch (error) {
     if (!required || errnoOf(error) === 'ENOENT') return undefined;
     throw new MbuildError('USAGE', `cannot read the credentials in ${file}`, { cause: error });
   }
-  if (text.trim() === '') return undefined;
+  if (content.trim() === '') return undefined;
   try {
-    return JSON.parse(text) as AuthFile;
-  } catch {
-    throw new MbuildError('USAGE', `${file} is not valid JSON`, {
-      hint: 'mend or delete it, then log in again',
-    });
+    return parseJsonObject(content, AUTH_FILE);
+  } catch (error) {
+    if (!(error instanceof JsonError)) throw error;
+    throw new MbuildError(
+      'USAGE',
+      `the credentials in ${file} cannot be used: it ${error.message}`,
+      {
+        hint: 'mend or delete it, then log in again',
+      },
+    );
   }
 }

@@ -2,6 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { homeDirectory } from '../linux/home';
 import { MbuildError, errnoOf } from '../diagnostics/error';
+import { JsonError, list, parseJsonObject, text, type ReadObject } from '../oci/json';
 import { DEFAULT_REGISTRY } from '../oci/reference';
 import { hostnameOf, inNetwork } from './proxy';
 import type { Repository } from './registry';
@@ -106,14 +107,9 @@ function placeAt(location: string, prefix: string, name: string): Repository {
   return { registry: full.slice(0, slash), repository: full.slice(slash + 1) };
 }
 
-function fromDaemon(file: string, text: string): RegistrySettings {
-  let value: Readonly<Record<string, unknown>>;
-  try {
-    value = JSON.parse(text) as typeof value;
-  } catch (cause) {
-    throw new MbuildError('USAGE', `${file} is not valid JSON`, { cause });
-  }
-  const urls = strings(value['registry-mirrors']).flatMap((entry) =>
+function fromDaemon(file: string, content: string): RegistrySettings {
+  const daemon = readDaemon(file, content);
+  const urls = (daemon['registry-mirrors'] ?? []).flatMap((entry) =>
     URL.canParse(entry) ? [new URL(entry)] : [],
   );
   const mirrors = urls.map((url): Mirror => ({
@@ -122,11 +118,23 @@ function fromDaemon(file: string, text: string): RegistrySettings {
   }));
   return {
     insecure: [
-      ...strings(value['insecure-registries']),
+      ...(daemon['insecure-registries'] ?? []),
       ...urls.filter(({ protocol }) => protocol === 'http:').map(({ host }) => host),
     ],
     rules: mirrors.length === 0 ? [] : [{ prefix: DEFAULT_REGISTRY, blocked: false, mirrors }],
   };
+}
+
+/** Docker's daemon.json, as far as it is about registries. */
+const DAEMON = { 'registry-mirrors': list(text), 'insecure-registries': list(text) };
+
+function readDaemon(file: string, content: string): ReadObject<typeof DAEMON> {
+  try {
+    return parseJsonObject(content, DAEMON);
+  } catch (error) {
+    if (!(error instanceof JsonError)) throw error;
+    throw new MbuildError('USAGE', `${file} cannot be used: it ${error.message}`);
+  }
 }
 
 function fromRegistriesConf(file: string, text: string): RegistrySettings {
@@ -174,10 +182,6 @@ function merge(all: readonly RegistrySettings[]): RegistrySettings {
 
 function hostOf(location: string): string {
   return location.split('/')[0] ?? location;
-}
-
-function strings(value: unknown): string[] {
-  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
 }
 
 function textOf(value: TomlValue | undefined): string | undefined {

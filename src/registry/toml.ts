@@ -15,8 +15,12 @@ export function parseToml(text: string): { readonly [key: string]: TomlValue } {
   return new Parser(text).document() as { readonly [key: string]: TomlValue };
 }
 
+/** Lists and tables inside of each other. */
+const MAX_DEPTH = 64;
+
 class Parser {
   #at = 0;
+  #depth = 0;
 
   constructor(readonly text: string) {}
 
@@ -90,6 +94,15 @@ class Parser {
   }
 
   #value(): TomlValue {
+    if (++this.#depth > MAX_DEPTH) throw this.#error(`more than ${MAX_DEPTH} levels`);
+    try {
+      return this.#valueInside();
+    } finally {
+      this.#depth--;
+    }
+  }
+
+  #valueInside(): TomlValue {
     const next = this.#peek();
     if (next === '"' || next === "'") return this.#string();
     if (this.#take('[')) return this.#list();

@@ -1,6 +1,18 @@
 import { MbuildError } from '../../diagnostics/error';
-import { isDigest, type ChainID, type DiffID } from '../../oci/digest';
-import type { Descriptor, ImageConfig, Manifest } from '../../oci/image';
+import { isDigest, type DiffID } from '../../oci/digest';
+import type { Descriptor } from '../../oci/image';
+import {
+  JsonError,
+  anything,
+  count,
+  dictionary,
+  isObject,
+  list,
+  object,
+  parseJsonObject,
+  text,
+  type ReadObject,
+} from '../../oci/json';
 import { MediaType, layerCompression } from '../../oci/media-types';
 import { cacheKey, KEY_VERSION, type CacheKey } from '../key';
 import type { CacheRecord } from '../record';
@@ -66,13 +78,23 @@ const MAX_RECORDS = 20_000;
 const MAX_DIGESTS = 20_000;
 const MAX_TOLD = 3;
 
+const BLOB = object({ mediaType: text, digest: text, size: count });
+const MANIFEST = { config: BLOB, layers: list(BLOB) };
+const CONTENTS = {
+  layers: list(text),
+  selections: list(text),
+  records: list(anything),
+  digests: dictionary(text),
+  bases: list(object({ stage: text, name: text, digest: text })),
+};
+
 /** Reads a manifest; `undefined` for one that holds no cache at all, or one of another version. @throws MbuildError CACHE_INVALID. */
 export function configOf(manifest: Buffer): Descriptor | undefined {
-  const { config, layers } = parseObject(manifest, 'manifest') as Partial<Manifest>;
-  if (!isDescriptor(config) || !Array.isArray(layers)) return undefined;
-  return [CACHE_CONFIG_TYPE, MediaType.ociConfig, MediaType.dockerConfig].includes(config.mediaType)
-    ? config
-    : undefined;
+  const { config } = read(manifest, 'manifest', { config: BLOB });
+  const isOurs = [CACHE_CONFIG_TYPE, MediaType.ociConfig, MediaType.dockerConfig].includes(
+    config?.mediaType ?? '',
+  );
+  return config !== undefined && isOurs ? descriptorOf(config) : undefined;
 }
 
 /**
@@ -80,48 +102,31 @@ export function configOf(manifest: Buffer): Descriptor | undefined {
  * that of another step. `undefined` when it holds no cache, or only keys of another form. @throws MbuildError CACHE_INVALID.
  */
 export function readCache(manifestBytes: Buffer, configBytes: Buffer): ReadCache | undefined {
-  const manifest = parseObject(manifestBytes, 'manifest') as Partial<Manifest>;
-  const blobs: unknown[] = Array.isArray(manifest.layers) ? manifest.layers : [];
-  if (!blobs.every(isDescriptor)) throw broken('its manifest lists what are no blobs');
-  const whole = parseObject(configBytes, 'config');
+  const manifest = read(manifestBytes, 'manifest', MANIFEST);
+  const blobs = (manifest.layers ?? []).map(descriptorOf);
   const isInline = manifest.config?.mediaType !== CACHE_CONFIG_TYPE;
-  const config = isInline ? inlineConfig(whole) : (whole as Partial<CacheConfig>);
-  if (config === undefined || config.version !== 1 || config.keys !== KEY_VERSION) return undefined;
-  const { layers = [], selections = [], records, digests = {}, bases = [] } = config;
+  const config = isInline ? inlineConfig(configBytes) : ownConfig(configBytes);
+  if (config === undefined) return undefined;
+  const { layers = [], selections = [], records = [], digests = {} } = config;
   if (
-    !isList(layers, isDigestText) ||
-    !isList(selections, isDigestText) ||
+    ![...layers, ...selections].every(isDigest) ||
     layers.length + selections.length !== blobs.length
   )
     throw broken('its config and its manifest do not fit together');
-  if (!Array.isArray(records) || !isList(bases, isBase) || !isTexts(digests))
-    throw broken('its config has another form than it says');
+  if (!Object.keys(digests).every(isKey)) throw broken('its config has another form than it says');
   if (records.length > MAX_RECORDS || Object.keys(digests).length > MAX_DIGESTS)
     throw broken(`it has ${records.length} records; ${MAX_RECORDS} are the most`);
-  const found = new Map(
-    layers.flatMap((diffId, i) =>
-      blobs[i] === undefined ? [] : [[diffId as DiffID, blobs[i]] as const],
-    ),
-  );
-  const sound: RemoteRecord[] = [];
-  const wrong: string[] = [];
-  for (const record of records as unknown[]) {
-    const why = isRecord(record)
-      ? faultOf(record, found)
-      : 'a record has another form than its version says';
-    if (why === undefined) sound.push(record as RemoteRecord);
-    else wrong.push(why);
-  }
+  const found = pair(layers as readonly string[] as readonly DiffID[], blobs);
+  const { sound, wrong } = judge(records, found);
+  const bases = (config.bases ?? []).map(({ stage = '', name = '', digest = '' }) => ({
+    stage,
+    name,
+    digest,
+  }));
   return {
     contents: { version: 1, keys: KEY_VERSION, records: sound, digests, bases },
     layers: found,
-    selections: new Map(
-      selections.flatMap((digest, i) =>
-        blobs[layers.length + i] === undefined
-          ? []
-          : [[digest, blobs[layers.length + i] as Descriptor] as const],
-      ),
-    ),
+    selections: pair(selections, blobs.slice(layers.length)),
     refused:
       wrong.length > MAX_TOLD
         ? [...wrong.slice(0, MAX_TOLD), `and ${wrong.length - MAX_TOLD} more`]
@@ -129,15 +134,58 @@ export function readCache(manifestBytes: Buffer, configBytes: Buffer): ReadCache
   };
 }
 
+function ownConfig(bytes: Buffer): ReadObject<typeof CONTENTS> | undefined {
+  return isOfThisForm(read(bytes, 'config', {})) ? read(bytes, 'config', CONTENTS) : undefined;
+}
+
 /** An image's own layers are those of its inline cache. */
-function inlineConfig(image: Record<string, unknown>): Partial<CacheConfig> | undefined {
-  const contents = image[INLINE_MEMBER];
-  if (typeof contents !== 'object' || contents === null) return undefined;
-  return {
-    ...contents,
-    layers: (image as Partial<ImageConfig>).rootfs?.diff_ids ?? [],
-    selections: [],
-  };
+function inlineConfig(bytes: Buffer): ReadObject<typeof CONTENTS> | undefined {
+  const { [INLINE_MEMBER]: contents, rootfs } = read(bytes, 'config', {
+    [INLINE_MEMBER]: anything,
+    rootfs: object({ diff_ids: list(text) }),
+  });
+  if (!isObject(contents) || !isOfThisForm(contents)) return undefined;
+  const checked = told('config', () => object(CONTENTS)(contents, ''));
+  return { ...checked, layers: rootfs?.diff_ids ?? [], selections: [] };
+}
+
+/** What another version of mbuild wrote may look different. */
+function isOfThisForm(config: Readonly<Record<string, unknown>>): boolean {
+  return config['version'] === 1 && config['keys'] === KEY_VERSION;
+}
+
+function pair<K>(keys: readonly K[], blobs: readonly Descriptor[]): Map<K, Descriptor> {
+  return new Map(
+    keys.flatMap((key, i) => {
+      const blob = blobs[i];
+      return blob === undefined ? [] : [[key, blob] as const];
+    }),
+  );
+}
+
+function judge(
+  records: readonly unknown[],
+  layers: ReadonlyMap<DiffID, Descriptor>,
+): { readonly sound: RemoteRecord[]; readonly wrong: string[] } {
+  const sound: RemoteRecord[] = [];
+  const wrong: string[] = [];
+  for (const value of records) {
+    const record = withoutNulls(value);
+    if (!isRecord(record)) {
+      wrong.push('a record has another form than its version says');
+      continue;
+    }
+    const why = faultOf(record, layers);
+    if (why === undefined) sound.push(record);
+    else wrong.push(why);
+  }
+  return { sound, wrong };
+}
+
+function withoutNulls(value: unknown): unknown {
+  return isObject(value)
+    ? Object.fromEntries(Object.entries(value).filter(([, member]) => member !== null))
+    : value;
 }
 
 /** What is wrong with a record that has the right form; `undefined` for a sound one. */
@@ -198,11 +246,6 @@ function isLayer(value: unknown): boolean {
   return isDigestText(diffId) && isDigestText(chainId) && isCount(size) && isCount(contentSize);
 }
 
-function isBase(value: unknown): boolean {
-  const { stage, name, digest } = (value ?? {}) as Record<string, unknown>;
-  return typeof stage === 'string' && typeof name === 'string' && typeof digest === 'string';
-}
-
 function isKey(value: unknown): value is CacheKey {
   return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
 }
@@ -211,42 +254,32 @@ function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0;
 }
 
-function isDigestText(value: unknown): value is ChainID & string {
+function isDigestText(value: unknown): boolean {
   return typeof value === 'string' && isDigest(value);
 }
 
-function isList<T>(value: unknown, is: (item: unknown) => boolean): value is readonly T[] {
-  return Array.isArray(value) && value.every(is);
+function descriptorOf({ mediaType, digest, size }: ReturnType<typeof BLOB>): Descriptor {
+  if (mediaType === undefined || digest === undefined || !isDigest(digest) || size === undefined)
+    throw broken('its manifest lists what are not blobs');
+  return { mediaType, digest, size };
 }
 
-function isTexts(value: unknown): value is Readonly<Record<string, string>> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    Object.entries(value).every(([name, digest]) => isKey(name) && typeof digest === 'string')
-  );
+function read<M extends Parameters<typeof parseJsonObject>[1]>(
+  bytes: Buffer,
+  what: string,
+  members: M,
+): ReadObject<M> {
+  return told(what, () => parseJsonObject(bytes, members));
 }
 
-function isDescriptor(value: unknown): value is Descriptor {
-  if (typeof value !== 'object' || value === null) return false;
-  const { mediaType, digest, size } = value as Record<string, unknown>;
-  return (
-    typeof mediaType === 'string' &&
-    isDigestText(digest) &&
-    Number.isSafeInteger(size) &&
-    Number(size) >= 0
-  );
-}
-
-function parseObject(bytes: Buffer, what: string): Record<string, unknown> {
+/** @throws MbuildError CACHE_INVALID, for a JsonError. */
+function told<T>(what: string, work: () => T): T {
   try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
-    if (typeof value === 'object' && value !== null && !Array.isArray(value))
-      return value as Record<string, unknown>;
-  } catch (cause) {
-    throw new MbuildError('CACHE_INVALID', `its ${what} is not JSON`, { cause });
+    return work();
+  } catch (error) {
+    if (error instanceof JsonError) throw broken(`its ${what} ${error.message}`);
+    throw error;
   }
-  throw broken(`its ${what} is not an object`);
 }
 
 function broken(why: string): MbuildError {

@@ -13,12 +13,14 @@ import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { namesIn, storeError } from '../../content/files';
-import { MbuildError, errnoOf } from '../../diagnostics/error';
+import { MbuildError, errnoOf, isMbuildError } from '../../diagnostics/error';
 import { lock } from '../../linux/flock';
 import { removeFile } from '../../linux/remove-tree';
 import { digestOf, hexOf, isDigest, type Digest } from '../../oci/digest';
 import type { Descriptor, Index, Manifest } from '../../oci/image';
+import { parseJson } from '../../oci/json';
 import { MediaType, isIndexType } from '../../oci/media-types';
+import { parseIndex } from '../../oci/read-image';
 import type { BlobBody, BlobSource } from '../../registry/registry';
 import { configOf, MAX_CACHE_CONFIG } from './format';
 import type { CachePlace, OutgoingCache, StoredCache } from './place';
@@ -57,8 +59,7 @@ export class LocalPlace implements CachePlace {
 
   blob({ digest }: Descriptor, start: number): Promise<BlobBody> {
     const file = this.#file(digest);
-    if (statSync(file, { throwIfNoEntry: false }) === undefined)
-      throw new MbuildError('CACHE_INVALID', `it lacks the blob ${digest}`);
+    this.#sizeOf(file, digest);
     return Promise.resolve({
       start,
       bytes: createReadStream(file, { start }) as AsyncIterable<Uint8Array>,
@@ -100,25 +101,28 @@ export class LocalPlace implements CachePlace {
 
   #index(): Index | undefined {
     try {
-      const index = JSON.parse(
-        readFileSync(path.join(this.folder, 'index.json'), 'utf8'),
-      ) as Partial<Index> | null;
-      if (Array.isArray(index?.manifests)) return index as Index;
+      return parseIndex(readFileSync(path.join(this.folder, 'index.json')), this.folder);
     } catch (cause) {
       if (errnoOf(cause) === 'ENOENT') return undefined;
-      if (errnoOf(cause) !== undefined) throw storeError(cause, this.folder);
+      if (!isMbuildError(cause)) throw storeError(cause, this.folder);
+      throw new MbuildError(
+        'CACHE_INVALID',
+        `${this.folder}/index.json is not the index of an image layout: ${cause.message}`,
+        { hint: 'name another directory' },
+      );
     }
-    throw new MbuildError(
-      'CACHE_INVALID',
-      `${this.folder}/index.json is not the index of an image layout`,
-      { hint: 'name another folder' },
-    );
+  }
+
+  /** A pipe in the place of a file would be waited for. @throws MbuildError CACHE_INVALID. */
+  #sizeOf(file: string, digest: Digest): number {
+    const stats = statSync(file, { throwIfNoEntry: false });
+    if (stats?.isFile() === true) return stats.size;
+    throw new MbuildError('CACHE_INVALID', `it lacks the blob ${digest}`);
   }
 
   #small(digest: Digest, limit: number, what: string): Buffer {
     const file = this.#file(digest);
-    const size = statSync(file, { throwIfNoEntry: false })?.size;
-    if (size === undefined) throw new MbuildError('CACHE_INVALID', `it lacks the blob ${digest}`);
+    const size = this.#sizeOf(file, digest);
     if (size > limit)
       throw new MbuildError('LIMIT_EXCEEDED', `${what} has ${size} bytes; ${limit} are the most`);
     const bytes = readFileSync(file);
@@ -177,9 +181,9 @@ export class LocalPlace implements CachePlace {
 
   #need({ digest, mediaType }: Descriptor, needed: Set<string>): void {
     needed.add(hexOf(digest));
-    const content = JSON.parse(
-      this.#small(digest, MAX_MANIFEST, 'a manifest').toString('utf8'),
-    ) as Partial<Manifest & Index>;
+    const content = parseJson(this.#small(digest, MAX_MANIFEST, 'a manifest')) as Partial<
+      Manifest & Index
+    >;
     if (isIndexType(mediaType))
       for (const entry of content.manifests ?? []) this.#need(entry, needed);
     else

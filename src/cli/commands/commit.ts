@@ -1,7 +1,7 @@
 import { commitContainer } from '../../containers/commit';
 import { ContainerStore } from '../../containers/store';
 import { defineCommand } from '../command';
-import { fullName, withServices } from '../services';
+import { newName, withServices } from '../services';
 
 export const command = defineCommand({
   name: 'commit',
@@ -38,7 +38,7 @@ export const command = defineCommand({
       const image = await commitContainer(
         { container: store.get(container), store, services },
         {
-          names: name === undefined ? [] : [fullName(name)],
+          names: name === undefined ? [] : [newName(name)],
           message: flags.message,
           author: flags.author,
           changes: flags.change,

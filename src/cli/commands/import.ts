@@ -3,7 +3,7 @@ import { importImage } from '../../images/transfer/import';
 import { withRow } from '../../progress/events';
 import { defineCommand } from '../command';
 import { withProgress } from '../progress';
-import { fullName, readPlatformFlag, withServices } from '../services';
+import { newName, readPlatformFlag, withServices } from '../services';
 
 export const command = defineCommand({
   name: 'import',
@@ -28,7 +28,7 @@ export const command = defineCommand({
             {
               source: file === '-' ? { stream: host.stdin() } : { path: file },
               label: file,
-              name: name === undefined ? undefined : fullName(name),
+              name: name === undefined ? undefined : newName(name),
               config: await applyChanges({}, flags.change),
               message: flags.message,
               platform: readPlatformFlag(flags.platform),

@@ -1,5 +1,5 @@
 import { defineCommand } from '../command';
-import { findImage, fullName, withServices } from '../services';
+import { findImage, newName, withServices } from '../services';
 
 export const command = defineCommand({
   name: 'tag',
@@ -9,7 +9,7 @@ export const command = defineCommand({
   flags: {},
   run: ({ flags, positionals: [source = '', ...targets] }, host) =>
     withServices(host, flags, (services) => {
-      const names = targets.map(fullName);
+      const names = targets.map(newName);
       const { id } = findImage(services, source);
       for (const name of names) services.images.tag(id, name);
       return 0;

@@ -1,7 +1,7 @@
 import { MbuildError, isMbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import { formatPlatform, hostPlatform, type Platform } from '../../oci/platform';
-import { familiarName, formatReference, parseReference } from '../../oci/reference';
+import { familiarName, formatReference, parseReference, referenceHint } from '../../oci/reference';
 import type { Catalog, ImageSource } from '../../registry/registry';
 import type { Image } from '../store/image-store';
 import { suits } from './select-platform';
@@ -46,7 +46,7 @@ export async function resolveImage(
     throw new MbuildError(
       'REFERENCE_INVALID',
       `${JSON.stringify(request.name)} is not the name of an image`,
-      { hint: 'names are written [registry/]repository[:tag][@sha256:digest], in lower case' },
+      { hint: referenceHint(request.name) },
     );
   }
   if (request.pull === 'never')

@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
+import { JsonError, count, dictionary, list, object, text, type JsonReader } from '../../oci/json';
 
 /** Where specifications of devices are looked for; what a later folder says of a device counts. SPEC.md of the Container Device Interface 1.1.0, and BuildKit's own. */
 export const CDI_FOLDERS: readonly string[] = ['/etc/cdi', '/var/run/cdi', '/etc/buildkit/cdi'];
@@ -43,26 +44,33 @@ export interface CdiDevice {
 /** SPEC.md, "CDI JSON Specification": what is read of it here. */
 interface Specification {
   readonly kind: string;
-  readonly annotations?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
   readonly devices: readonly {
     readonly name: string;
-    readonly annotations?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>> | undefined;
     readonly containerEdits: ContainerEdits;
   }[];
-  readonly containerEdits?: ContainerEdits;
+  readonly containerEdits?: ContainerEdits | undefined;
 }
 
 /** SPEC.md, "containerEdits". */
 export interface ContainerEdits {
-  readonly env?: readonly string[];
-  readonly deviceNodes?: readonly { readonly path: string; readonly hostPath?: string }[];
-  readonly mounts?: readonly {
-    readonly hostPath: string;
-    readonly containerPath: string;
-    readonly type?: string;
-    readonly options?: readonly string[];
-  }[];
-  readonly additionalGids?: readonly number[];
+  readonly env?: readonly string[] | undefined;
+  readonly deviceNodes?: readonly DeviceNode[] | undefined;
+  readonly mounts?: readonly DeviceMount[] | undefined;
+  readonly additionalGids?: readonly number[] | undefined;
+}
+
+interface DeviceNode {
+  readonly path: string;
+  readonly hostPath?: string | undefined;
+}
+
+interface DeviceMount {
+  readonly hostPath: string;
+  readonly containerPath: string;
+  readonly type?: string | undefined;
+  readonly options?: readonly string[] | undefined;
 }
 
 /** Of `containerEdits`, what can be done here. */
@@ -217,58 +225,71 @@ async function parseFile(file: string): Promise<unknown> {
   }
 }
 
-/** @throws MbuildError DEVICE_SPEC for what is no specification. */
+/** @throws MbuildError DEVICE_SPEC for what is not a specification. */
 function checked(value: unknown, file: string): Specification {
-  const wrong = (what: string): MbuildError =>
-    new MbuildError('DEVICE_SPEC', `${file} is no specification of devices: ${what}`);
-  if (!isRecord(value)) throw wrong('it holds no object');
-  if (typeof value['kind'] !== 'string' || !/^[^/=\s]+\/[^/=\s]+$/.test(value['kind']))
-    throw wrong('its kind is not vendor/class');
-  const devices = value['devices'];
-  if (!Array.isArray(devices)) throw wrong('it has no devices');
-  for (const device of devices as readonly unknown[]) {
-    if (!isRecord(device) || typeof device['name'] !== 'string')
-      throw wrong('a device has no name');
-    checkEdits(device['containerEdits'], (what) => wrong(`${what} of ${String(device['name'])}`));
+  try {
+    const { kind = '', devices, ...rest } = SPECIFICATION(value, '');
+    if (!/^[^/=\s]+\/[^/=\s]+$/.test(kind))
+      throw new JsonError('has a kind that is not vendor/class');
+    if (devices === undefined) throw new JsonError('has no devices');
+    return { ...rest, kind, devices: devices.map(deviceOf) };
+  } catch (error) {
+    if (!(error instanceof JsonError)) throw error;
+    throw new MbuildError(
+      'DEVICE_SPEC',
+      `${file} is not a specification of devices: it ${error.message}`,
+    );
   }
-  if (value['containerEdits'] !== undefined) checkEdits(value['containerEdits'], wrong);
-  return value as unknown as Specification;
 }
 
-function checkEdits(edits: unknown, wrong: (what: string) => MbuildError): void {
-  if (!isRecord(edits)) throw wrong('there are no containerEdits');
-  const { env = [], deviceNodes = [], mounts = [], additionalGids = [] } = edits;
-  if (!isListOf(env, (item) => typeof item === 'string' && item.includes('=')))
-    throw wrong('env is not a list of NAME=value');
-  if (
-    !isListOf(
-      deviceNodes,
-      (item) =>
-        isRecord(item) &&
-        isAbsolute(item['path']) &&
-        (item['hostPath'] === undefined || isAbsolute(item['hostPath'])),
-    )
-  )
-    throw wrong('deviceNodes are not absolute paths');
-  if (
-    !isListOf(
-      mounts,
-      (item) => isRecord(item) && isAbsolute(item['hostPath']) && isAbsolute(item['containerPath']),
-    )
-  )
-    throw wrong('mounts are not absolute paths');
-  if (!isListOf(additionalGids, (item) => Number.isInteger(item) && (item as number) >= 0))
-    throw wrong('additionalGids are no group ids');
+function deviceOf({
+  name,
+  annotations,
+  containerEdits,
+}: ReturnType<typeof DEVICE>): Specification['devices'][number] {
+  if (name === undefined || name === '') throw new JsonError('has a device without a name');
+  if (containerEdits === undefined)
+    throw new JsonError(`has no containerEdits for the device ${JSON.stringify(name)}`);
+  return { name, annotations, containerEdits };
 }
 
-function isListOf(value: unknown, accepts: (item: unknown) => boolean): boolean {
-  return Array.isArray(value) && value.every(accepts);
-}
+const variable: JsonReader<string> = (value, at) => {
+  const read = text(value, at);
+  if (!read.includes('='))
+    throw new JsonError(`has a ${JSON.stringify(at)} that is not NAME=value`);
+  return read;
+};
 
-function isAbsolute(value: unknown): boolean {
-  return typeof value === 'string' && path.posix.isAbsolute(value);
-}
+const absolute: JsonReader<string> = (value, at) => {
+  const read = text(value, at);
+  if (path.posix.isAbsolute(read) && !read.includes('\0')) return read;
+  throw new JsonError(`has a ${JSON.stringify(at)} that is not an absolute path`);
+};
 
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
+const NODE: JsonReader<DeviceNode> = (value, at) => {
+  const { path: inside, ...rest } = object({ path: absolute, hostPath: absolute })(value, at);
+  if (inside === undefined) throw new JsonError('has a device node without a path');
+  return { ...rest, path: inside };
+};
+
+const MOUNT: JsonReader<DeviceMount> = (value, at) => {
+  const members = { hostPath: absolute, containerPath: absolute, type: text, options: list(text) };
+  const { hostPath, containerPath, ...rest } = object(members)(value, at);
+  if (hostPath === undefined || containerPath === undefined)
+    throw new JsonError('has a mount without hostPath or containerPath');
+  return { ...rest, hostPath, containerPath };
+};
+
+const EDITS: JsonReader<ContainerEdits> = object({
+  env: list(variable),
+  deviceNodes: list(NODE),
+  mounts: list(MOUNT),
+  additionalGids: list(count),
+});
+const DEVICE = object({ name: text, annotations: dictionary(text, ''), containerEdits: EDITS });
+const SPECIFICATION = object({
+  kind: text,
+  annotations: dictionary(text, ''),
+  devices: list(DEVICE),
+  containerEdits: EDITS,
+});

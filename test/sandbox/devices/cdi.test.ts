@@ -98,18 +98,18 @@ describe('the registry of devices', () => {
 
   it.each([
     ['{', 'cannot read the specification'],
-    ['[]', 'it holds no object'],
-    ['{"kind":"a"}', 'its kind is not vendor/class'],
+    ['[]', 'it is not an object'],
+    ['{"kind":"a"}', 'it has a kind that is not vendor/class'],
     ['{"kind":"a/b"}', 'it has no devices'],
-    ['{"kind":"a/b","devices":[{}]}', 'a device has no name'],
-    ['{"kind":"a/b","devices":[{"name":"c"}]}', 'there are no containerEdits of c'],
+    ['{"kind":"a/b","devices":[{}]}', 'it has a device without a name'],
+    ['{"kind":"a/b","devices":[{"name":"c"}]}', 'it has no containerEdits for the device "c"'],
     [
       '{"kind":"a/b","devices":[{"name":"c","containerEdits":{"env":["X"]}}]}',
-      'env is not a list of NAME=value of c',
+      'it has a "devices.0.containerEdits.env.0" that is not NAME=value',
     ],
     [
       '{"kind":"a/b","devices":[{"name":"c","containerEdits":{"deviceNodes":[{"path":"dev/x"}]}}]}',
-      'deviceNodes are not absolute paths of c',
+      'it has a "devices.0.containerEdits.deviceNodes.0.path" that is not an absolute path',
     ],
   ])('tells what is wrong with %s', async (text, message) => {
     await expect(read({ 'x.json': text })).rejects.toThrow(
