@@ -13,6 +13,7 @@ import type { ImageServices } from './images/store/services';
 import { makeDirectories, unmakeDirectories } from './linux/make-directories';
 import { Threads } from './linux/threads';
 import type { BuildScope, VertexId } from './progress/events';
+import type { Admit } from './registry/policy';
 import { PATIENCE, type Registry } from './registry/registry';
 import type { RegistryOptions } from './registry/client';
 import type { FileClient, FileSource } from './registry/download-file';
@@ -31,6 +32,8 @@ export interface EngineOptions {
   /** The store's directory; made when it is not there, for its owner alone. */
   readonly root: string;
   readonly registry?: RegistryOptions | undefined;
+  /** containers-policy.json(5); the user's or the machine's when absent. */
+  readonly signaturePolicy?: string | undefined;
   /** Nothing is asked of the network: what is not in the store is an error. RUN has the network that it is given. */
   readonly offline?: boolean | undefined;
   /** How RUN is isolated and how trees are kept; chosen by what is possible here when absent. */
@@ -110,6 +113,7 @@ function servicesOf(
     aside,
     threads,
     offline,
+    admit: admitLater(options),
     patience: {
       attempts: options.registry?.attempts ?? PATIENCE.attempts,
       pauseMs: options.registry?.pauseMs ?? PATIENCE.pauseMs,
@@ -235,6 +239,16 @@ async function makeRegistry(
 ): Promise<Registry> {
   if (offline) return new (await import('./registry/offline')).OfflineRegistry();
   return new (await import('./registry/client')).RegistryClient(options);
+}
+
+/** The policy is read when the first image comes from elsewhere. */
+function admitLater({ registry, signaturePolicy: file }: EngineOptions): Admit {
+  let admit: Admit | undefined;
+  return async (origin) => {
+    const { policyOf } = await import('./registry/policy');
+    admit ??= policyOf({ env: registry?.env ?? process.env, file });
+    return admit(origin);
+  };
 }
 
 async function makeFiles(

@@ -38,6 +38,7 @@ export const OPEN_FLAGS: Writers<Without<OpenOptions, 'cwd' | 'env' | 'onNote'>>
   root: single('root'),
   authFile: single('authfile'),
   insecureRegistries: list('insecure-registry'),
+  signaturePolicy: single('signature-policy'),
   offline: switched('offline'),
   isolation: single('isolation'),
   runtime: single('runtime'),
@@ -100,6 +101,7 @@ export const BUILD_FLAGS: Writers<Without<BuildOptions, 'context' | 'dockerfile'
   sourceDateEpoch: single('source-date-epoch'),
   retry: single('retry'),
   retryDelay: time('retry-delay'),
+  pushChunkSize: single('push-chunk-size'),
   report: single('report'),
   flags: (words) => words,
 };

@@ -8,6 +8,8 @@ export interface OpenOptions {
   readonly authFile?: string | undefined;
   /** Registries whose certificate is not checked: `host[:port]`. */
   readonly insecureRegistries?: readonly string[] | undefined;
+  /** containers' policy.json; the user's or the machine's when absent. */
+  readonly signaturePolicy?: string | undefined;
   /** Ask nothing of the network: what is not in the store is an error. */
   readonly offline?: boolean | undefined;
   /** How RUN is isolated: `namespaces`, `user-namespace`, `single-id`, `oci`, `chroot`, `proot` or `in-place`; the best that works. */
@@ -129,6 +131,8 @@ export interface BuildOptions {
   readonly retry?: number | undefined;
   /** First pause before that: milliseconds, or a text. */
   readonly retryDelay?: string | number | undefined;
+  /** Layers are pushed in pieces of this size, such as `4m`; as a whole when absent. */
+  readonly pushChunkSize?: string | number | undefined;
   /** File for the page of HTML that `mbuild report` writes. */
   readonly report?: string | undefined;
   /** Flags of `mbuild build` as they are written there, for what has no option here. */

@@ -1,7 +1,7 @@
 import { EVICTION_POLICIES } from '../cache/eviction';
 import { PROGRESS_MODES } from '../progress/choose';
 import type { FlagTable } from './args';
-import { RETRY_FLAGS } from './command';
+import { PUSH_FLAGS } from './command';
 import { LIMIT_FLAGS } from './limit-options';
 
 const LATER = 'it comes with a later version';
@@ -201,7 +201,7 @@ export const BUILD_FLAGS = {
     value: 'NAME=VALUE',
     help: 'A limit of RUN as buildx has it: memory=2g is --memory 2g',
   },
-  ...RETRY_FLAGS,
+  ...PUSH_FLAGS,
   'retry-step': {
     kind: 'number',
     value: 'N',

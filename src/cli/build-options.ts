@@ -39,6 +39,20 @@ export interface BuildInputs {
 const PROXY_ARGS = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY'].flatMap(
   (name) => [name, name.toLowerCase()],
 );
+
+/** What forbids something is not passed over: mbuild does not evaluate BuildKit's source policies. */
+function refuseSourcePolicy(env: Environment): void {
+  const file = env['EXPERIMENTAL_BUILDKIT_SOURCE_POLICY'];
+  if (!file) return;
+  throw new MbuildError(
+    'UNSUPPORTED',
+    `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY names the source policy ${file}, which mbuild does not evaluate`,
+    {
+      hint: "unset the variable to build without it; which registries may be asked is also decided by containers' policy.json (--signature-policy)",
+    },
+  );
+}
+
 /** The options of a build, read from its flags. @throws MbuildError USAGE, UNSUPPORTED, REFERENCE_INVALID, SECRET_MISSING. */
 export function buildOptions(
   flags: BuildFlags,
@@ -46,6 +60,7 @@ export function buildOptions(
   env: Environment,
 ): BuildOptions {
   refuseAttestations(flags);
+  refuseSourcePolicy(env);
   const tags = flags.tag.map(readTag);
   const buildArgs = readBuildArgs(flags, env);
   return {

@@ -49,6 +49,13 @@ export const GLOBAL_FLAGS = {
     global: true,
     help: 'A registry whose certificate is not checked',
   },
+  'signature-policy': {
+    kind: 'string',
+    value: 'FILE',
+    global: true,
+    env: ['MBUILD_SIGNATURE_POLICY'],
+    help: "What images may be used: containers' policy.json (default: ~/.config/containers/policy.json, /etc/containers/policy.json)",
+  },
   offline: {
     kind: 'boolean',
     global: true,
@@ -89,6 +96,17 @@ export const RETRY_FLAGS = {
     kind: 'string',
     value: 'TIME',
     help: 'First pause before that, such as 500ms or 2s; it doubles every time (default: 250ms)',
+  },
+} as const satisfies FlagTable;
+
+/** Flags of the commands that send images. */
+export const PUSH_FLAGS = {
+  ...RETRY_FLAGS,
+  'push-chunk-size': {
+    kind: 'string',
+    value: 'BYTES',
+    env: ['MBUILD_PUSH_CHUNK_SIZE'],
+    help: 'Send layers in pieces of this size, such as 4m (default: as a whole, and in pieces when the registry refuses that)',
   },
 } as const satisfies FlagTable;
 

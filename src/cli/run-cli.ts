@@ -27,6 +27,7 @@ const GLOBAL_VALUES = [
   '--root',
   '--authfile',
   '--insecure-registry',
+  '--signature-policy',
   '--isolation',
   '--runtime',
   '--snapshotter',

@@ -16,6 +16,10 @@ import { ISOLATIONS, readIsolation, type IsolationName } from '../sandbox/isolat
 import { SNAPSHOTTERS } from '../snapshot/kinds/kinds';
 import type { LayerId } from '../snapshot/snapshotter';
 import { note, type Host } from './host';
+import { readBytes } from './limit-options';
+
+/** Bytes: smaller pieces would be more requests than bytes. */
+const LEAST_PIECE = 64 << 10;
 
 /** The global flags that say how a store is opened. */
 export interface StoreFlags {
@@ -26,6 +30,8 @@ export interface StoreFlags {
   readonly isolation: string | undefined;
   readonly runtime: string | undefined;
   readonly snapshotter: string | undefined;
+  readonly 'signature-policy': string | undefined;
+  readonly 'push-chunk-size'?: string | undefined;
   readonly retry?: number | undefined;
   readonly 'retry-delay'?: string | undefined;
 }
@@ -77,11 +83,23 @@ export function engineOptions(host: Host, flags: StoreFlags): Omit<EngineOptions
       authFile: flags.authfile,
       insecure: flags['insecure-registry'],
       ...readPatience(flags),
+      pieceSize: readPieceSize(flags['push-chunk-size']),
     },
+    signaturePolicy: flags['signature-policy'],
     offline: flags.offline,
     onDamage: (from, to) =>
       note(host, `${from} is damaged: it was moved to ${to}, where it stays until the next prune`),
   };
+}
+
+/** `--push-chunk-size`. @throws MbuildError USAGE. */
+function readPieceSize(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const bytes = readBytes('push-chunk-size', text);
+  if (bytes >= LEAST_PIECE) return bytes;
+  throw new MbuildError('USAGE', `--push-chunk-size ${text} is less than ${LEAST_PIECE} bytes`, {
+    hint: 'registries take 4m and more; proxies in front of them often 1m',
+  });
 }
 
 /** `--retry` and `--retry-delay`. @throws MbuildError USAGE. */

@@ -9,6 +9,7 @@ export async function openPlace(source: CacheSource, engine: Engine): Promise<Ca
       return new (await import('../cache/remote/registry-place')).RegistryPlace(
         source.ref,
         engine.registry,
+        engine.admit,
       );
     case 'http': {
       const url = new URL(source.url);

@@ -115,6 +115,7 @@ async function baseConfigs(
         const config = await fetchConfig(name, platform, {
           images: engine.images,
           registry: () => engine.registry,
+          admit: engine.admit,
           signal,
         });
         configs.set(keyOf(name, platform), config);

@@ -145,7 +145,11 @@ async function findBase(
   } catch (error) {
     if (!isMbuildError(error, 'IMAGE_NOT_FOUND') && !isMbuildError(error, 'PLATFORM_NOT_FOUND'))
       throw error;
-    const image = await peekImage(name, platform, engine.registry, scope.signal);
+    const image = await peekImage(name, platform, {
+      registry: () => engine.registry,
+      admit: engine.admit,
+      signal: scope.signal,
+    });
     const bytes = image.manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
     pulls.set(`${name} ${formatPlatform(platform)}`, { name, bytes });
     return {

@@ -371,7 +371,7 @@ describeWith('a cache elsewhere', { root: true, also: noRegistry }, () => {
       [
         'is no JSON of a cache',
         (config) => Object.assign(config, { records: 'none' }),
-        /its config has another form than it says/,
+        /its config has a "records" that is not a list/,
       ],
       [
         'lists more layers than there are',

@@ -11,6 +11,7 @@ import type {
   RawManifest,
   Repository,
 } from '../../registry/registry';
+import type { Admit } from '../../registry/policy';
 import { readSmallBlob } from '../../registry/small-blob';
 import { configOf, MAX_CACHE_CONFIG } from './format';
 import type { CachePlace, OutgoingCache, StoredCache } from './place';
@@ -28,6 +29,7 @@ export class RegistryPlace implements CachePlace {
   constructor(
     ref: string,
     private readonly registry: ImageSource & ImageTarget,
+    private readonly admit?: Admit,
   ) {
     const parsed = parseReference(ref);
     if (parsed === undefined)
@@ -68,6 +70,7 @@ export class RegistryPlace implements CachePlace {
   }
 
   async #manifests(signal: AbortSignal): Promise<readonly RawManifest[]> {
+    await this.admit?.({ transport: 'docker', ref: this.#ref });
     const top = await this.registry.manifest(this.#ref, signal);
     if (!isIndexType(top.descriptor.mediaType)) return [top];
     const entries = parseIndex(top.bytes, this.title)

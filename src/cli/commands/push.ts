@@ -8,7 +8,7 @@ import {
   parseReference,
   type Reference,
 } from '../../oci/reference';
-import { RETRY_FLAGS, defineCommand } from '../command';
+import { PUSH_FLAGS, defineCommand } from '../command';
 import { withTransfer } from '../progress';
 import { fullName, shortName, withServices } from '../services';
 
@@ -26,7 +26,7 @@ export const command = defineCommand({
       help: 'Skip signing',
     },
     quiet: { kind: 'boolean', short: 'q', help: 'Show no progress' },
-    ...RETRY_FLAGS,
+    ...PUSH_FLAGS,
   },
   run: ({ flags, positionals: [text = ''] }, host) =>
     withServices(host, flags, async (services) => {

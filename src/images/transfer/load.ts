@@ -5,6 +5,7 @@ import type { Descriptor } from '../../oci/image';
 import { hostPlatform, type Platform } from '../../oci/platform';
 import { MAX_DESCRIPTION } from '../../oci/read-image';
 import { familiarName, formatReference, parseReference, type Reference } from '../../oci/reference';
+import type { ImageOrigin } from '../../registry/policy';
 import type { RawManifest } from '../../registry/registry';
 import type { Image } from '../store/image-store';
 import { dropDamaged } from '../store/trust';
@@ -48,6 +49,7 @@ export function loadImages(
 ): Promise<Loaded[]> {
   return withLease(setting, async (transfer) => {
     const files = await openFiles(source, transfer);
+    await transfer.services.admit?.(await originOf(source, files));
     const candidates =
       (await dockerCandidates(files, transfer.services.content)) ??
       (await layoutCandidates(files, transfer));
@@ -70,11 +72,20 @@ export function loadFromLayout(wanted: LayoutImage, setting: TransferSetting): P
         'IMAGE_NOT_FOUND',
         `there is no directory ${directory} with an image layout`,
       );
+    await transfer.services.admit?.({ transport: 'oci', file: directory });
     const files = directoryFiles(directory, transfer.services.content);
     const top = await manifestFile(await chooseEntry(wanted, files), files, transfer);
     const image = await describe(top, platform, files, transfer);
     return (await loadOne({ image, names: [] }, files, transfer)).image;
   });
+}
+
+/** What containers' policy calls it. */
+async function originOf(source: LoadSource, files: ImageFiles): Promise<ImageOrigin> {
+  if ((await files.read('manifest.json')) !== undefined)
+    return { transport: 'docker-archive', file: files.label };
+  const isDirectory = 'path' in source && statSync(source.path).isDirectory();
+  return { transport: isDirectory ? 'oci' : 'oci-archive', file: files.label };
 }
 
 async function layoutCandidates(

@@ -45,6 +45,7 @@ export function pullImage(
     const { ref, platform = hostPlatform() } = request;
     const { services, lease, scope } = transfer;
     const { signal } = scope;
+    await services.admit?.({ transport: 'docker', ref });
     const top = await registry.manifest(ref, signal).catch(async (error: unknown) => {
       throw heldBack(error, ref, services) ?? (await withCloseTags(error, ref, registry, signal));
     });
