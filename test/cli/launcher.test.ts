@@ -52,6 +52,16 @@ describe('the launcher', () => {
     ]);
   });
 
+  test('loads a late bundle once, and keeps its compiled code too', () => {
+    bundle(
+      "const a = require('./late/a.cjs'); process.stdout.write(`${a === require('./late/a.cjs')} ${a.value} ${require('node:path').sep}`);",
+    );
+    mkdirSync(join(home, 'dist/late'));
+    writeFileSync(join(home, 'dist/late/a.cjs'), 'module.exports = { value: 1 };');
+    for (const _ of ['compiled', 'out of the cache']) expect(run().stdout).toBe('true 1 /');
+    expect(existsSync(join(home, 'dist/late/a.cjs.used.code'))).toBe(true);
+  });
+
   test('is found through links', () => {
     bundle("process.stdout.write('here');");
     mkdirSync(join(home, 'elsewhere'));

@@ -16,7 +16,7 @@ const PROGRAMS = ['src/cli/main.ts', 'src/worker.ts', 'src/sandbox/sweeper.ts'];
  * Packages that few commands need. Each is a bundle of its own, dist/late/NAME.cjs, which is read when it is first imported:
  * a cached build reads none of them. Source files import them as always, by `await import('yaml')`.
  */
-const LATE = ['yaml', 'semver', 'bcryptjs', 'jsonc-parser', 'fflate', 'packageurl-js'];
+const LATE = ['undici', 'yaml', 'semver', 'bcryptjs', 'jsonc-parser', 'fflate', 'packageurl-js'];
 
 /** Has a native library beside it, so it can't be bundled: npm installs it. */
 const INSTALLED = ['koffi'];
