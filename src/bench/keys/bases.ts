@@ -86,12 +86,12 @@ export class Bases {
   async #ask(name: string, platform: Platform): Promise<ReplayBase | undefined> {
     const { peekImage } = await import('../../images/transfer/remote-config');
     try {
-      const { config, descriptor } = await peekImage(
-        name,
-        platform,
-        this.services.registry,
-        this.signal,
-      );
+      const { registry, admit } = this.services;
+      const { config, descriptor } = await peekImage(name, platform, {
+        registry: () => registry,
+        admit,
+        signal: this.signal,
+      });
       const stack = (): never => {
         throw new Error('an image without its files has no stack');
       };
