@@ -19,7 +19,7 @@ export interface ReplayBase {
 }
 
 /** What bases are asked of. */
-export type BaseServices = Pick<Engine, 'images' | 'registry' | 'snapshots' | 'offline'>;
+export type BaseServices = Pick<Engine, 'images' | 'registry' | 'admit' | 'snapshots' | 'offline'>;
 
 /** Words of a Dockerfile that a base may give a value to. */
 const VARIABLE = /\$\{?([A-Za-z_]\w*)/g;
