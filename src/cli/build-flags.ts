@@ -237,6 +237,11 @@ export const BUILD_FLAGS = {
     value: 'AGENT',
     help: 'An SSH agent for RUN --mount=type=ssh: default|ID[=SOCKET]',
   },
+  'step-log-limit': {
+    kind: 'string',
+    value: 'BYTES',
+    help: "How much of a step's output its log keeps on disk (default: 64m; 0 for all)",
+  },
   'step-timeout': {
     kind: 'string',
     value: 'TIME',

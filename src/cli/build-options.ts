@@ -91,9 +91,10 @@ export function buildOptions(
     },
     volumes: flags.volume.length === 0 ? undefined : flags.volume.map(readHostVolume),
     ulimits: flags.ulimit.map(readUlimit),
-    shmSize: flags['shm-size'] === undefined ? undefined : readBytes('shm-size', flags['shm-size']),
+    shmSize: bytesOf('shm-size', flags['shm-size']),
     limits: readLimits(readResources(flags.resource, flags)),
     stepRetries: flags['retry-step'],
+    stepLogLimit: bytesOf('step-log-limit', flags['step-log-limit']),
     stepTimeout: readTimeout('step-timeout', flags['step-timeout']),
     capabilities: readCapabilities(flags),
     noNewPrivileges: flags['no-new-privileges'] || undefined,
@@ -190,6 +191,10 @@ export function readHost(text: string): { readonly name: string; readonly ip: st
       'it is name:address, e.g. db:10.0.0.5 or db:host-gateway',
     );
   return { name, ip };
+}
+
+function bytesOf(flag: string, text: string | undefined): number | undefined {
+  return text === undefined ? undefined : readBytes(flag, text);
 }
 
 function readJobs(jobs: number | undefined): number | undefined {

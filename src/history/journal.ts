@@ -21,6 +21,8 @@ export interface BuildAbout {
   /** The Dockerfile as it was named. */
   readonly dockerfile: string;
   readonly target?: string | undefined;
+  /** Bytes of a step's output that are kept; 0 for all. */
+  readonly logLimit?: number | undefined;
   readonly platform?: string | undefined;
 }
 
@@ -94,6 +96,7 @@ export class BuildJournal {
     this.#rows = new RowJournal(
       this.#started,
       this.#history.logFolder({ project: this.#project, id: this.id }),
+      about.logLimit,
     );
   }
 
@@ -156,6 +159,7 @@ export class BuildJournal {
       'error' in end
         ? { error: asForeseen(end.error), result: undefined }
         : { error: undefined, result: end.result };
+    const { logLimit: _limit, ...about } = this.about;
     const steps = await this.#stepRecords();
     await this.#keepDetails();
     const record: BuildRecord = {
@@ -173,7 +177,7 @@ export class BuildJournal {
               message: error instanceof Error ? error.message : String(error),
             },
           }),
-      ...this.about,
+      ...about,
       keys: KEY_VERSION,
       bases: this.bases(),
       steps,

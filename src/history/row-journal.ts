@@ -18,7 +18,12 @@ interface Row {
   logBytes: number;
   /** Of `log`, which is not written yet. */
   pending: number;
+  /** It printed more than is kept. */
+  isCut: boolean;
 }
+
+/** Bytes of a step's output that are kept, where nobody says otherwise. */
+export const USUAL_LOG_LIMIT = 64 << 20;
 
 /** Output is compressed and written in pieces of this size. */
 const LOG_PIECE = 1 << 20;
@@ -31,10 +36,12 @@ export class RowJournal {
   /**
    * @param started milliseconds since the epoch.
    * @param logs the directory for output; it is made with the first piece.
+   * @param limit bytes of each row's output that are kept; 0 for all.
    */
   constructor(
     private readonly started: number,
     private readonly logs: string,
+    private readonly limit = USUAL_LOG_LIMIT,
   ) {}
 
   /** Takes down an event. */
@@ -70,6 +77,7 @@ export class RowJournal {
       log: [],
       logBytes: 0,
       pending: 0,
+      isCut: false,
     });
   }
 
@@ -115,6 +123,16 @@ export class RowJournal {
   }
 
   #log(row: Row, data: Uint8Array): void {
+    if (row.isCut) return;
+    const room = this.limit === 0 ? Infinity : this.limit - row.logBytes;
+    if (data.length <= room) return this.#keep(row, data);
+    row.isCut = true;
+    const text = `the log ends here: --step-log-limit keeps ${this.limit} bytes of a step's output`;
+    row.notes.push(text);
+    this.#keep(row, Buffer.concat([data.subarray(0, room), Buffer.from(`\n[${text}]\n`)]));
+  }
+
+  #keep(row: Row, data: Uint8Array): void {
     row.log.push(data);
     row.logBytes += data.length;
     row.pending += data.length;

@@ -62,6 +62,7 @@ function openJournal(options: BuildOptions, context: OpenedContext, engine: Engi
     context: placeOf(options, context),
     dockerfile: context.dockerfile.name,
     target,
+    logLimit: options.stepLogLimit,
     platform: platform === undefined ? undefined : formatPlatform(platform),
   });
 }

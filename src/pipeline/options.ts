@@ -60,6 +60,8 @@ export interface BuildOptions extends RunSettings {
   readonly limits?: CgroupLimits | undefined;
   /** Milliseconds after which a RUN is killed. */
   readonly stepTimeout?: number | undefined;
+  /** Bytes of each step's output that are kept in the build's log; 0 for all, 64 MiB when absent. */
+  readonly stepLogLimit?: number | undefined;
   /** How often a RUN that fails is tried again; never when absent. */
   readonly stepRetries?: number | undefined;
   readonly secrets?: readonly SecretSource[] | undefined;
