@@ -166,6 +166,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry('parse', async () => (await import('./commands/parse')).command, 'no store'),
   entry('info, system info', async () => (await import('./commands/info')).command),
   entry('doctor', async () => (await import('./commands/doctor')).command, 'no store'),
+  entry('completion', async () => (await import('./commands/completion')).command, 'no store'),
   entry('version', async () => (await import('./commands/version')).command, 'no store'),
 ];
 

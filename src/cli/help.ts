@@ -79,7 +79,7 @@ function flagLines(flags: FlagTable): string {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, flag]): [string, string] => [
       `  ${flag.short === undefined ? '   ' : `-${flag.short},`} --${name}${takes(flag)}`,
-      about(flag),
+      aboutFlag(flag),
     ]);
   const left = Math.max(...rows.map(([head]) => head.length)) + 3;
   return rows
@@ -90,12 +90,14 @@ function flagLines(flags: FlagTable): string {
     .join('\n');
 }
 
-function takes(flag: Flag): string {
+/** What a flag takes, as it is written behind it. */
+export function takes(flag: Flag): string {
   if (flag.kind === 'boolean') return '';
   return flag.kind === 'optional' ? `[=${flag.value}]` : ` ${flag.value}`;
 }
 
-function about(flag: Flag): string {
+/** What a flag does, with its choices and its default. */
+export function aboutFlag(flag: Flag): string {
   const choices =
     (flag.kind === 'string' || flag.kind === 'optional') && flag.choices !== undefined
       ? ` (${flag.choices.join(', ')})`

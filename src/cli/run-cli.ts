@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { errnoOf, isMbuildError } from '../diagnostics/error';
+import { visible } from '../diagnostics/visible';
 import { didYouMean } from '../diagnostics/suggest';
 import { usageError, type FlagTable, type ParsedArgs } from './args';
 import { COMMANDS, commandsOfGroup, findCommand, firstWords, type CommandEntry } from './commands';
@@ -15,6 +16,8 @@ type Request =
   | { readonly kind: 'command'; readonly entry: CommandEntry; readonly argv: readonly string[] }
   /** A program that embeds mbuild started this process: src/api/session.ts. */
   | { readonly kind: 'session'; readonly argv: readonly string[] }
+  | { readonly kind: 'complete'; readonly words: readonly string[] }
+  | { readonly kind: 'share'; readonly directory: string }
   | { readonly kind: 'overview' }
   | { readonly kind: 'group'; readonly name: string };
 
@@ -40,6 +43,17 @@ export async function runCli(argv: readonly string[], given: Host): Promise<numb
   try {
     const request = readRequest(argv);
     switch (request.kind) {
+      case 'complete': {
+        const { candidates, directive } = await (
+          await import('./shell/complete')
+        ).complete(request.words, host);
+        const lines = candidates.map(({ value, about }) => `${visible(value)}\t${visible(about)}`);
+        host.out.write([...lines, directive, ''].join('\n'));
+        return 0;
+      }
+      case 'share':
+        await (await import('./shell/share')).writeShare(request.directory);
+        return 0;
       case 'overview':
         host.out.write(await (await import('./help')).overview(COMMANDS));
         return 0;
@@ -87,6 +101,8 @@ async function runElsewhere(
  * `mbuild -f Dockerfile .` and `mbuild .`; a folder that is named like a command needs `./`.
  */
 function readRequest(argv: readonly string[]): Request {
+  if (argv[0] === '__share') return { kind: 'share', directory: argv[1] ?? 'share' };
+  if (argv[0] === '__complete') return { kind: 'complete', words: argv.slice(1) };
   const { globals, rest } = splitGlobals(argv);
   const [first] = rest;
   if (first === undefined || first === '--help' || first === '-h') return { kind: 'overview' };

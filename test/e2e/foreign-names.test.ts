@@ -150,6 +150,7 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
 /** Commands that print nothing of others. */
 const NOTHING_FOREIGN: readonly string[] = [
   'bench run',
+  'completion',
   'context export',
   'info',
   'doctor',

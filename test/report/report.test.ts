@@ -16,6 +16,18 @@ RUN rm /big; echo more >> /keep
 COPY src /app
 `;
 
+/** Names of files that are no names where they are not escaped. */
+const HOSTILE = [
+  '<img src=x onerror=hacked()>',
+  '<svg onload=hacked()>',
+  '" onmouseover="hacked()',
+  "' autofocus onfocus='hacked()",
+  '--><iframe srcdoc=x>',
+  'a&lt;b',
+  '\u202ecod.exe',
+  'x\n<b onclick=hacked()>',
+];
+
 describe('pages', () => {
   it('escape what is put into them, and only that', () => {
     expect(
@@ -38,6 +50,7 @@ describeWith('the report of a build', { root: true }, () => {
     const context = writeFiles(temp.dir('context'), {
       Dockerfile: DOCKERFILE,
       'src/<script>alert(1)<': 'x',
+      ...Object.fromEntries(HOSTILE.map((name) => [`src/${name}`, 'x'])),
       'src/plain': 'x',
     });
     await mbuild.build([context]);
@@ -140,7 +153,7 @@ describeWith('the report of a build', { root: true }, () => {
         const probe = join(temp.dir('probe'), 'probe.html');
         writeFileSync(
           probe,
-          `${page.replace(/<meta http-equiv[^>]*>/, '')}<script>document.title = 'content ' + document.documentElement.scrollWidth + ' of ' + innerWidth</script>`,
+          `${page.replace(/<meta\s+http-equiv[^>]*>/, '')}<script>document.title = 'content ' + document.documentElement.scrollWidth + ' of ' + innerWidth</script>`,
         );
         const frame = join(temp.dir('frame'), 'frame.html');
         writeFileSync(
@@ -159,6 +172,24 @@ describeWith('the report of a build', { root: true }, () => {
       },
       60_000,
     );
+
+    it('makes nothing but text of the names of files', () => {
+      const probe = join(temp.dir('probe'), 'probe.html');
+      // Without its policy, so that only the escaping is left; the last script tells what it finds.
+      writeFileSync(
+        probe,
+        `<script>function hacked() { document.hacked = true }</script>${page.replace(/<meta\s+http-equiv[^>]*>/, '')}<script>
+          const made = [...document.querySelectorAll('main *')].filter((element) =>
+            /^(SCRIPT|IMG|IFRAME|SVG)$/i.test(element.tagName) ||
+            [...element.attributes].some(({ name }) => name.startsWith('on') || name === 'autofocus' || name === 'srcdoc'));
+          const texts = [...document.querySelectorAll('code')].map((code) => code.textContent);
+          const named = ${JSON.stringify(HOSTILE.slice(0, 6))}.filter((name) => texts.some((text) => text.includes(name)));
+          document.title = 'made ' + made.length + ' hacked ' + (document.hacked === true) + ' named ' + named.length;
+        </script>`,
+      );
+      const dom = chromium('--virtual-time-budget=2000', '--dump-dom', pathToFileURL(probe).href);
+      expect(/<title>(made [^<]*)</.exec(dom)?.[1]).toBe('made 0 hacked false named 6');
+    }, 60_000);
 
     it('is painted light, dark and for paper', () => {
       const shots = [[], ['--blink-settings=preferredColorScheme=0']].map((args) => {

@@ -1,6 +1,7 @@
 // Bundles mbuild into dist/: `node test/support/bundle.mjs [--licenses]`.
 // --licenses also writes the licenses of what is bundled, which the package has to carry.
 import { build } from 'esbuild';
+import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
@@ -67,7 +68,12 @@ const results = await Promise.all([
 ]);
 writeFileSync(join(DIST, 'index.mjs'), esModule());
 const bundled = new Set(results.flatMap(({ metafile }) => Object.keys(metafile.inputs)));
-if (isRelease) writeFileSync(join(DIST, 'THIRD_PARTY_LICENSES.txt'), licensesOf(bundled));
+if (isRelease) {
+  writeFileSync(join(DIST, 'THIRD_PARTY_LICENSES.txt'), licensesOf(bundled));
+  // Completions and the manual, out of the tables that --help is made of.
+  rmSync(join(DIST, 'share'), { recursive: true, force: true });
+  execFileSync(process.execPath, [join(DIST, 'main.cjs'), '__share', join(DIST, 'share')]);
+}
 
 /** The library for `import`: the same objects as for `require`. */
 function esModule() {
