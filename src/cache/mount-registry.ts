@@ -188,7 +188,7 @@ async function firstThatIsThere(
     if (found === undefined) continue;
     const manifest = mountManifest(found.bytes, name);
     if (manifest !== undefined) return { ref, manifest };
-    throw new MbuildError('IMAGE_INVALID', `${name} is no cache mount`, {
+    throw new MbuildError('IMAGE_INVALID', `${name} is not a cache mount`, {
       hint: "'mbuild cache-mount export --ref' makes one",
     });
   }

@@ -186,7 +186,7 @@ function withLock(folder: string, work: () => void): boolean {
 }
 
 function noMount(id: string): MbuildError {
-  return new MbuildError('USAGE', `there is no cache mount ${id}`, {
+  return new MbuildError('USAGE', `there is not a cache mount ${id}`, {
     hint: "'mbuild cache-mount ls' lists them",
   });
 }

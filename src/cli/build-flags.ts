@@ -263,6 +263,6 @@ export const BUILD_FLAGS = {
     kind: 'list',
     short: 'v',
     value: 'PATH:TARGET[:ro]',
-    help: 'Give each RUN a path of this machine; what is in it is no part of cache keys',
+    help: 'Give each RUN a path of this machine; what is in it does not count in cache keys',
   },
 } as const satisfies FlagTable;

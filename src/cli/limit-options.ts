@@ -30,7 +30,7 @@ export const LIMIT_FLAGS = {
   'cpu-quota': {
     kind: 'string',
     value: 'MICROSECONDS',
-    help: 'CPU time in each period; -1 is no limit',
+    help: 'CPU time in each period; -1 means no limit',
   },
   'cpu-shares': {
     kind: 'number',
@@ -51,7 +51,7 @@ export const LIMIT_FLAGS = {
   'memory-swap': {
     kind: 'string',
     value: 'BYTES',
-    help: 'Memory and swap together; -1 is no limit for swap',
+    help: 'Memory and swap together; -1 means no limit for swap',
   },
   'no-new-privileges': {
     kind: 'boolean',
@@ -60,7 +60,7 @@ export const LIMIT_FLAGS = {
   'pids-limit': {
     kind: 'string',
     value: 'NUMBER',
-    help: 'How many processes and threads there may be; -1 is no limit',
+    help: 'How many processes and threads there may be; -1 means no limit',
   },
 } as const satisfies FlagTable;
 

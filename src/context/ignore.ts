@@ -101,7 +101,7 @@ function compile(
   const problem = pathPatternProblem(clean);
   if (problem !== undefined)
     throw failure(
-      `"${pattern}" is no pattern: ${problem}`,
+      `"${pattern}" is not a valid pattern: ${problem}`,
       'put \\ before a character that stands for itself',
     );
   return { line, pattern, brings, clean, matcher: compilePathPattern(clean) };

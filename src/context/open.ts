@@ -180,7 +180,7 @@ export async function openNamedRemote(
       close: directory.close,
     };
   directory.close();
-  throw new MbuildError('CONTEXT_INVALID', `the build context ${name} is no archive`, {
+  throw new MbuildError('CONTEXT_INVALID', `the build context ${name} is not an archive`, {
     hint: 'a single file is fetched with ADD',
   });
 }

@@ -268,7 +268,7 @@ function matchesBelow(
 function checkPattern(pattern: string): void {
   const problem = globProblem(pattern);
   if (problem !== undefined)
-    throw new MbuildError('DOCKERFILE_SYNTAX', `"${pattern}" is no pattern: ${problem}`);
+    throw new MbuildError('DOCKERFILE_SYNTAX', `"${pattern}" is not a valid pattern: ${problem}`);
 }
 
 /** Names the source and says why it is not there, as far as that can be known. */

@@ -153,7 +153,7 @@ function duration(flags: readonly Flag[], name: string): number {
   if (nanoseconds === undefined)
     throw wrong(
       flag,
-      `--${name}=${flag.value} is no duration`,
+      `--${name}=${flag.value} is not a duration`,
       'write a number and a unit, e.g. 30s, 1m30s, 500ms',
     );
   if (nanoseconds !== 0 && nanoseconds < MILLISECOND)
@@ -168,7 +168,7 @@ function retries(flags: readonly Flag[]): number {
   if (!/^[+-]?\d+$/.test(flag.value) || count > 0x7fffffff || count < 0)
     throw wrong(
       flag,
-      `--retries=${flag.value} is no count`,
+      `--retries=${flag.value} is not a count`,
       'write a whole number, e.g. --retries=3',
     );
   return count;

@@ -116,7 +116,7 @@ function readMount(flag: Flag, expand: (value: string) => string): MountOptions 
     const name = KEYS.get(key);
     if (name === undefined) {
       if (written === undefined)
-        throw wrong(flag, `"${field}" of a mount is no key=value`, didYouMean(key, KEYS.keys()));
+        throw wrong(flag, `"${field}" of a mount is not key=value`, didYouMean(key, KEYS.keys()));
       throw wrong(
         flag,
         `unknown option "${key}" of a mount`,

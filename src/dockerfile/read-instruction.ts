@@ -194,7 +194,7 @@ function readNamed<K extends 'ENV' | 'LABEL'>(source: InstructionText, keyword: 
     case 'no-equals':
       return fail(
         report,
-        `"${pairs.word}" in ${keyword} is no name=value`,
+        `"${pairs.word}" in ${keyword} is not name=value`,
         'a value with spaces needs quotes: name="a b"',
       );
     case 'no-name':

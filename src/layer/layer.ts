@@ -79,7 +79,7 @@ function readLimit(variable: string, usual: number): number {
   const [, digits, unit = ''] = /^(\d{1,15})([kmgt]?)b?$/i.exec(text) ?? [];
   if (digits === undefined)
     throw new MbuildError('USAGE', `${variable}=${text} is not a size`, {
-      hint: 'write a whole number, also with k, m, g or t; 0 is no limit',
+      hint: 'write a whole number, also with k, m, g or t; 0 means no limit',
     });
   const value = Number(digits) * 1024 ** ' kmgt'.indexOf(unit.toLowerCase() || ' ');
   return value === 0 ? Infinity : value;

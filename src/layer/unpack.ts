@@ -341,7 +341,7 @@ export class Unpacker implements TarSink {
     if (below === undefined)
       throw invalid(entry, `its target ${toText(entry.linkPath)} does not exist`);
     if (!below.stats.isFile())
-      throw invalid(entry, `its target ${toText(entry.linkPath)} is no regular file`);
+      throw invalid(entry, `its target ${toText(entry.linkPath)} is not a regular file`);
     copyUp(below, this.#host(target));
     this.#note(target, OTHER);
     this.contentSize += below.stats.size;
@@ -384,7 +384,7 @@ export class Unpacker implements TarSink {
           if (make) this.#implyDirectory(next, made === WHITEOUT);
           path = next;
         }
-      } else throw invalid(entry, `${toText(next)} is no directory`);
+      } else throw invalid(entry, `${toText(next)} is not a directory`);
     }
     return path;
   }

@@ -158,7 +158,7 @@ export function parseConfig(
   const config = parse(bytes, { name, what: 'config' }, CONFIG);
   const diffIds = config.rootfs?.diff_ids ?? [];
   if (!diffIds.every((id): id is DiffID => isDigest(id)))
-    throw broken(name, 'its config lists layers that are no sha256 digests');
+    throw broken(name, 'its config lists layers that are not sha256 digests');
   if (diffIds.length !== layers)
     throw broken(name, `its manifest has ${layers} layers and its config ${diffIds.length}`);
   const { os, architecture, created, ...rest } = config;

@@ -53,7 +53,7 @@ class Parser {
       if (last && isNew) {
         const list = Array.isArray(there) ? (there as Table[]) : [];
         if (there !== undefined && !Array.isArray(there))
-          throw this.#error(`${key} is no list of tables`);
+          throw this.#error(`${key} is not a list of tables`);
         const fresh: Table = Object.create(null) as Table;
         list.push(fresh);
         table[key] = list;
@@ -63,7 +63,7 @@ class Parser {
       const next: unknown = Array.isArray(there)
         ? there.at(-1)
         : (there ?? (table[key] = Object.create(null) as Table));
-      if (typeof next !== 'object' || next === null) throw this.#error(`${key} is no table`);
+      if (typeof next !== 'object' || next === null) throw this.#error(`${key} is not a table`);
       table = next as Table;
     });
     return table;
@@ -111,7 +111,7 @@ class Parser {
     if (word === 'true' || word === 'false') return word === 'true';
     const number = Number(word.replace(/(?<=\d)_(?=\d)/g, ''));
     if (word === '' || Number.isNaN(number))
-      throw this.#error(`${JSON.stringify(word)} is no value`);
+      throw this.#error(`${JSON.stringify(word)} is not a value`);
     return number;
   }
 

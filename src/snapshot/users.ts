@@ -122,7 +122,10 @@ function numericId(text: string): number | undefined {
   if (!/^[0-9]{1,10}$/.test(text)) return undefined;
   const id = Number(text);
   if (id > MAX_ID)
-    throw new MbuildError('USER_NOT_FOUND', `${text} is no user or group id: ids end at ${MAX_ID}`);
+    throw new MbuildError(
+      'USER_NOT_FOUND',
+      `${text} is not a user or group id: ids end at ${MAX_ID}`,
+    );
   return id;
 }
 

@@ -14,7 +14,7 @@ export async function findOwner(
   if (stack.length === 0 && namesOwner(spec)) {
     throw new MbuildError(
       'USER_NOT_FOUND',
-      `${spec} cannot be looked up: there is nothing in the image yet`,
+      `${spec} cannot be looked up: the image is still empty`,
       { hint: 'give numbers, or copy an /etc/passwd first' },
     );
   }

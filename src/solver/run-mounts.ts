@@ -250,7 +250,7 @@ function planSsh(mount: Extract<RunMount, { kind: 'ssh' }>, context: StepContext
       }
       // A key instead of a socket would be laid open to the step.
       if (statSync(socket, { throwIfNoEntry: false })?.isSocket() !== true) {
-        throw new MbuildError('SECRET_MISSING', `the SSH agent ${id} is no socket: ${socket}`, {
+        throw new MbuildError('SECRET_MISSING', `the SSH agent ${id} is not a socket: ${socket}`, {
           hint: 'keys are given to an agent: start ssh-agent, ssh-add them, and pass --ssh default',
         });
       }

@@ -80,7 +80,7 @@ describeWith('cache mounts', { root: true }, () => {
       ]);
       expect([refused.code, refused.stderr]).toEqual([
         1,
-        expect.stringContaining('/image:latest is no cache mount'),
+        expect.stringContaining('/image:latest is not a cache mount'),
       ]);
       await run('test -e /c/link', other);
       expect(

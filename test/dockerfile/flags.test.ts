@@ -247,7 +247,7 @@ describe('RUN --mount', () => {
   it.each([
     ['type=bnd,target=/x', '"type" of a mount cannot be "bnd"', 'did you mean "bind"?'],
     ['type=cache,tagret=/x', 'unknown option "tagret" of a mount', 'did you mean "target"?'],
-    ['type=cache,target=/x,bar', '"bar" of a mount is no key=value', undefined],
+    ['type=cache,target=/x,bar', '"bar" of a mount is not key=value', undefined],
     ['type=cache,target', '"target" of a mount needs a value', 'write target=…'],
     ['type=cache,ro=maybe', '"ro" of a mount is true or false, not "maybe"', undefined],
     [

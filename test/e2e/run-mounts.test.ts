@@ -46,7 +46,7 @@ describeWith('mounts of a RUN step', { root: true }, () => {
     ]);
     expect([code, stderr]).toEqual([
       1,
-      expect.stringContaining(`the SSH agent default is no socket: ${context}/key`),
+      expect.stringContaining(`the SSH agent default is not a socket: ${context}/key`),
     ]);
     expect(stderr).not.toContain('PRIVATE');
   });

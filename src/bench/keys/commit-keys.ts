@@ -146,7 +146,7 @@ export class CommitReader {
       if (at?.kind !== 'directory')
         throw new MbuildError(
           'CONTEXT_NOT_FOUND',
-          `there is no directory ${place.context} in this commit`,
+          `there is not a directory ${place.context} in this commit`,
         );
       const ownName = `${name}.dockerignore`;
       const own = typeof place.dockerfile === 'string' ? fileAt(ownName) : undefined;

@@ -42,7 +42,7 @@ export function ownerSymbol(operation: Operation, below: TreeBelow, step: Step):
   if (below.isEmpty)
     throw new MbuildError(
       'USER_NOT_FOUND',
-      `${chown} cannot be looked up: there is nothing in the image yet`,
+      `${chown} cannot be looked up: the image is still empty`,
       { file: step.file, range: step.range },
     );
   if (below.view !== undefined && !below.mayHaveUsers)

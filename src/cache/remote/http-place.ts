@@ -81,7 +81,7 @@ export class HttpPlace implements CachePlace {
 
 function nameOf(digest: Digest): string {
   if (!isDigest(digest))
-    throw new MbuildError('CACHE_INVALID', `${JSON.stringify(digest)} is no digest`);
+    throw new MbuildError('CACHE_INVALID', `${JSON.stringify(digest)} is not a digest`);
   return `sha256-${hexOf(digest)}`;
 }
 

@@ -193,7 +193,7 @@ export class LocalPlace implements CachePlace {
 
   #file(digest: Digest): string {
     if (!isDigest(digest))
-      throw new MbuildError('CACHE_INVALID', `${JSON.stringify(digest)} is no digest`);
+      throw new MbuildError('CACHE_INVALID', `${JSON.stringify(digest)} is not a digest`);
     return path.join(this.folder, 'blobs', 'sha256', hexOf(digest));
   }
 }

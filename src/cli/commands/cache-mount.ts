@@ -205,7 +205,7 @@ export const prune = defineCommand({
     const mounts = listMounts(storeRoot(flags.root, host));
     const missing = ids.find((id) => !mounts.some((mount) => mount.id === id));
     if (missing !== undefined)
-      throw new MbuildError('USAGE', `there is no cache mount ${missing}`, {
+      throw new MbuildError('USAGE', `there is not a cache mount ${missing}`, {
         hint: "'mbuild cache-mount ls' lists them",
       });
     const chosen = mounts.filter(

@@ -101,7 +101,7 @@ function contextOf(directory: string, { file, ignorefile }: SelectionFlags): Loc
       hint: 'give the directory that a build is given',
     });
   if (readContext(directory).kind !== 'directory')
-    throw new MbuildError('UNSUPPORTED', `${directory} is no directory`, {
+    throw new MbuildError('UNSUPPORTED', `${directory} is not a directory`, {
       hint: 'give the directory that a build is given',
     });
   return new LocalContext(

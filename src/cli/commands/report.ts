@@ -51,7 +51,7 @@ async function benchPage(file: string): Promise<string> {
 }
 
 function readBench(file: string): ReplayReport | BenchReport {
-  const wrong = new MbuildError('USAGE', `${file} is no report of mbuild bench`, {
+  const wrong = new MbuildError('USAGE', `${file} is not a report of mbuild bench`, {
     hint: 'write one with: mbuild bench replay --format json -o FILE',
   });
   let value: Partial<ReplayReport | BenchReport>;

@@ -33,7 +33,7 @@ export function planStopSignal(
   if (!isSignal(signal))
     throw mistake(
       'DOCKERFILE_SEMANTIC',
-      `${signal} is no signal`,
+      `${signal} is not a signal`,
       'give a number or a name such as SIGTERM',
     );
   return withHistory(withConfig(state, { StopSignal: signal }), `STOPSIGNAL ${signal}`);
@@ -85,7 +85,7 @@ export function planExpose(
     if (found === undefined)
       throw mistake(
         'DOCKERFILE_SEMANTIC',
-        `${word} is no port`,
+        `${word} is not a port`,
         'write PORT[-PORT][/tcp|/udp|/sctp]',
       );
     return found;

@@ -77,7 +77,7 @@ async function mountHeld(
   ) {
     throw new MbuildError(
       'UNSUPPORTED',
-      'an image can be mounted by root alone, and only where overlay can be had',
+      'an image can be mounted by root alone, and only where the kernel mounts overlays',
       { hint: '`mbuild build --output DIR` or `mbuild export` write the files out' },
     );
   }

@@ -70,7 +70,7 @@ export function loadFromLayout(wanted: LayoutImage, setting: TransferSetting): P
     if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true)
       throw new MbuildError(
         'IMAGE_NOT_FOUND',
-        `there is no directory ${directory} with an image layout`,
+        `there is not a directory ${directory} with an image layout`,
       );
     await transfer.services.admit?.({ transport: 'oci', file: directory });
     const files = directoryFiles(directory, transfer.services.content);

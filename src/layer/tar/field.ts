@@ -29,7 +29,7 @@ export function numeric(block: Buffer, [offset, length]: Field, what: string, at
     value = value * 8 + digit;
   }
   if (i < end && block[i] !== 0x20 && block[i] !== 0)
-    throw invalid(`the ${what} of an entry is no number`, at);
+    throw invalid(`the ${what} of an entry is not a number`, at);
   return value;
 }
 

@@ -526,7 +526,7 @@ function checkSum(block: Buffer, at: number): void {
   // Old tars of machines with signed characters summed those.
   if (stated !== unsigned && stated !== unsigned - 256 * high)
     throw invalid(
-      'the checksum of a header is wrong, so this is no tar archive, or a damaged one',
+      'the checksum of a header is wrong, so this is not a tar archive, or it is damaged',
       at,
     );
 }

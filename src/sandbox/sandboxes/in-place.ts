@@ -54,7 +54,7 @@ export function inPlaceSandbox(state: string): ChrootSandbox {
 export function inPlaceObstacle(): string | undefined {
   if (process.getuid?.() !== 0) return 'only root can';
   if (!existsSync(MARKER))
-    return `this is no throw-away container of mbuild's: ${MARKER} is not there`;
+    return `this is not a throw-away container of mbuild's: ${MARKER} is not there`;
   for (const file of [process.execPath, process.argv[1] ?? ''])
     if (!file.startsWith(`${HOME}/`))
       return `${file} would be replaced: all of mbuild has to be in ${HOME}`;
