@@ -32,6 +32,8 @@ export interface MountOptions {
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
+/** `access`: whether `ro` or `rw` is written, which then says whether it is read-only. */
+type UnfinishedMount = Writable<Omit<MountOptions, 'readOnly'>> & { access: boolean | undefined };
 
 const TYPES: readonly string[] = ['bind', 'cache', 'tmpfs', 'secret', 'ssh'] satisfies MountType[];
 const SHARINGS: readonly string[] = ['shared', 'private', 'locked'] satisfies Sharing[];
@@ -95,12 +97,12 @@ export function checkMount(flag: Flag): MbuildError[] {
 }
 
 function readMount(flag: Flag, expand: (value: string) => string): MountOptions {
-  const mount: Writable<MountOptions> = {
+  const mount: UnfinishedMount = {
     type: 'bind',
     target: undefined,
     source: undefined,
     from: undefined,
-    readOnly: true,
+    access: undefined,
     id: undefined,
     sharing: undefined,
     mode: undefined,
@@ -110,57 +112,85 @@ function readMount(flag: Flag, expand: (value: string) => string): MountOptions 
     env: undefined,
     size: undefined,
   };
-  let access: boolean | undefined;
   for (const field of fieldsOf(flag, EXAMPLE)) {
-    const { key, value: written } = splitField(field);
-    const name = KEYS.get(key);
-    if (name === undefined) {
-      if (written === undefined)
-        throw wrong(flag, `"${field}" of a mount is not key=value`, didYouMean(key, KEYS.keys()));
-      throw wrong(
-        flag,
-        `unknown option "${key}" of a mount`,
-        didYouMean(key, KEYS.keys()) ?? `known are ${[...KEYS.keys()].join(', ')}`,
-      );
-    }
-    if (written === undefined && !BARE_KEYS.includes(name))
-      throw wrong(flag, `"${key}" of a mount needs a value`, `write ${key}=…`);
-    const value = written === undefined ? 'true' : expand(written);
-    switch (name) {
-      case 'type':
-        mount.type = oneOf(flag, 'type', value, TYPES) as MountType;
-        break;
-      case 'sharing':
-        mount.sharing = oneOf(flag, 'sharing', value, SHARINGS) as Sharing;
-        break;
-      case 'readOnly':
-        access = boolean(flag, key, value);
-        break;
-      case 'readWrite':
-        access = !boolean(flag, key, value);
-        break;
-      case 'required':
-        onlyFor(flag, key, mount.type, ['secret', 'ssh']);
-        mount.required = boolean(flag, key, value);
-        break;
-      case 'size':
-        onlyFor(flag, key, mount.type, ['tmpfs']);
-        mount.size = bytes(flag, value);
-        break;
-      case 'mode':
-        mount.mode = wholeNumber(flag, key, value, 8);
-        break;
-      case 'uid':
-      case 'gid':
-        mount[name] = wholeNumber(flag, key, value, 10);
-        break;
-      default:
-        mount[name] = value === '' ? undefined : value;
-    }
+    const { key, name, value: written } = readKey(flag, field);
+    setOption(mount, name, { flag, key, value: written === undefined ? 'true' : expand(written) });
   }
-  mount.readOnly = access ?? (mount.type !== 'cache' && mount.type !== 'tmpfs');
-  checkTogether(flag, mount);
-  return mount;
+  const { access, ...options } = mount;
+  const isReadOnly = options.type !== 'cache' && options.type !== 'tmpfs';
+  const read: MountOptions = { ...options, readOnly: access ?? isReadOnly };
+  checkTogether(flag, read);
+  return read;
+}
+
+/** The key of an option, and the field that it sets. */
+function readKey(
+  flag: Flag,
+  field: string,
+): {
+  readonly key: string;
+  readonly name: keyof MountOptions | 'readWrite';
+  readonly value: string | undefined;
+} {
+  const { key, value } = splitField(field);
+  const name = KEYS.get(key);
+  if (name === undefined) {
+    const near = didYouMean(key, KEYS.keys());
+    if (value === undefined) throw wrong(flag, `"${field}" of a mount is not key=value`, near);
+    throw wrong(
+      flag,
+      `unknown option "${key}" of a mount`,
+      near ?? `known are ${[...KEYS.keys()].join(', ')}`,
+    );
+  }
+  if (value === undefined && !BARE_KEYS.includes(name))
+    throw wrong(flag, `"${key}" of a mount needs a value`, `write ${key}=…`);
+  return { key, name, value };
+}
+
+/** An option as written, its value expanded. */
+interface WrittenOption {
+  readonly flag: Flag;
+  readonly key: string;
+  readonly value: string;
+}
+
+function setOption(
+  mount: UnfinishedMount,
+  name: keyof MountOptions | 'readWrite',
+  { flag, key, value }: WrittenOption,
+): void {
+  switch (name) {
+    case 'type':
+      mount.type = oneOf(flag, 'type', value, TYPES) as MountType;
+      break;
+    case 'sharing':
+      mount.sharing = oneOf(flag, 'sharing', value, SHARINGS) as Sharing;
+      break;
+    case 'readOnly':
+      mount.access = boolean(flag, key, value);
+      break;
+    case 'readWrite':
+      mount.access = !boolean(flag, key, value);
+      break;
+    case 'required':
+      onlyFor(flag, key, mount.type, ['secret', 'ssh']);
+      mount.required = boolean(flag, key, value);
+      break;
+    case 'size':
+      onlyFor(flag, key, mount.type, ['tmpfs']);
+      mount.size = bytes(flag, value);
+      break;
+    case 'mode':
+      mount.mode = wholeNumber(flag, key, value, 8);
+      break;
+    case 'uid':
+    case 'gid':
+      mount[name] = wholeNumber(flag, key, value, 10);
+      break;
+    default:
+      mount[name] = value === '' ? undefined : value;
+  }
 }
 
 /** Rules that involve several options. */

@@ -54,7 +54,8 @@ export function parseInstructions(file: SourceFile): ParsedInstructions {
   const reader = new SourceReader(file);
   const directives = readDirectives(file, reader, diagnostics);
   const instructions: Instruction[] = [];
-  const keywords = new Map<string, string>();
+  const { escape } = directives;
+  const parsing: Parsing = { file, reader, escape, keywords: new Map(), diagnostics };
   let statements = 0;
   for (
     let statement = reader.readStatement(directives.escape);
@@ -62,14 +63,7 @@ export function parseInstructions(file: SourceFile): ParsedInstructions {
     statement = reader.readStatement(directives.escape)
   ) {
     statements++;
-    const instruction = new StatementParser(
-      file,
-      reader,
-      statement,
-      directives.escape,
-      keywords,
-      diagnostics,
-    ).parse();
+    const instruction = new StatementParser(statement, parsing).parse();
     if (instruction !== undefined) instructions.push(instruction);
   }
   if (statements === 0) {
@@ -153,15 +147,22 @@ function readDirectives(
   return directives;
 }
 
+/** A file that is being parsed. */
+interface Parsing {
+  readonly file: SourceFile;
+  readonly reader: SourceReader;
+  readonly escape: Directives['escape'];
+  /** As {@link readHead} has them. */
+  readonly keywords: Map<string, string>;
+  /** What was found so far: more is added. */
+  readonly diagnostics: Diagnostic[];
+}
+
 /** Parses one statement, and takes the bodies of its heredocs from the reader. */
 class StatementParser {
   constructor(
-    private readonly file: SourceFile,
-    private readonly reader: SourceReader,
     private readonly statement: Statement,
-    private readonly escape: Directives['escape'],
-    private readonly keywords: Map<string, string>,
-    private readonly diagnostics: Diagnostic[],
+    private readonly parsing: Parsing,
   ) {}
 
   parse(): Instruction | undefined {
@@ -169,16 +170,18 @@ class StatementParser {
     for (const line of statement.emptyLines) {
       const range = { start: { line, column: 1 }, end: { line, column: 1 } };
       const message = 'an empty line stands within a continued instruction';
-      this.diagnostics.push({
+      this.parsing.diagnostics.push({
         severity: 'warning',
         code: 'NoEmptyContinuation',
         message,
-        file: this.file,
+        file: this.parsing.file,
         range,
         hint: 'remove it, or begin it with #',
       });
     }
-    const heredocs = takesHeredocs(statement.text, this.keywords) ? this.readHeredocs() : [];
+    const heredocs = takesHeredocs(statement.text, this.parsing.keywords)
+      ? this.readHeredocs()
+      : [];
     if (heredocs === undefined) return undefined;
     return this.parseAt(0, heredocs, []);
   }
@@ -188,7 +191,7 @@ class StatementParser {
     const heredocs: Heredoc[] = [];
     for (const mark of heredocMarks(this.statement.text)) {
       const lines: string[] = [];
-      for (let line = this.reader.readRaw(); ; line = this.reader.readRaw()) {
+      for (let line = this.parsing.reader.readRaw(); ; line = this.parsing.reader.readRaw()) {
         if (line === undefined) {
           const hint = `put ${mark.name} on a line of its own behind the text; a "<<" that is meant for the shell must be quoted`;
           this.report(
@@ -216,7 +219,7 @@ class StatementParser {
     outer: readonly string[],
   ): Instruction | undefined {
     const text = this.statement.text.slice(offset);
-    const head = readHead(text, this.keywords);
+    const head = readHead(text, this.parsing.keywords);
     const keywordRange = this.statement.rangeOf(offset, offset + head.keywordEnd);
     const keyword = keywordOf(head.keyword);
     if (typeof keyword !== 'string') {
@@ -242,7 +245,7 @@ class StatementParser {
     const source: InstructionText = {
       keyword,
       text: trim(text.slice(head.end)),
-      escape: this.escape,
+      escape: this.parsing.escape,
       base: {
         flags,
         heredocs,
@@ -250,7 +253,7 @@ class StatementParser {
         original: trim(text),
       },
     };
-    const before = this.diagnostics.length;
+    const before = this.parsing.diagnostics.length;
     const report = (problem: MbuildError): void =>
       this.report(problem.code, problem.range ?? source.base.range, problem.message, problem.hint);
     const instruction =
@@ -258,7 +261,7 @@ class StatementParser {
         ? this.parseOnbuild(offset + head.end, source)
         : readInstruction(source, report);
     // A flag that is not known leaves the rest readable: editors get it, builds end with the error.
-    return this.diagnostics
+    return this.parsing.diagnostics
       .slice(before)
       .some((diagnostic) => isError(diagnostic) && diagnostic.code !== 'UNKNOWN_FLAG')
       ? undefined
@@ -285,11 +288,18 @@ class StatementParser {
   /** From the first character to the end of the last line that was read. */
   private wholeRange(): SourceRange {
     const { start } = this.statement.rangeOf(0, this.statement.text.length);
-    return { start, end: this.reader.lastLineEnd };
+    return { start, end: this.parsing.reader.lastLineEnd };
   }
 
   private report(code: ErrorCode, range: SourceRange, message: string, hint?: string): void {
-    this.diagnostics.push({ severity: 'error', code, message, file: this.file, range, hint });
+    this.parsing.diagnostics.push({
+      severity: 'error',
+      code,
+      message,
+      file: this.parsing.file,
+      range,
+      hint,
+    });
   }
 }
 

@@ -90,7 +90,6 @@ export class SourceReader {
         first,
         [{ offset: 0, line: startLine, column: indent + 1 }],
         startLine,
-        startLine,
         [],
       );
     const parts: string[] = [];
@@ -113,7 +112,7 @@ export class SourceReader {
       joined = withoutContinuation(line, escape);
       add(joined ?? line, 1);
     }
-    return new JoinedLines(parts.join(''), segments, startLine, this.line - 1, emptyLines);
+    return new JoinedLines(parts.join(''), segments, this.line - 1, emptyLines);
   }
 
   /** The byte order mark takes a column of the first line. */
@@ -126,10 +125,13 @@ class JoinedLines implements Statement {
   constructor(
     readonly text: string,
     private readonly segments: readonly Segment[],
-    readonly startLine: number,
     readonly endLine: number,
     readonly emptyLines: readonly number[],
   ) {}
+
+  get startLine(): number {
+    return this.segments[0]?.line ?? this.endLine;
+  }
 
   rangeOf(start: number, end: number): SourceRange {
     return {
