@@ -98,12 +98,19 @@ function configOf({ config, layers }: ImageContent): Record<string, unknown> {
     config: config.config,
     history: history.map((item: Record<string, unknown>) => ({
       created: setTime(item.created),
-      created_by: item.created_by,
+      created_by: withoutHealth(item.created_by),
       empty_layer: item.empty_layer,
       author: item.author,
       comment: item.comment,
     })),
   };
+}
+
+/** Dockerfile 1.24 writes a HEALTHCHECK otherwise than docker 28.5 does; what it says is in the config, which is compared. */
+function withoutHealth(createdBy: unknown): unknown {
+  return typeof createdBy === 'string'
+    ? createdBy.replace(/^HEALTHCHECK &?\{.*\}$/s, 'HEALTHCHECK')
+    : createdBy;
 }
 
 /** A time that was set on purpose, in seconds; nothing for that of the build. */
