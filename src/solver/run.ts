@@ -87,13 +87,7 @@ async function execute(
   const user = resolveUser(view, operation.user);
   const devices = await prepareDevices(operation.devices ?? [], view, services);
   const tail = new OutputTail();
-  const parts = maskedParts(services.options.knownSecrets());
-  const masked = { stdout: maskStream(parts), stderr: maskStream(parts) };
-  const show = (stream: 'stdout' | 'stderr', data: Uint8Array): void => {
-    if (data.length === 0) return;
-    tail.add(data);
-    scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
-  };
+  const shown = shownOutput(tail, context);
   const spec = processOf(operation, context.services, {
     active,
     view,
@@ -105,7 +99,7 @@ async function execute(
     .run(
       withoutNul(spec),
       {
-        output: (stream, data) => show(stream, masked[stream].push(data)),
+        output: shown.push,
         refused: (refused) =>
           services.warn({
             severity: 'warning',
@@ -116,9 +110,7 @@ async function execute(
       },
       scope,
     )
-    .finally(() => {
-      for (const stream of ['stdout', 'stderr'] as const) show(stream, masked[stream].end());
-    })
+    .finally(shown.end)
     .catch((error: unknown) => {
       if (isMbuildError(error, 'STEP_TIMEOUT'))
         throw tooSlow(services.options.stepTimeout, tail.text());
@@ -137,6 +129,24 @@ async function execute(
     );
   }
   collect({ spec, user, lostWrites, supervision: status.supervision }, active, context);
+}
+
+/** Shows what a command writes, without the values of secrets, and keeps its end. */
+function shownOutput(tail: OutputTail, { services, scope, vertex }: StepContext) {
+  const parts = maskedParts(services.options.knownSecrets());
+  const masked = { stdout: maskStream(parts), stderr: maskStream(parts) };
+  const show = (stream: 'stdout' | 'stderr', data: Uint8Array): void => {
+    if (data.length === 0) return;
+    tail.add(data);
+    scope.events({ kind: 'log', id: vertex, time: Date.now(), stream, data });
+  };
+  return {
+    push: (stream: 'stdout' | 'stderr', data: Uint8Array) =>
+      show(stream, masked[stream].push(data)),
+    end: () => {
+      for (const stream of ['stdout', 'stderr'] as const) show(stream, masked[stream].end());
+    },
+  };
 }
 
 /** A command that has ended well. */

@@ -1,3 +1,4 @@
+import type { Pruned } from '../../api/results';
 import { EVICTION_POLICIES, type EvictionPolicy } from '../../cache/eviction';
 import type { CacheRecord } from '../../cache/record';
 import type { Container } from '../../containers/container';
@@ -341,28 +342,22 @@ async function prune(
     `deleted: ${image.id}`,
     ...layersOf(image, victims.images.slice(i + 1), layers),
   ]);
-  host.out.write(
-    section(
-      'Containers',
-      containers.map(({ record }) => record.id),
-    ) +
-      section('Images', imageLines) +
-      section(
-        'build cache objects',
-        victims.cache.map(({ key }) => key),
-      ) +
-      pastText(victims.past, dry),
-  );
-  if (dry) host.out.write(recreation(victims.cache));
-  host.result?.({
+  const pruned: Pruned = {
     containers: containers.map(({ record }) => record.id),
     images: victims.images.map(({ id }) => id),
     cache: victims.cache.map(({ key }) => key),
     bytes: bytes + sizes + (dry ? sizeOfPast(victims.past, services.root) : 0),
-  });
+  };
   host.out.write(
-    `Total ${dry ? 'reclaimable' : 'reclaimed'} space: ${humanSize(bytes + sizes + (dry ? sizeOfPast(victims.past, services.root) : 0))}\n`,
+    section('Containers', pruned.containers) +
+      section('Images', imageLines) +
+      section('build cache objects', pruned.cache) +
+      pastText(victims.past, dry),
   );
+  if (dry) host.out.write(recreation(victims.cache));
+  host.result?.(pruned);
+  const total = `Total ${dry ? 'reclaimable' : 'reclaimed'} space`;
+  host.out.write(`${total}: ${humanSize(pruned.bytes)}\n`);
   return 0;
 }
 
