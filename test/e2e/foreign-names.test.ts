@@ -136,6 +136,10 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   diff: [['diff', 'box']],
   commit: [['commit', EVIL]],
   export: [['export', EVIL]],
+  sbom: [
+    ['sbom', EVIL],
+    ['sbom', 'one'],
+  ],
   'system df': [
     ['system', 'df', '-v'],
     ['system', 'df', '--format', 'json'],
