@@ -31,6 +31,9 @@ describe('references', () => {
     ':tag',
     'a:b:c',
     'a/UPPER',
+    'sha256:abc',
+    `sha256:${'a'.repeat(64)}`,
+    `a@sha512:${'a'.repeat(128)}`,
   ])('%j is no reference', (text) => {
     expect(parseReference(text)).toBeUndefined();
   });
