@@ -31,6 +31,39 @@ describeWith('SOURCE_DATE_EPOCH', { root: true }, () => {
     expect(await layersOf(mbuild)).toEqual(await layersOf(fresh));
   });
 
+  it('another one runs nothing, and its layers stay when those of the first go', async () => {
+    writeFiles(context, {
+      Dockerfile:
+        'FROM small-base\nRUN cat /proc/sys/kernel/random/uuid > /uuid && head -c 9 /uuid\n',
+    });
+    await mbuild.build(['-t', 'one', '--source-date-epoch', '1600000000', context]);
+    const { steps } = await mbuild.build([
+      '-t',
+      'two',
+      '--source-date-epoch',
+      '1700000000',
+      context,
+    ]);
+    expect(steps.find(({ name }) => name.includes('RUN'))?.cached).toBe(true);
+    const idOf = async (name: string): Promise<unknown> => (await mbuild.inspect(name)).Id;
+    expect(await idOf('one')).not.toBe(await idOf('two'));
+    await mbuild.ok(['rmi', 'one']);
+    await mbuild.ok(['builder', 'prune', '-af']);
+    await mbuild.ok(['save', '-o', `${temp.dir('saved')}/image.tar`, 'two']);
+    expect(await mbuild.ok(['run', '--rm', 'two', 'cat', '/uuid'])).toMatch(/^[0-9a-f-]{36}$/);
+    expect(await mbuild.ok(['system', 'check'])).toMatch(/nothing is wrong/);
+  });
+
+  it('may stand in an ARG before the first FROM', async () => {
+    writeFiles(context, {
+      Dockerfile: 'ARG SOURCE_DATE_EPOCH=1600000000\nFROM small-base\nRUN echo > /file\n',
+    });
+    await mbuild.build(['-t', 'app', context]);
+    expect(await mbuild.ok(['inspect', '--format', '{{.Created}}', 'app'])).toContain(
+      '2020-09-13T12:26:40',
+    );
+  });
+
   it('leaves layers that can be saved and verified', async () => {
     await build('1700000000');
     await mbuild.ok(['save', '-o', `${temp.dir('saved')}/image.tar`, 'app']);
