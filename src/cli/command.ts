@@ -35,7 +35,7 @@ export const GLOBAL_FLAGS = {
     kind: 'string',
     value: 'DIR',
     global: true,
-    help: 'Folder of the store (default: /var/lib/mbuild for root, $XDG_DATA_HOME/mbuild for others)',
+    help: 'Directory of the store (default: /var/lib/mbuild for root, $XDG_DATA_HOME/mbuild for others)',
   },
   authfile: {
     kind: 'string',
@@ -59,7 +59,7 @@ export const GLOBAL_FLAGS = {
   offline: {
     kind: 'boolean',
     global: true,
-    help: 'Ask nothing of the network: what is not in the store is an error',
+    help: 'Use no network: what is not in the store is an error',
   },
   isolation: {
     kind: 'string',
