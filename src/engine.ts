@@ -98,6 +98,7 @@ function servicesOf(
   const aside = new Aside(root, options.onDamage);
   const content = new LocalContentStore(root, aside);
   const layers = new FileLayerIndex(root, aside);
+  const images = new FileImageStore(root, content, layers, aside);
   const threads = new Threads();
   const offline = options.offline === true;
   const registry = later(REGISTRY, () => makeRegistry(offline, options.registry));
@@ -119,7 +120,7 @@ function servicesOf(
       pauseMs: options.registry?.pauseMs ?? PATIENCE.pauseMs,
     },
     xattrs: ground.marks,
-    images: new FileImageStore(root, content, layers, aside),
+    images,
     snapshots,
     cache: new FileCacheStore(root, aside),
     sandbox: sandbox.service,
@@ -127,13 +128,17 @@ function servicesOf(
     registry: registry.service,
     files: files.service,
     async close() {
-      snapshots.close();
-      await Promise.all([
-        threads.close(),
-        (await registry.made())?.close(),
-        (await files.made())?.close(),
-      ]);
-      leave();
+      try {
+        images.flush();
+      } finally {
+        snapshots.close();
+        await Promise.all([
+          threads.close(),
+          (await registry.made())?.close(),
+          (await files.made())?.close(),
+        ]);
+        leave();
+      }
     },
   };
 }

@@ -221,7 +221,7 @@ async function resolve(
     return await listedManifests(ref, services.registry, signal);
   } catch (error) {
     const name = formatReference(ref);
-    const images = services.images.list().filter(({ names }) => names.includes(name));
+    const images = services.images.named(name);
     const isElsewhere = [
       'IMAGE_NOT_FOUND',
       'REGISTRY_UNREACHABLE',

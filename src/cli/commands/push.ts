@@ -52,7 +52,7 @@ export const command = defineCommand({
       const transferred: Transferred[] = [];
       for (const name of names) {
         // Images for several platforms under one name leave as an index of it.
-        const images = services.images.list().filter((image) => image.names.includes(name));
+        const images = services.images.named(name);
         const outgoing = images.map((image) => ({
           image,
           names: [name],

@@ -42,11 +42,11 @@ export function removeImage(
   images: ImageStore,
   options: RemoveOptions,
 ): Removal {
-  const name = nameMeant(image, text);
+  const name = nameMeant(image, text, images);
   if (name === undefined) return removeById(image, images, options);
   // A name may stand for an image of each platform: they all lose it.
-  const named = images.list().filter((candidate) => namesOf(candidate).includes(name));
-  const last = named.filter((candidate) => isSingleReference(candidate));
+  const named = images.named(name);
+  const last = named.filter((candidate) => isSingleReference(candidate, images));
   if (!options.force) {
     for (const candidate of last) {
       const [user] = options.users(candidate);
@@ -57,11 +57,8 @@ export function removeImage(
     }
   }
   const untagged = untag(name, images, named);
-  const deleted = images
-    .list()
-    .filter(
-      (candidate) => named.some(({ id }) => id === candidate.id) && namesOf(candidate).length === 0,
-    )
+  const deleted = named
+    .filter((candidate) => isNameless(candidate, images))
     .filter(
       (candidate) => !options.users(candidate).some((user) => user.running || !options.force),
     );
@@ -86,7 +83,7 @@ function removeById(image: Image, images: ImageStore, options: RemoveOptions): R
       throw inUse(
         `unable to delete ${short} (must be forced) - image is being used by stopped container ${user.id}`,
       );
-    if (namesOf(image).length > 0 && !isSingleReference(image)) {
+    if (!isNameless(image, images) && !isSingleReference(image, images)) {
       throw inUse(
         `unable to delete ${short} (must be forced) - image is referenced in multiple repositories`,
         `it has the names ${image.names.map(shown).join(', ')}: remove them one by one, or use --force`,
@@ -98,15 +95,24 @@ function removeById(image: Image, images: ImageStore, options: RemoveOptions): R
 
 /** Takes a name away, and with the last tag of its repository the digests that the repository was pulled by. */
 function untag(name: string, images: ImageStore, named: readonly Image[]): Removed[] {
-  const repository = repositoryOf(name);
   images.untag(name);
-  const others = named
-    .flatMap((image) => namesOf(image))
-    .filter((other) => other !== name && repositoryOf(other) === repository);
-  const digests =
-    name.includes('@') || others.some((other) => !other.includes('@')) ? [] : [...new Set(others)];
+  const digests = digestsWithout(name, images, named);
   for (const digest of digests) images.untag(digest);
   return [name, ...digests].map((gone) => ({ kind: 'untagged', name: shown(gone) }));
+}
+
+/** The digests in the repository of a name that is gone; none while another tag of it stands for one of the images. */
+function digestsWithout(name: string, images: ImageStore, named: readonly Image[]): string[] {
+  if (name.includes('@')) return [];
+  const repository = repositoryOf(name);
+  const digests = new Set<string>();
+  for (const { id } of named) {
+    for (const other of images.namesOf(id, (text) => repositoryOf(text) === repository)) {
+      if (!other.includes('@')) return [];
+      digests.add(other);
+    }
+  }
+  return [...digests];
 }
 
 function forget(image: Image, images: ImageStore): Removed[] {
@@ -119,9 +125,20 @@ function forget(image: Image, images: ImageStore): Removed[] {
 }
 
 /** At most one tag, and all references in one repository: what an id may be removed with. */
-function isSingleReference(image: Image): boolean {
-  const names = namesOf(image);
-  return image.names.length <= 1 && new Set(names.map(repositoryOf)).size === 1;
+function isSingleReference({ id }: Image, images: ImageStore): boolean {
+  let tags = 0;
+  const repositories = new Set<string>();
+  for (const name of images.namesOf(id)) {
+    if (!name.includes('@')) tags++;
+    repositories.add(repositoryOf(name));
+    if (tags > 1 || repositories.size > 1) return false;
+  }
+  return repositories.size === 1;
+}
+
+function isNameless({ id }: Image, images: ImageStore): boolean {
+  for (const _ of images.namesOf(id)) return false;
+  return true;
 }
 
 function namesOf(image: Image): string[] {
@@ -129,12 +146,13 @@ function namesOf(image: Image): string[] {
 }
 
 /** The name of the image that the text is, if it is one and not an id. */
-function nameMeant(image: Image, text: string): string | undefined {
+function nameMeant({ id }: Image, text: string, images: ImageStore): string | undefined {
   const ref = parseReference(text);
   if (ref === undefined) return undefined;
   // With a digest the tag says nothing more.
   const full = formatReference(ref.digest === undefined ? ref : { ...ref, tag: undefined });
-  return namesOf(image).find((name) => name === full);
+  const [name] = images.namesOf(id, (known) => known === full);
+  return name;
 }
 
 function repositoryOf(name: string): string {

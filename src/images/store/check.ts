@@ -192,7 +192,7 @@ async function checkImages(
     );
     if (fault === undefined) continue;
     broken.add(id);
-    const names = store.images.namesOf(id).filter((name) => !name.includes('@'));
+    const names = [...store.images.namesOf(id)].filter((name) => !name.includes('@'));
     problems.push({
       subject: `image ${names.length === 0 ? id : names.join(', ')}`,
       message: fault,

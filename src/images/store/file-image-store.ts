@@ -1,24 +1,19 @@
-import { linkSync, renameSync, rmdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { Aside } from '../../content/aside';
-import { createFile, namesIn, readRecord, replaceFile, tempName } from '../../content/files';
+import { createFile, namesIn, readRecord, replaceFile } from '../../content/files';
 import type { ContentStore } from '../../content/store';
-import { errnoOf, isMbuildError } from '../../diagnostics/error';
+import { isMbuildError } from '../../diagnostics/error';
 import { removeFile } from '../../linux/remove-tree';
-import { chainIds, digestOf, hexOf, isDigest, type ChainID, type Digest } from '../../oci/digest';
-import type { Descriptor, ImageConfig, Index, Manifest } from '../../oci/image';
-import { MediaType } from '../../oci/media-types';
-import {
-  formatPlatform,
-  hostPlatform,
-  normalizePlatform,
-  samePlatform,
-  type Platform,
-} from '../../oci/platform';
+import { chainIds, hexOf, isDigest, type ChainID, type Digest } from '../../oci/digest';
+import type { Descriptor, ImageConfig, Manifest } from '../../oci/image';
+import { normalizePlatform, samePlatform, type Platform } from '../../oci/platform';
 import { parseConfig, parseManifest } from '../../oci/read-image';
 import { formatReference, parseReference } from '../../oci/reference';
+import { ImageNames, type NameFile } from './image-names';
 import type { Image, ImageStore } from './image-store';
 import type { LayerIndex } from './layer-index';
+import { LayoutIndex, type LayoutImage } from './layout-index';
 
 /** `<root>/images/<hex of the id>.json`: never changed once it is there. */
 interface ImageRecord {
@@ -27,24 +22,13 @@ interface ImageRecord {
 }
 
 /**
- * `<root>/names/<hash of the name>/<platform>.json`: one file per name and platform, so that a change of one name is
- * one rename, and two processes that tag never undo each other's work.
- */
-export interface NameRecord {
-  readonly name: string;
-  readonly id: Digest;
-  readonly platform: string;
-  /** Milliseconds since the Unix epoch. */
-  readonly updated: number;
-}
-
-/**
  * Images as small files; manifests and configs are blobs of the content store. A name may stand for one image of each
  * platform. `index.json` lists the images whose blobs are all in the store, so that other tools can read it as an OCI layout.
  */
 export class FileImageStore implements ImageStore {
   readonly #images: string;
-  readonly #names: string;
+  readonly #names: ImageNames;
+  readonly #index: LayoutIndex;
 
   constructor(
     private readonly root: string,
@@ -53,12 +37,24 @@ export class FileImageStore implements ImageStore {
     private readonly aside: Aside = new Aside(root),
   ) {
     this.#images = path.join(root, 'images');
-    this.#names = path.join(root, 'names');
+    this.#names = new ImageNames(root, aside);
+    this.#index = new LayoutIndex(root, {
+      named: (name) => this.#names.at(name).flatMap(({ id }) => this.#shown(id)),
+      ofManifest: (digest) => {
+        const id = this.#blob(digest, parseManifest)?.config.digest;
+        const [image] = id === undefined ? [] : this.#shown(id);
+        if (id === undefined || image === undefined) return undefined;
+        return { ...image, names: () => this.#tagsOf(this.#namesNow(id)) };
+      },
+      all: () =>
+        this.list().flatMap(({ id, names }) =>
+          this.#shown(id).map((image) => ({ ...image, names: () => names })),
+        ),
+    });
   }
 
   find(nameOrId: string, platform?: Platform): Image | undefined {
-    const ids = this.#idsOf(nameOrId);
-    for (const id of ids) {
+    for (const id of this.#idsOf(nameOrId)) {
       const image = this.#load(id);
       if (image !== undefined && (platform === undefined || samePlatform(image.config, platform)))
         return image;
@@ -66,9 +62,13 @@ export class FileImageStore implements ImageStore {
     return undefined;
   }
 
+  named(name: string): Image[] {
+    return this.#names.at(name).flatMap(({ id }) => this.#load(id) ?? []);
+  }
+
   list(): Image[] {
-    const records = this.#nameRecords();
-    return this.ids().flatMap((id) => this.#load(id, () => records) ?? []);
+    const byImage = this.#names.byImage();
+    return this.ids().flatMap((id) => this.#load(id, () => byImage.get(id) ?? []) ?? []);
   }
 
   put(
@@ -78,64 +78,62 @@ export class FileImageStore implements ImageStore {
   ): Image {
     const id = image.manifest.config.digest;
     const record = JSON.stringify({ id, descriptor: image.descriptor } satisfies ImageRecord);
-    if (
-      !createFile(this.root, this.#imageFile(id), record) &&
-      !this.#isReadable(id, image.descriptor.digest)
-    )
+    this.#index.touch(names, image.descriptor.digest);
+    let isNew = createFile(this.root, this.#imageFile(id), record);
+    if (!isNew && !this.#isReadable(id, image.descriptor.digest))
       replaceFile(this.root, this.#imageFile(id), record);
-    for (const name of [...names, ...repoDigests]) this.#name(id, name, image.config);
+    for (const name of [...names, ...repoDigests]) {
+      this.#names.add(id, name, image.config, isNew);
+      isNew = false;
+    }
     // Who removed the image meanwhile may have missed the names.
     createFile(this.root, this.#imageFile(id), record);
-    this.#refreshIndex(image.manifest, names);
-    return withNames({ ...image, id }, () => this.#nameRecords());
+    return withNames({ ...image, id }, () => this.#namesNow(id));
   }
 
   tag(id: Digest, name: string): void {
-    const image = this.#load(id, () => []);
+    const image = this.#load(id);
     if (image === undefined) return;
-    const platform = platformSlug(image.config);
-    const record = this.#name(id, name, image.config);
+    this.#index.touch([name], image.descriptor.digest);
+    const record = this.#names.add(id, name, image.config, false);
     // Removed meanwhile, by somebody who may have missed the name.
-    if (this.manifestOf(id) === undefined) return this.#forgetName(record);
-    for (const other of namesIn(this.#nameFolder(name))) {
-      if (other !== `${platform}.json`) removeFile(path.join(this.#nameFolder(name), other));
-    }
-    this.#refreshIndex(image.manifest, [name]);
+    if (this.manifestOf(id) === undefined) this.#names.forget(record);
+    else this.#names.keepOnly(name, image.config);
   }
 
   addDigest(id: Digest, name: string, digest: Digest): void {
     const ref = parseReference(name);
-    const image = ref === undefined ? undefined : this.#load(id, () => []);
-    if (ref !== undefined && image !== undefined)
-      this.#name(
-        id,
-        formatReference({ registry: ref.registry, repository: ref.repository, digest }),
-        image.config,
-      );
+    const image = ref === undefined ? undefined : this.#load(id);
+    if (ref === undefined || image === undefined) return;
+    const { registry, repository } = ref;
+    this.#names.add(id, formatReference({ registry, repository, digest }), image.config, false);
   }
 
   untag(name: string): boolean {
-    const folder = this.#nameFolder(name);
-    const files = namesIn(folder);
-    for (const file of files) removeFile(path.join(folder, file));
-    removeFolder(folder);
-    this.#refreshIndex(undefined, [name]);
-    return files.length > 0;
+    this.#index.touch([name]);
+    return this.#names.removeAll(name);
   }
 
   remove(id: Digest): void {
     const manifest = this.manifestOf(id);
+    this.#index.touch([], manifest);
     removeFile(this.#imageFile(id));
-    for (const record of this.#nameRecords()) {
-      if (record.id === id) this.#forgetName(record);
+    for (const record of this.#names.of(id)) {
+      this.#index.touch([record.name]);
+      this.#names.forget(record);
     }
-    this.#refreshIndex(undefined, manifest === undefined ? [] : [manifest]);
+    this.#names.forgetImage(id);
   }
 
   /** Forgets a damaged image and its names; its record is kept until the next prune. */
   setAside(id: Digest): void {
     this.aside.move(this.#imageFile(id));
     this.remove(id);
+  }
+
+  /** Brings `index.json` up to date with what was done to this object: once, at the end of a command. */
+  flush(): void {
+    this.#index.flush();
   }
 
   /** Layers and blobs of all images but some, also of those that lack some: what garbage collection keeps. */
@@ -173,39 +171,29 @@ export class FileImageStore implements ImageStore {
   /** Sets images aside that have no name, and no manifest or config, or damaged ones: nobody can do anything with them. */
   forgetBroken(): void {
     for (const id of this.ids()) {
-      if ((!this.#isReadable(id) || this.#json(id) === undefined) && this.namesOf(id).length === 0)
+      if (
+        (!this.#isReadable(id) || this.#json(id) === undefined) &&
+        this.namesOf(id).next().done === true
+      )
         this.setAside(id);
     }
+    this.#names.collect((id) => this.manifestOf(id) !== undefined);
   }
 
-  /** Names and repository digests of an image, sorted, also of one that lacks something. */
-  namesOf(id: Digest): string[] {
-    return this.#nameRecords()
-      .filter((record) => record.id === id)
-      .map((record) => record.name)
-      .sort();
+  *namesOf(id: Digest, wanted?: (name: string) => boolean): Generator<string, void> {
+    for (const { name } of this.#names.of(id, wanted)) yield name;
   }
 
-  /** Every record of a name, also those that cannot be read. */
-  nameFiles(): {
-    readonly file: string;
-    readonly record: NameRecord | undefined;
-    /** Takes the name away; its record is kept until the next prune. */
-    readonly setAside: () => void;
-  }[] {
-    return namesIn(this.#names).flatMap((folder) =>
-      namesIn(path.join(this.#names, folder)).map((name) => {
-        const file = path.join(this.#names, folder, name);
-        return {
-          file,
-          record: readRecord<NameRecord>(file),
-          setAside: () => {
-            this.aside.move(file);
-            removeFolder(path.dirname(file));
-          },
-        };
-      }),
-    );
+  /** Every record of a name, also damaged ones. */
+  nameFiles(): NameFile[] {
+    return this.#names.files();
+  }
+
+  /** The ids of all images, also of those that lack something. */
+  ids(): Digest[] {
+    return namesIn(this.#images)
+      .map((name) => `sha256:${name.replace(/\.json$/, '')}`)
+      .filter(isDigest);
   }
 
   /** Image ids behind a name, the host's platform first, or behind an id or a prefix of one. */
@@ -213,7 +201,7 @@ export class FileImageStore implements ImageStore {
     const named = this.#namedIds(nameOrId);
     if (named.length > 0) return named;
     if (isDigest(nameOrId))
-      return this.ids().includes(nameOrId) ? [nameOrId] : this.#idsByManifest(nameOrId);
+      return existsSync(this.#imageFile(nameOrId)) ? [nameOrId] : this.#idsByManifest(nameOrId);
     const hex = nameOrId.replace(/^sha256:/, '');
     if (!/^[0-9a-f]{1,64}$/.test(hex)) return [];
     const ids = this.ids().filter((id) => hexOf(id).startsWith(hex));
@@ -225,10 +213,7 @@ export class FileImageStore implements ImageStore {
     if (ref === undefined) return [];
     // With a digest the tag says nothing more: docker, distribution/reference, "TrimNamed".
     const name = formatReference(ref.digest === undefined ? ref : { ...ref, tag: undefined });
-    const folder = this.#nameFolder(name);
-    const preferred = `${platformSlug(hostPlatform())}.json`;
-    const files = namesIn(folder).sort((a, b) => Number(b === preferred) - Number(a === preferred));
-    const ids = files.flatMap((file) => readRecord<NameRecord>(path.join(folder, file))?.id ?? []);
+    const ids = this.#names.at(name).map(({ id }) => id);
     return ids.length > 0 || ref.digest === undefined ? ids : this.#idsByManifest(ref.digest);
   }
 
@@ -237,10 +222,7 @@ export class FileImageStore implements ImageStore {
   }
 
   /** An image with its blobs and layers; `undefined` when any of them is not there any more. */
-  #load(
-    id: Digest,
-    names: () => readonly NameRecord[] = () => this.#nameRecords(),
-  ): Image | undefined {
+  #load(id: Digest, names: () => readonly string[] = () => this.#namesNow(id)): Image | undefined {
     const record = readRecord<ImageRecord>(this.#imageFile(id));
     const manifest =
       record === undefined ? undefined : this.#blob(record.descriptor.digest, parseManifest);
@@ -257,6 +239,17 @@ export class FileImageStore implements ImageStore {
     )
       return undefined;
     return withNames({ id, config, manifest, descriptor: record.descriptor, stack }, names);
+  }
+
+  /** An image as `index.json` shows it; nothing for one that lacks a blob. */
+  #shown(id: Digest): LayoutImage[] {
+    const image = this.#load(id);
+    const isWhole = image?.manifest.layers.every(
+      ({ digest }) => this.content.size(digest) !== undefined,
+    );
+    return image === undefined || isWhole === false
+      ? []
+      : [{ descriptor: image.descriptor, platform: normalizePlatform(image.config) }];
   }
 
   /** A manifest or config, made whole; `undefined` when it is not there, damaged, or not valid. */
@@ -282,126 +275,35 @@ export class FileImageStore implements ImageStore {
     }
   }
 
-  #name(id: Digest, name: string, config: Platform): NameRecord {
-    const record: NameRecord = { name, id, platform: formatPlatform(config), updated: Date.now() };
-    replaceFile(
-      this.root,
-      path.join(this.#nameFolder(name), `${platformSlug(config)}.json`),
-      JSON.stringify(record),
-    );
-    return record;
+  #tagsOf(names: readonly string[]): string[] {
+    return names.filter((name) => !name.includes('@')).sort();
   }
 
-  /** Takes a name from an image; when it was moved to another image meanwhile it stays. */
-  #forgetName(record: NameRecord): void {
-    const file = path.join(
-      this.#nameFolder(record.name),
-      `${record.platform.replaceAll('/', '-')}.json`,
-    );
-    const aside = tempName(this.root, 'name');
-    try {
-      renameSync(file, aside);
-      if (readRecord<NameRecord>(aside)?.id !== record.id) linkSync(aside, file);
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'EEXIST') throw error;
-    } finally {
-      removeFile(aside);
-      removeFolder(path.dirname(file));
-    }
-  }
-
-  /** The ids of all images, also of those that lack something. */
-  ids(): Digest[] {
-    return namesIn(this.#images)
-      .map((name) => `sha256:${name.replace(/\.json$/, '')}`)
-      .filter(isDigest);
-  }
-
-  #nameRecords(): NameRecord[] {
-    return this.nameFiles().flatMap(({ record }) => record ?? []);
-  }
-
-  /**
-   * Brings `index.json` up to date, unless it has nothing to do with what changed: an image whose blobs are not all
-   * there, under names that it does not mention. What another process changed meanwhile is seen on the second look.
-   */
-  #refreshIndex(manifest: Manifest | undefined, mentions: readonly string[]): void {
-    const file = path.join(this.root, 'index.json');
-    const present = JSON.stringify(readRecord<Index>(file) ?? {});
-    if (
-      !(manifest !== undefined && this.#hasBlobs(manifest)) &&
-      !mentions.some((text) => present.includes(JSON.stringify(text)))
-    )
-      return;
-    for (let text = this.#index(), written = ''; text !== written; text = this.#index()) {
-      if (JSON.stringify(readRecord<Index>(file)) !== text) replaceFile(this.root, file, text);
-      written = text;
-    }
-  }
-
-  #index(): string {
-    const manifests = this.list()
-      .filter((image) => this.#hasBlobs(image.manifest))
-      .flatMap((image) => {
-        const platform = normalizePlatform(image.config);
-        const base = {
-          mediaType: image.descriptor.mediaType,
-          digest: image.descriptor.digest,
-          size: image.descriptor.size,
-          platform,
-        };
-        return image.names.length === 0
-          ? [base]
-          : image.names.map((name) => ({
-              ...base,
-              annotations: { 'org.opencontainers.image.ref.name': name },
-            }));
-      });
-    return JSON.stringify({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests });
-  }
-
-  #hasBlobs(manifest: Manifest): boolean {
-    return manifest.layers.every((layer) => this.content.size(layer.digest) !== undefined);
+  #namesNow(id: Digest): string[] {
+    return [...this.namesOf(id)];
   }
 
   #imageFile(id: Digest): string {
     return path.join(this.#images, `${hexOf(id)}.json`);
-  }
-
-  #nameFolder(name: string): string {
-    return path.join(this.#names, hexOf(digestOf(name)));
   }
 }
 
 /** Completes an image; the names are only read when somebody looks, for a build does not. */
 function withNames(
   image: Omit<Image, 'names' | 'repoDigests'>,
-  records: () => readonly NameRecord[],
+  names: () => readonly string[],
 ): Image {
-  const sorted = (): string[] =>
-    records()
-      .filter((record) => record.id === image.id)
-      .map((record) => record.name)
-      .sort();
   return {
     ...image,
     get names() {
-      return sorted().filter((name) => !name.includes('@'));
+      return names()
+        .filter((name) => !name.includes('@'))
+        .sort();
     },
     get repoDigests() {
-      return sorted().filter((name) => name.includes('@'));
+      return names()
+        .filter((name) => name.includes('@'))
+        .sort();
     },
   };
-}
-
-function platformSlug(platform: Platform): string {
-  return formatPlatform(normalizePlatform(platform)).replaceAll('/', '-');
-}
-
-function removeFolder(folder: string): void {
-  try {
-    rmdirSync(folder);
-  } catch (error) {
-    if (!['ENOENT', 'ENOTEMPTY', 'EEXIST'].includes(errnoOf(error) ?? '')) throw error;
-  }
 }

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { addImage, addLayer, openStore, type TestStore } from '../store';
@@ -92,10 +92,12 @@ describe('the image store', () => {
   it('lists in index.json the images whose blobs are all there', async () => {
     const record = layer('a');
     const image = addImage(store, [record], [NAME]);
-    const index = () =>
-      JSON.parse(readFileSync(path.join(store.root, 'index.json'), 'utf8')) as {
+    const index = () => {
+      store.images.flush();
+      return JSON.parse(readFileSync(path.join(store.root, 'index.json'), 'utf8')) as {
         manifests: { digest: string; annotations?: Record<string, string> }[];
       };
+    };
     expect(index().manifests).toEqual([]);
     const { openLayerTar } = await import('../../../src/images/store/layer-blobs');
     await store.content.ingest(openLayerTar(record, store));
@@ -115,16 +117,70 @@ describe('the image store', () => {
     expect(index().manifests).toEqual([]);
   });
 
+  it('writes index.json once for all that was done, and anew after a process that died before it did', async () => {
+    const record = layer('a');
+    const { openLayerTar } = await import('../../../src/images/store/layer-blobs');
+    await store.content.ingest(openLayerTar(record, store));
+    const image = addImage(store, [record], [NAME]);
+    const file = path.join(store.root, 'index.json');
+    const names = (): unknown[] =>
+      (
+        JSON.parse(readFileSync(file, 'utf8')) as {
+          manifests: { annotations?: Record<string, string> }[];
+        }
+      ).manifests
+        .map(({ annotations }) => annotations?.['org.opencontainers.image.ref.name'])
+        .sort();
+    expect(names()).toEqual([]);
+    store.images.flush();
+    const { ino } = statSync(file);
+    store.images.flush();
+    expect([names(), statSync(file).ino]).toEqual([[NAME], ino]);
+    // As a process does that is killed before the end of its command.
+    const tmp = path.join(store.root, 'tmp');
+    store.images.tag(image.id, 'docker.io/library/app:lost');
+    for (const mark of readdirSync(tmp).filter((name) => name.startsWith('index.')))
+      renameSync(
+        path.join(tmp, mark),
+        path.join(tmp, mark.replace(/\.[^.]*$/, '.1-1-00000000-0000-0000-0000-000000000000-1')),
+      );
+    const other = openStore(store.root);
+    other.images.tag(image.id, 'docker.io/library/app:2');
+    other.images.flush();
+    expect(names()).toEqual(['docker.io/library/app:2', NAME, 'docker.io/library/app:lost'].sort());
+  });
+
+  it('finds the names of an image that a store of before or of another boot has', () => {
+    const image = addImage(store, [layer('a')], [NAME, 'docker.io/library/app:2']);
+    const tags = path.join(store.root, 'tags', image.id.slice('sha256:'.length));
+    for (const change of [
+      () => rmSync(tags),
+      () => writeFileSync(tags, '00000000-0000-0000-0000-000000000000\n'),
+    ]) {
+      change();
+      expect(store.images.find(image.id)?.names).toEqual(['docker.io/library/app:2', NAME].sort());
+      change();
+      store.images.tag(image.id, 'docker.io/library/app:3');
+      expect([...store.images.namesOf(image.id)]).toHaveLength(3);
+      store.images.untag('docker.io/library/app:3');
+    }
+  });
+
   it('loses no name when several processes give names at once', async () => {
     const image = addImage(store, [layer('a')], []);
     const script = `
       const { writeFileSync, mkdirSync } = require('fs');
       require('esbuild').buildSync({ entryPoints: [process.argv[1]], bundle: true, platform: 'node', outfile: process.argv[2], external: ['koffi', 'undici'], logLevel: 'silent' });`;
-    const bundle = path.join(store.root, 'tagger.cjs');
+    const bundle = path.join(
+      __dirname,
+      '../../../node_modules/.cache',
+      `tagger-${process.pid}.cjs`,
+    );
     await run(['-e', script, path.join(__dirname, 'tagger.ts'), bundle]);
     await Promise.all(
       ['a', 'b', 'c', 'd'].map((who) => run([bundle, store.root, image.id, who, '25'])),
     );
+    rmSync(bundle);
     expect(store.images.find(image.id)?.names).toHaveLength(100);
   });
 });
