@@ -8,6 +8,7 @@ import { dockerFiles } from './docker';
 import type { Exporter, ExportServices } from './exporter';
 import type { Daemon } from './find-daemon';
 import { prepareImages, type LayerPolicy } from './outgoing-image';
+import { leased } from './leased';
 
 /** Longest answer that is kept, in characters. */
 const MAX_ANSWER = 1 << 20;
@@ -18,7 +19,7 @@ export function daemonExporter(
   services: ExportServices,
   form: Omit<LayerPolicy, 'otherwise' | 'begun'> = {},
 ): Exporter {
-  return {
+  const exporter: Exporter = {
     async export(images, vertex, scope) {
       const prepared = await prepareImages(
         images,
@@ -35,6 +36,7 @@ export function daemonExporter(
       return { descriptors: prepared.map((image) => image.manifest.descriptor) };
     },
   };
+  return leased(exporter, services);
 }
 
 /** Engine API, "Import images". The answer is a line of JSON per event; an `error` among them is the failure. */

@@ -6,6 +6,7 @@ import { writeTo, type Destination } from './destination';
 import type { CompressionSpec, Exporter, ExportServices } from './exporter';
 import { blobPath, layoutFiles } from './oci';
 import { prepareImages, type LayerPolicy, type OutgoingImage } from './outgoing-image';
+import { leased } from './leased';
 
 /** `--output type=docker` and `save`: what `docker save` writes and `docker load` reads. */
 export interface DockerOutput {
@@ -21,7 +22,7 @@ export interface DockerOutput {
  * reader of either finds what it knows. Layers that images share are in it once.
  */
 export function dockerExporter(output: DockerOutput, services: ExportServices): Exporter {
-  return {
+  const exporter: Exporter = {
     async export(images, vertex, scope) {
       const { compression, mediaTypes, annotations } = output;
       const prepared = await prepareImages(
@@ -33,6 +34,7 @@ export function dockerExporter(output: DockerOutput, services: ExportServices): 
       return { descriptors: prepared.map((image) => image.manifest.descriptor) };
     },
   };
+  return leased(exporter, services);
 }
 
 /** All files of such an archive. */

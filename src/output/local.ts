@@ -7,7 +7,6 @@ import {
   lchownSync,
   linkSync,
   lstatSync,
-  lutimesSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -23,6 +22,7 @@ import { makeNode } from '../linux/mknod';
 import { fsPath, toRaw, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import { setXattr } from '../linux/xattr';
+import { setTimes } from '../linux/times';
 import { outerUid } from '../sandbox/namespaces/outer-user';
 import { outputError } from './destination';
 import type { Exporter, ExportServices } from './exporter';
@@ -175,5 +175,5 @@ function setAttributes({ entry }: TreeEntry, target: RawPath, asRoot: boolean): 
   for (const [name, value] of entry.xattrs) {
     if (asRoot || name.startsWith('user.')) setXattr(target, name, value);
   }
-  lutimesSync(fsPath(target), entry.mtime, entry.mtime);
+  setTimes(target, entry.mtime, entry.mtime);
 }

@@ -21,6 +21,7 @@ import {
   type OutgoingBlob,
   type OutgoingImage,
 } from './outgoing-image';
+import { leased } from './leased';
 
 /** `--output type=oci`: an image layout (OCI image-spec, image-layout.md) as a folder or as one tar. */
 export interface OciOutput {
@@ -36,7 +37,7 @@ export const OCI_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
 
 /** Writes OCI image layouts. A folder that is a layout already keeps its other images; an archive is made anew. */
 export function ociExporter(output: OciOutput, services: ExportServices): Exporter {
-  return {
+  const exporter: Exporter = {
     async export(images, vertex, scope) {
       const { compression, mediaTypes, annotations } = output;
       const prepared = await prepareImages(
@@ -53,6 +54,7 @@ export function ociExporter(output: OciOutput, services: ExportServices): Export
       };
     },
   };
+  return leased(exporter, services);
 }
 
 /** All files of a layout with the given images, each blob once. */

@@ -24,6 +24,7 @@ import {
   type OutgoingBlob,
   type OutgoingImage,
 } from './outgoing-image';
+import { leased } from './leased';
 
 /** `push`, `--push` and `--output type=registry`: images go to the registries that their names say. */
 export interface PushOutput {
@@ -55,7 +56,7 @@ export function pushExporter(
   services: ExportServices,
   registry: ImageTarget,
 ): Exporter {
-  return {
+  const exporter: Exporter = {
     async export(images: readonly Outgoing[], vertex, scope) {
       if (images.some(({ names }) => names.length === 0)) {
         throw new MbuildError('REFERENCE_INVALID', 'an image without a name cannot be pushed', {
@@ -90,6 +91,7 @@ export function pushExporter(
       };
     },
   };
+  return leased(exporter, services);
 }
 
 /** What an index lists goes by its digest; the names are the index's. */
