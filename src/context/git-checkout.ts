@@ -1,7 +1,6 @@
 import {
   appendFileSync,
   existsSync,
-  lutimesSync,
   mkdirSync,
   readFileSync,
   readdirSync,
@@ -12,6 +11,7 @@ import { tempName } from '../content/files';
 import { MbuildError, type Diagnostic } from '../diagnostics/error';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
+import { setTimes } from '../linux/times';
 import type { ResolvedGit } from './git';
 import { git, type GitCall, type GitServices } from './git-command';
 import { fetchLfs } from './git-lfs';
@@ -94,7 +94,7 @@ class Checkout {
     const warnings = await fetchLfs(this.directory, this.repository, this.work);
     const time = await this.#told(['show', '--no-patch', '--format=%ct', commit]);
     if (!keepGitDir) removeGitDirs(toRaw(this.directory));
-    if (address.mtime === 'commit') setTimes(toRaw(this.directory), Number(time));
+    if (address.mtime === 'commit') dateAll(toRaw(this.directory), Number(time));
     return warnings;
   }
 
@@ -160,13 +160,13 @@ function removeGitDirs(directory: RawPath): void {
 }
 
 /** Gives all files one time, in seconds since the epoch; directories after what is in them. */
-function setTimes(directory: RawPath, time: number): void {
+function dateAll(directory: RawPath, time: number): void {
   for (const entry of readdirSync(fsPath(directory), { withFileTypes: true, encoding: 'latin1' })) {
     const path = `${directory}/${entry.name}`;
-    if (entry.isDirectory()) setTimes(path, time);
-    else lutimesSync(fsPath(path), time, time);
+    if (entry.isDirectory()) dateAll(path, time);
+    else setTimes(path, time, time);
   }
-  lutimesSync(fsPath(directory), time, time);
+  setTimes(directory, time, time);
 }
 
 /** @throws MbuildError GIT_FAILED unless the wanted part is a directory of the repository: links are followed inside it only. */

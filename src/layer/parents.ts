@@ -1,17 +1,10 @@
-import {
-  closeSync,
-  constants,
-  copyFileSync,
-  lutimesSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-} from 'node:fs';
+import { closeSync, constants, copyFileSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { isWhiteout } from '../linux/mknod';
 import { lstatOwned, own, setMode } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
 import { readXattrs, setXattr } from '../linux/xattr';
 import type { FileStats } from '../linux/stat';
+import { setTimes } from '../linux/times';
 import type { OverlayXattrs } from './layer';
 import { isOpaque, isOverlayXattr, joinRaw, parentOf } from './marks';
 
@@ -88,7 +81,7 @@ export function copyAttributes(from: ParentEntry, target: RawPath): void {
   if (!stats.isSymbolicLink()) setMode(target, stats.mode & 0o7777);
   for (const [name, value] of readXattrs(from.hostPath))
     if (!isOverlayXattr(name)) setXattr(target, name, value);
-  lutimesSync(fsPath(target), stats.mtimeMs / 1000, stats.mtimeMs / 1000);
+  setTimes(target, stats.mtimeMs / 1000, stats.mtimeMs / 1000);
 }
 
 /** Copies a regular file up from a layer below, with everything that belongs to it. `target` must not exist. */

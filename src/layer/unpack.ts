@@ -3,14 +3,11 @@ import {
   closeSync,
   constants,
   ftruncateSync,
-  futimesSync,
   lstatSync,
-  lutimesSync,
   mkdirSync,
   openSync,
   symlinkSync,
   unlinkSync,
-  utimesSync,
 } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeWhiteout } from '../linux/mknod';
@@ -29,6 +26,7 @@ import { removeTree } from '../linux/remove-tree';
 import type { StopFlag } from '../linux/stop-flag';
 import { writeAll } from '../linux/write-all';
 import { setXattr, type Xattrs } from '../linux/xattr';
+import { setOpenTimes, setTimes } from '../linux/times';
 import { checkEntries, checkSize, type ApplyLimits, type OverlayXattrs } from './layer';
 import {
   AUFS_PREFIX,
@@ -270,7 +268,7 @@ export class Unpacker implements TarSink {
       if (entry.type !== 'symlink' && entry.mode > 0o777) setMode(host, entry.mode);
     }
     this.#setXattrs(host, entry.xattrs);
-    lutimesSync(fsPath(host), entry.mtime, entry.mtime);
+    setTimes(host, entry.mtime, entry.mtime);
   }
 
   /** False where devices cannot be made: in a user namespace they are left out, as other builders do. */
@@ -429,7 +427,7 @@ export class Unpacker implements TarSink {
       setOpenMode(fd, this.#host(path), entry.mode);
     // Writing and changing the owner drop capabilities, so they come after.
     if (entry.xattrs !== NO_XATTRS) this.#setXattrs(this.#host(path), entry.xattrs);
-    futimesSync(fd, entry.mtime, entry.mtime);
+    setOpenTimes(fd, entry.mtime, entry.mtime);
   }
 
   /** Overlay merges the roots of all layers whatever their marks, so an opaque root hides name by name. */
@@ -451,14 +449,14 @@ export class Unpacker implements TarSink {
       if (below?.stats.isDirectory() === true) copyAttributes(below, host);
       else {
         chmodSync(fsPath(host), 0o755);
-        utimesSync(fsPath(host), 0, 0);
+        setTimes(host, 0, 0);
       }
       return;
     }
     if (this.#needsOwner(attributes)) own(host, attributes.uid, attributes.gid);
     setMode(host, attributes.mode);
     this.#setXattrs(host, attributes.xattrs);
-    utimesSync(fsPath(host), attributes.mtime, attributes.mtime);
+    setTimes(host, attributes.mtime, attributes.mtime);
   }
 
   #needsOwner(entry: TarEntry): boolean {

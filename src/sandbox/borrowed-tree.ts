@@ -1,8 +1,9 @@
-import { lstatSync, lutimesSync, mkdirSync, rmdirSync, writeFileSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, rmdirSync, writeFileSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../diagnostics/error';
 import { fsPath, type RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
+import { setTimes } from '../linux/times';
 import type { MountPoint } from './sandbox';
 
 /** A directory that something was put into: its attributes as they were, and as that left them. */
@@ -62,8 +63,7 @@ export class BorrowedTree {
     for (const point of this.#made.splice(0).reverse()) removePoint(this.root, point);
     for (const { path: dir, before } of untouched) {
       const host = pathWithoutLinks(this.root, dir);
-      if (host !== undefined)
-        lutimesSync(fsPath(host), before.atimeMs / 1000, before.mtimeMs / 1000);
+      if (host !== undefined) setTimes(host, before.atimeMs / 1000, before.mtimeMs / 1000);
     }
   }
 

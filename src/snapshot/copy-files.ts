@@ -3,7 +3,6 @@ import {
   closeSync,
   constants,
   copyFileSync,
-  futimesSync,
   linkSync,
   openSync,
   readSync,
@@ -16,6 +15,7 @@ import { fstatOf, lstatOf, type FileStats } from '../linux/stat';
 import { throwIfStopped, type StopFlag } from '../linux/stop-flag';
 import { writeAll } from '../linux/write-all';
 import type { Xattrs } from '../linux/xattr';
+import { setOpenTimes } from '../linux/times';
 import { readOpenKeptXattrs, setKeptXattrs } from './kept-xattrs';
 
 /** A regular file to copy to a path where nothing is. */
@@ -108,7 +108,7 @@ class FileCopier {
         const xattrs = readOpenKeptXattrs(source);
         setKeptXattrs(file.to, xattrs);
         this.look?.(isSmall ? this.buffer.subarray(0, file.seen.size) : source, xattrs);
-        futimesSync(target, file.mtime, file.mtime);
+        setOpenTimes(target, file.mtime, file.mtime);
       } finally {
         closeSync(target);
       }

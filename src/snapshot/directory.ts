@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readdirSync, renameSync, utimesSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { formatOwner } from '../content/owner';
 import { MbuildError, errnoOf } from '../diagnostics/error';
@@ -7,6 +7,7 @@ import { bornOwner, lstatOwned, own, setMode, type Owner } from '../linux/owners
 import { toRaw } from '../linux/paths';
 import { ownIdentity } from '../linux/process';
 import { removeTree } from '../linux/remove-tree';
+import { setTimes } from '../linux/times';
 import type { Rootfs } from '../sandbox/sandbox';
 import { type OverlayXattrs } from './marks';
 import { LayeredView } from './merged-view';
@@ -55,7 +56,7 @@ export abstract class DirectorySnapshotter implements Snapshotter {
       const born = bornOwner();
       if (model.uid !== born.uid || model.gid !== born.gid) own(toRaw(dir), model.uid, model.gid);
       setMode(toRaw(dir), model.mode & 0o7777);
-      utimesSync(dir, model.atimeMs / 1000, model.mtimeMs / 1000);
+      setTimes(toRaw(dir), model.atimeMs / 1000, model.mtimeMs / 1000);
     }
     return { id, parent, dir };
   }

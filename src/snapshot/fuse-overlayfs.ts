@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, lchownSync, lutimesSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, lchownSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { keepsOwners, type Owner } from '../linux/owners';
 import { fsPath, toRaw, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import { lstatOf } from '../linux/stat';
 import { readXattrs, setXattr } from '../linux/xattr';
+import { setTimes } from '../linux/times';
 import type { FuseRootfs } from '../sandbox/sandbox';
 import { claimNew } from './claim';
 import { DirectorySnapshotter } from './directory';
@@ -129,5 +130,5 @@ function copyAttributes(from: RawPath, to: RawPath): void {
   chmodSync(fsPath(to), stats.mode & 0o7777);
   for (const [name, value] of readXattrs(from))
     if (!name.startsWith('security.')) setXattr(to, name, value);
-  lutimesSync(fsPath(to), stats.atimeMs / 1000, stats.mtimeMs / 1000);
+  setTimes(to, stats.atimeMs / 1000, stats.mtimeMs / 1000);
 }

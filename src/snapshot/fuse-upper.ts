@@ -1,10 +1,11 @@
-import { lutimesSync, readdirSync, readlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { readdirSync, readlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { makeNode, makeWhiteout } from '../linux/mknod';
 import { markAgain, markedOwner } from '../linux/owner-mark';
 import { keepsOwners, lstatOwned, own, setMode, type Owner } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
 import { lstatOf, type FileStats } from '../linux/stat';
 import { getXattr, listXattrs, removeXattr } from '../linux/xattr';
+import { setTimes } from '../linux/times';
 import {
   OPAQUE_FILE,
   childPath,
@@ -91,7 +92,7 @@ class Settler {
     // Overlay leaves a directory its time when something in it is copied up. What changed later than the last copy was the process.
     const keepsTime = merged !== undefined && !isChanged && before.mtimeMs <= lastCopied;
     const { atimeMs, mtimeMs } = keepsTime ? merged.stats : before;
-    lutimesSync(fsPath(host), atimeMs / 1000, mtimeMs / 1000);
+    setTimes(host, atimeMs / 1000, mtimeMs / 1000);
   }
 
   /** @returns whether a name was made or deleted, what was copied up without that, or that there is nothing to say. */
@@ -153,7 +154,7 @@ class Settler {
       return 'changed';
     const { uid, gid } = lstatOwned(host) ?? below.stats;
     if (givenTo(host) !== undefined || uid !== below.stats.uid || gid !== below.stats.gid)
-      setTimes(host, below.stats);
+      settleTimes(host, below.stats);
     return stats;
   }
 }
@@ -181,7 +182,7 @@ function remakePipe(host: RawPath): void {
   makeNode(host, 'fifo', 0o600);
   own(host, stats.uid, stats.gid);
   setMode(host, stats.mode & PERMISSIONS);
-  setTimes(host, stats, given);
+  settleTimes(host, stats, given);
 }
 
 /** Whom a step gave something to that can have no note, where owners stand beside the files. */
@@ -190,15 +191,15 @@ function givenTo(host: RawPath): Owner | undefined {
 }
 
 /** Sets the times of what is no directory, and leaves the mark on it. */
-function setTimes(host: RawPath, { atimeMs, mtimeMs }: FileStats, given = givenTo(host)): void {
-  lutimesSync(fsPath(host), atimeMs / 1000, mtimeMs / 1000);
+function settleTimes(host: RawPath, { atimeMs, mtimeMs }: FileStats, given = givenTo(host)): void {
+  setTimes(host, atimeMs / 1000, mtimeMs / 1000);
   if (given !== undefined) markAgain(host, given);
 }
 
 function keepingTimes(dir: RawPath, change: () => void): void {
   const { atimeMs, mtimeMs } = statsOf(dir);
   change();
-  lutimesSync(fsPath(dir), atimeMs / 1000, mtimeMs / 1000);
+  setTimes(dir, atimeMs / 1000, mtimeMs / 1000);
 }
 
 function statsOf(host: RawPath): FileStats {

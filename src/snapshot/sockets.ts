@@ -1,7 +1,8 @@
-import { lutimesSync, readdirSync, unlinkSync } from 'node:fs';
+import { readdirSync, unlinkSync } from 'node:fs';
 import { makeWhiteout } from '../linux/mknod';
 import { lstatOf } from '../linux/stat';
 import { fsPath, type RawPath } from '../linux/paths';
+import { setTimes } from '../linux/times';
 import { childPath, isOpaque, isWhiteout, type OverlayXattrs } from './marks';
 import type { MergedView } from './view';
 
@@ -34,7 +35,7 @@ export function takeSocket(host: RawPath): void {
   const dir = host.slice(0, host.lastIndexOf('/'));
   const before = lstatOf(dir);
   unlinkSync(fsPath(host));
-  if (before !== undefined) lutimesSync(fsPath(dir), before.atimeMs / 1000, before.mtimeMs / 1000);
+  if (before !== undefined) setTimes(dir, before.atimeMs / 1000, before.mtimeMs / 1000);
 }
 
 function isMerged(

@@ -2,7 +2,6 @@ import {
   closeSync,
   constants,
   copyFileSync,
-  lutimesSync,
   mkdirSync,
   openSync,
   readlinkSync,
@@ -18,6 +17,7 @@ import { writeAll } from '../linux/write-all';
 import { readXattrs, type Xattrs } from '../linux/xattr';
 import { setKeptXattrs } from './kept-xattrs';
 import type { FileStats } from '../linux/stat';
+import { setTimes } from '../linux/times';
 import {
   childPath,
   isOpaque,
@@ -492,7 +492,7 @@ export class TreeWriter implements TreeLookup<Directory> {
   }
 
   #setTimes(hostPath: RawPath, mtime: number = this.now): void {
-    lutimesSync(fsPath(hostPath), mtime, mtime);
+    setTimes(hostPath, mtime, mtime);
   }
 }
 

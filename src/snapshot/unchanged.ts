@@ -1,6 +1,7 @@
-import { lutimesSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { lstatOwned } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
+import { setTimes } from '../linux/times';
 import { childPath, isOpaque, isWhiteout, unmarkOpaque, type OverlayXattrs } from './marks';
 import { isSameEntry } from './same';
 import type { MergedView } from './view';
@@ -22,7 +23,7 @@ function dropIn(dir: RawPath, path: RawPath, parent: MergedView, xattrs: Overlay
     (name) => !drop(`${dir}/${name}`, childPath(path, name), parent, xattrs),
   );
   if (before !== undefined && left.length < names.length)
-    lutimesSync(fsPath(dir), before.atimeMs / 1000, before.mtimeMs / 1000);
+    setTimes(dir, before.atimeMs / 1000, before.mtimeMs / 1000);
   return left.length === 0;
 }
 

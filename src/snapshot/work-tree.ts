@@ -3,8 +3,6 @@ import {
   constants,
   copyFileSync,
   fstatSync,
-  futimesSync,
-  lutimesSync,
   mkdirSync,
   openSync,
   readSync,
@@ -31,6 +29,7 @@ import { removeTree } from '../linux/remove-tree';
 import { lstatOf, type FileStats } from '../linux/stat';
 import { writeAll } from '../linux/write-all';
 import { listXattrs, readXattrs, setXattr, type Xattrs } from '../linux/xattr';
+import { setOpenTimes, setTimes } from '../linux/times';
 import { claim } from './claim';
 import { isLinkedAlike, linkGroups, type LinkGroups, type LinkedTree } from './link-groups';
 import {
@@ -371,7 +370,7 @@ function copyFile(source: RawPath, stats: FileStats, target: RawPath, buffer: Bu
     if (made.uid !== stats.uid || made.gid !== stats.gid) ownOpen(to, target, stats.uid, stats.gid);
     setOpenMode(to, target, stats.mode & 0o7777);
     copyXattrs(source, target);
-    futimesSync(to, stats.atimeMs / 1000, stats.mtimeMs / 1000);
+    setOpenTimes(to, stats.atimeMs / 1000, stats.mtimeMs / 1000);
   } finally {
     closeSync(to);
   }
@@ -382,7 +381,7 @@ function setAttributes(source: RawPath, stats: FileStats, target: RawPath): void
   own(target, stats.uid, stats.gid);
   if (!stats.isSymbolicLink()) setMode(target, stats.mode & 0o7777);
   copyXattrs(source, target);
-  lutimesSync(fsPath(target), stats.atimeMs / 1000, stats.mtimeMs / 1000);
+  setTimes(target, stats.atimeMs / 1000, stats.mtimeMs / 1000);
 }
 
 function copyXattrs(source: RawPath, target: RawPath): void {

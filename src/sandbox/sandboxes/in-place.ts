@@ -3,7 +3,6 @@ import {
   chownSync,
   existsSync,
   lstatSync,
-  lutimesSync,
   mkdirSync,
   readdirSync,
   renameSync,
@@ -13,6 +12,7 @@ import { MbuildError } from '../../diagnostics/error';
 import { fsPath, toText, type RawPath } from '../../linux/paths';
 import { mountPoints } from '../../linux/mount-points';
 import { removeTree } from '../../linux/remove-tree';
+import { setTimes } from '../../linux/times';
 import { isSameTime } from '../borrowed-tree';
 import { ChrootSandbox } from './chroot';
 import type { Op } from '../namespaces/init/program';
@@ -158,7 +158,7 @@ export class MovedTree {
     for (const name of shared.taken) this.#leaveShared(`${dir}/${name}`);
     setOwner(`${this.from}${dir}`, now);
     const times = isSameTime(now, shared.ready) ? shared.here : now;
-    lutimesSync(fsPath(`${this.from}${dir}`), times.atimeMs / 1000, times.mtimeMs / 1000);
+    setTimes(`${this.from}${dir}`, times.atimeMs / 1000, times.mtimeMs / 1000);
     setOwner(this.#there(dir), shared.there);
   }
 
