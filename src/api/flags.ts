@@ -96,6 +96,7 @@ export const BUILD_FLAGS: Writers<Without<BuildOptions, 'context' | 'dockerfile'
   capDrop: list('cap-drop'),
   noNewPrivileges: switched('no-new-privileges'),
   stepTimeout: time('step-timeout'),
+  stepLogLimit: single('step-log-limit'),
   retryStep: single('retry-step'),
   jobs: single('jobs'),
   sourceDateEpoch: single('source-date-epoch'),

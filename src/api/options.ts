@@ -121,6 +121,8 @@ export interface BuildOptions {
   readonly noNewPrivileges?: boolean | undefined;
   /** Kill a RUN that takes longer: milliseconds, or a text such as `10m`. */
   readonly stepTimeout?: string | number | undefined;
+  /** How much of a step's output its log keeps on disk: bytes, or a text with a unit; 0 for all. */
+  readonly stepLogLimit?: string | number | undefined;
   /** How often a RUN that fails is tried again. */
   readonly retryStep?: number | undefined;
   /** Most steps that run at once. */
