@@ -24,6 +24,7 @@ const COMPILER_OPTIONS = {
 interface Packed {
   readonly filename: string;
   readonly size: number;
+  readonly unpackedSize: number;
   readonly files: readonly { readonly path: string }[];
 }
 
@@ -95,6 +96,14 @@ describeWith('the packed package', { root: true, also: noNpmRegistry }, () => {
       'dist/index.mjs',
     ]);
     expect(paths).toContain('dist/main.cjs');
+  });
+
+  it('has the size that README states', () => {
+    const readme = readFileSync(join(REPOSITORY, 'README.md'), 'utf8');
+    const [, size, unpacked] = /about ([\d.]+) MB \(([\d.]+) MB unpacked\)/.exec(readme) ?? [];
+    const off = (bytes: number, stated: unknown) => Math.abs(bytes / 1e6 / Number(stated) - 1);
+    expect(off(packed.size, size)).toBeLessThan(0.2);
+    expect(off(packed.unpackedSize, unpacked)).toBeLessThan(0.2);
   });
 
   it('brings koffi with it and nothing besides', () => {
