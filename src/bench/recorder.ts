@@ -89,9 +89,10 @@ export class Recorder {
 
   #sumUp(step: AnalysedStep, told: ReplayedStep | undefined, outcome: Outcome | undefined): void {
     if (told === undefined || outcome === undefined) return;
-    const { text } = step.keyed.row;
-    const sums = this.#instructions.get(text) ?? new InstructionSums(text);
-    this.#instructions.set(text, sums);
+    const { text, stage } = step.keyed.row;
+    const name = `${stage}\0${text}`;
+    const sums = this.#instructions.get(name) ?? new InstructionSums(text);
+    this.#instructions.set(name, sums);
     sums.add(step, told, this.#commits.length - 1);
     const isHit = outcome.kind === 'hit';
     if (!isHit)

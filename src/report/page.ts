@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { pictures } from '../diagnostics/visible';
 
 /** A piece of HTML: text that was escaped where it had to be. A class, as a string alone does not show whether it was. */
@@ -5,7 +6,8 @@ export class Html {
   constructor(readonly text: string) {}
 }
 
-type Part = Html | string | number | undefined | readonly Part[];
+/** What a template takes. */
+export type Part = Html | string | number | undefined | readonly Part[];
 
 /** Builds HTML out of a template: what is put in is escaped unless it is HTML already. */
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
@@ -29,8 +31,13 @@ export function escapeHtml(text: string): string {
     .replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
 }
 
-/** A whole page that needs nothing but itself: no script, no network. */
-export function page(title: string, body: Html): string {
+/** A whole page that needs nothing but itself: no network, and no script but the one that is given, without which it reads as well. */
+export function page(title: string, body: Html, script?: string): string {
+  const allowed =
+    script === undefined
+      ? ''
+      : `; script-src 'sha256-${createHash('sha256').update(script).digest('base64')}'`;
+  const scriptPart = script === undefined ? undefined : new Html(`<script>${script}</script>`);
   return `<!doctype html>\n${
     html`<html lang="en">
       <head>
@@ -38,7 +45,7 @@ export function page(title: string, body: Html): string {
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <meta
           http-equiv="Content-Security-Policy"
-          content="default-src 'none'; style-src 'unsafe-inline'"
+          content="default-src 'none'; style-src 'unsafe-inline'${new Html(allowed)}"
         />
         <meta name="color-scheme" content="light dark" />
         <title>${title}</title>
@@ -48,6 +55,7 @@ export function page(title: string, body: Html): string {
       </head>
       <body>
         <main>${body}</main>
+        ${scriptPart}
       </body>
     </html>`.text
   }\n`;
@@ -71,9 +79,11 @@ code, .mono { font-family: ui-monospace, monospace; font-size: .87em; overflow-w
 .legend span { margin-right: 1rem; white-space: nowrap; } .legend i { display: inline-block; width: .8rem; height: .8rem; border-radius: .2rem; margin-right: .3rem; vertical-align: -1px; }
 details { border-top: 1px solid var(--line); padding: .35rem 0; } summary { cursor: pointer; } summary:focus-visible { outline: 2px solid var(--run); outline-offset: 2px; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-top: 1px solid var(--line); vertical-align: top; } th { color: var(--soft); font-weight: 600; }
+th button { all: unset; cursor: pointer; font-weight: 600; } th button:hover { color: var(--text); } th button:focus-visible { outline: 2px solid var(--run); outline-offset: 2px; } th[aria-sort=descending] button::after { content: ' ↓'; } th[aria-sort=ascending] button::after { content: ' ↑'; }
+svg.strip { width: 10rem; height: .9rem; margin-top: .25rem; background: var(--card); } ol.advice { padding-left: 1.5rem; } ol.advice li { padding: .35rem 0; border-top: 1px solid var(--line); } pre { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .6rem; font-size: .85em; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 ul.tree { list-style: none; margin: 0; padding-left: 1rem; } ul.tree li { border-top: 1px solid var(--line); padding: .1rem 0; } ul.tree details { border: 0; padding: 0; }
 svg { width: 100%; height: auto; display: block; } svg text { fill: var(--soft); font: 11px system-ui, sans-serif; } .axis { stroke: var(--line); } .curve { fill: none; stroke-width: 2; }
-@media (max-width: 40rem) { .row { grid-template-columns: minmax(0, 1fr) 4.5rem; } .row .track { grid-column: 1 / -1; grid-row: 2; } main { padding: .75rem; } .numbers li { flex: 1 1 40%; min-width: 0; } }
+@media (max-width: 40rem) { svg text { font-size: 20px; } .row { grid-template-columns: minmax(0, 1fr) 4.5rem; } .row .track { grid-column: 1 / -1; grid-row: 2; } main { padding: .75rem; } .numbers li { flex: 1 1 40%; min-width: 0; } }
 @media print { :root { --text: #000; --soft: #444; --line: #bbb; --back: #fff; --card: #eee; } body { font-size: 10pt; } main { max-width: none; padding: 0; } .track, .bar, .legend i { print-color-adjust: exact; -webkit-print-color-adjust: exact; } .row, tr, details { break-inside: avoid; } }
 `;

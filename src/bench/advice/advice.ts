@@ -15,7 +15,10 @@ export interface Advice {
   readonly commits: number;
   /** `replayed`: the history was replayed with it. `modelled`: what it saves of a step that runs is a rule of thumb. */
   readonly proof: 'replayed' | 'modelled';
-  /** What to do, what it saves, and why it does no harm. */
+  /** What to do, and why it does no harm. */
+  readonly what: string;
+  readonly because: string;
+  /** All of it in one line. */
   readonly text: string;
 }
 

@@ -125,6 +125,8 @@ function adviceOf(candidate: Candidate, saved: HistoryCost, commits: number): Ad
     bytesSaved: Math.round(saved.bytes),
     commits,
     proof,
+    what,
+    because,
     text: `${where}: ${what}: ${figure}; ${because}`,
   };
 }

@@ -26,6 +26,19 @@ export const CLASSIC: KeyRules = {
   noticesSame: false,
 };
 
+/** buildah --layers: as the classic builder, by what the history of its images says. */
+export const BUILDAH: KeyRules = CLASSIC;
+
+/** kaniko: a key of all instructions so far, with the files that they bring (pkg/executor, composite_key.go and build.go). */
+export function kanikoKeys(copiesToo: boolean): KeyRules {
+  return {
+    keyOf: (step, above) => chained(step, belowOf(step, above), step.keyed.row.settings),
+    rule: 'settings',
+    noticesSame: false,
+    isNeverKept: ({ keyed }) => !copiesToo && keyed.row.kind === 'copy',
+  };
+}
+
 function belowOf({ keyed: { row } }: AnalysedStep, above: readonly string[]): readonly string[] {
   const below = row.below === undefined ? row.base : (above[row.below] ?? '');
   return [below, ...row.from.map((at) => above[at] ?? '')];

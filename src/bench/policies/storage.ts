@@ -181,3 +181,28 @@ export class HubStorage implements Storage {
     }
   }
 }
+
+/** A repository of layers by their keys, which a builder takes while they are young: `--cache-ttl` of kaniko. */
+export class RepositoryStorage implements Storage {
+  readonly rule: RuleName = 'kept';
+  readonly #made = new Map<string, number>();
+  #now = 0;
+
+  /** @param maxAgeSeconds since it was made; being found does not make it younger. */
+  constructor(private readonly maxAgeSeconds: number) {}
+
+  begin({ time }: BuildMoment): void {
+    this.#now = time;
+  }
+
+  has(key: string): boolean {
+    const made = this.#made.get(key);
+    return made !== undefined && this.#now - made <= this.maxAgeSeconds;
+  }
+
+  use(_step: AnalysedStep, key: string, _below: string | undefined, found: boolean): void {
+    if (!found) this.#made.set(key, this.#now);
+  }
+
+  end(): void {}
+}

@@ -1,13 +1,15 @@
 import { EVICTION_POLICIES, type EvictionPolicy } from '../../cache/eviction';
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
-import { BUILDKIT, CLASSIC, MBUILD } from './keys';
+import type { PlannedRow } from '../keys/plan';
+import { BUILDAH, BUILDKIT, CLASSIC, kanikoKeys, MBUILD } from './keys';
 import { Simulator, type Policy, type Storage } from './policy';
 import {
   EndlessStorage,
   ExportedStorage,
   HubStorage,
   LocalStorage,
+  RepositoryStorage,
   type LocalLimits,
 } from './storage';
 
@@ -25,6 +27,7 @@ const UNITS: Readonly<Record<string, number>> = {
 };
 const TIMES: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 const DAY = 86_400;
+const RECORDED = 'compared with docker 28.5 and buildah 1.43 on recorded histories';
 
 /** A policy before it is given its limits. */
 interface Kind {
@@ -52,26 +55,67 @@ const KINDS: Readonly<Record<string, Kind>> = {
     make: () => ({ simulate: () => new Simulator(MBUILD, new ExportedStorage('max')) }),
   },
   buildkit: {
-    checked: 'compared with docker 28',
-    limits: { evict: 'lru', maxAgeSeconds: 60 * DAY },
-    make: (limits) => ({ simulate: () => new Simulator(BUILDKIT, localStorage(limits)) }),
+    checked: RECORDED,
+    // docs.docker.com, "Build garbage collection": a tenth of the disk, at most 20 GB where it is of 200 GB.
+    limits: { evict: 'lru', maxBytes: 20e9 },
+    make: (limits) => ({
+      simulate: () => new Simulator(BUILDKIT, localStorage(limits)),
+    }),
   },
-  'buildkit-registry=min': {
-    checked: 'unchecked: keys compared with docker 28, the cache itself is from its documentation',
-    make: () => ({ simulate: () => new Simulator(BUILDKIT, new ExportedStorage('min')) }),
-  },
-  'docker-classic': {
-    checked: 'compared with docker 28',
-    make: () => ({ simulate: () => new Simulator(CLASSIC, new EndlessStorage()) }),
-  },
+  'buildkit-registry=min': buildkitElsewhere('min', 'registry'),
+  'buildkit-registry=max': buildkitElsewhere('max', 'registry'),
+  'buildkit-inline': buildkitElsewhere('min', 'inline'),
   gha: {
     checked: 'unchecked: from the documentation of GitHub and BuildKit',
     make: () => ({
+      // docs.github.com, "Dependency caching reference": 10 GB a repository, seven days.
       simulate: () =>
         new Simulator(BUILDKIT, new HubStorage({ maxBytes: 10e9, maxAgeSeconds: 7 * DAY }, 'max')),
     }),
   },
+  'docker-classic': {
+    checked: RECORDED,
+    make: () => ({
+      refuses: refusedByClassic,
+      simulate: () => new Simulator(CLASSIC, new EndlessStorage()),
+    }),
+  },
+  buildah: {
+    checked: RECORDED,
+    make: () => ({ simulate: () => new Simulator(BUILDAH, new EndlessStorage()) }),
+  },
+  kaniko: kaniko(false),
+  'kaniko-copy-layers': kaniko(true),
 };
+
+function buildkitElsewhere(mode: 'min' | 'max', place: string): Kind {
+  return {
+    checked: `unchecked: its keys are compared with docker 28, what ${place} keeps is from the documentation`,
+    make: () => ({ simulate: () => new Simulator(BUILDKIT, new ExportedStorage(mode)) }),
+  };
+}
+
+function kaniko(copiesToo: boolean): Kind {
+  return {
+    checked: 'unchecked: from the documentation and the source of kaniko',
+    // --cache-ttl: two weeks.
+    make: () => ({
+      simulate: () => new Simulator(kanikoKeys(copiesToo), new RepositoryStorage(14 * DAY)),
+    }),
+  };
+}
+
+/** What came after the classic builder: it ends with an error at these. */
+function refusedByClassic({ text }: PlannedRow): string | undefined {
+  const [, flag] =
+    /^(?:RUN|COPY|ADD) (?:--\S+ )*?--(mount|link|network|security|parents|exclude|checksum|chmod)\b/i.exec(
+      text,
+    ) ?? [];
+  if (flag !== undefined) return `the classic builder has no --${flag}`;
+  return /^(?:RUN|COPY|ADD)\b[^"']*<<-?["']?\w/.test(text)
+    ? 'the classic builder has no here-documents'
+    : undefined;
+}
 
 /** Names of all policies. */
 export const POLICIES: readonly string[] = Object.keys(KINDS);

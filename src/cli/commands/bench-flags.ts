@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import type { Durations } from '../../bench/costs/logs';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
 import type { SourceFile } from '../../diagnostics/range';
 import type { Host } from '../host';
@@ -66,10 +67,23 @@ export function fixedDockerfile(name: string): SourceFile | undefined {
     : undefined;
 }
 
+/** Durations, or a log of builds. @throws MbuildError USAGE. */
+export async function readDurationsFile(file: string): Promise<Durations> {
+  const bytes = readBytes(file);
+  const { isHistoryExport, readHistoryExport } = await import('../../bench/costs/history-export');
+  if (isHistoryExport(bytes)) return readHistoryExport(bytes, file);
+  const { readDurations } = await import('../../bench/costs/logs');
+  return readDurations(bytes.toString('utf8'), file);
+}
+
 /** @throws MbuildError USAGE. */
 export function readText(file: string): string {
+  return readBytes(file).toString('utf8');
+}
+
+function readBytes(file: string): Buffer {
   try {
-    return readFileSync(file, 'utf8');
+    return readFileSync(file);
   } catch (error) {
     throw new MbuildError('USAGE', `cannot read ${file} (${errnoOf(error) ?? 'error'})`, {
       cause: error,

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { jsonText, visibleData } from '../../diagnostics/visible';
+import type { Durations } from '../../bench/costs/logs';
 import type { WantedTarget } from '../../bench/targets';
 import type { ReplayReport } from '../../bench/report';
 import { defineCommand } from '../command';
@@ -11,7 +12,7 @@ import {
   buildArgsOf,
   commitChoice,
   fixedDockerfile,
-  readText,
+  readDurationsFile,
   usage,
   writeReport,
 } from './bench-flags';
@@ -84,10 +85,9 @@ export const command = defineCommand({
   ],
   run: ({ flags, positionals: [directory = '.'] }, host) =>
     withServices(host, flags, async (services) => {
-      const [{ replay }, { parsePolicy }, { readDurations }] = await Promise.all([
+      const [{ replay }, { parsePolicy }] = await Promise.all([
         import('../../bench/replay'),
         import('../../bench/policies/table'),
-        import('../../bench/costs/logs'),
       ]);
       const report = await replay(
         {
@@ -99,9 +99,7 @@ export const command = defineCommand({
           branches: flags.branches,
           targets: targetsOf(flags),
           policies: (flags.policy.length === 0 ? ['local'] : flags.policy).map(parsePolicy),
-          durations: new Map(
-            flags.durations.flatMap((file) => [...readDurations(readText(file), file)]),
-          ),
+          durations: await durationsOf(flags.durations),
           assumedSeconds: secondsOf(flags['assume-run']),
           pull: flags.pull,
           build: {
@@ -152,6 +150,12 @@ function targetsOf({
     context,
   }));
   return [...variants, ...pairs];
+}
+
+/** Later files win. */
+async function durationsOf(files: readonly string[]): Promise<Durations> {
+  const all = await Promise.all(files.map(readDurationsFile));
+  return new Map(all.flatMap((durations) => [...durations]));
 }
 
 function secondsOf(text: string | undefined): number | undefined {
