@@ -51,6 +51,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     async () => (await import('./commands/cache-mount')).prune,
   ),
   entry('bench replay', async () => (await import('./commands/bench-replay')).command),
+  entry('bench compare', async () => (await import('./commands/bench-compare')).command),
   entry('bench durations', async () => (await import('./commands/bench-durations')).command),
   entry('bench run', async () => (await import('./commands/bench-run')).command),
   entry('report', async () => (await import('./commands/report')).command),

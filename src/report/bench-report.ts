@@ -1,13 +1,16 @@
+import type { CompareReport } from '../bench/compare/compare';
 import type { ReplayReport } from '../bench/report';
 import type { BenchReport } from '../bench/run';
 import { percent } from '../bench/words';
 import { humanSize } from '../progress/units';
 import { chart } from './chart';
+import { comparePage } from './compare-report';
 import { html, page } from './page';
 import { replayPage } from './replay-report';
 
-/** A replay or a run of builds as a page of HTML. */
-export function benchReport(report: ReplayReport | BenchReport): string {
+/** A replay, a run of builds or a comparison as a page of HTML. */
+export function benchReport(report: ReplayReport | BenchReport | CompareReport): string {
+  if (report.kind === 'compare') return comparePage(report);
   return report.kind === 'replay' ? replayPage(report) : runPage(report);
 }
 

@@ -5,7 +5,7 @@ import type { KeyRules } from './policy';
 /** mbuild: by content, and with an eye on what a step leaves. */
 export const MBUILD: KeyRules = {
   keyOf: (step) => step.keyed.key,
-  noticesSame: true,
+  notices: 'results',
 };
 
 /**
@@ -16,25 +16,33 @@ export const BUILDKIT: KeyRules = {
   keyOf: (step, above) =>
     step.keyed.row.link ? chained(step, [], []) : chained(step, belowOf(step, above), []),
   rule: 'link',
-  noticesSame: false,
+  notices: 'copies',
 };
 
 /** The classic builder of docker: every instruction is an image on the one before, so that each is a link of the chain. */
 export const CLASSIC: KeyRules = {
   keyOf: (step, above) => chained(step, belowOf(step, above), step.keyed.row.settings),
   rule: 'settings',
-  noticesSame: false,
+  notices: 'copies',
 };
 
-/** buildah --layers: as the classic builder, by what the history of its images says. */
-export const BUILDAH: KeyRules = CLASSIC;
+/** buildah --layers: by what the history of its images says, in which an ARG is no link of the chain, but part of the RUNs below it. */
+export const BUILDAH: KeyRules = {
+  ...CLASSIC,
+  keyOf: (step, above) =>
+    chained(
+      step,
+      belowOf(step, above),
+      step.keyed.row.settings.filter((text) => !text.startsWith('ARG ')),
+    ),
+};
 
 /** kaniko: a key of all instructions so far, with the files that they bring (pkg/executor, composite_key.go and build.go). */
 export function kanikoKeys(copiesToo: boolean): KeyRules {
   return {
     keyOf: (step, above) => chained(step, belowOf(step, above), step.keyed.row.settings),
     rule: 'settings',
-    noticesSame: false,
+    notices: 'nothing',
     isNeverKept: ({ keyed }) => !copiesToo && keyed.row.kind === 'copy',
   };
 }

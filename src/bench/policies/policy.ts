@@ -62,8 +62,11 @@ export interface KeyRules {
   readonly rule?: RuleName | undefined;
   /** A step that is executed in every build. */
   readonly isNeverKept?: ((step: AnalysedStep) => boolean) | undefined;
-  /** What a step leaves is compared with what it left before. */
-  readonly noticesSame: boolean;
+  /**
+   * What may turn out to be what was there before: `results`, what any step leaves is compared; `copies`, files of another stage are found by
+   * their content; `nothing`.
+   */
+  readonly notices: 'results' | 'copies' | 'nothing';
 }
 
 /** What of a cache outlives a build. */
@@ -84,6 +87,8 @@ export class Simulator implements Simulation {
   readonly #seen = new Set<string>();
   /** What mbuild would have found. */
   readonly #known = new Set<string>();
+  /** What was done, on whatever tree. */
+  readonly #done = new Set<string>();
 
   constructor(
     private readonly rules: KeyRules,
@@ -93,33 +98,48 @@ export class Simulator implements Simulation {
   build({ steps }: AnalysedCommit, moment: BuildMoment): readonly Outcome[] {
     const outcomes: Outcome[] = [];
     const keys: string[] = [];
+    /** Steps that stand on files of other stages: on what these hold, not on how they were made. */
+    const onCopies: boolean[] = [];
     this.storage.begin(moment);
     for (const step of steps) {
-      const { row, key: plain } = step.keyed;
+      const { row, key: plain, own } = step.keyed;
       const key = this.rules.keyOf(step, keys);
       const below = row.below === undefined ? undefined : outcomes[row.below];
-      const outcome = this.#outcome(step, key, below);
+      const isOnCopies =
+        row.from.length > 0 || (row.below !== undefined && onCopies[row.below] === true);
+      const isBelowNew = below?.kind === 'miss' && below.certain;
+      const mayBeSame = isOnCopies && !isBelowNew && this.#done.has(own);
+      const outcome = this.#outcome(step, key, below, mayBeSame);
+      const belowKey = row.below === undefined ? undefined : keys[row.below];
       keys.push(key);
       outcomes.push(outcome);
-      const belowKey = row.below === undefined ? undefined : keys[row.below];
+      onCopies.push(isOnCopies);
       this.storage.use(step, key, belowKey, outcome.kind === 'hit');
       this.#seen.add(key);
       this.#known.add(plain);
+      this.#done.add(own);
     }
     this.storage.end();
     return outcomes;
   }
 
-  #outcome(step: AnalysedStep, key: string, below: Outcome | undefined): Outcome {
+  /** @param mayBeSame files of other stages, which were built anew, may be what they were. */
+  #outcome(
+    step: AnalysedStep,
+    key: string,
+    below: Outcome | undefined,
+    mayBeSame: boolean,
+  ): Outcome {
     const { rules, storage } = this;
     const wouldHit = this.#known.has(step.keyed.key);
     if (rules.isNeverKept?.(step) === true)
       return { kind: 'miss', certain: true, rule: wouldHit ? 'copies' : undefined };
     if (!storage.has(key)) {
       if (this.#seen.has(key)) return { kind: 'evicted', certain: true, rule: storage.rule };
-      if (rules.noticesSame) return { kind: 'miss', certain: step.certain };
-      const unnoticed: RuleName | undefined = step.certain ? undefined : 'cutoff';
-      return { kind: 'miss', certain: true, rule: wouldHit ? rules.rule : unnoticed };
+      if (rules.notices === 'results') return { kind: 'miss', certain: step.certain };
+      const certain = rules.notices === 'nothing' || !mayBeSame;
+      const unnoticed: RuleName | undefined = step.certain || !certain ? undefined : 'cutoff';
+      return { kind: 'miss', certain, rule: wouldHit ? rules.rule : unnoticed };
     }
     // A result is found on the tree that it was made on.
     if (below?.kind === 'evicted') return { kind: 'evicted', certain: true, rule: storage.rule };

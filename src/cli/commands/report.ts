@@ -1,4 +1,5 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import type { CompareReport } from '../../bench/compare/compare';
 import type { ReplayReport } from '../../bench/report';
 import type { BenchReport } from '../../bench/run';
 import { MbuildError } from '../../diagnostics/error';
@@ -50,19 +51,21 @@ async function benchPage(file: string): Promise<string> {
   return benchReport(readBench(file));
 }
 
-function readBench(file: string): ReplayReport | BenchReport {
+type BenchDocument = ReplayReport | BenchReport | CompareReport;
+
+function readBench(file: string): BenchDocument {
   const wrong = new MbuildError('USAGE', `${file} is not a report of mbuild bench`, {
     hint: 'write one with: mbuild bench replay --format json -o FILE',
   });
-  let value: Partial<ReplayReport | BenchReport>;
+  let value: Partial<BenchDocument>;
   try {
-    value = JSON.parse(readFileSync(file, 'utf8')) as Partial<ReplayReport | BenchReport>;
+    value = JSON.parse(readFileSync(file, 'utf8')) as Partial<BenchDocument>;
   } catch {
     throw wrong;
   }
   const isKnown =
     (value.kind === 'replay' && value.version === 2) ||
-    (value.kind === 'run' && value.version === 1);
+    ((value.kind === 'run' || value.kind === 'compare') && value.version === 1);
   if (!isKnown) throw wrong;
-  return value as ReplayReport | BenchReport;
+  return value as BenchDocument;
 }
