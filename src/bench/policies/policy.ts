@@ -89,6 +89,8 @@ export class Simulator implements Simulation {
   readonly #known = new Set<string>();
   /** What was done, on whatever tree. */
   readonly #done = new Set<string>();
+  /** Keys of results that may be what an earlier one was. */
+  readonly #doubtful = new Set<string>();
 
   constructor(
     private readonly rules: KeyRules,
@@ -98,7 +100,7 @@ export class Simulator implements Simulation {
   build({ steps }: AnalysedCommit, moment: BuildMoment): readonly Outcome[] {
     const outcomes: Outcome[] = [];
     const keys: string[] = [];
-    /** Steps that stand on files of other stages: on what these hold, not on how they were made. */
+    /** Steps that stand on what a tree holds, not on how it was made: another key may stand for the same. */
     const onCopies: boolean[] = [];
     this.storage.begin(moment);
     for (const step of steps) {
@@ -106,14 +108,17 @@ export class Simulator implements Simulation {
       const key = this.rules.keyOf(step, keys);
       const below = row.below === undefined ? undefined : outcomes[row.below];
       const isOnCopies =
-        row.from.length > 0 || (row.below !== undefined && onCopies[row.below] === true);
+        row.from.length > 0 ||
+        this.#doubtful.has(key) ||
+        (row.below !== undefined && onCopies[row.below] === true);
       const isBelowNew = below?.kind === 'miss' && below.certain;
       const mayBeSame = isOnCopies && !isBelowNew && this.#done.has(own);
       const outcome = this.#outcome(step, key, below, mayBeSame);
       const belowKey = row.below === undefined ? undefined : keys[row.below];
       keys.push(key);
       outcomes.push(outcome);
-      onCopies.push(isOnCopies);
+      onCopies.push(isOnCopies || !outcome.certain);
+      if (!outcome.certain) this.#doubtful.add(key);
       this.storage.use(step, key, belowKey, outcome.kind === 'hit');
       this.#seen.add(key);
       this.#known.add(plain);
@@ -123,7 +128,7 @@ export class Simulator implements Simulation {
     return outcomes;
   }
 
-  /** @param mayBeSame files of other stages, which were built anew, may be what they were. */
+  /** @param mayBeSame what it stands on may hold what an earlier tree held. */
   #outcome(
     step: AnalysedStep,
     key: string,
@@ -136,7 +141,10 @@ export class Simulator implements Simulation {
       return { kind: 'miss', certain: true, rule: wouldHit ? 'copies' : undefined };
     if (!storage.has(key)) {
       if (this.#seen.has(key)) return { kind: 'evicted', certain: true, rule: storage.rule };
-      if (rules.notices === 'results') return { kind: 'miss', certain: step.certain };
+      if (rules.notices === 'results') {
+        const certain = step.certain && !mayBeSame;
+        return { kind: 'miss', certain };
+      }
       const certain = rules.notices === 'nothing' || !mayBeSame;
       const unnoticed: RuleName | undefined = step.certain || !certain ? undefined : 'cutoff';
       return { kind: 'miss', certain, rule: wouldHit ? rules.rule : unnoticed };
