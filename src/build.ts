@@ -22,7 +22,8 @@ export type { CompressionSpec } from './output/exporter';
 
 /**
  * Builds an image: read, plan, make, share what was learned, tell.
- * @throws MbuildError for everything that can be foreseen; the store then holds what it held before, and finished layers.
+ * @throws MbuildError for everything that can be foreseen; the store then holds what it held
+ * before, and finished layers.
  */
 export function build(
   options: BuildOptions,

@@ -34,14 +34,20 @@ export interface EngineOptions {
   readonly registry?: RegistryOptions | undefined;
   /** containers-policy.json(5); the user's or the machine's when absent. */
   readonly signaturePolicy?: string | undefined;
-  /** Nothing is asked of the network: what is not in the store is an error. RUN has the network that it is given. */
+  /**
+   * Nothing is asked of the network: what is not in the store is an error. RUN has the network that
+   * it is given.
+   */
   readonly offline?: boolean | undefined;
   /** How RUN is isolated and how trees are kept; chosen by what is possible here when absent. */
   readonly isolation?: IsolationName | undefined;
   /** Name or path of the runtime for `oci`; crun, else runc, when absent. */
   readonly runtime?: string | undefined;
   readonly snapshotter?: SnapshotterName | undefined;
-  /** Told of what is damaged and was set aside: it counts as missing, and is kept until the next prune. */
+  /**
+   * Told of what is damaged and was set aside: it counts as missing, and is kept until the next
+   * prune.
+   */
   readonly onDamage?: AsideListener | undefined;
 }
 
@@ -55,7 +61,10 @@ export interface Engine extends ImageServices {
   /** Why no command can be run here, and what would help; `undefined` where one can. */
   readonly refusesRun: () => Promise<MbuildError | undefined>;
   readonly registry: Registry;
-  /** Where FROM finds its images, if not in this store and in its registries; they are in this store then. */
+  /**
+   * Where FROM finds its images, if not in this store and in its registries; they are in this store
+   * then.
+   */
   readonly findBase?:
     ((request: ImageRequest, vertex: VertexId, scope: BuildScope) => Promise<Image>) | undefined;
   /** Fetches files over http. */
@@ -66,7 +75,10 @@ export interface Engine extends ImageServices {
   close(): Promise<void>;
 }
 
-/** Makes the services of a store: the only place that picks implementations. @throws MbuildError STORE_UNUSABLE, SANDBOX_UNAVAILABLE, USAGE. */
+/**
+ * Makes the services of a store: the only place that picks implementations.
+ * @throws MbuildError STORE_UNUSABLE, SANDBOX_UNAVAILABLE, USAGE.
+ */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const root = path.resolve(options.root);
   const ground = await openStore(root);
@@ -190,7 +202,10 @@ function groundProbes(root: string): GroundProbes {
   };
 }
 
-/** @throws MbuildError SANDBOX_UNAVAILABLE, with the reason and the way out, for an isolation that this process has no rights for. */
+/**
+ * @throws MbuildError SANDBOX_UNAVAILABLE, with the reason and the way out, for an isolation that
+ * this process has no rights for.
+ */
 async function pickIsolation(
   name: IsolationName | undefined,
   { canMount }: Ground,
@@ -213,7 +228,10 @@ function machineUid(): number {
   return outerUid(process.env) ?? process.getuid?.() ?? -1;
 }
 
-/** @throws MbuildError USAGE for a snapshotter that the isolation cannot use, STORE_UNUSABLE for a store whose layers it cannot use. */
+/**
+ * @throws MbuildError USAGE for a snapshotter that the isolation cannot use, STORE_UNUSABLE for a
+ * store whose layers it cannot use.
+ */
 async function openSnapshots(
   root: string,
   ground: Ground,

@@ -5,10 +5,16 @@ import { circlesIn, edges, readImports, type Import } from './support/import-gra
 
 const SRC = resolve(__dirname, '../src');
 
-/** Directories and loose files of src/ by row, from the ones that import to the ones that are imported: docs/architecture.md says it. */
+/**
+ * Directories and loose files of src/ by row, from the ones that import to the ones that are
+ * imported: docs/architecture.md says it.
+ */
 const ROWS: readonly (readonly string[])[] = documentedRows();
 
-/** The directories in which each package is imported: one, but for what reads files of a general form; words of our own start behind them. */
+/**
+ * The directories in which each package is imported: one, but for what reads files of a general
+ * form; words of our own start behind them.
+ */
 const PACKAGE_HOMES: Readonly<Record<string, string>> = {
   'dockerfile-ast': 'dockerfile',
   'vscode-languageserver-types': 'dockerfile',

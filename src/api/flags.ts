@@ -159,7 +159,9 @@ export function flagsOf<T extends object>(options: object, writers: Writers<T>):
   });
 }
 
-/** `type=oci,dest=app.tar`; a value with a comma or quotes is quoted as in CSV. RFC 4180, section 2. */
+/**
+ * `type=oci,dest=app.tar`; a value with a comma or quotes is quoted as in CSV. RFC 4180, section 2.
+ */
 function fieldsText(value: string | Fields): string {
   if (typeof value === 'string') return value;
   return Object.entries(value)

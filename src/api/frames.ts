@@ -4,8 +4,9 @@ import type { SourceFile, SourceRange } from '../diagnostics/range';
 import type { BuildEvent } from '../progress/events';
 
 /**
- * What an embedding program and its session (the process that works on the store) tell each other, over the session's
- * standard input and output. A message is its length in bytes, 32 bits little-endian, then V8's serialization of it.
+ * What an embedding program and its session (the process that works on the store) tell each other,
+ * over the session's standard input and output. A message is its length in bytes, 32 bits
+ * little-endian, then V8's serialization of it.
  */
 export type ToSession =
   | {

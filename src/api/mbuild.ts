@@ -45,8 +45,9 @@ interface Request {
 }
 
 /**
- * mbuild as a library: a store, and what can be done with it. Every method does what the command of that name does, with its
- * defaults, and rejects with an {@link MbuildError} as the command prints it. Calls may run at the same time.
+ * mbuild as a library: a store, and what can be done with it. Every method does what the command of
+ * that name does, with its defaults, and rejects with an {@link MbuildError} as the command prints
+ * it. Calls may run at the same time.
  *
  * @example
  * const mbuild = await Mbuild.open();
@@ -64,8 +65,8 @@ export class Mbuild {
   }
 
   /**
-   * Opens a store, which is made if it does not exist. The work is done by a process of its own, in which ordinary users have
-   * what they have on the command line; {@link Mbuild.close} ends it.
+   * Opens a store, which is made if it does not exist. The work is done by a process of its own, in
+   * which ordinary users have what they have on the command line; {@link Mbuild.close} ends it.
    * @throws MbuildError STORE_UNUSABLE, USAGE.
    */
   static async open(options: OpenOptions = {}): Promise<Mbuild> {
@@ -91,7 +92,8 @@ export class Mbuild {
 
   /**
    * Tells why steps of a build were not taken from the cache.
-   * @param build an id, its beginning or end, or `~N` for the N-th before the latest; the latest when absent.
+   * @param build an id, its beginning or end, or `~N` for the N-th before the latest; the latest
+   * when absent.
    */
   explain(build = '~0', control: Control = {}): Promise<Explanation> {
     return this.#call<Explanation>({ command: 'explain', positionals: [build] }, control);
@@ -152,7 +154,10 @@ export class Mbuild {
     return this.#call<readonly LoadedImage[]>(request, control);
   }
 
-  /** Runs a command in a new container, which is removed afterwards. A command that fails is a result, not an error. */
+  /**
+   * Runs a command in a new container, which is removed afterwards. A command that fails is a
+   * result, not an error.
+   */
   async run(image: string, options: RunOptions = {}, control: Control = {}): Promise<RunResult> {
     const input = typeof options.input === 'string' ? Buffer.from(options.input) : options.input;
     const flags = [

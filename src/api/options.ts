@@ -1,6 +1,9 @@
 import type { BuildEvent } from '../progress/events';
 
-/** How a store is opened. What is absent is as on the command line, variables such as `MBUILD_ROOT` included. */
+/**
+ * How a store is opened. What is absent is as on the command line, variables such as `MBUILD_ROOT`
+ * included.
+ */
 export interface OpenOptions {
   /** Directory of the store; `/var/lib/mbuild` for root, `$XDG_DATA_HOME/mbuild` for others. */
   readonly root?: string | undefined;
@@ -12,7 +15,10 @@ export interface OpenOptions {
   readonly signaturePolicy?: string | undefined;
   /** Ask nothing of the network: what is not in the store is an error. */
   readonly offline?: boolean | undefined;
-  /** How RUN is isolated: `namespaces`, `user-namespace`, `single-id`, `oci`, `chroot`, `proot` or `in-place`; the best that works. */
+  /**
+   * How RUN is isolated: `namespaces`, `user-namespace`, `single-id`, `oci`, `chroot`, `proot` or
+   * `in-place`; the best that works.
+   */
   readonly isolation?: string | undefined;
   /** The runtime of isolation `oci`: a name or a path. */
   readonly runtime?: string | undefined;
@@ -37,9 +43,15 @@ export interface Control {
 /** Fields of a flag that is written as `type=…,dest=…`. */
 export type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** What a build is asked for. Each option is the flag of `mbuild build` with the same name, and has its default. */
+/**
+ * What a build is asked for. Each option is the flag of `mbuild build` with the same name, and has
+ * its default.
+ */
 export interface BuildOptions {
-  /** A directory, the address of a repository or archive, or the bytes of a tar; the working directory when absent. */
+  /**
+   * A directory, the address of a repository or archive, or the bytes of a tar; the working
+   * directory when absent.
+   */
   readonly context?: string | Uint8Array | undefined;
   /** Path of the Dockerfile, or its text; `Dockerfile` in the context when absent. */
   readonly dockerfile?: string | { readonly text: string } | undefined;
@@ -53,7 +65,10 @@ export interface BuildOptions {
   readonly buildArgs?: Readonly<Record<string, string | undefined>> | undefined;
   /** Files of `KEY=VALUE` lines with values of ARG. */
   readonly buildArgFiles?: readonly string[] | undefined;
-  /** Further contexts by name: a directory, `docker-image://…`, `oci-layout://…`, an address, `target:…`. */
+  /**
+   * Further contexts by name: a directory, `docker-image://…`, `oci-layout://…`, an address,
+   * `target:…`.
+   */
   readonly buildContexts?: Readonly<Record<string, string>> | undefined;
   readonly ignoreFile?: string | undefined;
   /** Modes of the context's files: their own, or as git has them (0644, 0755). */
@@ -157,7 +172,10 @@ export interface PullOptions extends TransferOptions {
 
 /** What `images` lists. */
 export interface ImagesOptions {
-  /** As `mbuild images --filter`: `dangling=true`, `label=a=b`, `reference=app:*`, … All of them must hold. */
+  /**
+   * As `mbuild images --filter`: `dangling=true`, `label=a=b`, `reference=app:*`, … All of them
+   * must hold.
+   */
   readonly filters?: readonly string[] | undefined;
 }
 

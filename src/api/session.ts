@@ -34,8 +34,9 @@ interface Pending {
 const KEPT = 4096;
 
 /**
- * A process that works on a store for this one. It has its own memory, threads and user namespace, so that ordinary users build
- * as they do on the command line, and it lives until {@link close}. While no call runs it does not keep this process alive.
+ * A process that works on a store for this one. It has its own memory, threads and user namespace,
+ * so that ordinary users build as they do on the command line, and it lives until {@link close}.
+ * While no call runs it does not keep this process alive.
  */
 export class Session {
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
@@ -71,7 +72,10 @@ export class Session {
     });
   }
 
-  /** Starts a session and waits until its store can be used. @throws MbuildError STORE_UNUSABLE, USAGE, … */
+  /**
+   * Starts a session and waits until its store can be used.
+   * @throws MbuildError STORE_UNUSABLE, USAGE, …
+   */
   static open(options: SessionOptions): Promise<Session> {
     return new Promise((done, fail) => {
       const session = new Session(options, (refusal) => {
@@ -82,7 +86,11 @@ export class Session {
     });
   }
 
-  /** Has a command line carried out. @returns what the command gives as its result. @throws MbuildError of the command. */
+  /**
+   * Has a command line carried out.
+   * @returns what the command gives as its result.
+   * @throws MbuildError of the command.
+   */
   call({ argv, input, signal, onEvent }: SessionCall): Promise<unknown> {
     if (this.#gone !== undefined) return Promise.reject(this.#gone);
     if (signal?.aborted === true) return Promise.reject(canceled(signal));

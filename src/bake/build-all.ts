@@ -16,7 +16,10 @@ export interface BakeItem {
   readonly linked: boolean;
 }
 
-/** Targets that are built at once. What they share is done once: steps of one store run in one of them. */
+/**
+ * Targets that are built at once. What they share is done once: steps of one store run in one of
+ * them.
+ */
 const AT_ONCE = 4;
 
 /**
@@ -125,7 +128,10 @@ class Baking {
     };
   }
 
-  /** Images that were built for other targets have no name: they go, and what they are made of stays as cache. */
+  /**
+   * Images that were built for other targets have no name: they go, and what they are made of stays
+   * as cache.
+   */
   #forgetLinked(): void {
     for (const { name, linked } of this.items) {
       if (!linked) continue;
@@ -158,7 +164,10 @@ function inTarget(name: string, error: MbuildError): MbuildError {
   });
 }
 
-/** Events of several builds as of one: vertices have numbers of their own, and names that begin with the target's. */
+/**
+ * Events of several builds as of one: vertices have numbers of their own, and names that begin with
+ * the target's.
+ */
 function named(events: EventSink, several: boolean): (item: BakeItem) => EventSink {
   let last = 0;
   return ({ name }) => {

@@ -25,7 +25,10 @@ export function linkedTarget(image: string, names: Iterable<string>): string | u
   return undefined;
 }
 
-/** The call that a target stands for. Every attribute is a flag of `mbuild build`, whose checks count here, too. */
+/**
+ * The call that a target stands for. Every attribute is a flag of `mbuild build`, whose checks
+ * count here, too.
+ */
 export function buildCall({ attributes, linked }: ResolvedTarget): BuildCall {
   const {
     context = '.',

@@ -6,7 +6,9 @@ import { parseHclJson } from './hcl/json';
 import { parseHcl } from './hcl/parse';
 import type { Body } from './hcl/syntax';
 
-/** Where docker looks, in this order; all that are there count, later ones on top of earlier ones. */
+/**
+ * Where docker looks, in this order; all that are there count, later ones on top of earlier ones.
+ */
 export const DEFAULT_FILES: readonly string[] = [
   'compose.yaml',
   'compose.yml',

@@ -96,7 +96,9 @@ export function applyOverrides(attributes: Attributes, overrides: readonly Overr
   return result;
 }
 
-/** Overrides of one attribute count together: the first list of values takes the old one's place. */
+/**
+ * Overrides of one attribute count together: the first list of values takes the old one's place.
+ */
 function grouped(overrides: readonly Override[]): Override[][] {
   const groups = new Map<string, Override[]>();
   for (const override of overrides) {
@@ -173,7 +175,10 @@ function withSecret(attributes: Attributes, id: string, value: string): Attribut
   return { ...attributes, secret };
 }
 
-/** As docker's `--push` has it: outputs to an image push; where there are none but `docker`, one is added. */
+/**
+ * As docker's `--push` has it: outputs to an image push; where there are none but `docker`, one is
+ * added.
+ */
 function withPush(attributes: Attributes, push: boolean): Attributes {
   const outputs = attributes.output ?? [];
   const set = (output: Entry): Entry =>

@@ -158,7 +158,9 @@ class DefinitionReader {
     return variableValue(block, this.#scope, this.#findOverride);
   }
 
-  /** NAME, or NAME_JSON where no variable has that name; for a declared type the JSON goes first. */
+  /**
+   * NAME, or NAME_JSON where no variable has that name; for a declared type the JSON goes first.
+   */
   readonly #findOverride: FindOverride = (name, preferJson) => {
     const { lookup, builtins } = this.surroundings;
     const text = lookup(name);

@@ -38,7 +38,10 @@ export function declaredType(block: Block): Type | undefined {
   return readType(type.value);
 }
 
-/** The value of a variable: what is given from outside, else its default. @throws MbuildError BAKE_INVALID. */
+/**
+ * The value of a variable: what is given from outside, else its default.
+ * @throws MbuildError BAKE_INVALID.
+ */
 export function variableValue(block: Block, scope: Scope, find: FindOverride): Value {
   const name = block.labels[0] ?? '';
   const type = declaredType(block);
@@ -52,7 +55,9 @@ export function variableValue(block: Block, scope: Scope, find: FindOverride): V
   return placed(block.span, () => overridden(override, { name, type, preset: initial }));
 }
 
-/** The checks of a variable. @throws MbuildError BAKE_INVALID with its own message where one fails. */
+/**
+ * The checks of a variable. @throws MbuildError BAKE_INVALID with its own message where one fails.
+ */
 export function checkVariable(block: Block, scope: Scope): void {
   for (const { type, body, span } of block.body.blocks) {
     if (type !== 'validation') throw mistake(span, `a variable has no block "${type}"`);

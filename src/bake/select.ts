@@ -67,7 +67,9 @@ interface Reached {
   readonly groups: readonly Group[];
 }
 
-/** The targets and groups that a name leads to. Inside of a group its own name is that of a target. */
+/**
+ * The targets and groups that a name leads to. Inside of a group its own name is that of a target.
+ */
 function reach(
   definition: Definition,
   name: string,

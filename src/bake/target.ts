@@ -1,7 +1,9 @@
 import type { Diagnostic } from '../diagnostics/error';
 import type { Span } from './hcl/syntax';
 
-/** One entry of `output`, `cache-from`, `secret`, …: its keys as in the options of `mbuild build`. */
+/**
+ * One entry of `output`, `cache-from`, `secret`, …: its keys as in the options of `mbuild build`.
+ */
 export type Entry = Readonly<Record<string, string | readonly string[]>>;
 
 /** What the attributes of a target hold, by their kind. */
@@ -19,7 +21,10 @@ export type FieldKind = keyof FieldValues;
 /** An attribute of a target. */
 export interface Field {
   readonly kind: FieldKind;
-  /** Whether a later definition takes the place of an earlier one, or adds to it. Maps are always added to. */
+  /**
+   * Whether a later definition takes the place of an earlier one, or adds to it. Maps are always
+   * added to.
+   */
   readonly merge: 'replace' | 'append';
   /** Of entries: the key by which a later one takes the place of an earlier one. */
   readonly identity?: string | undefined;
@@ -120,7 +125,9 @@ function mergeField(name: FieldName, below: unknown, above: unknown): unknown {
   return [...(below as unknown[]), ...(above as unknown[])];
 }
 
-/** Without what stands twice, and without empty texts: what docker does with each target at its end. */
+/**
+ * Without what stands twice, and without empty texts: what docker does with each target at its end.
+ */
 export function normalize(attributes: Attributes): Attributes {
   const result: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(attributes)) {

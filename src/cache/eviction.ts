@@ -1,4 +1,7 @@
-/** What a cache that grows too large gives up: what was used least lately, or what is worth least for its size. */
+/**
+ * What a cache that grows too large gives up: what was used least lately, or what is worth least
+ * for its size.
+ */
 export const EVICTION_POLICIES = ['value', 'lru'] as const;
 export type EvictionPolicy = (typeof EVICTION_POLICIES)[number];
 
@@ -12,7 +15,10 @@ export interface Weighed {
   readonly seconds: number;
   /** Builds since the one that last made or found it. */
   readonly idle: number;
-  /** Of the times that its instruction came up in a build, the share in which a result of it was found: 0 to 1. */
+  /**
+   * Of the times that its instruction came up in a build, the share in which a result of it was
+   * found: 0 to 1.
+   */
   readonly foundRatio: number;
 }
 
@@ -37,8 +43,9 @@ interface Branch {
 }
 
 /**
- * The results to give up so that the rest has no more than `keepBytes`; none goes without what stands on it. By `value`, those are chosen
- * whose seconds times likelihood of use, per byte, are least, always of a result and all on it together.
+ * The results to give up so that the rest has no more than `keepBytes`; none goes without what
+ * stands on it. By `value`, those are chosen whose seconds times likelihood of use, per byte, are
+ * least, always of a result and all on it together.
  */
 export function chooseVictims(
   items: readonly Weighed[],
@@ -63,15 +70,19 @@ export function chooseVictims(
   return victims;
 }
 
-/** The share of found results, for {@link Weighed}: few cases are taken with a grain of salt, and none are a half. */
+/**
+ * The share of found results, for {@link Weighed}: few cases are taken with a grain of salt, and
+ * none are a half.
+ */
 export function foundRatioOf({ times, found }: Reuse): number {
   return (found + 1) / (times + 2);
 }
 
 /** How likely it is that a result is found again: a number to compare with others. */
 export function likelihood({ idle, foundRatio }: Pick<Weighed, 'idle' | 'foundRatio'>): number {
-  // Of what was tried on generated histories (one to eight branches, one to three projects, limits from one build's layers on) this saved most
-  // and did worst least: how often a result was used says less than how long ago, and than what became of its instruction's earlier results.
+  // Of what was tried on generated histories (one to eight branches, one to three projects, limits
+  // from one build's layers on) this saved most and did worst least: how often a result was used
+  // says less than how long ago, and than what became of its instruction's earlier results.
   return foundRatio / (idle + 1) ** 2;
 }
 
@@ -114,7 +125,10 @@ function sumUp(branch: Branch): void {
   }
 }
 
-/** The first to go; of equal ones the one that comes first, which nothing but smaller ones stands on. */
+/**
+ * The first to go; of equal ones the one that comes first, which nothing but smaller ones stands
+ * on.
+ */
 function leastOf(branches: Iterable<Branch>, policy: EvictionPolicy): Branch | undefined {
   let least: Branch | undefined;
   let leastRank = Infinity;

@@ -8,9 +8,10 @@ import { hashValue, type CacheKey, type KeyInput, type ResultId } from './key';
 import type { CacheRecord, CacheStore } from './record';
 
 /**
- * One file a record: `<root>/cache/records/<key>.json`; and an empty file for each record's family, or for the tree that it copies onto,
- * `<root>/cache/families/<family>/<key>`. Remembered digests are in `<root>/cache/digests`; `<root>/cache/evicted/<key>` is an
- * empty file whose time says when the record was deleted.
+ * One file a record: `<root>/cache/records/<key>.json`; and an empty file for each record's family,
+ * or for the tree that it copies onto, `<root>/cache/families/<family>/<key>`. Remembered digests
+ * are in `<root>/cache/digests`; `<root>/cache/evicted/<key>` is an empty file whose time says when
+ * the record was deleted.
  */
 export class FileCacheStore implements CacheStore {
   readonly #records: string;
@@ -95,7 +96,10 @@ export class FileCacheStore implements CacheStore {
     }
   }
 
-  /** Forgets members of families whose records are gone, and brings back those that a loss of power took from records that are there. */
+  /**
+   * Forgets members of families whose records are gone, and brings back those that a loss of power
+   * took from records that are there.
+   */
   #settleFamilies(): void {
     for (const { key, input } of this.list()) {
       const family = folderOf(input);
@@ -135,8 +139,8 @@ function isOlder(file: string, time: number): boolean {
 }
 
 /**
- * Steps of one family run the same command on the same tree, with other variables or mounts: they may well leave the
- * same tree. Only commands have one; a copy's key says all about what it leaves.
+ * Steps of one family run the same command on the same tree, with other variables or mounts: they
+ * may well leave the same tree. Only commands have one; a copy's key says all about what it leaves.
  */
 export function familyOf(input: Pick<KeyInput, 'kind' | 'parent' | 'inputs'>): string | undefined {
   return input.kind === 'run'

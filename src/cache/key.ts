@@ -4,9 +4,10 @@ import { createHash } from 'node:crypto';
 export type CacheKey = string & { readonly __brand: 'CacheKey' };
 
 /**
- * What a key is made of: plain data. Members of records are hashed by name, in byte order, so their order says nothing; an absent member
- * and one that is `undefined` are the same, and so is `null` in a list (JSON has nothing else for it), so that what was stored as JSON
- * has the key that it had before.
+ * What a key is made of: plain data. Members of records are hashed by name, in byte order, so their
+ * order says nothing; an absent member and one that is `undefined` are the same, and so is `null`
+ * in a list (JSON has nothing else for it), so that what was stored as JSON has the key that it had
+ * before.
  */
 export type KeyValue =
   | string
@@ -18,7 +19,8 @@ export type KeyValue =
   | { readonly [name: string]: KeyValue };
 
 /**
- * The structured input of a key. It is stored beside the result, so that a later miss can be told in these terms.
+ * The structured input of a key. It is stored beside the result, so that a later miss can be told
+ * in these terms.
  */
 export interface KeyInput {
   /** Operation kind: `run`, `copy`, `mkdir`. */
@@ -30,15 +32,22 @@ export interface KeyInput {
 }
 
 /**
- * Identifies what a tree holds. Where a tree came about for the first time it is the key of the step that made it;
- * a step that was run again and left the same tree keeps the earlier one, so that what follows is not run again.
+ * Identifies what a tree holds. Where a tree came about for the first time it is the key of the
+ * step that made it; a step that was run again and left the same tree keeps the earlier one, so
+ * that what follows is not run again.
  */
 export type ResultId = string & { readonly __brand: 'ResultId' };
 
-/** Changes whenever the same input would have to give another key: an old store's records then are plainly not found. */
+/**
+ * Changes whenever the same input would have to give another key: an old store's records then are
+ * plainly not found.
+ */
 export const KEY_VERSION = 'mbuild-key-2';
 
-/** The key of an input. Different inputs never hash alike: every part is framed by its type and length. */
+/**
+ * The key of an input. Different inputs never hash alike: every part is framed by its type and
+ * length.
+ */
 export function cacheKey(input: KeyInput): CacheKey {
   return hashValue({
     version: KEY_VERSION,
@@ -56,8 +65,8 @@ export function hashValue(value: KeyValue): string {
 }
 
 /**
- * Writes a value so that it can be read back in one way only: a type letter, then a decimal length or count and a
- * colon, then the content (strings as UTF-8, their length in bytes).
+ * Writes a value so that it can be read back in one way only: a type letter, then a decimal length
+ * or count and a colon, then the content (strings as UTF-8, their length in bytes).
  */
 export function frame(value: KeyValue, write: (part: string | Buffer) => void): void {
   if (value === undefined || value === null) return write('u0:');

@@ -1,8 +1,8 @@
 import type { EntryRecord } from '../context/digest';
 
 /**
- * Entries of a selection, packed to be kept and compared. An entry is a line of `lines`, ended by a NUL, which no path holds; and the
- * beginning of its content's hash in `hashes`, at its index.
+ * Entries of a selection, packed to be kept and compared. An entry is a line of `lines`, ended by a
+ * NUL, which no path holds; and the beginning of its content's hash in `hashes`, at its index.
  */
 export interface PackedEntries {
   readonly count: number;
@@ -12,7 +12,10 @@ export interface PackedEntries {
   readonly hashes: Buffer;
 }
 
-/** Bytes kept of a content's hash: as many as are out of reach for whoever would make two contents that agree in them. */
+/**
+ * Bytes kept of a content's hash: as many as are out of reach for whoever would make two contents
+ * that agree in them.
+ */
 export const HASH_KEPT = 16;
 
 const TYPES: Readonly<Record<EntryRecord['type'], string>> = {
@@ -24,10 +27,16 @@ const TYPES: Readonly<Record<EntryRecord['type'], string>> = {
   char: 'c',
   block: 'b',
 };
-/** Characters that are put together as text: of a large selection only the bytes are there as a whole. */
+/**
+ * Characters that are put together as text: of a large selection only the bytes are there as a
+ * whole.
+ */
 const PART = 64 * 1024;
 const NO_HASH = '00'.repeat(HASH_KEPT);
-/** source, type, mode, uid, gid, size, kept attributes, device, length of the target; then the target and the path, which may hold anything. */
+/**
+ * source, type, mode, uid, gid, size, kept attributes, device, length of the target; then the
+ * target and the path, which may hold anything.
+ */
 const LINE = /^(\d+)\|([a-z])\|(\d+)\|(\d+)\|(\d+)\|(\d*)\|([^|]*)\|([^|]*)\|(\d*)\|([^]*)$/;
 
 export function packEntries(entries: Iterable<EntryRecord>): PackedEntries {
@@ -55,7 +64,10 @@ export function packEntries(entries: Iterable<EntryRecord>): PackedEntries {
   return { count, bytes, lines: Buffer.concat(lines), hashes: Buffer.concat(hashes) };
 }
 
-/** All entries, with the hashes of their contents as far as they are kept. What has another form is left out. */
+/**
+ * All entries, with the hashes of their contents as far as they are kept. What has another form is
+ * left out.
+ */
 export function unpackEntries(packed: PackedEntries): EntryRecord[] {
   return linesOf(packed).flatMap((line, index) => parse(line, hashAt(packed, index)) ?? []);
 }

@@ -11,15 +11,19 @@ import type { KeyInput } from './key';
 import { HASH_KEPT, packEntries, type PackedEntries } from './manifest-entries';
 
 /**
- * What a source of COPY, or a bind mount, brought: kept under the digest that stands for it in keys, so that a later miss
- * can name the files that differ. Steps and builds that select the same share it.
+ * What a source of COPY, or a bind mount, brought: kept under the digest that stands for it in
+ * keys, so that a later miss can name the files that differ. Steps and builds that select the same
+ * share it.
  */
 export interface SelectionManifest {
   /** The selection's digest, as it stands in a key's inputs. */
   readonly digest: string;
   /** It was taken from a context, where an ignore file can hide files. */
   readonly ofContext: boolean;
-  /** By index of the source: the directory in the tree that its paths count from, without slashes around it; empty for the root. */
+  /**
+   * By index of the source: the directory in the tree that its paths count from, without slashes
+   * around it; empty for the root.
+   */
   readonly places: readonly RawPath[];
   readonly entries: PackedEntries;
 }
@@ -30,13 +34,19 @@ export type DescribedSelection = readonly [
   describe: () => Promise<SelectionManifest>,
 ];
 
-/** A stored manifest begins with a line of JSON; the hashes follow as they are, since nothing compresses them, then the lines, compressed. */
+/**
+ * A stored manifest begins with a line of JSON; the hashes follow as they are, since nothing
+ * compresses them, then the lines, compressed.
+ */
 interface Head
   extends Pick<SelectionManifest, 'ofContext' | 'places'>, Pick<PackedEntries, 'count' | 'bytes'> {
   readonly version: 3;
 }
 
-/** Other forms have other names, so that none is taken for this one; they go with what nobody refers to. */
+/**
+ * Other forms have other names, so that none is taken for this one; they go with what nobody refers
+ * to.
+ */
 const SUFFIX = '.3';
 /** Bytes of a manifest's text: ten times what the largest one has. */
 const MAX_TEXT = 512 << 20;
@@ -44,7 +54,10 @@ const MAX_TEXT = 512 << 20;
 const MAX_ENTRIES = 200_000;
 const NEWLINE = 10;
 
-/** A selection that was digested. @param word the source as written, for trees whose files lie in several directories. */
+/**
+ * A selection that was digested.
+ * @param word the source as written, for trees whose files lie in several directories.
+ */
 export function describedSelection(
   { digest, entries }: SelectionDigest,
   selection: Selection,
@@ -116,7 +129,10 @@ export function storedManifest(root: string, digest: string): Buffer | undefined
   }
 }
 
-/** Reads what is stored, here or elsewhere; `undefined` for what has another form: an explanation is less exact without it, nothing depends on it. */
+/**
+ * Reads what is stored, here or elsewhere; `undefined` for what has another form: an explanation is
+ * less exact without it, nothing depends on it.
+ */
 export async function readManifest(
   bytes: Buffer,
   digest: string,

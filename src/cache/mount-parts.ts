@@ -10,13 +10,16 @@ export interface MountPart {
   readonly isLast: boolean;
 }
 
-/** Bytes that a part has on average, in caches that are not large; at most so many parts in others. */
+/**
+ * Bytes that a part has on average, in caches that are not large; at most so many parts in others.
+ */
 const PART = 4 * 1024 * 1024;
 const MOST_PARTS = 1024;
 
 /**
- * A cache mount's files in parts. Where a part ends depends on the path and the size of its last entry alone, so that what changes, comes or
- * goes leaves all parts as they are but its own, and its neighbour if an end goes with it.
+ * A cache mount's files in parts. Where a part ends depends on the path and the size of its last
+ * entry alone, so that what changes, comes or goes leaves all parts as they are but its own, and
+ * its neighbour if an end goes with it.
  */
 export function cutMount(dir: string): MountPart[] {
   const found = [...layerEntries(toRaw(dir), { xattrs: 'trusted' }, true)];

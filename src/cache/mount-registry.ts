@@ -23,7 +23,10 @@ const CONFIG_TYPE = 'application/vnd.mbuild.cache-mount.config.v1+json';
 const MAX_CONFIG = 4 << 20;
 const MAX_PARTS = 4096;
 
-/** The config: nothing of it is needed to read the content. Its hashes tell the next export what is there already. */
+/**
+ * The config: nothing of it is needed to read the content. Its hashes tell the next export what is
+ * there already.
+ */
 interface MountConfig {
   readonly id: string;
   /** Of each part's uncompressed bytes. */
@@ -57,8 +60,9 @@ export interface PushedMount {
 }
 
 /**
- * Makes a name of a registry the content of a cache mount, in parts; those that were exported under the name before are neither compressed
- * nor sent. @throws MbuildError USAGE when there is no cache of that id, and as ImageTarget does.
+ * Makes a name of a registry the content of a cache mount, in parts; those that were exported under
+ * the name before are neither compressed nor sent.
+ * @throws MbuildError USAGE when there is no cache of that id, and as ImageTarget does.
  */
 export async function pushMount(
   id: string,
@@ -138,8 +142,10 @@ export async function pushMount(
 }
 
 /**
- * Puts what {@link pushMount} has sent in the place of a cache mount's content: under the first of the names that is there, which is returned.
- * @throws MbuildError IMAGE_INVALID for something else, IMAGE_NOT_FOUND, DIGEST_MISMATCH, and as `importMount`; the mount then is as it was.
+ * Puts what {@link pushMount} has sent in the place of a cache mount's content: under the first of
+ * the names that is there, which is returned.
+ * @throws MbuildError IMAGE_INVALID for something else, IMAGE_NOT_FOUND, DIGEST_MISMATCH, and as
+ * `importMount`; the mount then is as it was.
  */
 export async function pullMount(
   id: string,
@@ -203,7 +209,9 @@ function mountManifest(bytes: Buffer, name: string): Manifest | undefined {
     : undefined;
 }
 
-/** What a name has now; `undefined` when it is free, or something else's, which the export replaces. */
+/**
+ * What a name has now; `undefined` when it is free, or something else's, which the export replaces.
+ */
 async function findEarlier(
   ref: Reference,
   registry: ImageSource,

@@ -45,7 +45,10 @@ interface About {
   readonly created: string;
 }
 
-/** Stands between an id and what else makes a cache another one: its owner, and what its content started with. */
+/**
+ * Stands between an id and what else makes a cache another one: its owner, and what its content
+ * started with.
+ */
 export const SEED_SEPARATOR = '\0';
 
 const OWNER = 'owner ';
@@ -57,7 +60,10 @@ export interface MountOwner {
   readonly mode: number;
 }
 
-/** What a cache is found by: its id, and an owner or a mode of its own, as BuildKit keeps caches apart. */
+/**
+ * What a cache is found by: its id, and an owner or a mode of its own, as BuildKit keeps caches
+ * apart.
+ */
 export function ownedId(id: string, { uid, gid, mode }: MountOwner): string {
   if (uid === 0 && gid === 0 && mode === 0o755) return id;
   return `${id}${SEED_SEPARATOR}${OWNER}${uid}:${gid} ${mode.toString(8).padStart(4, '0')}`;
@@ -131,8 +137,10 @@ export function mountContent(root: string, id: string): string {
 }
 
 /**
- * Puts the files of a tar (compressed or not) in the place of a cache's content. A cache of that id is made if there is none.
- * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE, STORE_LOCKED when a step uses it; it then is as it was.
+ * Puts the files of a tar (compressed or not) in the place of a cache's content. A cache of that id
+ * is made if there is none.
+ * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE, STORE_LOCKED when a step uses it; it then is
+ * as it was.
  */
 export async function importMount(root: string, id: string, tar: Readable): Promise<void> {
   const [{ extractArchive }, { TreeWriter }, { EMPTY_VIEW }] = await Promise.all([
@@ -161,7 +169,8 @@ export async function importMount(root: string, id: string, tar: Readable): Prom
 
 /** Deletes a cache. @throws MbuildError STORE_LOCKED when a step uses it. */
 export function removeMount(mount: Pick<KeptMount, 'id' | 'folder'>): void {
-  // The lock's file stays: a step that waits for it would else hold the lock of a file that nobody sees any more.
+  // The lock's file stays: a step that waits for it would else hold the lock of a file that nobody
+  // sees any more.
   const done = withLock(mount.folder, () => {
     for (const name of readdirSync(mount.folder))
       if (name !== 'lock') removeTree(path.join(mount.folder, name));

@@ -1,7 +1,10 @@
 import { createInterface } from 'node:readline/promises';
 import { note, type Host } from './host';
 
-/** Asks on standard input whether to go on, as docker does; `--force` and `--dry-run` need no answer. */
+/**
+ * Asks on standard input whether to go on, as docker does; `--force` and `--dry-run` need no
+ * answer.
+ */
 export async function agreed(
   warning: string,
   flags: { readonly 'dry-run': boolean; readonly force: boolean },

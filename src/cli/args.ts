@@ -81,7 +81,10 @@ export interface ParseOptions {
   readonly command: string;
   /** The first positional ends the flags: `run IMAGE COMMAND --flag-of-the-command`. */
   readonly stopAtPositional?: boolean | undefined;
-  /** What stands between `MBUILD_` and the flag in its variable; flags of the build have nothing there. */
+  /**
+   * What stands between `MBUILD_` and the flag in its variable; flags of the build have nothing
+   * there.
+   */
   readonly envPrefix?: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
@@ -90,9 +93,10 @@ export interface ParseOptions {
 type Collected = Map<string, string[]>;
 
 /**
- * Reads a command line as docker's (pflag) does: `--flag=value`, `--flag value`, `-f value`, `-fvalue`, `-f=value`, bundled
- * `-it`, `--flag=false`, flags between positionals, `--` ends them. Of a flag given twice the last counts, but for lists.
- * What is not written is taken from the environment ({@link envNames}; a list has one item per line there).
+ * Reads a command line as docker's (pflag) does: `--flag=value`, `--flag value`, `-f value`,
+ * `-fvalue`, `-f=value`, bundled `-it`, `--flag=false`, flags between positionals, `--` ends them.
+ * Of a flag given twice the last counts, but for lists. What is not written is taken from the
+ * environment ({@link envNames}; a list has one item per line there).
  * @throws MbuildError USAGE, with the nearest flag as hint; UNSUPPORTED.
  */
 export function parseArgs<T extends FlagTable>(

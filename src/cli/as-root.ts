@@ -20,10 +20,12 @@ export function needsUserNamespace(): boolean {
 }
 
 /**
- * Does the whole command as root of a user namespace, as `buildah unshare` would: so the store's trees, with files of many
- * users in them, are written, read and removed by one who may. Without ids for other users it is one of its user's id alone. Containers
- * that run share theirs, for only who is in it can enter them, and end what runs there as another user.
- * @returns the exit code; `undefined` when there can be no such namespace, and the command has to be done here.
+ * Does the whole command as root of a user namespace, as `buildah unshare` would: so the store's
+ * trees, with files of many users in them, are written, read and removed by one who may. Without
+ * ids for other users it is one of its user's id alone. Containers that run share theirs, for only
+ * who is in it can enter them, and end what runs there as another user.
+ * @returns the exit code; `undefined` when there can be no such namespace, and the command has to
+ * be done here.
  */
 export async function runAsRoot(
   argv: readonly string[],
@@ -76,7 +78,10 @@ const OWNERS: Readonly<Record<'ranges' | 'one', Ground['owners']>> = {
   one: 'beside',
 };
 
-/** The maps to try, best first: what was asked for; else what the store was made with; else all that there is. */
+/**
+ * The maps to try, best first: what was asked for; else what the store was made with; else all that
+ * there is.
+ */
 function choices(ranges: UserMaps | undefined, { root, isolation }: Whereabouts): UserMaps[] {
   const ids = isolation === undefined ? undefined : isolationOf(isolation).ids;
   if (ids === 'own') return [];

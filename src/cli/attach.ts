@@ -12,7 +12,10 @@ import type { PreparedProcess, ProcessIo } from '../sandbox/sandbox';
 import { note, type Host } from './host';
 import { writeBytes } from './streams';
 
-/** What the process that watches over a detached container tells who started it, as JSON; nothing when it died. */
+/**
+ * What the process that watches over a detached container tells who started it, as JSON; nothing
+ * when it died.
+ */
 interface SupervisorReport {
   readonly error?:
     | {

@@ -9,8 +9,9 @@ import type { Host } from './host';
 import { writeBytes } from './streams';
 
 /**
- * Prints what the steps of a build wrote. The log of a step that was taken from the cache is that of the build that ran it.
- * One step alone comes byte for byte, but on a terminal, which its escapes could take over; several with their names, as progress shows them.
+ * Prints what the steps of a build wrote. The log of a step that was taken from the cache is that
+ * of the build that ran it. One step alone comes byte for byte, but on a terminal, which its
+ * escapes could take over; several with their names, as progress shows them.
  */
 export async function showBuildLogs(
   history: BuildHistory,

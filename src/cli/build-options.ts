@@ -29,7 +29,10 @@ import { readHostVolume } from './volume-options';
 export type BuildFlags = FlagValues<typeof BUILD_FLAGS>;
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Where context and Dockerfile come from; what standard input turned out to be is known to the caller alone. */
+/**
+ * Where context and Dockerfile come from; what standard input turned out to be is known to the
+ * caller alone.
+ */
 export interface BuildInputs {
   readonly context: ContextSource;
   readonly dockerfile?: BuildOptions['dockerfile'];
@@ -40,7 +43,9 @@ const PROXY_ARGS = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_P
   (name) => [name, name.toLowerCase()],
 );
 
-/** What forbids something is not passed over: mbuild does not evaluate BuildKit's source policies. */
+/**
+ * What forbids something is not passed over: mbuild does not evaluate BuildKit's source policies.
+ */
 function refuseSourcePolicy(env: Environment): void {
   const file = env['EXPERIMENTAL_BUILDKIT_SOURCE_POLICY'];
   if (!file) return;
@@ -53,7 +58,10 @@ function refuseSourcePolicy(env: Environment): void {
   );
 }
 
-/** The options of a build, read from its flags. @throws MbuildError USAGE, UNSUPPORTED, REFERENCE_INVALID, SECRET_MISSING. */
+/**
+ * The options of a build, read from its flags.
+ * @throws MbuildError USAGE, UNSUPPORTED, REFERENCE_INVALID, SECRET_MISSING.
+ */
 export function buildOptions(
   flags: BuildFlags,
   inputs: BuildInputs,
@@ -117,7 +125,10 @@ export function readContext(text: string): ContextSource {
   return { kind: 'directory', path: text };
 }
 
-/** Files first, then the flags; SOURCE_DATE_EPOCH and the proxies of the environment unless they are set. */
+/**
+ * Files first, then the flags; SOURCE_DATE_EPOCH and the proxies of the environment unless they are
+ * set.
+ */
 function readBuildArgs(flags: BuildFlags, env: Environment): Readonly<Record<string, string>> {
   const args = new Map<string, string>();
   const lines = flags['build-arg-file'].flatMap(readArgFile);
@@ -154,7 +165,10 @@ function readPull(text: string | undefined): BuildOptions['pull'] {
   return text as BuildOptions['pull'];
 }
 
-/** What BuildKit knows of `--allow`; ours read the context in place and have the host's agents, so that `fs` and `ssh` say nothing. */
+/**
+ * What BuildKit knows of `--allow`; ours read the context in place and have the host's agents, so
+ * that `fs` and `ssh` say nothing.
+ */
 const ENTITLEMENTS: readonly string[] = [
   'network.host',
   'security.insecure',
@@ -179,7 +193,9 @@ function readEntitlement(text: string): string {
 /** The host itself, as processes reach it that share its network. */
 const HOST_GATEWAY = '127.0.0.1';
 
-/** `host:ip` or `host=ip`; an IPv6 address may stand in brackets. `host-gateway` is the host itself. */
+/**
+ * `host:ip` or `host=ip`; an IPv6 address may stand in brackets. `host-gateway` is the host itself.
+ */
 export function readHost(text: string): { readonly name: string; readonly ip: string } {
   const gateway = /^([^\s:=]+)[:=]host-gateway$/.exec(text)?.[1];
   if (gateway !== undefined) return { name: gateway, ip: HOST_GATEWAY };

@@ -9,7 +9,10 @@ import { humanSize } from '../progress/units';
 import { note, type Host } from './host';
 import { collectGarbage, previewGarbage } from './services';
 
-/** Bytes with docker's units, decimal ones here: `10gb`, `512mb`, a bare number. @throws MbuildError USAGE. */
+/**
+ * Bytes with docker's units, decimal ones here: `10gb`, `512mb`, a bare number.
+ * @throws MbuildError USAGE.
+ */
 export function readSize(text: string): number {
   const match = /^(\d+(?:\.\d+)?) ?([kmgt]?)(i?)b?$/i.exec(text.trim());
   if (match === null)
@@ -22,7 +25,10 @@ export function readSize(text: string): number {
   );
 }
 
-/** Records whose layers no image but those that go has, and those that no build finds any more: they were made by another version of mbuild. */
+/**
+ * Records whose layers no image but those that go has, and those that no build finds any more: they
+ * were made by another version of mbuild.
+ */
 export function uselessRecords(
   { cache, images }: Pick<Engine, 'cache' | 'images'>,
   going: readonly Image[] = [],
@@ -42,7 +48,10 @@ export function uselessRecords(
     );
 }
 
-/** Forgets results beyond a size that nothing but the cache needs: no image, container or running build. Says so. */
+/**
+ * Forgets results beyond a size that nothing but the cache needs: no image, container or running
+ * build. Says so.
+ */
 export async function limitCache(
   services: Engine,
   size: number,

@@ -85,7 +85,10 @@ const TARGETS = {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** One `--cache-from`: a bare name is an image or cache in a registry. @throws MbuildError USAGE, UNSUPPORTED, REFERENCE_INVALID. */
+/**
+ * One `--cache-from`: a bare name is an image or cache in a registry.
+ * @throws MbuildError USAGE, UNSUPPORTED, REFERENCE_INVALID.
+ */
 export function readCacheFrom(text: string, env: Environment): CacheSource {
   const { type, title, fields } = splitType('cache-from', text);
   switch (type) {
@@ -186,7 +189,10 @@ function refOf(flag: string, { ref }: KeyValues<typeof REF_KEYS>): string {
   return formatReference(reference);
 }
 
-/** The address of a directory on a web server. What may be secret is in its user and password, or better in a variable of the environment. */
+/**
+ * The address of a directory on a web server. What may be secret is in its user and password, or
+ * better in a variable of the environment.
+ */
 function httpOf(
   flag: string,
   { url, tag = 'latest', 'authorization-env': name }: KeyValues<typeof HTTP_KEYS>,

@@ -59,8 +59,8 @@ export function readCall(flags: {
 }
 
 /**
- * Answers a call on standard output. Exit code 1 when the build could not be done or `check=error=true` forbids it;
- * warnings alone are no failure.
+ * Answers a call on standard output. Exit code 1 when the build could not be done or
+ * `check=error=true` forbids it; warnings alone are no failure.
  */
 export async function runCall(
   { method, format }: Call,

@@ -118,7 +118,10 @@ export function defineCommand<const T extends FlagTable>(command: CommandOf<T>):
   };
 }
 
-/** The part of a command's name in its variables; the build has none, so that `MBUILD_TAG` is `build --tag`. */
+/**
+ * The part of a command's name in its variables; the build has none, so that `MBUILD_TAG` is
+ * `build --tag`.
+ */
 export function envPrefixOf(name: string): string | undefined {
   return name === 'build' ? undefined : name.replace(/ /g, '_');
 }

@@ -12,8 +12,9 @@ export interface CommandEntry {
 }
 
 /**
- * What a command needs that has to be known before it is loaded: `no store`, so that an ordinary user needs no user namespace for it;
- * `containers`, so that it runs where those run that it is about: it starts them, ends them, or goes into them.
+ * What a command needs that has to be known before it is loaded: `no store`, so that an ordinary
+ * user needs no user namespace for it; `containers`, so that it runs where those run that it is
+ * about: it starts them, ends them, or goes into them.
  */
 type Needs = 'no store' | 'containers';
 
@@ -23,8 +24,8 @@ function entry(names: string, load: () => Promise<Command>, needs?: Needs): Comm
 }
 
 /**
- * Every command, in the order of the overview: its name, its other names, and its module, which has all else. A new command is
- * a file in commands/ and a line here.
+ * Every command, in the order of the overview: its name, its other names, and its module, which has
+ * all else. A new command is a file in commands/ and a line here.
  */
 export const COMMANDS: readonly CommandEntry[] = [
   entry(
@@ -187,7 +188,10 @@ export function findCommand(
   return undefined;
 }
 
-/** The second words of a group (`image ls`, `cache du`) with their commands; empty when there is no such group. */
+/**
+ * The second words of a group (`image ls`, `cache du`) with their commands; empty when there is no
+ * such group.
+ */
 export function commandsOfGroup(
   group: string,
 ): readonly { readonly name: string; readonly entry: CommandEntry }[] {

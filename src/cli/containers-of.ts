@@ -5,8 +5,8 @@ import type { Image } from '../images/store/image-store';
 import type { ImageUser } from '../images/collect/remove';
 
 /**
- * The containers of a store, the latest first; those that cannot be read are named in notes. Their code is only loaded where they
- * are asked for.
+ * The containers of a store, the latest first; those that cannot be read are named in notes. Their
+ * code is only loaded where they are asked for.
  */
 export async function containersOf(root: string, host: Host): Promise<readonly Container[]> {
   const { ContainerStore } = await import('../containers/store');

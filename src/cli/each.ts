@@ -2,7 +2,10 @@ import { isMbuildError } from '../diagnostics/error';
 import type { Host } from './host';
 import { showError } from './show-error';
 
-/** Does something for each name and prints the name, as docker does; what fails is shown and the others go on. Returns the exit code. */
+/**
+ * Does something for each name and prints the name, as docker does; what fails is shown and the
+ * others go on. Returns the exit code.
+ */
 export async function forEachName(
   names: readonly string[],
   host: Host,

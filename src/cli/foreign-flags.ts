@@ -1,4 +1,7 @@
-/** What the flags of kaniko and of buildah are called here: GoogleContainerTools/kaniko, README; buildah-build(1). */
+/**
+ * What the flags of kaniko and of buildah are called here: GoogleContainerTools/kaniko, README;
+ * buildah-build(1).
+ */
 const EQUALS: Readonly<Record<string, string>> = {
   // kaniko
   dockerfile: 'use --file PATH',
@@ -69,7 +72,10 @@ const EQUALS: Readonly<Record<string, string>> = {
   stdin: 'leave it out: a RUN reads nothing',
 };
 
-/** The way to say here what a flag of another builder says; `undefined` for a flag that is none of theirs. */
+/**
+ * The way to say here what a flag of another builder says; `undefined` for a flag that is none of
+ * theirs.
+ */
 export function equalFlag(name: string): string | undefined {
   return Object.hasOwn(EQUALS, name) ? EQUALS[name] : undefined;
 }

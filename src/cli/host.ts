@@ -16,9 +16,15 @@ export interface Host {
   readonly stdout: () => NodeJS.WritableStream;
   /** Aborted by a signal, and when the reader of `out` is gone. */
   readonly signal: AbortSignal;
-  /** Until the returned function is called, signals go to `taker` and abort nothing. Absent where nobody sends signals. */
+  /**
+   * Until the returned function is called, signals go to `taker` and abort nothing. Absent where
+   * nobody sends signals.
+   */
   readonly takeSignals?: ((taker: (signal: NodeJS.Signals) => void) => () => void) | undefined;
-  /** Takes progress instead of a screen: an embedding program. This and the three below are absent on a command line. */
+  /**
+   * Takes progress instead of a screen: an embedding program. This and the three below are absent
+   * on a command line.
+   */
   readonly events?: EventSink | undefined;
   /** Takes what a container writes, instead of this process's own streams. */
   readonly output?: ((stream: 'stdout' | 'stderr', data: Uint8Array) => void) | undefined;
@@ -30,8 +36,9 @@ export interface Host {
   readonly now: () => number;
   readonly uid: number;
   /**
-   * Where this process's user has not the rights to keep layers, but may have them in a user namespace: does the whole command there
-   * and returns its exit code. `undefined`: there is no such namespace to be had, and the command is to be done here.
+   * Where this process's user has not the rights to keep layers, but may have them in a user
+   * namespace: does the whole command there and returns its exit code. `undefined`: there is no
+   * such namespace to be had, and the command is to be done here.
    */
   readonly elsewhere?:
     ((argv: readonly string[], where: Whereabouts) => Promise<number | undefined>) | undefined;

@@ -133,7 +133,10 @@ export function readResources(texts: readonly string[], flags: LimitFlags): Limi
   }, flags);
 }
 
-/** What processes may do as root; `undefined` for the usual. @throws MbuildError USAGE for a capability that does not exist. */
+/**
+ * What processes may do as root; `undefined` for the usual.
+ * @throws MbuildError USAGE for a capability that does not exist.
+ */
 export function readCapabilities(
   flags: Pick<LimitFlags, 'cap-add' | 'cap-drop'>,
 ): readonly Capability[] | undefined {
@@ -170,7 +173,9 @@ export function readHostname(text: string | undefined): string | undefined {
   return text;
 }
 
-/** Milliseconds of a duration: `90s`, `1h30m`, or a number of seconds. @throws MbuildError USAGE. */
+/**
+ * Milliseconds of a duration: `90s`, `1h30m`, or a number of seconds. @throws MbuildError USAGE.
+ */
 export function readTimeout(flag: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const nanoseconds = /^\d+$/.test(text) ? Number(text) * 1e9 : parseDuration(text);
@@ -183,7 +188,10 @@ export function readTimeout(flag: string, text: string | undefined): number | un
   return ms;
 }
 
-/** Bytes with docker's binary units: `64m` is 64 MiB. go-units, size.go, `RAMInBytes`. @throws MbuildError USAGE. */
+/**
+ * Bytes with docker's binary units: `64m` is 64 MiB. go-units, size.go, `RAMInBytes`.
+ * @throws MbuildError USAGE.
+ */
 export function readBytes(flag: string, text: string): number {
   const match = /^(\d+(?:\.\d+)?) ?(?:([kmgt])(?:i?b)?|b)?$/i.exec(text.trim());
   if (match === null)

@@ -16,7 +16,10 @@ const HUNG_UP = 129;
 
 void main();
 
-/** Nothing is left to wait for, and the command is not done: a fault of mbuild, which must not look like success. */
+/**
+ * Nothing is left to wait for, and the command is not done: a fault of mbuild, which must not look
+ * like success.
+ */
 async function endUnfinished(host: Host, code = FAILURE_CODE): Promise<void> {
   await showError(
     new MbuildError(
@@ -32,7 +35,8 @@ async function endUnfinished(host: Host, code = FAILURE_CODE): Promise<void> {
 /** Runs the command line of this process; what was printed is written before it ends. */
 async function main(): Promise<void> {
   const watch = watchSignals(process);
-  // What Node.js changed of a terminal or a pipe it changes back at an orderly end; and what it was asked for itself (profiles, coverage) it writes then.
+  // What Node.js changed of a terminal or a pipe it changes back at an orderly end; and what it was
+  // asked for itself (profiles, coverage) it writes then.
   let isOrderly =
     isatty(1) ||
     isatty(2) ||
@@ -62,7 +66,8 @@ async function main(): Promise<void> {
   const code = await runCli(process.argv.slice(2), host);
   await Promise.all([host.out.drain(), host.err.drain()]);
   const last = watch.exitCode() ?? code;
-  // Of a terminal that is gone nothing can be changed back, and Node.js aborts when it tries: nodejs/node, src/node.cc, "ResetStdio".
+  // Of a terminal that is gone nothing can be changed back, and Node.js aborts when it tries:
+  // nodejs/node, src/node.cc, "ResetStdio".
   if (last === HUNG_UP || (!isOrderly && isLibcLoaded())) endProcess(last);
   process.exit(last);
 }

@@ -13,7 +13,11 @@ export interface OutputFlags {
   readonly push: boolean;
 }
 
-/** Where the result goes. @param tags the names of `--tag`, in full. @throws MbuildError USAGE, UNSUPPORTED, REFERENCE_INVALID. */
+/**
+ * Where the result goes.
+ * @param tags the names of `--tag`, in full.
+ * @throws MbuildError USAGE, UNSUPPORTED, REFERENCE_INVALID.
+ */
 export function readOutputs(flags: OutputFlags, tags: readonly string[]): readonly OutputSpec[] {
   const given = flags.output.map((text) => readOutput(text, tags));
   const outputs: OutputSpec[] = flags.load ? [{ type: 'docker', names: tags }, ...given] : given;
@@ -57,7 +61,10 @@ export function readOutput(text: string, tags: readonly string[]): OutputSpec {
   return kind.read(values, { names: tags, annotations }) as OutputSpec;
 }
 
-/** BuildKit, "Image exporter": `annotation.KEY`, `annotation-LEVEL.KEY`, each with `[PLATFORM]` before the dot. */
+/**
+ * BuildKit, "Image exporter": `annotation.KEY`, `annotation-LEVEL.KEY`, each with `[PLATFORM]`
+ * before the dot.
+ */
 function annotationKey(key: string, value: string): Annotation | undefined {
   const match = /^annotation(?:-([a-z-]+))?(?:\[([^\]]*)\])?\.(.+)$/.exec(key);
   const level = levelOf(match?.[1] ?? 'manifest');
@@ -66,7 +73,10 @@ function annotationKey(key: string, value: string): Annotation | undefined {
   return { level, platform: match?.[2], key: name, value };
 }
 
-/** `--annotation`: `KEY=VALUE` of manifests, `LEVEL[PLATFORM],…:KEY=VALUE` of others. @throws MbuildError USAGE. */
+/**
+ * `--annotation`: `KEY=VALUE` of manifests, `LEVEL[PLATFORM],…:KEY=VALUE` of others.
+ * @throws MbuildError USAGE.
+ */
 export function readAnnotations(texts: readonly string[]): readonly Annotation[] {
   return texts.flatMap(readAnnotation);
 }

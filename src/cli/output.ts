@@ -16,12 +16,16 @@ export interface Output {
 
 /** Milliseconds until a descriptor that would block is tried again. */
 const RETRY = 5;
-/** The major number of /dev/null and its like: Documentation/admin-guide/devices.txt of the kernel. */
+/**
+ * The major number of /dev/null and its like: Documentation/admin-guide/devices.txt of the kernel.
+ */
 const MEMORY_DEVICES = 1;
 
 /**
- * Writes to a file descriptor in order, several texts at a time; to standard output that is a terminal only what gives it no orders. `onClosed` is called once when the reader is gone (EPIPE).
- * A descriptor is written by the thread pool, for a pipe that nobody reads would stop the whole program otherwise.
+ * Writes to a file descriptor in order, several texts at a time; to standard output that is a
+ * terminal only what gives it no orders. `onClosed` is called once when the reader is gone (EPIPE).
+ * A descriptor is written by the thread pool, for a pipe that nobody reads would stop the whole
+ * program otherwise.
  */
 export class FdOutput implements Output {
   readonly isTTY: boolean;
@@ -90,7 +94,10 @@ export class FdOutput implements Output {
 const COMMANDS =
   /\r(?!\n)|\x1b(?!\[\d{0,2}m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
 
-/** A text that gives a terminal no orders: control characters show as their pictures, and where they have none as U+FFFD. */
+/**
+ * A text that gives a terminal no orders: control characters show as their pictures, and where they
+ * have none as U+FFFD.
+ */
 function harmless(text: string): string {
   return text.replace(COMMANDS, (character) =>
     character < ' ' ? String.fromCharCode(0x2400 + character.charCodeAt(0)) : '\ufffd',

@@ -1,6 +1,9 @@
 import { usage } from './usage';
 
-/** `KEY=VALUE` texts as an object; with `bare` a key alone has an empty value. @throws MbuildError USAGE. */
+/**
+ * `KEY=VALUE` texts as an object; with `bare` a key alone has an empty value.
+ * @throws MbuildError USAGE.
+ */
 export function pairsOf(
   flag: string,
   texts: readonly string[],

@@ -19,7 +19,8 @@ export const NO_PAST: Past = { builds: [], sources: [], mounts: [] };
 const SOURCES_KEPT_MS = 48 * 3600 * 1000;
 
 /**
- * Builds that no miss is compared with, and repositories that were not used for two days, or with `all` at all.
+ * Builds that no miss is compared with, and repositories that were not used for two days, or with
+ * `all` at all.
  * @param before milliseconds since the epoch: what was used since stays.
  */
 export function findPast(root: string, before: number, all: boolean, now: number): Past {

@@ -11,7 +11,10 @@ import type { Host } from './host';
 import { withProgress } from './progress';
 import { engineOptions, findImage, lookUp, withServices, type StoreFlags } from './services';
 
-/** Lets a command use two images, each named as the store has it, or by the path of an archive or layout. */
+/**
+ * Lets a command use two images, each named as the store has it, or by the path of an archive or
+ * layout.
+ */
 export function withImages<T>(
   [first, second]: readonly [string, string],
   host: Host,
@@ -32,7 +35,10 @@ interface Place {
   readonly flags: StoreFlags;
 }
 
-/** An image of the store by its name or id; of an archive or layout by its path, unpacked into a store that goes when `use` is done. */
+/**
+ * An image of the store by its name or id; of an archive or layout by its path, unpacked into a
+ * store that goes when `use` is done.
+ */
 async function withImage<T>(
   text: string,
   { services, host, flags }: Place,

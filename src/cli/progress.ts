@@ -55,7 +55,8 @@ async function shown<T>(
   } finally {
     clearInterval(timer);
     renderer.finish(host.now());
-    // Results come after the progress, where both are shown on one terminal, but do not wait for a reader that sleeps.
+    // Results come after the progress, where both are shown on one terminal, but do not wait for a
+    // reader that sleeps.
     await Promise.race([
       host.err.drain(),
       new Promise((resolve) => {

@@ -4,7 +4,10 @@ import { didYouMean } from '../diagnostics/suggest';
 import { untilTime } from './format/images';
 import { parseTime } from './format/time';
 
-/** What `--filter type=` of `builder prune` picks, by docker's names; of those that are not here a store has none. */
+/**
+ * What `--filter type=` of `builder prune` picks, by docker's names; of those that are not here a
+ * store has none.
+ */
 export const TYPES = [
   'regular',
   'exec.cachemount',

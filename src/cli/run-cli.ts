@@ -97,8 +97,9 @@ async function runElsewhere(
 }
 
 /**
- * Global flags, then a command's name (one word or two), then the command's own words. Anything else is a build:
- * `mbuild -f Dockerfile .` and `mbuild .`; a folder that is named like a command needs `./`.
+ * Global flags, then a command's name (one word or two), then the command's own words. Anything
+ * else is a build: `mbuild -f Dockerfile .` and `mbuild .`; a folder that is named like a command
+ * needs `./`.
  */
 function readRequest(argv: readonly string[]): Request {
   if (argv[0] === '__share') return { kind: 'share', directory: argv[1] ?? 'share' };

@@ -29,7 +29,10 @@ export interface RunTarget {
   readonly command: readonly string[];
 }
 
-/** What the flags of `run` ask for; ports are still to be found. @throws MbuildError USAGE naming the flag. */
+/**
+ * What the flags of `run` ask for; ports are still to be found.
+ * @throws MbuildError USAGE naming the flag.
+ */
 export function createRequest(
   flags: CreateFlags,
   { image, name, command }: RunTarget,
@@ -95,7 +98,10 @@ export function readSignal(text: string): number {
   return signal;
 }
 
-/** Variables of `-e` and `--env-file`; a name alone takes the caller's value, and takes the image's away where there is none. */
+/**
+ * Variables of `-e` and `--env-file`; a name alone takes the caller's value, and takes the image's
+ * away where there is none.
+ */
 export function readEnvironment(
   flags: { readonly env: readonly string[]; readonly 'env-file'?: readonly string[] },
   env: Environment,

@@ -16,8 +16,9 @@ const SECRET_KEYS = {
 const FORM = 'it is id=NAME[,src=FILE|,env=VARIABLE]';
 
 /**
- * One `--secret`: `id=NAME[,src=FILE|,env=VARIABLE]`; with an id alone the variable of that name, else the file. A variable that is not set is
- * an empty secret, as docker has it. @throws MbuildError USAGE.
+ * One `--secret`: `id=NAME[,src=FILE|,env=VARIABLE]`; with an id alone the variable of that name,
+ * else the file. A variable that is not set is an empty secret, as docker has it.
+ * @throws MbuildError USAGE.
  */
 export function readSecret(text: string, env: Environment): SecretSource {
   const fields = csvFields(text);

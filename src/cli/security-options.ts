@@ -20,8 +20,8 @@ const KEPT: Readonly<Record<string, string>> = {
 };
 
 /**
- * Reads docker's `--security-opt`: NAME, NAME=VALUE or NAME:VALUE. What would confine the container further than mbuild can is
- * refused; what would confine it less is not done, and said.
+ * Reads docker's `--security-opt`: NAME, NAME=VALUE or NAME:VALUE. What would confine the container
+ * further than mbuild can is refused; what would confine it less is not done, and said.
  * @throws MbuildError USAGE.
  */
 export function readSecurityOptions(options: readonly string[]): SecurityOptions {

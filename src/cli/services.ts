@@ -37,7 +37,8 @@ export interface StoreFlags {
 }
 
 /**
- * The store's directory: `--root` (or MBUILD_ROOT), else /var/lib/mbuild for root and the XDG data directory for others.
+ * The store's directory: `--root` (or MBUILD_ROOT), else /var/lib/mbuild for root and the XDG data
+ * directory for others.
  * @throws MbuildError USAGE for a user without a home.
  */
 export function storeRoot(
@@ -129,7 +130,9 @@ export function readIsolationFlag(text = 'auto'): IsolationName | undefined {
   });
 }
 
-/** How long it is remembered that a result was evicted, and what files of a stage came to: a month. */
+/**
+ * How long it is remembered that a result was evicted, and what files of a stage came to: a month.
+ */
 const NOTES_KEPT_MS = 30 * 24 * 3600 * 1000;
 
 /**
@@ -171,7 +174,9 @@ export interface Gone {
   readonly containers?: ReadonlySet<string> | undefined;
 }
 
-/** What {@link collectGarbage} would delete if some images, cache records and containers were gone. */
+/**
+ * What {@link collectGarbage} would delete if some images, cache records and containers were gone.
+ */
 export async function previewGarbage(services: Engine, gone: Gone): Promise<Collected> {
   const { findUnused } = await import('../images/collect/gc');
   return findUnused(
@@ -180,7 +185,10 @@ export async function previewGarbage(services: Engine, gone: Gone): Promise<Coll
   );
 }
 
-/** The layers of containers, of mounted images and of the build cache, as they are each time that they are asked for. */
+/**
+ * The layers of containers, of mounted images and of the build cache, as they are each time that
+ * they are asked for.
+ */
 export async function garbageRoots(
   { root, cache, layers }: Engine,
   gone: Gone = {},
@@ -191,7 +199,8 @@ export async function garbageRoots(
   ]);
   const containers = new ContainerStore(root);
   function* needed(): Generator<LayerId> {
-    // What a container stands on whose record cannot be read is not known: nothing is given up then.
+    // What a container stands on whose record cannot be read is not known: nothing is given up
+    // then.
     let unreadable = false;
     const list = containers.list(() => {
       unreadable = true;
@@ -211,7 +220,10 @@ export async function garbageRoots(
   return { layers: { [Symbol.iterator]: needed } };
 }
 
-/** The image that a name, digest, id or the beginning of an id stands for; `undefined` when the store has none. */
+/**
+ * The image that a name, digest, id or the beginning of an id stands for; `undefined` when the
+ * store has none.
+ */
 export function lookUp(services: Pick<Engine, 'images'>, text: string): Image | undefined {
   const reference = parseReference(text);
   return (
@@ -220,7 +232,10 @@ export function lookUp(services: Pick<Engine, 'images'>, text: string): Image | 
   );
 }
 
-/** The same for an image that must be there. @throws MbuildError IMAGE_NOT_FOUND, with a name that is nearly the same. */
+/**
+ * The same for an image that must be there.
+ * @throws MbuildError IMAGE_NOT_FOUND, with a name that is nearly the same.
+ */
 export function findImage(services: Pick<Engine, 'images'>, text: string): Image {
   const image = lookUp(services, text);
   if (image !== undefined) return image;
@@ -239,7 +254,10 @@ export function fullName(text: string): string {
   });
 }
 
-/** A name that is given to an image. Its digest is the registry's to say. @throws MbuildError REFERENCE_INVALID. */
+/**
+ * A name that is given to an image. Its digest is the registry's to say.
+ * @throws MbuildError REFERENCE_INVALID.
+ */
 export function newName(text: string): string {
   const name = fullName(text);
   if (!name.includes('@')) return name;

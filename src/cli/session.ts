@@ -22,8 +22,9 @@ type Send = (message: FromSession) => void;
 const GRACE = 10_000;
 
 /**
- * Serves an embedding program until it closes standard input: each call is a command line whose progress, result and error
- * go back as messages. `argv` are global flags. Calls run side by side. What is canceled, or left when the program is gone, stops and cleans up.
+ * Serves an embedding program until it closes standard input: each call is a command line whose
+ * progress, result and error go back as messages. `argv` are global flags. Calls run side by side.
+ * What is canceled, or left when the program is gone, stops and cleans up.
  */
 export async function serveSession(argv: readonly string[], host: Host): Promise<number> {
   const { flags } = parseArgs(argv, GLOBAL_FLAGS, { command: 'mbuild session', env: host.env });

@@ -22,14 +22,18 @@ export interface SignalWatch {
   exitCode(): number | undefined;
   /** Aborts for another reason than a signal: the reader of the results is gone. */
   abort(message: string, exitCode: number): void;
-  /** Until the returned function is called, every signal goes to `taker` alone, and does nothing else. */
+  /**
+   * Until the returned function is called, every signal goes to `taker` alone, and does nothing
+   * else.
+   */
   take(taker: (signal: NodeJS.Signals) => void): () => void;
   dispose(): void;
 }
 
 /**
- * The first SIGINT, SIGTERM or SIGHUP aborts, so that everything stops and cleans up; a second SIGINT or SIGTERM ends
- * the process at once. (Sandboxes die with it: their init is told of the death of its parent.)
+ * The first SIGINT, SIGTERM or SIGHUP aborts, so that everything stops and cleans up; a second
+ * SIGINT or SIGTERM ends the process at once. (Sandboxes die with it: their init is told of the
+ * death of its parent.)
  */
 export function watchSignals(source: SignalSource): SignalWatch {
   const controller = new AbortController();

@@ -11,7 +11,11 @@ const BLOCK = 512;
 /** No Dockerfile is longer; what is must have been meant as something else. */
 const MAX_TEXT = 16 << 20;
 
-/** All of standard input as text. @throws RangeError when there is more of it than a Dockerfile can have; MbuildError DOCKERFILE_SYNTAX when it is not UTF-8. */
+/**
+ * All of standard input as text.
+ * @throws RangeError when there is more of it than a Dockerfile can have; MbuildError
+ * DOCKERFILE_SYNTAX when it is not UTF-8.
+ */
 export async function readText(stream: NodeJS.ReadableStream): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
@@ -24,7 +28,10 @@ export async function readText(stream: NodeJS.ReadableStream): Promise<string> {
   return decodeText(Buffer.concat(chunks), 'standard input');
 }
 
-/** Docker's rule for `build -`: an archive (a tar, perhaps compressed) is the context, anything else is the Dockerfile. */
+/**
+ * Docker's rule for `build -`: an archive (a tar, perhaps compressed) is the context, anything else
+ * is the Dockerfile.
+ */
 export async function sniffStdin(stream: NodeJS.ReadableStream): Promise<StdinContent> {
   const iterator = stream[Symbol.asyncIterator]();
   const chunks: Buffer[] = [];

@@ -6,7 +6,8 @@ const RETRY = 5;
 const FDS = { stdout: 1, stderr: 2 } as const;
 
 /**
- * Writes bytes to a standard stream, by the thread pool: a reader that is slow does not stop the program.
+ * Writes bytes to a standard stream, by the thread pool: a reader that is slow does not stop the
+ * program.
  * @throws EPIPE when the reader is gone.
  */
 export async function writeBytes(stream: keyof typeof FDS, bytes: Uint8Array): Promise<void> {

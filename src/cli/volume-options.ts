@@ -23,7 +23,10 @@ export function readVolume(text: string): VolumeRequest {
   return { ...(source === undefined ? {} : { source }), target, readonly: options.includes('ro') };
 }
 
-/** `PATH:TARGET[:OPTIONS]`: like a container's, but volumes have no names here. @throws MbuildError USAGE. */
+/**
+ * `PATH:TARGET[:OPTIONS]`: like a container's, but volumes have no names here.
+ * @throws MbuildError USAGE.
+ */
 export function readHostVolume(text: string): HostVolume {
   const { source, target, readonly } = readVolume(text);
   if (source === undefined || !source.includes('/'))

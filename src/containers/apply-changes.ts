@@ -8,7 +8,10 @@ import { freshState, type StageScopeReader } from '../graph/state';
 import type { ContainerConfig } from '../oci/image';
 import { hostPlatform } from '../oci/platform';
 
-/** Instructions that change the config and nothing else. moby, builder/dockerfile, "validCommitCommands". */
+/**
+ * Instructions that change the config and nothing else. moby, builder/dockerfile,
+ * "validCommitCommands".
+ */
 const ALLOWED: readonly Instruction['keyword'][] = [
   'CMD',
   'ENTRYPOINT',
@@ -26,7 +29,8 @@ const ALLOWED: readonly Instruction['keyword'][] = [
 
 /**
  * A config after Dockerfile instructions, one in each text: `-c` of `commit` and `import`.
- * @throws MbuildError DOCKERFILE_SYNTAX and the like for a mistake in a text, UNKNOWN_INSTRUCTION for one that makes files.
+ * @throws MbuildError DOCKERFILE_SYNTAX and the like for a mistake in a text, UNKNOWN_INSTRUCTION
+ * for one that makes files.
  */
 export async function applyChanges(
   config: ContainerConfig,

@@ -12,8 +12,9 @@ export interface Change {
 }
 
 /**
- * What a writable layer changes in the tree below it, sorted by path, as `docker diff` shows it: a directory in which something
- * changed counts as changed too; of a directory that is gone only itself is named.
+ * What a writable layer changes in the tree below it, sorted by path, as `docker diff` shows it: a
+ * directory in which something changed counts as changed too; of a directory that is gone only
+ * itself is named.
  */
 export function changesOf(layer: string, below: MergedView, xattrs: OverlayXattrs): Change[] {
   const changes: Change[] = [];

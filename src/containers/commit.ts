@@ -34,8 +34,9 @@ export interface CommitRequest {
 }
 
 /**
- * Makes an image of a container: the layers of its image, and on top what it has written, if anything; volumes are no part of it.
- * The config is the image's with what the container was asked for, then with `changes`.
+ * Makes an image of a container: the layers of its image, and on top what it has written, if
+ * anything; volumes are no part of it. The config is the image's with what the container was asked
+ * for, then with `changes`.
  * @throws MbuildError for a change that is none, NO_SPACE.
  */
 export async function commitContainer(open: OpenContainer, request: CommitRequest): Promise<Image> {

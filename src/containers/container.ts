@@ -48,17 +48,25 @@ export interface PortMapping {
   readonly protocol: 'tcp' | 'udp';
 }
 
-/** `host` shares the host's network, `none` has a loopback alone, `private` is behind pasta or slirp4netns. */
+/**
+ * `host` shares the host's network, `none` has a loopback alone, `private` is behind pasta or
+ * slirp4netns.
+ */
 export type ContainerNetwork = 'host' | 'none' | 'private';
 
-/** `<root>/containers/<id>/config.json`: what a container runs; decided when it is made, and never changed. */
+/**
+ * `<root>/containers/<id>/config.json`: what a container runs; decided when it is made, and never
+ * changed.
+ */
 export interface ContainerRecord {
   readonly id: ContainerId;
   readonly name: string;
   /** RFC 3339. */
   readonly created: string;
   readonly image: ContainerImage;
-  /** The image's config with what the container was asked for: what an image made of it runs with. */
+  /**
+   * The image's config with what the container was asked for: what an image made of it runs with.
+   */
   readonly config: ContainerConfig;
   /** What is executed; at least one word. */
   readonly args: readonly string[];

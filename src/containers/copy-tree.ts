@@ -36,9 +36,10 @@ export class TreeCopier {
   }
 
   /**
-   * Copies an entry, and what is in it, to a name in a directory: type, content, mode, owner, times, attributes. A file replaces
-   * anything but a directory. Sockets are left out.
-   * @throws MbuildError COPY_FAILED for a directory over something else, and a file over a directory.
+   * Copies an entry, and what is in it, to a name in a directory: type, content, mode, owner,
+   * times, attributes. A file replaces anything but a directory. Sockets are left out.
+   * @throws MbuildError COPY_FAILED for a directory over something else, and a file over a
+   * directory.
    */
   entry(entry: ViewEntry, to: TreeDirectory, name: RawPath): void {
     const { stats, hostPath } = entry;

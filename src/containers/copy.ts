@@ -27,15 +27,19 @@ export interface CpOptions {
   readonly follow: boolean;
 }
 
-/** A tree to read from and to write to; paths are resolved inside of it, and no symlink in it leads out. */
+/**
+ * A tree to read from and to write to; paths are resolved inside of it, and no symlink in it leads
+ * out.
+ */
 interface Tree {
   readonly view: MergedView;
   readonly writer: () => TreeWriter;
 }
 
 /**
- * Copies out of a container, to a path of the host or as a tar to a stream, by docker's rules for what the destination's name means.
- * The container stands still meanwhile. @throws MbuildError SOURCE_NOT_FOUND, COPY_FAILED.
+ * Copies out of a container, to a path of the host or as a tar to a stream, by docker's rules for
+ * what the destination's name means. The container stands still meanwhile.
+ * @throws MbuildError SOURCE_NOT_FOUND, COPY_FAILED.
  */
 export async function copyFromContainer(
   open: OpenContainer,
@@ -74,7 +78,10 @@ export async function copyFromContainer(
   });
 }
 
-/** Copies into a container, from a path of the host or a tar out of a stream, which is unpacked into a directory. */
+/**
+ * Copies into a container, from a path of the host or a tar out of a stream, which is unpacked into
+ * a directory.
+ */
 export async function copyToContainer(
   open: OpenContainer,
   from: { readonly path: string } | { readonly stream: AsyncIterable<Uint8Array> },
@@ -106,7 +113,10 @@ export async function copyToContainer(
   });
 }
 
-/** The container's tree: through its own mounts while it runs, else its layers; or the volume that the path is in. */
+/**
+ * The container's tree: through its own mounts while it runs, else its layers; or the volume that
+ * the path is in.
+ */
 function containerTree(
   { container, store, services }: OpenContainer,
   given: string,
@@ -171,8 +181,9 @@ interface Destination {
 }
 
 /**
- * docker cp's table: a file goes to the given name, or under its own into a directory; a directory becomes the given name, or goes
- * into it as a whole where that is there; of `DIR/.` only the contents go.
+ * docker cp's table: a file goes to the given name, or under its own into a directory; a directory
+ * becomes the given name, or goes into it as a whole where that is there; of `DIR/.` only the
+ * contents go.
  */
 function copyBetween(
   { view, entry, asked }: Source,
@@ -196,7 +207,10 @@ function copyBetween(
   writer.finish();
 }
 
-/** A name that is not there yet. @throws MbuildError COPY_FAILED when its directory is not there either. */
+/**
+ * A name that is not there yet.
+ * @throws MbuildError COPY_FAILED when its directory is not there either.
+ */
 function targetOf(
   writer: TreeWriter,
   bare: RawPath,

@@ -52,8 +52,9 @@ const DEFAULT_STOP_SIGNAL = 'SIGTERM';
 const DEFAULT_STOP_TIMEOUT = 10;
 
 /**
- * Makes a container: a writable layer over the image's, its volumes, and what it is to run. The layers are held by `lease` until
- * the container itself does. @throws MbuildError USAGE (nothing to run), CONTAINER_CONFLICT (the name is taken).
+ * Makes a container: a writable layer over the image's, its volumes, and what it is to run. The
+ * layers are held by `lease` until the container itself does.
+ * @throws MbuildError USAGE (nothing to run), CONTAINER_CONFLICT (the name is taken).
  */
 export function createContainer(
   request: CreateRequest,
@@ -135,7 +136,10 @@ function recordOf(request: CreateRequest, id: ContainerId, name: string): Contai
   };
 }
 
-/** Docker's rules: words on the command line replace CMD; an entrypoint on the command line replaces both. */
+/**
+ * Docker's rules: words on the command line replace CMD; an entrypoint on the command line replaces
+ * both.
+ */
 function configOf(request: CreateRequest, ofImage: ContainerConfig): ContainerConfig {
   const { entrypoint } = request;
   return {

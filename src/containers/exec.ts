@@ -21,7 +21,8 @@ export interface ExecRequest {
 
 /**
  * Runs a command in the namespaces of a container that runs, with its rights and its environment.
- * @throws MbuildError CONTAINER_CONFLICT when it does not run, USER_NOT_FOUND, EXEC_NOT_FOUND, EXEC_FAILED.
+ * @throws MbuildError CONTAINER_CONFLICT when it does not run, USER_NOT_FOUND, EXEC_NOT_FOUND,
+ * EXEC_FAILED.
  */
 export async function execInContainer(
   { container, store, services }: OpenContainer,

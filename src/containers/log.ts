@@ -3,7 +3,10 @@ import { StringDecoder } from 'node:string_decoder';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf } from '../diagnostics/error';
 
-/** One line of a log, or a part of one that is very long; the file holds one a line, in docker's JSON form. */
+/**
+ * One line of a log, or a part of one that is very long; the file holds one a line, in docker's
+ * JSON form.
+ */
 export interface LogEntry {
   /** With its line feed, unless the process wrote none. */
   readonly log: string;
@@ -58,8 +61,8 @@ export class LogWriter {
 }
 
 /**
- * The entries of a log, oldest first. With `follow` it goes on until `isOver`, and all that was written by then.
- * A log that is not there yet is empty.
+ * The entries of a log, oldest first. With `follow` it goes on until `isOver`, and all that was
+ * written by then. A log that is not there yet is empty.
  */
 export async function* readLog(
   file: string,
@@ -95,7 +98,9 @@ class Lines {
   readonly #decoder = new StringDecoder('utf8');
   #open = '';
 
-  /** The lines that are complete now, with their line feeds, and the parts of one that is too long. */
+  /**
+   * The lines that are complete now, with their line feeds, and the parts of one that is too long.
+   */
   add(data: Uint8Array): string[] {
     const text =
       this.#open + this.#decoder.write(Buffer.from(data.buffer, data.byteOffset, data.length));

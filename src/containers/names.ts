@@ -112,7 +112,10 @@ const SURNAMES = [
 /** docker's rule, so that scripts find the same names to be possible. moby, daemon/names. */
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 
-/** A name out of two words, as `steady_hopper`; with a number behind it from the third try on, so that there is always a free one. */
+/**
+ * A name out of two words, as `steady_hopper`; with a number behind it from the third try on, so
+ * that there is always a free one.
+ */
 export function randomName(tries: number): string {
   const name = `${ADJECTIVES[randomInt(ADJECTIVES.length)] ?? 'plain'}_${SURNAMES[randomInt(SURNAMES.length)] ?? 'name'}`;
   return tries < 3 ? name : `${name}${randomInt(10 ** Math.min(tries - 2, 9))}`;

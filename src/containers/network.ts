@@ -23,10 +23,12 @@ export interface NetworkConnection {
 }
 
 /**
- * Connects the network namespace of a process by slirp4netns: what runs there reaches what this machine reaches, but not what
- * listens on its loopback, and is reached through the published ports alone.
+ * Connects the network namespace of a process by slirp4netns: what runs there reaches what this
+ * machine reaches, but not what listens on its loopback, and is reached through the published ports
+ * alone.
  * @param folder where the program has its socket.
- * @throws MbuildError UNSUPPORTED when the program is not installed, CONTAINER_CONFLICT when a port is taken, SANDBOX_FAILED.
+ * @throws MbuildError UNSUPPORTED when the program is not installed, CONTAINER_CONFLICT when a port
+ * is taken, SANDBOX_FAILED.
  */
 export async function connectNetwork(
   pid: number,

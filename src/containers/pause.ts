@@ -4,8 +4,9 @@ import { runsHere } from '../linux/process';
 import type { Container } from './container';
 
 /**
- * Does something while no process of a container runs, so that what is read of its files belongs together, and nobody
- * changes a path while it is followed (CVE-2018-15664). They go on afterwards, whatever happens.
+ * Does something while no process of a container runs, so that what is read of its files belongs
+ * together, and nobody changes a path while it is followed (CVE-2018-15664). They go on afterwards,
+ * whatever happens.
  */
 export async function whilePaused<T>({ state }: Container, work: () => T | Promise<T>): Promise<T> {
   const init =
@@ -20,7 +21,10 @@ export async function whilePaused<T>({ state }: Container, work: () => T | Promi
   }
 }
 
-/** Stops every process of a PID namespace that is not stopped already, until no new one has appeared. */
+/**
+ * Stops every process of a PID namespace that is not stopped already, until no new one has
+ * appeared.
+ */
 function stopAll(init: number): number[] {
   const namespace = linkOf(`/proc/${init}/ns/pid`);
   const stopped = new Set<number>();
@@ -39,7 +43,8 @@ function stopAll(init: number): number[] {
       signal(pid, 'SIGSTOP');
     }
   }
-  // A process stops when the kernel next looks: what runs on another processor may still be on its way.
+  // A process stops when the kernel next looks: what runs on another processor may still be on its
+  // way.
   for (const pid of stopped) while (stateOf(pid) === 'R');
   return [...stopped];
 }

@@ -11,7 +11,9 @@ export async function publishedPorts(
   return ports;
 }
 
-/** A port that nobody listens on at this moment; the kernel does not give the same one again soon. */
+/**
+ * A port that nobody listens on at this moment; the kernel does not give the same one again soon.
+ */
 function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();

@@ -51,7 +51,10 @@ export function processSpec(
   };
 }
 
-/** The container's tree with what it has written; without volumes. Not for a container that runs and writes. */
+/**
+ * The container's tree with what it has written; without volumes. Not for a container that runs and
+ * writes.
+ */
 export function containerView(
   record: ContainerRecord,
   store: ContainerStore,

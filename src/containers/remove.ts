@@ -4,7 +4,10 @@ import type { ContainerRecord } from './container';
 import type { ContainerStore } from './store';
 import { removeAnonymousVolumes } from './volumes';
 
-/** Deletes a container that does not run: its writable layer, its log, its name; with `volumes` also what was made for it alone. */
+/**
+ * Deletes a container that does not run: its writable layer, its log, its name; with `volumes` also
+ * what was made for it alone.
+ */
 export function removeContainer(
   record: ContainerRecord,
   store: ContainerStore,

@@ -45,15 +45,20 @@ export function signalName(signal: number): string {
 
 /** Signals by which a program is asked to end. */
 const ENDING: readonly string[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'];
-/** Milliseconds between two looks, for how many looks a handler is waited for, and after how many it has given the signal back. */
+/**
+ * Milliseconds between two looks, for how many looks a handler is waited for, and after how many it
+ * has given the signal back.
+ */
 const POLL = 25;
 const LOOKS = 40;
 const GIVEN_BACK = 6;
 
 /**
- * Sends a signal to a container's first process. The kernel drops signals for which the first process of a PID namespace has
- * no handler, so that `sleep` could not be stopped; and those that it sends to itself, so that neither could be what has a handler that
- * cleans up, takes itself away and raises the signal again, as Node.js has. What the signal would have done is done by SIGKILL then.
+ * Sends a signal to a container's first process. The kernel drops signals for which the first
+ * process of a PID namespace has no handler, so that `sleep` could not be stopped; and those that
+ * it sends to itself, so that neither could be what has a handler that cleans up, takes itself away
+ * and raises the signal again, as Node.js has. What the signal would have done is done by SIGKILL
+ * then.
  * @param onSubstitute told of the signal in whose place SIGKILL is sent next.
  */
 export async function deliver(
@@ -87,7 +92,10 @@ function send(target: ProcessIdentity, signal: number): void {
   }
 }
 
-/** True when a process neither catches nor ignores nor blocks a signal. proc_pid_status(5): masks in hexadecimal, signal 1 the lowest bit. */
+/**
+ * True when a process neither catches nor ignores nor blocks a signal. proc_pid_status(5): masks in
+ * hexadecimal, signal 1 the lowest bit.
+ */
 function isUnhandled(pid: number, signal: number): boolean {
   let status: string;
   try {

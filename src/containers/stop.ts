@@ -11,7 +11,10 @@ import { noteSubstitute } from './supervise';
 const POLL = 20;
 const SIGTERM = constants.signals.SIGTERM;
 
-/** Sends a signal to the first process of a container. @throws MbuildError CONTAINER_CONFLICT when it does not run, or not here. */
+/**
+ * Sends a signal to the first process of a container.
+ * @throws MbuildError CONTAINER_CONFLICT when it does not run, or not here.
+ */
 export async function killContainer(
   container: Container,
   signal: number,
@@ -23,7 +26,10 @@ export async function killContainer(
   );
 }
 
-/** Asks a container to end, and ends it when it has not done so in time (seconds; its own when absent). One that does not run is as good. */
+/**
+ * Asks a container to end, and ends it when it has not done so in time (seconds; its own when
+ * absent). One that does not run is as good.
+ */
 export async function stopContainer(
   container: Container,
   store: ContainerStore,

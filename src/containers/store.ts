@@ -11,7 +11,9 @@ import type { ActiveSnapshot, LayerId } from '../snapshot/snapshotter';
 import type { Container, ContainerId, ContainerRecord, ContainerState } from './container';
 import { isContainerName, randomName } from './names';
 
-/** `<root>/container-names/<name>.json`: reserves a name, so that of two processes only one gets it. */
+/**
+ * `<root>/container-names/<name>.json`: reserves a name, so that of two processes only one gets it.
+ */
 interface NameRecord {
   readonly id: ContainerId;
   /** Who is making the container. */
@@ -22,9 +24,10 @@ interface NameRecord {
 const KILLED = 137;
 
 /**
- * Containers as folders: `<root>/containers/<id>/` with `config.json`, `state.json`, `log` and `layer/` (the writable layer, as
- * the snapshotter prepares it). A folder appears whole, by a rename. The layers that containers stand on are kept from
- * collection by {@link ContainerStore.layers}.
+ * Containers as folders: `<root>/containers/<id>/` with `config.json`, `state.json`, `log` and
+ * `layer/` (the writable layer, as the snapshotter prepares it). A folder appears whole, by a
+ * rename. The layers that containers stand on are kept from collection by
+ * {@link ContainerStore.layers}.
  */
 export class ContainerStore {
   readonly #containers: string;
@@ -64,7 +67,10 @@ export class ContainerStore {
     return ids.length === 1 ? this.#load(ids[0] as ContainerId) : undefined;
   }
 
-  /** The same for one that must be there. @throws MbuildError CONTAINER_NOT_FOUND, with a name that is nearly the same. */
+  /**
+   * The same for one that must be there.
+   * @throws MbuildError CONTAINER_NOT_FOUND, with a name that is nearly the same.
+   */
   get(nameOrId: string): Container {
     const found = this.find(nameOrId);
     if (found !== undefined) return found;
@@ -83,8 +89,8 @@ export class ContainerStore {
   }
 
   /**
-   * Gives a name to an id, one of its own making when none is wanted. @throws MbuildError CONTAINER_CONFLICT when it is taken, USAGE
-   * when it cannot be one.
+   * Gives a name to an id, one of its own making when none is wanted.
+   * @throws MbuildError CONTAINER_CONFLICT when it is taken, USAGE when it cannot be one.
    */
   reserveName(id: ContainerId, wanted?: string): string {
     if (wanted !== undefined && !isContainerName(wanted)) {
@@ -143,7 +149,8 @@ export class ContainerStore {
   }
 
   writeState(id: ContainerId, state: ContainerState): void {
-    // A container that was removed meanwhile must not come back as a folder with nothing but a state.
+    // A container that was removed meanwhile must not come back as a folder with nothing but a
+    // state.
     if (existsSync(this.folder(id)))
       replaceFile(this.root, path.join(this.folder(id), 'state.json'), JSON.stringify(state));
   }

@@ -33,9 +33,11 @@ export interface AttachedIo {
 }
 
 /**
- * Runs a container that does not run, to its end, and keeps its state and log. One that removes itself is gone afterwards.
- * This process must live as long as the container: what runs dies with it.
- * @throws MbuildError CONTAINER_CONFLICT (it runs already), and what the sandbox throws when the command cannot be executed; the container
+ * Runs a container that does not run, to its end, and keeps its state and log. One that removes
+ * itself is gone afterwards. This process must live as long as the container: what runs dies with
+ * it.
+ * @throws MbuildError CONTAINER_CONFLICT (it runs already), and what the sandbox throws when the
+ * command cannot be executed; the container
  *   then counts as created.
  */
 export async function superviseContainer(
@@ -93,7 +95,8 @@ function loggedIo(
     ...(terminal ? { terminal: io.terminal ?? { columns: 80, rows: 24 } } : {}),
     prepare,
     executed: io.executed,
-    // Limits are a safety net: where the machine gives no right to set any, the container runs without.
+    // Limits are a safety net: where the machine gives no right to set any, the container runs
+    // without.
     refused: (limits) => io.note?.(refusalText('the container', limits)),
   };
 }
@@ -120,7 +123,10 @@ export function withoutBuildHint(error: unknown): unknown {
   return new MbuildError(error.code, error.message, { cause: error, exitCode: error.exitCode });
 }
 
-/** Clears what an earlier run left: overlay refuses a work directory of a `volatile` mount that it has seen before. */
+/**
+ * Clears what an earlier run left: overlay refuses a work directory of a `volatile` mount that it
+ * has seen before.
+ */
 function begin(
   record: ContainerRecord,
   store: ContainerStore,
@@ -169,12 +175,16 @@ function settle(record: ContainerRecord, store: ContainerStore, services: Contai
   try {
     writtenLayer(store.get(record.id), store, services);
   } catch (error) {
-    // Nothing of it is lost: whoever wants it next brings it into that form, or is told why that cannot be.
+    // Nothing of it is lost: whoever wants it next brings it into that form, or is told why that
+    // cannot be.
     if (!isMbuildError(error) && errnoOf(error) === undefined) throw error;
   }
 }
 
-/** Notes that the SIGKILL which is sent next stands for another signal: that one is what the container was ended by. */
+/**
+ * Notes that the SIGKILL which is sent next stands for another signal: that one is what the
+ * container was ended by.
+ */
 export function noteSubstitute(id: ContainerId, store: ContainerStore, signal: number): void {
   if (existsSync(store.folder(id)))
     writeFileSync(substituteFile(id, store), String(signal), { mode: 0o600 });

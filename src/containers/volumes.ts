@@ -13,7 +13,10 @@ import type { ContainerRecord, VolumeMount } from './container';
 import { TreeCopier } from './copy-tree';
 import type { ContainerServices } from './services';
 
-/** `-v`: a path of the host or a volume's name, at a path in the container. Without a source a new volume is made. */
+/**
+ * `-v`: a path of the host or a volume's name, at a path in the container. Without a source a new
+ * volume is made.
+ */
 export interface VolumeRequest {
   readonly source?: string | undefined;
   readonly target: string;
@@ -24,8 +27,9 @@ export interface VolumeRequest {
 const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 
 /**
- * Finds or makes what is mounted: paths of the host (a missing one becomes a directory, as with docker), volumes by name, and a new volume
- * for each VOLUME of the image that nothing else is mounted on. A volume that is empty begins with what the image has in its place.
+ * Finds or makes what is mounted: paths of the host (a missing one becomes a directory, as with
+ * docker), volumes by name, and a new volume for each VOLUME of the image that nothing else is
+ * mounted on. A volume that is empty begins with what the image has in its place.
  * @throws MbuildError USAGE for what is neither a path nor a name.
  */
 export function prepareVolumes(

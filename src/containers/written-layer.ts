@@ -15,7 +15,8 @@ function groundOf(dir: string): string | undefined {
 }
 
 /**
- * The directory of what a container has written, in a layer's form: what fuse-overlayfs wrote, and what was done to a copy, is brought into it.
+ * The directory of what a container has written, in a layer's form: what fuse-overlayfs wrote, and
+ * what was done to a copy, is brought into it.
  * @throws MbuildError UNSUPPORTED while the container runs on one of the two.
  */
 export function writtenLayer(

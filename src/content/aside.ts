@@ -9,8 +9,9 @@ import { namesIn, readRecord, storeError } from './files';
 export type AsideListener = (from: string, to: string) => void;
 
 /**
- * Where damaged files of a store go: `<root>/damaged/<path with dashes>.<random>`. Nothing that is found damaged is deleted at once, so
- * that a wrong finding costs nothing; `mbuild prune` empties the directory.
+ * Where damaged files of a store go: `<root>/damaged/<path with dashes>.<random>`. Nothing that is
+ * found damaged is deleted at once, so that a wrong finding costs nothing; `mbuild prune` empties
+ * the directory.
  */
 export class Aside {
   readonly #root: string;
@@ -24,8 +25,10 @@ export class Aside {
   }
 
   /**
-   * Moves a file or directory of the store away from its place. Nothing happens when it is not there any more.
-   * @returns where it is now. @throws MbuildError NO_SPACE, PERMISSION_DENIED or IO_FAILED; it is then still in its place.
+   * Moves a file or directory of the store away from its place. Nothing happens when it is not
+   * there any more.
+   * @returns where it is now.
+   * @throws MbuildError NO_SPACE, PERMISSION_DENIED or IO_FAILED; it is then still in its place.
    */
   move(file: string): string | undefined {
     const directory = asideDirectory(this.#root);
@@ -49,7 +52,10 @@ export function listAside(root: string): string[] {
   return namesIn(directory).map((name) => path.join(directory, name));
 }
 
-/** Records that were moved aside out of a directory of the store; those that cannot be read are left out. */
+/**
+ * Records that were moved aside out of a directory of the store; those that cannot be read are left
+ * out.
+ */
 export function recordsAside<T>(root: string, directory: string): T[] {
   return listAside(root)
     .filter((file) => path.basename(file).startsWith(`${directory}-`))

@@ -22,7 +22,10 @@ import { formatOwner } from './owner';
 const WAIT = 10;
 const CHUNK = 1 << 20;
 
-/** The bytes of a file from its beginning while somebody writes it, and to its end once `isWhole`. Once it is open, it may be renamed. */
+/**
+ * The bytes of a file from its beginning while somebody writes it, and to its end once `isWhole`.
+ * Once it is open, it may be renamed.
+ */
 export async function* followFile(
   file: string,
   isWhole: () => boolean,
@@ -46,7 +49,10 @@ export async function* followFile(
   }
 }
 
-/** A fresh name in a folder of the store; it says whose it is, so that what a dead process left can be collected. */
+/**
+ * A fresh name in a folder of the store; it says whose it is, so that what a dead process left can
+ * be collected.
+ */
 export function ownName(folder: string, what: string): string {
   return path.join(
     folder,
@@ -69,7 +75,8 @@ export function replaceFile(root: string, file: string, text: string | Uint8Arra
         return renameSync(temp, file);
       } catch (error) {
         if (errnoOf(error) !== 'ENOENT' || tries === 3) throw error;
-        // The folder is made by the first file in it; another process may just have removed it as empty.
+        // The folder is made by the first file in it; another process may just have removed it as
+        // empty.
         mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
       }
     }
@@ -94,7 +101,9 @@ export function createFile(root: string, file: string, text: string): boolean {
   });
 }
 
-/** A JSON file of the store; `undefined` when it is not there. @throws MbuildError STORE_CORRUPT. */
+/**
+ * A JSON file of the store; `undefined` when it is not there. @throws MbuildError STORE_CORRUPT.
+ */
 export function readJson<T>(file: string): T | undefined {
   let text: string;
   try {
@@ -115,7 +124,10 @@ export function readJson<T>(file: string): T | undefined {
   }
 }
 
-/** The same for what is made again when it is missing: a file that a machine without power left damaged is as good as none. */
+/**
+ * The same for what is made again when it is missing: a file that a machine without power left
+ * damaged is as good as none.
+ */
 export function readRecord<T>(file: string): T | undefined {
   try {
     return readJson<T>(file);
@@ -144,7 +156,10 @@ export function storing<T>(file: string, write: () => T): T {
   }
 }
 
-/** A system error about a file of the store as an MbuildError: NO_SPACE, PERMISSION_DENIED or IO_FAILED; anything else as it is. */
+/**
+ * A system error about a file of the store as an MbuildError: NO_SPACE, PERMISSION_DENIED or
+ * IO_FAILED; anything else as it is.
+ */
 export function storeError(error: unknown, file: string): unknown {
   switch (errnoOf(error)) {
     case 'ENOSPC':
@@ -167,7 +182,10 @@ export function storeError(error: unknown, file: string): unknown {
   }
 }
 
-/** True for what a system call answered; what Node.js says of itself has a code like ERR_INVALID_ARG_TYPE. */
+/**
+ * True for what a system call answered; what Node.js says of itself has a code like
+ * ERR_INVALID_ARG_TYPE.
+ */
 function isSystemError(error: unknown): error is Error {
   return /^E(?!RR_)[A-Z0-9]+$/.test(errnoOf(error) ?? '');
 }

@@ -24,15 +24,19 @@ import { isVerified, noteVerified } from './verified';
 const CHUNK = 1 << 20;
 
 /**
- * Blobs as files `<root>/blobs/sha256/<hex>`; with `oci-layout` beside them the root reads as an OCI image layout
- * (image-spec, image-layout.md). What is being written lies in `<root>/tmp` under names that carry their owner.
+ * Blobs as files `<root>/blobs/sha256/<hex>`; with `oci-layout` beside them the root reads as an
+ * OCI image layout (image-spec, image-layout.md). What is being written lies in `<root>/tmp` under
+ * names that carry their owner.
  */
 export class LocalContentStore implements ContentStore {
   readonly #blobs: string;
   /** Partial files that this process has claimed. */
   readonly #partials = new Map<Digest, string>();
 
-  /** Makes the folders (mode 0700) when they are not there. @throws MbuildError PERMISSION_DENIED, NO_SPACE. */
+  /**
+   * Makes the folders (mode 0700) when they are not there.
+   * @throws MbuildError PERMISSION_DENIED, NO_SPACE.
+   */
   constructor(
     private readonly root: string,
     private readonly aside: Aside = new Aside(root),
@@ -178,7 +182,10 @@ export class LocalContentStore implements ContentStore {
       .sort();
   }
 
-  /** Takes over what a process that has ended left of a download. Of several that try, the rename lets one win. */
+  /**
+   * Takes over what a process that has ended left of a download. Of several that try, the rename
+   * lets one win.
+   */
   #claimAbandoned(digest: Digest): string | undefined {
     const folder = path.join(this.root, 'tmp');
     for (const name of readdirSync(folder)) {

@@ -1,6 +1,8 @@
 import type { ProcessIdentity } from '../linux/process';
 
-/** A process as part of a file name, so that what it leaves behind when killed is known as garbage. */
+/**
+ * A process as part of a file name, so that what it leaves behind when killed is known as garbage.
+ */
 export function formatOwner(owner: ProcessIdentity): string {
   return `${owner.pid}-${owner.startTime}-${owner.boot}-${owner.pidNamespace}`;
 }

@@ -12,22 +12,26 @@ import { parseOwner } from './owner';
  * from anywhere, and which ends with the process, however that ends.
  */
 
-/** Says that processes of this PID namespace use a store, until the returned function is called or the process ends. */
+/**
+ * Says that processes of this PID namespace use a store, until the returned function is called or
+ * the process ends.
+ */
 export function bePresent(root: string): () => void {
   const file = presenceFile(root, ownIdentity());
   try {
     const fd = openNamed(file);
     return () => closeSync(fd);
   } catch (error) {
-    // A full store is still looked at and pruned; one that is read-only is looked at, and nothing in it can go.
+    // A full store is still looked at and pruned; one that is read-only is looked at, and nothing
+    // in it can go.
     if (['ENOSPC', 'EDQUOT', 'EROFS'].includes(errnoOf(error) ?? '')) return () => undefined;
     throw storeError(error, file);
   }
 }
 
 /**
- * Whether a process that uses a store runs. Of a PID namespace that cannot be looked into it is only known whether anybody is left in it:
- * until they are all gone, each of them counts as alive.
+ * Whether a process that uses a store runs. Of a PID namespace that cannot be looked into it is
+ * only known whether anybody is left in it: until they are all gone, each of them counts as alive.
  */
 export function isAlive(owner: ProcessIdentity, root: string): boolean {
   if (isOfHere(owner)) return runsHere(owner);
@@ -52,7 +56,10 @@ export function removeDeserted(root: string): void {
   }
 }
 
-/** Opens a file for writing that still has its name then: somebody who saw it deserted may just take it away. */
+/**
+ * Opens a file for writing that still has its name then: somebody who saw it deserted may just take
+ * it away.
+ */
 function openNamed(file: string): number {
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
   for (;;) {

@@ -8,8 +8,9 @@ import { ownName } from './files';
 const UNUSABLE: readonly (string | undefined)[] = ['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS'];
 
 /**
- * A new directory (mode 0700) in TMPDIR, or in the store where TMPDIR cannot be used, as in a pod with a read-only root. The caller
- * removes it; what a killed process leaves in the store goes with the next collection.
+ * A new directory (mode 0700) in TMPDIR, or in the store where TMPDIR cannot be used, as in a pod
+ * with a read-only root. The caller removes it; what a killed process leaves in the store goes with
+ * the next collection.
  * @throws the system's error of TMPDIR where the store cannot take it either.
  */
 export function temporaryDirectory(name: string, store: string): string {

@@ -11,7 +11,10 @@ import { getXattr, setXattr } from '../linux/xattr';
 
 const NOTE = 'user.mbuild.verified';
 
-/** Notes that a file's bytes are what its name says. Where the file system keeps no such notes, nothing is noted. */
+/**
+ * Notes that a file's bytes are what its name says. Where the file system keeps no such notes,
+ * nothing is noted.
+ */
 export function noteVerified(file: string): void {
   try {
     const facts = factsOf(file);

@@ -7,8 +7,9 @@ import { TreeWriter } from '../snapshot/tree-writer';
 import { extractArchive } from './extract';
 
 /**
- * Unpacks a context that came as a tar stream (plain or compressed) into an empty or new directory, which is then used as
- * any other context and is the caller's to delete. Everything in it belongs to this process's user, for a context has no owners.
+ * Unpacks a context that came as a tar stream (plain or compressed) into an empty or new directory,
+ * which is then used as any other context and is the caller's to delete. Everything in it belongs
+ * to this process's user, for a context has no owners.
  * @throws MbuildError as `extractArchive`; an AbortError when `signal` is aborted.
  */
 export async function unpackContext(

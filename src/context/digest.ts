@@ -14,7 +14,10 @@ import { isSelectionSettled, selectionSignature } from './selection-memo';
 import type { KnownContents, SourceTree } from './source-tree';
 import type { contextTasks } from './tasks';
 
-/** One entry of a selection as the cache key sees it: everything that shows in the result but mtimes. */
+/**
+ * One entry of a selection as the cache key sees it: everything that shows in the result but
+ * mtimes.
+ */
 export interface EntryRecord {
   /** Index of the source in the selection that brings it. */
   readonly source: number;
@@ -37,7 +40,10 @@ export interface EntryRecord {
 
 export interface SelectionDigest {
   readonly digest: Digest;
-  /** What was hashed, in order: to be stored with the result, so that a later miss can be explained. Made when it is asked for. */
+  /**
+   * What was hashed, in order: to be stored with the result, so that a later miss can be explained.
+   * Made when it is asked for.
+   */
   readonly entries: () => Promise<Iterable<EntryRecord>>;
 }
 
@@ -62,8 +68,9 @@ const BATCH: BatchLimits = { items: 500, bytes: 16 * 1024 * 1024 };
 const TEXT = 64 * 1024;
 
 /**
- * The digest of all that a selection brings from its tree. Two selections with one digest leave the same tree at the same
- * destination, but for mtimes. What was hashed of a context is remembered for the next build.
+ * The digest of all that a selection brings from its tree. Two selections with one digest leave the
+ * same tree at the same destination, but for mtimes. What was hashed of a context is remembered for
+ * the next build.
  * @param threads used when there is much to hash; without them everything is hashed at once, here.
  * @param read reads what is not known, where it has to be read for something else, too.
  */
@@ -81,7 +88,8 @@ export async function digestSelection(
       digest: remembered,
       entries: () => describe(selection, tree, read).then(({ entries }) => entries),
     };
-  // What is new is copied next, as a rule: the workers for that start while this thread finds out. After an edit there is little to read or to copy.
+  // What is new is copied next, as a rule: the workers for that start while this thread finds out.
+  // After an edit there is little to read or to copy.
   const isNew = known === undefined || known.cache.isEmpty;
   if (
     isNew &&
@@ -146,7 +154,10 @@ function* recordsOf(
   }
 }
 
-/** No two records are the same text: what may hold any character comes with its length, the rest holds no `|`. */
+/**
+ * No two records are the same text: what may hold any character comes with its length, the rest
+ * holds no `|`.
+ */
 function frameRecord({
   path,
   type,
@@ -201,7 +212,10 @@ function typeOf(stats: FileStats): Exclude<EntryRecord['type'], 'link'> {
   return stats.isBlockDevice() ? 'block' : 'char';
 }
 
-/** The contents of the files and symlinks among entries, each at its entry's index: from the cache where a file is unchanged, else by reading it. */
+/**
+ * The contents of the files and symlinks among entries, each at its entry's index: from the cache
+ * where a file is unchanged, else by reading it.
+ */
 async function contentsOf(
   entries: readonly SelectedEntry[],
   known: KnownContents | undefined,

@@ -12,7 +12,10 @@ export interface Download {
   readonly digest: Digest;
   readonly size: number;
   readonly hostPath: RawPath;
-  /** Last-Modified, in seconds since the epoch; 0 without one, so that the file is the same wherever and whenever it is fetched. */
+  /**
+   * Last-Modified, in seconds since the epoch; 0 without one, so that the file is the same wherever
+   * and whenever it is fetched.
+   */
   readonly mtime: number;
 }
 
@@ -45,8 +48,8 @@ const UNNAMED = '__unnamed__';
 const MAX_NAME = 255;
 
 /**
- * Fetches a file into the store. One that the server says is unchanged, or whose checksum was given and that is there, is
- * not fetched again.
+ * Fetches a file into the store. One that the server says is unchanged, or whose checksum was given
+ * and that is there, is not fetched again.
  * @param checksum what the file must be.
  * @throws MbuildError DOWNLOAD_FAILED, CHECKSUM_MISMATCH, LIMIT_EXCEEDED, NO_SPACE, CANCELED.
  */
@@ -80,7 +83,10 @@ export async function downloadFile(
   return downloadOf(fetched, services);
 }
 
-/** What proves who asks. Dockerfile reference, "ADD", "Secrets"; where both are given the token counts, as in BuildKit. */
+/**
+ * What proves who asks. Dockerfile reference, "ADD", "Secrets"; where both are given the token
+ * counts, as in BuildKit.
+ */
 function authorizationFor({ hostname }: URL, { secret }: DownloadServices): string | undefined {
   const host = hostname.replace(/^\[(.*)\]$/, '$1');
   const text = (id: string): string | undefined => secret(`${id}_${host}`)?.toString('utf8').trim();
@@ -89,8 +95,9 @@ function authorizationFor({ hostname }: URL, { secret }: DownloadServices): stri
 }
 
 /**
- * The name that a fetched file gets: the last part of the address's path, as BuildKit takes it; what the server suggests
- * (Content-Disposition) has no say. @throws MbuildError DOWNLOAD_FAILED for a part that is no file name.
+ * The name that a fetched file gets: the last part of the address's path, as BuildKit takes it;
+ * what the server suggests (Content-Disposition) has no say.
+ * @throws MbuildError DOWNLOAD_FAILED for a part that is no file name.
  */
 export function downloadName(url: URL): string {
   const name = path.posix.basename(decoded(url.pathname));
@@ -170,7 +177,10 @@ function downloadOf(
   return { digest, size, hostPath: toRaw(content.path(digest)), mtime: lastModified ?? 0 };
 }
 
-/** Addresses may hold credentials, as their user or in their query: a file has the hash for its name, and in it only what is neither. */
+/**
+ * Addresses may hold credentials, as their user or in their query: a file has the hash for its
+ * name, and in it only what is neither.
+ */
 function recordFile(url: URL, { root }: DownloadServices): string {
   return path.join(
     root,

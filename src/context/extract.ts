@@ -33,10 +33,12 @@ interface OpenFile {
 const SAMPLE = 64 * 1024;
 
 /**
- * Unpacks a tar archive (plain, gzip, bzip2, xz or zstd, by content) into a directory of a tree, as ADD does: directories
- * merge, anything else replaces what is there, a directory included. The destination is the archive's root: no `..`, absolute name or
- * symlink leads out of it. Of extended attributes capabilities and those of users are kept.
- * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE (an entry that leaves the destination), LIMIT_EXCEEDED, NO_SPACE, UNSUPPORTED (a missing program); the signal's reason.
+ * Unpacks a tar archive (plain, gzip, bzip2, xz or zstd, by content) into a directory of a tree, as
+ * ADD does: directories merge, anything else replaces what is there, a directory included. The
+ * destination is the archive's root: no `..`, absolute name or symlink leads out of it. Of extended
+ * attributes capabilities and those of users are kept.
+ * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE (an entry that leaves the destination),
+ * LIMIT_EXCEEDED, NO_SPACE, UNSUPPORTED (a missing program); the signal's reason.
  */
 export async function extractArchive(
   source: Readable,
@@ -75,8 +77,10 @@ export async function extractFile(
 }
 
 /**
- * True when a file's content is a tar archive with at least one entry, compressed or not. Names do not matter.
- * @throws MbuildError ARCHIVE_INVALID for bzip2 and xz data that is damaged: its programs tell nothing of what is in front of the damage.
+ * True when a file's content is a tar archive with at least one entry, compressed or not. Names do
+ * not matter.
+ * @throws MbuildError ARCHIVE_INVALID for bzip2 and xz data that is damaged: its programs tell
+ * nothing of what is in front of the damage.
  */
 export async function isArchive(hostPath: RawPath): Promise<boolean> {
   const fd = openForReading(hostPath);
@@ -102,7 +106,10 @@ function isUnmistakable(head: Buffer): boolean {
   return /^(?:BZh[1-9](?:1AY&SY|\x17rE8P\x90)|\xfd7zXZ\0)/.test(head.toString('latin1', 0, 10));
 }
 
-/** A header's checksum is the sum of its bytes, its own field taken as spaces (IEEE 1003.1, pax, "ustar Interchange Format"). */
+/**
+ * A header's checksum is the sum of its bytes, its own field taken as spaces (IEEE 1003.1, pax,
+ * "ustar Interchange Format").
+ */
 function isTarHeader(head: Buffer): boolean {
   if (head.length < BLOCK) return false;
   const [from, to] = [148, 156];
@@ -124,8 +131,9 @@ function isTarHeader(head: Buffer): boolean {
 }
 
 /**
- * What the first bytes of a gzip file hold, up to the first that is damaged: that is no reason to take an archive for something
- * else. Whatever a number of bytes is too many for, more are: the most that can be unpacked is searched by halves.
+ * What the first bytes of a gzip file hold, up to the first that is damaged: that is no reason to
+ * take an archive for something else. Whatever a number of bytes is too many for, more are: the
+ * most that can be unpacked is searched by halves.
  */
 function gunzipHead(head: Buffer): Buffer {
   const whole = gunzipped(head);
@@ -284,7 +292,10 @@ class Extraction implements TarSink {
   }
 }
 
-/** A name of the archive from its root on, without `.` and `..`. @throws MbuildError ARCHIVE_UNSAFE where it leads out. */
+/**
+ * A name of the archive from its root on, without `.` and `..`.
+ * @throws MbuildError ARCHIVE_UNSAFE where it leads out.
+ */
 function cleanInside(name: RawPath): RawPath {
   let depth = 0;
   for (const part of name.split('/')) {

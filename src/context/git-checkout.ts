@@ -81,7 +81,8 @@ class Checkout {
     else this.#borrowRepository();
     // What was asked for by its name may be a tag.
     const commit = await this.#told(['rev-parse', '--verify', `${wanted}^{commit}`]);
-    // The index that is written along with the files knows their times; git's directory gets one that is the same every time.
+    // The index that is written along with the files knows their times; git's directory gets one
+    // that is the same every time.
     const temporaryIndex = { GIT_INDEX_FILE: path.join(path.dirname(this.directory), 'index') };
     const read = { ...this.#call, env: temporaryIndex };
     await git(['read-tree', '--reset', '-u', commit], read, services);
@@ -125,7 +126,10 @@ class Checkout {
       writeFileSync(path.join(this.#gitDir, 'shallow'), readFileSync(shallow));
   }
 
-  /** Their commits are pinned by the tree; their addresses are the repository's choice, so that they lead to the network only. */
+  /**
+   * Their commits are pinned by the tree; their addresses are the repository's choice, so that they
+   * lead to the network only.
+   */
   async #updateSubmodules(): Promise<void> {
     const { address } = this.work.resolved;
     const from =
@@ -152,7 +156,10 @@ function localRef(ref: string | undefined, commit: string): string {
     : `refs/remotes/origin/${commit}`;
 }
 
-/** Git's directories, and the files by which submodules find theirs. What a commit holds never has that name. */
+/**
+ * Git's directories, and the files by which submodules find theirs. What a commit holds never has
+ * that name.
+ */
 function removeGitDirs(directory: RawPath): void {
   removeTree(fsPath(`${directory}/.git`));
   for (const entry of readdirSync(fsPath(directory), { withFileTypes: true, encoding: 'latin1' }))
@@ -169,7 +176,10 @@ function dateAll(directory: RawPath, time: number): void {
   setTimes(directory, time, time);
 }
 
-/** @throws MbuildError GIT_FAILED unless the wanted part is a directory of the repository: links are followed inside it only. */
+/**
+ * @throws MbuildError GIT_FAILED unless the wanted part is a directory of the repository: links are
+ * followed inside it only.
+ */
 function subdirectory(directory: string, { address, commit }: ResolvedGit): string {
   if (address.subdir === undefined) return directory;
   const entry = new LocalContext(directory).stat(`/${toRaw(address.subdir)}`);

@@ -9,7 +9,9 @@ import type { GitAddress } from './git-url';
 export interface GitServices {
   /** The store's folder: repositories are kept in its `git/`, as far as they were fetched. */
   readonly root: string;
-  /** Secrets of the build: `GIT_AUTH_TOKEN` and `GIT_AUTH_HEADER`, also with `.HOST` behind them. */
+  /**
+   * Secrets of the build: `GIT_AUTH_TOKEN` and `GIT_AUTH_HEADER`, also with `.HOST` behind them.
+   */
   readonly secret: (id: string) => Buffer | undefined;
   /** Only repositories of this machine, and commits that were fetched before. */
   readonly offline?: boolean | undefined;
@@ -68,8 +70,8 @@ function hintFor(said: string, address: GitAddress | undefined): string | undefi
 }
 
 /**
- * Runs git with nothing of the user's configuration, nothing that runs programs of a repository's choice, and no way to ask.
- * Files come out with umask 022.
+ * Runs git with nothing of the user's configuration, nothing that runs programs of a repository's
+ * choice, and no way to ask. Files come out with umask 022.
  */
 export async function tryGit(
   args: readonly string[],
@@ -122,7 +124,10 @@ const HARDENED = [
   'http.userAgent=mbuild',
 ];
 
-/** None is allowed but those that the address calls for: a repository's submodules never reach the disk, nor a program. */
+/**
+ * None is allowed but those that the address calls for: a repository's submodules never reach the
+ * disk, nor a program.
+ */
 function protocols(from: GitAddress | undefined): string[] {
   if (from === undefined) return ['protocol.allow=never'];
   const allowed = from.protocol === 'file' ? ['file'] : NETWORK_PROTOCOLS;
@@ -157,8 +162,8 @@ function environment({ sshAgent }: GitServices): Record<string, string | undefin
 }
 
 /**
- * What proves who asks, for the address's own host alone. It goes by the environment, as arguments can be read by all.
- * BuildKit, "Build secrets: Git authentication".
+ * What proves who asks, for the address's own host alone. It goes by the environment, as arguments
+ * can be read by all. BuildKit, "Build secrets: Git authentication".
  */
 function authorization(
   from: GitAddress | undefined,

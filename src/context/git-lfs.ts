@@ -18,8 +18,8 @@ export function hasGitLfs(
 }
 
 /**
- * Puts the files in place that a checkout has as pointers of Git LFS, where git-lfs is there. They are asked for at the
- * repository's own address, whatever the repository says.
+ * Puts the files in place that a checkout has as pointers of Git LFS, where git-lfs is there. They
+ * are asked for at the repository's own address, whatever the repository says.
  * @returns what is to be said where pointers are left.
  */
 export async function fetchLfs(

@@ -14,7 +14,10 @@ export interface GitWork {
   readonly signal: AbortSignal;
 }
 
-/** Refs of the store's own repositories: each fetched commit has one, which keeps it from being pruned. */
+/**
+ * Refs of the store's own repositories: each fetched commit has one, which keeps it from being
+ * pruned.
+ */
 export const KEPT = 'refs/mbuild/';
 
 /** Does something with a repository of the store that has the commit; one process at a time. */
@@ -77,7 +80,10 @@ const FETCH = [
   '--no-recurse-submodules',
 ];
 
-/** The commit alone, without its history; where a server does not give commits by name, all branches and tags. */
+/**
+ * The commit alone, without its history; where a server does not give commits by name, all branches
+ * and tags.
+ */
 async function fetchCommit(repository: string, work: GitWork): Promise<void> {
   const { resolved, services, signal } = work;
   const { address, commit } = resolved;
@@ -103,7 +109,8 @@ async function fetchByName(
   const deepen = existsSync(path.join(repository, 'shallow')) ? ['--unshallow'] : [];
   const depth = ref === undefined ? deepen : ['--depth=1'];
   await git([...FETCH, ...depth, '--', address.remote, ...all], call, services);
-  // An object that is not there makes no ref; neither does one that is not, or does not lead to, a commit.
+  // An object that is not there makes no ref; neither does one that is not, or does not lead to, a
+  // commit.
   const own = { cwd: repository, signal };
   const found = await tryGit(['cat-file', '-e', `${commit}^{commit}`], own, services);
   if (found.exitCode === 0) {

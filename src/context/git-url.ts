@@ -2,9 +2,15 @@ import path from 'node:path';
 import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 
-/** A git repository, and what of it is wanted, as an address says it. BuildKit, "Git URL fragments" and "URL queries". */
+/**
+ * A git repository, and what of it is wanted, as an address says it. BuildKit, "Git URL fragments"
+ * and "URL queries".
+ */
 export interface GitAddress {
-  /** As git is given it: without user and password where git would send them over http, without query and fragment. */
+  /**
+   * As git is given it: without user and password where git would send them over http, without
+   * query and fragment.
+   */
   readonly remote: string;
   /** For messages: without credentials. */
   readonly display: string;
@@ -35,11 +41,17 @@ const TRUE = ['1', 't', 'T', 'TRUE', 'true', 'True', ''];
 const FALSE = ['0', 'f', 'F', 'FALSE', 'false', 'False'];
 /** Full object names of SHA-1 and SHA-256 repositories. */
 const COMMIT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
-/** git-check-ref-format(1), and nothing that a shell or git's option parser could take for something else. */
+/**
+ * git-check-ref-format(1), and nothing that a shell or git's option parser could take for something
+ * else.
+ */
 const REF = /^(?![-/.])[\p{L}\p{M}\p{N}._/+@=,%!#&'()-]+$/u;
 const MAX_REF = 1024;
 
-/** True for a context that is a repository: by its scheme, or as http(s) addresses whose path ends in `.git`. */
+/**
+ * True for a context that is a repository: by its scheme, or as http(s) addresses whose path ends
+ * in `.git`.
+ */
 export function isGitAddress(text: string): boolean {
   return (
     /^(?:git:\/\/|git@|ssh:\/\/|github\.com\/)/.test(text) ||
@@ -54,7 +66,8 @@ export function isCommit(text: string): boolean {
 
 /**
  * Reads `URL[?query][#ref[:subdir]]`. The fragment and the query must not contradict each other.
- * @throws MbuildError GIT_FAILED for what is no address, an unknown query, a ref or subdir that could mean something else.
+ * @throws MbuildError GIT_FAILED for what is no address, an unknown query, a ref or subdir that
+ * could mean something else.
  */
 export function parseGitAddress(text: string): GitAddress {
   const at = text.indexOf('#');
@@ -116,7 +129,10 @@ interface Query {
   readonly fetchByCommit?: boolean;
 }
 
-/** The keys of a query. A value is taken from `read`, which refuses an empty one where `true` is not meant by it. */
+/**
+ * The keys of a query. A value is taken from `read`, which refuses an empty one where `true` is not
+ * meant by it.
+ */
 const QUERY: Readonly<Record<string, (value: string, fail: Fail) => Query>> = {
   ref: (value) => ({ ref: value }),
   tag: (value) => ({ ref: `refs/tags/${value}` }),

@@ -45,7 +45,10 @@ export async function resolveGit(
   return confirmed({ address, commit: found.commit, ref: found.ref }, found.others);
 }
 
-/** git-checkout's order: a branch before a tag; a full name is that name. Annotated tags stand for their commits (`^{}`). */
+/**
+ * git-checkout's order: a branch before a tag; a full name is that name. Annotated tags stand for
+ * their commits (`^{}`).
+ */
 function chooseRef(
   listing: string,
   ref: string | undefined,

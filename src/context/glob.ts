@@ -13,8 +13,8 @@ type CharacterTest =
     };
 
 /**
- * One step of a pattern: a character, or a stretch of any length. `many` holds no `/`; `folders` is nothing, or anything
- * that ends in `/`; `rest` is anything.
+ * One step of a pattern: a character, or a stretch of any length. `many` holds no `/`; `folders` is
+ * nothing, or anything that ends in `/`; `rest` is anything.
  */
 type Token =
   | CharacterTest
@@ -29,12 +29,18 @@ export interface PathMatcher {
 
 const META = /[*?[\\]/;
 
-/** True when `pattern` is more than a plain name: Go's filepath patterns (https://pkg.go.dev/path/filepath#Match). */
+/**
+ * True when `pattern` is more than a plain name: Go's filepath patterns
+ * (https://pkg.go.dev/path/filepath#Match).
+ */
 export function hasMeta(pattern: string): boolean {
   return META.test(pattern);
 }
 
-/** True for a source of COPY that is a pattern: a backslash takes the meaning off the character behind it, as in BuildKit. */
+/**
+ * True for a source of COPY that is a pattern: a backslash takes the meaning off the character
+ * behind it, as in BuildKit.
+ */
 export function hasWildcard(source: string): boolean {
   return /^(?:[^\\*?[]|\\[^])*[*?[]/.test(source);
 }
@@ -57,8 +63,9 @@ export function pathPatternProblem(pattern: string): string | undefined {
 }
 
 /**
- * Go's filepath.Match: `*` and `?` for characters other than `/`, `[a-z]`, `[^a]`, `\` before a character that
- * stands for itself. The whole name must match. A pattern that is none (see {@link globProblem}) matches nothing.
+ * Go's filepath.Match: `*` and `?` for characters other than `/`, `[a-z]`, `[^a]`, `\` before a
+ * character that stands for itself. The whole name must match. A pattern that is none (see
+ * {@link globProblem}) matches nothing.
  */
 export function matchGlob(pattern: string, name: RawPath): boolean {
   if (!hasMeta(pattern)) return pattern === toText(name);
@@ -67,9 +74,10 @@ export function matchGlob(pattern: string, name: RawPath): boolean {
 }
 
 /**
- * Compiles a pattern as `.dockerignore`, `COPY --exclude` and `COPY --parents` have them: filepath.Match, and `**` for any
- * number of folders. The pattern must be clean (no `./`, `//` or trailing slash) and valid (see {@link pathPatternProblem}).
- * moby makes a regular expression of it, so an escaped letter means what it means there: `\d` is a digit.
+ * Compiles a pattern as `.dockerignore`, `COPY --exclude` and `COPY --parents` have them:
+ * filepath.Match, and `**` for any number of folders. The pattern must be clean (no `./`, `//` or
+ * trailing slash) and valid (see {@link pathPatternProblem}). moby makes a regular expression of
+ * it, so an escaped letter means what it means there: `\d` is a digit.
  */
 export function compilePathPattern(pattern: string): PathMatcher {
   if (!hasMeta(pattern)) return { matches: (path) => toText(path) === pattern };
@@ -82,7 +90,10 @@ export function compilePathPattern(pattern: string): PathMatcher {
   };
 }
 
-/** `**` at one end of an otherwise plain pattern asks for an ending or a beginning, even within a name: `**.log` is `*.log` at any depth. */
+/**
+ * `**` at one end of an otherwise plain pattern asks for an ending or a beginning, even within a
+ * name: `**.log` is `*.log` at any depth.
+ */
 function plainEnds(pattern: string): PathMatcher | undefined {
   if (pattern.startsWith('**') && !hasMeta(pattern.slice(2))) {
     const suffix = pattern.slice(2);
@@ -107,7 +118,10 @@ const BLANK = [
   [' ', ' '],
 ] as const;
 
-/** Escaped letters in Go's regular expressions (https://pkg.go.dev/regexp/syntax), those that stand for one character. */
+/**
+ * Escaped letters in Go's regular expressions (https://pkg.go.dev/regexp/syntax), those that stand
+ * for one character.
+ */
 const REGEXP_ESCAPES: Readonly<Record<string, CharacterTest | undefined>> = {
   d: { kind: 'class', negated: false, ranges: DIGITS },
   D: { kind: 'class', negated: true, ranges: DIGITS },

@@ -26,7 +26,10 @@ export interface FileContent {
 
 /** A hashed file. */
 export interface HashedFile extends FileContent {
-  /** True when the file was not any more, or not to the end, the one that was seen: the hash must not be remembered. */
+  /**
+   * True when the file was not any more, or not to the end, the one that was seen: the hash must
+   * not be remembered.
+   */
   readonly changed?: boolean | undefined;
 }
 
@@ -34,7 +37,8 @@ const CHUNK = 1024 * 1024;
 
 /**
  * Hashes files one after the other, with synchronous calls.
- * @throws MbuildError COPY_FAILED for a file that vanished, PERMISSION_DENIED and others as they come, CANCELED when `stop` is set.
+ * @throws MbuildError COPY_FAILED for a file that vanished, PERMISSION_DENIED and others as they
+ * come, CANCELED when `stop` is set.
  */
 export function hashFiles(files: readonly FileToHash[], stop?: StopFlag): HashedFile[] {
   const buffer = Buffer.allocUnsafe(
@@ -44,8 +48,9 @@ export function hashFiles(files: readonly FileToHash[], stop?: StopFlag): Hashed
 }
 
 /**
- * Copies files and hashes them on the way, so that each is read once. `changed` are those that are not what was seen any more; where there
- * are any, `contents` is of no use. @throws as {@link copyFiles}.
+ * Copies files and hashes them on the way, so that each is read once. `changed` are those that are
+ * not what was seen any more; where there are any, `contents` is of no use.
+ * @throws as {@link copyFiles}.
  */
 export function copyAndHashFiles(
   files: readonly FileCopy[],
@@ -99,7 +104,10 @@ function hashContent(fd: number, buffer: Buffer, stop: StopFlag | undefined): st
   return hash.digest('hex');
 }
 
-/** Opens a regular file that was seen before; a symlink, or a FIFO put in its place, is not followed and does not block. */
+/**
+ * Opens a regular file that was seen before; a symlink, or a FIFO put in its place, is not followed
+ * and does not block.
+ */
 export function openForReading(hostPath: RawPath): number {
   let fd: number;
   try {

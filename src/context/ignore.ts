@@ -32,12 +32,16 @@ export interface IgnoreRules {
   /** The patterns without their `!`, cleaned. */
   readonly patterns: readonly string[];
   /**
-   * Decides about a path relative to the context's root, without leading slash. Call it for a folder before what is below
-   * it, with the `state` of the parent folder; without a `parent`, all folders above are looked at. Rules are tried
-   * in order and the last that matches wins; `!` rules bring back. The root itself is never ignored.
+   * Decides about a path relative to the context's root, without leading slash. Call it for a
+   * folder before what is below it, with the `state` of the parent folder; without a `parent`, all
+   * folders above are looked at. Rules are tried in order and the last that matches wins; `!` rules
+   * bring back. The root itself is never ignored.
    */
   match(path: RawPath, isDirectory: boolean, parent?: IgnoreState): IgnoreResult;
-  /** True when something below this ignored folder may be brought back by a `!` rule, so it must be walked after all. */
+  /**
+   * True when something below this ignored folder may be brought back by a `!` rule, so it must be
+   * walked after all.
+   */
   mayDescend(directory: RawPath): boolean;
 }
 
@@ -166,7 +170,8 @@ class OrderedRules implements IgnoreRules {
     let decisive: IgnoreRule | undefined;
     for (const [index, { matcher, brings, line, pattern }] of this.rules.entries()) {
       let matched = parent?.[index] ?? false;
-      // A rule that could change nothing is not tried, and then does not hold for what is below either.
+      // A rule that could change nothing is not tried, and then does not hold for what is below
+      // either.
       if (!matched && brings === ignored)
         matched = matcher.matches(path) || above.some((folder) => matcher.matches(folder));
       state.push(matched);
@@ -183,8 +188,8 @@ class OrderedRules implements IgnoreRules {
 }
 
 /**
- * True where a pattern may match something below a directory: it begins with what matches the directory and goes on, it matches one
- * above, or it has a `**`.
+ * True where a pattern may match something below a directory: it begins with what matches the
+ * directory and goes on, it matches one above, or it has a `**`.
  */
 function mayMatchBelow(pattern: string, directory: RawPath): boolean {
   const parts = pattern.split('/');

@@ -64,7 +64,10 @@ export function keptDownloads(root: string, content: Pick<ContentStore, 'size'>)
   });
 }
 
-/** Deletes a repository; false while a build uses it. What stays of it is the file by which builds wait for each other. */
+/**
+ * Deletes a repository; false while a build uses it. What stays of it is the file by which builds
+ * wait for each other.
+ */
 export function removeRepository({ folder }: KeptRepository): boolean {
   const fd = openSync(`${folder}.lock`, 'a', 0o600);
   try {

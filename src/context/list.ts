@@ -7,7 +7,10 @@ import type { IgnoreFile, LocalContext } from './local';
 import type { IgnoreState } from './ignore';
 import type { HidingRule } from './source-tree';
 
-/** Something of the build directory: a file that goes in or stays out, or a whole directory that is empty or stays out. */
+/**
+ * Something of the build directory: a file that goes in or stays out, or a whole directory that is
+ * empty or stays out.
+ */
 export interface ContextEntry {
   /** Relative to the context; a directory's ends with `/`. */
   readonly path: RawPath;
@@ -22,8 +25,9 @@ export interface ContextEntry {
 }
 
 /**
- * Everything in the build directory, by path, with what the ignore file says about it. A directory that stays out as a whole is
- * one entry. Sockets are no part of a context; what cannot be read in a directory that stays out counts nothing.
+ * Everything in the build directory, by path, with what the ignore file says about it. A directory
+ * that stays out as a whole is one entry. Sockets are no part of a context; what cannot be read in
+ * a directory that stays out counts nothing.
  */
 export function listContext(context: LocalContext): ContextEntry[] {
   const rules = context.ignore?.rules;

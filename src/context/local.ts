@@ -33,7 +33,10 @@ export interface IgnoreFile {
   readonly rules: IgnoreRules;
 }
 
-/** `own`: modes are those of the files; `git`: those that git knows, so that a checkout under another umask is the same. */
+/**
+ * `own`: modes are those of the files; `git`: those that git knows, so that a checkout under
+ * another umask is the same.
+ */
 export type ContextModes = 'own' | 'git';
 
 export interface ContextOptions {
@@ -56,7 +59,10 @@ interface ContextDirectory extends ViewEntry {
 /** An entry that the ignore file lets be. */
 type Child = ContextFile | ContextDirectory;
 
-/** Anything but a directory. Of a large context there are many: one is no more than its facts and a path. */
+/**
+ * Anything but a directory. Of a large context there are many: one is no more than its facts and a
+ * path.
+ */
 class ContextFile implements ViewEntry {
   /** @param root the context's path on the host, without a slash at its end. */
   constructor(
@@ -73,9 +79,9 @@ class ContextFile implements ViewEntry {
 const MAX_IGNORE_FILE = 4 * 1024 * 1024;
 
 /**
- * The build directory as its Dockerfile sees it: without what the ignore file excludes, and closed: every part of a
- * path is looked at by itself and symlinks are followed inside only. What was seen is remembered, so one object
- * shows one state of each entry for the whole build.
+ * The build directory as its Dockerfile sees it: without what the ignore file excludes, and closed:
+ * every part of a path is looked at by itself and symlinks are followed inside only. What was seen
+ * is remembered, so one object shows one state of each entry for the whole build.
  */
 export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
   readonly title: string;
@@ -223,8 +229,9 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
 }
 
 /**
- * The ignore file of a build: `<Dockerfile>.dockerignore` when it is there, else `.dockerignore` at the context's root, which
- * must be a regular file of the context (a symlink is followed inside it).
+ * The ignore file of a build: `<Dockerfile>.dockerignore` when it is there, else `.dockerignore` at
+ * the context's root, which must be a regular file of the context (a symlink is followed inside
+ * it).
  * @param dockerfile path on the host; absent when the Dockerfile is not a file.
  * @param explicit a path that the user gave; it must exist.
  * @throws MbuildError IGNORE_FILE_INVALID.
@@ -307,7 +314,10 @@ function readIgnoreFile(path: RawPath, name: string): IgnoreFile | undefined {
   }
 }
 
-/** Files 0644, or 0755 where their owner may execute them; directories 0755. Other kinds git does not know. */
+/**
+ * Files 0644, or 0755 where their owner may execute them; directories 0755. Other kinds git does
+ * not know.
+ */
 function gitMode(mode: number): number {
   const kind = mode & constants.S_IFMT;
   if (kind === constants.S_IFDIR) return kind | 0o755;

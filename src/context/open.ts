@@ -45,7 +45,10 @@ interface ContextDirectory {
   readonly path: string;
   /** For messages. */
   readonly title?: string | undefined;
-  /** True for files that others have made: no link in them leads to the host, and nothing is remembered of them. */
+  /**
+   * True for files that others have made: no link in them leads to the host, and nothing is
+   * remembered of them.
+   */
   readonly isForeign: boolean;
   /** The Dockerfile, where the source was nothing else. */
   readonly dockerfile?: SourceFile | undefined;
@@ -75,11 +78,12 @@ export interface ContextRequest {
 }
 
 /**
- * Opens the build directory, its Dockerfile and its ignore file. A file instead of a directory is an archive of the context, or
- * the Dockerfile of the directory that it is in.
+ * Opens the build directory, its Dockerfile and its ignore file. A file instead of a directory is
+ * an archive of the context, or the Dockerfile of the directory that it is in.
  * @param store the store's folder: hashes of the directory's files are remembered there.
  * @param fetcher needed for contexts of kind `git` and `http`.
- * @throws MbuildError CONTEXT_NOT_FOUND, CONTEXT_INVALID, DOCKERFILE_NOT_FOUND, IGNORE_FILE_INVALID, and those of git and of downloads.
+ * @throws MbuildError CONTEXT_NOT_FOUND, CONTEXT_INVALID, DOCKERFILE_NOT_FOUND,
+ * IGNORE_FILE_INVALID, and those of git and of downloads.
  */
 export async function openContext(
   request: ContextRequest,
@@ -143,7 +147,10 @@ async function ofFile({ context, dockerfile }: ContextRequest): Promise<{
   };
 }
 
-/** A named context that is a directory: with the ignore file in it, as BuildKit has it. @throws MbuildError CONTEXT_NOT_FOUND, IGNORE_FILE_INVALID. */
+/**
+ * A named context that is a directory: with the ignore file in it, as BuildKit has it.
+ * @throws MbuildError CONTEXT_NOT_FOUND, IGNORE_FILE_INVALID.
+ */
 export function openNamedDirectory(
   name: string,
   directory: string,
@@ -208,7 +215,10 @@ async function directoryOf(
   }
 }
 
-/** An archive is the context; anything else is the Dockerfile of a build without files, as docker has it. */
+/**
+ * An archive is the context; anything else is the Dockerfile of a build without files, as docker
+ * has it.
+ */
 async function httpDirectory(
   url: string,
   fetcher: ContextFetcher,
@@ -261,7 +271,10 @@ function needed(fetcher: ContextFetcher | undefined): ContextFetcher {
   );
 }
 
-/** A given path counts from the working directory, else from the context; without one it is the context's `Dockerfile`, or its `Containerfile`. */
+/**
+ * A given path counts from the working directory, else from the context; without one it is the
+ * context's `Dockerfile`, or its `Containerfile`.
+ */
 async function findDockerfile(
   directory: ContextDirectory,
   given: string | undefined,

@@ -5,10 +5,13 @@ import type { LocalContext } from './local';
 import { selectSources } from './selection';
 
 /**
- * What a build is given of its directory, as a tar that any builder takes for a context (`docker build - < context.tar`): files,
- * directories and symlinks, owned by root, in an order that does not change. A hard link is a file of its own, a FIFO or device left out.
- * @param dockerfile path in the context; in the tar also where the ignore file excludes it, for without it nothing can be built.
- * @throws MbuildError CONTEXT_INVALID for a name that is not UTF-8, which a tar of this kind cannot hold.
+ * What a build is given of its directory, as a tar that any builder takes for a context
+ * (`docker build - < context.tar`): files, directories and symlinks, owned by root, in an order
+ * that does not change. A hard link is a file of its own, a FIFO or device left out.
+ * @param dockerfile path in the context; in the tar also where the ignore file excludes it, for
+ * without it nothing can be built.
+ * @throws MbuildError CONTEXT_INVALID for a name that is not UTF-8, which a tar of this kind cannot
+ * hold.
  */
 export function packContext(
   context: LocalContext,
@@ -20,7 +23,8 @@ export function packContext(
   const entries = [
     ...new Set([...selected, ...(dockerfile === undefined ? [] : withParents(dockerfile))]),
   ].map(asText);
-  // What is in a directory is an entry of its own; without `umask`, that of this process is taken off the modes.
+  // What is in a directory is an entry of its own; without `umask`, that of this process is taken
+  // off the modes.
   const options: PackOptions & { readonly umask: number } = {
     entries,
     ignore: () => true,

@@ -3,8 +3,8 @@ import { Socket } from 'node:net';
 import { errnoOf } from '../diagnostics/error';
 
 /**
- * All that comes out of a pipe with a name, such as `<(command)` of a shell makes; nothing where nobody writes to it. While it waits,
- * this thread goes on.
+ * All that comes out of a pipe with a name, such as `<(command)` of a shell makes; nothing where
+ * nobody writes to it. While it waits, this thread goes on.
  * @throws RangeError for more bytes than `most`.
  */
 export async function readPipe(file: string, most: number): Promise<Buffer> {
@@ -27,7 +27,10 @@ export async function readPipe(file: string, most: number): Promise<Buffer> {
   return Buffer.concat(chunks.filter((chunk) => chunk !== undefined));
 }
 
-/** Empty at the end, and where nobody has the pipe open for writing; `undefined` while somebody has, and has not written yet. */
+/**
+ * Empty at the end, and where nobody has the pipe open for writing; `undefined` while somebody has,
+ * and has not written yet.
+ */
 function readAtOnce(fd: number): Buffer | undefined {
   const buffer = Buffer.allocUnsafe(64 * 1024);
   try {

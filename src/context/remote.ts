@@ -27,7 +27,10 @@ export interface RemoteRepository {
 
 /** What a build takes from elsewhere. Nothing is loaded of it before it is asked for. */
 export interface RemoteSources {
-  /** With a checksum nothing is fetched before it is needed. @throws MbuildError DOWNLOAD_FAILED, CHECKSUM_MISMATCH, … as `downloadFile`. */
+  /**
+   * With a checksum nothing is fetched before it is needed.
+   * @throws MbuildError DOWNLOAD_FAILED, CHECKSUM_MISMATCH, … as `downloadFile`.
+   */
   file(url: string, checksum: string | undefined, signal: AbortSignal): Promise<RemoteFile>;
   /** @throws MbuildError as `resolveGit`. */
   repository(

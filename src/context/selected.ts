@@ -28,6 +28,9 @@ export interface SelectedEntry {
   readonly stats: FileStats;
   /** `path` of an earlier entry of the same source that is the same file. */
   readonly linkTo?: RawPath | undefined;
-  /** True for a directory that is only there because something in it was selected: where it exists it is left as it is. */
+  /**
+   * True for a directory that is only there because something in it was selected: where it exists
+   * it is left as it is.
+   */
   readonly implied?: boolean | undefined;
 }

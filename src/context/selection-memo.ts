@@ -12,8 +12,9 @@ const FACTS = 6;
 const MOST = 64;
 
 /**
- * Remembers the digest of whole selections by what `lstat` shows of all that is in them: a context in which nothing
- * changed then needs no look at its files one by one. It holds under the same rule as the stat cache does.
+ * Remembers the digest of whole selections by what `lstat` shows of all that is in them: a context
+ * in which nothing changed then needs no look at its files one by one. It holds under the same rule
+ * as the stat cache does.
  */
 export class SelectionMemo {
   #known: Map<string, Digest> | undefined;
@@ -44,7 +45,10 @@ export class SelectionMemo {
   }
 }
 
-/** Hash of the facts of a selection. Directories count by mode and attributes alone: what is in them is listed. */
+/**
+ * Hash of the facts of a selection. Directories count by mode and attributes alone: what is in them
+ * is listed.
+ */
 export function selectionSignature(selection: Selection): string {
   const count = selection.sources.reduce((sum, source) => sum + source.entries.length, 0);
   const facts = new Float64Array(count * FACTS);
@@ -76,7 +80,10 @@ export function selectionSignature(selection: Selection): string {
     .digest('hex');
 }
 
-/** True when no entry could have changed since without showing it; directories are listed in full and need not be old. */
+/**
+ * True when no entry could have changed since without showing it; directories are listed in full
+ * and need not be old.
+ */
 export function isSelectionSettled(selection: Selection, now: number): boolean {
   return selection.sources.every((source) =>
     source.entries.every(({ stats }) => stats.isDirectory() || isSettled(stats, now)),

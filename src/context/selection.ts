@@ -25,12 +25,14 @@ export interface SelectionOptions {
 }
 
 /**
- * Finds what sources (as written, variables expanded) bring. BuildKit's rules: `..` and a leading slash mean the tree's root;
- * a source that is a symlink is followed inside the tree, those within a directory are kept; a directory brings its contents;
- * `*`, `?` and `[` make a pattern, Go's filepath.Match, unless a backslash stands before them; a pattern may match nothing, in
- * a directory that is there. A backslash elsewhere is part of the name. `exclude` applies below directories, not to sources
- * themselves.
- * @throws MbuildError SOURCE_NOT_FOUND for a source, or the directory in front of a pattern, that is not there, DOCKERFILE_SYNTAX for a broken pattern.
+ * Finds what sources (as written, variables expanded) bring. BuildKit's rules: `..` and a leading
+ * slash mean the tree's root; a source that is a symlink is followed inside the tree, those within
+ * a directory are kept; a directory brings its contents; `*`, `?` and `[` make a pattern, Go's
+ * filepath.Match, unless a backslash stands before them; a pattern may match nothing, in a
+ * directory that is there. A backslash elsewhere is part of the name. `exclude` applies below
+ * directories, not to sources themselves.
+ * @throws MbuildError SOURCE_NOT_FOUND for a source, or the directory in front of a pattern, that
+ * is not there, DOCKERFILE_SYNTAX for a broken pattern.
  */
 export function selectSources(
   tree: SourceTree,
@@ -67,7 +69,8 @@ function selectPlain(
 }
 
 /**
- * What a source without `--parents` stands for: the paths that it names or matches, each with the entry that it leads to.
+ * What a source without `--parents` stands for: the paths that it names or matches, each with the
+ * entry that it leads to.
  * @throws MbuildError as {@link selectSources}.
  */
 export function sourcesAt(
@@ -82,8 +85,8 @@ export function sourcesAt(
 }
 
 /**
- * `--parents`: the path from the root, or from where `/./` stands in it, is kept below the destination. Symlinks on the
- * way are not followed: what they lead to has another path.
+ * `--parents`: the path from the root, or from where `/./` stands in it, is kept below the
+ * destination. Symlinks on the way are not followed: what they lead to has another path.
  */
 function selectWithParents(
   tree: SourceTree,
@@ -139,7 +142,10 @@ function patternMatcher(pattern: string): Include {
   };
 }
 
-/** An entry of the tree, by its path below a directory of it. Of a large tree there are many: no string of theirs is kept twice. */
+/**
+ * An entry of the tree, by its path below a directory of it. Of a large tree there are many: no
+ * string of theirs is kept twice.
+ */
 class WalkedEntry implements SelectedEntry {
   /** @param from where in the tree's path its own begins. */
   constructor(
@@ -243,7 +249,10 @@ function expand(tree: SourceTree, source: string): RawPath[] {
   return matchesBelow(tree, base, pattern);
 }
 
-/** A path without wildcards: as it is written where that is there, else without the backslashes that quote wildcards. */
+/**
+ * A path without wildcards: as it is written where that is there, else without the backslashes that
+ * quote wildcards.
+ */
 function named(tree: SourceTree, source: string): RawPath {
   const written = toRaw(source);
   if (!source.includes('\\') || tree.lstat(written) !== undefined) return written;

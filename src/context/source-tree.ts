@@ -5,11 +5,16 @@ import type { SelectedEntry } from './selected';
 import type { SelectionMemo } from './selection-memo';
 import type { StatCache } from './stat-cache';
 
-/** A tree that COPY takes files from. Paths are `/`-rooted; symlinks lead nowhere but into the tree. */
+/**
+ * A tree that COPY takes files from. Paths are `/`-rooted; symlinks lead nowhere but into the tree.
+ */
 export interface SourceTree {
   /** For messages: `the build context`, `stage "build"`. */
   readonly title: string;
-  /** `root`: what is copied belongs to 0:0, unless --chown says otherwise (contexts). `kept`: owners are part of the tree. */
+  /**
+   * `root`: what is copied belongs to 0:0, unless --chown says otherwise (contexts). `kept`: owners
+   * are part of the tree.
+   */
   readonly ownership: 'root' | 'kept';
   /** Content hashes that are known from earlier builds. */
   readonly known?: KnownContents | undefined;
@@ -19,7 +24,10 @@ export interface SourceTree {
   stat(path: RawPath): ViewEntry | undefined;
   /** What is in a directory (given without symlinks), sorted by byte. */
   children(dir: RawPath): readonly ViewEntry[];
-  /** Of a tree whose files are not on this machine's disk: what is else read from it, in the order of the entries. */
+  /**
+   * Of a tree whose files are not on this machine's disk: what is else read from it, in the order
+   * of the entries.
+   */
   describe?(entries: readonly SelectedEntry[]): Promise<readonly (DescribedFile | undefined)[]>;
   /** The line that hides a path, when it exists but was excluded. */
   hiddenBy?(path: RawPath): HidingRule | undefined;
@@ -34,7 +42,10 @@ export interface DescribedFile {
   readonly target?: RawPath | undefined;
 }
 
-/** A cache of content hashes; files are named by their path below `root`, an absolute path on the host. */
+/**
+ * A cache of content hashes; files are named by their path below `root`, an absolute path on the
+ * host.
+ */
 export interface KnownContents {
   readonly cache: StatCache;
   /** Digests of whole selections. */

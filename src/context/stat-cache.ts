@@ -7,7 +7,10 @@ import type { RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
 import type { FileContent } from './hash-files';
 
-/** What `lstat` showed of files, and what was in them then, in columns: a file's place in all of them is its index. */
+/**
+ * What `lstat` showed of files, and what was in them then, in columns: a file's place in all of
+ * them is its index.
+ */
 interface Columns {
   readonly count: number;
   /** `FACTS` numbers a file. */
@@ -19,11 +22,15 @@ interface Columns {
 
 const FACTS = 6;
 const HASH_BYTES = 32;
-// Files, bytes of the names, bytes of the attributes; padded so that the doubles behind it are aligned.
+// Files, bytes of the names, bytes of the attributes; padded so that the doubles behind it are
+// aligned.
 const HEADER = 32;
 /** The second form: hashes of the first were made without the attributes of users. */
 const MAGIC = 0x6d627332;
-/** Entries of files that nobody asks for any more are dropped once there are more of them than this, and than of others. */
+/**
+ * Entries of files that nobody asks for any more are dropped once there are more of them than this,
+ * and than of others.
+ */
 const MAX_STALE = 10_000;
 
 // A file system's clock may tick coarsely: ext4's every 4 to 10 ms, some only each second or two.
@@ -31,13 +38,17 @@ const FINE_TICK_MS = 100;
 const COARSE_TICK_MS = 2_100;
 
 /**
- * Remembers the content hash of the files of one directory tree between builds, by what `lstat` shows of them (as git's
- * index does). Whoever changes a file changes its ctime, which nobody can set; so equal facts mean equal content, unless
- * the file changed in the same tick of the clock in which it was hashed: such an entry is not kept.
+ * Remembers the content hash of the files of one directory tree between builds, by what `lstat`
+ * shows of them (as git's index does). Whoever changes a file changes its ctime, which nobody can
+ * set; so equal facts mean equal content, unless the file changed in the same tick of the clock in
+ * which it was hashed: such an entry is not kept.
  */
 export class StatCache {
   readonly #used = new Set<RawPath>();
-  /** What was put: flat numbers, for an object a file is a lot where there are hundreds of thousands. */
+  /**
+   * What was put: flat numbers, for an object a file is a lot where there are hundreds of
+   * thousands.
+   */
   readonly #added = { facts: [] as number[], contents: [] as FileContent[] };
   #loaded: { readonly files: Map<RawPath, number>; readonly columns: Columns } | undefined;
   #changed = false;
@@ -81,7 +92,10 @@ export class StatCache {
       : undefined;
   }
 
-  /** Remembers a file's content. @param hashedAt when its reading began (ms since the epoch), before `stats` were confirmed. */
+  /**
+   * Remembers a file's content.
+   * @param hashedAt when its reading began (ms since the epoch), before `stats` were confirmed.
+   */
   put(name: RawPath, stats: FileStats, content: FileContent, hashedAt: number): void {
     this.#used.add(name);
     if (isSettled(stats, hashedAt)) {
@@ -95,7 +109,10 @@ export class StatCache {
     }
   }
 
-  /** Writes what changed, as a whole or not at all. The cache is a convenience: failing to write it is not an error. */
+  /**
+   * Writes what changed, as a whole or not at all. The cache is a convenience: failing to write it
+   * is not an error.
+   */
   save(): void {
     if (!this.#changed) return;
     const temp = ownName(path.dirname(this.file), path.basename(this.file));
@@ -185,7 +202,10 @@ function sameFacts(facts: ArrayLike<number>, stats: FileStats): boolean {
   );
 }
 
-/** The columns of a cache file; none when it is not there or not whole. The machine's byte order is the file's. */
+/**
+ * The columns of a cache file; none when it is not there or not whole. The machine's byte order is
+ * the file's.
+ */
 function readColumns(file: string): Columns & { readonly names: readonly RawPath[] } {
   const none = {
     count: 0,

@@ -1,7 +1,8 @@
 import { MbuildError } from './error';
 
 /**
- * One line of comma-separated fields as Go's encoding/csv reads it: a field may stand in double quotes, `""` in it is one.
+ * One line of comma-separated fields as Go's encoding/csv reads it: a field may stand in double
+ * quotes, `""` in it is one.
  * @throws MbuildError USAGE for quotes that do not match.
  */
 export function splitCsv(text: string): string[] {

@@ -15,7 +15,10 @@ export interface Diagnostic {
   readonly url?: string | undefined;
 }
 
-/** Every code an MbuildError or Diagnostic of severity `error` can carry: the contract of `--format json` and scripts. */
+/**
+ * Every code an MbuildError or Diagnostic of severity `error` can carry: the contract of
+ * `--format json` and scripts.
+ */
 export type ErrorCode =
   | 'USAGE' // the command line makes no sense
   | 'BAKE_INVALID' // a bake or compose file makes no sense
@@ -92,8 +95,8 @@ export interface ErrorFacts {
 }
 
 /**
- * Every failure that can be foreseen. `code` is stable, `message` names the thing, `hint` the way out.
- * Test with {@link isMbuildError}: `instanceof` fails across realms.
+ * Every failure that can be foreseen. `code` is stable, `message` names the thing, `hint` the way
+ * out. Test with {@link isMbuildError}: `instanceof` fails across realms.
  */
 export class MbuildError extends Error {
   override readonly name = 'MbuildError';
@@ -153,7 +156,10 @@ export function errnoOf(error: unknown): string | undefined {
 // <asm-generic/errno.h>
 const EDQUOT = 122;
 
-/** A refusal of the system that nobody has put into words, as an MbuildError that says what it comes to; anything else as it is. */
+/**
+ * A refusal of the system that nobody has put into words, as an MbuildError that says what it comes
+ * to; anything else as it is.
+ */
 export function asForeseen(error: unknown): unknown {
   if (isMbuildError(error)) return error;
   const message = error instanceof Error ? error.message : String(error);
@@ -207,7 +213,10 @@ export function asForeseen(error: unknown): unknown {
   }
 }
 
-/** What a refusal of the system says of the machine, and not of the file that was asked for: there is no room, no descriptor is left, or the disk fails. */
+/**
+ * What a refusal of the system says of the machine, and not of the file that was asked for: there
+ * is no room, no descriptor is left, or the disk fails.
+ */
 export function machineFault(error: unknown): MbuildError | undefined {
   const foreseen = asForeseen(error);
   return isMbuildError(foreseen, 'NO_SPACE') || isMbuildError(foreseen, 'IO_FAILED')

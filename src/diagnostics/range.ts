@@ -1,4 +1,7 @@
-/** A place in a text file. Lines and columns count from 1; `end` is the last line and the column behind the last character. */
+/**
+ * A place in a text file. Lines and columns count from 1; `end` is the last line and the column
+ * behind the last character.
+ */
 export interface SourceRange {
   readonly start: { readonly line: number; readonly column: number };
   readonly end: { readonly line: number; readonly column: number };

@@ -6,15 +6,22 @@ import { visible } from './visible';
 export interface RenderOptions {
   /** ANSI colours. */
   readonly color?: boolean | undefined;
-  /** Columns of the terminal; longer source lines are cut around the range. Unlimited when absent. */
+  /**
+   * Columns of the terminal; longer source lines are cut around the range. Unlimited when absent.
+   */
   readonly width?: number | undefined;
-  /** Makes a line of a command's output safe to show, as progress shows it (default: control characters as their pictures). */
+  /**
+   * Makes a line of a command's output safe to show, as progress shows it (default: control
+   * characters as their pictures).
+   */
   readonly clean?: ((line: string) => string) | undefined;
   /** Stack traces of unforeseen errors. */
   readonly debug?: boolean | undefined;
 }
 
-/** One error or warning in JSON: the stable form that scripts read. Lines and columns count from 1. */
+/**
+ * One error or warning in JSON: the stable form that scripts read. Lines and columns count from 1.
+ */
 export interface ErrorJson {
   readonly severity: 'error' | 'warning';
   readonly code: string;
@@ -39,9 +46,9 @@ const CONTEXT_LINES = 1;
 const MAX_MARKED = 12;
 
 /**
- * What a user sees of an error: place and message, the lines of the file with the meant ones marked, the command's
- * last output, then code and hint. Further diagnostics of the same pass follow, each after an empty line.
- * Ends without a line feed.
+ * What a user sees of an error: place and message, the lines of the file with the meant ones
+ * marked, the command's last output, then code and hint. Further diagnostics of the same pass
+ * follow, each after an empty line. Ends without a line feed.
  */
 export function renderError(thrown: unknown, options: RenderOptions = {}): string {
   const error = asForeseen(thrown);

@@ -46,11 +46,16 @@ export interface StructuredOption<T extends KeyTable> {
   /** As messages name it: `--output type=oci`. */
   readonly title: string;
   readonly keys: T;
-  /** Takes a key that no table can list, as `annotation.NAME`; false for one that it does not know. */
+  /**
+   * Takes a key that no table can list, as `annotation.NAME`; false for one that it does not know.
+   */
   readonly further?: ((key: string, value: string) => boolean) | undefined;
 }
 
-/** Reads all fields of an option. Of a key that stands twice the last one counts. @throws MbuildError USAGE, UNSUPPORTED. */
+/**
+ * Reads all fields of an option. Of a key that stands twice the last one counts.
+ * @throws MbuildError USAGE, UNSUPPORTED.
+ */
 export function readKeys<T extends KeyTable>(
   { title, keys, further }: StructuredOption<T>,
   fields: readonly CsvField[],

@@ -1,6 +1,7 @@
 /**
- * The candidate that `word` was most likely meant to be, for "did you mean": at most two edits away (three for long
- * words), without regard to case; `undefined` when none is that near. The first of equally near candidates wins.
+ * The candidate that `word` was most likely meant to be, for "did you mean": at most two edits away
+ * (three for long words), without regard to case; `undefined` when none is that near. The first of
+ * equally near candidates wins.
  */
 export function suggest(word: string, candidates: Iterable<string>): string | undefined {
   const wanted = word.toLowerCase();
@@ -8,7 +9,8 @@ export function suggest(word: string, candidates: Iterable<string>): string | un
   let best: string | undefined;
   let bestDistance = limit + 1;
   for (const candidate of candidates) {
-    // The lengths bound the distance from below, so most candidates (and every overlong word) cost nothing.
+    // The lengths bound the distance from below, so most candidates (and every overlong word) cost
+    // nothing.
     if (Math.abs(candidate.length - wanted.length) >= bestDistance) continue;
     const distance = editDistance(wanted, candidate.toLowerCase());
     if (distance < bestDistance && distance < candidate.length) {
@@ -25,7 +27,10 @@ export function didYouMean(word: string, candidates: Iterable<string>): string |
   return candidate === undefined ? undefined : `did you mean "${candidate}"?`;
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours that make `b` out of `a` (optimal string alignment). */
+/**
+ * Insertions, deletions, replacements and swaps of neighbours that make `b` out of `a` (optimal
+ * string alignment).
+ */
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);

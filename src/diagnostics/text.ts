@@ -1,7 +1,8 @@
 import { MbuildError } from './error';
 
 /**
- * The text of a file that must be UTF-8; a byte order mark stays. Anything else would change silently on its way into an image.
+ * The text of a file that must be UTF-8; a byte order mark stays. Anything else would change
+ * silently on its way into an image.
  * @throws MbuildError DOCKERFILE_SYNTAX naming the line.
  */
 export function decodeText(bytes: Uint8Array, name: string): string {

@@ -1,17 +1,22 @@
 /**
- * Names, labels, messages and paths that others chose may hold line feeds, terminal escapes and orders to the runner of a CI
- * service. Everything that mbuild prints of them goes through {@link visible} (text) or {@link jsonText} (JSON).
+ * Names, labels, messages and paths that others chose may hold line feeds, terminal escapes and
+ * orders to the runner of a CI service. Everything that mbuild prints of them goes through
+ * {@link visible} (text) or {@link jsonText} (JSON).
  */
 
-/** Bidirectional controls, and what other programs take for a line end: Unicode UAX #9, table 4; U+2028 and U+2029. */
+/**
+ * Bidirectional controls, and what other programs take for a line end: Unicode UAX #9, table 4;
+ * U+2028 and U+2029.
+ */
 const UNSEEN = /[\x80-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 /** True for texts that are shown as they are: by far the most. */
 const PLAIN = /^[\x20-\x7e]*$/;
 const MAYBE_ORDER = /::|##|section_/;
 
 /**
- * One line: tabs become four spaces, control characters (line feeds too) their pictures (U+2400 and on), and what has no picture
- * U+FFFD. What a CI service would take for an order is disarmed: see {@link disarmed}. A second call changes nothing.
+ * One line: tabs become four spaces, control characters (line feeds too) their pictures (U+2400 and
+ * on), and what has no picture U+FFFD. What a CI service would take for an order is disarmed: see
+ * {@link disarmed}. A second call changes nothing.
  */
 export function visible(text: string): string {
   if (PLAIN.test(text)) return disarmed(text);
@@ -29,7 +34,10 @@ export function visibleLines(
     .join('\n');
 }
 
-/** Data of arrays and plain objects, with every text in it as {@link visible} shows it: for reports that are laid out as lines. */
+/**
+ * Data of arrays and plain objects, with every text in it as {@link visible} shows it: for reports
+ * that are laid out as lines.
+ */
 export function visibleData<T>(data: T): T {
   return shownData(data) as T;
 }
@@ -51,8 +59,10 @@ export function pictures(text: string): string {
 }
 
 /**
- * A text of one or more lines in which no CI service finds an order, whichever runs us; a space takes its meaning away.
- * - GitHub Actions: `::name::` at the start of a line, `##[name]` anywhere (actions/runner, src/Runner.Common/ActionCommand.cs);
+ * A text of one or more lines in which no CI service finds an order, whichever runs us; a space
+ * takes its meaning away.
+ * - GitHub Actions: `::name::` at the start of a line, `##[name]` anywhere (actions/runner,
+ *   src/Runner.Common/ActionCommand.cs);
  * - Azure Pipelines: `##vso[` and `##[` (microsoft/azure-pipelines-agent, docs "Logging commands");
  * - TeamCity: `##teamcity[` ("Service messages");
  * - GitLab: `section_start:TIME:NAME` and `section_end:` ("Custom collapsible sections").
@@ -66,8 +76,8 @@ export function disarmed(text: string): string {
 }
 
 /**
- * `JSON.stringify`, with escapes for everything that a terminal or a CI service would take for an order. A reader gets the same
- * values. Ends without a line feed.
+ * `JSON.stringify`, with escapes for everything that a terminal or a CI service would take for an
+ * order. A reader gets the same values. Ends without a line feed.
  */
 export function jsonText(value: unknown, indent?: number): string {
   return harmlessJson(JSON.stringify(value, undefined, indent) ?? 'null');

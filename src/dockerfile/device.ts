@@ -15,7 +15,8 @@ const KEYS: readonly string[] = ['name', 'required'];
 const EXAMPLE = 'vendor.com/class=name';
 
 /**
- * The devices of a RUN, in order: `--device=vendor/class=device,required` or `--device=name=vendor/class=device`. Variables are not expanded.
+ * The devices of a RUN, in order: `--device=vendor/class=device,required` or
+ * `--device=name=vendor/class=device`. Variables are not expanded.
  * @throws {MbuildError} DOCKERFILE_SYNTAX, placed at the flag.
  */
 export function readDevices(flags: readonly Flag[]): DeviceRequest[] {

@@ -11,7 +11,10 @@ const NANOSECONDS: Readonly<Record<string, bigint>> = {
 const PART = /(\d*)(?:\.(\d*))?(ns|us|\u00b5s|\u03bcs|ms|s|m|h)/y;
 const LIMIT = 1n << 63n;
 
-/** Nanoseconds of a duration as Go writes them (`1m30s`, `1.5h`, `-2ms`, `0`); `undefined` for anything else. */
+/**
+ * Nanoseconds of a duration as Go writes them (`1m30s`, `1.5h`, `-2ms`, `0`); `undefined` for
+ * anything else.
+ */
 export function parseDuration(text: string): number | undefined {
   const [, sign, digits = ''] = /^([+-]?)(.*)$/s.exec(text) ?? [];
   if (digits === '0') return 0;

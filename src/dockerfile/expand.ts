@@ -28,26 +28,34 @@ export interface ExpandMode {
   readonly keepUnset?: boolean;
 }
 
-/** Deeper nesting of `${x:-${y:-…}}` than any person writes; the reader calls itself for each level. */
+/**
+ * Deeper nesting of `${x:-${y:-…}}` than any person writes; the reader calls itself for each level.
+ */
 const MAX_DEPTH = 200;
 
-/** Characters that variables may add to a text: values that are doubled line by line would fill the memory. */
+/**
+ * Characters that variables may add to a text: values that are doubled line by line would fill the
+ * memory.
+ */
 const MAX_GROWTH = 1024 * 1024;
 
 /** What may have a meaning anywhere. */
 const SPECIAL = /[$'"\\`]/;
 
-// Read from a position on (`y`). Text without meaning is taken in one piece: in a word, up to what may end it; between double quotes.
+// Read from a position on (`y`). Text without meaning is taken in one piece: in a word, up to what
+// may end it; between double quotes.
 const PLAIN = /[^$'"\\`}/\s\u0085]+/y;
 const PLAIN_QUOTED = /[^$"\\`]+/y;
 const PARTS = /[^\s\u0085]+|[\s\u0085]/g;
 const NAME = /\p{Nd}+|[@*#?\-$!0]|[\p{L}\p{Nd}_]+/uy;
 
 /**
- * Expands variables and takes quotes and escapes off, as BuildKit does for one word
- * (Dockerfile reference, "Environment replacement"): `$x ${x} ${x:-w} ${x-w} ${x:+w} ${x+w} ${x:?w} ${x?w} ${x#p}
- * ${x##p} ${x%p} ${x%%p} ${x/p/r} ${x//p/r}`, nested. Spaces stay: the result is one word whatever it holds.
- * @throws {MbuildError} DOCKERFILE_SYNTAX for an unclosed quote or brace, an unknown operator, and `${x:?…}` of an unset x.
+ * Expands variables and takes quotes and escapes off, as BuildKit does for one word (Dockerfile
+ * reference, "Environment replacement"): `$x ${x} ${x:-w} ${x-w} ${x:+w} ${x+w} ${x:?w} ${x?w}
+ * ${x#p} ${x##p} ${x%p} ${x%%p} ${x/p/r} ${x//p/r}`, nested. Spaces stay: the result is one word
+ * whatever it holds.
+ * @throws {MbuildError} DOCKERFILE_SYNTAX for an unclosed quote or brace, an unknown operator, and
+ * `${x:?…}` of an unset x.
  */
 export function expandWord(
   word: string,
@@ -62,8 +70,8 @@ export function expandWord(
 }
 
 /**
- * Expands like {@link expandWord}, then splits at unquoted spaces, those of values included: `EXPOSE $PORTS`.
- * Empty words fall away, even quoted ones, as in BuildKit.
+ * Expands like {@link expandWord}, then splits at unquoted spaces, those of values included:
+ * `EXPOSE $PORTS`. Empty words fall away, even quoted ones, as in BuildKit.
  */
 export function expandWords(
   text: string,
@@ -77,14 +85,16 @@ export function expandWords(
 }
 
 /**
- * Expands the body of an unquoted heredoc of COPY and ADD. Quotes stay; a backslash takes the meaning off the next
- * character and goes away, whatever escape character the file has chosen.
+ * Expands the body of an unquoted heredoc of COPY and ADD. Quotes stay; a backslash takes the
+ * meaning off the next character and goes away, whatever escape character the file has chosen.
  */
 export function expandHeredoc(content: string, env: Lookup): Expansion {
   return expandWord(content, env, '\\', { skipQuotes: true });
 }
 
-/** A name or value of ENV, LABEL or ARG without its quotes and escapes; variables stay as written. */
+/**
+ * A name or value of ENV, LABEL or ARG without its quotes and escapes; variables stay as written.
+ */
 export function unquote(word: string, escape: Escape): string {
   return expandWord(word, () => undefined, escape, { keepUnset: true }).value;
 }
@@ -233,7 +243,10 @@ class WordReader {
     });
   }
 
-  /** Reads from one quote to the next; `readOne` consumes and returns what lies between, piece by piece. */
+  /**
+   * Reads from one quote to the next; `readOne` consumes and returns what lies between, piece by
+   * piece.
+   */
   private readQuotes(quote: '"' | "'", readOne: (character: string) => string): string {
     this.position++;
     let value = '';

@@ -6,7 +6,8 @@ const TRUE = ['1', 't', 'T', 'TRUE', 'true', 'True'];
 const FALSE = ['0', 'f', 'F', 'FALSE', 'false', 'False'];
 
 /**
- * The fields of a flag whose value is a CSV line (`--mount`, `--device`): those with a comma stand in double quotes, a quote within is doubled (RFC 4180).
+ * The fields of a flag whose value is a CSV line (`--mount`, `--device`): those with a comma stand
+ * in double quotes, a quote within is doubled (RFC 4180).
  * @param example what could have been written, for who wrote nothing
  * @throws {MbuildError} DOCKERFILE_SYNTAX, placed at the flag.
  */

@@ -7,7 +7,10 @@ import type { Flag, Keyword } from './instruction';
 export interface FlagRule {
   /** `boolean`: bare, `=true` or `=false`. `list`: may be repeated. */
   readonly kind: 'boolean' | 'string' | 'list';
-  /** Whether variables in the value are expanded (for `--mount` option by option, `from` excepted; for FROM by global ARGs). */
+  /**
+   * Whether variables in the value are expanded (for `--mount` option by option, `from` excepted;
+   * for FROM by global ARGs).
+   */
   readonly expands: boolean;
 }
 
@@ -36,8 +39,8 @@ const COPIED: Readonly<Record<string, FlagRule>> = {
 };
 
 /**
- * The flags of each instruction in Dockerfile 1.26. Instructions that are not here know none; BuildKit takes any flag
- * of ARG and STOPSIGNAL and ignores it.
+ * The flags of each instruction in Dockerfile 1.26. Instructions that are not here know none;
+ * BuildKit takes any flag of ARG and STOPSIGNAL and ignores it.
  */
 export const FLAGS: Readonly<Partial<Record<Keyword, Readonly<Record<string, FlagRule>>>>> = {
   FROM: { platform: EXPANDED },
@@ -58,7 +61,10 @@ const NETWORKS: readonly string[] = ['default', 'none', 'host'] satisfies Networ
 const SECURITIES: readonly string[] = ['sandbox', 'insecure'] satisfies SecurityMode[];
 const MILLISECOND = 1_000_000;
 
-/** What is wrong with the flags of an instruction: unknown ones, repeated ones, missing and impossible values. */
+/**
+ * What is wrong with the flags of an instruction: unknown ones, repeated ones, missing and
+ * impossible values.
+ */
 export function checkFlags(keyword: Keyword, flags: readonly Flag[]): MbuildError[] {
   if (flags.length === 0 || IGNORING.includes(keyword)) return [];
   const rules = FLAGS[keyword] ?? {};
@@ -113,7 +119,10 @@ export function booleanFlag(flags: readonly Flag[], name: string): boolean {
   return flag !== undefined && (flag.value === undefined || flag.value.toLowerCase() === 'true');
 }
 
-/** The value as written (see {@link FlagRule.expands}); `undefined` when the flag is absent or empty. */
+/**
+ * The value as written (see {@link FlagRule.expands}); `undefined` when the flag is absent or
+ * empty.
+ */
 export function stringFlag(flags: readonly Flag[], name: string): string | undefined {
   return find(flags, name)?.value || undefined;
 }
@@ -135,7 +144,10 @@ export function securityMode(flags: readonly Flag[]): SecurityMode {
   return oneOf(flags, 'security', SECURITIES, 'sandbox') as SecurityMode;
 }
 
-/** The options of HEALTHCHECK. @throws {MbuildError} DOCKERFILE_SYNTAX for what is no duration, under 1 ms, or no count. */
+/**
+ * The options of HEALTHCHECK.
+ * @throws {MbuildError} DOCKERFILE_SYNTAX for what is no duration, under 1 ms, or no count.
+ */
 export function healthcheckOptions(flags: readonly Flag[]): HealthcheckOptions {
   return {
     interval: duration(flags, 'interval'),

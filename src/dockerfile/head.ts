@@ -4,10 +4,11 @@ import { trim } from './whitespace';
 import { readFlags } from './words';
 import type { FlagWord } from './words';
 
-// dockerfile-ast reads the small pieces here: a directive's line, an instruction's keyword. Given a whole file it needs 130 ms for
-// 2,000 lines, and follows an editor's rules where BuildKit has its own: comments and empty lines in continuations, bodies
-// of heredocs, quotes, JSON, flags. So lines are joined before (statements.ts) and flags and arguments read after (words.ts);
-// what follows puts it right where the two disagree about a piece.
+// dockerfile-ast reads the small pieces here: a directive's line, an instruction's keyword. Given a
+// whole file it needs 130 ms for 2,000 lines, and follows an editor's rules where BuildKit has its
+// own: comments and empty lines in continuations, bodies of heredocs, quotes, JSON, flags. So lines
+// are joined before (statements.ts) and flags and arguments read after (words.ts); what follows
+// puts it right where the two disagree about a piece.
 
 /** The beginning of an instruction. */
 export interface Head {
@@ -33,7 +34,10 @@ const PLAIN_KEYWORD = /^[A-Za-z]{1,32}$/;
 
 const DIRECTIVES: readonly string[] = ['escape', 'syntax', 'check'] satisfies (keyof Directives)[];
 
-/** Reads keyword and flags of the instruction that `text` begins with. `known` remembers keywords within one file. */
+/**
+ * Reads keyword and flags of the instruction that `text` begins with. `known` remembers keywords
+ * within one file.
+ */
 export function readHead(text: string, known: Map<string, string>): Head {
   const [word = ''] = KEYWORD.exec(text) ?? [];
   const keyword = known.get(word) ?? readKeyword(word);
@@ -48,7 +52,10 @@ function readKeyword(word: string): string {
   return node?.getInstruction() ?? word;
 }
 
-/** Reads a line as a parser directive; `undefined` when it is none, which also ends the search for more. */
+/**
+ * Reads a line as a parser directive; `undefined` when it is none, which also ends the search for
+ * more.
+ */
 export function readDirective(line: string): DirectiveLine | undefined {
   const text = trim(line);
   const [directive] = DockerfileParser.parse(text).getDirectives();

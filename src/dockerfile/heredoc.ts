@@ -9,12 +9,14 @@ export type HeredocMark = Pick<Heredoc, 'name' | 'expand' | 'chomp' | 'fd'>;
 const MARK = /^(\d*)<<(-?)[\t-\r ]*([^<]*)$/;
 const BARE_MARK = /^\d*<<-?$/;
 
-// Heredocs are looked for in the words as a shell would see them, with everything that is not split left as written.
+// Heredocs are looked for in the words as a shell would see them, with everything that is not split
+// left as written.
 const AS_WRITTEN: ExpandMode = { rawQuotes: true, rawEscapes: true, keepUnset: true };
 
 /**
- * The heredocs that one instruction announces, in the order in which their bodies follow. Always with `\` as the
- * escape, for the line is the shell's. A line that is no shell (an unclosed quote, `${x^^}`) announces none.
+ * The heredocs that one instruction announces, in the order in which their bodies follow. Always
+ * with `\` as the escape, for the line is the shell's. A line that is no shell (an unclosed quote,
+ * `${x^^}`) announces none.
  */
 export function heredocMarks(line: string): HeredocMark[] {
   if (!line.includes('<<')) return [];
@@ -42,8 +44,8 @@ export function parseHeredocMark(word: string): HeredocMark | undefined {
 }
 
 /**
- * The heredoc that a source of COPY or ADD stands for; `undefined` when it is a path. In JSON form a source that only
- * looks like one has no body: BuildKit makes an empty file of it.
+ * The heredoc that a source of COPY or ADD stands for; `undefined` when it is a path. In JSON form
+ * a source that only looks like one has no body: BuildKit makes an empty file of it.
  */
 export function heredocOfSource(source: string, heredocs: readonly Heredoc[]): Heredoc | undefined {
   const mark = parseHeredocMark(source);

@@ -1,6 +1,9 @@
 import type { SourceFile, SourceRange } from '../diagnostics/range';
 
-/** A flag as written, e.g. `--chown=app:app`; `value` is absent for `--link`. Variables are not expanded yet. */
+/**
+ * A flag as written, e.g. `--chown=app:app`; `value` is absent for `--link`. Variables are not
+ * expanded yet.
+ */
 export interface Flag {
   /** Without the dashes, as written. */
   readonly name: string;
@@ -13,7 +16,10 @@ export interface Heredoc {
   /** The delimiter, unquoted: also the file name in `COPY <<name /dir/`. */
   readonly name: string;
   readonly content: string;
-  /** The content as written, tabs included: for a shell that reads the heredoc itself, and for history. */
+  /**
+   * The content as written, tabs included: for a shell that reads the heredoc itself, and for
+   * history.
+   */
   readonly raw: string;
   /** False when the delimiter was quoted: variables in the body stay as they are. */
   readonly expand: boolean;
@@ -41,13 +47,16 @@ export interface InstructionBase {
   readonly heredocs: readonly Heredoc[];
   /** From the keyword to the end of the last line (heredoc bodies included). */
   readonly range: SourceRange;
-  /** The instruction as one line, continuations joined and comments gone, as BuildKit's `Original`: for history and progress. */
+  /**
+   * The instruction as one line, continuations joined and comments gone, as BuildKit's `Original`:
+   * for history and progress.
+   */
   readonly original: string;
 }
 
 /**
- * One parsed instruction, typed by keyword. Words are as written: neither unquoted nor expanded, for expansion
- * needs the environment, which the graph knows.
+ * One parsed instruction, typed by keyword. Words are as written: neither unquoted nor expanded,
+ * for expansion needs the environment, which the graph knows.
  */
 export type Instruction =
   | (InstructionBase & {

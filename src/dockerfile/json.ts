@@ -11,9 +11,10 @@ export interface InstructionJson {
   /** `--name` or `--name=value`, in order, quotes and backslashes taken off. */
   readonly flags: readonly string[];
   /**
-   * The elements of a JSON form; the words of COPY, ADD, EXPOSE, VOLUME, FROM and ARG as written; one string, continuations
-   * joined, for other commands and values; HEALTHCHECK: its type, then the command. Empty where nothing stands, for
-   * ENV and LABEL (see `pairs`), and for ONBUILD (see `child`).
+   * The elements of a JSON form; the words of COPY, ADD, EXPOSE, VOLUME, FROM and ARG as written;
+   * one string, continuations joined, for other commands and values; HEALTHCHECK: its type, then
+   * the command. Empty where nothing stands, for ENV and LABEL (see `pairs`), and for ONBUILD (see
+   * `child`).
    */
   readonly args: readonly string[];
   /** ENV and LABEL: name, value, and `=` or the empty string between them; quotes kept. */

@@ -6,7 +6,10 @@ import type { Flag } from './instruction';
 export type MountType = 'bind' | 'cache' | 'tmpfs' | 'secret' | 'ssh';
 export type Sharing = 'shared' | 'private' | 'locked';
 
-/** One `RUN --mount`, its variables expanded. Absent means: not written; defaults that need the image are the caller's. */
+/**
+ * One `RUN --mount`, its variables expanded. Absent means: not written; defaults that need the
+ * image are the caller's.
+ */
 export interface MountOptions {
   readonly type: MountType;
   /** As written: relative ones start at the working directory. */
@@ -76,7 +79,9 @@ export function readMounts(
   return flags.flatMap((flag) => (flag.name === 'mount' ? [readMount(flag, expand)] : []));
 }
 
-/** What can be said before variables have values: the list is a list, and `from` names no variable. */
+/**
+ * What can be said before variables have values: the list is a list, and `from` names no variable.
+ */
 export function checkMount(flag: Flag): MbuildError[] {
   try {
     for (const field of fieldsOf(flag, EXAMPLE)) {

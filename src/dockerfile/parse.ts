@@ -31,10 +31,11 @@ const DEFAULT_DIRECTIVES: Directives = { escape: '\\' };
 const ONBUILD = /^\s*ONBUILD\s*/i;
 
 /**
- * Parses a Dockerfile as BuildKit's Dockerfile 1.26 does (https://docs.docker.com/reference/dockerfile/), except that it goes on
- * behind an error. Nothing is expanded, and stages that are named are not looked for.
- * @throws {MbuildError} with everything that is wrong with the file, errors first: DOCKERFILE_EMPTY, DOCKERFILE_SYNTAX,
- * DOCKERFILE_SEMANTIC, UNKNOWN_INSTRUCTION, UNKNOWN_FLAG.
+ * Parses a Dockerfile as BuildKit's Dockerfile 1.26 does
+ * (https://docs.docker.com/reference/dockerfile/), except that it goes on behind an error. Nothing
+ * is expanded, and stages that are named are not looked for.
+ * @throws {MbuildError} with everything that is wrong with the file, errors first:
+ * DOCKERFILE_EMPTY, DOCKERFILE_SYNTAX, DOCKERFILE_SEMANTIC, UNKNOWN_INSTRUCTION, UNKNOWN_FLAG.
  */
 export function parseDockerfile(file: SourceFile): Dockerfile {
   const { directives, instructions, diagnostics } = parseInstructions(file);
@@ -48,7 +49,10 @@ export function parseDockerfile(file: SourceFile): Dockerfile {
   return { file, directives, globalArgs, stages };
 }
 
-/** Reads all instructions of a file, whatever stands between them; see {@link parseDockerfile}. Never throws. */
+/**
+ * Reads all instructions of a file, whatever stands between them; see {@link parseDockerfile}.
+ * Never throws.
+ */
 export function parseInstructions(file: SourceFile): ParsedInstructions {
   const diagnostics: Diagnostic[] = [];
   const reader = new SourceReader(file);
@@ -83,7 +87,8 @@ export function parseInstructions(file: SourceFile): ParsedInstructions {
 
 /**
  * Parses one trigger of an image's config (`OnBuild`), heredocs included.
- * @throws {MbuildError} as {@link parseDockerfile}; DOCKERFILE_SEMANTIC when it is not one instruction, or none that a trigger may be.
+ * @throws {MbuildError} as {@link parseDockerfile}; DOCKERFILE_SEMANTIC when it is not one
+ * instruction, or none that a trigger may be.
  */
 export function parseTrigger(text: string): Instruction {
   const file: SourceFile = { name: 'ONBUILD trigger', text };
@@ -303,7 +308,10 @@ class StatementParser {
   }
 }
 
-/** Instructions become stages. When there are errors already, what may only follow from them is not reported. */
+/**
+ * Instructions become stages. When there are errors already, what may only follow from them is not
+ * reported.
+ */
 function toStages(file: SourceFile, instructions: readonly Instruction[], hasErrors: boolean) {
   const globalArgs: InstructionOf<'ARG'>[] = [];
   const stages: (Stage & { instructions: Instruction[] })[] = [];

@@ -79,7 +79,10 @@ export function keywordOf(
   };
 }
 
-/** True when the instruction may announce heredocs: RUN, COPY and ADD that are not in JSON form, under ONBUILD as well. `keywords` as for {@link readHead}. */
+/**
+ * True when the instruction may announce heredocs: RUN, COPY and ADD that are not in JSON form,
+ * under ONBUILD as well. `keywords` as for {@link readHead}.
+ */
 export function takesHeredocs(text: string, keywords: Map<string, string>): boolean {
   if (!text.includes('<<')) return false;
   const head = readHead(text, keywords);
@@ -92,7 +95,10 @@ export function takesHeredocs(text: string, keywords: Map<string, string>): bool
   );
 }
 
-/** Reads the arguments. What is wrong goes to `report`; the result counts only when nothing was reported. */
+/**
+ * Reads the arguments. What is wrong goes to `report`; the result counts only when nothing was
+ * reported.
+ */
 export function readInstruction(source: InstructionText, report: Report): Instruction | undefined {
   // HEALTHCHECK NONE takes no arguments, and BuildKit does not look at its flags either.
   if (!(source.keyword === 'HEALTHCHECK' && source.text.toUpperCase() === 'NONE'))
@@ -148,7 +154,10 @@ function readCommand<K extends 'CMD' | 'ENTRYPOINT'>(
   return command && { ...source.base, keyword, command };
 }
 
-/** A JSON array of strings, or a line for the shell: whatever is not quite JSON is that, brackets and all. */
+/**
+ * A JSON array of strings, or a line for the shell: whatever is not quite JSON is that, brackets
+ * and all.
+ */
 function readCommandLine(text: string, report: Report): CommandLine | undefined {
   const json = readJsonWords(text);
   if (json.form === 'not-strings') return failJson(report);

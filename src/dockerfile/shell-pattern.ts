@@ -1,6 +1,6 @@
 /**
- * A pattern of `${x#p}`, `${x%p}` and `${x/p/r}`: `*` and `?` (neither matches a line end), everything else for itself.
- * Bracket expressions have no meaning here.
+ * A pattern of `${x#p}`, `${x%p}` and `${x/p/r}`: `*` and `?` (neither matches a line end),
+ * everything else for itself. Bracket expressions have no meaning here.
  */
 export type ShellPattern = readonly PatternToken[];
 
@@ -17,8 +17,8 @@ const ANY: PatternToken = { kind: 'any' };
 const MANY: PatternToken = { kind: 'many' };
 
 /**
- * Reads a pattern. `\*`, `\?` and `\\` stand for the character itself, as do `\}` and `\/` (which had to be escaped
- * to get into `${…}`).
+ * Reads a pattern. `\*`, `\?` and `\\` stand for the character itself, as do `\}` and `\/` (which
+ * had to be escaped to get into `${…}`).
  * @throws {RangeError} for any other escape, with the escape as its message.
  */
 export function parseShellPattern(text: string): ShellPattern {
@@ -58,7 +58,10 @@ export function removeSuffix(pattern: ShellPattern, value: string, longest: bool
   return end === undefined ? value : characters.slice(0, characters.length - end).join('');
 }
 
-/** `value` with the first match, or every match, replaced. A match is the longest one at the leftmost place. */
+/**
+ * `value` with the first match, or every match, replaced. A match is the longest one at the
+ * leftmost place.
+ */
 export function replacePattern(
   pattern: ShellPattern,
   value: string,
@@ -74,7 +77,8 @@ export function replacePattern(
     const match = findMatch(pattern, characters, searched);
     if (match === undefined) break;
     const empty = match.start === match.end;
-    // An empty match right behind another match is none: "a" with `*` gives one replacement, not two.
+    // An empty match right behind another match is none: "a" with `*` gives one replacement, not
+    // two.
     if (!empty || match.start !== lastEnd) {
       parts.push(characters.slice(copied, match.start).join(''), replacement);
       copied = match.end;
@@ -87,7 +91,10 @@ export function replacePattern(
   return parts.join('');
 }
 
-/** The end of the shortest or longest match at the beginning. Follows all states at once: time is text × pattern, never more. */
+/**
+ * The end of the shortest or longest match at the beginning. Follows all states at once: time is
+ * text × pattern, never more.
+ */
 function matchStart(
   pattern: ShellPattern,
   text: readonly string[],
@@ -106,7 +113,10 @@ function matchStart(
   }
 }
 
-/** The leftmost match from `from` on, the longest there. Each state remembers the leftmost start that leads to it. */
+/**
+ * The leftmost match from `from` on, the longest there. Each state remembers the leftmost start
+ * that leads to it.
+ */
 function findMatch(
   pattern: ShellPattern,
   text: readonly string[],

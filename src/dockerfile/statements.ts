@@ -2,8 +2,8 @@ import type { SourceFile, SourceRange } from '../diagnostics/range';
 import { isSpace, trimStart } from './whitespace';
 
 /**
- * One instruction of a file as text: its physical lines joined, comments and empty lines within gone. Every
- * character knows where it came from.
+ * One instruction of a file as text: its physical lines joined, comments and empty lines within
+ * gone. Every character knows where it came from.
  */
 export interface Statement {
   readonly text: string;
@@ -26,7 +26,10 @@ interface Segment {
   readonly column: number;
 }
 
-/** Reads a file line by line, as BuildKit's parser does; a line ends at `\n`, and a `\r` before that is no part of it. */
+/**
+ * Reads a file line by line, as BuildKit's parser does; a line ends at `\n`, and a `\r` before that
+ * is no part of it.
+ */
 export class SourceReader {
   /** 1-based number of the next line. */
   line = 1;
@@ -168,8 +171,9 @@ export function withoutLineEnd(line: string): string {
 }
 
 /**
- * `line` without the escape character that continues it on the next line (blanks may follow it); `undefined` when
- * the line ends here. Two escapes in a row continue nothing, and neither do three: BuildKit looks at one character before.
+ * `line` without the escape character that continues it on the next line (blanks may follow it);
+ * `undefined` when the line ends here. Two escapes in a row continue nothing, and neither do three:
+ * BuildKit looks at one character before.
  */
 function withoutContinuation(line: string, escape: string): string | undefined {
   let end = line.length;

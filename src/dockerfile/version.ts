@@ -1,2 +1,5 @@
-/** The version of the Dockerfile language that is read here: https://docs.docker.com/reference/dockerfile/. */
+/**
+ * The version of the Dockerfile language that is read here:
+ * https://docs.docker.com/reference/dockerfile/.
+ */
 export const DOCKERFILE_VERSION = [1, 26] as const;

@@ -1,5 +1,6 @@
-// What counts as space differs by place: words are split at ASCII blanks, lines are trimmed of every Unicode space.
-// JavaScript's own `\s` and `trim` differ from both (they take U+FEFF, and leave U+0085).
+// What counts as space differs by place: words are split at ASCII blanks, lines are trimmed of
+// every Unicode space. JavaScript's own `\s` and `trim` differ from both (they take U+FEFF, and
+// leave U+0085).
 
 const SPACE = /[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
 

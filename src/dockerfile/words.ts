@@ -23,8 +23,9 @@ export type PairProblem =
   | { readonly kind: 'no-name' };
 
 /**
- * Reads the flags at `offset`: words that begin with `--`, up to the first other word or to `--` alone. Quotes and
- * backslashes of a flag are taken off here (always backslashes, whatever the file's escape character is).
+ * Reads the flags at `offset`: words that begin with `--`, up to the first other word or to `--`
+ * alone. Quotes and backslashes of a flag are taken off here (always backslashes, whatever the
+ * file's escape character is).
  */
 export function readFlags(text: string, offset: number): { flags: FlagWord[]; end: number } {
   const flags: FlagWord[] = [];
@@ -44,7 +45,10 @@ export function readFlags(text: string, offset: number): { flags: FlagWord[]; en
   return { flags, end: position };
 }
 
-/** The word at `start` without quotes and backslashes; a quote that is never closed reaches to the end. */
+/**
+ * The word at `start` without quotes and backslashes; a quote that is never closed reaches to the
+ * end.
+ */
 function readQuotedWord(text: string, start: number): { value: string; end: number } {
   let value = '';
   let quote = '';
@@ -66,7 +70,9 @@ function readQuotedWord(text: string, start: number): { value: string; end: numb
   return { value, end: Math.min(end, text.length) };
 }
 
-/** Words between ASCII blanks, quotes without meaning: FROM, EXPOSE, COPY. `text` must be trimmed. */
+/**
+ * Words between ASCII blanks, quotes without meaning: FROM, EXPOSE, COPY. `text` must be trimmed.
+ */
 export function splitBlanks(text: string): string[] {
   return text === '' ? [] : text.split(/[\t\v\f\r ]+/);
 }
@@ -117,7 +123,9 @@ export function readPairs(text: string, escape: string): readonly Pair[] | PairP
   return pairs;
 }
 
-/** The strings of a JSON array. Text that is no JSON array at all is no error: it is the shell form. */
+/**
+ * The strings of a JSON array. Text that is no JSON array at all is no error: it is the shell form.
+ */
 export function readJsonWords(text: string): JsonWords {
   if (!text.startsWith('[')) return { form: 'none' };
   let value: unknown;

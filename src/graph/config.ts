@@ -2,7 +2,10 @@ import { DEFAULT_PATH, envValue } from '../oci/env';
 import type { ContainerConfig } from '../oci/image';
 import type { StageState } from './state';
 
-/** The members that an image of BuildKit's has, in its order. Others of a base's config (Docker's Hostname, Image, …) are not handed on. */
+/**
+ * The members that an image of BuildKit's has, in its order. Others of a base's config (Docker's
+ * Hostname, Image, …) are not handed on.
+ */
 const MEMBERS: readonly (keyof ContainerConfig)[] = [
   'User',
   'ExposedPorts',
@@ -23,7 +26,10 @@ const MEMBERS: readonly (keyof ContainerConfig)[] = [
 /** What FROM scratch begins with. */
 export const SCRATCH_CONFIG: ContainerConfig = { WorkingDir: '/', Env: [`PATH=${DEFAULT_PATH}`] };
 
-/** What a stage on an image or a stage begins with: the config below, with a PATH in any case, and its triggers, which are done with. */
+/**
+ * What a stage on an image or a stage begins with: the config below, with a PATH in any case, and
+ * its triggers, which are done with.
+ */
 export function inheritedConfig(below: ContainerConfig): {
   readonly config: ContainerConfig;
   readonly triggers: readonly string[];

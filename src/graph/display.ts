@@ -1,6 +1,6 @@
 /**
- * An instruction in one line for progress: line breaks and runs of blanks become one blank, as BuildKit shows it.
- * Passwords in addresses are hidden, as they are there.
+ * An instruction in one line for progress: line breaks and runs of blanks become one blank, as
+ * BuildKit shows it. Passwords in addresses are hidden, as they are there.
  */
 export function stepDisplay(text: string): string {
   return text

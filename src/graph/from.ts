@@ -17,7 +17,10 @@ export interface From {
 const GLOBAL_ARGS_HINT =
   'only ARGs before the first FROM can be used in FROM: give it a default or --build-arg';
 
-/** @throws MbuildError DOCKERFILE_SEMANTIC for what is empty after expansion and for an unknown platform, placed. */
+/**
+ * @throws MbuildError DOCKERFILE_SEMANTIC for what is empty after expansion and for an unknown
+ * platform, placed.
+ */
 export function readFrom(stage: Stage, dockerfile: Dockerfile, globals: GlobalScope): From {
   const place = { file: dockerfile.file, range: stage.from.range };
   const name = globals.expand(stage.from.image);
@@ -70,7 +73,10 @@ export function checkFrom(
   });
 }
 
-/** The stage that a build is asked for; the last one without a name. @throws MbuildError UNKNOWN_STAGE, DOCKERFILE_EMPTY. */
+/**
+ * The stage that a build is asked for; the last one without a name.
+ * @throws MbuildError UNKNOWN_STAGE, DOCKERFILE_EMPTY.
+ */
 export function targetStage(dockerfile: Dockerfile, target: string | undefined): Stage {
   const last = dockerfile.stages.at(-1);
   if (last === undefined)

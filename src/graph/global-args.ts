@@ -56,7 +56,10 @@ function expandDefault(
   }
 }
 
-/** BuildKit's automatic platform ARGs. Dockerfile reference, "Automatic platform ARGs in the global scope". */
+/**
+ * BuildKit's automatic platform ARGs. Dockerfile reference, "Automatic platform ARGs in the global
+ * scope".
+ */
 function platformArgsOf(sources: GlobalSources): Map<string, string> {
   const of = (prefix: string, platform: Platform): [string, string][] => [
     [`${prefix}PLATFORM`, formatPlatform(platform)],

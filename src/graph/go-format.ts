@@ -1,8 +1,12 @@
 /**
- * BuildKit writes parts of an image's history with Go's `%q` and `%v`; tools parse them, so they are written alike.
+ * BuildKit writes parts of an image's history with Go's `%q` and `%v`; tools parse them, so they
+ * are written alike.
  */
 
-/** A string as Go's `%q` prints it. strconv.Quote: double quotes, `\a\b\f\n\r\t\v`, `\x` and `\u` for what is not printable. */
+/**
+ * A string as Go's `%q` prints it. strconv.Quote: double quotes, `\a\b\f\n\r\t\v`, `\x` and `\u`
+ * for what is not printable.
+ */
 export function goQuote(text: string): string {
   const escapes: Readonly<Record<string, string>> = {
     '"': '\\"',

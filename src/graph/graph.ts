@@ -6,7 +6,10 @@ import type { Capability } from '../sandbox/capabilities';
 import type { NetworkMode } from '../sandbox/sandbox';
 import type { Stack } from '../snapshot/snapshotter';
 
-/** An image that a stage starts from or copies from: its config is known, its layers are fetched when they are needed. */
+/**
+ * An image that a stage starts from or copies from: its config is known, its layers are fetched
+ * when they are needed.
+ */
 export interface BaseImage {
   /** As written, for messages. */
   readonly name: string;
@@ -56,7 +59,10 @@ export interface CopyOperation {
   readonly link: boolean;
   readonly parents: boolean;
   readonly exclude: readonly string[];
-  /** Whether archives are unpacked: as written, else `undefined` (ADD unpacks local archives, COPY none). */
+  /**
+   * Whether archives are unpacked: as written, else `undefined` (ADD unpacks local archives, COPY
+   * none).
+   */
   readonly unpack?: boolean | undefined;
   readonly checksum?: string | undefined;
   readonly keepGitDir: boolean;
@@ -112,7 +118,10 @@ export type RunMount =
   /** A script of a heredoc, where it has an interpreter line. */
   | { readonly kind: 'script'; readonly target: string; readonly content: string };
 
-/** What the command line says of every RUN, and what may change what comes out; absent is the default. */
+/**
+ * What the command line says of every RUN, and what may change what comes out; absent is the
+ * default.
+ */
 export interface RunSettings {
   /** What the step may do as root. */
   readonly capabilities?: readonly Capability[] | undefined;
@@ -121,7 +130,10 @@ export interface RunSettings {
   readonly volumes?: readonly HostVolume[] | undefined;
 }
 
-/** A path of the host that steps see, and write to unless it is read-only. What is in it is no part of any key. */
+/**
+ * A path of the host that steps see, and write to unless it is read-only. What is in it is no part
+ * of any key.
+ */
 export interface HostVolume {
   /** Absolute, on the host. */
   readonly source: string;

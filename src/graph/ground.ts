@@ -52,7 +52,10 @@ export function startOf(ground: Ground, platform: Platform): StageStart {
   }
 }
 
-/** A stage on another one has its ARGs as well; an ENV of it wins over an ARG that stood over it there. */
+/**
+ * A stage on another one has its ARGs as well; an ENV of it wins over an ARG that stood over it
+ * there.
+ */
 function startOnStage(stage: StagePlan): StageStart {
   const start = fresh(stage.config, stage.author);
   const env = Variables.of([...stage.scope.env, ...start.state.env]);

@@ -1,6 +1,7 @@
 /**
- * A list that is never changed: adding to it gives a new one. Adding to the newest of its kind costs constant time, for all of
- * them share one array, of which each shows its beginning; stages have instructions by the ten thousand.
+ * A list that is never changed: adding to it gives a new one. Adding to the newest of its kind
+ * costs constant time, for all of them share one array, of which each shows its beginning; stages
+ * have instructions by the ten thousand.
  */
 export class Chain<T> implements Iterable<T> {
   private constructor(
@@ -36,7 +37,10 @@ interface Assignments {
   readonly places: Map<string, number[]>;
 }
 
-/** Names with values, never changed: an assignment gives new ones, at constant cost as a {@link Chain} has it. */
+/**
+ * Names with values, never changed: an assignment gives new ones, at constant cost as a
+ * {@link Chain} has it.
+ */
 export class Variables implements Iterable<readonly [name: string, value: string]> {
   private constructor(
     private readonly shared: Assignments,

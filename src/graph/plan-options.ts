@@ -17,7 +17,10 @@ export interface PlanOptions {
   readonly network: NetworkMode;
   readonly allowInsecure: boolean;
   readonly run?: RunSettings | undefined;
-  /** Names of `--build-context`: they go before images of that name, and replace stages of that name with all their instructions. */
+  /**
+   * Names of `--build-context`: they go before images of that name, and replace stages of that name
+   * with all their instructions.
+   */
   readonly contexts: readonly string[];
   /** What one of them stands for; files when absent. */
   readonly namedContext?: ((name: string, platform: Platform) => Promise<NamedContext>) | undefined;

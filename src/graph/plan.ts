@@ -8,16 +8,19 @@ import { Planner, type Numbers } from './planner';
 export type { PlanOptions, PlanTarget } from './plan-options';
 
 /**
- * Stages become a graph of steps. Only what the target needs is planned, and only its images are looked up.
- * @throws MbuildError UNKNOWN_STAGE, CIRCULAR_STAGES, DOCKERFILE_SEMANTIC, LIMIT_EXCEEDED, and what `findImage` throws, placed at their line.
+ * Stages become a graph of steps. Only what the target needs is planned, and only its images are
+ * looked up.
+ * @throws MbuildError UNKNOWN_STAGE, CIRCULAR_STAGES, DOCKERFILE_SEMANTIC, LIMIT_EXCEEDED, and what
+ * `findImage` throws, placed at their line.
  */
 export async function planGraph(dockerfile: Dockerfile, options: PlanOptions): Promise<Graph> {
   return planTargets(dockerfile, options, [options]);
 }
 
 /**
- * Plans several targets and platforms in one graph. Stages that are the same for several targets are in it once; those of
- * several platforms are planned for each, and their vertices say which. @throws MbuildError as {@link planGraph}.
+ * Plans several targets and platforms in one graph. Stages that are the same for several targets
+ * are in it once; those of several platforms are planned for each, and their vertices say which.
+ * @throws MbuildError as {@link planGraph}.
  */
 export async function planTargets(
   dockerfile: Dockerfile,

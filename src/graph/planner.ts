@@ -22,7 +22,10 @@ export interface Numbers {
   nextStep: number;
 }
 
-/** Plans the stages of a Dockerfile for one platform. A stage that is asked for several times, also at the same time, is planned once. */
+/**
+ * Plans the stages of a Dockerfile for one platform. A stage that is asked for several times, also
+ * at the same time, is planned once.
+ */
 export class Planner {
   readonly #images = new Map<string, Promise<BaseImage>>();
   readonly #plans = new Map<number, Promise<StagePlan>>();
@@ -34,7 +37,10 @@ export class Planner {
   /** In front of the names of vertices. */
   readonly #prefix: string;
 
-  /** @param isForSeveral true where the graph has several platforms: names of vertices then say which. */
+  /**
+   * @param isForSeveral true where the graph has several platforms: names of vertices then say
+   * which.
+   */
   constructor(
     private readonly dockerfile: Dockerfile,
     private readonly options: PlanOptions,
@@ -79,7 +85,10 @@ export class Planner {
     return this.#planned;
   }
 
-  /** Starts looking up every image that a needed stage names; what fails is thrown where the stage is planned. */
+  /**
+   * Starts looking up every image that a needed stage names; what fails is thrown where the stage
+   * is planned.
+   */
   #fetchImagesAhead(target: Stage): void {
     const isReplaced = (stage: Stage): boolean => this.#ownContext(stage) !== undefined;
     for (const stage of reachableStages(this.dockerfile, target, this.#globals.expand, isReplaced))
@@ -158,7 +167,10 @@ export class Planner {
     };
   }
 
-  /** What a stage stands on: a named context before a stage or an image. One that has the stage's own name replaces it. */
+  /**
+   * What a stage stands on: a named context before a stage or an image. One that has the stage's
+   * own name replaces it.
+   */
   async #groundOf(
     stage: Stage,
   ): Promise<{ readonly ground: Ground; readonly isReplaced: boolean }> {
@@ -199,7 +211,10 @@ export class Planner {
     return this.options.contexts.find((context) => context.toLowerCase() === stage.name);
   }
 
-  /** The named context that a name of FROM or `--from` means; images' names count in their short form. */
+  /**
+   * The named context that a name of FROM or `--from` means; images' names count in their short
+   * form.
+   */
   #contextNamed(name: string): string | undefined {
     return (
       this.options.contexts.find((context) => context === name) ??

@@ -1,7 +1,10 @@
 import { listFlag, stringFlag } from '../dockerfile/flags';
 import type { Dockerfile, Stage } from '../dockerfile/instruction';
 
-/** The stage of a name above `before`; of several with one name the last. Names compare without regard to case. */
+/**
+ * The stage of a name above `before`; of several with one name the last. Names compare without
+ * regard to case.
+ */
 export function namedStage(
   dockerfile: Dockerfile,
   name: string,
@@ -22,8 +25,9 @@ export function stageBaseName(name: string): string {
 }
 
 /**
- * The stages that a target needs, the target last, as far as the text tells: triggers of images may add more.
- * `expand` replaces the global ARGs in FROM. A stage that `isReplaced` needs none of its own.
+ * The stages that a target needs, the target last, as far as the text tells: triggers of images may
+ * add more. `expand` replaces the global ARGs in FROM. A stage that `isReplaced` needs none of its
+ * own.
  */
 export function reachableStages(
   dockerfile: Dockerfile,

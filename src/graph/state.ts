@@ -105,7 +105,8 @@ export function expandIn(word: string, state: StageState, scope: StageScopeReade
 }
 
 /**
- * An instruction for progress, its variables replaced where that can be done. What cannot be expanded is shown as written.
+ * An instruction for progress, its variables replaced where that can be done. What cannot be
+ * expanded is shown as written.
  */
 export function displayOf(
   instruction: Instruction,

@@ -73,7 +73,10 @@ export interface Declared {
   readonly contexts: readonly string[];
 }
 
-/** An image that was not found may have been meant as a stage or a named context: the error then names those that are declared. */
+/**
+ * An image that was not found may have been meant as a stage or a named context: the error then
+ * names those that are declared.
+ */
 export function perhapsDeclared(
   error: unknown,
   name: string,

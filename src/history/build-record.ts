@@ -7,7 +7,10 @@ import type { Cause } from './cause';
 /** How many of its project's latest builds a step is compared with. */
 export const LOOKED_AT = 10;
 
-/** What is remembered of a build, so that it can be listed, explained, compared and shown. Times are milliseconds. */
+/**
+ * What is remembered of a build, so that it can be listed, explained, compared and shown. Times are
+ * milliseconds.
+ */
 export interface BuildRecord {
   readonly version: 1;
   /** Sorts by time. */
@@ -110,7 +113,10 @@ export interface RowRecord {
   readonly logBytes?: number | undefined;
 }
 
-/** What the cache was good for in one build. Steps that several stages have in common are done once, and counted once. */
+/**
+ * What the cache was good for in one build. Steps that several stages have in common are done once,
+ * and counted once.
+ */
 export interface CacheSummary {
   readonly hits: number;
   readonly misses: number;
@@ -145,7 +151,10 @@ export function comparedWith({ build, from }: EarlierStep): string {
     : `compared with the cache of ${from}`;
 }
 
-/** Number of a step as progress shows it: `2` of `[2/4] RUN make`, `build 2` of `[build 2/4] RUN make`. */
+/**
+ * Number of a step as progress shows it: `2` of `[2/4] RUN make`, `build 2` of
+ * `[build 2/4] RUN make`.
+ */
 export function stepNumber(name: string): string {
   const [, stage, number] = /^\[(?:(\S+) )?\s*(\d+)\/\d+\]/.exec(name) ?? [];
   if (number === undefined) return name;

@@ -1,4 +1,6 @@
-/** One reason why a step was not taken from the cache: how it differs from the nearest earlier one. */
+/**
+ * One reason why a step was not taken from the cache: how it differs from the nearest earlier one.
+ */
 export type Cause =
   /** Nothing like it was built before. */
   | { readonly kind: 'first' }
@@ -20,7 +22,10 @@ export type Cause =
   | FileCause
   /** The files of a source differ; which ones is not known. */
   | { readonly kind: 'files'; readonly source: string }
-  /** What ADD fetches is another one at its address. `before` and `after`: the file's digest, or the repository's commit. */
+  /**
+   * What ADD fetches is another one at its address. `before` and `after`: the file's digest, or the
+   * repository's commit.
+   */
   | {
       readonly kind: 'fetched';
       readonly name: string;
@@ -36,7 +41,10 @@ export type Cause =
       readonly before?: string | undefined;
       readonly after?: string | undefined;
     }
-  /** It was built by another version of mbuild, whose keys are made in another way: what it left cannot be found. `before`: its form, where it is on record. */
+  /**
+   * It was built by another version of mbuild, whose keys are made in another way: what it left
+   * cannot be found. `before`: its form, where it is on record.
+   */
   | { readonly kind: 'version'; readonly before?: string | undefined; readonly after: string }
   /** What happened before could not be read. */
   | { readonly kind: 'unknown'; readonly reason: string };

@@ -3,7 +3,10 @@ import type { CacheStore } from '../cache/record';
 import { LOOKED_AT } from './build-record';
 import { BuildHistory } from './file-history';
 
-/** Deletes descriptions of selections that neither a record of the cache nor a build that steps are still compared with refers to. */
+/**
+ * Deletes descriptions of selections that neither a record of the cache nor a build that steps are
+ * still compared with refers to.
+ */
 export function collectExplanations(root: string, cache: Pick<CacheStore, 'list'>): void {
   const used = new Set(cache.list().flatMap(({ input }) => selectionsOf(input)));
   const looked = new Map<string, number>();

@@ -54,7 +54,10 @@ function byPath(
   return new Map(entries.map((entry) => [treePath(manifest, entry), entry]));
 }
 
-/** Tells whether a selection has nothing in a directory. All of its paths are looked at when this is asked first. */
+/**
+ * Tells whether a selection has nothing in a directory. All of its paths are looked at when this is
+ * asked first.
+ */
 function emptyDirectories(manifest: SelectionManifest): (directory: RawPath) => boolean {
   let filled: ReadonlySet<RawPath> | undefined;
   return (directory) => {

@@ -47,7 +47,10 @@ const SETTINGS: Readonly<Record<string, string>> = {
 /** Inputs that are looked into. */
 const STRUCTURED = ['env', 'sources', 'mounts'];
 
-/** How two steps differ in what they do themselves: files, variables, then the instruction and its settings. Their parents are not compared. */
+/**
+ * How two steps differ in what they do themselves: files, variables, then the instruction and its
+ * settings. Their parents are not compared.
+ */
 export async function compareSteps(
   before: ComparedStep,
   after: ComparedStep,
@@ -129,7 +132,10 @@ async function compareMounts(
   });
 }
 
-/** Compares what stands in the same places. @param causesOf what a difference comes from; `undefined` when it is more than files. */
+/**
+ * Compares what stands in the same places.
+ * @param causesOf what a difference comes from; `undefined` when it is more than files.
+ */
 async function comparePairs(
   before: readonly KeyValue[],
   after: readonly KeyValue[],
@@ -147,7 +153,10 @@ async function comparePairs(
   return { causes, isOther };
 }
 
-/** Two downloads that differ in what came, or two checkouts that differ in the commit; `undefined` for what differs in more. */
+/**
+ * Two downloads that differ in what came, or two checkouts that differ in the commit; `undefined`
+ * for what differs in more.
+ */
 function compareFetched(
   [kind, ...before]: readonly KeyValue[],
   [kindNow, ...after]: readonly KeyValue[],
@@ -201,7 +210,10 @@ function compareVariables(
   }));
 }
 
-/** Which instruction sets a variable last above a step; what is set nowhere comes from the base image. */
+/**
+ * Which instruction sets a variable last above a step; what is set nowhere comes from the base
+ * image.
+ */
 function declarationOf(
   name: string,
   declarations: Declarations | undefined,

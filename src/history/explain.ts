@@ -189,7 +189,10 @@ export class Explainer {
     }
   }
 
-  /** The last builds of the project; of a new one, recent builds of much the same Dockerfile elsewhere. */
+  /**
+   * The last builds of the project; of a new one, recent builds of much the same Dockerfile
+   * elsewhere.
+   */
   *#past(): Generator<BuildRecord> {
     let own = 0;
     for (const build of this.store.history.ofProject(this.current.project)) {

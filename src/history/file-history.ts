@@ -32,7 +32,10 @@ export class BuildHistory {
     replaceFile(this.root, this.#file(record.project, record.id), JSON.stringify(record));
   }
 
-  /** Builds of a project, the latest first; each is read when it is asked for. One that cannot be read is left out. */
+  /**
+   * Builds of a project, the latest first; each is read when it is asked for. One that cannot be
+   * read is left out.
+   */
   *ofProject(project: string): Generator<BuildRecord> {
     for (const id of this.idsOf(project)) {
       const record = this.#read(project, id);
@@ -50,7 +53,8 @@ export class BuildHistory {
   }
 
   /**
-   * A build by its id, by the beginning or the end of it, by `latest`, or by `~N`: the N-th before the latest.
+   * A build by its id, by the beginning or the end of it, by `latest`, or by `~N`: the N-th before
+   * the latest.
    * @throws MbuildError BUILD_NOT_FOUND.
    */
   find(text = 'latest'): BuildRecord {
@@ -63,7 +67,10 @@ export class BuildHistory {
     );
   }
 
-  /** The same; `undefined` when there is none. @throws MbuildError BUILD_NOT_FOUND when several fit, STORE_CORRUPT. */
+  /**
+   * The same; `undefined` when there is none.
+   * @throws MbuildError BUILD_NOT_FOUND when several fit, STORE_CORRUPT.
+   */
   search(text: string): BuildRecord | undefined {
     const names = this.#names();
     const back = backOf(text);

@@ -1,6 +1,9 @@
 import type { Step } from '../graph/graph';
 
-/** An instruction as it stands in its file, in one line: variables as written, so that it is the same whatever they are. */
+/**
+ * An instruction as it stands in its file, in one line: variables as written, so that it is the
+ * same whatever they are.
+ */
 export function instructionText({
   file,
   range,

@@ -60,8 +60,9 @@ export type BuildEnd =
   { readonly result: NonNullable<BuildRecord['result']> } | { readonly error: unknown };
 
 /**
- * Takes down what happens in one build: every row of progress, the output of steps, what each step depended on and why it was
- * not in the cache. Nothing is read or compressed before something was missed or printed.
+ * Takes down what happens in one build: every row of progress, the output of steps, what each step
+ * depended on and why it was not in the cache. Nothing is read or compressed before something was
+ * missed or printed.
  */
 export class BuildJournal {
   readonly id: string;
@@ -100,7 +101,9 @@ export class BuildJournal {
     );
   }
 
-  /** Tells what is to be built. @param past builds elsewhere, whose caches were given to this one. */
+  /**
+   * Tells what is to be built. @param past builds elsewhere, whose caches were given to this one.
+   */
   begin(graph: Graph, dockerfile: Dockerfile, past?: PastElsewhere): void {
     this.#past = past;
     this.#graph = graph;
@@ -152,7 +155,8 @@ export class BuildJournal {
   }
 
   /**
-   * Writes the build down. Nothing depends on it, so a disk that is full or not to be written to does not fail the build.
+   * Writes the build down. Nothing depends on it, so a disk that is full or not to be written to
+   * does not fail the build.
    */
   async finish(end: BuildEnd): Promise<BuildRecord> {
     const { error, result } =

@@ -25,8 +25,9 @@ export interface Found {
 export type Place = Pick<PastStep, 'stage' | 'platform' | 'index' | 'text'>;
 
 /**
- * The earlier step that is most like one: in the latest build that has it, of its stage, which may have had another name, the nearest of the same
- * text, else that of the same place and keyword. A build for another platform is only taken where none was for this one.
+ * The earlier step that is most like one: in the latest build that has it, of its stage, which may
+ * have had another name, the nearest of the same text, else that of the same place and keyword. A
+ * build for another platform is only taken where none was for this one.
  * @param current all steps of the build that is under way.
  */
 export function nearestStep(
@@ -66,7 +67,10 @@ function mostAlike(wanted: Place, steps: readonly PastStep[]): PastStep | undefi
   return like.sort((a, b) => rank(a) - rank(b))[0];
 }
 
-/** What a stage was called in an earlier build: as now, or as one that is no more there and did much the same. */
+/**
+ * What a stage was called in an earlier build: as now, or as one that is no more there and did much
+ * the same.
+ */
 function stageIn(
   build: PastBuild,
   stage: string,

@@ -4,7 +4,10 @@ import type { BuildHistory } from './file-history';
 /** Records of one project that a build leaves at most. */
 const MOST_OF_PROJECT = 100;
 
-/** Builds that no miss is compared with any more: of each project all but the latest ten. @param before milliseconds since the epoch. */
+/**
+ * Builds that no miss is compared with any more: of each project all but the latest ten.
+ * @param before milliseconds since the epoch.
+ */
 export function surplusBuilds(history: BuildHistory, before = Infinity): BuildRecord[] {
   const seen = new Map<string, number>();
   return [...history.all()].filter((build) => {

@@ -20,10 +20,11 @@ const READ_SIZE = 1024 * 1024;
 const WAIT = 5;
 
 /**
- * Unpacks a layer into an empty directory in overlay's form, verifying it on the way. The directory must be nobody else's;
- * it is left half written when this throws. Without `options.parents` some layers need {@link completeApplied} after.
- * @throws MbuildError DIGEST_MISMATCH, ARCHIVE_INVALID (no tar, damaged, truncated), ARCHIVE_UNSAFE (an entry that would lead
- * out of the tree), LIMIT_EXCEEDED, NO_SPACE, CANCELED.
+ * Unpacks a layer into an empty directory in overlay's form, verifying it on the way. The directory
+ * must be nobody else's; it is left half written when this throws. Without `options.parents` some
+ * layers need {@link completeApplied} after.
+ * @throws MbuildError DIGEST_MISMATCH, ARCHIVE_INVALID (no tar, damaged, truncated), ARCHIVE_UNSAFE
+ * (an entry that would lead out of the tree), LIMIT_EXCEEDED, NO_SPACE, CANCELED.
  */
 export async function applyLayer(
   source: ApplySource,
@@ -69,10 +70,11 @@ export async function applyLayer(
 }
 
 /**
- * Finishes a layer that was unpacked without its parents, now that they are known (`parents`: their directories, top first):
- * implied directories get the parents' attributes.
- * @returns false when the layer must be applied again, in an emptied directory and with `parents`: a name of it leads through a
- * symlink of a parent's, it has hard links to a parent's files, or it hides the whole root.
+ * Finishes a layer that was unpacked without its parents, now that they are known (`parents`: their
+ * directories, top first): implied directories get the parents' attributes.
+ * @returns false when the layer must be applied again, in an emptied directory and with `parents`:
+ * a name of it leads through a symlink of a parent's, it has hard links to a parent's files, or it
+ * hides the whole root.
  */
 export function completeApplied(
   applied: Applied,
@@ -107,13 +109,19 @@ function verify(expected: Digest | DiffID | undefined, found: Digest | DiffID, w
   throw new MbuildError('DIGEST_MISMATCH', `the layer's ${what} is ${found}, not ${expected}`);
 }
 
-/** The permission bits that new files are denied. Asking through `process.umask()` would change it for a moment, for all threads. */
+/**
+ * The permission bits that new files are denied. Asking through `process.umask()` would change it
+ * for a moment, for all threads.
+ */
 function umask(): number {
   const [, octal] = /^Umask:\s*([0-7]+)$/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? [];
   return octal === undefined ? 0o777 : parseInt(octal, 8);
 }
 
-/** The bytes of a blob, or of a part of a file, hashed as they are read unless their writer does that. */
+/**
+ * The bytes of a blob, or of a part of a file, hashed as they are read unless their writer does
+ * that.
+ */
 class Input {
   /** Infinite for a file whose writer does not know yet. */
   readonly size: number;
@@ -154,7 +162,10 @@ class Input {
     );
   }
 
-  /** The digest of all bytes, those included that a decompressor left behind the end of its data; `undefined` where they are not hashed here. */
+  /**
+   * The digest of all bytes, those included that a decompressor left behind the end of its data;
+   * `undefined` where they are not hashed here.
+   */
   async finish(): Promise<Digest | undefined> {
     if (this.#hash === undefined) return undefined;
     await this.readAll(() => {});

@@ -6,7 +6,9 @@ import type { TarSummary } from './layer';
 import { BLOCK, paddingOf } from './tar/entry';
 import { END_OF_ARCHIVE, encodePax, writeHeader } from './tar/write';
 
-/** A piece of a tar: all of its headers are there, contents of files are still to be read into it. */
+/**
+ * A piece of a tar: all of its headers are there, contents of files are still to be read into it.
+ */
 export interface Chunk {
   readonly bytes: Buffer;
   readonly contents: readonly Content[];
@@ -30,7 +32,10 @@ export interface TreeBudget {
 
 export interface TarForm {
   readonly budget?: TreeBudget | undefined;
-  /** Where the next chunk is put together; the same buffer may be given again when the last chunk was consumed. */
+  /**
+   * Where the next chunk is put together; the same buffer may be given again when the last chunk
+   * was consumed.
+   */
   readonly buffer: () => Buffer;
   /** More entries are to follow in another piece of the tar: it gets no end mark. */
   readonly unfinished?: boolean | undefined;
@@ -38,7 +43,10 @@ export interface TarForm {
 
 export type TarCounts = Omit<TarSummary, 'diffId'>;
 
-/** Lays out the tar of entries in chunks and returns what it counted; `undefined` when the budget did not suffice. */
+/**
+ * Lays out the tar of entries in chunks and returns what it counted; `undefined` when the budget
+ * did not suffice.
+ */
 export function* layOut(
   found: Iterable<Found>,
   form: TarForm,
@@ -101,7 +109,10 @@ export function* layOut(
   return { entries, contentSize, size };
 }
 
-/** Reads what is missing in a chunk. @throws MbuildError STORE_CORRUPT for a file that became shorter. */
+/**
+ * Reads what is missing in a chunk.
+ * @throws MbuildError STORE_CORRUPT for a file that became shorter.
+ */
 export function readContents({
   bytes,
   contents,

@@ -26,9 +26,10 @@ interface ZlibWithZstd {
 }
 
 /**
- * Compresses a stream, in which a chunk needs to be valid only until the next is asked for; so are the chunks that come out. gzip: in parallel, each MiB a
- * member of its own (RFC 1952, 2.2: members concatenated are a gzip file). The same input gives the same bytes, whatever the parallelism; where a level is
- * given, and for zstd, with the same zlib or zstd.
+ * Compresses a stream, in which a chunk needs to be valid only until the next is asked for; so are
+ * the chunks that come out. gzip: in parallel, each MiB a member of its own (RFC 1952, 2.2: members
+ * concatenated are a gzip file). The same input gives the same bytes, whatever the parallelism;
+ * where a level is given, and for zstd, with the same zlib or zstd.
  * @throws MbuildError UNSUPPORTED when zstd is asked for and neither Node nor a program has it.
  */
 export async function* compressTar(
@@ -132,7 +133,10 @@ function ownRoom(): Buffer {
   return Buffer.allocUnsafe(MEMBER);
 }
 
-/** The same bytes in pieces of exactly `size`, but for the last, each copied into a buffer that `room` gives. */
+/**
+ * The same bytes in pieces of exactly `size`, but for the last, each copied into a buffer that
+ * `room` gives.
+ */
 async function* inPieces(
   source: AsyncIterable<Buffer>,
   size: number,
@@ -162,7 +166,8 @@ async function* zstd(source: AsyncIterable<Buffer>, level: number): AsyncGenerat
     return;
   }
   const compressor = createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: level } });
-  // Where its input is cut shows in its output, so it is cut at fixed places. A failing source destroys the compressor, and so reaches the consumer.
+  // Where its input is cut shows in its output, so it is cut at fixed places. A failing source
+  // destroys the compressor, and so reaches the consumer.
   pipeline(Readable.from(ownPieces(source)), compressor, () => {});
   yield* compressor as AsyncIterable<Buffer>;
 }

@@ -35,15 +35,20 @@ const PROGRAMS = {
   xz: { name: 'xz', args: ['-dcq'], debianPackage: 'xz-utils' },
 } as const satisfies Record<string, Program>;
 
-/** The compression that a file's first bytes (six are enough) show; `none` for all that is not known, tar archives among it. */
+/**
+ * The compression that a file's first bytes (six are enough) show; `none` for all that is not
+ * known, tar archives among it.
+ */
 export function detectCompression(firstBytes: Uint8Array): ArchiveCompression {
   const found = MAGIC.find(([, magic]) => magic.every((byte, i) => firstBytes[i] === byte));
   return found?.[0] ?? 'none';
 }
 
 /**
- * The uncompressed bytes of a stream: all members of gzip, all frames of zstd. The source is destroyed when the consumer stops early.
- * @throws MbuildError ARCHIVE_INVALID for damaged or truncated data; UNSUPPORTED when the program that it takes is missing.
+ * The uncompressed bytes of a stream: all members of gzip, all frames of zstd. The source is
+ * destroyed when the consumer stops early.
+ * @throws MbuildError ARCHIVE_INVALID for damaged or truncated data; UNSUPPORTED when the program
+ * that it takes is missing.
  */
 export async function* decompressStream(
   source: Readable,
@@ -126,8 +131,9 @@ function nodeZstd(): (() => Transform & { readonly bytesWritten: number }) | und
 }
 
 /**
- * Node's decompressor stops at the end of the first frame that ends inside a chunk, and takes a cut one for whole. So each
- * frame gets a decompressor of its own, and the program is preferred where it is installed.
+ * Node's decompressor stops at the end of the first frame that ends inside a chunk, and takes a cut
+ * one for whole. So each frame gets a decompressor of its own, and the program is preferred where
+ * it is installed.
  */
 async function* throughNodeZstd(source: Readable): AsyncGenerator<Buffer, void> {
   const input = (source as AsyncIterable<Buffer>)[Symbol.asyncIterator]();

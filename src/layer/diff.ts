@@ -15,15 +15,19 @@ import type { layerTasks } from './tasks';
 export const SMALL_TREE: TreeBudget = { entries: 64, bytes: 1024 * 1024 };
 
 const CHUNK = 1024 * 1024;
-/** Chunks of a tree that are read here where no worker runs yet, and from which on it is worth starting them: that takes as long as the others. */
+/**
+ * Chunks of a tree that are read here where no worker runs yet, and from which on it is worth
+ * starting them: that takes as long as the others.
+ */
 const FIRST_CHUNKS = 48;
 const WORTH_WORKERS = 24;
 /** Chunks that are read at once, so that readers and the hash need not wait for each other. */
 const MOST_AHEAD = 8;
 
 /**
- * The DiffID of a layer directory: hash of the tar that {@link tarTree} streams. Synchronous, in constant memory.
- * Nothing may write to the directory meanwhile. @throws MbuildError UNSUPPORTED for a name that a layer cannot hold, CANCELED when `stop` is set.
+ * The DiffID of a layer directory: hash of the tar that {@link tarTree} streams. Synchronous, in
+ * constant memory. Nothing may write to the directory meanwhile.
+ * @throws MbuildError UNSUPPORTED for a name that a layer cannot hold, CANCELED when `stop` is set.
  */
 export function hashTree(dir: RawPath, options: TreeOptions, stop?: StopFlag): TarSummary {
   return complete(hashHere(dir, options, undefined, true, stop));
@@ -39,8 +43,8 @@ export function hashSmallTree(
 }
 
 /**
- * The same for a large tree: it is walked and hashed here, while workers read its files. `take` may read the tar on the way, to its end; a chunk is valid
- * until the next is asked for.
+ * The same for a large tree: it is walked and hashed here, while workers read its files. `take` may
+ * read the tar on the way, to its end; a chunk is valid until the next is asked for.
  */
 export async function hashLargeTree(
   dir: RawPath,
@@ -51,7 +55,10 @@ export async function hashLargeTree(
   return hashWith(threads, dir, options, true, take);
 }
 
-/** A digest of everything in a layer directory but its times: equal for two runs of a step that made the same. `take` as for {@link hashLargeTree}. */
+/**
+ * A digest of everything in a layer directory but its times: equal for two runs of a step that made
+ * the same. `take` as for {@link hashLargeTree}.
+ */
 export async function treeDigest(
   dir: RawPath,
   options: TreeOptions,
@@ -61,7 +68,10 @@ export async function treeDigest(
   return (await hashWith(threads, dir, options, false, take)).diffId as unknown as Digest;
 }
 
-/** What {@link tarTree} streams, read ahead by workers. A chunk is valid until the next is asked for. */
+/**
+ * What {@link tarTree} streams, read ahead by workers. A chunk is valid until the next is asked
+ * for.
+ */
 export async function* tarLargeTree(
   dir: RawPath,
   options: TreeOptions,
@@ -71,15 +81,19 @@ export async function* tarLargeTree(
 }
 
 /**
- * The tar of a layer directory in OCI's form: entries sorted by name in each directory and each directory before what is
- * in it, deletions as `.wh.` entries, times in whole seconds. The same tree gives the same bytes, always and everywhere.
- * Chunks are the caller's; the next one is read when it is asked for.
+ * The tar of a layer directory in OCI's form: entries sorted by name in each directory and each
+ * directory before what is in it, deletions as `.wh.` entries, times in whole seconds. The same
+ * tree gives the same bytes, always and everywhere. Chunks are the caller's; the next one is read
+ * when it is asked for.
  */
 export function tarTree(dir: RawPath, options: TreeOptions): AsyncGenerator<Buffer, void> {
   return tarEntries(layerEntries(dir, options, true));
 }
 
-/** The same for entries that were found before; `unfinished` where others follow, so that the tars, one behind the other, are one. */
+/**
+ * The same for entries that were found before; `unfinished` where others follow, so that the tars,
+ * one behind the other, are one.
+ */
 export async function* tarEntries(
   found: Iterable<Found>,
   unfinished = false,
@@ -137,7 +151,10 @@ async function passOver(tar: AsyncIterable<Buffer>): Promise<void> {
   while ((await chunks.next()).done !== true);
 }
 
-/** Chunks are laid out in shared memory, read by the workers in any order, and handed on in theirs; each is valid until the next is asked for. */
+/**
+ * Chunks are laid out in shared memory, read by the workers in any order, and handed on in theirs;
+ * each is valid until the next is asked for.
+ */
 async function* readAhead(
   threads: Workers,
   dir: RawPath,

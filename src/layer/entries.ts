@@ -13,7 +13,10 @@ import { NO_DEVICE, NO_XATTRS, type TarEntry, type TarEntryType } from './tar/en
 export interface TreeOptions extends TarOptions {
   /** Which of overlay's two sets of marks the directory carries. */
   readonly xattrs: OverlayXattrs;
-  /** Byte strings that are looked for on the way, each longer than a byte; `found` of the summary tells which are there. */
+  /**
+   * Byte strings that are looked for on the way, each longer than a byte; `found` of the summary
+   * tells which are there.
+   */
   readonly needles?: readonly Uint8Array[] | undefined;
 }
 
@@ -30,8 +33,10 @@ interface OpenDirectory {
 }
 
 /**
- * The entries of a layer directory in the order of its tar: sorted by name in each directory, and each directory before what is
- * in it. The root itself is none. @param mtimes false: all times are 0. @throws MbuildError UNSUPPORTED for a name that a layer cannot hold.
+ * The entries of a layer directory in the order of its tar: sorted by name in each directory, and
+ * each directory before what is in it. The root itself is none.
+ * @param mtimes false: all times are 0.
+ * @throws MbuildError UNSUPPORTED for a name that a layer cannot hold.
  */
 export function* layerEntries(
   dir: RawPath,
@@ -134,7 +139,10 @@ function secondsOf({ mtimeMs }: FileStats): number {
   return Math.floor(mtimeMs / 1000);
 }
 
-/** A whiteout or an opaque mark: an empty file of nobody's and of no time, so that the moment of a deletion is no part of the layer. */
+/**
+ * A whiteout or an opaque mark: an empty file of nobody's and of no time, so that the moment of a
+ * deletion is no part of the layer.
+ */
 function makeMark(path: RawPath): TarEntry {
   return {
     type: 'file',

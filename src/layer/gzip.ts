@@ -28,8 +28,9 @@ const compressor = once((): Compressor => {
 });
 
 /**
- * Replaces the first `length` bytes of a buffer, {@link MEMBER} at most, by a gzip member that unpacks to them, and returns its length; the buffer needs
- * {@link OVERHEAD} bytes more. The same on every machine: it is compiled from what is in `deflate/`, and there are no levels.
+ * Replaces the first `length` bytes of a buffer, {@link MEMBER} at most, by a gzip member that
+ * unpacks to them, and returns its length; the buffer needs {@link OVERHEAD} bytes more. The same
+ * on every machine: it is compiled from what is in `deflate/`, and there are no levels.
  */
 export function gzipMember(buffer: Uint8Array, length: number): number {
   const { memory, input, output, compress } = compressor();

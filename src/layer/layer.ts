@@ -20,22 +20,36 @@ export interface TarSummary {
 export interface TarOptions {
   /** Later mtimes are set to this (seconds since the epoch): SOURCE_DATE_EPOCH. */
   readonly clampMtime?: number | undefined;
-  /** Paths at the root of the layer that are the sandbox's, never the step's; raw, without leading slash. */
+  /**
+   * Paths at the root of the layer that are the sandbox's, never the step's; raw, without leading
+   * slash.
+   */
   readonly omit?: readonly RawPath[] | undefined;
 }
 
 /** A layer's blob to unpack. */
 export interface ApplySource {
-  /** A file, read from `start`, `length` bytes (all when absent, or when the file is whole before). */
+  /**
+   * A file, read from `start`, `length` bytes (all when absent, or when the file is whole before).
+   */
   readonly path: string;
   readonly start?: number | undefined;
   readonly length?: number | undefined;
   readonly compression: Compression;
-  /** The file is still being written, by somebody who hashes what is stored: one of {@link Growth}, in memory that is shared. */
+  /**
+   * The file is still being written, by somebody who hashes what is stored: one of {@link Growth},
+   * in memory that is shared.
+   */
   readonly growing?: Int32Array | undefined;
-  /** For a tar that is stored as it is: it is not hashed here either, for whoever writes the file vouches for it. */
+  /**
+   * For a tar that is stored as it is: it is not hashed here either, for whoever writes the file
+   * vouches for it.
+   */
   readonly isHashedElsewhere?: boolean | undefined;
-  /** Checked while reading; a mismatch throws DIGEST_MISMATCH. The stored bytes' digest and the tar's. */
+  /**
+   * Checked while reading; a mismatch throws DIGEST_MISMATCH. The stored bytes' digest and the
+   * tar's.
+   */
   readonly digest?: Digest | undefined;
   readonly diffId?: DiffID | undefined;
 }
@@ -66,7 +80,10 @@ export const NO_LIMITS: ApplyLimits = { maxSize: Infinity, maxEntries: Infinity 
 const SIZE_VARIABLE = 'MBUILD_MAX_UNPACKED';
 const ENTRIES_VARIABLE = 'MBUILD_MAX_ENTRIES';
 
-/** The caps on the layers and archives of strangers, unless a variable of the environment has others: 0 is none. */
+/**
+ * The caps on the layers and archives of strangers, unless a variable of the environment has
+ * others: 0 is none.
+ */
 export const LAYER_LIMITS: ApplyLimits = {
   maxSize: readLimit(SIZE_VARIABLE, 256 * 2 ** 30),
   maxEntries: readLimit(ENTRIES_VARIABLE, 4_000_000),
@@ -85,7 +102,11 @@ function readLimit(variable: string, usual: number): number {
   return value === 0 ? Infinity : value;
 }
 
-/** @param what e.g. `layer`. @param unpacked bytes of its tar so far. @throws MbuildError LIMIT_EXCEEDED. */
+/**
+ * @param what e.g. `layer`.
+ * @param unpacked bytes of its tar so far.
+ * @throws MbuildError LIMIT_EXCEEDED.
+ */
 export function checkSize(what: string, unpacked: number, { maxSize }: ApplyLimits): void {
   if (unpacked <= maxSize) return;
   throw new MbuildError('LIMIT_EXCEEDED', `the ${what} unpacks to more than ${maxSize} bytes`, {
@@ -106,16 +127,20 @@ export interface Applied extends Omit<TarSummary, 'diffId'> {
   /** Absent where somebody else hashes the tar. */
   readonly diffId?: DiffID | undefined;
   /**
-   * Directories that the tar wrote into without an entry of their own; `''` is the root. Over parents they need the parents' attributes;
-   * where a parent has a symlink at such a path the layer must be applied again with `parents` given.
+   * Directories that the tar wrote into without an entry of their own; `''` is the root. Over
+   * parents they need the parents' attributes; where a parent has a symlink at such a path the
+   * layer must be applied again with `parents` given.
    */
   readonly implied: readonly RawPath[];
-  /** Hard links whose target is not in this layer but in a parent: `[path, target]`. Not made: such a layer is applied again with `parents`. */
+  /**
+   * Hard links whose target is not in this layer but in a parent: `[path, target]`. Not made: such
+   * a layer is applied again with `parents`.
+   */
   readonly foreignLinks: readonly (readonly [RawPath, RawPath])[];
 }
 
 /**
- * How opaque directories are marked: `trusted.overlay.*` for root, `user.overlay.*` in a user namespace, a file in the directory
- * where no overlay is mounted.
+ * How opaque directories are marked: `trusted.overlay.*` for root, `user.overlay.*` in a user
+ * namespace, a file in the directory where no overlay is mounted.
  */
 export type OverlayXattrs = 'trusted' | 'user' | 'files';

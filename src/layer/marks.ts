@@ -5,7 +5,9 @@ import { fsPath, type RawPath } from '../linux/paths';
 import { getXattr, setXattr, type Xattrs } from '../linux/xattr';
 import type { OverlayXattrs } from './layer';
 
-/** In a layer's tar, a name after this prefix is deleted (OCI image-spec, layer.md, "Whiteouts"). */
+/**
+ * In a layer's tar, a name after this prefix is deleted (OCI image-spec, layer.md, "Whiteouts").
+ */
 export const WHITEOUT_PREFIX = '.wh.';
 
 /** In a layer's tar, a directory that holds this hides what the layers below have in it. */
@@ -29,7 +31,10 @@ export function markOpaque(hostPath: RawPath, xattrs: OverlayXattrs): void {
   else setXattr(hostPath, `${xattrs}.overlay.opaque`, OPAQUE_VALUE);
 }
 
-/** True for overlay's own attributes in either form, fuse-overlayfs's, and mbuild's: they never leave a layer directory and never enter one. */
+/**
+ * True for overlay's own attributes in either form, fuse-overlayfs's, and mbuild's: they never
+ * leave a layer directory and never enter one.
+ */
 export function isOverlayXattr(name: string): boolean {
   return (
     name.startsWith('trusted.overlay.') ||
@@ -42,8 +47,9 @@ export function isOverlayXattr(name: string): boolean {
 const CAPABILITY = 'security.capability';
 
 /**
- * The attributes that belong to a layer: all but overlay's and SELinux's labels, which are the machine's. Sorted by name.
- * Capabilities that name a user namespace's root (revision 3) lose it, for that user is another one elsewhere.
+ * The attributes that belong to a layer: all but overlay's and SELinux's labels, which are the
+ * machine's. Sorted by name. Capabilities that name a user namespace's root (revision 3) lose it,
+ * for that user is another one elsewhere.
  */
 export function layerXattrs(xattrs: Xattrs): Xattrs {
   const kept = [...xattrs].filter(([name]) => !isOverlayXattr(name) && name !== 'security.selinux');
@@ -52,7 +58,9 @@ export function layerXattrs(xattrs: Xattrs): Xattrs {
   );
 }
 
-/** include/uapi/linux/capability.h: vfs_ns_cap_data is vfs_cap_data with the root's uid behind it. */
+/**
+ * include/uapi/linux/capability.h: vfs_ns_cap_data is vfs_cap_data with the root's uid behind it.
+ */
 function portableCapability(value: Buffer): Buffer {
   if (value.length !== 24 || value[3] !== 3) return value;
   const revision2 = Buffer.from(value.subarray(0, 20));

@@ -38,7 +38,10 @@ export interface NeedleFound {
   readonly needle: number;
 }
 
-/** Which entries hold one of the needles, in their content, name, link target or attributes. Slow: for when a hash has found them. */
+/**
+ * Which entries hold one of the needles, in their content, name, link target or attributes. Slow:
+ * for when a hash has found them.
+ */
 export function findNeedles(
   dir: RawPath,
   options: TreeOptions,

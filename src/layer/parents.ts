@@ -15,7 +15,10 @@ export interface ParentEntry {
   readonly stats: FileStats;
 }
 
-/** The layers below one that is being unpacked, seen as one tree. Paths have no leading slash; the root is empty. */
+/**
+ * The layers below one that is being unpacked, seen as one tree. Paths have no leading slash; the
+ * root is empty.
+ */
 export class ParentTree {
   readonly #directories = new Map<RawPath, readonly string[]>();
 
@@ -25,7 +28,10 @@ export class ParentTree {
     private readonly xattrs: OverlayXattrs,
   ) {}
 
-  /** The entry at a path none of whose directories is a symlink; `undefined` for what is not there or was deleted. */
+  /**
+   * The entry at a path none of whose directories is a symlink; `undefined` for what is not there
+   * or was deleted.
+   */
   lstat(path: RawPath): ParentEntry | undefined {
     if (path === '') return this.#root();
     for (const layer of this.#layersOf(parentOf(path))) {
@@ -84,7 +90,10 @@ export function copyAttributes(from: ParentEntry, target: RawPath): void {
   setTimes(target, stats.mtimeMs / 1000, stats.mtimeMs / 1000);
 }
 
-/** Copies a regular file up from a layer below, with everything that belongs to it. `target` must not exist. */
+/**
+ * Copies a regular file up from a layer below, with everything that belongs to it. `target` must
+ * not exist.
+ */
 export function copyUp(from: ParentEntry, target: RawPath): void {
   // Made here first, so that copying never writes through something that is there.
   closeSync(

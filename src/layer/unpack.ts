@@ -48,8 +48,9 @@ export interface ApplyOptions {
   readonly xattrs: OverlayXattrs;
   readonly limits: ApplyLimits;
   /**
-   * The directories of the layers below, top first (`[]` for a first layer). Names lead through their symlinks as in the
-   * merged tree, inside its root; a name that crosses a symlink of its own layer is refused in any case.
+   * The directories of the layers below, top first (`[]` for a first layer). Names lead through
+   * their symlinks as in the merged tree, inside its root; a name that crosses a symlink of its own
+   * layer is refused in any case.
    */
   readonly parents?: readonly string[] | undefined;
   /** Looked at between the pieces of the layer. */
@@ -85,10 +86,12 @@ interface OpenFile {
 }
 
 /**
- * Writes the entries of a layer's tar into an empty directory that nobody else writes to, in overlay's form.
+ * Writes the entries of a layer's tar into an empty directory that nobody else writes to, in
+ * overlay's form.
  *
- * What is written where never depends on what the disk says: a table holds all that this layer made, every directory of
- * a path is one that is in the table, and so no call can be led through a symlink. Later entries replace earlier ones.
+ * What is written where never depends on what the disk says: a table holds all that this layer
+ * made, every directory of a path is one that is in the table, and so no call can be led through a
+ * symlink. Later entries replace earlier ones.
  */
 export class Unpacker implements TarSink {
   entries = 0;
@@ -163,7 +166,10 @@ export class Unpacker implements TarSink {
     });
   }
 
-  /** Gives directories their attributes, deepest first: before, writing into them would have changed their times. */
+  /**
+   * Gives directories their attributes, deepest first: before, writing into them would have changed
+   * their times.
+   */
   finish(): {
     readonly implied: readonly RawPath[];
     readonly foreignLinks: readonly (readonly [RawPath, RawPath])[];
@@ -213,7 +219,8 @@ export class Unpacker implements TarSink {
       throw unsafe(entry, 'it deletes no name');
     const path = joinRaw(directory, hidden);
     const made = this.#made.get(path);
-    // A mark is about the layers below: what this one has at the name stays (OCI image-spec, layer.md).
+    // A mark is about the layers below: what this one has at the name stays (OCI image-spec,
+    // layer.md).
     if (made?.kind === 'directory') made.opaque = made.cut = true;
     if (made !== undefined) return;
     this.#whiteOut(path);
@@ -271,7 +278,10 @@ export class Unpacker implements TarSink {
     setTimes(host, entry.mtime, entry.mtime);
   }
 
-  /** False where devices cannot be made: in a user namespace they are left out, as other builders do. */
+  /**
+   * False where devices cannot be made: in a user namespace they are left out, as other builders
+   * do.
+   */
   #makeNode(entry: TarEntry, kind: 'char' | 'block' | 'fifo', host: RawPath): boolean {
     try {
       makeOwnedNode(host, kind, entry.mode, entry.device);
@@ -331,7 +341,10 @@ export class Unpacker implements TarSink {
     this.#note(path, this.#made.get(target) ?? OTHER);
   }
 
-  /** Brings the target of a hard link up from the layers below, so that both names are one file in this layer. */
+  /**
+   * Brings the target of a hard link up from the layers below, so that both names are one file in
+   * this layer.
+   */
   #copyUp(entry: TarEntry, parts: readonly string[], target: RawPath): void {
     const directory = this.#made.get(this.#directory(parts, entry));
     const below =
@@ -346,8 +359,8 @@ export class Unpacker implements TarSink {
   }
 
   /**
-   * The directory that a path's leading parts name, made where it is missing. Symlinks of the layers below are followed
-   * inside the root, those of this layer refused.
+   * The directory that a path's leading parts name, made where it is missing. Symlinks of the
+   * layers below are followed inside the root, those of this layer refused.
    * @param make false to leave missing directories unmade: the result is then where they would be.
    */
   #directory(parts: readonly string[], entry: TarEntry, make = true): RawPath {
@@ -430,7 +443,10 @@ export class Unpacker implements TarSink {
     setOpenTimes(fd, entry.mtime, entry.mtime);
   }
 
-  /** Overlay merges the roots of all layers whatever their marks, so an opaque root hides name by name. */
+  /**
+   * Overlay merges the roots of all layers whatever their marks, so an opaque root hides name by
+   * name.
+   */
   #hideAll(): void {
     for (const name of this.#parents?.names('') ?? []) {
       const made = this.#made.get(name);
@@ -465,7 +481,10 @@ export class Unpacker implements TarSink {
     );
   }
 
-  /** Attributes that the file system or the kind of file cannot have are left out, as other builders do. */
+  /**
+   * Attributes that the file system or the kind of file cannot have are left out, as other builders
+   * do.
+   */
   #setXattrs(host: RawPath, xattrs: Xattrs): void {
     for (const [name, value] of xattrs) {
       if (isOverlayXattr(name)) continue;
@@ -487,7 +506,10 @@ export class Unpacker implements TarSink {
   }
 }
 
-/** The parts of a name in the archive: none is absolute or goes up. Targets of hard links may be absolute, and count from the root of the tree. */
+/**
+ * The parts of a name in the archive: none is absolute or goes up. Targets of hard links may be
+ * absolute, and count from the root of the tree.
+ */
 function partsOf(name: RawPath, entry: TarEntry): string[] {
   if (name === entry.path && name.startsWith('/')) throw unsafe(entry, 'its name is absolute');
   const parts = name.split('/').filter((part) => part !== '' && part !== '.');

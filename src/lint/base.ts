@@ -5,7 +5,9 @@ import { stageBaseName } from '../graph/stages';
 import { parsePlatform, type Platform } from '../oci/platform';
 import type { GlobalValues, LintBase, LintOptions } from './options';
 
-/** What a stage begins with. `unknown`: its name cannot be expanded, which is an error of the build. */
+/**
+ * What a stage begins with. `unknown`: its name cannot be expanded, which is an error of the build.
+ */
 export type StageBase =
   | { readonly kind: 'scratch' | 'unknown' }
   | { readonly kind: 'stage'; readonly stage: Stage }

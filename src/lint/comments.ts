@@ -3,7 +3,9 @@ import { trim } from '../dockerfile/whitespace';
 
 const DIRECTIVE = /^#\s*(?:syntax|escape|check)\s*=\s*\S/i;
 
-/** Finds the comment lines that stand directly above an instruction, without their `#` and trimmed. */
+/**
+ * Finds the comment lines that stand directly above an instruction, without their `#` and trimmed.
+ */
 export function commentReader(
   linesOf: () => readonly string[],
 ): (instruction: Instruction) => readonly string[] {

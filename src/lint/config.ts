@@ -19,7 +19,8 @@ const TRUE = ['1', 't', 'T', 'TRUE', 'true', 'True'];
 const FALSE = ['0', 'f', 'F', 'FALSE', 'false', 'False'];
 
 /**
- * The configuration of a file: the build argument BUILDKIT_DOCKERFILE_CHECK, else its `# check=` directive.
+ * The configuration of a file: the build argument BUILDKIT_DOCKERFILE_CHECK, else its `# check=`
+ * directive.
  * @throws MbuildError DOCKERFILE_SEMANTIC, placed at the directive; USAGE for the build argument.
  */
 export function checkConfig(
@@ -46,7 +47,10 @@ export function checkConfig(
   }
 }
 
-/** What a `check=` in the comments above an instruction adds; the first counts, and one that is none is a comment. */
+/**
+ * What a `check=` in the comments above an instruction adds; the first counts, and one that is none
+ * is a comment.
+ */
 export function withComments(config: CheckConfig, comments: readonly string[]): CheckConfig {
   const text = comments
     .map((comment) => /^check\s*=\s*(.+)$/is.exec(comment)?.[1])
@@ -65,7 +69,10 @@ export function withComments(config: CheckConfig, comments: readonly string[]): 
   }
 }
 
-/** Whether a rule is to report; experimental ones are chosen by `experimental` alone, as in BuildKit. */
+/**
+ * Whether a rule is to report; experimental ones are chosen by `experimental` alone, as in
+ * BuildKit.
+ */
 export function isOn(rule: Rule, { skip, experimental }: CheckConfig): boolean {
   if (rule.experimental === true) return experimental === 'all' || experimental.has(rule.name);
   return skip !== 'all' && !skip.has(rule.name);
@@ -87,7 +94,10 @@ export function directiveRange(
   };
 }
 
-/** `skip=A,B;error=true;experimental=all`, up to the first space. @throws RangeError saying what is no option. */
+/**
+ * `skip=A,B;error=true;experimental=all`, up to the first space.
+ * @throws RangeError saying what is no option.
+ */
 function parseCheckOptions(text: string): CheckConfig {
   let config = DEFAULT;
   for (const part of (text.split(' ')[0] ?? '').trim().split(';')) {

@@ -5,7 +5,10 @@ import type { GlobalValues, LintOptions } from './options';
 
 type Values = Map<string, string | undefined>;
 
-/** What FROM may use: the ARGs before it, each seeing those above it, and the automatic platform ARGs. */
+/**
+ * What FROM may use: the ARGs before it, each seeing those above it, and the automatic platform
+ * ARGs.
+ */
 export function globalValues(dockerfile: Dockerfile, options: LintOptions): GlobalValues {
   const given = platformValues(options, options.buildArgs);
   const values = readArgs(dockerfile, given, options.buildArgs);

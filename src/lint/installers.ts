@@ -1,4 +1,6 @@
-/** Reads a file of the build context by its path; `undefined` where it is not there or not known. */
+/**
+ * Reads a file of the build context by its path; `undefined` where it is not there or not known.
+ */
 export type ReadFile = (path: string) => string | undefined;
 
 /** A package manager's command that installs what a manifest names. */
@@ -6,7 +8,9 @@ export interface Installer {
   readonly name: string;
   /** As it stands in a RUN. */
   readonly command: RegExp;
-  /** What it installs from: names of files, of which a project has some. Patterns are those of COPY. */
+  /**
+   * What it installs from: names of files, of which a project has some. Patterns are those of COPY.
+   */
   readonly manifests: readonly string[];
   /** Where root's downloads are kept, for a cache mount. */
   readonly cache: string | undefined;
@@ -129,7 +133,10 @@ export const INSTALLERS: readonly Installer[] = [
 const SYSTEM =
   /^(?:apt-get|apt|apk|yum|dnf|microdnf|zypper|pacman|useradd|adduser|groupadd|addgroup|locale-gen|update-ca-certificates|corepack (?:enable|prepare \S+@)|npm (?:i|install) (?:-g|--global)\b|npm cache clean|yarn cache clean|yarn config set|npm config set|rm -rf? (?:\/var|\/tmp|\/root|~)|set -|echo\b(?!.*[<`$])|mkdir(?: -p)? \/|true$)/;
 
-/** The commands of a RUN in its shell's form, cut at `&&` and `;`; `undefined` for what this does not tell apart. */
+/**
+ * The commands of a RUN in its shell's form, cut at `&&` and `;`; `undefined` for what this does
+ * not tell apart.
+ */
 export function commandsOf(line: string): readonly string[] | undefined {
   if (/[|`(){}<>]|\$\(|\bif\b|\bfor\b|\bcase\b/.test(line)) return undefined;
   return line
@@ -168,7 +175,10 @@ function node(name: string, command: RegExp, cache: string): Installer {
   return { name, command, manifests: NODE, cache, needsMore: nodeNeedsMore };
 }
 
-/** Scripts of the project itself that an install runs (docs.npmjs.com, "scripts"), and packages that are directories. */
+/**
+ * Scripts of the project itself that an install runs (docs.npmjs.com, "scripts"), and packages that
+ * are directories.
+ */
 function nodeNeedsMore(command: string, read: ReadFile): string | undefined {
   const text = read('package.json');
   if (text === undefined) return 'package.json is not known';

@@ -15,8 +15,9 @@ import { StageScope } from './scope';
 export type { LintBase, LintOptions } from './options';
 
 /**
- * What the rules have against a Dockerfile: warnings with the rule's name as code, by line, then in the order of the rules.
- * Time is linear in the file. Mistakes that stop a build are not looked for, and are no obstacle.
+ * What the rules have against a Dockerfile: warnings with the rule's name as code, by line, then in
+ * the order of the rules. Time is linear in the file. Mistakes that stop a build are not looked
+ * for, and are no obstacle.
  * @throws MbuildError DOCKERFILE_SEMANTIC or USAGE when `check=` makes no sense; nothing else.
  */
 export function lintDockerfile(dockerfile: Dockerfile, options: LintOptions): Diagnostic[] {
@@ -54,7 +55,10 @@ export function baseImages(
   return [...found.values()];
 }
 
-/** The error that `check=error=true` makes of warnings; `undefined` when it is not set or there are none. */
+/**
+ * The error that `check=error=true` makes of warnings; `undefined` when it is not set or there are
+ * none.
+ */
 export function checkViolation(
   dockerfile: Dockerfile,
   warnings: readonly Diagnostic[],
@@ -140,7 +144,10 @@ function walkStages(
   }
 }
 
-/** The stages that the target needs (all, without one, where `allStages` says so), in order of the file. */
+/**
+ * The stages that the target needs (all, without one, where `allStages` says so), in order of the
+ * file.
+ */
 export function stagesToCheck({
   dockerfile,
   bases,

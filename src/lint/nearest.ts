@@ -1,9 +1,14 @@
 /** Edits up to which a name counts as a slip of another. */
 const MAX_DISTANCE = 2;
-/** More names than these are not compared, so that a file of nothing but mistakes takes linear time. */
+/**
+ * More names than these are not compared, so that a file of nothing but mistakes takes linear time.
+ */
 const MAX_CANDIDATES = 500;
 
-/** The variable that was perhaps meant: the first of the nearest, compared with regard to case, as BuildKit does. */
+/**
+ * The variable that was perhaps meant: the first of the nearest, compared with regard to case, as
+ * BuildKit does.
+ */
 export function nearestVariable(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = MAX_DISTANCE + 1;
@@ -17,7 +22,10 @@ export function nearestVariable(name: string, candidates: Iterable<string>): str
   return best;
 }
 
-/** Insertions, deletions and replacements that make `b` out of `a`; more than the limit is only known to be that. */
+/**
+ * Insertions, deletions and replacements that make `b` out of `a`; more than the limit is only
+ * known to be that.
+ */
 function editDistance(a: string, b: string): number {
   let start = 0;
   while (start < a.length && a[start] === b[start]) start++;

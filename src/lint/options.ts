@@ -11,7 +11,9 @@ export interface LintBase {
 
 /** What a Dockerfile is checked with. */
 export interface LintOptions {
-  /** Of the command line; `BUILDKIT_DOCKERFILE_CHECK` among them stands for the file's `# check=`. */
+  /**
+   * Of the command line; `BUILDKIT_DOCKERFILE_CHECK` among them stands for the file's `# check=`.
+   */
   readonly buildArgs: Readonly<Record<string, string>>;
   /** Of the image that is to come out, and of this machine. */
   readonly platform: Platform;
@@ -23,11 +25,14 @@ export interface LintOptions {
   /** What the context leaves out; without it no copied file is known to be excluded. */
   readonly ignore?: IgnoreRules | undefined;
   /**
-   * The image of a FROM, by its name after expansion. `undefined`: not known, and variables that it may define
-   * are then not reported.
+   * The image of a FROM, by its name after expansion. `undefined`: not known, and variables that it
+   * may define are then not reported.
    */
   readonly base?: ((name: string, platform: Platform) => LintBase | undefined) | undefined;
-  /** A file of the context, for what an install reads; without it every manifest is taken to be enough. */
+  /**
+   * A file of the context, for what an install reads; without it every manifest is taken to be
+   * enough.
+   */
   readonly readFile?: ((path: string) => string | undefined) | undefined;
   /** How long an instruction, in one line, took when it ran last. */
   readonly recordedSeconds?: ((instruction: string) => number | undefined) | undefined;

@@ -42,7 +42,10 @@ export interface Target {
   readonly range: SourceRange;
 }
 
-/** The arguments, secrets and agents of the stages that the target needs; a comment `# NAME text` above ARG or FROM describes it. */
+/**
+ * The arguments, secrets and agents of the stages that the target needs; a comment `# NAME text`
+ * above ARG or FROM describes it.
+ */
 export function outline(dockerfile: Dockerfile, options: LintOptions): Outline {
   const subject = subjectOf(dockerfile, options);
   const stages = stagesToCheck(subject);

@@ -12,7 +12,9 @@ export interface Subject {
   readonly instructions: readonly Instruction[];
   /** The lines of the file, without their ends. */
   lines(): readonly string[];
-  /** The comment lines directly above an instruction, without `#` and trimmed; directives are none. */
+  /**
+   * The comment lines directly above an instruction, without `#` and trimmed; directives are none.
+   */
   commentsOf(instruction: Instruction): readonly string[];
   /** ARGs before the first FROM with their values, and the automatic platform ARGs below them. */
   readonly globals: GlobalValues;

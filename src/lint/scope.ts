@@ -11,11 +11,16 @@ interface ScopeSources {
   readonly buildArgs: Readonly<Record<string, string>>;
 }
 
-/** What is known at a point of a stage: its variables, and whether SHELL and an absolute WORKDIR were there before. */
+/**
+ * What is known at a point of a stage: its variables, and whether SHELL and an absolute WORKDIR
+ * were there before.
+ */
 export class StageScope {
   /** Those with a value, in order of their last assignment. */
   readonly #values: Map<string, string>;
-  /** What ENV says, of the base and here: a stage on this one has it, whatever ARG stands over it. */
+  /**
+   * What ENV says, of the base and here: a stage on this one has it, whatever ARG stands over it.
+   */
   readonly #env: Map<string, string>;
   /** ARGs that have no value. */
   readonly #declared: Set<string>;

@@ -12,8 +12,9 @@ const BUILT_IN = 'dockerfile.v0';
 const FRONTENDS: readonly string[] = ['docker/dockerfile', 'docker/dockerfile-upstream'];
 
 /**
- * What `# syntax=` asks for and mbuild is not: it loads no frontends, and reads the file as the version that it knows. Code
- * `SyntaxVersion` for a newer Dockerfile, `SyntaxFrontend` for another language. Not a check: `# check=` has no say in it.
+ * What `# syntax=` asks for and mbuild is not: it loads no frontends, and reads the file as the
+ * version that it knows. Code `SyntaxVersion` for a newer Dockerfile, `SyntaxFrontend` for another
+ * language. Not a check: `# check=` has no say in it.
  */
 export function syntaxWarnings(
   dockerfile: Dockerfile,

@@ -9,8 +9,9 @@ const PREDEFINED =
 const MOUNT_FROM = /(?:^|,)from=([^,]+)/;
 
 /**
- * Warnings about what the command line gives and the file does not take: code `UnusedBuildArg` for build arguments that no
- * ARG names, `UnusedBuildContext` for named contexts. Not a check: `# check=` has no say in it.
+ * Warnings about what the command line gives and the file does not take: code `UnusedBuildArg` for
+ * build arguments that no ARG names, `UnusedBuildContext` for named contexts. Not a check:
+ * `# check=` has no say in it.
  * @param given names, as the user gave them (not what the environment adds).
  */
 export function unusedInputs(

@@ -11,7 +11,10 @@ export interface Batch<T> {
   readonly items: readonly T[];
 }
 
-/** Cuts a list into batches, each when it is asked for: what is made of a batch need not be there for all of them at once. */
+/**
+ * Cuts a list into batches, each when it is asked for: what is made of a batch need not be there
+ * for all of them at once.
+ */
 export function* batchesOf<T>(
   items: readonly T[],
   sizeOf: (item: T) => number,
@@ -33,7 +36,10 @@ export function* batchesOf<T>(
   if (from < items.length) yield { from, items: items.slice(from) };
 }
 
-/** Does the work on each, so many at a time. After a failure no more are begun; it is thrown when nothing is under way any more. */
+/**
+ * Does the work on each, so many at a time. After a failure no more are begun; it is thrown when
+ * nothing is under way any more.
+ */
 export async function eachAtOnce<T>(
   pieces: Iterable<T>,
   most: number,

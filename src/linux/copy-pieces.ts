@@ -6,8 +6,8 @@ export const HUGE = 64 * 1024 * 1024;
 const PIECE = 1024 * 1024;
 
 /**
- * Copies what is left of an open file to the beginning of another, and yields after every piece of a megabyte. Pieces of zeros become
- * holes. Neither is closed.
+ * Copies what is left of an open file to the beginning of another, and yields after every piece of
+ * a megabyte. Pieces of zeros become holes. Neither is closed.
  */
 export function* copyPieces(source: number, target: number): Generator<void, void> {
   const buffer = Buffer.allocUnsafe(PIECE);

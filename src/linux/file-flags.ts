@@ -12,8 +12,9 @@ const FS_APPEND_FL = 0x20;
 const ioctl = once(() => libc().func('int ioctl(int fd, unsigned long request, void *flags)'));
 
 /**
- * Lets a file or directory be changed again that was made immutable or append-only (chattr(1)); nothing happens to any other, to what is
- * not there, and on file systems without such flags. @returns true when it was one.
+ * Lets a file or directory be changed again that was made immutable or append-only (chattr(1));
+ * nothing happens to any other, to what is not there, and on file systems without such flags.
+ * @returns true when it was one.
  */
 export function makeMutable(file: RawPath): boolean {
   const stats = lstatSync(fsPath(file), { throwIfNoEntry: false });

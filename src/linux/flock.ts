@@ -14,15 +14,19 @@ const FIRST_WAIT_MS = 2;
 const LONGEST_WAIT_MS = 100;
 
 /**
- * Locks an open file (flock(2)) if that is possible at once; converts a lock that the descriptor already holds.
- * The kernel drops the lock when the last descriptor of this opening closes, so also when the process dies.
+ * Locks an open file (flock(2)) if that is possible at once; converts a lock that the descriptor
+ * already holds. The kernel drops the lock when the last descriptor of this opening closes, so also
+ * when the process dies.
  * @returns false when another opening holds it.
  */
 export function tryLock(fd: number, mode: LockMode): boolean {
   return flock(fd, (mode === 'exclusive' ? LOCK_EX : LOCK_SH) | LOCK_NB);
 }
 
-/** Waits for the lock by asking again, so that no thread blocks. @throws the signal's reason when it is aborted meanwhile. */
+/**
+ * Waits for the lock by asking again, so that no thread blocks.
+ * @throws the signal's reason when it is aborted meanwhile.
+ */
 export async function lock(fd: number, mode: LockMode, signal?: AbortSignal): Promise<void> {
   if (tryLock(fd, mode)) return;
   const { setTimeout: sleep } = await import('node:timers/promises');

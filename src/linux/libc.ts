@@ -1,9 +1,15 @@
 import { getSystemErrorMap } from 'node:util';
 
-/** What a C function takes here: integers, bytes (passed as a pointer), text (as UTF-8, with a NUL), or a NULL pointer. */
+/**
+ * What a C function takes here: integers, bytes (passed as a pointer), text (as UTF-8, with a NUL),
+ * or a NULL pointer.
+ */
 export type CValue = number | bigint | Uint8Array | string | null;
 
-/** A C function; returns what it returned, which is negative when it failed (see {@link Libc.error}). */
+/**
+ * A C function; returns what it returned, which is negative when it failed (see
+ * {@link Libc.error}).
+ */
 export type CFunction = (...args: CValue[]) => number;
 
 /** The C library that this process already runs on, glibc or musl. */
@@ -12,28 +18,42 @@ export interface Libc {
   func(prototype: string): CFunction;
   /** The same, or `undefined` when the library has no such function. */
   find(prototype: string): CFunction | undefined;
-  /** Where the bytes of a buffer are. They stay there for as long as somebody refers to it, if it has its memory for itself (`Buffer.allocUnsafeSlow`). */
+  /**
+   * Where the bytes of a buffer are. They stay there for as long as somebody refers to it, if it
+   * has its memory for itself (`Buffer.allocUnsafeSlow`).
+   */
   address(bytes: Uint8Array): bigint;
   /** The number of the error of the call that just failed, as in `os.constants.errno`. */
   errno(): number;
-  /** The error of the call that just failed, shaped like those of `node:fs`: `code`, `errno`, `syscall`, `path`. */
+  /**
+   * The error of the call that just failed, shaped like those of `node:fs`: `code`, `errno`,
+   * `syscall`, `path`.
+   */
   error(syscall: string, path?: string): NodeJS.ErrnoException;
 }
 
 /**
- * The C library. Loaded when it is first asked for, for loading the bridge takes milliseconds that a cached build need not spend.
- * Symbols are taken from the running process, so nothing is looked up by a file name that differs between C libraries.
+ * The C library. Loaded when it is first asked for, for loading the bridge takes milliseconds that
+ * a cached build need not spend. Symbols are taken from the running process, so nothing is looked
+ * up by a file name that differs between C libraries.
  */
 export const libc: () => Libc = once(loadLibc);
 
 let isLoaded = false;
 
-/** True once somebody asked for the C library. An orderly end of the process then writes the standard outputs to the disk, and hangs where that fails: koffi, lib/native/base/base.cc, "FlushStd". */
+/**
+ * True once somebody asked for the C library. An orderly end of the process then writes the
+ * standard outputs to the disk, and hangs where that fails: koffi, lib/native/base/base.cc,
+ * "FlushStd".
+ */
 export function isLibcLoaded(): boolean {
   return isLoaded;
 }
 
-/** Ends the process without anything else that an orderly end does but to tell who listens to 'exit'. */
+/**
+ * Ends the process without anything else that an orderly end does but to tell who listens to
+ * 'exit'.
+ */
 export function endProcess(code: number): void {
   process.emit('exit', code);
   libc().func('void _exit(int code)')(code);
@@ -48,8 +68,9 @@ export function once<T>(compute: () => T): () => T {
 type Koffi = typeof import('koffi');
 
 /**
- * koffi without its JavaScript, which finds out which of the prebuilt libraries fits: that takes four milliseconds of each start. Where the
- * most likely one is not (an installation that keeps packages apart, musl), koffi is asked after all.
+ * koffi without its JavaScript, which finds out which of the prebuilt libraries fits: that takes
+ * four milliseconds of each start. Where the most likely one is not (an installation that keeps
+ * packages apart, musl), koffi is asked after all.
  */
 function loadKoffi(): Koffi {
   try {

@@ -4,24 +4,36 @@ import type { Owner } from './owners';
 import { fsPath, toText, type RawPath } from './paths';
 import { getXattr, removeXattr, setXattr } from './xattr';
 
-/** Whom the symlinks, named pipes and sockets of a directory belong to: those that are named, and all others. */
+/**
+ * Whom the symlinks, named pipes and sockets of a directory belong to: those that are named, and
+ * all others.
+ */
 interface LinkOwners {
   readonly rest: Owner;
   readonly named: ReadonlyMap<RawPath, Owner>;
 }
 
 const NOTE = 'user.mbuild.links';
-/** ext4 has four kilobytes for all attributes of a file; from here on it is worth looking for a shorter way to say the same. */
+/**
+ * ext4 has four kilobytes for all attributes of a file; from here on it is worth looking for a
+ * shorter way to say the same.
+ */
 const LONG = 1024;
 const ROOT: Owner = { uid: 0, gid: 0 };
 
-/** Whom a name in a directory belongs to that can have no attribute of its own; `undefined` where nothing is said. */
+/**
+ * Whom a name in a directory belongs to that can have no attribute of its own; `undefined` where
+ * nothing is said.
+ */
 export function linkOwner(dir: RawPath, name: RawPath): Owner | undefined {
   const known = read(dir);
   return known?.named.get(name) ?? known?.rest;
 }
 
-/** Says whom such a name belongs to. @throws MbuildError UNSUPPORTED where a directory has too many owners for an attribute. */
+/**
+ * Says whom such a name belongs to.
+ * @throws MbuildError UNSUPPORTED where a directory has too many owners for an attribute.
+ */
 export function setLinkOwner(dir: RawPath, name: RawPath, owner: Owner): void {
   const known: LinkOwners = read(dir) ?? { rest: ROOT, named: new Map() };
   if (isSame(known.named.get(name) ?? known.rest, owner)) return;
@@ -69,7 +81,10 @@ function write(dir: RawPath, text: string): void {
   }
 }
 
-/** `rest//owner/name/name//owner/name`: no name holds a slash or is empty, so nothing can be taken for another. */
+/**
+ * `rest//owner/name/name//owner/name`: no name holds a slash or is empty, so nothing can be taken
+ * for another.
+ */
 function format({ rest, named }: LinkOwners): string {
   const groups = new Map<string, RawPath[]>();
   for (const [name, owner] of named)

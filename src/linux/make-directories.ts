@@ -3,8 +3,10 @@ import { dirname } from 'node:path';
 import { errnoOf } from '../diagnostics/error';
 
 /**
- * Makes a directory that somebody named, and those above it. Node's own `recursive` never ends where a parent is there but nothing can be
- * made in it, as in /proc. @returns those that were made, the deepest last. @throws the system's error, such as EEXIST for a file that is in the way.
+ * Makes a directory that somebody named, and those above it. Node's own `recursive` never ends
+ * where a parent is there but nothing can be made in it, as in /proc.
+ * @returns those that were made, the deepest last.
+ * @throws the system's error, such as EEXIST for a file that is in the way.
  */
 export function makeDirectories(directory: string, mode = 0o777): string[] {
   try {

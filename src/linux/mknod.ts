@@ -19,7 +19,8 @@ const TYPE: Readonly<Record<NodeKind, number>> = {
 };
 
 /**
- * Makes a device, a named pipe, or a socket that nobody listens on. The process's umask applies to `mode` (permission bits).
+ * Makes a device, a named pipe, or a socket that nobody listens on. The process's umask applies to
+ * `mode` (permission bits).
  * @throws an error with `code`: EEXIST, EPERM (no CAP_MKNOD), …
  */
 export function makeNode(
@@ -40,15 +41,18 @@ export function makeNode(
 }
 
 /**
- * Marks a name of a layer directory as deleted: by overlay's 0:0 character device, which needs no privilege, or by a socket that nobody may
- * open, for where no overlay is mounted: one below would take the device for a mark of its own, and refuse it (the kernel's) or hide it
- * (fuse-overlayfs).
+ * Marks a name of a layer directory as deleted: by overlay's 0:0 character device, which needs no
+ * privilege, or by a socket that nobody may open, for where no overlay is mounted: one below would
+ * take the device for a mark of its own, and refuse it (the kernel's) or hide it (fuse-overlayfs).
  */
 export function makeWhiteout(path: RawPath, as: 'device' | 'socket' = 'device'): void {
   makeNode(path, as === 'device' ? 'char' : 'socket', 0);
 }
 
-/** True for what {@link makeWhiteout} makes (kernel, filesystems/overlayfs.rst). Sockets of others have a mode, and no layer holds them. */
+/**
+ * True for what {@link makeWhiteout} makes (kernel, filesystems/overlayfs.rst). Sockets of others
+ * have a mode, and no layer holds them.
+ */
 export function isWhiteout(stats: FileStats): boolean {
   return (
     (stats.isCharacterDevice() && stats.rdev === 0) ||
@@ -76,7 +80,10 @@ export function encodeDevice(major: number, minor: number): number {
   );
 }
 
-/** `mknod` with the device by value. glibc before 2.33 has the function under another name, with the device by pointer. */
+/**
+ * `mknod` with the device by value. glibc before 2.33 has the function under another name, with the
+ * device by pointer.
+ */
 const mknod = once((): ((path: Buffer, mode: number, device: bigint) => number) => {
   const direct = libc().find('int mknod(const void *path, unsigned int mode, uint64_t dev)');
   if (direct !== undefined) return direct;

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import type { RawPath } from './paths';
 
-/** Where something is mounted for this process, in the order in which it was. proc_pid_mountinfo(5). */
+/**
+ * Where something is mounted for this process, in the order in which it was. proc_pid_mountinfo(5).
+ */
 export function mountPoints(): RawPath[] {
   return readFileSync('/proc/self/mountinfo', 'latin1')
     .split('\n')

@@ -25,7 +25,10 @@ const utimensat = once(() =>
   libc().func('int utimensat(int dir, const void *path, const void *times, int flags)'),
 );
 
-/** Marks an open file; the descriptor may be one that only names it (O_PATH). @throws EOVERFLOW where the mark cannot hold it, or the file system not the mark. */
+/**
+ * Marks an open file; the descriptor may be one that only names it (O_PATH).
+ * @throws EOVERFLOW where the mark cannot hold it, or the file system not the mark.
+ */
 export function markOwner(fd: number, { uid, gid }: Owner): void {
   if (uid <= MAX_ID && gid <= MAX_ID) {
     setAccessTime(fd, '', AT_EMPTY_PATH, MARK + BigInt(gid), BigInt(uid));
@@ -43,7 +46,10 @@ export function markAgain(file: RawPath, { uid, gid }: Owner): void {
   setAccessTime(AT_FDCWD, file, AT_SYMLINK_NOFOLLOW, MARK + BigInt(gid), BigInt(uid));
 }
 
-/** The owner that a file is marked with. @param follows whether a symlink at the end of the path leads on. */
+/**
+ * The owner that a file is marked with.
+ * @param follows whether a symlink at the end of the path leads on.
+ */
 export function markedOwner(file: RawPath, follows = false): Owner | undefined {
   const { atimeNs } = (follows ? statSync : lstatSync)(fsPath(file), { bigint: true });
   const [seconds, uid] = [atimeNs / SECOND, atimeNs % SECOND];

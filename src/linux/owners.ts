@@ -83,7 +83,10 @@ export function bornOwner(): Owner {
 
 const ROOT: Owner = { uid: 0, gid: 0 };
 
-/** What is at a path of a tree, a symlink itself included, as the tree says that it is; `undefined` when nothing is. */
+/**
+ * What is at a path of a tree, a symlink itself included, as the tree says that it is; `undefined`
+ * when nothing is.
+ */
 export function lstatOwned(file: RawPath): FileStats | undefined {
   const stats = lstatOf(file);
   if (stats === undefined || !keepsOwners()) return stats;
@@ -185,8 +188,9 @@ export function ownOpen(fd: number, file: RawPath, uid: number, gid: number): vo
 }
 
 /**
- * What chown(2) would do to a file if its new owner were there: that stands beside it, said also where it is root, so that it is told from what
- * nobody gave away; setuid, setgid and capabilities go as they do. What can have no attribute is marked, for {@link takeMark}.
+ * What chown(2) would do to a file if its new owner were there: that stands beside it, said also
+ * where it is root, so that it is told from what nobody gave away; setuid, setgid and capabilities
+ * go as they do. What can have no attribute is marked, for {@link takeMark}.
  * @param fd may be one that only names the file (O_PATH).
  * @param to who is left away stays.
  * @param ownerBefore asked what was said of a file that can have no attribute.
@@ -250,7 +254,10 @@ function realMode(file: RawPath, mode: number): number {
   return real;
 }
 
-/** Makes a node; where devices cannot be made, an empty file that stands for one. The process's umask applies. */
+/**
+ * Makes a node; where devices cannot be made, an empty file that stands for one. The process's
+ * umask applies.
+ */
 export function makeOwnedNode(
   file: RawPath,
   kind: NodeKind,
@@ -273,7 +280,10 @@ export function linkOwned(from: RawPath, to: RawPath): void {
   own(to, uid, gid);
 }
 
-/** True for a file beside which something stands already: what a step without ids of others made has nothing. */
+/**
+ * True for a file beside which something stands already: what a step without ids of others made has
+ * nothing.
+ */
 export function hasNote(file: RawPath): boolean {
   return readNote(file) !== undefined;
 }

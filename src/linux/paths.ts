@@ -1,12 +1,16 @@
 /**
- * A path whose characters are bytes (0–255), for names on Linux need not be UTF-8. ASCII paths look the same
- * either way. Inside trees (layers, contexts, snapshots) every path is one; sorting it by code unit sorts by byte.
+ * A path whose characters are bytes (0–255), for names on Linux need not be UTF-8. ASCII paths look
+ * the same either way. Inside trees (layers, contexts, snapshots) every path is one; sorting it by
+ * code unit sorts by byte.
  */
 export type RawPath = string;
 
 const ASCII = /^[\x00-\x7f]*$/;
 
-/** What `node:fs` takes for a raw path. Read directories with `{ encoding: 'latin1' }` to get raw names. */
+/**
+ * What `node:fs` takes for a raw path. Read directories with `{ encoding: 'latin1' }` to get raw
+ * names.
+ */
 export function fsPath(path: RawPath): string | Buffer {
   return ASCII.test(path) ? path : Buffer.from(path, 'latin1');
 }

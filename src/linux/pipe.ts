@@ -9,7 +9,10 @@ export interface PipeEnds {
   readonly write: number;
 }
 
-/** A pipe of the kernel's, where Node would make a pair of sockets, on which programs cannot reopen `/dev/stdout`. */
+/**
+ * A pipe of the kernel's, where Node would make a pair of sockets, on which programs cannot reopen
+ * `/dev/stdout`.
+ */
 export function makePipe(): PipeEnds {
   const fds = Buffer.alloc(8);
   if (pipe2()(fds, O_CLOEXEC) < 0) throw libc().error('pipe2');

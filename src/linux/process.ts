@@ -39,11 +39,15 @@ export function identityOf(pid: number): ProcessIdentity | undefined {
     : { pid, startTime, boot: bootId(), pidNamespace: ownPidNamespace() };
 }
 
-/** When a process started (clock ticks since the boot), or `undefined` when there is none of that pid, or only its zombie. */
+/**
+ * When a process started (clock ticks since the boot), or `undefined` when there is none of that
+ * pid, or only its zombie.
+ */
 export function startTimeOf(pid: number): number | undefined {
   const stat = readStat(pid);
   if (stat === undefined) return undefined;
-  // proc_pid_stat(5): the second field is the program's name in parentheses, which may hold spaces and parentheses.
+  // proc_pid_stat(5): the second field is the program's name in parentheses, which may hold spaces
+  // and parentheses.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state, startTime] = [fields[0], Number(fields[19])];
   return state === 'Z' || state === 'X' || !Number.isSafeInteger(startTime) ? undefined : startTime;
@@ -54,7 +58,10 @@ export function isOfHere({ boot, pidNamespace }: ProcessIdentity): boolean {
   return boot === bootId() && pidNamespace === ownPidNamespace();
 }
 
-/** True while that very process runs here. For those of other PID namespaces see content/presence.ts. */
+/**
+ * True while that very process runs here. For those of other PID namespaces see
+ * content/presence.ts.
+ */
 export function runsHere(identity: ProcessIdentity): boolean {
   return isOfHere(identity) && startTimeOf(identity.pid) === identity.startTime;
 }

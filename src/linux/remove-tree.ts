@@ -3,14 +3,16 @@ import { errnoOf } from '../diagnostics/error';
 import { makeTreeMutable } from './file-flags';
 import { fsPath, type RawPath } from './paths';
 
-// Not by Node's own rmSync: from version 23 on its errors have no code that tells a full disk from anything else.
+// Not by Node's own rmSync: from version 23 on its errors have no code that tells a full disk from
+// anything else.
 
 /** Directories deeper than this are brought up before they are deleted. */
 const DEPTH = 64;
 
 /**
- * Deletes a file, or a directory with all that is in it, however deep it is: a step can make paths that are longer than the kernel takes.
- * Nothing happens when it is not there, and no symlink is followed.
+ * Deletes a file, or a directory with all that is in it, however deep it is: a step can make paths
+ * that are longer than the kernel takes. Nothing happens when it is not there, and no symlink is
+ * followed.
  */
 export function removeTree(path: string | Buffer): void {
   const root = Buffer.from(path).toString('latin1');

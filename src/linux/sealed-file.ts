@@ -12,8 +12,8 @@ const create = once(() => libc().func('int memfd_create(const void *name, unsign
 const control = once(() => libc().func('int fcntl(int fd, int command, int argument)'));
 
 /**
- * An executable file in memory that nothing can change, not even who gets hold of it as root. The caller closes the
- * descriptor; programs that are executed do not inherit it.
+ * An executable file in memory that nothing can change, not even who gets hold of it as root. The
+ * caller closes the descriptor; programs that are executed do not inherit it.
  */
 export function sealedFile(name: string, content: Uint8Array): number {
   const fd = memoryFile(name, content);

@@ -5,7 +5,9 @@ import { libc, once, type CFunction } from './libc';
 import { encodeDevice } from './mknod';
 import { fsPath, toText, type RawPath } from './paths';
 
-/** What `lstat` shows of a file, as far as it is looked at here; what `node:fs` returns is one too. */
+/**
+ * What `lstat` shows of a file, as far as it is looked at here; what `node:fs` returns is one too.
+ */
 export type FileStats = Pick<
   Stats,
   | 'dev'
@@ -36,7 +38,10 @@ const AT_NO_AUTOMOUNT = 0x800;
 const AT_EMPTY_PATH = 0x1000;
 const STATX_BASIC_STATS_AND_BTIME = 0xfff;
 const STATX_MNT_ID = 0x1000;
-/** `struct statx` as 32-bit words, the same on every architecture: all of it, and the part that is kept of a file. */
+/**
+ * `struct statx` as 32-bit words, the same on every architecture: all of it, and the part that is
+ * kept of a file.
+ */
 const WORDS = 64;
 const KEPT = { from: 4, to: 36 } as const;
 const MNT_ID_WORD = 36;
@@ -62,8 +67,9 @@ const { ENOENT, ENOTDIR } = os.constants.errno;
 const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK } = constants;
 
 /**
- * What is at a path of the host, a symlink itself included; `undefined` when nothing is. A third of the time of `lstatSync`, which
- * makes a context of thousands of files what a cached build waits for.
+ * What is at a path of the host, a symlink itself included; `undefined` when nothing is. A third of
+ * the time of `lstatSync`, which makes a context of thousands of files what a cached build waits
+ * for.
  * @param changeMode what is shown in the place of the mode.
  * @throws the errors of `node:fs`, but for ENOENT and ENOTDIR.
  */
@@ -98,7 +104,10 @@ export function fstatOf(fd: number): FileStats {
   throw libc().error('fstat');
 }
 
-/** Which mount an open file is on; the descriptor may be one that only names it (O_PATH). @throws ENOSYS before Linux 5.8. */
+/**
+ * Which mount an open file is on; the descriptor may be one that only names it (O_PATH).
+ * @throws ENOSYS before Linux 5.8.
+ */
 export function mountIdOf(fd: number): number {
   const { statx, bytes, mountId } = calls();
   if (statx?.(fd, '', AT_EMPTY_PATH, STATX_MNT_ID, bytes) !== 0) throw libc().error('statx');
@@ -116,7 +125,10 @@ function lstatOfNode(path: RawPath, changeMode?: (mode: number) => number): File
   }
 }
 
-/** One file's facts within a block of many outside of the heap: the collector then has little to move of a large tree. */
+/**
+ * One file's facts within a block of many outside of the heap: the collector then has little to
+ * move of a large tree.
+ */
 class StatxStats implements FileStats {
   constructor(
     private readonly block: Uint32Array,
@@ -203,7 +215,10 @@ class StatxStats implements FileStats {
 }
 
 interface Calls {
-  /** Absent where the C library is older than the call (glibc 2.28, musl 1.2.5), or a container's filter refuses it. */
+  /**
+   * Absent where the C library is older than the call (glibc 2.28, musl 1.2.5), or a container's
+   * filter refuses it.
+   */
   readonly statx: CFunction | undefined;
   /** What the call fills. */
   readonly bytes: Uint8Array;

@@ -1,9 +1,15 @@
 import { MbuildError } from '../diagnostics/error';
 
-/** What an AbortSignal is for workers, who see it in the midst of synchronous calls: not 0 when it was aborted. */
+/**
+ * What an AbortSignal is for workers, who see it in the midst of synchronous calls: not 0 when it
+ * was aborted.
+ */
 export type StopFlag = Int32Array<SharedArrayBuffer>;
 
-/** Does work with a flag that is set when the signal is aborted, and not any more when the work is over. */
+/**
+ * Does work with a flag that is set when the signal is aborted, and not any more when the work is
+ * over.
+ */
 export async function withStopFlag<T>(
   signal: AbortSignal | undefined,
   work: (stop: StopFlag) => Promise<T>,

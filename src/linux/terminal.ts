@@ -13,7 +13,10 @@ const syscall = once(() =>
   libc().func('long syscall(long number, long first, long second, long third)'),
 );
 
-/** A descriptor of another process, as one of this process's own, which children do not inherit. @throws EPERM, ESRCH and the like. */
+/**
+ * A descriptor of another process, as one of this process's own, which children do not inherit.
+ * @throws EPERM, ESRCH and the like.
+ */
 export function takeDescriptor(pid: number, fd: number): number {
   const handle = syscall()(SYS_PIDFD_OPEN, pid, 0, 0);
   if (handle < 0) throw libc().error('pidfd_open');

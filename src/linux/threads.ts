@@ -11,7 +11,9 @@ export type Remote<T extends Tasks> = {
   readonly [K in keyof T]: (...args: Parameters<T[K]>) => Promise<Awaited<ReturnType<T[K]>>>;
 };
 
-/** What callers need of {@link Threads}: its tasks, how many run at once, and whether they do yet. */
+/**
+ * What callers need of {@link Threads}: its tasks, how many run at once, and whether they do yet.
+ */
 export type Workers = Pick<Threads, 'remote' | 'size' | 'start' | 'started'>;
 
 interface Call {
@@ -35,8 +37,9 @@ interface Seat {
 }
 
 /**
- * A pool of worker threads that run named tasks with synchronous calls: trees are walked, hashed and written there.
- * Workers start when they are first needed and do not keep the process alive while idle.
+ * A pool of worker threads that run named tasks with synchronous calls: trees are walked, hashed
+ * and written there. Workers start when they are first needed and do not keep the process alive
+ * while idle.
  */
 export class Threads {
   readonly #seats: Seat[] = [];
@@ -63,7 +66,10 @@ export class Threads {
     return this.#seats.length > 0;
   }
 
-  /** Starts what workers there may be, for whoever will need them soon and has something to do until then. */
+  /**
+   * Starts what workers there may be, for whoever will need them soon and has something to do until
+   * then.
+   */
   start(): void {
     while (this.#seats.length < this.size) this.#newSeat().worker.unref();
   }
@@ -72,7 +78,8 @@ export class Threads {
   async close(): Promise<void> {
     await Promise.all(
       this.#seats.splice(0).map(({ worker }) => {
-        // An answer that still comes would let go of the worker, and the process could end before this is waited for.
+        // An answer that still comes would let go of the worker, and the process could end before
+        // this is waited for.
         worker.removeAllListeners('message');
         return worker.terminate();
       }),

@@ -14,12 +14,16 @@ const utimensat = once(() =>
 );
 const futimens = once(() => libc().func('int futimens(int fd, const void *times)'));
 
-/** What every call fills: two struct timespec, of access and of modification. Calls are synchronous, so no two are under way in a thread. */
+/**
+ * What every call fills: two struct timespec, of access and of modification. Calls are synchronous,
+ * so no two are under way in a thread.
+ */
 const times = once(() => Buffer.alloc(32));
 
 /**
  * Sets the times of what is at a path; a symlink is not followed.
- * @param atime seconds since the epoch, with a fraction, negative before it. @throws the errors of utimensat(2).
+ * @param atime seconds since the epoch, with a fraction, negative before it.
+ * @throws the errors of utimensat(2).
  */
 export function setTimes(file: RawPath, atime: number, mtime: number): void {
   const path = Buffer.from(`${file}\0`, 'latin1');

@@ -9,7 +9,10 @@ export interface TreeSize {
   readonly files: number;
 }
 
-/** Counts what is under a folder. What goes away meanwhile, or lies deeper than a path can tell, counts nothing. */
+/**
+ * Counts what is under a folder. What goes away meanwhile, or lies deeper than a path can tell,
+ * counts nothing.
+ */
 export function treeSize(folder: string): TreeSize {
   const seen = new Set<number>();
   let [bytes, files] = [0, 0];
@@ -22,7 +25,10 @@ export function treeSize(folder: string): TreeSize {
   return { bytes, files };
 }
 
-/** The bytes of files under folders of one file system that have names elsewhere, too: what is not freed when the folders go. */
+/**
+ * The bytes of files under folders of one file system that have names elsewhere, too: what is not
+ * freed when the folders go.
+ */
 export function sharedSize(folders: readonly string[]): number {
   const shared = new Map<number, { readonly size: number; others: number }>();
   for (const folder of folders) {

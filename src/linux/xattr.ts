@@ -13,7 +13,10 @@ const NAME_MAX = 256;
 const USUAL_MAX = 512;
 const { ENODATA, ENOTSUP, EOPNOTSUPP, ERANGE } = os.constants.errno;
 
-/** Names of the attributes of the file itself (a symlink is not followed), sorted by byte; empty where attributes are not supported. */
+/**
+ * Names of the attributes of the file itself (a symlink is not followed), sorted by byte; empty
+ * where attributes are not supported.
+ */
 export function listXattrs(path: RawPath): string[] {
   const { llistxattr, pathArg, value } = calls();
   const file = cString(pathArg, path);
@@ -38,7 +41,10 @@ export function listOpenXattrs(fd: number): string[] {
   return namesIn(value, length);
 }
 
-/** One attribute, or `undefined` when the file has none of that name or attributes are not supported. Does not follow a symlink. */
+/**
+ * One attribute, or `undefined` when the file has none of that name or attributes are not
+ * supported. Does not follow a symlink.
+ */
 export function getXattr(path: RawPath, name: string): Buffer | undefined {
   const { lgetxattr, pathArg, nameArg, value } = calls();
   const [file, attribute] = [cString(pathArg, path), cString(nameArg, name)];
@@ -78,7 +84,10 @@ export function readXattrs(path: RawPath): Xattrs {
   return attributes;
 }
 
-/** Sets one attribute of the file itself. @throws ENOTSUP, EPERM and the like, as `code` of the error. */
+/**
+ * Sets one attribute of the file itself.
+ * @throws ENOTSUP, EPERM and the like, as `code` of the error.
+ */
 export function setXattr(path: RawPath, name: string, value: Uint8Array): void {
   const { lsetxattr, pathArg, nameArg } = calls();
   if (
@@ -153,13 +162,19 @@ const calls = once<Calls>(() => ({
   value: Buffer.alloc(XATTR_MAX),
 }));
 
-/** Offers little room first: the kernel takes as much memory as it is offered, and clears it, for each call. */
+/**
+ * Offers little room first: the kernel takes as much memory as it is offered, and clears it, for
+ * each call.
+ */
 function ask(call: (room: number) => number): number {
   const length = call(USUAL_MAX);
   return length < 0 && failedWith(ERANGE) ? call(XATTR_MAX) : length;
 }
 
-/** Writes a NUL-terminated string into `into`; what is too long for the kernel gets a buffer of its own, and the kernel's answer. */
+/**
+ * Writes a NUL-terminated string into `into`; what is too long for the kernel gets a buffer of its
+ * own, and the kernel's answer.
+ */
 function cString(into: Buffer, text: string): Buffer {
   if (text.includes('\0'))
     throw Object.assign(new Error(`EINVAL: NUL in ${JSON.stringify(text)}`), { code: 'EINVAL' });
@@ -168,7 +183,10 @@ function cString(into: Buffer, text: string): Buffer {
   return buffer;
 }
 
-/** True when the call that just failed did so with one of these: cheaper to ask than to make an error of, as for each file without attributes. */
+/**
+ * True when the call that just failed did so with one of these: cheaper to ask than to make an
+ * error of, as for each file without attributes.
+ */
 function failedWith(...errnos: readonly number[]): boolean {
   return errnos.includes(libc().errno());
 }

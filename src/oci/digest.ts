@@ -1,17 +1,25 @@
 import { createHash, type Hash } from 'node:crypto';
 
-/** Hash of stored bytes, `sha256:<64 hex>`: how blobs, manifests and configs are named. OCI image-spec, descriptor.md. */
+/**
+ * Hash of stored bytes, `sha256:<64 hex>`: how blobs, manifests and configs are named. OCI
+ * image-spec, descriptor.md.
+ */
 export type Digest = `sha256:${string}` & { readonly __brand?: 'Digest' };
 
 /** Hash of a layer's uncompressed tar: what the image config lists under `rootfs.diff_ids`. */
 export type DiffID = `sha256:${string}` & { readonly __brand: 'DiffID' };
 
-/** Hash of a stack of DiffIDs, the name of the tree that they unpack to. OCI image-spec, config.md, "Layer ChainID". */
+/**
+ * Hash of a stack of DiffIDs, the name of the tree that they unpack to. OCI image-spec, config.md,
+ * "Layer ChainID".
+ */
 export type ChainID = `sha256:${string}` & { readonly __brand: 'ChainID' };
 
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
-/** True for a well-formed `sha256:` digest; other algorithms are not accepted anywhere in mbuild. */
+/**
+ * True for a well-formed `sha256:` digest; other algorithms are not accepted anywhere in mbuild.
+ */
 export function isDigest(text: string): text is Digest {
   return DIGEST.test(text);
 }
@@ -31,7 +39,10 @@ export function hexOf(digest: Digest | DiffID | ChainID): string {
   return digest.slice('sha256:'.length);
 }
 
-/** The ChainIDs of each prefix of a stack, bottom layer first: `chainIds([a,b])` is `[a, sha256(a + ' ' + b)]`. */
+/**
+ * The ChainIDs of each prefix of a stack, bottom layer first: `chainIds([a,b])` is
+ * `[a, sha256(a + ' ' + b)]`.
+ */
 export function chainIds(diffIds: readonly DiffID[]): ChainID[] {
   const chains: ChainID[] = [];
   for (const diffId of diffIds) {

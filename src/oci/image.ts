@@ -62,7 +62,10 @@ export interface HealthConfig {
   readonly Retries?: number | undefined;
 }
 
-/** What a container of the image runs with: the `config` member of an image config, OCI's fields and Docker's. */
+/**
+ * What a container of the image runs with: the `config` member of an image config, OCI's fields and
+ * Docker's.
+ */
 export interface ContainerConfig {
   readonly User?: string | undefined;
   readonly ExposedPorts?: Readonly<Record<string, Record<string, never>>> | undefined;

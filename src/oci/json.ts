@@ -6,7 +6,10 @@
 /** How deep foreign JSON may nest. Images, caches and settings need about ten levels. */
 export const MAX_JSON_DEPTH = 64;
 
-/** What is wrong with a piece of JSON, in words that follow the name of the piece: `is not valid JSON`, `has an "Env" that is …`. */
+/**
+ * What is wrong with a piece of JSON, in words that follow the name of the piece:
+ * `is not valid JSON`, `has an "Env" that is …`.
+ */
 export class JsonError extends Error {
   override readonly name = 'JsonError';
 }
@@ -102,7 +105,10 @@ export function list<T>(item: JsonReader<T>): JsonReader<readonly T[]> {
   };
 }
 
-/** Names of one's own choice with a value each. A value that is null is `empty`, or its name is left out. */
+/**
+ * Names of one's own choice with a value each. A value that is null is `empty`, or its name is left
+ * out.
+ */
 export function dictionary<T>(
   item: JsonReader<T>,
   empty?: T,

@@ -1,4 +1,7 @@
-/** Media types of OCI image-spec 1.1 (media-types.md) and of Docker's image manifest version 2, schema 2. */
+/**
+ * Media types of OCI image-spec 1.1 (media-types.md) and of Docker's image manifest version 2,
+ * schema 2.
+ */
 export const MediaType = {
   ociIndex: 'application/vnd.oci.image.index.v1+json',
   ociManifest: 'application/vnd.oci.image.manifest.v1+json',
@@ -17,7 +20,10 @@ export const MediaType = {
 /** How a layer's bytes are stored. */
 export type Compression = 'none' | 'gzip' | 'zstd';
 
-/** The compression that a layer's media type announces; `undefined` for a type that is not a layer of an image. */
+/**
+ * The compression that a layer's media type announces; `undefined` for a type that is not a layer
+ * of an image.
+ */
 export function layerCompression(mediaType: string): Compression | undefined {
   switch (mediaType) {
     case MediaType.ociLayerTar:

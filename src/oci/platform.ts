@@ -1,4 +1,7 @@
-/** What an image runs on. OCI image-spec, image-index.md; normalised as containerd does (`x86_64` is `amd64`). */
+/**
+ * What an image runs on. OCI image-spec, image-index.md; normalised as containerd does (`x86_64` is
+ * `amd64`).
+ */
 export interface Platform {
   readonly os: string;
   readonly architecture: string;
@@ -55,7 +58,10 @@ export function hostPlatform(): Platform {
   return normalizePlatform({ os: 'linux', architecture: process.arch });
 }
 
-/** Applies containerd's normal form: architecture aliases, `v7` as arm's default variant, `v8` dropped for arm64. */
+/**
+ * Applies containerd's normal form: architecture aliases, `v7` as arm's default variant, `v8`
+ * dropped for arm64.
+ */
 export function normalizePlatform(platform: Platform): Platform {
   const os = platform.os.toLowerCase() === 'macos' ? 'darwin' : platform.os.toLowerCase();
   const given = platform.architecture.toLowerCase();
@@ -69,7 +75,8 @@ export function normalizePlatform(platform: Platform): Platform {
 }
 
 /**
- * Reads `os[/arch[/variant]]`, or a known architecture alone. `undefined` when the text is not a platform.
+ * Reads `os[/arch[/variant]]`, or a known architecture alone. `undefined` when the text is not a
+ * platform.
  */
 export function parsePlatform(text: string): Platform | undefined {
   const parts = text.trim().split('/');

@@ -18,7 +18,10 @@ import { hostPlatform, type Platform } from './platform';
 
 /** Most layers of an image: overlay takes no more, as docker knows too. */
 const MAX_LAYERS = 127;
-/** Bytes of a manifest, an index or a config. Distribution-spec, "Pushing Manifests", has registries take 4 MiB. */
+/**
+ * Bytes of a manifest, an index or a config. Distribution-spec, "Pushing Manifests", has registries
+ * take 4 MiB.
+ */
 export const MAX_DESCRIPTION = 4 << 20;
 
 const texts = dictionary(text, '');
@@ -106,8 +109,10 @@ const INDEX = {
 };
 
 /**
- * Reads an index, from a registry or of a layout. An entry whose platform is null or lacks its os has none.
- * @throws MbuildError IMAGE_INVALID naming `name`, UNSUPPORTED for digests other than sha256, LIMIT_EXCEEDED.
+ * Reads an index, from a registry or of a layout. An entry whose platform is null or lacks its os
+ * has none.
+ * @throws MbuildError IMAGE_INVALID naming `name`, UNSUPPORTED for digests other than sha256,
+ * LIMIT_EXCEEDED.
  */
 export function parseIndex(bytes: Uint8Array, name: string): Index {
   const index = parse(bytes, { name, what: 'index' }, INDEX);
@@ -118,7 +123,8 @@ export function parseIndex(bytes: Uint8Array, name: string): Index {
 
 /**
  * Reads a manifest. @param mostLayers for what is no image.
- * @throws MbuildError IMAGE_INVALID naming `name`, UNSUPPORTED for digests other than sha256, LIMIT_EXCEEDED.
+ * @throws MbuildError IMAGE_INVALID naming `name`, UNSUPPORTED for digests other than sha256,
+ * LIMIT_EXCEEDED.
  */
 export function parseManifest(bytes: Uint8Array, name: string, mostLayers = MAX_LAYERS): Manifest {
   const manifest = parse(bytes, { name, what: 'manifest' }, MANIFEST);
@@ -146,8 +152,10 @@ export function parseManifest(bytes: Uint8Array, name: string, mostLayers = MAX_
 }
 
 /**
- * Reads an image config, which must fit the manifest. One that names no platform is for `platform`, the machine's.
- * @param layers how many the manifest has. @throws MbuildError IMAGE_INVALID naming `name`, LIMIT_EXCEEDED.
+ * Reads an image config, which must fit the manifest. One that names no platform is for `platform`,
+ * the machine's.
+ * @param layers how many the manifest has.
+ * @throws MbuildError IMAGE_INVALID naming `name`, LIMIT_EXCEEDED.
  */
 export function parseConfig(
   bytes: Uint8Array,

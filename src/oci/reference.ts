@@ -19,8 +19,9 @@ const ALGORITHMS = ['sha256', 'sha384', 'sha512', 'blake3'];
 const TAG = /^[\w][\w.-]{0,127}$/;
 
 /**
- * Reads a name as docker does: no registry means `docker.io`, one path component there means `library/…`,
- * and a name without tag and digest gets `:latest`. `undefined` when the text is not a reference.
+ * Reads a name as docker does: no registry means `docker.io`, one path component there means
+ * `library/…`, and a name without tag and digest gets `:latest`. `undefined` when the text is not a
+ * reference.
  */
 export function parseReference(text: string): Reference | undefined {
   let rest = text;

@@ -8,7 +8,10 @@ export interface ArchiveFile {
   readonly open?: (() => AsyncIterable<Uint8Array>) | undefined;
 }
 
-/** A tar of plain files that is the same for the same files: no times, no owners. @throws Error when a file has other than its `size` bytes. */
+/**
+ * A tar of plain files that is the same for the same files: no times, no owners.
+ * @throws Error when a file has other than its `size` bytes.
+ */
 export async function* archiveOf(files: Iterable<ArchiveFile>): AsyncGenerator<Uint8Array> {
   for (const file of files) {
     yield* headerOf({

@@ -39,7 +39,10 @@ export function daemonExporter(
   return leased(exporter, services);
 }
 
-/** Engine API, "Import images". The answer is a line of JSON per event; an `error` among them is the failure. */
+/**
+ * Engine API, "Import images". The answer is a line of JSON per event; an `error` among them is the
+ * failure.
+ */
 async function postArchive(
   address: string,
   archive: AsyncIterable<Uint8Array>,

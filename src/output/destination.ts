@@ -9,7 +9,11 @@ import { removeFile } from '../linux/remove-tree';
 /** Where bytes go: a file, or a stream that is left open at the end (standard output). */
 export type Destination = { readonly path: string } | { readonly stream: NodeJS.WritableStream };
 
-/** Writes bytes to a place. A file appears whole or not at all; devices and pipes are written as they are. @throws MbuildError NO_SPACE, USAGE, CANCELED. */
+/**
+ * Writes bytes to a place. A file appears whole or not at all; devices and pipes are written as
+ * they are.
+ * @throws MbuildError NO_SPACE, USAGE, CANCELED.
+ */
 export async function writeTo(
   destination: Destination,
   bytes: AsyncIterable<Uint8Array>,

@@ -18,8 +18,9 @@ export interface DockerOutput {
 }
 
 /**
- * Writes docker archives as docker from 25 on does: `manifest.json` and `repositories` over an OCI layout, so that every
- * reader of either finds what it knows. Layers that images share are in it once.
+ * Writes docker archives as docker from 25 on does: `manifest.json` and `repositories` over an OCI
+ * layout, so that every reader of either finds what it knows. Layers that images share are in it
+ * once.
  */
 export function dockerExporter(output: DockerOutput, services: ExportServices): Exporter {
   const exporter: Exporter = {

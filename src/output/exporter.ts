@@ -25,7 +25,10 @@ export interface Outgoing {
 
 /** What an exporter made. */
 export interface Exported {
-  /** The manifests as they left, in the order of the images; their digests differ from the store's where layers were compressed. None for plain files. */
+  /**
+   * The manifests as they left, in the order of the images; their digests differ from the store's
+   * where layers were compressed. None for plain files.
+   */
   readonly descriptors: readonly Descriptor[];
   /** The index of each group of images, in order. */
   readonly indexes?: readonly Descriptor[] | undefined;
@@ -38,10 +41,13 @@ export type ExportServices = Pick<
 >;
 
 /**
- * Takes images of the store to another place. What is there under the same name is replaced as a whole or not at all,
- * but for a folder of files, which is added to.
+ * Takes images of the store to another place. What is there under the same name is replaced as a
+ * whole or not at all, but for a folder of files, which is added to.
  */
 export interface Exporter {
-  /** @throws MbuildError USAGE for a place that cannot be written, STORE_CORRUPT, NO_SPACE, CANCELED. */
+  /**
+   * @throws MbuildError USAGE for a place that cannot be written, STORE_CORRUPT, NO_SPACE,
+   * CANCELED.
+   */
   export(images: readonly Outgoing[], vertex: VertexId, scope: BuildScope): Promise<Exported>;
 }

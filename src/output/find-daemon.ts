@@ -16,8 +16,9 @@ export type Daemon =
   | { readonly kind: 'program'; readonly file: 'podman' };
 
 /**
- * The engine that `docker` would talk to: DOCKER_HOST, the context (DOCKER_CONTEXT, else the one in use), docker's socket;
- * then podman's: CONTAINER_HOST, its sockets, the program. `undefined` when there is none.
+ * The engine that `docker` would talk to: DOCKER_HOST, the context (DOCKER_CONTEXT, else the one in
+ * use), docker's socket; then podman's: CONTAINER_HOST, its sockets, the program. `undefined` when
+ * there is none.
  */
 export function findDaemon(env: Environment): Daemon | undefined {
   const home = homeDirectory(env) ?? '/';

@@ -12,7 +12,10 @@ export interface OutgoingIndex {
   readonly images: readonly OutgoingImage[];
 }
 
-/** The indexes of images that belong together, in order of their first image. OCI image-spec, image-index.md. */
+/**
+ * The indexes of images that belong together, in order of their first image. OCI image-spec,
+ * image-index.md.
+ */
 export function indexesOf(images: readonly OutgoingImage[]): OutgoingIndex[] {
   const groups = new Map<number, OutgoingImage[]>();
   for (const image of images)
@@ -48,7 +51,10 @@ export function annotated(
   return found === undefined ? {} : { annotations: found };
 }
 
-/** The index of manifests, each with its platform: Docker's manifest list when all are Docker's and nothing is annotated, else OCI's. */
+/**
+ * The index of manifests, each with its platform: Docker's manifest list when all are Docker's and
+ * nothing is annotated, else OCI's.
+ */
 export function indexOfManifests(
   manifests: readonly Descriptor[],
   annotations: Readonly<Record<string, string>> = {},

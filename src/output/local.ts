@@ -32,9 +32,10 @@ import { treeEntries, type TreeEntry } from './tree';
 const AT_ONCE = 256;
 
 /**
- * `--output type=local`: the files of one image in a folder, which is made when it is not there. Files of the same name are
- * replaced, others stay. Modes, links, times and attributes are kept, owners only by root, who alone may give files away: whoever is root in
- * mbuild's own user namespace alone could not delete them outside of it.
+ * `--output type=local`: the files of one image in a folder, which is made when it is not there.
+ * Files of the same name are replaced, others stay. Modes, links, times and attributes are kept,
+ * owners only by root, who alone may give files away: whoever is root in mbuild's own user
+ * namespace alone could not delete them outside of it.
  * @param mtime of all entries, in seconds since the epoch; their own when absent.
  */
 export function localExporter(

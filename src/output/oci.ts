@@ -23,7 +23,9 @@ import {
 } from './outgoing-image';
 import { leased } from './leased';
 
-/** `--output type=oci`: an image layout (OCI image-spec, image-layout.md) as a folder or as one tar. */
+/**
+ * `--output type=oci`: an image layout (OCI image-spec, image-layout.md) as a folder or as one tar.
+ */
 export interface OciOutput {
   /** The folder, or the archive. */
   readonly destination: { readonly folder: string } | Destination;
@@ -35,7 +37,10 @@ export interface OciOutput {
 
 export const OCI_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
 
-/** Writes OCI image layouts. A folder that is a layout already keeps its other images; an archive is made anew. */
+/**
+ * Writes OCI image layouts. A folder that is a layout already keeps its other images; an archive is
+ * made anew.
+ */
 export function ociExporter(output: OciOutput, services: ExportServices): Exporter {
   const exporter: Exporter = {
     async export(images, vertex, scope) {
@@ -71,7 +76,10 @@ export function* layoutFiles(images: readonly OutgoingImage[]): Generator<Archiv
   yield textFile('oci-layout', OCI_LAYOUT);
 }
 
-/** The index of a layout: an entry per name, so that each name can be asked for; images for several platforms have one together. */
+/**
+ * The index of a layout: an entry per name, so that each name can be asked for; images for several
+ * platforms have one together.
+ */
 export function indexOf(images: readonly OutgoingImage[]): Index {
   const single = images
     .filter(({ group }) => group === undefined)

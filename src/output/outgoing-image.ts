@@ -46,7 +46,10 @@ export interface OutgoingImage {
   readonly annotations?: readonly Annotation[] | undefined;
 }
 
-/** How layers leave when nothing else is asked for: what is stored as a blob stays as it is, other layers become this. */
+/**
+ * How layers leave when nothing else is asked for: what is stored as a blob stays as it is, other
+ * layers become this.
+ */
 export interface LayerPolicy {
   readonly otherwise: 'none' | 'gzip';
   /** Media types of manifest, config and layers; as the store has them when absent. */
@@ -54,7 +57,10 @@ export interface LayerPolicy {
   /** Of every level; those of manifests that are there already stay. */
   readonly annotations?: readonly Annotation[] | undefined;
   readonly compression?: CompressionSpec | undefined;
-  /** Told of each larger layer that is being compressed; `open` reads its bytes while they come, until the signal ends it. */
+  /**
+   * Told of each larger layer that is being compressed; `open` reads its bytes while they come,
+   * until the signal ends it.
+   */
   readonly begun?:
     | ((diffId: DiffID, open: (signal: AbortSignal) => AsyncIterable<Uint8Array>) => void)
     | undefined;
@@ -74,8 +80,9 @@ const PARALLEL_LAYERS = 2;
 const WORTH_FOLLOWING = 8 * 1024 * 1024;
 
 /**
- * Prepares images to leave: layers that have no fitting blob are compressed into the store, and remembered, so that the next
- * export finds them. An image whose layers all leave as they came keeps its manifest to the byte.
+ * Prepares images to leave: layers that have no fitting blob are compressed into the store, and
+ * remembered, so that the next export finds them. An image whose layers all leave as they came
+ * keeps its manifest to the byte.
  */
 export async function prepareImages(
   images: readonly Outgoing[],
@@ -138,7 +145,10 @@ async function prepareImage(
   };
 }
 
-/** The manifest with the media types and annotations that it leaves with: the very same where that is as it is. */
+/**
+ * The manifest with the media types and annotations that it leaves with: the very same where that
+ * is as it is.
+ */
 function leavingManifest(
   { manifest, config }: Outgoing['image'],
   format: 'oci' | 'docker',
@@ -173,7 +183,8 @@ export async function prepareLayer(
   const { services } = setting;
   const chosen =
     chooseBlob(record, original, policy, services) ?? (await compress(record, policy, setting));
-  // The manifest's own descriptor may say more (annotations, urls), so it stays where the blob does.
+  // The manifest's own descriptor may say more (annotations, urls), so it stays where the blob
+  // does.
   const wanted = asFormat(chosen, format);
   const isSame =
     original?.digest === chosen.digest &&
@@ -212,7 +223,8 @@ function chooseBlob(
   const originalCompression =
     original === undefined ? undefined : layerCompression(original.mediaType);
   if (compression === undefined || compression.force !== true) {
-    // What was pulled is not compressed anew; a tar that was loaded or imported is, where another form is asked for.
+    // What was pulled is not compressed anew; a tar that was loaded or imported is, where another
+    // form is asked for.
     if (there(original) && (compression === undefined || originalCompression !== 'none'))
       return original;
   }

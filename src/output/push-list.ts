@@ -29,9 +29,11 @@ export interface ListPush extends TransferSetting<
 }
 
 /**
- * Pushes a manifest list: what its repository lacks first (mounted from where the manifests were found, copied from another registry,
- * or sent from the store), then the list under its name. Returns the list as it was pushed.
- * @throws MbuildError IMAGE_NOT_FOUND for an image that is no longer in the store, and as {@link ImageTarget} does.
+ * Pushes a manifest list: what its repository lacks first (mounted from where the manifests were
+ * found, copied from another registry, or sent from the store), then the list under its name.
+ * Returns the list as it was pushed.
+ * @throws MbuildError IMAGE_NOT_FOUND for an image that is no longer in the store, and as
+ * {@link ImageTarget} does.
  */
 export async function pushManifestList(list: ManifestList, push: ListPush): Promise<Descriptor> {
   const ref = referenceOf(list.name);

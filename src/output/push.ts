@@ -26,7 +26,9 @@ import {
 } from './outgoing-image';
 import { leased } from './leased';
 
-/** `push`, `--push` and `--output type=registry`: images go to the registries that their names say. */
+/**
+ * `push`, `--push` and `--output type=registry`: images go to the registries that their names say.
+ */
 export interface PushOutput {
   readonly compression?: CompressionSpec | undefined;
   readonly mediaTypes?: LayerPolicy['mediaTypes'];
@@ -47,8 +49,8 @@ interface Push {
 }
 
 /**
- * Pushes each image under each of its names: blobs first, several at once and none that the registry has, then the manifest;
- * images for several platforms get an index under the name.
+ * Pushes each image under each of its names: blobs first, several at once and none that the
+ * registry has, then the manifest; images for several platforms get an index under the name.
  * @throws MbuildError as {@link ImageTarget} does; REFERENCE_INVALID for an image without a name.
  */
 export function pushExporter(
@@ -105,7 +107,10 @@ function placesOf(
     : refs.map((ref) => ({ ...ref, tag: undefined }));
 }
 
-/** Layers on their way to one repository while they are compressed. One that cannot be begun is sent afterwards. */
+/**
+ * Layers on their way to one repository while they are compressed. One that cannot be begun is sent
+ * afterwards.
+ */
 class EarlyUploads {
   readonly #uploads = new Map<DiffID, Promise<EarlyUpload | undefined>>();
 

@@ -7,13 +7,18 @@ import type { MergedView } from '../snapshot/view';
 import { headerOf } from './archive-writer';
 import { treeEntries } from './tree';
 
-/** A tree, and the directory of a tar that it goes into: a path without a slash at its ends, or empty. */
+/**
+ * A tree, and the directory of a tar that it goes into: a path without a slash at its ends, or
+ * empty.
+ */
 export interface PlacedTree {
   readonly directory: RawPath;
   readonly view: MergedView;
 }
 
-/** Trees as one tar. @param mtime of all entries, in seconds since the epoch; their own when absent. */
+/**
+ * Trees as one tar. @param mtime of all entries, in seconds since the epoch; their own when absent.
+ */
 export async function* directoriesTar(
   trees: readonly PlacedTree[],
   mtime?: number,
@@ -47,7 +52,10 @@ export async function* directoriesTar(
   yield END_OF_ARCHIVE;
 }
 
-/** A tree as a tar, with owners, modes, links, devices and attributes: also what `export` of a container writes. */
+/**
+ * A tree as a tar, with owners, modes, links, devices and attributes: also what `export` of a
+ * container writes.
+ */
 export async function* treeTar(view: MergedView): AsyncGenerator<Uint8Array> {
   yield* treeEntriesTar(view, '');
   yield END_OF_ARCHIVE;

@@ -13,8 +13,9 @@ export interface TreeEntry {
 }
 
 /**
- * All that a process would see in a tree but for the root itself: names sorted in each directory, a directory before what is
- * in it, further names of a file as hard links to its first. Sockets are left out, for nothing can hold one.
+ * All that a process would see in a tree but for the root itself: names sorted in each directory, a
+ * directory before what is in it, further names of a file as hard links to its first. Sockets are
+ * left out, for nothing can hold one.
  */
 export function* treeEntries(
   view: MergedView,

@@ -27,7 +27,11 @@ type WrittenTarget = Exclude<CacheTarget, { type: 'inline' }>;
 /** Layers that are compressed at once. */
 const PARALLEL_LAYERS = 2;
 
-/** Writes the caches of `--cache-to`. One that cannot be written is a warning unless that was ruled out. @throws MbuildError. */
+/**
+ * Writes the caches of `--cache-to`. One that cannot be written is a warning unless that was ruled
+ * out.
+ * @throws MbuildError.
+ */
 export async function writeCaches(build: SolvedBuild): Promise<void> {
   const { options, newVertex, scope } = build;
   const targets = cacheTargets(options).filter(
@@ -72,7 +76,10 @@ export async function withInlineCache(
   return { ...config, 'mbuild.cache.v1': { ...contents, records } };
 }
 
-/** How long steps ran, and when, would make each build of the same another image, where the same was asked for. */
+/**
+ * How long steps ran, and when, would make each build of the same another image, where the same was
+ * asked for.
+ */
 function withoutChance(record: RemoteRecord, epoch: number | undefined): RemoteRecord {
   if (epoch === undefined) return record;
   return { ...record, durationMs: 0, created: new Date(epoch * 1000).toISOString() };
@@ -84,7 +91,10 @@ function stagesUpTo(stage: StagePlan): readonly StagePlan[] {
   return [...(base.kind === 'stage' ? stagesUpTo(base.stage) : []), stage];
 }
 
-/** What stages are made of: each step's record, out of the store or out of the cache that it came from. */
+/**
+ * What stages are made of: each step's record, out of the store or out of the cache that it came
+ * from.
+ */
 async function contentsOf(
   stages: readonly StagePlan[],
   { solution, engine, caches: remote, journal }: SolvedBuild,
@@ -170,7 +180,10 @@ async function outgoing(
   };
 }
 
-/** The layers of records, compressed where they are in the store, else as the cache has them that they came from. */
+/**
+ * The layers of records, compressed where they are in the store, else as the cache has them that
+ * they came from.
+ */
 async function layersOf(
   records: readonly RemoteRecord[],
   { engine, caches: remote, scope }: SolvedBuild,

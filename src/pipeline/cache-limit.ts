@@ -15,8 +15,10 @@ import type { ChainID } from '../oci/digest';
 type LayerResult = CacheRecord & { readonly layer: RecordedLayer };
 
 /**
- * The records to delete so that the layers of the rest have no more than `keepBytes`; those of one layer go together, and none of a layer below
- * one that is kept. @param records those that may go, and no others count. Steps that left nothing stay: they take no space.
+ * The records to delete so that the layers of the rest have no more than `keepBytes`; those of one
+ * layer go together, and none of a layer below one that is kept.
+ * @param records those that may go, and no others count. Steps that left nothing stay: they take no
+ * space.
  */
 export function recordsBeyond(
   records: readonly CacheRecord[],

@@ -2,7 +2,10 @@ import { cacheTargets, openPlace } from './cache-places';
 import type { RemoteCaches } from '../cache/remote/caches';
 import type { BuildRun, SolvedBuild } from './build-run';
 
-/** Makes the caches of `--cache-from` ready to be asked; `undefined` when there are none. @throws MbuildError REFERENCE_INVALID. */
+/**
+ * Makes the caches of `--cache-from` ready to be asked; `undefined` when there are none.
+ * @throws MbuildError REFERENCE_INVALID.
+ */
 export async function openCaches(run: BuildRun): Promise<RemoteCaches | undefined> {
   const { options, engine, lease, newVertex, scope } = run;
   const sources = options.cacheFrom ?? [];

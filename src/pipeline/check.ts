@@ -23,7 +23,10 @@ import { vertexIds } from '../progress/events';
 export interface CheckResult {
   readonly file: SourceFile;
   readonly warnings: readonly Diagnostic[];
-  /** What would stop the build: a mistake in the Dockerfile, or a warning where `check=error=true` stands. */
+  /**
+   * What would stop the build: a mistake in the Dockerfile, or a warning where `check=error=true`
+   * stands.
+   */
   readonly error?: MbuildError | undefined;
   /** What could not be looked at, and what the command line gives in vain. */
   readonly notes: readonly Diagnostic[];
@@ -97,7 +100,9 @@ async function checkOpened(
   };
 }
 
-/** The configs of base images, as far as they can be looked at, and a note about each of the others. */
+/**
+ * The configs of base images, as far as they can be looked at, and a note about each of the others.
+ */
 async function baseConfigs(
   images: ReturnType<typeof baseImages>,
   engine: Engine,
@@ -132,7 +137,10 @@ async function baseConfigs(
   return { configOf: (name, platform) => configs.get(keyOf(name, platform)), missing };
 }
 
-/** Reads the Dockerfile for `--call outline` or `targets`; images are not looked at. @throws MbuildError as {@link check}. */
+/**
+ * Reads the Dockerfile for `--call outline` or `targets`; images are not looked at.
+ * @throws MbuildError as {@link check}.
+ */
 export async function call(
   method: CallResult['method'],
   options: BuildOptions,

@@ -42,7 +42,10 @@ const CONCERNS: readonly Concern[] = [
   },
 ];
 
-/** Warnings about what comes into an image by copying the whole context, and is seldom meant to: once, at the first instruction that does. */
+/**
+ * Warnings about what comes into an image by copying the whole context, and is seldom meant to:
+ * once, at the first instruction that does.
+ */
 export function contextConcerns(graph: Graph, context: LocalContext): Diagnostic[] {
   const copies = graph.stages.flatMap(({ steps }) => steps).filter(copiesAll);
   return CONCERNS.flatMap(({ code, names, why }) =>

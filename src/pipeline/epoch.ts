@@ -15,8 +15,9 @@ export function readEpoch(text: string | undefined, where: string): number | und
 }
 
 /**
- * The options with the time that an ARG before the first FROM gives the build, where the command line gives none. BuildKit reads it
- * there as well. @throws MbuildError USAGE.
+ * The options with the time that an ARG before the first FROM gives the build, where the command
+ * line gives none. BuildKit reads it there as well.
+ * @throws MbuildError USAGE.
  */
 export async function withDeclaredEpoch(
   options: BuildOptions,

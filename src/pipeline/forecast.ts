@@ -33,7 +33,10 @@ export interface Forecast {
   readonly fetches: readonly ForecastFetch[];
   readonly hits: number;
   readonly misses: number;
-  /** Seconds that the missed steps ran last time, one after the other; and from start to end, stages side by side. */
+  /**
+   * Seconds that the missed steps ran last time, one after the other; and from start to end, stages
+   * side by side.
+   */
   readonly workSeconds: number;
   readonly expectedSeconds: number;
   /** Steps that are not known to have run before: their time is not in the sums. */
@@ -45,10 +48,16 @@ export interface ForecastStep {
   readonly name: string;
   readonly stage: string;
   readonly line: number;
-  /** `may-hit`: it depends on what a step leaves that would run before it. `same`: another step here, told in `why`, is this very one; it is counted once. */
+  /**
+   * `may-hit`: it depends on what a step leaves that would run before it. `same`: another step
+   * here, told in `why`, is this very one; it is counted once.
+   */
   readonly outcome: 'hit' | 'miss' | 'may-hit' | 'same';
   readonly why?: string | undefined;
-  /** Of a hit, the time that is saved; of others, the time that it would take. Absent when it never ran. */
+  /**
+   * Of a hit, the time that is saved; of others, the time that it would take. Absent when it never
+   * ran.
+   */
   readonly seconds?: number | undefined;
   readonly key?: string | undefined;
 }
@@ -65,7 +74,10 @@ export interface ForecastPull {
 /** What would be fetched from one cache elsewhere. */
 export interface ForecastFetch {
   readonly from: string;
-  /** Bytes of the layers, compressed. At most: layers of stages that only give files need not be fetched. */
+  /**
+   * Bytes of the layers, compressed. At most: layers of stages that only give files need not be
+   * fetched.
+   */
   readonly bytes: number;
 }
 
@@ -93,8 +105,9 @@ interface ForecastTree extends Tree {
 }
 
 /**
- * Tells what a build would take from the cache, run and pull, and how long it would take by the durations that are on record.
- * Nothing is run and no layer is pulled; of base images that are not in the store the manifest is asked for.
+ * Tells what a build would take from the cache, run and pull, and how long it would take by the
+ * durations that are on record. Nothing is run and no layer is pulled; of base images that are not
+ * in the store the manifest is asked for.
  * @throws MbuildError as a build does until its first step.
  */
 export async function forecast(
@@ -298,7 +311,10 @@ class Forecaster {
     return this.#guessed(parent, `unknown ${step.id}` as CacheKey, startsAt, true);
   }
 
-  /** What a step that would run leaves: its key stands for the result, as it will when the step is run. */
+  /**
+   * What a step that would run leaves: its key stands for the result, as it will when the step is
+   * run.
+   */
   #guessed(parent: ForecastTree, key: CacheKey, readyAt: number, mayBeKept: boolean): ForecastTree {
     return { ...parent, result: key as string as ResultId, isGuess: true, mayBeKept, readyAt };
   }

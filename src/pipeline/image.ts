@@ -5,7 +5,10 @@ import type { Solution } from '../solver/solution';
 /** What BuildKit writes into every line of history that it makes; tools tell its images by it. */
 const COMMENT = 'buildkit.dockerfile.v0';
 
-/** The config of a stage's image: OCI image-spec, config.md. The same steps give the same bytes, whenever they are taken from the cache. */
+/**
+ * The config of a stage's image: OCI image-spec, config.md. The same steps give the same bytes,
+ * whenever they are taken from the cache.
+ */
 export async function imageConfig(
   stage: StagePlan,
   solution: Solution,
@@ -28,12 +31,15 @@ export async function imageConfig(
   };
 }
 
-/** For an image that nothing was done for: it has no time, and the present would make each build of it another image. */
+/**
+ * For an image that nothing was done for: it has no time, and the present would make each build of
+ * it another image.
+ */
 const NEVER = '1970-01-01T00:00:00.000Z';
 
 /**
- * The base's history, then a line for each instruction. Lines that made no layer have the time of the step before them,
- * or of the first one that follows.
+ * The base's history, then a line for each instruction. Lines that made no layer have the time of
+ * the step before them, or of the first one that follows.
  */
 async function historyOf(
   stage: StagePlan,

@@ -2,7 +2,10 @@ import type { BuildRun } from './build-run';
 import type { Diagnostic } from '../diagnostics/error';
 import type { BuildScope } from '../progress/events';
 
-/** Does a build whose journal hears of everything, also of how it failed. @param work gets the warnings that there were so far; it ends the journal where it ends well. */
+/**
+ * Does a build whose journal hears of everything, also of how it failed.
+ * @param work gets the warnings that there were so far; it ends the journal where it ends well.
+ */
 export async function journaled<T>(
   { scope, journal, ...rest }: BuildRun,
   work: (run: BuildRun, warnings: readonly Diagnostic[]) => Promise<T>,

@@ -7,12 +7,18 @@ import { isDigest, type Digest } from '../oci/digest';
 import type { Platform } from '../oci/platform';
 import type { VertexId } from '../progress/events';
 
-/** True for an image of a layout directory that the user gave as a context; a Dockerfile alone reaches no directory of the host. */
+/**
+ * True for an image of a layout directory that the user gave as a context; a Dockerfile alone
+ * reaches no directory of the host.
+ */
 export function isLayout(name: string, contexts: BuildOptions['contexts']): boolean {
   return name.startsWith(LAYOUT) && Object.values(contexts ?? {}).includes(name);
 }
 
-/** The image behind `oci-layout://DIRECTORY[:TAG][@DIGEST]`. @throws MbuildError USAGE, IMAGE_NOT_FOUND, PLATFORM_NOT_FOUND, and as `loadImages`. */
+/**
+ * The image behind `oci-layout://DIRECTORY[:TAG][@DIGEST]`.
+ * @throws MbuildError USAGE, IMAGE_NOT_FOUND, PLATFORM_NOT_FOUND, and as `loadImages`.
+ */
 export async function layoutImage(
   name: string,
   platform: Platform,

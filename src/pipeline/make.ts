@@ -13,7 +13,10 @@ export interface MadeBuild extends SolvedBuild {
   readonly descriptors: readonly Descriptor[];
 }
 
-/** Does the steps, makes the images and takes them to their places. @throws MbuildError as {@link solve} and the exporters do. */
+/**
+ * Does the steps, makes the images and takes them to their places.
+ * @throws MbuildError as {@link solve} and the exporters do.
+ */
 export async function makeImages(plan: PlannedBuild): Promise<MadeBuild> {
   return withoutRefused(async () => {
     const solution = await solve(plan.graph, {
@@ -28,7 +31,10 @@ export async function makeImages(plan: PlannedBuild): Promise<MadeBuild> {
   });
 }
 
-/** If a cache elsewhere has not what it says, the build goes on without that: what was made until then is in the store's own cache. */
+/**
+ * If a cache elsewhere has not what it says, the build goes on without that: what was made until
+ * then is in the store's own cache.
+ */
 async function withoutRefused<T>(work: () => Promise<T>): Promise<T> {
   for (;;) {
     try {

@@ -19,7 +19,10 @@ export const LAYOUT = 'oci-layout://';
 const IMAGE = 'docker-image://';
 const STAGE = 'target:';
 
-/** The named contexts of a build. Those that are files (folders, repositories, archives) are opened when they are first used, and once. */
+/**
+ * The named contexts of a build. Those that are files (folders, repositories, archives) are opened
+ * when they are first used, and once.
+ */
 export class NamedContexts {
   readonly #trees = new Map<string, Promise<OpenedTree>>();
 
@@ -31,7 +34,10 @@ export class NamedContexts {
     private readonly modes?: ContextModes,
   ) {}
 
-  /** What a name stands for: a stage, an image that `findImage` finds, or files. buildx, "Additional build contexts". */
+  /**
+   * What a name stands for: a stage, an image that `findImage` finds, or files. buildx, "Additional
+   * build contexts".
+   */
   async plan(
     name: string,
     platform: Platform,

@@ -13,8 +13,10 @@ import { formatPlatform } from '../oci/platform';
 import { vertexIds } from '../progress/events';
 
 /**
- * Opens what a build reads, does something with it, and closes it again, however that ends: `build` and `plan` begin here.
- * @throws MbuildError for a context, Dockerfile, ignore file or secret that cannot be read, and what `work` throws.
+ * Opens what a build reads, does something with it, and closes it again, however that ends: `build`
+ * and `plan` begin here.
+ * @throws MbuildError for a context, Dockerfile, ignore file or secret that cannot be read, and
+ * what `work` throws.
  */
 export async function withBuild<T>(
   request: BuildRequest,

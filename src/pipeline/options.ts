@@ -20,7 +20,10 @@ export interface BuildOptions extends RunSettings {
   readonly context: ContextSource;
   /** Named contexts: `--build-context name=value`. */
   readonly contexts?: Readonly<Record<string, string>> | undefined;
-  /** The Dockerfile: a path (relative ones are taken from the context's directory when they are found there), or its text. */
+  /**
+   * The Dockerfile: a path (relative ones are taken from the context's directory when they are
+   * found there), or its text.
+   */
   readonly dockerfile?: DockerfileSource | undefined;
   readonly ignoreFile?: string | undefined;
   /** Modes of the files of contexts: their own, or as git has them. */
@@ -31,9 +34,13 @@ export interface BuildOptions extends RunSettings {
   /** `HTTP_PROXY` and the like, for every step; in no key and no history. */
   readonly proxies?: Readonly<Record<string, string>> | undefined;
   readonly target?: string | undefined;
-  /** Several targets: each is built, in one run, and what they share once. The first is `target`. */
+  /**
+   * Several targets: each is built, in one run, and what they share once. The first is `target`.
+   */
   readonly targets?: readonly string[] | undefined;
-  /** Of several platforms each target is built for all; where images leave, an index has their name. */
+  /**
+   * Of several platforms each target is built for all; where images leave, an index has their name.
+   */
   readonly platforms?: readonly Platform[] | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly annotations?: readonly Annotation[] | undefined;
@@ -60,13 +67,17 @@ export interface BuildOptions extends RunSettings {
   readonly limits?: CgroupLimits | undefined;
   /** Milliseconds after which a RUN is killed. */
   readonly stepTimeout?: number | undefined;
-  /** Bytes of each step's output that are kept in the build's log; 0 for all, 64 MiB when absent. */
+  /**
+   * Bytes of each step's output that are kept in the build's log; 0 for all, 64 MiB when absent.
+   */
   readonly stepLogLimit?: number | undefined;
   /** How often a RUN that fails is tried again; never when absent. */
   readonly stepRetries?: number | undefined;
   readonly secrets?: readonly SecretSource[] | undefined;
   readonly ssh?: readonly { readonly id: string; readonly socket: string }[] | undefined;
-  /** `network.host`, `security.insecure`, `device` for all devices, `device=vendor/class[=name]`. */
+  /**
+   * `network.host`, `security.insecure`, `device` for all devices, `device=vendor/class[=name]`.
+   */
   readonly allow?: readonly string[] | undefined;
   /** Folders of CDI specifications, instead of the usual ones. */
   readonly cdiSpecDirs?: readonly string[] | undefined;
@@ -123,11 +134,17 @@ export interface BuildResult {
   readonly buildId: string;
   /** What the cache was good for. */
   readonly cache: CacheSummary;
-  /** The image id: digest of the config. Absent when only files were asked for (`--output type=local` or `tar`). */
+  /**
+   * The image id: digest of the config. Absent when only files were asked for
+   * (`--output type=local` or `tar`).
+   */
   readonly imageId: Digest | undefined;
   readonly descriptor: Descriptor;
   readonly names: readonly string[];
-  /** Each image that was made, by target and platform; `imageId`, `descriptor` and `names` tell of the first, or of its index. */
+  /**
+   * Each image that was made, by target and platform; `imageId`, `descriptor` and `names` tell of
+   * the first, or of its index.
+   */
   readonly images: readonly BuiltImage[];
   readonly steps: readonly StepResult[];
   readonly warnings: readonly Diagnostic[];

@@ -21,7 +21,10 @@ export interface MadeImage {
   readonly group: number | undefined;
 }
 
-/** Whether the image is to have its names in the store: without `--output`, and where an output says so. */
+/**
+ * Whether the image is to have its names in the store: without `--output`, and where an output says
+ * so.
+ */
 export function wantsStore({ outputs = [] }: BuildOptions): boolean {
   return outputs.length === 0 || outputs.some((output) => traitsOf(output).inStore);
 }
@@ -61,7 +64,10 @@ export function leavesAsGzip({ outputs = [] }: BuildOptions): boolean {
   });
 }
 
-/** Takes the images to each place that was asked for; returns the manifests as they left, or the store's: the index where there is one. */
+/**
+ * Takes the images to each place that was asked for; returns the manifests as they left, or the
+ * store's: the index where there is one.
+ */
 export async function exportImages(
   made: readonly MadeImage[],
   run: BuildRun,
@@ -133,7 +139,10 @@ function fullName(text: string): string {
   return ref === undefined ? text : formatReference(ref);
 }
 
-/** The directory of an image's files where there are several images, named as BuildKit names those of platforms. */
+/**
+ * The directory of an image's files where there are several images, named as BuildKit names those
+ * of platforms.
+ */
 function directoryOf(
   { target, platform }: MadeImage,
   made: readonly MadeImage[],

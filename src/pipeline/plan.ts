@@ -9,7 +9,8 @@ import type { Engine } from '../engine';
 import type { Graph } from '../graph/graph';
 
 /**
- * Parses the Dockerfile and plans the images: what is odd is warned of, and what cannot be run here is refused before the first step.
+ * Parses the Dockerfile and plans the images: what is odd is warned of, and what cannot be run here
+ * is refused before the first step.
  * @throws MbuildError as `parseDockerfile` and `planTargets` do; SANDBOX_UNAVAILABLE.
  */
 export async function planBuild(opened: BuildRun): Promise<PlannedBuild> {
@@ -36,7 +37,10 @@ export async function planBuild(opened: BuildRun): Promise<PlannedBuild> {
   return { ...run, dockerfile, wanted, graph, caches };
 }
 
-/** @throws MbuildError SANDBOX_UNAVAILABLE before the first step, where a later one could not be run. */
+/**
+ * @throws MbuildError SANDBOX_UNAVAILABLE before the first step, where a later one could not be
+ * run.
+ */
 async function refuseImpossible({ stages }: Graph, { refusesRun }: Engine): Promise<void> {
   if (!stages.some(({ steps }) => steps.some(({ operation }) => operation.kind === 'run'))) return;
   const refusal = await refusesRun();

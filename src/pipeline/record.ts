@@ -14,7 +14,10 @@ import { cacheTargets } from './cache-places';
 import { imageConfig } from './image';
 import { isOnlyPushed, wantsNames, type MadeImage } from './outputs';
 
-/** The images of the targets, recorded in the store; they have their names there if the store is where they were asked for. */
+/**
+ * The images of the targets, recorded in the store; they have their names there if the store is
+ * where they were asked for.
+ */
 export async function recordImages(build: SolvedBuild): Promise<MadeImage[]> {
   const { options, wanted, newVertex, scope } = build;
   return withRow('exporting to image', newVertex(), scope, async (id) => {

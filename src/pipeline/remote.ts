@@ -7,7 +7,10 @@ import type { Engine } from '../engine';
 import type { Lease } from '../images/store/lease';
 import { withRow, type BuildScope, type VertexId } from '../progress/events';
 
-/** What the build may fetch, with its secrets and its SSH agent. What was fetched is kept from collection by the lease. */
+/**
+ * What the build may fetch, with its secrets and its SSH agent. What was fetched is kept from
+ * collection by the lease.
+ */
 export function buildRemote(
   options: BuildOptions,
   secrets: BuildSecrets,
@@ -26,7 +29,10 @@ export function buildRemote(
   });
 }
 
-/** Fetches contexts, each with a row of progress. `BUILDKIT_CONTEXT_KEEP_GIT_DIR` says whether git's directory is one of the files. */
+/**
+ * Fetches contexts, each with a row of progress. `BUILDKIT_CONTEXT_KEEP_GIT_DIR` says whether git's
+ * directory is one of the files.
+ */
 export function contextFetcher(
   remote: RemoteSources,
   options: BuildOptions,

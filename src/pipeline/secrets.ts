@@ -2,19 +2,27 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import type { SecretSource } from './options';
 import { MbuildError, isMbuildError } from '../diagnostics/error';
 
-/** The secrets of a build. A value is read when it is first asked for, and once: what a shell's `<(command)` names cannot be read again. */
+/**
+ * The secrets of a build. A value is read when it is first asked for, and once: what a shell's
+ * `<(command)` names cannot be read again.
+ */
 export class BuildSecrets {
   /** By id. @throws (each reader) MbuildError SECRET_MISSING. */
   readonly readers: ReadonlyMap<string, () => Buffer>;
   readonly #values = new Map<string, Buffer>();
 
-  /** @throws MbuildError SECRET_MISSING for a file that is not there, though no step may ask for it. */
+  /**
+   * @throws MbuildError SECRET_MISSING for a file that is not there, though no step may ask for it.
+   */
   constructor(private readonly sources: readonly SecretSource[]) {
     for (const source of sources) checkFile(source);
     this.readers = new Map(sources.map((source) => [source.id, () => this.#read(source)]));
   }
 
-  /** All values that can be had without waiting for a pipe: those that no step was given too, as an earlier build may have left one in a layer. */
+  /**
+   * All values that can be had without waiting for a pipe: those that no step was given too, as an
+   * earlier build may have left one in a layer.
+   */
   known(): Buffer[] {
     return this.sources.flatMap((source) => {
       if (

@@ -9,7 +9,10 @@ import { planTargets, type PlanOptions } from '../graph/plan';
 import { formatPlatform, hostPlatform } from '../oci/platform';
 import { formatReference, parseReference } from '../oci/reference';
 
-/** Every target for every platform. @throws MbuildError USAGE for names that cannot be told apart, REFERENCE_INVALID. */
+/**
+ * Every target for every platform.
+ * @throws MbuildError USAGE for names that cannot be told apart, REFERENCE_INVALID.
+ */
 export function wantedImages(options: BuildOptions): WantedImage[] {
   const names = (options.tags ?? []).map(fullName);
   const targets =

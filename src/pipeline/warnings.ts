@@ -10,9 +10,11 @@ import { unusedInputs } from '../lint/unused';
 import { hostPlatform } from '../oci/platform';
 
 /**
- * What a build warns of: a language that is not known here, the checks, for the stages it needs and with the images it found, what the context should not hold, and what the command
- * line gives in vain.
- * @throws MbuildError CHECK_FAILED under `check=error=true`, DOCKERFILE_SEMANTIC or USAGE when `check=` makes no sense.
+ * What a build warns of: a language that is not known here, the checks, for the stages it needs and
+ * with the images it found, what the context should not hold, and what the command line gives in
+ * vain.
+ * @throws MbuildError CHECK_FAILED under `check=error=true`, DOCKERFILE_SEMANTIC or USAGE when
+ * `check=` makes no sense.
  */
 export function buildWarnings(
   dockerfile: Dockerfile,

@@ -37,7 +37,10 @@ export function chooseRenderer(
   }
 }
 
-/** Colour where the stream is a terminal, unless NO_COLOR or TERM=dumb; FORCE_COLOR (not `0`) wins. See no-color.org. */
+/**
+ * Colour where the stream is a terminal, unless NO_COLOR or TERM=dumb; FORCE_COLOR (not `0`) wins.
+ * See no-color.org.
+ */
 export function useColor(
   isTTY: boolean,
   env: Readonly<Record<string, string | undefined>>,

@@ -4,11 +4,14 @@ import type { Diagnostic } from '../diagnostics/error';
 export type VertexId = number;
 
 /**
- * What happens during a build or a transfer, in order of time. Renderers and embedding programs see nothing else.
- * Times are milliseconds since the Unix epoch.
+ * What happens during a build or a transfer, in order of time. Renderers and embedding programs see
+ * nothing else. Times are milliseconds since the Unix epoch.
  */
 export type BuildEvent =
-  /** A row comes into being; it may wait before it starts. `name` reads as BuildKit's: `[build 2/4] RUN make`. */
+  /**
+   * A row comes into being; it may wait before it starts. `name` reads as BuildKit's:
+   * `[build 2/4] RUN make`.
+   */
   | {
       readonly kind: 'vertex';
       readonly id: VertexId;

@@ -1,9 +1,14 @@
 import { StringDecoder } from 'node:string_decoder';
 
-/** A line longer than this is broken, so that a stream without line feeds cannot fill the memory. Characters. */
+/**
+ * A line longer than this is broken, so that a stream without line feeds cannot fill the memory.
+ * Characters.
+ */
 const MAX_LINE = 64 * 1024;
 
-/** Cuts the bytes of one stream into lines; characters split over two chunks are put together again. */
+/**
+ * Cuts the bytes of one stream into lines; characters split over two chunks are put together again.
+ */
 export class LineSplitter {
   readonly #decoder = new StringDecoder('utf8');
   #rest = '';

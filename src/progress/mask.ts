@@ -1,7 +1,10 @@
 /** What stands where a secret stood. */
 const MASK = Buffer.from('***');
 
-/** Shorter lines of secrets are not masked: they would be found everywhere, and tell what they are by what is missing. Bytes. */
+/**
+ * Shorter lines of secrets are not masked: they would be found everywhere, and tell what they are
+ * by what is missing. Bytes.
+ */
 export const MIN_MASKED = 4;
 
 /** Takes the chunks of one stream, and hands on what is certain not to be part of a secret. */
@@ -12,7 +15,9 @@ export interface MaskedStream {
   end(): Uint8Array;
 }
 
-/** What is looked for of a secret: its lines, without line ends, from {@link MIN_MASKED} bytes on. */
+/**
+ * What is looked for of a secret: its lines, without line ends, from {@link MIN_MASKED} bytes on.
+ */
 export function maskedParts(secrets: Iterable<Uint8Array>): Buffer[] {
   const lines = [...secrets].flatMap((secret) =>
     Buffer.from(secret).toString('latin1').split(/\r*\n/),
@@ -23,8 +28,8 @@ export function maskedParts(secrets: Iterable<Uint8Array>): Buffer[] {
 }
 
 /**
- * Replaces secrets in a stream by `***`, also those that come in several chunks. Only what could be the beginning of a secret is
- * held back, so that all else is shown when it is written.
+ * Replaces secrets in a stream by `***`, also those that come in several chunks. Only what could be
+ * the beginning of a secret is held back, so that all else is shown when it is written.
  * @param parts as {@link maskedParts} gives them.
  */
 export function maskStream(parts: readonly Buffer[]): MaskedStream {

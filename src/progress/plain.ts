@@ -19,16 +19,20 @@ interface Vertex {
   finished: boolean;
 }
 
-/** How long the shown vertex may be silent, and how long it may speak, while others have something to say. Milliseconds. */
+/**
+ * How long the shown vertex may be silent, and how long it may speak, while others have something
+ * to say. Milliseconds.
+ */
 const SILENCE = 5_000;
 const TURN = 10_000;
 /** Lines held back per vertex; a step that writes without end cannot fill the memory. */
 const MAX_PENDING = 10_000;
 
 /**
- * Progress as lines that only ever grow, in BuildKit's form (`#5 [build 2/4] RUN make`, `#5 0.123 text`, `#5 DONE 1.2s`).
- * One vertex speaks at a time; others wait until it ends, or has been silent for five seconds, or has spoken for ten.
- * A vertex that is left before its end is closed with `#5 ...` and named again when it goes on.
+ * Progress as lines that only ever grow, in BuildKit's form (`#5 [build 2/4] RUN make`,
+ * `#5 0.123 text`, `#5 DONE 1.2s`). One vertex speaks at a time; others wait until it ends, or has
+ * been silent for five seconds, or has spoken for ten. A vertex that is left before its end is
+ * closed with `#5 ...` and named again when it goes on.
  */
 export function plainRenderer(write: Write): Renderer {
   return new PlainRenderer(write);

@@ -7,8 +7,8 @@ import type { Renderer, Write } from './renderer';
 export const RAWJSON_VERSION = 1;
 
 /**
- * One line of `--progress rawjson`. Every line is a JSON object with `version` and `kind`; `time` is RFC 3339 in UTC.
- * Readers skip kinds and members that they do not know.
+ * One line of `--progress rawjson`. Every line is a JSON object with `version` and `kind`; `time`
+ * is RFC 3339 in UTC. Readers skip kinds and members that they do not know.
  */
 export type RawLine = { readonly version: typeof RAWJSON_VERSION } &
   /** A row comes into being. `stage` and `line` place it in the Dockerfile. */

@@ -4,7 +4,10 @@ import type { EventSink } from './events';
 export interface Renderer {
   /** Takes an event; never throws. */
   readonly events: EventSink;
-  /** Called about ten times a second while the build runs, for what depends on the time. Milliseconds since the epoch. */
+  /**
+   * Called about ten times a second while the build runs, for what depends on the time.
+   * Milliseconds since the epoch.
+   */
   tick(now: number): void;
   /** Shows what was held back; nothing is written afterwards. A second call does nothing. */
   finish(now: number): void;

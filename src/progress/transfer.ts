@@ -139,7 +139,10 @@ class DrawingRenderer implements Renderer {
     this.#over = true;
   }
 
-  /** A live frame is never higher than the terminal: what goes out at the top could not be drawn over. */
+  /**
+   * A live frame is never higher than the terminal: what goes out at the top could not be drawn
+   * over.
+   */
   #draw(live: boolean): void {
     const { columns, rows } = this.screen.size();
     const all = [...this.#parts].map(([item, part]) =>

@@ -48,8 +48,9 @@ const FRAME = 80;
 const BAR = 20;
 
 /**
- * Progress that is redrawn in place: a line per step, the last lines of what runs, bars of what is transferred.
- * Frames are drawn by `tick`, never wider or higher than the terminal; the last frame lists every step.
+ * Progress that is redrawn in place: a line per step, the last lines of what runs, bars of what is
+ * transferred. Frames are drawn by `tick`, never wider or higher than the terminal; the last frame
+ * lists every step.
  */
 export function ttyRenderer(write: Write, options: TtyOptions): Renderer {
   return new TtyRenderer(write, options);
@@ -213,7 +214,10 @@ function fit(lines: readonly ScreenLine[], height: number): ScreenLine[] {
     : [...lines.slice(0, 1), ...lines.slice(lines.length - height + 1)];
 }
 
-/** Text at the left, cut where it must be, and `right` at the right edge; never a full row, for that would wrap on some terminals. */
+/**
+ * Text at the left, cut where it must be, and `right` at the right edge; never a full row, for that
+ * would wrap on some terminals.
+ */
 function layOut({ text, right }: ScreenLine, columns: number): string {
   const room = Math.max(1, columns - 1);
   const left = ellipsis(text, Math.max(1, room - (right === '' ? 0 : right.length + 1)));

@@ -1,8 +1,8 @@
 const DECIMAL = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB', 'ZB', 'YB'] as const;
 
 /**
- * Bytes as docker prints them: decimal units, so many significant digits (`1.98MB`, `173MB` with 3; `173.3MB` with 4),
- * zeros at the end dropped. go-units, size.go, `HumanSizeWithPrecision`.
+ * Bytes as docker prints them: decimal units, so many significant digits (`1.98MB`, `173MB` with 3;
+ * `173.3MB` with 4), zeros at the end dropped. go-units, size.go, `HumanSizeWithPrecision`.
  */
 export function humanSize(bytes: number, precision = 4): string {
   let unit = 0;

@@ -14,7 +14,10 @@ export class PassingStatus extends Error {
   }
 }
 
-/** True for what docker and skopeo take for success where the specification names one status: any from 200 to 299. */
+/**
+ * True for what docker and skopeo take for success where the specification names one status: any
+ * from 200 to 299.
+ */
 export function isSuccess({ status }: HttpResponse): boolean {
   return status >= 200 && status < 300;
 }

@@ -11,7 +11,10 @@ export type Challenge =
       readonly scope?: string | undefined;
     };
 
-/** Reads the first challenge that mbuild can answer, Bearer before Basic. RFC 9110, 11.6.1; distribution, "Token Authentication". */
+/**
+ * Reads the first challenge that mbuild can answer, Bearer before Basic. RFC 9110, 11.6.1;
+ * distribution, "Token Authentication".
+ */
 export function parseChallenge(header: string | undefined): Challenge | undefined {
   if (header === undefined) return undefined;
   const bearer = /(?:^|,\s*)bearer\s+(.*)$/is.exec(header)?.[1];
@@ -52,8 +55,9 @@ const seconds = (value: unknown, at: string): number =>
   count(typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : value, at);
 
 /**
- * Reads a token server's answer. Tokens live 60 s when nothing is said; an empty `token` beside an `access_token` is none.
- * `undefined` for an answer without a token that can stand in a header. Distribution, "Token Response Fields".
+ * Reads a token server's answer. Tokens live 60 s when nothing is said; an empty `token` beside an
+ * `access_token` is none. `undefined` for an answer without a token that can stand in a header.
+ * Distribution, "Token Response Fields".
  */
 export function parseToken(answer: Buffer, now: number): Token | undefined {
   try {

@@ -25,8 +25,9 @@ type FindCredentials = (repository: Repository) => Promise<Credentials | undefin
 const MAX_TOKEN_ANSWER = 1 << 20;
 
 /**
- * Authorization for servers, each by its own challenge and credentials: what one server was told goes to no other. Challenges and tokens live as
- * long as this object. Distribution, "Token Authentication Specification" and "OAuth2 Token Authentication".
+ * Authorization for servers, each by its own challenge and credentials: what one server was told
+ * goes to no other. Challenges and tokens live as long as this object. Distribution, "Token
+ * Authentication Specification" and "OAuth2 Token Authentication".
  */
 export class Authorization {
   readonly #challenges = new Map<string, Challenge>();
@@ -43,7 +44,10 @@ export class Authorization {
     if (challenge !== undefined) this.#challenges.set(origin, challenge);
   }
 
-  /** The header for a request; `undefined` while the server has asked for nothing, or there are no credentials. */
+  /**
+   * The header for a request; `undefined` while the server has asked for nothing, or there are no
+   * credentials.
+   */
   async header(access: Access): Promise<string | undefined> {
     const challenge = this.#challenges.get(access.url.origin);
     if (challenge === undefined) return undefined;
@@ -92,7 +96,10 @@ export class Authorization {
     return token;
   }
 
-  /** The token server. Credentials go there in the clear only where the registry itself may be spoken to like that. */
+  /**
+   * The token server. Credentials go there in the clear only where the registry itself may be
+   * spoken to like that.
+   */
   #realm({ realm }: BearerChallenge, { url }: Access): URL {
     if (!URL.canParse(realm, url.href))
       throw new MbuildError(

@@ -13,7 +13,10 @@ export interface TlsOptions {
   readonly rejectUnauthorized: boolean;
 }
 
-/** Where distributions keep the CAs that they trust; the first that is there. Go, crypto/x509/root_linux.go. */
+/**
+ * Where distributions keep the CAs that they trust; the first that is there. Go,
+ * crypto/x509/root_linux.go.
+ */
 const SYSTEM_CA_FILES = [
   '/etc/ssl/certs/ca-certificates.crt', // Debian, Ubuntu, Alpine
   '/etc/pki/tls/certs/ca-bundle.crt', // Fedora, RHEL, UBI
@@ -25,8 +28,9 @@ const SYSTEM_CA_FILES = [
 const SYSTEM_CA_DIRECTORIES = ['/etc/ssl/certs', '/etc/pki/tls/certs'];
 
 /**
- * The CAs and the client certificates for a host: Node's own CAs, the system's or those of SSL_CERT_FILE and SSL_CERT_DIR, NODE_EXTRA_CA_CERTS, and
- * what docker's `certs.d/<host[:port]>` holds: `*.crt` are CAs, each `NAME.cert` with its `NAME.key` proves who the client is.
+ * The CAs and the client certificates for a host: Node's own CAs, the system's or those of
+ * SSL_CERT_FILE and SSL_CERT_DIR, NODE_EXTRA_CA_CERTS, and what docker's `certs.d/<host[:port]>`
+ * holds: `*.crt` are CAs, each `NAME.cert` with its `NAME.key` proves who the client is.
  * @throws MbuildError TLS_FAILED for a certificate without its key.
  */
 export function certificatesFor(
@@ -48,7 +52,8 @@ export function certificatesFor(
 }
 
 function systemAuthorities(env: Environment): string[] {
-  // The launcher takes NODE_EXTRA_CA_CERTS out of Node's way, as reading it costs every start 40 ms, and passes it on.
+  // The launcher takes NODE_EXTRA_CA_CERTS out of Node's way, as reading it costs every start 40
+  // ms, and passes it on.
   const extra = [env['MBUILD_EXTRA_CA_CERTS'], env['NODE_EXTRA_CA_CERTS']];
   const bundle = [env['SSL_CERT_FILE'] ?? '', ...SYSTEM_CA_FILES].find((file) => existsSync(file));
   const found = [...extra, bundle].flatMap((file) => (file ? readPem(file) : []));

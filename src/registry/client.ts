@@ -64,7 +64,9 @@ export class RegistryClient implements Registry {
     );
   }
 
-  /** Not every registry answers to HEAD, and not every answer says all; the manifest itself does. */
+  /**
+   * Not every registry answers to HEAD, and not every answer says all; the manifest itself does.
+   */
   async #resolveAt(ref: Reference, signal: AbortSignal): Promise<Descriptor | undefined> {
     const response = await this.#askManifest('HEAD', ref, signal).catch((error: unknown) => {
       if (isMbuildError(error, 'REGISTRY_DENIED')) return undefined;
@@ -130,7 +132,10 @@ export class RegistryClient implements Registry {
     return { start: from, bytes: bytesOf(response, signal) };
   }
 
-  /** Asks the mirrors first. One that is down is not asked again, one that lacks something only costs the question. */
+  /**
+   * Asks the mirrors first. One that is down is not asked again, one that lacks something only
+   * costs the question.
+   */
   async #fromPlaces<T>(
     repository: Repository,
     byDigest: boolean,

@@ -19,7 +19,10 @@ export interface CredentialOptions {
   readonly authFile?: string | undefined;
 }
 
-/** Docker's config.json and containers' auth.json: docker/cli, "docker config.json"; containers-auth.json(5). */
+/**
+ * Docker's config.json and containers' auth.json: docker/cli, "docker config.json";
+ * containers-auth.json(5).
+ */
 const AUTH_FILE = {
   auths: dictionary(object({ auth: text, username: text, password: text, identitytoken: text })),
   credHelpers: dictionary(text),
@@ -32,9 +35,11 @@ export const HUB_SERVER = 'https://index.docker.io/v1/';
 const HUB_HOSTS = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
 
 /**
- * The credentials for a repository, from the first file that has some: `--authfile`, `REGISTRY_AUTH_FILE`,
- * `$XDG_RUNTIME_DIR/containers/auth.json`, `$DOCKER_CONFIG/config.json`, `~/.docker/config.json`. Hosts must match exactly.
- * @throws MbuildError USAGE for a named file that cannot be read, REGISTRY_DENIED when a credential helper fails.
+ * The credentials for a repository, from the first file that has some: `--authfile`,
+ * `REGISTRY_AUTH_FILE`, `$XDG_RUNTIME_DIR/containers/auth.json`, `$DOCKER_CONFIG/config.json`,
+ * `~/.docker/config.json`. Hosts must match exactly.
+ * @throws MbuildError USAGE for a named file that cannot be read, REGISTRY_DENIED when a credential
+ * helper fails.
  */
 export async function findCredentials(
   repository: Repository,
@@ -125,7 +130,10 @@ function decodeBasic(auth: string, key: string, file: string): Credentials {
   };
 }
 
-/** Runs a credential helper: `docker-credential-HELPER VERB` with a text on standard input. @throws MbuildError REGISTRY_DENIED when it is not installed, USAGE for a bad name. */
+/**
+ * Runs a credential helper: `docker-credential-HELPER VERB` with a text on standard input.
+ * @throws MbuildError REGISTRY_DENIED when it is not installed, USAGE for a bad name.
+ */
 export async function runHelper(
   helper: string,
   verb: 'get' | 'store' | 'erase',
@@ -150,7 +158,10 @@ export async function runHelper(
   });
 }
 
-/** docker-credential-helpers: `get` with the server on standard input answers `{ ServerURL, Username, Secret }`. */
+/**
+ * docker-credential-helpers: `get` with the server on standard input answers
+ * `{ ServerURL, Username, Secret }`.
+ */
 async function askHelper(
   helper: string,
   server: string,
@@ -190,7 +201,10 @@ function readAnswer(
   }
 }
 
-/** A file of credentials; `undefined` for one that is not there, or is empty. @throws MbuildError USAGE. */
+/**
+ * A file of credentials; `undefined` for one that is not there, or is empty.
+ * @throws MbuildError USAGE.
+ */
 export function readAuthFile(file: string, required: boolean): AuthFile | undefined {
   let content: string;
   try {

@@ -21,13 +21,18 @@ export interface FileRequest {
   readonly url: URL;
   /** The ETag of what is there already. */
   readonly etag?: string | undefined;
-  /** The header of that name, instead of the address's user and password; for the address's own origin alone. */
+  /**
+   * The header of that name, instead of the address's user and password; for the address's own
+   * origin alone.
+   */
   readonly authorization?: string | undefined;
 }
 
 /** A file as it comes. */
 export interface IncomingFile {
-  /** Without a Content-Encoding of gzip, in which some servers keep files whatever a client accepts. */
+  /**
+   * Without a Content-Encoding of gzip, in which some servers keep files whatever a client accepts.
+   */
   readonly bytes: AsyncIterable<Uint8Array>;
   readonly etag?: string | undefined;
   /** Seconds since the epoch. */
@@ -37,8 +42,9 @@ export interface IncomingFile {
 /** Files can be fetched from here. */
 export interface FileSource {
   /**
-   * Fetches a file and hands it to `take`, which may be called again after a break, then with the file from its beginning.
-   * Resolves with what `take` made of it, or with `unchanged` when the server says that the ETag still holds.
+   * Fetches a file and hands it to `take`, which may be called again after a break, then with the
+   * file from its beginning. Resolves with what `take` made of it, or with `unchanged` when the
+   * server says that the ETag still holds.
    * @throws MbuildError DOWNLOAD_FAILED, CANCELED, and what `take` throws.
    */
   fetch<T>(
@@ -46,7 +52,11 @@ export interface FileSource {
     signal: AbortSignal,
     take: (file: IncomingFile) => Promise<T>,
   ): Promise<T | 'unchanged'>;
-  /** A folder of a web server. @param authorization the header of that name, instead of the address's user and password. @throws MbuildError NOT_ALLOWED where the network may not be asked. */
+  /**
+   * A folder of a web server.
+   * @param authorization the header of that name, instead of the address's user and password.
+   * @throws MbuildError NOT_ALLOWED where the network may not be asked.
+   */
   folder(url: URL, authorization?: string): Promise<WebFolder>;
 }
 
@@ -57,7 +67,10 @@ const STATUS_HINTS: Readonly<Record<number, string>> = {
 /** As many as Go's http client follows. */
 const MAX_REDIRECTS = 10;
 
-/** Fetches files over http and https, with the proxies and certificates that registries are reached with. */
+/**
+ * Fetches files over http and https, with the proxies and certificates that registries are reached
+ * with.
+ */
 export class FileClient implements FileSource {
   readonly #transport: Transport;
 

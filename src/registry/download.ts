@@ -18,7 +18,10 @@ import { isTransient } from './network-error';
 export interface BlobOrigin {
   /** How messages name it. */
   readonly title: string;
-  /** The bytes of a blob from `start` on, not verified. @throws MbuildError as {@link ImageSource.blob}. */
+  /**
+   * The bytes of a blob from `start` on, not verified.
+   * @throws MbuildError as {@link ImageSource.blob}.
+   */
   blob(blob: Descriptor, start: number, signal: AbortSignal): Promise<BlobBody>;
 }
 
@@ -40,9 +43,11 @@ export interface Download {
 }
 
 /**
- * Brings a blob into the store, where a part of it may lie already: a break in the middle is resumed, not restarted,
- * by this process and by a later one. A part that an earlier process left damaged is fetched anew. A blob that is there is left alone.
- * @throws MbuildError DIGEST_MISMATCH, SIZE_MISMATCH, NO_SPACE, CANCELED, and what {@link BlobOrigin.blob} throws.
+ * Brings a blob into the store, where a part of it may lie already: a break in the middle is
+ * resumed, not restarted, by this process and by a later one. A part that an earlier process left
+ * damaged is fetched anew. A blob that is there is left alone.
+ * @throws MbuildError DIGEST_MISMATCH, SIZE_MISMATCH, NO_SPACE, CANCELED, and what
+ * {@link BlobOrigin.blob} throws.
  */
 export async function downloadBlob(
   blob: Descriptor,
@@ -105,7 +110,8 @@ async function fetchWhole(
 }
 
 /**
- * Sets a stored blob aside whose size is not the announced one: a machine that lost its power can leave a file shorter than it was.
+ * Sets a stored blob aside whose size is not the announced one: a machine that lost its power can
+ * leave a file shorter than it was.
  * @throws MbuildError SIZE_MISMATCH when the blob is sound, and what announces it is wrong.
  */
 async function replaceable(blob: Descriptor, stored: number, content: ContentStore): Promise<void> {

@@ -67,7 +67,10 @@ export class Listings {
     return { source: 'catalog', hits };
   }
 
-  /** Pages are linked by `Link: <…>; rel="next"`. A list that is null is empty. Distribution-spec, "Content Discovery". */
+  /**
+   * Pages are linked by `Link: <…>; rel="next"`. A list that is null is empty. Distribution-spec,
+   * "Content Discovery".
+   */
   async #read(
     repository: Repository,
     { path, scopes, member }: Listing,

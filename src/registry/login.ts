@@ -19,9 +19,11 @@ export type Kept =
   | { readonly kind: 'helper'; readonly name: string };
 
 /**
- * Keeps a user's password for a registry, where `docker login` does: with the credential helper of the registry, else of all, else in the
- * file, which is `--authfile`, `REGISTRY_AUTH_FILE`, `$DOCKER_CONFIG/config.json` or `~/.docker/config.json` and readable by its owner alone.
- * @throws MbuildError REGISTRY_DENIED when the helper fails, USAGE for a file that cannot be read or written.
+ * Keeps a user's password for a registry, where `docker login` does: with the credential helper of
+ * the registry, else of all, else in the file, which is `--authfile`, `REGISTRY_AUTH_FILE`,
+ * `$DOCKER_CONFIG/config.json` or `~/.docker/config.json` and readable by its owner alone.
+ * @throws MbuildError REGISTRY_DENIED when the helper fails, USAGE for a file that cannot be read
+ * or written.
  */
 export async function saveCredentials(
   registry: string,
@@ -48,7 +50,10 @@ export async function saveCredentials(
   return { kind: 'file', path: file };
 }
 
-/** Forgets the credentials of a registry; true when there were some. @throws as {@link saveCredentials}. */
+/**
+ * Forgets the credentials of a registry; true when there were some.
+ * @throws as {@link saveCredentials}.
+ */
 export async function eraseCredentials(
   registry: string,
   options: CredentialOptions,

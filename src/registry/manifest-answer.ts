@@ -20,7 +20,10 @@ export function mediaTypeOf(response: HttpResponse): string {
   return (response.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
 }
 
-/** What the head of an answer says of a manifest; `undefined` where it does not say enough. @throws MbuildError DIGEST_MISMATCH. */
+/**
+ * What the head of an answer says of a manifest; `undefined` where it does not say enough.
+ * @throws MbuildError DIGEST_MISMATCH.
+ */
 export function descriptorInHead(response: HttpResponse, ref: Reference): Descriptor | undefined {
   const digest = response.headers['docker-content-digest'] ?? ref.digest ?? '';
   const size = Number(response.headers['content-length'] ?? NaN);
@@ -36,7 +39,10 @@ export function descriptorInHead(response: HttpResponse, ref: Reference): Descri
   return { mediaType, digest, size };
 }
 
-/** The manifest in an answer, verified. @throws MbuildError DIGEST_MISMATCH, IMAGE_INVALID, REGISTRY_FAILED. */
+/**
+ * The manifest in an answer, verified.
+ * @throws MbuildError DIGEST_MISMATCH, IMAGE_INVALID, REGISTRY_FAILED.
+ */
 export function manifestOf(response: HttpResponse, bytes: Buffer, ref: Reference): RawManifest {
   const digest = digestOf(bytes);
   const announced = response.headers['docker-content-digest'];
@@ -48,7 +54,10 @@ export function manifestOf(response: HttpResponse, bytes: Buffer, ref: Reference
   return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
 }
 
-/** Reads the members of a registry's answer. @throws MbuildError REGISTRY_FAILED for an answer of another form. */
+/**
+ * Reads the members of a registry's answer.
+ * @throws MbuildError REGISTRY_FAILED for an answer of another form.
+ */
 export function parseAnswer<M extends Readonly<Record<string, JsonReader<unknown>>>>(
   bytes: Buffer,
   members: M,
@@ -68,8 +77,9 @@ function isKnown(mediaType: string): boolean {
 }
 
 /**
- * The type of a manifest. Its own `mediaType`, where present, must agree with the header, and with what it holds:
- * bytes that read as an index to one tool and as a manifest to another are refused (CVE-2021-41190).
+ * The type of a manifest. Its own `mediaType`, where present, must agree with the header, and with
+ * what it holds: bytes that read as an index to one tool and as a manifest to another are refused
+ * (CVE-2021-41190).
  */
 function typeOf(bytes: Buffer, header: string, ref: Reference): string {
   const fields: Readonly<Record<string, unknown>> = parseAnswer(bytes, {});

@@ -21,19 +21,27 @@ const UNREACHABLE = [
   'UND_ERR_CONNECT_TIMEOUT',
 ];
 
-/** What an answer is that no server should send: headers of more than 16 KiB, and what does not parse as http. undici's codes. */
+/**
+ * What an answer is that no server should send: headers of more than 16 KiB, and what does not
+ * parse as http. undici's codes.
+ */
 const BAD_ANSWERS: Readonly<Record<string, string>> = {
   UND_ERR_HEADERS_OVERFLOW: 'its answer has headers of more than 16 KiB',
   HPE_HEADER_OVERFLOW: 'its answer has headers of more than 16 KiB',
 };
 
-/** True for an error that may pass when the same is tried again: a connection that broke or fell silent. */
+/**
+ * True for an error that may pass when the same is tried again: a connection that broke or fell
+ * silent.
+ */
 export function isTransient(error: unknown): boolean {
   const code = errnoOf(error) ?? errnoOf((error as { cause?: unknown } | undefined)?.cause);
   return code !== undefined && TRANSIENT.includes(code);
 }
 
-/** A failed connection as an MbuildError; what is transient stays recognisable through its cause. */
+/**
+ * A failed connection as an MbuildError; what is transient stays recognisable through its cause.
+ */
 export function networkError(error: unknown, url: URL, signal: AbortSignal): unknown {
   if (signal.aborted)
     return new MbuildError('CANCELED', `the transfer from ${url.host} was stopped`, {

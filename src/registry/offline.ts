@@ -6,7 +6,10 @@ import { redactUrl } from './transport';
 
 const HINT = 'do without --offline (MBUILD_OFFLINE), or bring it into the store beforehand';
 
-/** What is said of something that only the network has. @param what e.g. `the image alpine:3`, without credentials. */
+/**
+ * What is said of something that only the network has.
+ * @param what e.g. `the image alpine:3`, without credentials.
+ */
 export function offlineError(what: string, doing = 'fetched'): MbuildError {
   return new MbuildError(
     'NOT_ALLOWED',
@@ -15,7 +18,10 @@ export function offlineError(what: string, doing = 'fetched'): MbuildError {
   );
 }
 
-/** The registries of `--offline`: every call ends at once with MbuildError NOT_ALLOWED, which names what was wanted. */
+/**
+ * The registries of `--offline`: every call ends at once with MbuildError NOT_ALLOWED, which names
+ * what was wanted.
+ */
 export class OfflineRegistry implements Registry {
   resolve(ref: Reference): Promise<never> {
     return refuse(`the image ${familiarName(ref)}`);

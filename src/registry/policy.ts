@@ -51,8 +51,9 @@ interface Rule {
 const SWITCH = 'name another policy with --signature-policy (MBUILD_SIGNATURE_POLICY)';
 
 /**
- * Obeys the machine's policy.json as far as it decides by name: what it rejects is refused, and an image whose own rule wants a signature is refused too,
- * because mbuild does not check signatures. Without a policy everything is let in. The file is read when the first image comes.
+ * Obeys the machine's policy.json as far as it decides by name: what it rejects is refused, and an
+ * image whose own rule wants a signature is refused too, because mbuild does not check signatures.
+ * Without a policy everything is let in. The file is read when the first image comes.
  */
 export function policyOf(options: PolicyOptions): Admit {
   let read: Policy | 'none' | undefined;
@@ -98,7 +99,10 @@ function typesOf(requirements: ReturnType<typeof REQUIREMENTS> = []): string[] {
   return requirements.map(({ type = '' }) => type);
 }
 
-/** `host/a/b:tag`, `host/a/b`, `host/a`, `host`, `*.domain` of the host's names; of directories each above. */
+/**
+ * `host/a/b:tag`, `host/a/b`, `host/a`, `host`, `*.domain` of the host's names; of directories each
+ * above.
+ */
 function scopesOf(origin: ImageOrigin): string[] {
   if (origin.transport === 'oci') return directoriesOf(path.resolve(origin.file));
   if (origin.transport !== 'docker') return [];

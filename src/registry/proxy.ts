@@ -11,7 +11,10 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 const SCHEMES = ['http:', 'https:', 'socks5:', 'socks5h:'];
 
-/** The proxy that a request to `url` goes through; `undefined` for none. @throws MbuildError USAGE for a proxy that cannot be used. */
+/**
+ * The proxy that a request to `url` goes through; `undefined` for none.
+ * @throws MbuildError USAGE for a proxy that cannot be used.
+ */
 export function proxyFor(url: URL, env: Environment): URL | undefined {
   const name = url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
   const [variable, value] = firstOf(env, [name, 'ALL_PROXY']) ?? [];
@@ -62,7 +65,10 @@ function isExcepted(url: URL, env: Environment): boolean {
     .some((entry) => entry === '*' || suits(entry, host, port));
 }
 
-/** One entry: an address or a network of addresses, a domain with those under it, `.domain` or `*.domain` for those alone; with a port or without. */
+/**
+ * One entry: an address or a network of addresses, a domain with those under it, `.domain` or
+ * `*.domain` for those alone; with a port or without.
+ */
 function suits(entry: string, host: string, port: string): boolean {
   if (entry.includes('/')) return inNetwork(host, entry);
   const [, name = entry, wanted] = /^(\[[^\]]*\]|[^:]*):(\d+)$/.exec(entry) ?? [];

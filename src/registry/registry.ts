@@ -11,7 +11,10 @@ export interface RawManifest {
   readonly bytes: Buffer;
 }
 
-/** The bytes of a blob from `start` on. They are not verified: `downloadBlob` or ContentStore.ingest does. */
+/**
+ * The bytes of a blob from `start` on. They are not verified: `downloadBlob` or ContentStore.ingest
+ * does.
+ */
 export interface BlobBody {
   /** Where the body begins: 0 when the server ignored the range that was asked for. */
   readonly start: number;
@@ -47,7 +50,9 @@ export interface RemoteBlob extends BlobSource {
 
 /** A blob that is sent before its digest is known. */
 export interface EarlyUpload {
-  /** Waits until all is there and names it. Rejects when it must be sent in the usual way after all. */
+  /**
+   * Waits until all is there and names it. Rejects when it must be sent in the usual way after all.
+   */
   finish(digest: Digest, sent?: (bytes: number) => void): Promise<void>;
   /** Sends no more; nothing is left to do with it. */
   abort(): void;
@@ -57,13 +62,20 @@ export interface EarlyUpload {
 export type Sent = 'exists' | 'mounted' | 'uploaded';
 
 /**
- * Images can be fetched from here. Every call may throw MbuildError REGISTRY_UNREACHABLE, REGISTRY_DENIED, TLS_FAILED,
- * REGISTRY_FAILED or CANCELED; passing failures (429, 5xx, broken connections) are tried again first.
+ * Images can be fetched from here. Every call may throw MbuildError REGISTRY_UNREACHABLE,
+ * REGISTRY_DENIED, TLS_FAILED, REGISTRY_FAILED or CANCELED; passing failures (429, 5xx, broken
+ * connections) are tried again first.
  */
 export interface ImageSource {
-  /** What a reference points at, without its bytes; `undefined` when the registry has no such manifest. */
+  /**
+   * What a reference points at, without its bytes; `undefined` when the registry has no such
+   * manifest.
+   */
   resolve(ref: Reference, signal: AbortSignal): Promise<Descriptor | undefined>;
-  /** The manifest, verified against the reference's digest. @throws MbuildError IMAGE_NOT_FOUND, DIGEST_MISMATCH, LIMIT_EXCEEDED. */
+  /**
+   * The manifest, verified against the reference's digest.
+   * @throws MbuildError IMAGE_NOT_FOUND, DIGEST_MISMATCH, LIMIT_EXCEEDED.
+   */
   manifest(ref: Reference, signal: AbortSignal): Promise<RawManifest>;
   /** @throws MbuildError IMAGE_NOT_FOUND when the registry lacks the blob. */
   blob(
@@ -83,13 +95,19 @@ export interface ImageTarget {
     signal: AbortSignal,
     sent?: (bytes: number) => void,
   ): Promise<Sent>;
-  /** Begins to send bytes that are only being made; `pushBlob` then gets it with the blob that they turned out to be. `open` is given the signal that ends it. */
+  /**
+   * Begins to send bytes that are only being made; `pushBlob` then gets it with the blob that they
+   * turned out to be. `open` is given the signal that ends it.
+   */
   beginBlob(
     repository: Repository,
     open: (signal: AbortSignal) => AsyncIterable<Uint8Array>,
     signal: AbortSignal,
   ): Promise<EarlyUpload>;
-  /** Stores a manifest under the reference's tag, or under its digest when it has no tag. Its blobs must be there. */
+  /**
+   * Stores a manifest under the reference's tag, or under its digest when it has no tag. Its blobs
+   * must be there.
+   */
   pushManifest(ref: Reference, manifest: RawManifest, signal: AbortSignal): Promise<Digest>;
 }
 
@@ -104,7 +122,10 @@ export interface SearchHit {
 /** What a search came to. */
 export interface SearchAnswer {
   readonly hits: readonly SearchHit[];
-  /** `catalog` when the registry cannot search, and its list of repositories was looked through: names are all that is known then. */
+  /**
+   * `catalog` when the registry cannot search, and its list of repositories was looked through:
+   * names are all that is known then.
+   */
   readonly source: 'search' | 'catalog';
 }
 
@@ -114,7 +135,10 @@ export interface Catalog {
   tags(repository: Repository, signal: AbortSignal): Promise<string[] | undefined>;
   /** Repositories of the whole registry; many public ones refuse this. */
   repositories(registry: string, signal: AbortSignal): Promise<string[]>;
-  /** Repositories that suit a word, at most `limit`: by Docker's search API v1, else out of the catalog. */
+  /**
+   * Repositories that suit a word, at most `limit`: by Docker's search API v1, else out of the
+   * catalog.
+   */
   search(registry: string, term: string, limit: number, signal: AbortSignal): Promise<SearchAnswer>;
 }
 

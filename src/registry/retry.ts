@@ -8,7 +8,9 @@ import { dismiss, type HttpRequest, type HttpResponse, type Transport } from './
 const MAX_RETRY_AFTER_MS = 60_000;
 const LONGEST_PAUSE_MS = 10_000;
 
-/** How often a passing failure is tried, and the first pause in milliseconds; it doubles every time. */
+/**
+ * How often a passing failure is tried, and the first pause in milliseconds; it doubles every time.
+ */
 export interface RetryOptions {
   readonly attempts?: number | undefined;
   readonly pauseMs?: number | undefined;
@@ -27,7 +29,8 @@ export function isPassing(status: number): boolean {
 }
 
 /**
- * Sends a request, made anew each time, until the answer is no passing failure. When patience ends, the last answer is returned, or the last error thrown.
+ * Sends a request, made anew each time, until the answer is no passing failure. When patience ends,
+ * the last answer is returned, or the last error thrown.
  * @throws MbuildError as {@link Transport.send}, and REGISTRY_FAILED from {@link pauseBetween}.
  */
 export async function sendRetried(
@@ -51,7 +54,8 @@ export async function sendRetried(
 }
 
 /**
- * Waits before the next try: as long as the server asked for, else longer every time, with some chance in it.
+ * Waits before the next try: as long as the server asked for, else longer every time, with some
+ * chance in it.
  * @throws MbuildError REGISTRY_FAILED when the server asks for too long, CANCELED.
  */
 export async function pauseBetween(

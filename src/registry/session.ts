@@ -39,20 +39,25 @@ export interface ApiRequest extends Omit<HttpRequest, 'url' | 'signal' | 'body'>
   readonly scopes: readonly string[];
   /** A stream is made anew for every time that the request is sent. */
   readonly body?: string | Buffer | (() => Readable) | undefined;
-  /** False for what is not to be sent again after a passing failure: whoever asks looks what came of it first. */
+  /**
+   * False for what is not to be sent again after a passing failure: whoever asks looks what came of
+   * it first.
+   */
   readonly isRetried?: boolean | undefined;
 }
 
 const MAX_ANSWER = 4 << 20;
 const MAX_REDIRECTS = 5;
-/** Refusals of one server that are answered: it may ask for a token, and the token may have ended. */
+/**
+ * Refusals of one server that are answered: it may ask for a token, and the token may have ended.
+ */
 const MAX_REFUSALS = 2;
 /** Where docker and podman look for certificates of hosts. */
 export const CERT_FOLDERS = ['/etc/containers/certs.d', '/etc/docker/certs.d'];
 
 /**
- * Sends requests to registries with what they ask for: credentials, tokens, patience. Tokens and what was learnt of a host
- * live as long as the session.
+ * Sends requests to registries with what they ask for: credentials, tokens, patience. Tokens and
+ * what was learnt of a host live as long as the session.
  */
 export class RegistrySession {
   readonly #transport: Transport;
@@ -90,7 +95,10 @@ export class RegistrySession {
     await this.#transport.close();
   }
 
-  /** Sends a request with what authorization it takes, again after passing failures. Any final status is returned but 401 and 403. */
+  /**
+   * Sends a request with what authorization it takes, again after passing failures. Any final
+   * status is returned but 401 and 403.
+   */
   async call(
     repository: Repository,
     request: ApiRequest,
@@ -216,7 +224,10 @@ export class RegistrySession {
     return base;
   }
 
-  /** Finds out how a host is spoken to: https, but loopback by plain http if it takes it, and insecure hosts as they can. */
+  /**
+   * Finds out how a host is spoken to: https, but loopback by plain http if it takes it, and
+   * insecure hosts as they can.
+   */
   async #discover(registry: string, signal: AbortSignal): Promise<URL> {
     const host = hostOf(registry);
     if (!URL.canParse(`https://${host}/v2/`))
@@ -262,7 +273,9 @@ export class RegistrySession {
     return pauseBetween(attempt, response, this.options, signal);
   }
 
-  /** Reads a whole answer. @throws MbuildError LIMIT_EXCEEDED when it is longer than `limit` bytes. */
+  /**
+   * Reads a whole answer. @throws MbuildError LIMIT_EXCEEDED when it is longer than `limit` bytes.
+   */
   async read(response: HttpResponse, limit: number, signal: AbortSignal): Promise<Buffer> {
     try {
       return await readBody(response, limit);
@@ -273,13 +286,19 @@ export class RegistrySession {
   }
 }
 
-/** What Go's servers, docker's registry among them, answer to plain http on a TLS port; and a server that is not a registry. */
+/**
+ * What Go's servers, docker's registry among them, answer to plain http on a TLS port; and a server
+ * that is not a registry.
+ */
 function isSomethingElse({ status, headers, url }: HttpResponse, text: string): boolean {
   if (url.protocol === 'http:' && status === 400 && /HTTPS server/i.test(text)) return true;
   return status === 404 && headers['docker-distribution-api-version'] === undefined;
 }
 
-/** Where a request goes on. @throws MbuildError REGISTRY_FAILED for a redirect that would lose what is sent. */
+/**
+ * Where a request goes on.
+ * @throws MbuildError REGISTRY_FAILED for a redirect that would lose what is sent.
+ */
 function redirectOf(response: HttpResponse, { method }: ApiRequest): URL | undefined {
   const { status, url, headers } = response;
   const { location } = headers;

@@ -28,7 +28,10 @@ export interface RegistryRule {
 
 /** What the machine's files say about registries. */
 export interface RegistrySettings {
-  /** `host[:port]`, `host[:port]/path` or an IPv4 network, that may be spoken to without a valid certificate. */
+  /**
+   * `host[:port]`, `host[:port]/path` or an IPv4 network, that may be spoken to without a valid
+   * certificate.
+   */
   readonly insecure: readonly string[];
   readonly rules: readonly RegistryRule[];
 }
@@ -41,8 +44,9 @@ export interface Place extends Repository {
 }
 
 /**
- * Reads docker's daemon.json (`registry-mirrors`, which are Docker Hub's, and `insecure-registries`) and registries.conf with its drop-ins,
- * each the user's own or else the machine's. `CONTAINERS_REGISTRIES_CONF` names another registries.conf.
+ * Reads docker's daemon.json (`registry-mirrors`, which are Docker Hub's, and
+ * `insecure-registries`) and registries.conf with its drop-ins, each the user's own or else the
+ * machine's. `CONTAINERS_REGISTRIES_CONF` names another registries.conf.
  * @throws MbuildError USAGE naming a file that cannot be understood.
  */
 export function readRegistrySettings(env: Environment): RegistrySettings {
@@ -68,7 +72,10 @@ export function readRegistrySettings(env: Environment): RegistrySettings {
   ]);
 }
 
-/** Where a repository is looked for: mirrors, then itself. @throws MbuildError NOT_ALLOWED when its registry is blocked. */
+/**
+ * Where a repository is looked for: mirrors, then itself.
+ * @throws MbuildError NOT_ALLOWED when its registry is blocked.
+ */
 export function placesOf(repository: Repository, { rules }: RegistrySettings): Place[] {
   const name = `${repository.registry}/${repository.repository}`;
   const rule = ruleOf(name, rules);

@@ -18,7 +18,8 @@ export interface SmallBlob {
 
 /**
  * A blob in memory, verified; fetched again from its beginning when the connection breaks.
- * @throws MbuildError LIMIT_EXCEEDED, SIZE_MISMATCH, DIGEST_MISMATCH, CANCELED, and as {@link BlobOrigin.blob} does.
+ * @throws MbuildError LIMIT_EXCEEDED, SIZE_MISMATCH, DIGEST_MISMATCH, CANCELED, and as
+ * {@link BlobOrigin.blob} does.
  */
 export async function readSmallBlob(
   blob: Descriptor,

@@ -8,7 +8,8 @@ type Table = { [key: string]: TomlValue | Table | Table[] };
 export class TomlError extends Error {}
 
 /**
- * Reads TOML 1.0: tables, arrays of tables, dotted and quoted keys, strings of all four kinds, numbers, booleans, arrays, inline tables.
+ * Reads TOML 1.0: tables, arrays of tables, dotted and quoted keys, strings of all four kinds,
+ * numbers, booleans, arrays, inline tables.
  * @throws TomlError naming the line.
  */
 export function parseToml(text: string): { readonly [key: string]: TomlValue } {
@@ -44,7 +45,10 @@ class Parser {
     return keys;
   }
 
-  /** The table that a heading names; of an array of tables the last one, or with `isNew` another one. */
+  /**
+   * The table that a heading names; of an array of tables the last one, or with `isNew` another
+   * one.
+   */
   #open(root: Table, keys: readonly string[], isNew: boolean): Table {
     let table = root;
     keys.forEach((key, i) => {

@@ -28,7 +28,10 @@ export interface HttpResponse {
 export interface NetworkOptions {
   /** Proxies (`HTTPS_PROXY`, …) and extra CAs (`SSL_CERT_FILE`, …) are read from here. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** `host[:port]` or an IPv4 network whose certificate is not checked, and which may speak plain http. */
+  /**
+   * `host[:port]` or an IPv4 network whose certificate is not checked, and which may speak plain
+   * http.
+   */
   readonly insecure: readonly string[];
   /** Directories like docker's `certs.d`: {@link certificatesFor}. */
   readonly certFolders: readonly string[];
@@ -43,13 +46,19 @@ interface Route {
 
 const TIMEOUT_MS = 60_000;
 
-/** Sends http requests through the user's proxies, trusting the user's CAs. Neither undici nor a certificate is loaded before they are needed. */
+/**
+ * Sends http requests through the user's proxies, trusting the user's CAs. Neither undici nor a
+ * certificate is loaded before they are needed.
+ */
 export class Transport {
   readonly #routes = new Map<string, Route>();
 
   constructor(private readonly options: NetworkOptions) {}
 
-  /** @throws MbuildError REGISTRY_UNREACHABLE, REGISTRY_FAILED, TLS_FAILED, CANCELED; other network errors as they are (see `isTransient`). */
+  /**
+   * @throws MbuildError REGISTRY_UNREACHABLE, REGISTRY_FAILED, TLS_FAILED, CANCELED; other network
+   * errors as they are (see `isTransient`).
+   */
   async send(request: HttpRequest): Promise<HttpResponse> {
     const { url, signal } = request;
     try {
@@ -89,7 +98,9 @@ export class Transport {
     }
   }
 
-  /** True when the host may be spoken to without TLS, or with a certificate that nobody vouches for. */
+  /**
+   * True when the host may be spoken to without TLS, or with a certificate that nobody vouches for.
+   */
   isInsecure(host: string): boolean {
     return isInsecureHost(host, this.options.insecure);
   }
@@ -113,7 +124,8 @@ export class Transport {
     const proxy = proxyFor(url, this.options.env);
     if (proxy === undefined) return { dispatcher: new Agent({ connect: tls ?? {} }) };
     const proxyTls = proxy.protocol === 'https:' ? this.#tls(proxy.host) : {};
-    // A plain request is handed to an http proxy as a whole, as Go's programs do; many allow no tunnel to port 80.
+    // A plain request is handed to an http proxy as a whole, as Go's programs do; many allow no
+    // tunnel to port 80.
     if (!isSecure && /^https?:$/.test(proxy.protocol))
       return { dispatcher: new Agent({ connect: proxyTls }), proxy };
     const upgrade = tls === undefined ? undefined : buildConnector({ ...tls });
@@ -160,7 +172,9 @@ function headersOf(headers: Dispatcher.ResponseData['headers']): HttpResponse['h
   );
 }
 
-/** Reads a whole answer. @throws MbuildError LIMIT_EXCEEDED when it is longer than `limit` bytes. */
+/**
+ * Reads a whole answer. @throws MbuildError LIMIT_EXCEEDED when it is longer than `limit` bytes.
+ */
 export async function readBody(response: HttpResponse, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
@@ -176,7 +190,10 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
   return Buffer.concat(chunks);
 }
 
-/** The bytes of an answer as they come; the connection is let go of when the reader stops. @throws as {@link networkError} has it. */
+/**
+ * The bytes of an answer as they come; the connection is let go of when the reader stops.
+ * @throws as {@link networkError} has it.
+ */
 export async function* bytesOf(
   response: HttpResponse,
   signal: AbortSignal,
@@ -190,7 +207,10 @@ export async function* bytesOf(
   }
 }
 
-/** Where the part of a file begins that an answer of status 206 holds. @throws MbuildError REGISTRY_FAILED when it does not say. */
+/**
+ * Where the part of a file begins that an answer of status 206 holds.
+ * @throws MbuildError REGISTRY_FAILED when it does not say.
+ */
 export function rangeStart({ headers, url }: HttpResponse): number {
   const start = /^bytes (\d+)-/.exec(headers['content-range'] ?? '')?.[1];
   if (start === undefined)
@@ -201,12 +221,18 @@ export function rangeStart({ headers, url }: HttpResponse): number {
   return Number(start);
 }
 
-/** Lets go of an answer whose bytes nobody wants; a short one is read so that the connection can be used again. */
+/**
+ * Lets go of an answer whose bytes nobody wants; a short one is read so that the connection can be
+ * used again.
+ */
 export async function dismiss(response: HttpResponse): Promise<void> {
   await readBody(response, 64 << 10).catch(() => response.body.destroy());
 }
 
-/** A URL fit for messages: no user, password, query or fragment, where credentials and signatures are. */
+/**
+ * A URL fit for messages: no user, password, query or fragment, where credentials and signatures
+ * are.
+ */
 export function redactUrl(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`;
 }

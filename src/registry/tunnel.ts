@@ -27,8 +27,10 @@ const SOCKS_REFUSALS: Readonly<Record<number, string>> = {
 };
 
 /**
- * A connection to a server through a proxy, on which TLS or http can be spoken: http and https proxies by CONNECT (RFC 9110, 9.3.6), SOCKS 5 proxies,
- * which are told the server's name and look it up themselves. @throws MbuildError REGISTRY_UNREACHABLE, and errors of the connection to the proxy.
+ * A connection to a server through a proxy, on which TLS or http can be spoken: http and https
+ * proxies by CONNECT (RFC 9110, 9.3.6), SOCKS 5 proxies, which are told the server's name and look
+ * it up themselves.
+ * @throws MbuildError REGISTRY_UNREACHABLE, and errors of the connection to the proxy.
  */
 export function openTunnel(
   proxy: URL,

@@ -16,11 +16,16 @@ import {
 } from './transport';
 
 /**
- * A folder of a web server whose files are read with GET and written with PUT, as the WebDAV modules of nginx and Apache, and many stores of files, have
- * it. Every call may throw MbuildError CACHE_SERVER_FAILED, REGISTRY_UNREACHABLE, TLS_FAILED or CANCELED; passing failures are tried again first.
+ * A folder of a web server whose files are read with GET and written with PUT, as the WebDAV
+ * modules of nginx and Apache, and many stores of files, have it. Every call may throw MbuildError
+ * CACHE_SERVER_FAILED, REGISTRY_UNREACHABLE, TLS_FAILED or CANCELED; passing failures are tried
+ * again first.
  */
 export interface WebFolder {
-  /** A small file; `undefined` when there is none. @throws MbuildError LIMIT_EXCEEDED beyond `limit` bytes. */
+  /**
+   * A small file; `undefined` when there is none.
+   * @throws MbuildError LIMIT_EXCEEDED beyond `limit` bytes.
+   */
   read(name: string, limit: number, signal: AbortSignal): Promise<Buffer | undefined>;
   /** A file from `start` on; `undefined` when there is none. */
   open(name: string, start: number, signal: AbortSignal): Promise<BlobBody | undefined>;

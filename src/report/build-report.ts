@@ -20,7 +20,10 @@ interface Folder {
   readonly files: ReportFile[];
 }
 
-/** A build as a page of HTML: what its time went into, why steps were not in the cache, and what its layers hold. */
+/**
+ * A build as a page of HTML: what its time went into, why steps were not in the cache, and what its
+ * layers hold.
+ */
 export function buildReport(record: BuildRecord, layers: readonly ReportLayer[]): string {
   const names = record.result?.names.join(', ') ?? '';
   const title = `Build ${record.id}${names === '' ? '' : ` of ${names}`}`;

@@ -36,7 +36,10 @@ interface Standing {
   readonly at: number;
 }
 
-/** The layers of the image that a build made, bottom first; none when the image is not in the store any more. */
+/**
+ * The layers of the image that a build made, bottom first; none when the image is not in the store
+ * any more.
+ */
 export function reportLayers(
   record: BuildRecord,
   engine: Pick<Engine, 'images' | 'layers' | 'snapshots' | 'xattrs'>,

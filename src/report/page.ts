@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
 import { pictures } from '../diagnostics/visible';
 
-/** A piece of HTML: text that was escaped where it had to be. A class, as a string alone does not show whether it was. */
+/**
+ * A piece of HTML: text that was escaped where it had to be. A class, as a string alone does not
+ * show whether it was.
+ */
 export class Html {
   constructor(readonly text: string) {}
 }
@@ -22,7 +25,10 @@ function render(part: Part): string {
   return typeof part === 'object' ? part.map(render).join('') : escapeHtml(String(part));
 }
 
-/** Text as HTML shows it; control characters and what changes the direction of text become visible marks. */
+/**
+ * Text as HTML shows it; control characters and what changes the direction of text become visible
+ * marks.
+ */
 export function escapeHtml(text: string): string {
   return text
     .split(/([\t\n])/)

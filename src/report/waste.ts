@@ -12,7 +12,10 @@ import { imageLayers, stepOf, type LayerMaker, type ReportLayer } from './layers
 export interface Waste {
   /** Of the files of all layers. */
   readonly bytes: number;
-  /** In files that a later layer overwrites or deletes, and in further copies of files that are seen. */
+  /**
+   * In files that a later layer overwrites or deletes, and in further copies of files that are
+   * seen.
+   */
   readonly lost: number;
   readonly duplicated: number;
   /** Those with lost files, bottom first. */
@@ -54,7 +57,10 @@ interface SeenFile {
   readonly stats: FileStats;
 }
 
-/** Finds what an image wastes. Instructions have their lines where this store has the record of the image's build. */
+/**
+ * Finds what an image wastes. Instructions have their lines where this store has the record of the
+ * image's build.
+ */
 export function findWaste(image: Image, engine: Engine): Waste {
   const layers = imageLayers(image, makersOf(image, engine), engine);
   const wasteful = layers.flatMap((layer, i): WastefulLayer[] =>
@@ -89,7 +95,10 @@ export function wastedBy({ bytes, files }: Duplicates): number {
 }
 
 /** By the build that made the image, else by the image's history. */
-/** What made each layer of an image: an instruction with its line where this store has the record of its build, else its history. */
+/**
+ * What made each layer of an image: an instruction with its line where this store has the record of
+ * its build, else its history.
+ */
 export function makersOf(
   image: Image,
   { root }: Engine,

@@ -14,8 +14,9 @@ interface Touched {
 }
 
 /**
- * A plain tree that a sandbox puts things into for the time of a command, and that shows nothing of it afterwards: not even
- * in the times of its directories, unless the command itself changed what is in them.
+ * A plain tree that a sandbox puts things into for the time of a command, and that shows nothing of
+ * it afterwards: not even in the times of its directories, unless the command itself changed what
+ * is in them.
  */
 export class BorrowedTree {
   readonly #touched = new Map<RawPath, Touched>();
@@ -48,7 +49,10 @@ export class BorrowedTree {
       touched.after = lstatSync(fsPath(this.#host(touched.path)));
   }
 
-  /** Runs `takeBack`, takes away what was made, and gives directories their times again that the command did not change. */
+  /**
+   * Runs `takeBack`, takes away what was made, and gives directories their times again that the
+   * command did not change.
+   */
   restore(takeBack: () => void = () => undefined): void {
     const untouched = [...this.#touched.values()].filter(({ path: dir, before, after }) => {
       const host = pathWithoutLinks(this.root, dir);
@@ -72,7 +76,10 @@ export class BorrowedTree {
   }
 }
 
-/** Whether a directory was not changed between two looks, but for the rounding of times that Node.js sets: seconds in floating point. */
+/**
+ * Whether a directory was not changed between two looks, but for the rounding of times that Node.js
+ * sets: seconds in floating point.
+ */
 export function isSameTime(
   one: { readonly mtimeMs: number },
   other: { readonly mtimeMs: number },
@@ -80,7 +87,10 @@ export function isSameTime(
   return Math.abs(one.mtimeMs - other.mtimeMs) < 0.002;
 }
 
-/** The host path of a path in a directory, `undefined` when it is not there or leads through a symlink. */
+/**
+ * The host path of a path in a directory, `undefined` when it is not there or leads through a
+ * symlink.
+ */
 export function pathWithoutLinks(dir: RawPath, target: RawPath): RawPath | undefined {
   let at: RawPath = dir;
   for (const part of target.split('/').filter(Boolean)) {

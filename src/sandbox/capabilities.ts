@@ -52,8 +52,9 @@ export type Capability = (typeof NAMES)[number];
 export const ALL_CAPABILITIES: readonly Capability[] = NAMES;
 
 /**
- * What a step may do as root: buildah's default set. It is docker's without MKNOD, NET_RAW and AUDIT_WRITE, which no
- * package's installation needs and which reach beyond the step when the network is the host's.
+ * What a step may do as root: buildah's default set. It is docker's without MKNOD, NET_RAW and
+ * AUDIT_WRITE, which no package's installation needs and which reach beyond the step when the
+ * network is the host's.
  */
 export const DEFAULT_CAPABILITIES: readonly Capability[] = [
   'CHOWN',
@@ -69,7 +70,10 @@ export const DEFAULT_CAPABILITIES: readonly Capability[] = [
   'SYS_CHROOT',
 ];
 
-/** What this process itself may do, and so at most hand on: a container's root lacks some, `SYS_RESOURCE` often. proc_pid_status(5). */
+/**
+ * What this process itself may do, and so at most hand on: a container's root lacks some,
+ * `SYS_RESOURCE` often. proc_pid_status(5).
+ */
 export function heldCapabilities(): readonly Capability[] {
   const [, hex = '0'] =
     /^CapPrm:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? [];
@@ -82,7 +86,10 @@ export function capabilityMask(capabilities: readonly Capability[]): bigint {
   return capabilities.reduce((mask, name) => mask | (1n << BigInt(NAMES.indexOf(name))), 0n);
 }
 
-/** Reads `NAME` or `CAP_NAME`, in any case; `ALL` is every one. `undefined` when there is no such capability. */
+/**
+ * Reads `NAME` or `CAP_NAME`, in any case; `ALL` is every one. `undefined` when there is no such
+ * capability.
+ */
 export function parseCapability(text: string): readonly Capability[] | undefined {
   const name = text.toUpperCase().replace(/^CAP_/, '');
   if (name === 'ALL') return NAMES;

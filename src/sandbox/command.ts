@@ -5,7 +5,10 @@ import { MbuildError } from '../diagnostics/error';
 export interface CommandOptions {
   /** Bytes for its standard input; none when absent. */
   readonly input?: string | Uint8Array | Readable | undefined;
-  /** Variables besides those that mbuild itself was given; those that are `undefined` are taken away. */
+  /**
+   * Variables besides those that mbuild itself was given; those that are `undefined` are taken
+   * away.
+   */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly cwd?: string | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -23,8 +26,10 @@ export interface CommandResult {
 const MAX_OUTPUT = 64 << 20;
 
 /**
- * Runs a program of the host (git, a credential helper) to its end; a non-zero exit is not an error.
- * @throws MbuildError EXEC_NOT_FOUND when there is no such program, CANCELED when `signal` was aborted.
+ * Runs a program of the host (git, a credential helper) to its end; a non-zero exit is not an
+ * error.
+ * @throws MbuildError EXEC_NOT_FOUND when there is no such program, CANCELED when `signal` was
+ * aborted.
  */
 export async function runCommand(
   file: string,

@@ -3,8 +3,10 @@ import { errnoOf } from '../diagnostics/error';
 import { mountPoints } from '../linux/mount-points';
 
 /**
- * What keeps a process that has CAP_SYS_ADMIN from mounting, in short: whether its system calls are filtered, its label of AppArmor or SELinux, and how
- * much of /proc is hidden. Where it is the same, what could be mounted once can be mounted again. proc_pid_status(5), proc_pid_attr(5), proc_pid_mountinfo(5).
+ * What keeps a process that has CAP_SYS_ADMIN from mounting, in short: whether its system calls are
+ * filtered, its label of AppArmor or SELinux, and how much of /proc is hidden. Where it is the
+ * same, what could be mounted once can be mounted again. proc_pid_status(5), proc_pid_attr(5),
+ * proc_pid_mountinfo(5).
  */
 export function confinement(): string {
   const [, filtered = '0'] =

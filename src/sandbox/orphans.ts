@@ -6,8 +6,9 @@ const FIRST_PAUSE = 2;
 const LONGEST_PAUSE = 200;
 
 /**
- * Kills the children of a process that takes over orphans (prctl(2), PR_SET_CHILD_SUBREAPER), and what becomes its child when
- * they end, until none is left. Returns after the first round; the others follow.
+ * Kills the children of a process that takes over orphans (prctl(2), PR_SET_CHILD_SUBREAPER), and
+ * what becomes its child when they end, until none is left. Returns after the first round; the
+ * others follow.
  * @param spared a child that is let live.
  * @param killed told of each.
  */

@@ -14,7 +14,10 @@ export type Rootfs =
 /** Layers under a directory that takes the writes, mounted inside the sandbox. */
 export type LayeredRootfs = OverlayRootfs | FuseRootfs;
 
-/** An overlay that is mounted inside the sandbox. Directories are absolute; `lowers` are ordered top first; `upper` takes the writes. */
+/**
+ * An overlay that is mounted inside the sandbox. Directories are absolute; `lowers` are ordered top
+ * first; `upper` takes the writes.
+ */
 export interface OverlayRootfs {
   readonly kind: 'overlay';
   readonly lowers: readonly string[];
@@ -36,11 +39,15 @@ export interface FuseRootfs {
 }
 
 /**
- * Something mounted into the sandbox besides the fixed set (/proc, /sys, /dev), in this order. Targets are absolute
- * paths inside the root without symlinks in them, which exist or are listed in {@link ProcessSpec.mountPoints}.
+ * Something mounted into the sandbox besides the fixed set (/proc, /sys, /dev), in this order.
+ * Targets are absolute paths inside the root without symlinks in them, which exist or are listed in
+ * {@link ProcessSpec.mountPoints}.
  */
 export type Mount =
-  /** A file or directory of the host; `subpath` is opened inside `source` and never leads out of it, whatever links are there. */
+  /**
+   * A file or directory of the host; `subpath` is opened inside `source` and never leads out of it,
+   * whatever links are there.
+   */
   | {
       readonly kind: 'bind';
       readonly source: RawPath;
@@ -56,7 +63,10 @@ export type Mount =
       readonly readonly: boolean;
       /** Whether it is a device that may be opened. */ readonly device?: boolean | undefined;
     }
-  /** A tree that may be written but whose writes vanish: an overlay of its own over `lowers` (top first). */
+  /**
+   * A tree that may be written but whose writes vanish: an overlay of its own over `lowers` (top
+   * first).
+   */
   | {
       readonly kind: 'overlay';
       readonly rootfs: LayeredRootfs;
@@ -71,7 +81,10 @@ export type Mount =
       readonly mode?: number | undefined;
       readonly readonly?: boolean | undefined;
     }
-  /** A file with the given bytes on a tmpfs, which is gone with the process: secrets, /etc/hosts, /etc/resolv.conf. */
+  /**
+   * A file with the given bytes on a tmpfs, which is gone with the process: secrets, /etc/hosts,
+   * /etc/resolv.conf.
+   */
   | {
       readonly kind: 'file';
       readonly target: RawPath;
@@ -81,11 +94,16 @@ export type Mount =
       readonly gid: number;
       readonly readonly: boolean;
       readonly executable?: boolean | undefined;
-      /** Whether it matters that the process leaves other bytes there, which are lost: see {@link ProcessIo.rewritten}. */
+      /**
+       * Whether it matters that the process leaves other bytes there, which are lost: see
+       * {@link ProcessIo.rewritten}.
+       */
       readonly watched?: boolean | undefined;
     };
 
-/** A path that is made so that something can be mounted on it, and that is never part of the diff. */
+/**
+ * A path that is made so that something can be mounted on it, and that is never part of the diff.
+ */
 export interface MountPoint {
   /** Absolute, inside the root, without symlinks. */
   readonly path: RawPath;
@@ -121,15 +139,23 @@ export interface ProcessSpec {
   readonly shmSize?: number | undefined;
   readonly ulimits?:
     readonly { readonly name: string; readonly soft: number; readonly hard: number }[] | undefined;
-  /** Nothing that it executes gives it rights: neither setuid programs nor capabilities of files. */
+  /**
+   * Nothing that it executes gives it rights: neither setuid programs nor capabilities of files.
+   */
   readonly noNewPrivileges?: boolean | undefined;
-  /** How much of the machine the process and its descendants may use, as far as that can be set here: see {@link ProcessIo.refused}. */
+  /**
+   * How much of the machine the process and its descendants may use, as far as that can be set
+   * here: see {@link ProcessIo.refused}.
+   */
   readonly limits?: CgroupLimits | undefined;
-  /** What the group with these limits is called, by which others find it; unique on this machine, made up when absent. */
+  /**
+   * What the group with these limits is called, by which others find it; unique on this machine,
+   * made up when absent.
+   */
   readonly group?: string | undefined;
   /**
-   * Most processes and threads at a time, roughly: a limit of the PID namespace, which costs nothing and needs Linux 6.14. Where
-   * there is none of the two, nothing limits them.
+   * Most processes and threads at a time, roughly: a limit of the PID namespace, which costs
+   * nothing and needs Linux 6.14. Where there is none of the two, nothing limits them.
    */
   readonly maxProcesses?: number | undefined;
   /** Milliseconds, after which all of it is killed. */
@@ -153,7 +179,9 @@ export interface TerminalSize {
 
 /** A sandbox whose mounts and namespaces are there, and whose command has not begun. */
 export interface PreparedProcess {
-  /** On the host. It is the first process of its PID namespace, but for one that entered another's. */
+  /**
+   * On the host. It is the first process of its PID namespace, but for one that entered another's.
+   */
   readonly pid: number;
   /** Tells the terminal its size; nothing happens where there is none. */
   resize(size: TerminalSize): void;
@@ -162,9 +190,15 @@ export interface PreparedProcess {
 /** Where a process's standard streams go. `stdin` absent means an empty one. */
 export interface ProcessIo {
   readonly stdin?: NodeJS.ReadableStream | undefined;
-  /** No more is read of a stream until what is returned resolves; when it rejects, the stream is closed. */
+  /**
+   * No more is read of a stream until what is returned resolves; when it rejects, the stream is
+   * closed.
+   */
   readonly output: (stream: 'stdout' | 'stderr', data: Uint8Array) => void | Promise<void>;
-  /** A terminal of the sandbox's own instead of three streams; all that is written to it comes as `stdout`. */
+  /**
+   * A terminal of the sandbox's own instead of three streams; all that is written to it comes as
+   * `stdout`.
+   */
   readonly terminal?: TerminalSize | undefined;
   /** The command begins when this has resolved, and never when it rejects. */
   readonly prepare?: ((process: PreparedProcess) => void | Promise<void>) | undefined;
@@ -183,18 +217,23 @@ export interface ExitStatus {
   readonly usage?: ResourceUsage | undefined;
   /** True when a process of it was killed because the memory that `limits` give was used up. */
   readonly outOfMemory?: boolean | undefined;
-  /** Where there is one id: what was seen of processes that served other users, if that could be supervised. */
+  /**
+   * Where there is one id: what was seen of processes that served other users, if that could be
+   * supervised.
+   */
   readonly supervision?: Supervision | undefined;
 }
 
 /**
- * Runs one process on given mounts. When `run` settles, the process and all of its descendants are gone,
- * everything that was mounted is unmounted, and no mount point of the sandbox's own stays in the root.
+ * Runs one process on given mounts. When `run` settles, the process and all of its descendants are
+ * gone, everything that was mounted is unmounted, and no mount point of the sandbox's own stays in
+ * the root.
  */
 export interface Sandbox {
   /**
    * Resolves with how the command ended; a non-zero exit is not an error here.
-   * @throws MbuildError EXEC_NOT_FOUND, EXEC_FAILED, STEP_TIMEOUT, SANDBOX_FAILED, SANDBOX_UNAVAILABLE, CANCELED (when `scope.signal` is aborted).
+   * @throws MbuildError EXEC_NOT_FOUND, EXEC_FAILED, STEP_TIMEOUT, SANDBOX_FAILED,
+   * SANDBOX_UNAVAILABLE, CANCELED (when `scope.signal` is aborted).
    */
   run(spec: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus>;
 }
@@ -202,8 +241,8 @@ export interface Sandbox {
 /** A sandbox that other processes can enter while it runs. */
 export interface ContainerSandbox extends Sandbox {
   /**
-   * Runs one more process in the namespaces of a running one. When it settles, that process is gone; what it
-   * started and left behind stays with the container.
+   * Runs one more process in the namespaces of a running one. When it settles, that process is
+   * gone; what it started and left behind stays with the container.
    * @throws MbuildError as {@link Sandbox.run}.
    */
   enter(spec: EnterSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus>;

@@ -63,7 +63,10 @@ export function openStreams(io: ProcessIo): ProcessStreams {
 
 /** The outer end of a process's terminal. */
 export class Terminal {
-  /** Resolves when no process has the terminal open any more, and what was written to it is handed on. */
+  /**
+   * Resolves when no process has the terminal open any more, and what was written to it is handed
+   * on.
+   */
   readonly ended: Promise<void>;
   readonly #fd: number;
   #open = true;
@@ -87,7 +90,10 @@ export class Terminal {
     if (this.#open) setTerminalSize(this.#fd, size.columns, size.rows);
   }
 
-  /** A process may write before it reads: what it does not take yet must not stop who reads its output. */
+  /**
+   * A process may write before it reads: what it does not take yet must not stop who reads its
+   * output.
+   */
   #type(data: Uint8Array, done: () => void): void {
     if (!this.#open) return done();
     try {
@@ -125,7 +131,10 @@ function readerOf(fd: number): Socket {
   return new Socket({ fd, readable: true, writable: false });
 }
 
-/** Hands on what arrives until every writer is gone, and waits for what was handed on last; one chunk at a time where `take` wants to be waited for. */
+/**
+ * Hands on what arrives until every writer is gone, and waits for what was handed on last; one
+ * chunk at a time where `take` wants to be waited for.
+ */
 function handOn(stream: Socket, take: (data: Uint8Array) => void | Promise<void>): Promise<void> {
   let handedOn = Promise.resolve();
   return new Promise<void>((resolve, reject) => {

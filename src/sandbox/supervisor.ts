@@ -11,10 +11,16 @@ import type { ExitStatus, ProcessIo, ProcessSpec } from './sandbox';
 import type { Supervision } from './seccomp/supervision';
 import type { supervisorTasks } from './seccomp/supervisor';
 
-/** Each supervisor has a thread for itself for as long as its process runs; one that is done is there for the next. */
+/**
+ * Each supervisor has a thread for itself for as long as its process runs; one that is done is
+ * there for the next.
+ */
 const threads = once(() => new Threads(undefined, Infinity));
 
-/** False where no process may be asked for its descriptors (before Linux 5.6, and in containers that filter the call). */
+/**
+ * False where no process may be asked for its descriptors (before Linux 5.6, and in containers that
+ * filter the call).
+ */
 export const canSupervise: () => boolean = once(() => {
   try {
     closeSync(takeDescriptor(process.pid, 0));
@@ -34,7 +40,8 @@ export function isSupervised(
 
 /**
  * Runs a process and answers what its filter asks; see seccomp/supervisor.ts.
- * @param execute runs the process with these streams: it waits, and has its filter's listener at {@link LISTENER_FD} if it could have one.
+ * @param execute runs the process with these streams: it waits, and has its filter's listener at
+ * {@link LISTENER_FD} if it could have one.
  */
 export async function underSupervision(
   arch: Arch,

@@ -12,8 +12,8 @@ type FileMount = Extract<Mount, { kind: 'file' }>;
 export type Kept = ReadonlyMap<Mount, RawPath>;
 
 /**
- * Files of a process that are looked at when it has ended: a tmpfs in its namespace would be gone by then, so they are on the disk,
- * in a directory that only mbuild can enter.
+ * Files of a process that are looked at when it has ended: a tmpfs in its namespace would be gone
+ * by then, so they are on the disk, in a directory that only mbuild can enter.
  */
 export class WatchedFiles {
   readonly #directory: string | undefined;

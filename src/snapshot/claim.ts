@@ -7,8 +7,8 @@ import { childPath, isOpaque, isWhiteout, type OverlayXattrs } from './marks';
 import type { MergedView } from './view';
 
 /**
- * Gives what a process made in an upper directory to the user that it ran as, where the kernel could not tell its users apart (see
- * linux/owners.ts). What was copied up brings its owner along.
+ * Gives what a process made in an upper directory to the user that it ran as, where the kernel
+ * could not tell its users apart (see linux/owners.ts). What was copied up brings its owner along.
  */
 export function claimNew(
   upper: RawPath,
@@ -31,8 +31,9 @@ export function claimNew(
 }
 
 /**
- * The same for one entry. A file or directory that stands where one of root's stood is that one: only root's have no note. No
- * other kind is ever copied up, unless it was given away, and then it is marked. What the process gave away stays with whom it was given to.
+ * The same for one entry. A file or directory that stands where one of root's stood is that one:
+ * only root's have no note. No other kind is ever copied up, unless it was given away, and then it
+ * is marked. What the process gave away stays with whom it was given to.
  * @param below what was there before.
  */
 export function claim(

@@ -5,7 +5,10 @@ import { removeTree } from '../linux/remove-tree';
 import type { OverlayXattrs } from './marks';
 import type { MergedView } from './view';
 
-/** The copy of a whole tree that a process is given, beside the directory that takes what it changes there. */
+/**
+ * The copy of a whole tree that a process is given, beside the directory that takes what it changes
+ * there.
+ */
 export function copiedTree(upper: string): string {
   return path.join(path.dirname(upper), 'tree');
 }
@@ -16,8 +19,9 @@ export function isCopied(upper: string): boolean {
 }
 
 /**
- * Brings what was done to a copy into the directory, which then holds all that differs from the parent; the copy is gone afterwards. Nothing happens where there is
- * none. Nothing may write to it. Whenever that is interrupted, it can be done again.
+ * Brings what was done to a copy into the directory, which then holds all that differs from the
+ * parent; the copy is gone afterwards. Nothing happens where there is none. Nothing may write to
+ * it. Whenever that is interrupted, it can be done again.
  * @param parent what the copy was made of, without what the directory held.
  */
 export function settleCopied(upper: string, parent: () => MergedView, xattrs: OverlayXattrs): void {

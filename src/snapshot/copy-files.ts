@@ -31,21 +31,31 @@ export interface FileCopy {
   readonly seen: Pick<FileStats, 'ino' | 'size' | 'mtimeMs' | 'ctimeMs'>;
 }
 
-// A file up to this size is read and written through one buffer: fewer system calls than copyFileSync makes.
+// A file up to this size is read and written through one buffer: fewer system calls than
+// copyFileSync makes.
 const SMALL = 512 * 1024;
-/** Milliseconds: what a copy's mtime loses on its way through a floating point number and whole microseconds. */
+/**
+ * Milliseconds: what a copy's mtime loses on its way through a floating point number and whole
+ * microseconds.
+ */
 const MTIME_LOST = 0.002;
 /** The bits that a change of owner takes away. */
 const SET_ID_AND_STICKY = 0o7000;
 
-/** What is copied of a file: the bytes of a small one, or the descriptor of a large one, open at its beginning; and its kept attributes. */
+/**
+ * What is copied of a file: the bytes of a small one, or the descriptor of a large one, open at its
+ * beginning; and its kept attributes.
+ */
 export type Look = (content: Buffer | number, xattrs: Xattrs) => void;
 
 /**
- * Copies files one after the other with synchronous calls: bytes, mode, owner, mtime and the attributes that are kept; nothing else.
+ * Copies files one after the other with synchronous calls: bytes, mode, owner, mtime and the
+ * attributes that are kept; nothing else.
  * @param look is shown each file; not those whose sizes are others than was seen.
- * @param stop is looked at between files, and between the pieces of large ones. @throws MbuildError CANCELED when it is set.
- * @returns the sources that are not what was seen any more; their copies are worth nothing. Vanished ones are among them.
+ * @param stop is looked at between files, and between the pieces of large ones.
+ * @throws MbuildError CANCELED when it is set.
+ * @returns the sources that are not what was seen any more; their copies are worth nothing.
+ * Vanished ones are among them.
  */
 export function copyFiles(files: readonly FileCopy[], look?: Look, stop?: StopFlag): RawPath[] {
   const copier = new FileCopier(
@@ -57,7 +67,8 @@ export function copyFiles(files: readonly FileCopy[], look?: Look, stop?: StopFl
 }
 
 /**
- * Makes a copy a further name of a file with the same content, where that has all that the copy is to have; whatever is written to neither is written to the other.
+ * Makes a copy a further name of a file with the same content, where that has all that the copy is
+ * to have; whatever is written to neither is written to the other.
  * @returns false where it has not, or where no link can be made.
  */
 export function linkSame(there: RawPath, { to, mode, uid, gid, mtime, seen }: FileCopy): boolean {
@@ -124,7 +135,10 @@ class FileCopier {
     }
   }
 
-  /** True for a file that had its owner and mode when it was made, as nearly all have. The first of a directory tells it of the others. */
+  /**
+   * True for a file that had its owner and mode when it was made, as nearly all have. The first of
+   * a directory tells it of the others.
+   */
   #isBornRight(target: number, { to, mode, uid, gid }: FileCopy): boolean {
     if (keepsOwners() || (mode & SET_ID_AND_STICKY) !== 0) return false;
     const directory = to.slice(0, to.lastIndexOf('/'));
@@ -142,7 +156,10 @@ class FileCopier {
   }
 }
 
-/** What becomes of the files that are made in a directory with a mode: umask, a default ACL and a setgid bit have a say in it. */
+/**
+ * What becomes of the files that are made in a directory with a mode: umask, a default ACL and a
+ * setgid bit have a say in it.
+ */
 interface Birth {
   readonly directory: RawPath;
   readonly asked: number;
@@ -157,7 +174,10 @@ function setOwnerAndMode(target: number, { to, mode, uid, gid }: FileCopy): void
   setOpenMode(target, to, mode);
 }
 
-/** The mode to make a small file with. Where attributes stand beside files, their owner must be able to write them. */
+/**
+ * The mode to make a small file with. Where attributes stand beside files, their owner must be able
+ * to write them.
+ */
 function modeAtBirth({ mode }: FileCopy): number {
   return keepsOwners() ? 0o600 : mode & 0o777;
 }

@@ -18,8 +18,9 @@ interface WorkTree {
 }
 
 /**
- * Trees as plain copies, for where nothing can be mounted: a process is given a copy of the whole tree, and what it changed is
- * found by walking. The copy is kept for the next process that stands on the result, so that a chain of steps copies once.
+ * Trees as plain copies, for where nothing can be mounted: a process is given a copy of the whole
+ * tree, and what it changed is found by walking. The copy is kept for the next process that stands
+ * on the result, so that a chain of steps copies once.
  */
 export class CopySnapshotter extends DirectorySnapshotter {
   readonly #given = new Map<string, WorkTree>();
@@ -64,7 +65,10 @@ export class CopySnapshotter extends DirectorySnapshotter {
     this.#spare.clear();
   }
 
-  /** The tree of the parent: the spare copy of it or of the tallest stack below it, with the layers that it lacks. */
+  /**
+   * The tree of the parent: the spare copy of it or of the tallest stack below it, with the layers
+   * that it lacks.
+   */
   #prepareTree(active: ActiveSnapshot): WorkTree {
     const dir = copiedTree(active.dir);
     let height = active.parent.length;

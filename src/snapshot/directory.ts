@@ -15,9 +15,10 @@ import type { ActiveSnapshot, LayerId, Snapshotter, Stack } from './snapshotter'
 import type { MergedView } from './view';
 
 /**
- * Layers as directories. `<root>/layers/<id>` is a committed layer, `<root>/active/<id>.<owner>` one that a process
- * writes (`fs` takes the differences), so that committing is a rename and what a dead process left is known as such.
- * The root belongs to one user alone: layers hold other systems' setuid programs.
+ * Layers as directories. `<root>/layers/<id>` is a committed layer, `<root>/active/<id>.<owner>`
+ * one that a process writes (`fs` takes the differences), so that committing is a rename and what a
+ * dead process left is known as such. The root belongs to one user alone: layers hold other
+ * systems' setuid programs.
  */
 export abstract class DirectorySnapshotter implements Snapshotter {
   readonly #layers: string;
@@ -49,7 +50,8 @@ export abstract class DirectorySnapshotter implements Snapshotter {
     const dir = path.join(this.#activeDir(id), 'fs');
     mkdirSync(this.#activeDir(id), { mode: 0o700 });
     mkdirSync(dir, { mode: 0o755 });
-    // The root of an overlay shows the attributes of its upper directory, so they start as the parent's.
+    // The root of an overlay shows the attributes of its upper directory, so they start as the
+    // parent's.
     if (model === undefined) {
       chmodSync(dir, 0o755);
     } else {

@@ -18,8 +18,9 @@ import { dropSockets } from './sockets';
 import { dropUnchanged } from './unchanged';
 
 /**
- * Trees that the program fuse-overlayfs serves, for where FUSE can be mounted and overlay cannot: nothing is copied, and what a process
- * writes becomes the layer once it is brought into a layer's form (see fuse-upper.ts).
+ * Trees that the program fuse-overlayfs serves, for where FUSE can be mounted and overlay cannot:
+ * nothing is copied, and what a process writes becomes the layer once it is brought into a layer's
+ * form (see fuse-upper.ts).
  */
 export class FuseOverlaySnapshotter extends DirectorySnapshotter {
   readonly #program: () => string;
@@ -66,7 +67,10 @@ export class FuseOverlaySnapshotter extends DirectorySnapshotter {
     this.#shadows.clear();
   }
 
-  /** Layers as fuse-overlayfs understands them: over one whose deletions are sockets, its shadow. The lowest deletes nothing. */
+  /**
+   * Layers as fuse-overlayfs understands them: over one whose deletions are sockets, its shadow.
+   * The lowest deletes nothing.
+   */
   #served(stack: Stack): string[] {
     if (this.xattrs !== 'files') return this.lowers(stack);
     return this.lowers(stack).flatMap((dir, i, dirs) => {
@@ -90,7 +94,8 @@ export class FuseOverlaySnapshotter extends DirectorySnapshotter {
 }
 
 /**
- * Writes what a layer deletes once more in fuse-overlayfs's form, with the directories on the way there as they are in the layer.
+ * Writes what a layer deletes once more in fuse-overlayfs's form, with the directories on the way
+ * there as they are in the layer.
  * @param open makes the place for the shadow, when there is something to write.
  * @returns false when nothing is deleted.
  */
@@ -120,7 +125,10 @@ function isWhiteoutAt(path: RawPath): boolean {
   return stats !== undefined && isWhiteout(stats);
 }
 
-/** As the file system has them, and with all that stands beside: the topmost layer's are those that are seen. */
+/**
+ * As the file system has them, and with all that stands beside: the topmost layer's are those that
+ * are seen.
+ */
 function copyAttributes(from: RawPath, to: RawPath): void {
   const stats = lstatOf(from);
   const made = lstatOf(to);

@@ -32,7 +32,10 @@ const ORIGIN = 'user.fuseoverlayfs.origin';
 const SETGID = 0o2000;
 const PERMISSIONS = 0o7777;
 
-/** Brings an upper directory in a layer's form into that of fuse-overlayfs; a new one is empty and stays so. */
+/**
+ * Brings an upper directory in a layer's form into that of fuse-overlayfs; a new one is empty and
+ * stays so.
+ */
 export function readyUpper(upper: RawPath, xattrs: OverlayXattrs): void {
   for (const { name } of readdirSync(fsPath(upper), { encoding: 'latin1', withFileTypes: true })) {
     const host = `${upper}/${name}`;
@@ -52,9 +55,10 @@ export function readyUpper(upper: RawPath, xattrs: OverlayXattrs): void {
 }
 
 /**
- * Brings an upper directory that fuse-overlayfs wrote into a layer's form, and makes good what it does otherwise than overlay when it copies
- * something up: directories get new times and lose the setgid bit, named pipes become files, symlinks get new times.
- * Nothing may serve or write to the directory.
+ * Brings an upper directory that fuse-overlayfs wrote into a layer's form, and makes good what it
+ * does otherwise than overlay when it copies something up: directories get new times and lose the
+ * setgid bit, named pipes become files, symlinks get new times. Nothing may serve or write to the
+ * directory.
  * @param parent what was below.
  */
 export function settleUpper(upper: RawPath, parent: MergedView, xattrs: OverlayXattrs): void {
@@ -67,7 +71,10 @@ class Settler {
     private readonly xattrs: OverlayXattrs,
   ) {}
 
-  /** @param below what is in its place below; `undefined` where nothing is, or another directory hides it. */
+  /**
+   * @param below what is in its place below; `undefined` where nothing is, or another directory
+   * hides it.
+   */
   directory(host: RawPath, below: ViewEntry | undefined): void {
     const before = statsOf(host);
     const names = readdirSync(fsPath(host), { encoding: 'latin1' });
@@ -89,13 +96,17 @@ class Settler {
       ((before.mode | SETGID) & PERMISSIONS) === (merged.stats.mode & PERMISSIONS)
     )
       setMode(host, merged.stats.mode & PERMISSIONS);
-    // Overlay leaves a directory its time when something in it is copied up. What changed later than the last copy was the process.
+    // Overlay leaves a directory its time when something in it is copied up. What changed later
+    // than the last copy was the process.
     const keepsTime = merged !== undefined && !isChanged && before.mtimeMs <= lastCopied;
     const { atimeMs, mtimeMs } = keepsTime ? merged.stats : before;
     setTimes(host, atimeMs / 1000, mtimeMs / 1000);
   }
 
-  /** @returns whether a name was made or deleted, what was copied up without that, or that there is nothing to say. */
+  /**
+   * @returns whether a name was made or deleted, what was copied up without that, or that there is
+   * nothing to say.
+   */
   #entry(
     dir: RawPath,
     name: RawPath,
@@ -145,7 +156,10 @@ class Settler {
     return 'changed';
   }
 
-  /** Nothing tells a symlink that was copied up but that it leads where one of below does; then to be given away is why it was. */
+  /**
+   * Nothing tells a symlink that was copied up but that it leads where one of below does; then to
+   * be given away is why it was.
+   */
   #symlink(host: RawPath, stats: FileStats, below: ViewEntry | undefined): 'changed' | FileStats {
     if (
       below?.stats.isSymbolicLink() !== true ||

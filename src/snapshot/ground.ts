@@ -9,7 +9,10 @@ import { removeTree } from '../linux/remove-tree';
 import { setXattr } from '../linux/xattr';
 import type { OverlayXattrs } from './marks';
 
-/** What a store's file system was found to be good for when the store was made, and what its users may mount. */
+/**
+ * What a store's file system was found to be good for when the store was made, and what its users
+ * may mount.
+ */
 export interface Ground {
   /** How the store's layers are marked, for as long as it lives. */
   readonly marks: OverlayXattrs;
@@ -19,7 +22,10 @@ export interface Ground {
   readonly canMount: boolean;
   /** Under what that was tried; missing where the process had no right to mount at all. */
   readonly confinement?: string | undefined;
-  /** Whose the files of layers are: as the kernel says, or as it stands beside them (see linux/owners.ts). */
+  /**
+   * Whose the files of layers are: as the kernel says, or as it stands beside them (see
+   * linux/owners.ts).
+   */
   readonly owners: 'kernel' | 'beside';
 }
 
@@ -87,10 +93,10 @@ export function storeObstacle(fileSystem: string): string | undefined {
 }
 
 /**
- * The ground of a store: as it was found when the store was made, else tried out now and written down. What can be mounted is tried out again under
- * another confinement, as in another container.
- * @throws MbuildError STORE_UNUSABLE when the file can be read but not understood, when owners cannot be kept as the store does, and
- * for a new store where none may be made.
+ * The ground of a store: as it was found when the store was made, else tried out now and written
+ * down. What can be mounted is tried out again under another confinement, as in another container.
+ * @throws MbuildError STORE_UNUSABLE when the file can be read but not understood, when owners
+ * cannot be kept as the store does, and for a new store where none may be made.
  */
 export async function openGround(root: string, probes: GroundProbes): Promise<Ground> {
   const known = readGround(root);
@@ -138,7 +144,10 @@ async function tryMounts(
   return { canMount: mounts, reason: mounts ? await refusesOverlay(marks) : undefined };
 }
 
-/** @throws MbuildError STORE_UNUSABLE on a file system without user.* attributes, where owners cannot stand beside files. */
+/**
+ * @throws MbuildError STORE_UNUSABLE on a file system without user.* attributes, where owners
+ * cannot stand beside files.
+ */
 function checkAttributes(root: string): void {
   const dir = mkdtempSync(path.join(root, 'probe-'));
   try {
@@ -199,7 +208,10 @@ function whyNot(name: string): string {
   return `the store's file system (${name}) takes neither overlay's attributes nor its marks of deletion`;
 }
 
-/** The ground of a store, `undefined` when it was not looked at yet. @throws MbuildError STORE_UNUSABLE. */
+/**
+ * The ground of a store, `undefined` when it was not looked at yet.
+ * @throws MbuildError STORE_UNUSABLE.
+ */
 export function readGround(root: string): Ground | undefined {
   const file = path.join(root, FILE);
   let text: string;
@@ -227,7 +239,11 @@ export function readGround(root: string): Ground | undefined {
   });
 }
 
-/** How a store keeps owners for as long as there is something in it; `undefined` for one that is not bound to a way yet. @throws MbuildError STORE_UNUSABLE. */
+/**
+ * How a store keeps owners for as long as there is something in it; `undefined` for one that is not
+ * bound to a way yet.
+ * @throws MbuildError STORE_UNUSABLE.
+ */
 export function boundOwners(root: string): Ground['owners'] | undefined {
   const owners = readGround(root)?.owners;
   return owners === undefined || !holdsTrees(root) ? undefined : owners;

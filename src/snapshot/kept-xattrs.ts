@@ -15,7 +15,10 @@ import { isOverlayXattr } from './marks';
 const CAPABILITY = 'security.capability';
 const NONE: Xattrs = new Map();
 
-/** True for an attribute that COPY and ADD keep: capabilities, and what users set (`user.*`) but overlay's and mbuild's own. */
+/**
+ * True for an attribute that COPY and ADD keep: capabilities, and what users set (`user.*`) but
+ * overlay's and mbuild's own.
+ */
 export function isKeptXattr(name: string): boolean {
   return name === CAPABILITY || (name.startsWith('user.') && !isOverlayXattr(name));
 }
@@ -36,7 +39,10 @@ export function keptXattrs(xattrs: Xattrs): Xattrs | undefined {
   return kept.length === 0 ? undefined : new Map(kept);
 }
 
-/** Sets kept attributes. As with base images, those of users are left out on a file system that has none. */
+/**
+ * Sets kept attributes. As with base images, those of users are left out on a file system that has
+ * none.
+ */
 export function setKeptXattrs(path: RawPath, xattrs: Xattrs): void {
   for (const [name, value] of xattrs) {
     try {
@@ -62,8 +68,9 @@ function setOnReadOnly(path: RawPath, name: string, value: Buffer): void {
 }
 
 /**
- * Kept attributes as a text that is the same for the same attributes, of hex digits, `;` and `=` alone; `undefined` for none. The
- * capability comes first, without a name: keys of files that have no other are what they were before others were kept.
+ * Kept attributes as a text that is the same for the same attributes, of hex digits, `;` and `=`
+ * alone; `undefined` for none. The capability comes first, without a name: keys of files that have
+ * no other are what they were before others were kept.
  */
 export function xattrsText(xattrs: Xattrs): string | undefined {
   if (xattrs.size === 0) return undefined;

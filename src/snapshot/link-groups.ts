@@ -5,11 +5,17 @@ import { childPath } from './marks';
 /** A tree as far as it is asked which of its names are one file. */
 export interface LinkedTree {
   readdir(path: RawPath): readonly RawPath[];
-  /** What tells a file from all others of the tree, besides its inode; `undefined` for a name that is not there. */
+  /**
+   * What tells a file from all others of the tree, besides its inode; `undefined` for a name that
+   * is not there.
+   */
   lstat(path: RawPath): { readonly stats: FileStats; readonly place: string } | undefined;
 }
 
-/** By name, all names of the same file, in order: hard links belong together, and one of them alone does not say what it was. */
+/**
+ * By name, all names of the same file, in order: hard links belong together, and one of them alone
+ * does not say what it was.
+ */
 export type LinkGroups = ReadonlyMap<RawPath, readonly RawPath[]>;
 
 /** The groups of the files that have several names. */

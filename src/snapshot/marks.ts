@@ -8,12 +8,15 @@ import { getXattr, removeXattr, setXattr } from '../linux/xattr';
 export { isWhiteout } from '../linux/mknod';
 
 /**
- * How opaque directories are marked: `trusted.overlay.*` for root, `user.overlay.*` in a user namespace, a file in the directory
- * where no overlay is mounted.
+ * How opaque directories are marked: `trusted.overlay.*` for root, `user.overlay.*` in a user
+ * namespace, a file in the directory where no overlay is mounted.
  */
 export type OverlayXattrs = 'trusted' | 'user' | 'files';
 
-/** The file that marks a directory as opaque; a whiteout itself, so that nothing shows it. Its name is none that a layer can hold. */
+/**
+ * The file that marks a directory as opaque; a whiteout itself, so that nothing shows it. Its name
+ * is none that a layer can hold.
+ */
 export const OPAQUE_FILE = '.wh..wh..opq';
 
 const PRIVATE_XATTR = /^(?:(?:trusted|user)\.overlay|user\.fuseoverlayfs)\./;
@@ -42,7 +45,10 @@ export function isPrivateXattr(name: string): boolean {
   return PRIVATE_XATTR.test(name);
 }
 
-/** True for an attribute that they or mbuild keep for themselves: it says something about a layer, never about the tree. */
+/**
+ * True for an attribute that they or mbuild keep for themselves: it says something about a layer,
+ * never about the tree.
+ */
 export function isOverlayXattr(name: string): boolean {
   return isPrivateXattr(name) || isOwnerXattr(name);
 }

@@ -21,9 +21,9 @@ interface Child {
 }
 
 /**
- * The tree that an overlay mount of some layer directories would show, read without mounting it. What was looked up is
- * remembered, so the directories must not change while a view is in use. `redirect_dir` and `metacopy` are not read,
- * for no layer of ours is written with them.
+ * The tree that an overlay mount of some layer directories would show, read without mounting it.
+ * What was looked up is remembered, so the directories must not change while a view is in use.
+ * `redirect_dir` and `metacopy` are not read, for no layer of ours is written with them.
  */
 export class LayeredView implements MergedView, TreeLookup<MergedDirectory> {
   readonly root: MergedDirectory;
@@ -82,7 +82,10 @@ export class LayeredView implements MergedView, TreeLookup<MergedDirectory> {
     return child;
   }
 
-  /** What overlay's lookup finds: the topmost entry; below a directory only directories, until one is opaque. */
+  /**
+   * What overlay's lookup finds: the topmost entry; below a directory only directories, until one
+   * is opaque.
+   */
   #lookUp(dir: MergedDirectory, name: RawPath): Child | undefined {
     let top: { readonly hostPath: RawPath; readonly stats: FileStats } | undefined;
     const layers: RawPath[] = [];
@@ -92,7 +95,8 @@ export class LayeredView implements MergedView, TreeLookup<MergedDirectory> {
       if (stats === undefined) continue;
       if (isWhiteout(stats)) break;
       const above = layers.at(-1);
-      // Only now does it matter whether the directory above is opaque; most lookups never ask for attributes.
+      // Only now does it matter whether the directory above is opaque; most lookups never ask for
+      // attributes.
       if (above !== undefined && (!stats.isDirectory() || isOpaque(above, this.xattrs))) break;
       top ??= { hostPath, stats };
       if (!stats.isDirectory()) break;

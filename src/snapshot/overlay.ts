@@ -37,7 +37,8 @@ export class OverlaySnapshotter extends DirectorySnapshotter {
   }
 
   #options(): string[] {
-    // With userxattr neither redirects nor metacopies are made, and naming their options is an error.
+    // With userxattr neither redirects nor metacopies are made, and naming their options is an
+    // error.
     return [
       ...(this.xattrs === 'user' ? ['userxattr'] : ['redirect_dir=off', 'metacopy=off']),
       'index=off',

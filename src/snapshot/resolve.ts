@@ -1,7 +1,9 @@
 import { MbuildError } from '../diagnostics/error';
 import { toText, type RawPath } from '../linux/paths';
 
-/** What a walk needs to know about a tree: its root and, for each directory, what a name in it is. */
+/**
+ * What a walk needs to know about a tree: its root and, for each directory, what a name in it is.
+ */
 export interface TreeLookup<Directory> {
   readonly root: Directory;
   /** What `name` is in a directory; `undefined` when nothing is there. */
@@ -18,17 +20,21 @@ export type Found<Directory> =
 export interface Resolved<Directory> {
   /** `/`-rooted and free of symlinks (but for the last part, when that was not to be followed). */
   readonly path: RawPath;
-  /** The deepest directory on the way, and what was left of the path when there was no further one. */
+  /**
+   * The deepest directory on the way, and what was left of the path when there was no further one.
+   */
   readonly directory: Directory;
   readonly rest: readonly RawPath[];
 }
 
-// As many as the kernel follows is 40; containerd's resolver, which decides for BuildKit, follows 255.
+// As many as the kernel follows is 40; containerd's resolver, which decides for BuildKit,
+// follows 255.
 const MAX_LINKS = 255;
 
 /**
- * Walks a path inside a tree. Absolute symlinks start again at the root, `..` never leaves it, and parts that do not
- * exist are kept as they are. Nothing but `lookup` is asked, so no symlink is ever followed by the host's kernel.
+ * Walks a path inside a tree. Absolute symlinks start again at the root, `..` never leaves it, and
+ * parts that do not exist are kept as they are. Nothing but `lookup` is asked, so no symlink is
+ * ever followed by the host's kernel.
  * @throws MbuildError COPY_FAILED when symlinks lead in a circle.
  */
 export function resolvePath<Directory>(
@@ -72,7 +78,10 @@ export function partsOf(path: RawPath): RawPath[] {
   return path.split('/').filter((part) => part !== '' && part !== '.');
 }
 
-/** A path made absolute and clean by its text alone, as Go's `path.Clean` does: `..` at the root stays there. */
+/**
+ * A path made absolute and clean by its text alone, as Go's `path.Clean` does: `..` at the root
+ * stays there.
+ */
 export function cleanPath(path: RawPath): RawPath {
   const clean: RawPath[] = [];
   for (const part of partsOf(path)) {

@@ -15,8 +15,8 @@ const CHUNK = 256 * 1024;
 const TIME_NOISE_MS = 0.01;
 
 /**
- * True when two entries are the same in all that a layer holds: type, mode, owner, mtime, size, attributes, link target, bytes.
- * Of directories, what is in them does not count.
+ * True when two entries are the same in all that a layer holds: type, mode, owner, mtime, size,
+ * attributes, link target, bytes. Of directories, what is in them does not count.
  */
 export function isSameEntry(a: Entry, b: Entry): boolean {
   const [one, other] = [a.stats, b.stats];

@@ -4,7 +4,10 @@ import { toRaw } from '../linux/paths';
 import type { OverlayXattrs } from './marks';
 import type { MergedView } from './view';
 
-/** Where a server of a tree writes what it has to say, beside the directory that takes the writes: who finds it knows who wrote there. */
+/**
+ * Where a server of a tree writes what it has to say, beside the directory that takes the writes:
+ * who finds it knows who wrote there.
+ */
 export function serverLog(upper: string): string {
   return path.join(path.dirname(upper), 'server.log');
 }
@@ -15,7 +18,8 @@ export function isServed(upper: string): boolean {
 }
 
 /**
- * Brings such a directory into a layer's form; nothing happens to any other. Nothing may write to it.
+ * Brings such a directory into a layer's form; nothing happens to any other. Nothing may write to
+ * it.
  * @param parent what was below.
  */
 export function settleServed(upper: string, parent: () => MergedView, xattrs: OverlayXattrs): void {

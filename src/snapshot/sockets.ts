@@ -11,7 +11,10 @@ import type { MergedView } from './view';
  * tree, so that the steps after it find the tree that the layer unpacks to, whoever made that.
  */
 
-/** Takes the sockets out of an upper directory; where one stood in the place of something below, that is deleted. Nothing may write to it. */
+/**
+ * Takes the sockets out of an upper directory; where one stood in the place of something below,
+ * that is deleted. Nothing may write to it.
+ */
 export function dropSockets(upper: RawPath, parent: MergedView, xattrs: OverlayXattrs): void {
   const dropIn = (dir: RawPath, path: RawPath | undefined): void => {
     for (const entry of readdirSync(fsPath(dir), { encoding: 'latin1', withFileTypes: true })) {

@@ -42,14 +42,20 @@ export interface Attributes {
   readonly xattrs?: Xattrs | undefined;
 }
 
-/** What missing parents are made with: without an owner they are root's, and of the group of a setgid directory that they are made in. */
+/**
+ * What missing parents are made with: without an owner they are root's, and of the group of a
+ * setgid directory that they are made in.
+ */
 export type ParentAttributes = Omit<Attributes, 'uid' | 'gid'> &
   Partial<Pick<Attributes, 'uid' | 'gid'>> & {
     /** They do not inherit the setgid bit itself, as after a chmod(2). */
     readonly isModeExact?: boolean | undefined;
   };
 
-/** Something in the tree as it is now: the parent's, or written already. A directory's stats may lack what `finish` gives it. */
+/**
+ * Something in the tree as it is now: the parent's, or written already. A directory's stats may
+ * lack what `finish` gives it.
+ */
 export interface TreeEntry {
   readonly hostPath: RawPath;
   readonly stats: FileStats;
@@ -71,7 +77,10 @@ interface Directory extends TreeDirectory {
   upper: boolean;
   /** True where the parent's directory of the same path shows through. */
   readonly merged: boolean;
-  /** Names that this writer put into the upper directory; all there are where `made` is true and nothing shows through. */
+  /**
+   * Names that this writer put into the upper directory; all there are where `made` is true and
+   * nothing shows through.
+   */
   readonly own: Set<RawPath>;
   readonly made: boolean;
   /** Given at the end, so that writing into it neither needs its mode nor changes its times. */
@@ -80,10 +89,11 @@ interface Directory extends TreeDirectory {
 }
 
 /**
- * Writes into the upper directory of an overlay what a process would leave that did the same on the merged tree, without
- * a mount: whiteouts, opaque directories, and the parent's attributes on directories that are written into. Paths are
- * resolved inside the tree; the host's kernel follows no symlink of it. Not for two writers at once on one directory.
- * Directories get their attributes in `finish`, which must come last.
+ * Writes into the upper directory of an overlay what a process would leave that did the same on the
+ * merged tree, without a mount: whiteouts, opaque directories, and the parent's attributes on
+ * directories that are written into. Paths are resolved inside the tree; the host's kernel follows
+ * no symlink of it. Not for two writers at once on one directory. Directories get their attributes
+ * in `finish`, which must come last.
  */
 export class TreeWriter implements TreeLookup<Directory> {
   readonly root: Directory;
@@ -118,7 +128,10 @@ export class TreeWriter implements TreeLookup<Directory> {
     this.#open.push(this.root);
   }
 
-  /** Where a path ends up when all symlinks in it are followed, missing parts kept; `/`-rooted. @throws MbuildError COPY_FAILED on a loop. */
+  /**
+   * Where a path ends up when all symlinks in it are followed, missing parts kept; `/`-rooted.
+   * @throws MbuildError COPY_FAILED on a loop.
+   */
   resolve(path: RawPath): RawPath {
     return resolvePath<Directory>(this, path, true).path;
   }
@@ -138,8 +151,10 @@ export class TreeWriter implements TreeLookup<Directory> {
   }
 
   /**
-   * The directory at a path, symlinks followed, made with its missing parents: new ones get `attributes` (and in a setgid
-   * directory that bit, as mkdir(2) does it), those that are there stay as they are. @throws MbuildError COPY_FAILED where something else is in the way.
+   * The directory at a path, symlinks followed, made with its missing parents: new ones get
+   * `attributes` (and in a setgid directory that bit, as mkdir(2) does it), those that are there
+   * stay as they are.
+   * @throws MbuildError COPY_FAILED where something else is in the way.
    * @param from what to take for the root of the tree: neither `..` nor a symlink leads out of it.
    */
   mkdirAll(
@@ -163,7 +178,10 @@ export class TreeWriter implements TreeLookup<Directory> {
     return this.#find(this.#own(dir), name);
   }
 
-  /** The directory of a name: the one that is there, or a new one. @throws MbuildError COPY_FAILED over anything else (also over a symlink). */
+  /**
+   * The directory of a name: the one that is there, or a new one.
+   * @throws MbuildError COPY_FAILED over anything else (also over a symlink).
+   */
   makeDirectory(
     dir: TreeDirectory,
     name: RawPath,
@@ -196,7 +214,8 @@ export class TreeWriter implements TreeLookup<Directory> {
   }
 
   /**
-   * Makes room for a non-directory and returns the path on the host at which the caller makes it: nothing is there.
+   * Makes room for a non-directory and returns the path on the host at which the caller makes it:
+   * nothing is there.
    * @throws MbuildError COPY_FAILED where a directory is.
    */
   place(dir: TreeDirectory, name: RawPath): RawPath {
@@ -257,7 +276,8 @@ export class TreeWriter implements TreeLookup<Directory> {
   }
 
   /**
-   * A further name of the file at `target` (symlinks in its parents followed); a parent's file is copied up first.
+   * A further name of the file at `target` (symlinks in its parents followed); a parent's file is
+   * copied up first.
    * @throws MbuildError COPY_FAILED when there is no such file.
    * @param from as for `mkdirAll`.
    */
@@ -303,7 +323,10 @@ export class TreeWriter implements TreeLookup<Directory> {
     }
   }
 
-  /** Gives a name that `link` made other attributes, and with it the file's other names. A symlink has no mode. */
+  /**
+   * Gives a name that `link` made other attributes, and with it the file's other names. A symlink
+   * has no mode.
+   */
   setLinkAttributes(dir: TreeDirectory, name: RawPath, attributes: Attributes): void {
     const hostPath = `${this.#own(dir).hostPath}/${name}`;
     own(hostPath, attributes.uid, attributes.gid);
@@ -378,7 +401,8 @@ export class TreeWriter implements TreeLookup<Directory> {
     this.#touch(dir);
     if (dir.own.has(name) || !dir.made) unlinkIfThere(hostPath);
     mkdirSync(fsPath(hostPath), { mode: 0o700 });
-    // Over anything of the parent the new directory must hide what would merge with it, now or under another stack.
+    // Over anything of the parent the new directory must hide what would merge with it, now or
+    // under another stack.
     if (dir.merged && this.parent.lstat(path) !== undefined) markOpaque(hostPath, this.#xattrs);
     dir.own.add(name);
     return this.#keep({
@@ -436,7 +460,9 @@ export class TreeWriter implements TreeLookup<Directory> {
     directory.parent?.own.add(splitPath(directory.path).name);
   }
 
-  /** Before a copy-up puts something into a directory: unlike a write, that changes no time of it. */
+  /**
+   * Before a copy-up puts something into a directory: unlike a write, that changes no time of it.
+   */
   #hold(directory: Directory): void {
     this.#copyUp(directory);
     directory.attributes ??= this.#attributesOf(directory);
@@ -483,7 +509,10 @@ export class TreeWriter implements TreeLookup<Directory> {
     return { root: this.#own(root), child: (dir, name) => this.child(dir, name) };
   }
 
-  /** Owner before mode, for a change of owner takes setuid away; capabilities after it for the same reason. */
+  /**
+   * Owner before mode, for a change of owner takes setuid away; capabilities after it for the same
+   * reason.
+   */
   #finishEntry(hostPath: RawPath, attributes: Attributes): void {
     own(hostPath, attributes.uid, attributes.gid);
     setMode(hostPath, attributes.mode);

@@ -7,9 +7,10 @@ import { isSameEntry } from './same';
 import type { MergedView } from './view';
 
 /**
- * Takes out of an upper directory what the kernel copied up and nobody changed: files that were opened for writing, and
- * directories on the way to them; and the marks of directories that hide nothing, with which it makes sure of those that are moved. So a
- * layer holds what differs, however it came about. Nothing may write to the directory.
+ * Takes out of an upper directory what the kernel copied up and nobody changed: files that were
+ * opened for writing, and directories on the way to them; and the marks of directories that hide
+ * nothing, with which it makes sure of those that are moved. So a layer holds what differs, however
+ * it came about. Nothing may write to the directory.
  */
 export function dropUnchanged(upper: RawPath, parent: MergedView, xattrs: OverlayXattrs): void {
   dropIn(upper, '/', parent, xattrs);

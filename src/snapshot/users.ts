@@ -9,7 +9,9 @@ export interface ResolvedUser {
   readonly gid: number;
   /** Supplementary groups, ascending; without `gid`. */
   readonly groups: readonly number[];
-  /** Of the first in passwd with that number, even if it is empty; `/` for one that is not in it. */
+  /**
+   * Of the first in passwd with that number, even if it is empty; `/` for one that is not in it.
+   */
   readonly home: string;
 }
 
@@ -39,8 +41,8 @@ const MAX_ID = 2 ** 31 - 1;
 const MAX_FILE = 4 * 1024 * 1024;
 
 /**
- * The user of `USER user[:group]` as the tree's own /etc/passwd and /etc/group define it. A number need not be in
- * them. Supplementary groups are those that list the user, unless a group is given.
+ * The user of `USER user[:group]` as the tree's own /etc/passwd and /etc/group define it. A number
+ * need not be in them. Supplementary groups are those that list the user, unless a group is given.
  * @throws MbuildError USER_NOT_FOUND naming what is missing.
  */
 export function resolveUser(view: MergedView, spec: string): ResolvedUser {
@@ -74,8 +76,9 @@ export function resolveUser(view: MergedView, spec: string): ResolvedUser {
 }
 
 /**
- * The owner of `--chown=user[:group]`; `root` is 0 whatever the tree says. A user without a group brings the group of passwd, a number that of the same
- * number, and a group that is empty is 0, as in BuildKit (util/system and solver/llbsolver/file, "user_linux.go").
+ * The owner of `--chown=user[:group]`; `root` is 0 whatever the tree says. A user without a group
+ * brings the group of passwd, a number that of the same number, and a group that is empty is 0, as
+ * in BuildKit (util/system and solver/llbsolver/file, "user_linux.go").
  */
 export function resolveOwner(view: MergedView, spec: string): ResolvedOwner {
   const [user, group] = splitSpec(spec);
@@ -170,7 +173,10 @@ function fieldsOf(view: MergedView, path: RawPath): string[][] {
     .map((line) => line.split(':'));
 }
 
-/** Text of a file in the tree; `undefined` when there is none. Only a regular file of bounded size is opened: not a FIFO, a device or a directory. */
+/**
+ * Text of a file in the tree; `undefined` when there is none. Only a regular file of bounded size
+ * is opened: not a FIFO, a device or a directory.
+ */
 function readSmallFile(view: MergedView, path: RawPath): string | undefined {
   const entry = view.stat(path);
   if (entry === undefined) return undefined;

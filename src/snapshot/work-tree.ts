@@ -59,8 +59,9 @@ const MAX_DEPTH = 1000;
 const BORN = { uid: 0, gid: 0 };
 
 /**
- * Brings a layer onto a plain copy of the tree below it: deletes, replaces and adds what the layer does. All that a layer can
- * hold is copied: types, modes, owners, times, attributes, and hard links among its own files.
+ * Brings a layer onto a plain copy of the tree below it: deletes, replaces and adds what the layer
+ * does. All that a layer can hold is copied: types, modes, owners, times, attributes, and hard
+ * links among its own files.
  */
 export function applyLayerDirectory(layer: RawPath, tree: RawPath, xattrs: OverlayXattrs): void {
   const buffer = Buffer.allocUnsafe(SMALL);
@@ -107,9 +108,10 @@ export function takeStock(dir: RawPath): Stock {
 }
 
 /**
- * Writes into a layer directory what differs in a tree from what its stock was, as an overlay's upper directory would have it.
- * What was only touched, and is what the parent has, is left out.
- * @param before `undefined` where nobody took stock: all of the tree is then compared with the parent.
+ * Writes into a layer directory what differs in a tree from what its stock was, as an overlay's
+ * upper directory would have it. What was only touched, and is what the parent has, is left out.
+ * @param before `undefined` where nobody took stock: all of the tree is then compared with the
+ * parent.
  * @param user who made the changes; what is new is that user's where the kernel cannot tell.
  */
 export function collectChanges(
@@ -215,7 +217,10 @@ class Collector {
     return true;
   }
 
-  /** A touched file of several names may have got or lost one; where nobody took stock, all names are looked at. */
+  /**
+   * A touched file of several names may have got or lost one; where nobody took stock, all names
+   * are looked at.
+   */
   #isLinkedAsBefore(path: RawPath, { nlink }: FileStats): boolean {
     if (nlink === 1 || this.hasStock) return nlink === 1;
     this.#groups ??= {
@@ -227,7 +232,8 @@ class Collector {
         readdir: (dir) => this.parent.readdir(dir),
         lstat: (inner) => {
           const entry = this.parent.lstat(inner);
-          // In a tree, files of two layers are two files, even if they share their bytes in the store.
+          // In a tree, files of two layers are two files, even if they share their bytes in the
+          // store.
           return placed(entry?.stats, entry?.hostPath.slice(0, -inner.length) ?? '');
         },
       }),

@@ -24,7 +24,10 @@ export interface OpenedSource {
   readonly close: () => void;
 }
 
-/** `ADD https://…`: keyed by name and content. With a checksum nothing is fetched before the step runs. */
+/**
+ * `ADD https://…`: keyed by name and content. With a checksum nothing is fetched before the step
+ * runs.
+ */
 export async function planDownload(
   url: string,
   operation: CopyOperation,
@@ -83,7 +86,10 @@ export async function planRepository(
   };
 }
 
-/** Refuses the flag that only a single remote source has. `--keep-git-dir` says nothing about other sources, and does no harm. */
+/**
+ * Refuses the flag that only a single remote source has. `--keep-git-dir` says nothing about other
+ * sources, and does no harm.
+ */
 export function checkLocalSource({ checksum, sources }: CopyOperation): void {
   if (checksum === undefined) return;
   const what = sources.length > 1 ? 'a single one' : 'one that is fetched: http, https or git';

@@ -29,7 +29,10 @@ export interface OpenBoundTree {
   readonly close: () => void;
 }
 
-/** Finds the `source` of a mount in the context, a stage or an image. @throws MbuildError SOURCE_NOT_FOUND. */
+/**
+ * Finds the `source` of a mount in the context, a stage or an image.
+ * @throws MbuildError SOURCE_NOT_FOUND.
+ */
 export async function bindTree(
   from: TreeSource,
   source: string,

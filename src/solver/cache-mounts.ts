@@ -26,9 +26,10 @@ export interface CacheMountSpec {
 const MOST_PRIVATE = 1000;
 
 /**
- * Opens the directory of a cache: `<root>/cache/mounts/<hash of the id and its owner>`, so that no id can name a path. `shared` hands
- * it to any number of steps, `locked` to one after the other, `private` gives each step at a time one of its own.
- * The locks are the kernel's and go with the process.
+ * Opens the directory of a cache: `<root>/cache/mounts/<hash of the id and its owner>`, so that no
+ * id can name a path. `shared` hands it to any number of steps, `locked` to one after the other,
+ * `private` gives each step at a time one of its own. The locks are the kernel's and go with the
+ * process.
  */
 export async function openCacheMount(
   root: string,

@@ -63,8 +63,8 @@ interface Recorded {
 }
 
 /**
- * Turns upper directories into recorded layers. Hashing goes on while later steps run: they need the directory, not its
- * digest.
+ * Turns upper directories into recorded layers. Hashing goes on while later steps run: they need
+ * the directory, not its digest.
  */
 export class Committer {
   readonly #pending = new Set<Promise<unknown>>();
@@ -88,8 +88,9 @@ export class Committer {
   }
 
   /**
-   * Freezes what a step wrote. The tree is ready on return; hashing and recording go on. Only where an earlier result may be
-   * the same (the key is known already, or a step of its family is) the hash is waited for, and the earlier layer is taken.
+   * Freezes what a step wrote. The tree is ready on return; hashing and recording go on. Only where
+   * an earlier result may be the same (the key is known already, or a step of its family is) the
+   * hash is waited for, and the earlier layer is taken.
    */
   async commit(active: ActiveSnapshot, parent: Tree, executed: Executed): Promise<Made> {
     const { key, input, durationMs, build } = executed;
@@ -140,7 +141,10 @@ export class Committer {
     }
   }
 
-  /** @param small the summary of a small tree, which is known. @param mayBeThere it may turn out that the store has the same. */
+  /**
+   * @param small the summary of a small tree, which is known.
+   * @param mayBeThere it may turn out that the store has the same.
+   */
   async #hash(
     { id, executed }: Commit,
     small: TarSummary | undefined,
@@ -164,7 +168,10 @@ export class Committer {
     }
   }
 
-  /** What later keys name a result by: a step that was run again and left something else has another one. */
+  /**
+   * What later keys name a result by: a step that was run again and left something else has another
+   * one.
+   */
   async #resultOf(key: CacheKey, hashed: Promise<TarSummary>): Promise<ResultId> {
     const known = this.services.cache.get(key);
     if (known === undefined) return key as string as ResultId;
@@ -252,7 +259,10 @@ export class Committer {
   }
 }
 
-/** Two steps on one tree may; but copies of different sources do not, unless --chmod makes them alike. */
+/**
+ * Two steps on one tree may; but copies of different sources do not, unless --chmod makes them
+ * alike.
+ */
 function mayLeaveTheSame(a: KeyInput, b: KeyInput): boolean {
   if (a.parent !== b.parent || a.kind !== b.kind) return false;
   return (
@@ -262,7 +272,10 @@ function mayLeaveTheSame(a: KeyInput, b: KeyInput): boolean {
   );
 }
 
-/** A promise whose failure {@link Committer.settled} tells of as well, so that it need not be looked at. */
+/**
+ * A promise whose failure {@link Committer.settled} tells of as well, so that it need not be looked
+ * at.
+ */
 export function reportedElsewhere<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => undefined);
   return promise;

@@ -20,11 +20,15 @@ export interface CopiedAhead extends DoneAhead {
   readonly read: ReadFiles;
 }
 
-// From here on hashing files takes longer than all else: those of key and layer are hashed at the same time.
+// From here on hashing files takes longer than all else: those of key and layer are hashed at the
+// same time.
 const LARGE_COPY = 64 << 20;
 const LARGE_FILE = 4 << 20;
 
-/** Copies into a snapshot. `--link` leaves what a plain copy leaves: directories that are there keep their attributes, links on the way are followed. */
+/**
+ * Copies into a snapshot. `--link` leaves what a plain copy leaves: directories that are there keep
+ * their attributes, links on the way are followed.
+ */
 export async function copyInto(
   active: ActiveSnapshot,
   op: CopyOp,
@@ -45,7 +49,10 @@ export async function copyInto(
   });
 }
 
-/** Copies files into a snapshot of its own, which is the caller's to take or to discard. Small files are hashed on the way, so that each is read once. */
+/**
+ * Copies files into a snapshot of its own, which is the caller's to take or to discard. Small files
+ * are hashed on the way, so that each is read once.
+ */
 export async function copyAhead(
   op: CopyOp,
   files: readonly SelectedEntry[],
@@ -93,7 +100,10 @@ export async function copyAhead(
   };
 }
 
-/** Finds out what a finished tree comes to, wherever it is moved meanwhile, until the build is stopped. Who discards the tree need not look at what becomes of that. */
+/**
+ * Finds out what a finished tree comes to, wherever it is moved meanwhile, until the build is
+ * stopped. Who discards the tree need not look at what becomes of that.
+ */
 function hashAhead(
   { dir }: ActiveSnapshot,
   { services: { threads, xattrs, options }, scope }: StepContext,

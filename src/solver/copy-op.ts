@@ -8,7 +8,10 @@ export interface CopyOp {
   readonly inputs: readonly CopyInput[];
   /** Absolute; a slash at the end says that it is a directory. */
   readonly dest: string;
-  /** Owner of all that is copied and of the parents made for it; absent: as the inputs say, and 0:0 for parents. */
+  /**
+   * Owner of all that is copied and of the parents made for it; absent: as the inputs say, and 0:0
+   * for parents.
+   */
   readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
   /** `--chmod`, as {@link parseChmod} reads it. */
   readonly chmod?: Chmod | undefined;
@@ -52,7 +55,11 @@ const STICKY = 0o1000;
 const CLAUSE = /^([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)$/;
 const ACTION = /([-+=])([ugo]|[rwxXst]*)/g;
 
-/** Reads `--chmod`: octal, or symbolic as chmod(1) has it; without `u`, `g`, `o` or `a` all are meant. @throws MbuildError DOCKERFILE_SEMANTIC. */
+/**
+ * Reads `--chmod`: octal, or symbolic as chmod(1) has it; without `u`, `g`, `o` or `a` all are
+ * meant.
+ * @throws MbuildError DOCKERFILE_SEMANTIC.
+ */
 export function parseChmod(text: string): Chmod {
   if (/^[0-9]+$/.test(text)) {
     if (!/^[0-7]+$/.test(text) || parseInt(text, 8) > 0o7777)
@@ -73,7 +80,10 @@ export function parseChmod(text: string): Chmod {
   return { kind: 'symbolic', clauses };
 }
 
-/** The bits that a clause is about. The sticky one is where it is named, unless `o` alone is given, and then alone where nobody is: as BSD's setmode(3), which BuildKit has. */
+/**
+ * The bits that a clause is about. The sticky one is where it is named, unless `o` alone is given,
+ * and then alone where nobody is: as BSD's setmode(3), which BuildKit has.
+ */
 function whoOf(given: number, permissions: string): number {
   const who = permissions.includes('t') && given !== WHO.o ? given | STICKY : given;
   return who === 0 ? WHO.a : who;
@@ -91,7 +101,10 @@ export function applyChmod(chmod: Chmod | undefined, mode: number, isDirectory: 
   );
 }
 
-/** The mode of directories that are made to lead to the destination: under the umask of docker's daemon. */
+/**
+ * The mode of directories that are made to lead to the destination: under the umask of docker's
+ * daemon.
+ */
 export function parentMode(chmod: Chmod | undefined): number {
   return chmod?.kind === 'absolute' ? chmod.mode & 0o755 : 0o755;
 }

@@ -107,7 +107,10 @@ function isMostOf(files: readonly SelectedEntry[], { sources }: Selection): bool
   return 2 * files.length > sources.reduce((sum, { entries }) => sum + entries.length, 0);
 }
 
-/** The tree of the sources; `result` where it is a tree of the store, whose selections can be remembered. */
+/**
+ * The tree of the sources; `result` where it is a tree of the store, whose selections can be
+ * remembered.
+ */
 async function sourceOf(
   operation: CopyOperation,
   { services }: StepContext,
@@ -149,7 +152,10 @@ async function planSource(source: CopySource, plan: CopyPlan): Promise<PlannedSo
   }
 }
 
-/** What selects the files of one source, and the name under which the digest of the selection is remembered. */
+/**
+ * What selects the files of one source, and the name under which the digest of the selection is
+ * remembered.
+ */
 interface PathPlan extends CopyPlan {
   readonly path: string;
   /** Absent where the tree is no tree of the store. */
@@ -177,7 +183,10 @@ async function planPath(path: string, plan: CopyPlan): Promise<PlannedSource> {
   return told === undefined ? planSelection(pathPlan) : planTold(told, memo, pathPlan);
 }
 
-/** A selection whose digest a cache elsewhere tells. Where it matters what the files are, they are looked at. */
+/**
+ * A selection whose digest a cache elsewhere tells. Where it matters what the files are, they are
+ * looked at.
+ */
 function planTold(told: string, memo: string, plan: PathPlan): PlannedSource {
   const { remote, threads } = plan.context.services;
   const { signal } = plan.context.scope;

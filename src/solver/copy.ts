@@ -38,7 +38,10 @@ export interface CopyOptions {
   /** Used where there is much to copy; without them everything is copied here. */
   readonly threads?: Threads | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** The layer of the same copy before an edit: of a large selection, files that are the same since become further names of the files there. */
+  /**
+   * The layer of the same copy before an edit: of a large selection, files that are the same since
+   * become further names of the files there.
+   */
   readonly earlier?: EarlierCopy | undefined;
   /** Is told what is in each file that was copied. */
   readonly onContent?: ((file: SelectedEntry, content: FileContent) => void) | undefined;
@@ -53,14 +56,15 @@ const BATCH: BatchLimits = { items: 400, bytes: 32 * 1024 * 1024 };
 
 /**
  * Copies into a snapshot. The result, mounted over the parent, is what BuildKit leaves:
- * - a directory's contents merge into the destination; directories within take the source's mode, owner and mtime, the
- *   destination itself only the mtime;
- * - files replace files and symlinks, as new inodes; a file never replaces a directory, nor a directory anything else;
+ * - a directory's contents merge into the destination; directories within take the source's mode,
+ *   owner and mtime, the destination itself only the mtime;
+ * - files replace files and symlinks, as new inodes; a file never replaces a directory, nor a
+ *   directory anything else;
  * - symlinks in the destination path are followed inside the tree; missing parents are made;
- * - hard links within one source are kept, as are setuid, setgid, sticky, capabilities and `user.*` attributes; other extended attributes are dropped.
- * The snapshot is of no use when this throws.
- * @throws MbuildError COPY_FAILED (what is in the way is named; a file that changed since it was selected), ARCHIVE_INVALID,
- * ARCHIVE_UNSAFE, NO_SPACE, CANCELED.
+ * - hard links within one source are kept, as are setuid, setgid, sticky, capabilities and `user.*`
+ * attributes; other extended attributes are dropped. The snapshot is of no use when this throws.
+ * @throws MbuildError COPY_FAILED (what is in the way is named; a file that changed since it was
+ * selected), ARCHIVE_INVALID, ARCHIVE_UNSAFE, NO_SPACE, CANCELED.
  */
 export async function runCopy(
   op: CopyOp,
@@ -147,7 +151,10 @@ class Copier {
     }
   }
 
-  /** Where a file goes: into the destination when that is a directory (or must be one), else it is the destination. */
+  /**
+   * Where a file goes: into the destination when that is a directory (or must be one), else it is
+   * the destination.
+   */
   #filePlace(name: RawPath): { readonly directory: TreeDirectory; readonly name: RawPath } {
     if (this.#dest.endsWith('/'))
       return { directory: this.writer.mkdirAll(this.#dest, this.#parents), name };
@@ -162,7 +169,10 @@ class Copier {
     return this.writer.mkdirAll(this.#dest, this.#parents);
   }
 
-  /** Unpacks an archive into the destination; false when the file is none. --chmod does not apply to what is in it. */
+  /**
+   * Unpacks an archive into the destination; false when the file is none. --chmod does not apply to
+   * what is in it.
+   */
   async #unpack(hostPath: RawPath): Promise<boolean> {
     if (!(await isArchive(hostPath))) return false;
     const directory = this.writer.mkdirAll(this.#dest, { ...this.#parents, mode: 0o755 });
@@ -174,9 +184,11 @@ class Copier {
   }
 
   /**
-   * Copies the entries of one source. Directories are made at once, files in bulk afterwards, links when their files are
-   * there; directories get their final attributes at the end, for all of that changes their mtimes.
-   * @param directories by path below the destination: the one for `''`; those of the entries are added.
+   * Copies the entries of one source. Directories are made at once, files in bulk afterwards, links
+   * when their files are there; directories get their final attributes at the end, for all of that
+   * changes their mtimes.
+   * @param directories by path below the destination: the one for `''`; those of the entries are
+   * added.
    */
   async #entries(
     directories: Map<RawPath, TreeDirectory>,
@@ -254,7 +266,10 @@ class Copier {
     return { mode, ...owner, ...this.op.owner, mtime: stats.mtimeMs / 1000 };
   }
 
-  /** The same with the extended attributes, which a directory brings that is not only there to lead somewhere. */
+  /**
+   * The same with the extended attributes, which a directory brings that is not only there to lead
+   * somewhere.
+   */
   #treeAttributes({ stats, hostPath, implied }: SelectedEntry, input: SelectionInput): Attributes {
     const attributes = this.#entryAttributes(stats, input);
     if (!stats.isDirectory() || implied === true) return attributes;
@@ -325,7 +340,8 @@ class Copier {
         threads?.size ?? 1,
         async ({ items }) => {
           signal?.throwIfAborted();
-          // Nothing here holds the plans while they are carried out: of a large tree they are a lot.
+          // Nothing here holds the plans while they are carried out: of a large tree they are a
+          // lot.
           const plans = (): FileCopy[] => items.map((entry) => plainCopy(plan(entry)));
           if (onContent === undefined) {
             changed.push(...(await tasks.copyFiles(plans(), undefined, stop)));

@@ -13,7 +13,8 @@ export interface PreparedDevices extends HostMounts {
 }
 
 /**
- * Finds the devices of a RUN on this machine. One that is not there, and not required, is warned of and left out.
+ * Finds the devices of a RUN on this machine. One that is not there, and not required, is warned of
+ * and left out.
  * @throws MbuildError DEVICE_NOT_FOUND, NOT_ALLOWED, DEVICE_SPEC, UNSUPPORTED, HOST_PATH_NOT_FOUND.
  */
 export async function prepareDevices(

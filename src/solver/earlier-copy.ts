@@ -7,9 +7,11 @@ import type { StepServices } from './services';
 import type { EarlierCopy, PlannedStep } from './planned';
 
 /**
- * The layer of a copy that differs from a planned one in the content of its only source, and that was made in this store: then equal entries of both selections
- * stand for equal files of both layers. `undefined` where that is not known, and where times are set to SOURCE_DATE_EPOCH: who asks for the same image wherever it
- * is built gets files of their own, whose link count says nothing of what was built before.
+ * The layer of a copy that differs from a planned one in the content of its only source, and that
+ * was made in this store: then equal entries of both selections stand for equal files of both
+ * layers. `undefined` where that is not known, and where times are set to SOURCE_DATE_EPOCH: who
+ * asks for the same image wherever it is built gets files of their own, whose link count says
+ * nothing of what was built before.
  */
 export async function findEarlierCopy(
   earlierKey: CacheKey,
@@ -50,7 +52,9 @@ function exceptSources({ kind, parent, inputs: { sources: _sources, ...rest } }:
   return hashValue([kind, parent, rest]);
 }
 
-/** The digest of the selection that a copy is of; empty where it is of something else, or of more. */
+/**
+ * The digest of the selection that a copy is of; empty where it is of something else, or of more.
+ */
 function onlySource({ inputs: { sources } }: KeyInput): string {
   const [only, ...more] = isList(sources) ? sources : [];
   return typeof only === 'string' && more.length === 0 ? only : '';

@@ -41,7 +41,9 @@ const ALSO: Readonly<Record<string, readonly string[]>> = {
 const HEADER = 128;
 const BINFMT = '/proc/sys/fs/binfmt_misc';
 
-/** The shell (or the command that is named by its path), where this machine cannot run it by itself. */
+/**
+ * The shell (or the command that is named by its path), where this machine cannot run it by itself.
+ */
 export function foreignProgram(
   view: MergedView,
   command: string | undefined,
@@ -87,10 +89,13 @@ function headerOf(view: MergedView, file: string): Buffer | undefined {
   }
 }
 
-/** Compares the header with what is registered. Linux, Documentation/admin-guide/binfmt-misc.rst. */
+/**
+ * Compares the header with what is registered. Linux, Documentation/admin-guide/binfmt-misc.rst.
+ */
 function emulatorFor(header: Buffer): ForeignProgram['emulator'] {
   const names = namesIn(BINFMT);
-  // Not mounted here: there may be registrations all the same, unless the kernel knows nothing of them.
+  // Not mounted here: there may be registrations all the same, unless the kernel knows nothing of
+  // them.
   if (!names.includes('status')) return knowsBinfmt() ? 'unknown' : 'missing';
   const isRegistered = names.some(
     (name) =>

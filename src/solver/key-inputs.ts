@@ -1,7 +1,10 @@
 import type { KeyValue } from '../cache/key';
 import type { CopyOperation, MkdirOperation, RunMount, RunOperation } from '../graph/graph';
 
-/** The inputs of a step's key, as far as its operation tells them. Builds and replays of a history make keys of the same. */
+/**
+ * The inputs of a step's key, as far as its operation tells them. Builds and replays of a history
+ * make keys of the same.
+ */
 export type OperationInputs = Readonly<Record<string, KeyValue>>;
 
 /** @param mounts one for each mount, see {@link mountInput}. */
@@ -18,7 +21,10 @@ export function runInputs(operation: RunOperation, mounts: readonly KeyValue[]):
   };
 }
 
-/** What only some steps have: devices, and settings of the command line that may change what a step leaves; limits are none. */
+/**
+ * What only some steps have: devices, and settings of the command line that may change what a step
+ * leaves; limits are none.
+ */
 function settingInputs({
   capabilities,
   noNewPrivileges,

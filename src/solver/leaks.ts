@@ -14,8 +14,9 @@ export interface LeakWatch {
 const MOST_WARNINGS = 10;
 
 /**
- * What a step that has run is watched for: the exact values of the secrets mounted in it, without the line end that files have.
- * `undefined` for a step without any; values too short to be told from chance are not looked for.
+ * What a step that has run is watched for: the exact values of the secrets mounted in it, without
+ * the line end that files have. `undefined` for a step without any; values too short to be told
+ * from chance are not looked for.
  */
 export function leakWatch(
   step: Step,

@@ -6,7 +6,10 @@ import { findOwner } from './owner';
 import type { PlannedOperation, StepContext } from './planned';
 import { presentTime } from './options';
 
-/** A working directory: what of it is missing is made, and belongs to the user as COPY --chown would have it. */
+/**
+ * A working directory: what of it is missing is made, and belongs to the user as COPY --chown would
+ * have it.
+ */
 export function planMkdir(operation: MkdirOperation, context: StepContext): PlannedOperation {
   const { services, parent } = context;
   return {

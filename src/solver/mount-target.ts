@@ -12,7 +12,10 @@ export interface MountTarget {
   readonly missing: readonly MountPoint[];
 }
 
-/** What may be hidden in /proc: what programs are told of the machine. As in runc, libcontainer/rootfs_linux.go, "checkProcMount". */
+/**
+ * What may be hidden in /proc: what programs are told of the machine. As in runc,
+ * libcontainer/rootfs_linux.go, "checkProcMount".
+ */
 const TOLD = [
   'cpuinfo',
   'diskstats',
@@ -27,7 +30,10 @@ const TOLD = [
   'sys/crypto/fips_enabled',
 ].map((name) => `/proc/${name}`);
 
-/** Who could put his own files in the place of the kernel's, or of all others, would decide what a process with more rights reads and writes there. */
+/**
+ * Who could put his own files in the place of the kernel's, or of all others, would decide what a
+ * process with more rights reads and writes there.
+ */
 function checkPlace(target: RawPath, wanted: RawPath): void {
   if (
     target !== '/' &&
@@ -45,7 +51,8 @@ function checkPlace(target: RawPath, wanted: RawPath): void {
 
 /**
  * Finds the place of a mount in a tree, links followed inside the root.
- * @throws MbuildError SANDBOX_FAILED when a file is where a directory must be, or the other way round, and for the root and what is in /proc.
+ * @throws MbuildError SANDBOX_FAILED when a file is where a directory must be, or the other way
+ * round, and for the root and what is in /proc.
  */
 export function mountTarget(
   view: MergedView,

@@ -14,13 +14,18 @@ export interface SolveOptions {
   readonly noCacheFrom?: number | undefined;
   /** The store in which cache mounts are: the build's own, or one that goes with the build. */
   readonly cacheMounts: string;
-  /** Layers of the targets stay in the cache elsewhere that has them, where nothing else needs them. */
+  /**
+   * Layers of the targets stay in the cache elsewhere that has them, where nothing else needs them.
+   */
   readonly leaveTargets?: boolean | undefined;
   /** Layers of the targets will leave as gzip: large ones are compressed while they are hashed. */
   readonly compressTargets?: boolean | undefined;
   /** Most steps that run at once. */
   readonly jobs: number;
-  /** Seconds since the epoch: later times in layers are set to it. It is in no key, as trees are the same for each; see {@link presentTime}. */
+  /**
+   * Seconds since the epoch: later times in layers are set to it. It is in no key, as trees are the
+   * same for each; see {@link presentTime}.
+   */
   readonly sourceDateEpoch?: number | undefined;
   readonly proxies: Readonly<Record<string, string>>;
   readonly extraHosts: readonly { readonly name: string; readonly ip: string }[];
@@ -59,7 +64,10 @@ export interface DeviceOptions {
   readonly folders: readonly string[];
 }
 
-/** The flag that keeps a step from being taken from the cache. Triggers of the base image stand on the line of their FROM. */
+/**
+ * The flag that keeps a step from being taken from the cache. Triggers of the base image stand on
+ * the line of their FROM.
+ */
 export function refusedBy(
   step: Step,
   stage: StagePlan,
@@ -71,8 +79,9 @@ export function refusedBy(
 }
 
 /**
- * The time of what a step makes, in seconds since the epoch, where the clock would not do: trees have times as they are, which are
- * SOURCE_DATE_EPOCH in tars unless that is still to come. `undefined` for the clock's.
+ * The time of what a step makes, in seconds since the epoch, where the clock would not do: trees
+ * have times as they are, which are SOURCE_DATE_EPOCH in tars unless that is still to come.
+ * `undefined` for the clock's.
  */
 export function presentTime({
   sourceDateEpoch,

@@ -17,7 +17,10 @@ export interface PlannedOperation {
   readonly digests?: ReadonlyMap<string, string> | undefined;
   /** A snapshot in which that is done already; it is there to be taken or discarded. */
   readonly done?: DoneAhead | undefined;
-  /** Writes into the snapshot what the operation leaves. @param earlier of a copy: what the one that it was edited from left. */
+  /**
+   * Writes into the snapshot what the operation leaves.
+   * @param earlier of a copy: what the one that it was edited from left.
+   */
   readonly execute: (active: ActiveSnapshot, earlier?: EarlierCopy) => Promise<void>;
 }
 
@@ -38,7 +41,10 @@ export interface StepContext {
   readonly services: StepServices;
   readonly scope: BuildScope;
   readonly vertex: VertexId;
-  /** True for a step that cannot be taken from a cache and is going to be executed: that may begin while it is planned. */
+  /**
+   * True for a step that cannot be taken from a cache and is going to be executed: that may begin
+   * while it is planned.
+   */
   readonly mustRun: boolean;
 }
 
@@ -53,6 +59,8 @@ export interface DoneAhead {
 export interface EarlierCopy {
   /** The directory of its layer. */
   readonly dir: RawPath;
-  /** Whether a file that the copy brings, by its path below the destination, is what it was then. */
+  /**
+   * Whether a file that the copy brings, by its path below the destination, is what it was then.
+   */
   readonly isUnchanged: (path: RawPath) => boolean;
 }

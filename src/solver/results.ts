@@ -20,14 +20,20 @@ export interface FoundResult {
 
 /** Finds what steps left earlier: in the store, else in the caches elsewhere. */
 export class ResultFinder {
-  /** @param sourceDateEpoch seconds since the epoch, which the hasher has as well: layers that were made for another one get these times. */
+  /**
+   * @param sourceDateEpoch seconds since the epoch, which the hasher has as well: layers that were
+   * made for another one get these times.
+   */
   constructor(
     private readonly services: SolverServices,
     private readonly hasher: LayerHasher,
     private readonly sourceDateEpoch: number | undefined,
   ) {}
 
-  /** The recorded result of a key on a parent, if its layer is in the store and can be trusted; else that of a cache elsewhere. */
+  /**
+   * The recorded result of a key on a parent, if its layer is in the store and can be trusted; else
+   * that of a cache elsewhere.
+   */
   async lookup(key: CacheKey, parent: Tree): Promise<FoundResult | undefined> {
     const record = this.services.cache.get(key);
     const own = record === undefined ? undefined : await this.revive(record, parent);
@@ -51,8 +57,9 @@ export class ResultFinder {
   }
 
   /**
-   * A layer that was made for another SOURCE_DATE_EPOCH, or for none, is the same directory with other times in its tar:
-   * nothing is run for it. The directory has the times as they were, so that it can be hashed for any.
+   * A layer that was made for another SOURCE_DATE_EPOCH, or for none, is the same directory with
+   * other times in its tar: nothing is run for it. The directory has the times as they were, so
+   * that it can be hashed for any.
    */
   async #retimed(
     record: CacheRecord,
@@ -86,8 +93,9 @@ export class ResultFinder {
   }
 
   /**
-   * A result from elsewhere becomes one of the store when its layers are there, which are fetched when they are asked for. One that was made on
-   * other layers is none: what a step leaves elsewhere under the same key need not be the same.
+   * A result from elsewhere becomes one of the store when its layers are there, which are fetched
+   * when they are asked for. One that was made on other layers is none: what a step leaves
+   * elsewhere under the same key need not be the same.
    */
   async #adopt(
     {

@@ -6,10 +6,16 @@ import type { RawPath } from '../linux/paths';
 import type { MergedView } from '../snapshot/view';
 import { mountTarget } from './mount-target';
 
-/** The host name that every step sees, so that what it writes down does not depend on the machine. It is BuildKit's. */
+/**
+ * The host name that every step sees, so that what it writes down does not depend on the machine.
+ * It is BuildKit's.
+ */
 export const SANDBOX_HOSTNAME = 'buildkitsandbox';
 
-/** Variables that reach the network in every step, but are no part of keys and history. Dockerfile reference, "Predefined ARGs". */
+/**
+ * Variables that reach the network in every step, but are no part of keys and history. Dockerfile
+ * reference, "Predefined ARGs".
+ */
 export const PROXY_VARIABLES: readonly string[] = [
   'HTTP_PROXY',
   'HTTPS_PROXY',
@@ -19,7 +25,8 @@ export const PROXY_VARIABLES: readonly string[] = [
 ].flatMap((name) => [name, name.toLowerCase()]);
 
 /**
- * The environment of a step: what the Dockerfile sets, with PATH and a HOME of the user's where it has none, and proxies in both
+ * The environment of a step: what the Dockerfile sets, with PATH and a HOME of the user's where it
+ * has none, and proxies in both
  * spellings, which win over what the Dockerfile says, as in BuildKit.
  */
 export function stepEnvironment(
@@ -71,8 +78,8 @@ export function networkFiles(
 }
 
 /**
- * Where users are pretended, apt would find that it has not become the one that it downloads as, and stop: it is told to stay root.
- * apt.conf(5), "APT::Sandbox::User".
+ * Where users are pretended, apt would find that it has not become the one that it downloads as,
+ * and stop: it is told to stay root. apt.conf(5), "APT::Sandbox::User".
  */
 export function packageManagerFiles(view: MergedView): {
   mounts: readonly Mount[];

@@ -81,7 +81,9 @@ function planMount(mount: RunMount, context: StepContext): PlannedMount | Promis
   }
 }
 
-/** A tree of the context, a stage or an image. What a step writes into it is for that step alone. */
+/**
+ * A tree of the context, a stage or an image. What a step writes into it is for that step alone.
+ */
 async function planBind(
   mount: Extract<RunMount, { kind: 'bind' }>,
   context: StepContext,
@@ -141,14 +143,18 @@ async function planCache(
   };
 }
 
-/** A cache over an initial content: what steps write is kept in the cache, as the upper directory of an overlay. */
+/**
+ * A cache over an initial content: what steps write is kept in the cache, as the upper directory of
+ * an overlay.
+ */
 async function overlayOnCache(
   mount: Extract<RunMount, { kind: 'cache' }>,
   initial: BoundTree,
   context: StepContext,
 ): Promise<PreparedMounts> {
   const { services, scope } = context;
-  const sharing = mount.sharing === 'private' ? 'private' : 'locked'; // two overlays cannot share an upper directory
+  // two overlays cannot share an upper directory
+  const sharing = mount.sharing === 'private' ? 'private' : 'locked';
   const cache = await openCacheMount(
     services.options.cacheMounts,
     { ...mount, id: `${mount.id}\0${JSON.stringify(initial.content)}`, sharing },

@@ -30,10 +30,16 @@ import type { StepServices } from './services';
 import type { PlannedOperation, StepContext } from './planned';
 import { presentTime } from './options';
 
-/** Processes and threads that a step may have where nobody says otherwise: enough for a big build, and the end of a fork bomb. */
+/**
+ * Processes and threads that a step may have where nobody says otherwise: enough for a big build,
+ * and the end of a fork bomb.
+ */
 const USUAL_PROCESSES = 4096;
 
-/** A command: keyed by itself, its variables, its place and what is mounted; never by the values of secrets. */
+/**
+ * A command: keyed by itself, its variables, its place and what is mounted; never by the values of
+ * secrets.
+ */
 export async function planRunStep(
   operation: RunOperation,
   context: StepContext,
@@ -195,7 +201,10 @@ const FUSE_FAULTS: Diagnostic = {
   hint: 'leave --snapshotter=fuse-overlayfs away where there is room for copies; docs/isolation.md names its other faults',
 };
 
-/** What of owners is lost where there is one id. Unsupervised, whether the command asked for any cannot be known: the kernel's filter, which answers, tells nobody. */
+/**
+ * What of owners is lost where there is one id. Unsupervised, whether the command asked for any
+ * cannot be known: the kernel's filter, which answers, tells nobody.
+ */
 function lostOwners(supervision: Supervision | undefined): string | undefined {
   if (supervision === undefined)
     return "where RUN gives files to other users (chown), that succeeds and is lost, the files stay root's";

@@ -16,7 +16,10 @@ import { lock } from '../linux/flock';
 /** What was done under a lock. */
 export interface Flight<T> {
   readonly value: T;
-  /** Settles when others can find what was done, which may be long after it is of use here; until then they wait. */
+  /**
+   * Settles when others can find what was done, which may be long after it is of use here; until
+   * then they wait.
+   */
   readonly landed: Promise<unknown>;
 }
 
@@ -33,8 +36,9 @@ export interface Queue {
 const SILENT_MS = 2000;
 
 /**
- * Does a thing once at a time for each name, across all processes of a store. The lock is the kernel's and goes with
- * its holder, however that ends. On return the thing is done; the lock is held until it has landed.
+ * Does a thing once at a time for each name, across all processes of a store. The lock is the
+ * kernel's and goes with its holder, however that ends. On return the thing is done; the lock is
+ * held until it has landed.
  * @throws what `work` throws, and the signal's reason when it is aborted while waiting.
  */
 export async function singleFlight<T>(
@@ -47,7 +51,8 @@ export async function singleFlight<T>(
   const fd = await acquireAloud(file, queue);
   sign(fd, queue.name);
   const release = (): void => {
-    // The name goes before the lock: who waited on this file sees that it has none any more, and opens it anew.
+    // The name goes before the lock: who waited on this file sees that it has none any more, and
+    // opens it anew.
     unlinkSync(file);
     closeSync(fd);
   };

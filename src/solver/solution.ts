@@ -6,7 +6,9 @@ import type { Tree, TreeLayer } from './tree';
 export interface StepOutcome {
   readonly step: Step;
   readonly key: CacheKey;
-  /** Digests of selections that its key is made of, by the names under which they are remembered. */
+  /**
+   * Digests of selections that its key is made of, by the names under which they are remembered.
+   */
   readonly digests: ReadonlyMap<string, string>;
   readonly cached: boolean;
   /** It was run, and left what an earlier step had left. */

@@ -20,14 +20,19 @@ export interface Solving {
   readonly scope: BuildScope;
 }
 
-/** Milliseconds for which the results of steps that ended well are hashed after the build was told to end. */
+/**
+ * Milliseconds for which the results of steps that ended well are hashed after the build was told
+ * to end.
+ */
 const PATIENCE = 500;
 
 /**
- * Walks the graph: stages at the same time, the steps of a stage in order, each taken from the cache or run. A failing
- * step ends the others. Resolves when every step is done, every layer is hashed and recorded, and those of the targets are in the store, unless
- * they are to be left where they are.
- * @throws MbuildError CACHE_INVALID when a cache elsewhere has not what it says: it will not be taken another time, so begin anew.
+ * Walks the graph: stages at the same time, the steps of a stage in order, each taken from the
+ * cache or run. A failing step ends the others. Resolves when every step is done, every layer is
+ * hashed and recorded, and those of the targets are in the store, unless they are to be left where
+ * they are.
+ * @throws MbuildError CACHE_INVALID when a cache elsewhere has not what it says: it will not be
+ * taken another time, so begin anew.
  */
 export async function solve(graph: Graph, solving: Solving): Promise<Solution> {
   const { scope, options } = solving;
@@ -55,7 +60,8 @@ export async function solve(graph: Graph, solving: Solving): Promise<Solution> {
   } catch (error) {
     // The others were told to stop; what they had begun is taken away before anybody goes on.
     await Promise.allSettled(stages);
-    // What is being hashed belongs to steps that ended well: it is recorded, so that the next build goes on from there, unless that takes long.
+    // What is being hashed belongs to steps that ended well: it is recorded, so that the next build
+    // goes on from there, unless that takes long.
     await solver.settled().catch(() => undefined);
     throw isMbuildError(error, 'CANCELED') && !scope.signal.aborted ? failure.signal.reason : error;
   }

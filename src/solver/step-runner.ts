@@ -44,7 +44,10 @@ interface PlannedWork extends StepWork {
   readonly planned: PlannedStep;
 }
 
-/** Solves single steps, each once whoever asks for it: in this build, and in other processes on the store. */
+/**
+ * Solves single steps, each once whoever asks for it: in this build, and in other processes on the
+ * store.
+ */
 export class StepRunner {
   readonly outcomes = new Map<number, StepOutcome>();
   /** Steps that were begun, by key. */
@@ -145,7 +148,8 @@ export class StepRunner {
   async #make(work: PlannedWork): Promise<Made> {
     const { step, stage, parent, planned, vertex, started } = work;
     const { services, scope, committer, leavesAsGzip } = this.parts;
-    // Why it was missed is found out while it runs; a copy can then begin with what it was edited from.
+    // Why it was missed is found out while it runs; a copy can then begin with what it was edited
+    // from.
     const missed = this.#missed(work);
     missed?.catch(() => undefined); // awaited below, unless the step fails first
     const earlier =
@@ -197,7 +201,10 @@ export class StepRunner {
     return findEarlierCopy(missed.earlierKey, planned, this.parts.services);
   }
 
-  /** Does what is planned on a tree of its own; a command that fails is tried again on a fresh one, as often as the build allows. */
+  /**
+   * Does what is planned on a tree of its own; a command that fails is tried again on a fresh one,
+   * as often as the build allows.
+   */
   async #execute(
     { planned, parent, vertex }: PlannedWork,
     earlier: EarlierCopy | undefined,
@@ -257,7 +264,10 @@ export class StepRunner {
     return twin.tree;
   }
 
-  /** @param origin of a result that was found: the build that made it, and the cache elsewhere that had it. */
+  /**
+   * @param origin of a result that was found: the build that made it, and the cache elsewhere that
+   * had it.
+   */
   #solved(
     outcome: StepOutcome,
     planned: PlannedStep,

@@ -4,7 +4,10 @@ import { planMkdir } from './mkdir';
 import type { PlannedOperation, PlannedStep, StepContext } from './planned';
 import { planRunStep } from './run';
 
-/** Finds out what a step depends on: files are read and hashed here, and copied where the step must run; nothing is run. */
+/**
+ * Finds out what a step depends on: files are read and hashed here, and copied where the step must
+ * run; nothing is run.
+ */
 export async function planStep(context: StepContext): Promise<PlannedStep> {
   const { step, parent } = context;
   const { inputs, manifests, digests = new Map(), done, execute } = await planOperation(context);

@@ -8,11 +8,17 @@ export interface TreeLayer {
   readonly chainId: ChainID;
 }
 
-/** The tree that a step leaves. The directories of what was run are there at once; its digests come when they are hashed. */
+/**
+ * The tree that a step leaves. The directories of what was run are there at once; its digests come
+ * when they are hashed.
+ */
 export interface Tree {
   /** What it holds, for the keys of what follows. */
   readonly result: ResultId;
-  /** Its directories, bottom first. Layers of a remote cache are fetched when this is called first, and not before. */
+  /**
+   * Its directories, bottom first. Layers of a remote cache are fetched when this is called first,
+   * and not before.
+   */
   readonly stack: () => Promise<Stack>;
   /** Bottom first. Rejects when a layer could not be hashed or recorded. */
   readonly layers: Promise<readonly TreeLayer[]>;

@@ -1,7 +1,10 @@
 import type { Graph, StagePlan, Step } from '../graph/graph';
 import type { EventSink, VertexId } from '../progress/events';
 
-/** The vertices of a graph's steps and base images. All are announced at once, so that a renderer knows how much is to come. */
+/**
+ * The vertices of a graph's steps and base images. All are announced at once, so that a renderer
+ * knows how much is to come.
+ */
 export class Vertices {
   readonly #ids = new Map<string, VertexId>();
 

@@ -187,7 +187,10 @@ function plainHistory({ history = [] }: ImageConfig): unknown {
   return history.map(({ created: _created, ...entry }) => entry);
 }
 
-/** Layers that differ have other blobs, and other configs another descriptor: what follows is not told again. */
+/**
+ * Layers that differ have other blobs, and other configs another descriptor: what follows is not
+ * told again.
+ */
 function compareManifests(first: Image, second: Image, bytesDiffer: boolean): FieldDifference[] {
   const both = Math.min(first.manifest.layers.length, second.manifest.layers.length);
   const shown = ({ manifest, config }: Image, other: Image): unknown => ({

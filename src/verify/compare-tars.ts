@@ -12,7 +12,10 @@ const MOST_SHOWN = 10;
 /** Bytes of each that are looked at for that. */
 const HEAD = 1024 * 1024;
 
-/** How two tars of layers differ, entry by entry and field by field. @throws MbuildError ARCHIVE_INVALID for what is no tar. */
+/**
+ * How two tars of layers differ, entry by entry and field by field.
+ * @throws MbuildError ARCHIVE_INVALID for what is no tar.
+ */
 export async function compareTars(
   openFirst: OpenTar,
   openSecond: OpenTar,
@@ -71,7 +74,10 @@ export async function compareWithNone(
   };
 }
 
-/** What the first has in its order, each new path of the second behind the one that it follows there. */
+/**
+ * What the first has in its order, each new path of the second behind the one that it follows
+ * there.
+ */
 function pathsOf(
   first: ReadonlyMap<RawPath, unknown>,
   second: ReadonlyMap<RawPath, unknown>,

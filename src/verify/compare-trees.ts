@@ -9,7 +9,10 @@ import { compareEntries, withoutTime } from './compare-tars';
 import type { CompareOptions, FileDifference } from './difference';
 import type { HashedEntry } from './tar-contents';
 
-/** How two file systems differ, sorted by path in each directory: what a container of one has that a container of the other has not. */
+/**
+ * How two file systems differ, sorted by path in each directory: what a container of one has that a
+ * container of the other has not.
+ */
 export function* compareTrees(
   first: MergedView,
   second: MergedView,

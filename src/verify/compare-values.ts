@@ -1,8 +1,9 @@
 import type { FieldDifference } from './difference';
 
 /**
- * The fields in which two JSON values differ, by their paths: `config.Env[2]`, `Labels["a.b"]`. Where one has no value at all, the whole of the
- * other's is one difference. The order of an object's fields is none.
+ * The fields in which two JSON values differ, by their paths: `config.Env[2]`, `Labels["a.b"]`.
+ * Where one has no value at all, the whole of the other's is one difference. The order of an
+ * object's fields is none.
  */
 export function compareValues(first: unknown, second: unknown, path: string): FieldDifference[] {
   if (isObject(first) && isObject(second) && Array.isArray(first) === Array.isArray(second)) {

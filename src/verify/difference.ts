@@ -1,4 +1,7 @@
-/** A field that two things have different values in; the value is absent where one has no such field. */
+/**
+ * A field that two things have different values in; the value is absent where one has no such
+ * field.
+ */
 export interface FieldDifference {
   /** `mode`, `xattr security.capability`, `history[3].created_by`. */
   readonly field: string;
@@ -24,7 +27,10 @@ export interface TarDifference {
   readonly files: readonly FileDifference[];
   /** Files that have other times and nothing else, where times do not count. */
   readonly timesAlone: number;
-  /** Of tars with the same entries: whether those come in another order, or are written in another form (dialect, padding, end). */
+  /**
+   * Of tars with the same entries: whether those come in another order, or are written in another
+   * form (dialect, padding, end).
+   */
   readonly written?: 'in another order' | 'in another form' | undefined;
 }
 

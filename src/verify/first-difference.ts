@@ -2,7 +2,10 @@
 export interface Place {
   /** Bytes before the first one that differs. */
   readonly offset: number;
-  /** Of text: the line from there on, or a piece of it, quoted; of other bytes: some in hexadecimal; `end of file`. */
+  /**
+   * Of text: the line from there on, or a piece of it, quoted; of other bytes: some in hexadecimal;
+   * `end of file`.
+   */
   readonly first: string;
   readonly second: string;
 }

@@ -14,7 +14,11 @@ export interface HashedEntry {
 /** Zeros of a hole, a piece at a time. */
 const ZEROS = Buffer.alloc(64 * 1024);
 
-/** The entries of a tar in its order. Of a path that comes twice the last counts, as for those who unpack it. @throws MbuildError ARCHIVE_INVALID. */
+/**
+ * The entries of a tar in its order. Of a path that comes twice the last counts, as for those who
+ * unpack it.
+ * @throws MbuildError ARCHIVE_INVALID.
+ */
 export async function hashEntries(tar: AsyncIterable<Buffer>): Promise<Map<RawPath, HashedEntry>> {
   const entries = new Map<RawPath, HashedEntry>();
   let open: { readonly entry: TarEntry; readonly hash?: Hash | undefined } | undefined;

@@ -44,8 +44,9 @@ const OTHER_HOST = 'another-host';
 const APART_MS = 1100;
 
 /**
- * Builds twice, each time in an empty store of its own, at another time and with another host name, and compares what each step left.
- * Base images are those of `engine`'s store, or are pulled into it. Nothing leaves, nothing is named, and the stores are deleted.
+ * Builds twice, each time in an empty store of its own, at another time and with another host name,
+ * and compares what each step left. Base images are those of `engine`'s store, or are pulled into
+ * it. Nothing leaves, nothing is named, and the stores are deleted.
  * @throws MbuildError as `build` does; USAGE for a context that can be read only once.
  */
 export async function verifyTwice(

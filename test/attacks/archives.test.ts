@@ -19,8 +19,9 @@ const hardLink = (path: string, linkPath: string): Member => ({ path, linkPath, 
 const ups = '../'.repeat(24);
 
 /**
- * Archives that try to leave the place that they are unpacked to: as layers, as what ADD unpacks, as contexts. Whether one is refused or
- * contained is told elsewhere; here nothing outside may have been touched or read, not even an attribute.
+ * Archives that try to leave the place that they are unpacked to: as layers, as what ADD unpacks,
+ * as contexts. Whether one is refused or contained is told elsewhere; here nothing outside may have
+ * been touched or read, not even an attribute.
  */
 describeWith('mbuild withstands', { root: true, programs: ['zstd'] }, () => {
   const temp = useTemp();
@@ -368,7 +369,8 @@ describeWith('mbuild withstands', { root: true, programs: ['zstd'] }, () => {
   });
 
   test.each([
-    // A gzip of zeros unpacks to a thousand times its size, and so do honest layers; other forms go further.
+    // A gzip of zeros unpacks to a thousand times its size, and so do honest layers; other forms go
+    // further.
     [
       'a bomb',
       (): Buffer =>

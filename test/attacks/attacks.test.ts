@@ -23,8 +23,8 @@ import { mountsLeft, useTemp, writeFiles } from '../support/temp';
 const CANARY = 'c4n4ry-of-the-host';
 
 /**
- * Each test tries one known attack on builders with input that it makes itself, through the command line. What depends on how RUN
- * is isolated is tried on the least of the rungs as well.
+ * Each test tries one known attack on builders with input that it makes itself, through the command
+ * line. What depends on how RUN is isolated is tried on the least of the rungs as well.
  */
 describe.each(['namespaces', 'chroot', 'oci'])('with RUN in %s', (isolation) =>
   describeWith(

@@ -11,7 +11,9 @@ jest.setTimeout(120_000);
 
 const CANARY = 'c4n4ry-of-the-host';
 
-/** What a container does to its own tree while files are copied or programs started from outside. */
+/**
+ * What a container does to its own tree while files are copied or programs started from outside.
+ */
 describeWith('mbuild withstands', { root: true, programs: ['strace'] }, () => {
   const temp = useTemp();
   let mbuild: Mbuild;

@@ -27,7 +27,10 @@ function tried<T>(act: () => T): T | undefined {
 const N = 20_000;
 const env = (name: string): string | undefined => (name === 'a' ? 'aaaa' : undefined);
 
-/** Texts by which parsers of the language, of ignore files and of patterns were crashed or kept busy: each must end, at once or with an error. */
+/**
+ * Texts by which parsers of the language, of ignore files and of patterns were crashed or kept
+ * busy: each must end, at once or with an error.
+ */
 describe('mbuild withstands', () => {
   const temp = useTemp();
 

@@ -17,7 +17,10 @@ const KEY = [
   '',
 ].join('\n');
 
-/** What is shown and kept of what steps print: no secret of the build, and nothing that gives orders to who reads it. */
+/**
+ * What is shown and kept of what steps print: no secret of the build, and nothing that gives orders
+ * to who reads it.
+ */
 describeWith('mbuild withstands', { root: true }, () => {
   const temp = useTemp();
   let mbuild: Mbuild;

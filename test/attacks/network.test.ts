@@ -27,7 +27,10 @@ jest.setTimeout(120_000);
 const CANARY = 'c4n4ry-of-the-host';
 const TOKEN = 'tok3n-of-the-user';
 
-/** Repositories, web servers and registries that lie, lead elsewhere, or want to know what is not theirs. */
+/**
+ * Repositories, web servers and registries that lie, lead elsewhere, or want to know what is not
+ * theirs.
+ */
 describeWith('mbuild withstands', { root: true, programs: ['git', 'zstd'] }, () => {
   const temp = useTemp();
   let mbuild: Mbuild;

@@ -4,8 +4,9 @@ import { casesOf, caseArgs, readCase, type FixtureCase } from '../support/fixtur
 import { useTemp } from '../support/temp';
 
 /**
- * What `docker buildx bake --print` of buildx 0.29 printed for the files of fixtures/bake; test/support/record-bake.sh records
- * it anew. Objects are equal whatever the order of their members.
+ * What `docker buildx bake --print` of buildx 0.29 printed for the files of fixtures/bake;
+ * test/support/record-bake.sh records it anew. Objects are equal whatever the order of their
+ * members.
  */
 describe('bake --print', () => {
   const temp = useTemp();

@@ -2,7 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** Histories that every builder takes: what they find is recorded, and compared with what a replay predicts. */
+/**
+ * Histories that every builder takes: what they find is recorded, and compared with what a replay
+ * predicts.
+ */
 export const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] as const;
 export const COMMITS = 30;
 
@@ -98,7 +101,10 @@ export class BuilderHistory {
   constructor(
     readonly dir: string,
     private readonly seed: number,
-    /** Of the base image: recorded histories have bases of their own, so that none finds what another has built. */
+    /**
+     * Of the base image: recorded histories have bases of their own, so that none finds what
+     * another has built.
+     */
     private readonly base: string,
   ) {
     this.#random = seed * 7919;

@@ -26,7 +26,10 @@ COPY --from=build /app/lib.out /lib.out
 RUN cat /lib.out > /all
 `;
 
-/** A repository whose history has what histories have: renames, modes, reverts, merges, links, ignore files, and a beginning without a Dockerfile. */
+/**
+ * A repository whose history has what histories have: renames, modes, reverts, merges, links,
+ * ignore files, and a beginning without a Dockerfile.
+ */
 export class History {
   #random = 7;
   #count = 0;

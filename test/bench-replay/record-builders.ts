@@ -1,10 +1,13 @@
-// Records what docker and buildah find in their caches for each commit of the histories in builder-history.ts: facts alone, in
-// recorded-builders.json, which builders.test.ts compares with what a replay predicts.
+// Records what docker and buildah find in their caches for each commit of the histories in
+// builder-history.ts: facts alone, in recorded-builders.json, which builders.test.ts compares with
+// what a replay predicts.
 //
-//   npx esbuild test/bench-replay/record-builders.ts --bundle --platform=node --outfile=/tmp/record.cjs
-//   DOCKER='docker' BUILDAH='buildah --root /var/tmp/store' BASE=docker.io/library/busybox WORK=/var/tmp/work node /tmp/record.cjs OUTPUT.json
+//   npx esbuild test/bench-replay/record-builders.ts --bundle --platform=node
+//   --outfile=/tmp/record.cjs DOCKER='docker' BUILDAH='buildah --root /var/tmp/store'
+//   BASE=docker.io/library/busybox WORK=/var/tmp/work node /tmp/record.cjs OUTPUT.json
 //
-// DOCKER and BUILDAH are commands with their first words; BASE is an image that both have; WORK is a directory that both see.
+// DOCKER and BUILDAH are commands with their first words; BASE is an image that both have; WORK is
+// a directory that both see.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -59,7 +59,10 @@ describe('what goes from a store’s cache beyond a size', () => {
       return record;
     }
 
-    /** A build that found, or with `made` made, the results of instructions that are called as they are, up to a hyphen. */
+    /**
+     * A build that found, or with `made` made, the results of instructions that are called as they
+     * are, up to a hyphen.
+     */
     build(keys: readonly string[], made = false): void {
       const steps = keys.map((key, index) => ({
         name: key,

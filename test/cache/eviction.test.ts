@@ -1,7 +1,10 @@
 import fc from 'fast-check';
 import { chooseVictims, foundRatioOf, type Weighed } from '../../src/cache/eviction';
 
-/** A result of 100 bytes that takes a second, was used by the latest build, and is found every other time. */
+/**
+ * A result of 100 bytes that takes a second, was used by the latest build, and is found every other
+ * time.
+ */
 function result(key: string, facts: Partial<Weighed> = {}): Weighed {
   return { key, bytes: 100, seconds: 1, idle: 0, foundRatio: 0.5, ...facts };
 }

@@ -35,7 +35,10 @@ describeWith('a store that another version of mbuild wrote', { root: true }, () 
   const causes = (stderr: string): string[] =>
     [...stderr.matchAll(/^#\d+ not cached: (.*)$/gm)].map(([, why = '']) => why);
 
-  /** Gives every key and result of the store the hash that a version with another form of keys would have made. */
+  /**
+   * Gives every key and result of the store the hash that a version with another form of keys would
+   * have made.
+   */
   function rewrite(form: string, told: boolean): void {
     const other = (key: string): string =>
       createHash('sha256').update(`${form} ${key}`).digest('hex');

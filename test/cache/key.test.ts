@@ -19,7 +19,10 @@ const framed = (item: KeyValue): string => {
   return parts.join('');
 };
 
-/** Reads one framed value back; a hash input that can be read in one way only cannot collide with another. */
+/**
+ * Reads one framed value back; a hash input that can be read in one way only cannot collide with
+ * another.
+ */
 function parse(text: string, at: { offset: number }): KeyValue {
   const match = /^([utfsnlr])(\d+):/.exec(text.slice(at.offset, at.offset + 24));
   if (match === null) throw new Error(`nothing framed at ${at.offset}`);

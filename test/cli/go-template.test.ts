@@ -6,7 +6,10 @@ import { goDuration } from '../../src/cli/format/time';
 
 const interval = { goString: () => goDuration(5e9), toJSON: () => 5e9 };
 
-/** An image as `docker inspect` sees it; every expected text of the tables is what docker 28 printed for it. */
+/**
+ * An image as `docker inspect` sees it; every expected text of the tables is what docker 28 printed
+ * for it.
+ */
 const image = {
   Id: 'sha256:4483fae84cb7b92fbb14b8ff1f54d76e8b758b67621b076f3533283b81ae513c',
   RepoTags: ['clitest:2'],

@@ -148,7 +148,8 @@ describe('patterns with **', () => {
       .map((parts) => parts.join(''));
     fc.assert(
       fc.property(pattern, path, (written, name) => {
-        // Where `**` stands at an end of plain text, it reaches into names: a case of its own, tested above.
+        // Where `**` stands at an end of plain text, it reaches into names: a case of its own,
+        // tested above.
         fc.pre(!/^\*\*[^*?]*$|^[^*?]*\*\*$/.test(written));
         let source = '';
         for (let i = 0; i < written.length; i++) {

@@ -513,7 +513,8 @@ describeWith('git repositories', { programs: ['git'] }, () => {
       },
       (error: { readonly code?: string }) => error.code,
     );
-    // Git itself passes over a path that it does not take; an address that may not be asked is an error.
+    // Git itself passes over a path that it does not take; an address that may not be asked is an
+    // error.
     expect(place === 'sub' ? outcome : outcome?.includes('/out')).toBe(
       place === 'sub' ? 'GIT_FAILED' : false,
     );

@@ -16,7 +16,10 @@ export interface ExportPlace {
 const NAME = 'registry.test/app:1';
 const OTHER = 'registry.test/app:2';
 
-/** What every exporter of images promises. `make` gives one whose place is empty. Needs root: the store's trees are overlays'. */
+/**
+ * What every exporter of images promises. `make` gives one whose place is empty. Needs root: the
+ * store's trees are overlays'.
+ */
 export function exporterContract(name: string, make: (store: TestStore) => ExportPlace): void {
   describe(`${name} keeps the contract of exporters`, () => {
     let store: TestStore;

@@ -21,7 +21,10 @@ const BIN = resolve(__dirname, '../../bin/mbuild');
 const DOCKER =
   'chown,dac_override,fsetid,fowner,mknod,net_raw,setgid,setuid,setfcap,setpcap,net_bind_service,sys_chroot,kill,audit_write';
 
-/** Denies one system call, as docker's filter does even for who has CAP_SYS_ADMIN, and executes a command. seccomp(2); linux/filter.h, linux/seccomp.h. */
+/**
+ * Denies one system call, as docker's filter does even for who has CAP_SYS_ADMIN, and executes a
+ * command. seccomp(2); linux/filter.h, linux/seccomp.h.
+ */
 const WITHOUT_PIVOT_ROOT = `
 import ctypes, os, struct, sys
 load, equal, give, denied, allowed = 0x20, 0x15, 0x06, 0x00050001, 0x7fff0000
@@ -33,8 +36,9 @@ os.execvp(sys.argv[2], sys.argv[2:])
 const PIVOT_ROOT: Readonly<Record<string, number>> = { x64: 155, arm64: 41 };
 
 /**
- * Everything by which trees can differ, done by COPY, WORKDIR and RUN; and in the end what proot cannot keep: whom RUN gives files to.
- * Pipes are made without a umask, for fuse-overlayfs 1.14 ignores it.
+ * Everything by which trees can differ, done by COPY, WORKDIR and RUN; and in the end what proot
+ * cannot keep: whom RUN gives files to. Pipes are made without a umask, for fuse-overlayfs 1.14
+ * ignores it.
  */
 const DOCKERFILE = `
 FROM scratch AS base

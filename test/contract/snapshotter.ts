@@ -15,7 +15,10 @@ import { makeNode } from '../../src/linux/mknod';
 import { toRaw } from '../../src/linux/paths';
 import type { ActiveSnapshot, LayerId, Snapshotter, Stack } from '../../src/snapshot/snapshotter';
 
-/** What every snapshotter promises. `make` gives a fresh one over an empty store; `dispose` deletes the store. */
+/**
+ * What every snapshotter promises. `make` gives a fresh one over an empty store; `dispose` deletes
+ * the store.
+ */
 export function snapshotterContract(
   name: string,
   make: () => { readonly snapshots: Snapshotter; readonly dispose: () => void },

@@ -8,7 +8,10 @@ import { EARLIER, buildWorks, openStore, registryWorks, storeWorks, type Work } 
 
 jest.setTimeout(SOAK ? 7_200_000 : 180_000);
 
-/** How many trials are made of a work: of kills, of kills with its workers and steps, and of each error. */
+/**
+ * How many trials are made of a work: of kills, of kills with its workers and steps, and of each
+ * error.
+ */
 interface Effort {
   readonly kills: number;
   readonly withWorkers: number;

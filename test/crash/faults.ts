@@ -49,7 +49,10 @@ export function straceMissing(): string | undefined {
   return status === 0 ? undefined : `strace may not trace: ${stderr.trim()}`;
 }
 
-/** A store with a base and an earlier image, copied for each trial, and a work in it that is to be disturbed. */
+/**
+ * A store with a base and an earlier image, copied for each trial, and a work in it that is to be
+ * disturbed.
+ */
 export class Trials {
   readonly template: string;
   /** What comes of the work when nothing disturbs it. */
@@ -68,7 +71,10 @@ export class Trials {
     await this.work.prepare?.(openStore(this.template));
   }
 
-  /** Makes the template, and what every trial must come to. @param sound a store with the two images. */
+  /**
+   * Makes the template, and what every trial must come to.
+   * @param sound a store with the two images.
+   */
   async prepare(sound: string): Promise<void> {
     await this.copyOf(sound);
     const store = this.open();
@@ -84,7 +90,9 @@ export class Trials {
     return openStore(root);
   }
 
-  /** The calls that the work makes, in their order, from the first that has to do with the store. */
+  /**
+   * The calls that the work makes, in their order, from the first that has to do with the store.
+   */
   async calls(names: string): Promise<Call[]> {
     const store = this.open();
     const log = join(this.temp.dir('strace'), 'log');
@@ -148,8 +156,9 @@ export class Trials {
   }
 
   /**
-   * What is wrong with a store after a fault, by what a user would see: it verifies, the same work done again comes to the same, and what
-   * the fault left goes with the next prune. Empty when nothing is; the store is then deleted.
+   * What is wrong with a store after a fault, by what a user would see: it verifies, the same work
+   * done again comes to the same, and what the fault left goes with the next prune. Empty when
+   * nothing is; the store is then deleted.
    */
   async faultsLeft(store: Mbuild): Promise<string[]> {
     const { code, stdout, stderr } = await store.run(['system', 'check']);
@@ -164,8 +173,8 @@ export class Trials {
   }
 
   /**
-   * The same after a loss of power, of which some damage may be told instead of mended: but not in what the work was done again for, and
-   * once that is repaired, nothing differs.
+   * The same after a loss of power, of which some damage may be told instead of mended: but not in
+   * what the work was done again for, and once that is repaired, nothing differs.
    */
   async damageLeft(store: Mbuild): Promise<string[]> {
     const faults = await this.#again(store);

@@ -21,9 +21,10 @@ export function randomOf(seed: number): () => number {
 }
 
 /**
- * Does to a store what a loss of power may: of all that was changed since it was as in `synced`, names are as they were before or as they are
- * now, whichever was written first, and new files have their bytes, some of them, zeros, or nothing. mbuild syncs nothing, so that any of
- * it may happen to any of them. The machine has started anew since.
+ * Does to a store what a loss of power may: of all that was changed since it was as in `synced`,
+ * names are as they were before or as they are now, whichever was written first, and new files have
+ * their bytes, some of them, zeros, or nothing. mbuild syncs nothing, so that any of it may happen
+ * to any of them. The machine has started anew since.
  */
 export function losePower(root: string, synced: string, random: () => number): void {
   lose(root, synced, random);

@@ -13,7 +13,10 @@ import { MBUILD, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { mountsLeft, namesIn, useTemp, writeFiles } from '../support/temp';
 
-/** Starts a program on a new terminal, closes that when a line comes in, and prints how the program ended. */
+/**
+ * Starts a program on a new terminal, closes that when a line comes in, and prints how the program
+ * ended.
+ */
 const ON_A_TERMINAL = `
 import os, pty, sys, threading
 pid, fd = pty.fork()

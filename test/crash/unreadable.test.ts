@@ -15,7 +15,9 @@ jest.setTimeout(SOAK ? 7_200_000 : 180_000);
 const ERRORS = ['EIO', 'EMFILE', 'ENOMEM', 'EACCES', 'EROFS', 'ENOSPC'];
 /** Calls that read, or ask. */
 const READS = 'open,openat,read,pread64,getdents64,statx,newfstatat,lstat,stat,readlink,lgetxattr';
-/** Directories of a store in which something stands for images, layers, containers and the cache. */
+/**
+ * Directories of a store in which something stands for images, layers, containers and the cache.
+ */
 const PLACES = [
   'blobs/sha256',
   'chains',

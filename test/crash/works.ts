@@ -14,7 +14,10 @@ export interface Work {
   outcome(store: Mbuild): Promise<string>;
 }
 
-/** Every store has the images `small-base` and `earlier`; most of what is done comes to an image `new`. */
+/**
+ * Every store has the images `small-base` and `earlier`; most of what is done comes to an image
+ * `new`.
+ */
 export const EARLIER = 'FROM small-base\nRUN echo earlier > /earlier\n';
 
 const DOCKERFILE = [
@@ -51,7 +54,10 @@ export function envOf(store: Mbuild): Record<string, string> {
   return cleanEnv({ MBUILD_ROOT: store.root, ...STORE_ENV });
 }
 
-/** Builds of an image `new`: as a whole, and from what earlier builds left. `temp` is asked for folders when they are first needed. */
+/**
+ * Builds of an image `new`: as a whole, and from what earlier builds left. `temp` is asked for
+ * folders when they are first needed.
+ */
 export function buildWorks(temp: TempDirs): readonly Work[] {
   const context = once(() => writeFiles(temp.dir('context'), FILES));
   const before = once(() => writeFiles(temp.dir('before'), { ...FILES, 'one.txt': 'another' }));

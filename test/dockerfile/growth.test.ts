@@ -11,7 +11,10 @@ const longValue =
   (name: string): string | undefined =>
     name === 'v' ? 'ab'.repeat(size) : undefined;
 
-/** Milliseconds of processor time, the least of several runs: other work on the machine adds, it never takes away. */
+/**
+ * Milliseconds of processor time, the least of several runs: other work on the machine adds, it
+ * never takes away.
+ */
 function cost(run: () => unknown): number {
   let least = Infinity;
   for (let i = 0; i < 7; i++) {

@@ -83,7 +83,10 @@ describeWith(
   },
 );
 
-/** A directory to work in, as the pages assume it: a repository with some commits, and a library beside it. */
+/**
+ * A directory to work in, as the pages assume it: a repository with some commits, and a library
+ * beside it.
+ */
 async function makeProject(home: string, env: Record<string, string>): Promise<string> {
   cpSync(fixture('docs'), home, { recursive: true });
   const project = join(home, 'project');

@@ -207,7 +207,10 @@ describeWith('bad input', { root: true }, () => {
     });
   });
 
-  /** Exit code 1, nothing on standard output, and standard error as in the case's expected.txt, in which `…` stands for any text of a line. */
+  /**
+   * Exit code 1, nothing on standard output, and standard error as in the case's expected.txt, in
+   * which `…` stands for any text of a line.
+   */
   function expectError(result: CommandResult, name: string): void {
     const file = join(fixture('bad', name), 'expected.txt');
     if (process.env.MBUILD_UPDATE_FIXTURES === '1') {

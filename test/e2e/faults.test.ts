@@ -266,7 +266,8 @@ describeWith('a registry with faults', { root: true }, () => {
   });
 
   it('goes on where it was when the connection keeps breaking', async () => {
-    // Every part that comes is progress, so that alone is no reason to give up: one that gives nothing is.
+    // Every part that comes is progress, so that alone is no reason to give up: one that gives
+    // nothing is.
     let parts = 0;
     server.fault = (request, response, seen) => {
       if (!isLayer(request.url)) return false;

@@ -11,7 +11,10 @@ import { useTemp, writeFiles } from '../support/temp';
 
 const temp = useTemp();
 
-/** A name with everything in it that a terminal, a reader or a CI service takes for more than a name. */
+/**
+ * A name with everything in it that a terminal, a reader or a CI service takes for more than a
+ * name.
+ */
 const EVIL =
   'x\n::notice::y\n##[error]y\n##vso[a b]\n##teamcity[c]\r\x1b[31m\x9b1m\u202e\u2028\rsection_start:1:z\r\x1b[0K';
 /** The same where no line feed can be. */
@@ -21,7 +24,10 @@ const FLAT = EVIL.replaceAll('\n', ' ').replaceAll('\r', ' ');
 const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
 const ORDERS = /^[^\S\n]*::|##[\w.-]*\[|section_(?:start|end):/m;
 
-/** Command lines by the name of their command. `{image}` and the like stand for what the test has made. */
+/**
+ * Command lines by the name of their command. `{image}` and the like stand for what the test has
+ * made.
+ */
 const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   build: [
     ['build', '--progress', 'plain', '-f', '{evilfile}', '{context}'],

@@ -19,7 +19,10 @@ import { mountsLeft, useTemp, writeFiles } from '../support/temp';
 
 const FLAGS = ['--snapshotter=fuse-overlayfs'];
 
-/** Where what fuse-overlayfs copies up differs from what overlay does, and what a deletion can meet. Version 1.14 ignores the umask of a pipe. */
+/**
+ * Where what fuse-overlayfs copies up differs from what overlay does, and what a deletion can meet.
+ * Version 1.14 ignores the umask of a pipe.
+ */
 const CORNERS = `
 FROM scratch AS base
 ADD small-base.tar /

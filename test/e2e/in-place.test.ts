@@ -45,7 +45,10 @@ describeWith(
   () => {
     const temp = useTemp();
 
-    /** A root directory with mbuild alone, as fixtures/in-place/Dockerfile makes it, and a context in /mbuild/context. */
+    /**
+     * A root directory with mbuild alone, as fixtures/in-place/Dockerfile makes it, and a context
+     * in /mbuild/context.
+     */
     function throwAwayRoot(dockerfile: string): string {
       const root = temp.dir('place');
       const home = join(root, 'mbuild');

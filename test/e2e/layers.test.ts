@@ -149,8 +149,9 @@ describeWith('the layer of a step', { root: true, programs: ['tar', 'python3'] }
   }, 300_000);
 });
 
-// The root itself is in no layer; each program makes it as it likes.
-// Directories get the time of their last change, which differs between two runs; so do files that the script did not give a time.
+// The root itself is in no layer; each program makes it as it likes. Directories get the time of
+// their last change, which differs between two runs; so do files that the script did not give a
+// time.
 function comparable(tree: readonly TreeEntry[]): TreeEntry[] {
   const timed = new Set(['timed', 'timed/old', 'timed/new', 'metadata/touched']);
   return tree

@@ -190,7 +190,8 @@ describeWith(
       ]);
       watched.hide = () => false;
       expect(stderr).toContain(`the cache of ${cache} is not used here`);
-      // Both are missed at once, or one after the other: what was built for the first is then in the store for the next attempt.
+      // Both are missed at once, or one after the other: what was built for the first is then in
+      // the store for the next attempt.
       expect(stderr).toMatch(
         /^build \w+: (?:0 of 2 steps from the cache$|1 of 2 steps from the cache, )/m,
       );

@@ -7,7 +7,10 @@ import { describeWith } from '../support/needs';
 import { noRegistry, startRegistry, type TestRegistry } from '../support/registry';
 import { useTemp, writeFiles } from '../support/temp';
 
-/** The builder stage leaves something else each time, so that a result of it that is the same was not made anew. */
+/**
+ * The builder stage leaves something else each time, so that a result of it that is the same was
+ * not made anew.
+ */
 const DOCKERFILE = `FROM small-base AS build
 ARG GIT_SHA=a1
 COPY tool.txt /
@@ -52,7 +55,10 @@ describeWith('a cache elsewhere', { root: true, also: noRegistry }, () => {
     return mbuild;
   }
 
-  /** Whether each instruction was cached, in order: the builder's COPY and RUN, then the three of the image. */
+  /**
+   * Whether each instruction was cached, in order: the builder's COPY and RUN, then the three of
+   * the image.
+   */
   function cached(steps: Awaited<ReturnType<Mbuild['build']>>['steps']): boolean[] {
     return instructionSteps(steps.filter((step) => step.done || step.cached)).map(
       (step) => step.cached,
@@ -296,7 +302,10 @@ describeWith('a cache elsewhere', { root: true, also: noRegistry }, () => {
       writeFileSync(join(folder, 'index.json'), JSON.stringify(index));
     }
 
-    /** A build on a fresh machine: what of the cache it took, and what it said. The image is a sound one. */
+    /**
+     * A build on a fresh machine: what of the cache it took, and what it said. The image is a sound
+     * one.
+     */
     async function afterwards(): Promise<{ id: string; cached: boolean[]; stderr: string }> {
       const mbuild = await machine();
       const { id, steps, stderr } = await mbuild.build([

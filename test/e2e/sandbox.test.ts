@@ -55,7 +55,8 @@ describeWith('a RUN step', { root: true }, () => {
         (target) => !/^\/($|proc|sys|dev|etc\/(resolv\.conf|hosts|hostname))/.test(target ?? ''),
       ),
     ).toEqual([]);
-    // Without a pipe, whose ends the shell would have for a moment; the directory that the pattern was looked up in is closed by then.
+    // Without a pipe, whose ends the shell would have for a moment; the directory that the pattern
+    // was looked up in is closed by then.
     expect(
       await output(
         'RUN for file in /proc/$$/fd/*; do [ -L $file ] && echo ${file##*/}; done; true',
@@ -145,7 +146,8 @@ describeWith('a RUN step', { root: true }, () => {
   it('has the default capabilities and no inherited ones', async () => {
     const status = await output('RUN grep ^Cap /proc/self/status');
     const sets = new Map(status.map((line) => line.split(/:\s*/) as [string, string]));
-    // chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service sys_chroot setfcap
+    // chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service sys_chroot
+    // setfcap
     const eleven = 0x800405fbn;
     expect(BigInt(`0x${sets.get('CapEff') ?? ''}`)).toBe(eleven);
     expect(BigInt(`0x${sets.get('CapBnd') ?? ''}`)).toBe(eleven);

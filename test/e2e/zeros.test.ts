@@ -4,7 +4,9 @@ import { Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
 import { useTemp, writeFiles } from '../support/temp';
 
-/** Above the size from which a ratio once counted, and far above its factor in every compression. */
+/**
+ * Above the size from which a ratio once counted, and far above its factor in every compression.
+ */
 const MIB = 100;
 
 describeWith('layers of zeros', { root: true }, () => {

@@ -15,7 +15,10 @@ function* numbers(seed: number): Generator<number, never> {
   for (let state = seed; ;) yield (state = (Math.imul(state, 1103515245) + 12345) >>> 0) >>> 8;
 }
 
-/** Bytes without a copy among them, some of which are so rare that Huffman's codes for them would be longer than deflate's may be. */
+/**
+ * Bytes without a copy among them, some of which are so rare that Huffman's codes for them would be
+ * longer than deflate's may be.
+ */
 function skewed(): Buffer {
   const random = numbers(7);
   const bytes = Buffer.from(Array.from({ length: 30_000 }, () => random.next().value % 128));
@@ -110,7 +113,8 @@ describe('the gzip compressor', () => {
     expect(gzip(text.subarray(0, MEMBER)).length).toBeLessThan(text.length / 3);
   });
 
-  // Digests of compressed layers depend on these bytes: whoever changes them makes every layer be pushed anew.
+  // Digests of compressed layers depend on these bytes: whoever changes them makes every layer be
+  // pushed anew.
   it('makes the same bytes on every machine', () => {
     expect(digestOf(gzip(Buffer.concat([text.subarray(0, 400_000), skewed()])))).toBe(
       'sha256:99e7b693c07ee76df1b6e42e3c16fb0feee031839afacfd1db3c1a7414a9616b',

@@ -10,7 +10,10 @@ import { LIMITS, isRoot, useDirectory } from './trees';
 
 const OPTIONS = 'redirect_dir=off,metacopy=off,index=off';
 
-/** Runs a script with an overlay of `lowers` (and `upper`) mounted on $root, in a mount namespace that ends with it. */
+/**
+ * Runs a script with an overlay of `lowers` (and `upper`) mounted on $root, in a mount namespace
+ * that ends with it.
+ */
 function onOverlay(
   dir: string,
   lowers: readonly string[],

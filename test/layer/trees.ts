@@ -27,7 +27,10 @@ export function useDirectory(): () => string {
   return () => dir;
 }
 
-/** Everything a layer keeps of a tree, a line an entry; hard links show as the first name of their file. */
+/**
+ * Everything a layer keeps of a tree, a line an entry; hard links show as the first name of their
+ * file.
+ */
 export function describeTree(
   root: RawPath,
   keep: { readonly mtimes?: boolean; readonly linkTimes?: boolean; readonly xattrs?: boolean } = {},

@@ -4,13 +4,19 @@ import type { SourceFile } from '../../src/diagnostics/range';
 import { parseDockerfile } from '../../src/dockerfile/parse';
 import { checkViolation, lintDockerfile } from '../../src/lint/lint';
 
-/** What the checks say about a file: `line rule: message` for each warning, and the error of `error=true`. */
+/**
+ * What the checks say about a file: `line rule: message` for each warning, and the error of
+ * `error=true`.
+ */
 export interface CheckResult {
   readonly lines: readonly string[];
   readonly error?: string | undefined;
 }
 
-/** Checks every stage of a Dockerfile, as `--check` does, on a machine for linux/amd64. @param args `--build-arg NAME=VALUE`, `--target NAME`. */
+/**
+ * Checks every stage of a Dockerfile, as `--check` does, on a machine for linux/amd64.
+ * @param args `--build-arg NAME=VALUE`, `--target NAME`.
+ */
 export function check(
   file: SourceFile,
   args: readonly string[] = [],

@@ -26,7 +26,10 @@ describe('trees', () => {
     expect(existsSync(dir)).toBe(false);
   });
 
-  /** A chain of directories `times` × 20 deep, with a file at its end; no path is ever longer than the kernel takes. */
+  /**
+   * A chain of directories `times` × 20 deep, with a file at its end; no path is ever longer than
+   * the kernel takes.
+   */
   function dig(times: number): void {
     const down = Array.from({ length: 20 }, () => 'directory').join('/');
     mkdirSync(join(dir, 'a'));
@@ -45,7 +48,8 @@ describe('trees', () => {
     expect(treeSize(dir).bytes).toBe(times === 1 ? 7 : 2);
   });
 
-  // On file systems without these flags (tmpfs before Linux 6.6), and for who may not set them, there is nothing to delete.
+  // On file systems without these flags (tmpfs before Linux 6.6), and for who may not set them,
+  // there is nothing to delete.
   test('are deleted with files and directories that were made immutable', () => {
     mkdirSync(join(dir, 'fixed/in'), { recursive: true });
     for (const name of ['fixed/file', 'fixed/in/file']) writeFileSync(join(dir, name), '');

@@ -22,7 +22,9 @@ import { pushRawImage } from './raw-image';
 export interface Setting {
   /** A shell command that is docker's command line, e.g. `docker -H unix:///run/docker.sock`. */
   readonly reference: string;
-  /** The base image, in a registry that both builders reach, and that images of cases are pushed to. */
+  /**
+   * The base image, in a registry that both builders reach, and that images of cases are pushed to.
+   */
   readonly base: string;
   /** A folder that both see under the same path. */
   readonly work: string;
@@ -40,7 +42,10 @@ export interface PreparedCase {
   readonly hash: string;
 }
 
-/** Raised when contexts are prepared in another way, which makes what the reference built before worthless. */
+/**
+ * Raised when contexts are prepared in another way, which makes what the reference built before
+ * worthless.
+ */
 const PREPARATION = 3;
 
 /** The reference of an image that cases start from: beside the base. */
@@ -110,8 +115,9 @@ function buildArgs(args: readonly string[], context: string): string[] {
 }
 
 /**
- * Times follow from name and content: BuildKit takes a file of the same path, size and time as the same, also of another
- * context, and both builders take an earlier copy of the same content with its times.
+ * Times follow from name and content: BuildKit takes a file of the same path, size and time as the
+ * same, also of another context, and both builders take an earlier copy of the same content with
+ * its times.
  */
 function setTimes(file: Buffer, path: string): void {
   const stats = lstatSync(file);

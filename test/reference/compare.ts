@@ -5,7 +5,10 @@ export type Outcome =
   | { readonly kind: 'built'; readonly image: ImageContent }
   | { readonly kind: 'refused'; readonly message: string };
 
-/** Times up to here were set on purpose (files of a context) and are to be kept; later ones are those of the build. BuildKit's directories have times of earlier contexts. */
+/**
+ * Times up to here were set on purpose (files of a context) and are to be kept; later ones are
+ * those of the build. BuildKit's directories have times of earlier contexts.
+ */
 const LAST_SET_TIME = 1_200_000_000;
 
 /** One line per difference, `what: the reference's ≠ mbuild's`; none when the outcomes agree. */
@@ -56,8 +59,9 @@ function shown(inode: Inode, tree: ImageContent['tree']): Record<string, string>
 }
 
 /**
- * BuildKit makes a layer of a step that changed nothing, mbuild none: such layers count as absent on both sides. How a
- * layer says what is deleted (each name, or the directory made anew) is not compared: what it does is seen in the tree.
+ * BuildKit makes a layer of a step that changed nothing, mbuild none: such layers count as absent
+ * on both sides. How a layer says what is deleted (each name, or the directory made anew) is not
+ * compared: what it does is seen in the tree.
  */
 function layerDifferences(
   reference: ImageContent['layers'],
@@ -106,7 +110,10 @@ function configOf({ config, layers }: ImageContent): Record<string, unknown> {
   };
 }
 
-/** Dockerfile 1.24 writes a HEALTHCHECK otherwise than docker 28.5 does; what it says is in the config, which is compared. */
+/**
+ * Dockerfile 1.24 writes a HEALTHCHECK otherwise than docker 28.5 does; what it says is in the
+ * config, which is compared.
+ */
 function withoutHealth(createdBy: unknown): unknown {
   return typeof createdBy === 'string'
     ? createdBy.replace(/^HEALTHCHECK &?\{.*\}$/s, 'HEALTHCHECK')

@@ -109,7 +109,10 @@ function cleaned(name: string): string {
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
 
-/** OCI image-spec, layer.md: whiteouts hide what lies below, then the layer's own entries are laid over it. */
+/**
+ * OCI image-spec, layer.md: whiteouts hide what lies below, then the layer's own entries are laid
+ * over it.
+ */
 function flatten(layers: readonly (readonly TarEntry[])[]): Record<string, Inode> {
   const tree = new Map<string, Inode>();
   let inodes = 0;

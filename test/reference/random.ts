@@ -228,7 +228,10 @@ function unique(flags: string): string {
     .join('');
 }
 
-/** Commands that leave the same whoever runs them, and whose files are not read before they are whole. */
+/**
+ * Commands that leave the same whoever runs them, and whose files are not read before they are
+ * whole.
+ */
 const command = fc.oneof(
   joined(['mkdir -p ', maybe(joined(['-m ', pick('700', '1777', '755'), ' '])), plainPath]),
   joined(['echo ', pick('1', '22', '$A', '"$B"', "'$C'"), ' > ', plainPath]),
@@ -552,7 +555,10 @@ const args = fc.tuple(
   maybe(pick('--target=s0', '--label=a=flag', '--platform=linux/amd64'), 1, 6),
 );
 
-/** What follows from meant differences: a layer with what was written anew as it was, and one without; hard links that are kept. */
+/**
+ * What follows from meant differences: a layer with what was written anew as it was, and one
+ * without; hard links that are kept.
+ */
 const NOISE = /^layers?\b|\.empty_layer: |: links /;
 
 /** Compositions of instructions that nobody thought of: the same for the same seed. */

@@ -17,8 +17,9 @@ const MANIFESTS =
   'application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json';
 
 /**
- * Pushes an image whose config is the base's but for the members that are given, written as they are: what `docker import`,
- * `docker commit` and other builders make, and none of the builders that are compared.
+ * Pushes an image whose config is the base's but for the members that are given, written as they
+ * are: what `docker import`, `docker commit` and other builders make, and none of the builders that
+ * are compared.
  */
 export async function pushRawImage(
   image: ReferenceImage,

@@ -53,7 +53,10 @@ function download(made = client()): Promise<void> {
   });
 }
 
-/** Sends a part of the layer, and breaks the connection once that is on the client's disk: what is still under way is lost with it. */
+/**
+ * Sends a part of the layer, and breaks the connection once that is on the client's disk: what is
+ * still under way is lost with it.
+ */
 function breakOff(response: ServerResponse, start: number, end: number): void {
   response.write(BLOB.subarray(start, end));
   const look = setInterval(() => {

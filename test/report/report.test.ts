@@ -149,7 +149,8 @@ describeWith('the report of a build', { root: true }, () => {
     it.each([1280, 390])(
       'fits a window of %i pixels, and nothing runs in it',
       (width) => {
-        // The page measures itself: a frame around it has its width, and tells the width of its content.
+        // The page measures itself: a frame around it has its width, and tells the width of its
+        // content.
         const probe = join(temp.dir('probe'), 'probe.html');
         writeFileSync(
           probe,

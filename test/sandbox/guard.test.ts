@@ -57,7 +57,8 @@ const ways: readonly Way[] = [
 describeWith('what a step leaves running', { root: true, programs: ['tar'] }, () => {
   const temp = useTemp();
 
-  // One that stays a child, one in a session of its own, and two whose parent is gone as well; numbers that no other process sleeps for.
+  // One that stays a child, one in a session of its own, and two whose parent is gone as well;
+  // numbers that no other process sleeps for.
   const seconds = [1, 2, 3, 4].map((i) => `${i}${process.pid}9`);
   const left = (): number[] => seconds.flatMap((number) => running(`sleep ${number}`));
   const [child, session, orphan, grandchild] = seconds.map(

@@ -90,7 +90,9 @@ describeWith('copyFiles', { root: true }, () => {
     }
   });
 
-  /** A large file of nothing but a word at its beginning, one in its middle and one near its end. */
+  /**
+   * A large file of nothing but a word at its beginning, one in its middle and one near its end.
+   */
   function sparse(size: number): FileCopy {
     const dir = temp.dir();
     const from = join(dir, 'from');

@@ -296,7 +296,8 @@ describeWith(
     }
 
     function inMount(root: string, [kind, at, other]: Operation): void {
-      // Where the writer resolves links inside the tree the test stays away from them: the kernel would leave the mount.
+      // Where the writer resolves links inside the tree the test stays away from them: the kernel
+      // would leave the mount.
       const { dir: parent, base: name } = path.posix.parse(at);
       const resolved = new LayeredView([root]).stat(parent);
       if (resolved === undefined || !resolved.stats.isDirectory()) return;

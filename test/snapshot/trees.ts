@@ -55,8 +55,9 @@ export function withOverlay<T>(layers: readonly string[], body: (root: string) =
 }
 
 /**
- * Makes a tree. Keys are paths; a value is `d`, `f:content`, `l:target`, `h:first name`, `p`, `c:major,minor`,
- * then, optional and in any order, ` 0755`, ` uid:gid`, ` @mtime` and ` name=value` for extended attributes.
+ * Makes a tree. Keys are paths; a value is `d`, `f:content`, `l:target`, `h:first name`, `p`,
+ * `c:major,minor`, then, optional and in any order, ` 0755`, ` uid:gid`, ` @mtime` and
+ * ` name=value` for extended attributes.
  */
 export function makeTree(root: string, spec: Readonly<Record<string, string>>): void {
   const times: [string, number][] = [];
@@ -106,7 +107,10 @@ export function makeTree(root: string, spec: Readonly<Record<string, string>>): 
   for (const [file, time] of times.reverse()) lutimesSync(file, time, time);
 }
 
-/** A tree as `makeTree` takes it, sorted, every fact given; mtimes in seconds, and only those before `since`. Hard links show on later names. */
+/**
+ * A tree as `makeTree` takes it, sorted, every fact given; mtimes in seconds, and only those before
+ * `since`. Hard links show on later names.
+ */
 export function readTree(
   root: string,
   options: { readonly times?: boolean; readonly under?: string } = {},

@@ -22,12 +22,17 @@ export function smallBaseTar(dir: string): string {
   return tar;
 }
 
-/** Imports the small base: shell tools, users root, daemon and app (1000, also in staff and video). */
+/**
+ * Imports the small base: shell tools, users root, daemon and app (1000, also in staff and video).
+ */
 export async function smallBase(mbuild: Mbuild, name = 'small-base'): Promise<void> {
   await inTemp(async (dir) => mbuild.ok(['import', smallBaseTar(dir), name]));
 }
 
-/** Tar of a Debian root file system whose apt reaches what this machine's apt reaches. Kept between runs; slow the first time. */
+/**
+ * Tar of a Debian root file system whose apt reaches what this machine's apt reaches. Kept between
+ * runs; slow the first time.
+ */
 export function debianTar(): string {
   const result = spawnSync('sh', [join(__dirname, 'debian-base.sh')], { encoding: 'utf8' });
   if (result.status !== 0) throw new Error(`no Debian base could be made:\n${result.stderr}`);
@@ -54,7 +59,10 @@ export async function debianBase(mbuild: Mbuild, name = 'debian'): Promise<void>
 /** Where parts of Debian's own node lie, and its npm with all that it uses. */
 export const DEBIAN_MODULES = '/usr/share/nodejs';
 
-/** Adds this machine's node and npm to the Debian base (which must be there under `from`) as one layer, in /usr/local. */
+/**
+ * Adds this machine's node and npm to the Debian base (which must be there under `from`) as one
+ * layer, in /usr/local.
+ */
 export async function nodeBase(mbuild: Mbuild, name = 'node', from = 'debian'): Promise<void> {
   await inTemp(async (dir) => {
     const root = join(dir, 'root');
@@ -93,8 +101,8 @@ export async function nodeBase(mbuild: Mbuild, name = 'node', from = 'debian'): 
 }
 
 /**
- * An .npmrc for a build, by which npm in it reaches the registry that npm reaches here. May hold credentials:
- * it belongs into a stage that is not kept.
+ * An .npmrc for a build, by which npm in it reaches the registry that npm reaches here. May hold
+ * credentials: it belongs into a stage that is not kept.
  */
 export function npmrcForBuild(): string {
   const config = (key: string): string => {

@@ -6,10 +6,15 @@ export interface SystemCall {
   readonly args: readonly bigint[];
 }
 
-/** Runs a classic BPF program over a system call, as the kernel would: `allow`, `kill`, `notify` or `errno N`. @throws Error on what the kernel refuses to load. */
+/**
+ * Runs a classic BPF program over a system call, as the kernel would: `allow`, `kill`, `notify` or
+ * `errno N`.
+ * @throws Error on what the kernel refuses to load.
+ */
 export function judge(program: Uint8Array, call: SystemCall): string {
   const code = Buffer.from(program);
-  const data = Buffer.alloc(64); // struct seccomp_data: nr, arch, instruction pointer, six arguments
+  // struct seccomp_data: nr, arch, instruction pointer, six arguments
+  const data = Buffer.alloc(64);
   data.writeUInt32LE(call.nr >>> 0, 0);
   data.writeUInt32LE(call.arch >>> 0, 4);
   call.args.forEach((value, i) => data.writeBigUInt64LE(BigInt.asUintN(64, value), 16 + i * 8));

@@ -33,7 +33,9 @@ export function cleanEnv(extra: Readonly<Record<string, string>> = {}): Record<s
   };
 }
 
-/** Runs a program to its end. A failing program is not an error here; one that cannot be started is. */
+/**
+ * Runs a program to its end. A failing program is not an error here; one that cannot be started is.
+ */
 export function command(
   program: string,
   args: readonly string[],
@@ -69,7 +71,10 @@ export function command(
   });
 }
 
-/** The same for a program that must succeed; returns its standard output. @throws Error with its standard error. */
+/**
+ * The same for a program that must succeed; returns its standard output.
+ * @throws Error with its standard error.
+ */
 export async function succeed(
   program: string,
   args: readonly string[],

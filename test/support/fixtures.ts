@@ -35,8 +35,8 @@ export function caseArgs(fixtureCase: FixtureCase): string[] {
 }
 
 /**
- * Copies a fixture's files so that they can be changed, with the modes that a checkout under umask 022 has;
- * an absent source gives an empty directory. Returns `to`.
+ * Copies a fixture's files so that they can be changed, with the modes that a checkout under umask
+ * 022 has; an absent source gives an empty directory. Returns `to`.
  */
 export function copyFixture(from: string, to: string): string {
   mkdirSync(to, { recursive: true });

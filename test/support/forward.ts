@@ -18,7 +18,10 @@ export interface Forward {
   close(): Promise<void>;
 }
 
-/** Passes connections on to `host:port` and counts what is sent; with `tls` it speaks TLS to the client. */
+/**
+ * Passes connections on to `host:port` and counts what is sent; with `tls` it speaks TLS to the
+ * client.
+ */
 export async function startForward(target: string, tls?: TlsOptions): Promise<Forward> {
   const sockets = new Set<Socket>();
   let bytes = 0;
@@ -35,7 +38,10 @@ export async function startForward(target: string, tls?: TlsOptions): Promise<Fo
   );
 }
 
-/** An http proxy, for plain requests and with tunnels (CONNECT), which takes every host to be `target`. */
+/**
+ * An http proxy, for plain requests and with tunnels (CONNECT), which takes every host to be
+ * `target`.
+ */
 export async function startProxy(target: string, credentials?: string): Promise<Forward> {
   const sockets = new Set<Socket>();
   const asked: string[] = [];

@@ -7,7 +7,10 @@ export type HostileName =
   | 'through-an-absolute-symlink'
   | 'hard-link-outside';
 
-/** A ustar archive that tries to write a file `mbuild-hostile` outside; symlinks lead to `outside`, an empty directory of the host. */
+/**
+ * A ustar archive that tries to write a file `mbuild-hostile` outside; symlinks lead to `outside`,
+ * an empty directory of the host.
+ */
 export function hostileTar(kind: HostileName, outside: string): Buffer {
   const up = '../'.repeat(20);
   switch (kind) {

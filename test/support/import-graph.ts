@@ -25,7 +25,10 @@ export function readImports(src: string): ImportGraph {
   return { files, imports: files.flatMap((from) => importsOf(src, from, known)) };
 }
 
-/** What imports what, by the names that `nameOf` gives to files; imports within one name are left out. */
+/**
+ * What imports what, by the names that `nameOf` gives to files; imports within one name are left
+ * out.
+ */
 export function edges(
   { imports }: ImportGraph,
   nameOf: (file: string) => string = (file) => file,

@@ -49,7 +49,10 @@ export class Mbuild {
     return result.stdout.replace(/\n$/, '');
   }
 
-  /** Builds with plain progress; the build must succeed. Returns the image id (empty when no image was asked for) and the steps. */
+  /**
+   * Builds with plain progress; the build must succeed. Returns the image id (empty when no image
+   * was asked for) and the steps.
+   */
   async build(
     args: readonly string[],
     options: CommandOptions = {},
@@ -120,7 +123,10 @@ export function plainSteps(stderr: string): PlainStep[] {
   return [...steps.values()];
 }
 
-/** The steps that stand for instructions (`[2/4] RUN …`, `[build 1/2] COPY …`), the base image's left out. */
+/**
+ * The steps that stand for instructions (`[2/4] RUN …`, `[build 1/2] COPY …`), the base image's
+ * left out.
+ */
 export function instructionSteps(steps: readonly PlainStep[]): PlainStep[] {
   return steps.filter((step) => /^\[(?:\S+ )?\d+\/\d+\] (?!FROM )/.test(step.name));
 }

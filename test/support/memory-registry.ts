@@ -12,7 +12,10 @@ import type {
   Sent,
 } from '../../src/registry/registry';
 
-/** A registry without a network: what is pushed is there for whoever pulls. It keeps to the contract, and to nothing else. */
+/**
+ * A registry without a network: what is pushed is there for whoever pulls. It keeps to the
+ * contract, and to nothing else.
+ */
 export class MemoryRegistry implements ImageSource, ImageTarget {
   readonly #blobs = new Map<string, Buffer>();
   readonly #manifests = new Map<string, RawManifest>();

@@ -6,7 +6,10 @@ export interface Needs {
   readonly root?: boolean;
   /** Programs in the PATH. */
   readonly programs?: readonly string[];
-  /** Anything else: the reason it is missing, `undefined` when it is there. Asked only when the rest is there. */
+  /**
+   * Anything else: the reason it is missing, `undefined` when it is there. Asked only when the rest
+   * is there.
+   */
   readonly also?: () => string | undefined;
 }
 

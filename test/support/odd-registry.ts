@@ -45,7 +45,10 @@ export interface Quirk {
   readonly on: Operation | readonly Operation[];
   /** Only the first so many requests; all when absent. */
   readonly times?: number | undefined;
-  /** Answers instead of the registry, which then has not seen the request; `undefined` lets it answer as usual. */
+  /**
+   * Answers instead of the registry, which then has not seen the request; `undefined` lets it
+   * answer as usual.
+   */
   readonly instead?: ((asked: Asked) => Reply | undefined) | undefined;
   /** Changes what the registry answers, after it did what was asked. */
   readonly changed?: ((reply: Reply, asked: Asked) => Reply) | undefined;

@@ -1,5 +1,6 @@
-// Draws docs/picture.svg, the README's picture: what a terminal shows of a rebuild, and the report of that build.
-// Both are the real ones: `npm run picture` builds fixtures/hello in a terminal of its own and puts what comes out side by side.
+// Draws docs/picture.svg, the README's picture: what a terminal shows of a rebuild, and the report
+// of that build. Both are the real ones: `npm run picture` builds fixtures/hello in a terminal of
+// its own and puts what comes out side by side.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +16,10 @@ const WIDTH = Math.ceil(COLUMNS * CELL.width) + 2 * PAD;
 /** Of the report its head, its numbers and its time line. */
 const REPORT_HEIGHT = 770;
 
-/** Colours of a terminal by the number of SGR; readable on both themes' panel, which is dark. ECMA-48, 8.3.117. */
+/**
+ * Colours of a terminal by the number of SGR; readable on both themes' panel, which is dark.
+ * ECMA-48, 8.3.117.
+ */
 const COLORS: Readonly<Record<number, string>> = {
   31: '#ff7b72',
   32: '#3fb950',
@@ -146,7 +150,10 @@ interface Run {
   readonly cell: Cell;
 }
 
-/** A line as runs, each at its column: it stands as in the terminal whatever the font, and has no two spaces that a viewer may join. */
+/**
+ * A line as runs, each at its column: it stands as in the terminal whatever the font, and has no
+ * two spaces that a viewer may join.
+ */
 function textLine(line: readonly Cell[], y: number): string {
   const runs: Run[] = [];
   for (const [at, cell] of line.entries()) {

@@ -80,7 +80,10 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** A CA and a certificate of it for localhost and perhaps another name, which serves clients as well. Returns the files. */
+/**
+ * A CA and a certificate of it for localhost and perhaps another name, which serves clients as
+ * well. Returns the files.
+ */
 export function makeCertificate(
   folder: string,
   name = 'localhost',

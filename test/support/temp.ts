@@ -19,7 +19,10 @@ export interface TempDirs {
   dir(name?: string): string;
 }
 
-/** Call once at the top of a test file (or in a `describe`): what it hands out is unmounted and deleted after the last test. */
+/**
+ * Call once at the top of a test file (or in a `describe`): what it hands out is unmounted and
+ * deleted after the last test.
+ */
 export function useTemp(): TempDirs {
   const made: string[] = [];
   afterAll(() => {
@@ -27,7 +30,8 @@ export function useTemp(): TempDirs {
   });
   return {
     dir(name = 'test') {
-      // Lower case, for some programs make image names out of paths; short, for podman takes no long ones.
+      // Lower case, for some programs make image names out of paths; short, for podman takes no
+      // long ones.
       const dir = join(tmpdir(), `mb-${name}-${randomBytes(4).toString('hex')}`);
       mkdirSync(dir, { mode: 0o700 });
       made.push(dir);
@@ -41,7 +45,10 @@ export function openToOthers(dir: string): void {
   for (let at = dir; at !== '/' && at !== '/tmp'; at = dirname(at)) chmodSync(at, 0o755);
 }
 
-/** Writes files under a directory: path → content. Paths that end in `/` are made as directories. Returns the directory. */
+/**
+ * Writes files under a directory: path → content. Paths that end in `/` are made as directories.
+ * Returns the directory.
+ */
 export function writeFiles(
   dir: string,
   files: Readonly<Record<string, string | Uint8Array>>,
@@ -62,7 +69,9 @@ export function namesIn(dir: string): string[] {
   return existsSync(dir) && lstatSync(dir).isDirectory() ? readdirSync(dir).sort() : [];
 }
 
-/** Mount points of this process's mount namespace that are at or under a directory, deepest first. */
+/**
+ * Mount points of this process's mount namespace that are at or under a directory, deepest first.
+ */
 export function mountsLeft(dir: string): string[] {
   return readFileSync('/proc/self/mountinfo', 'latin1')
     .split('\n')

@@ -25,7 +25,10 @@ export interface TreeEntry {
 // A Python that is a shell script (pyenv's shim) takes ten times as long to start.
 const PYTHON = existsSync('/usr/bin/python3') ? '/usr/bin/python3' : 'python3';
 
-/** Everything in a directory, sorted by path, listed by a program that shares nothing with mbuild. Mtimes on request only. */
+/**
+ * Everything in a directory, sorted by path, listed by a program that shares nothing with mbuild.
+ * Mtimes on request only.
+ */
 export function listTree(dir: string, options: { readonly mtime?: boolean } = {}): TreeEntry[] {
   const args = [join(__dirname, 'tree.py'), dir, ...(options.mtime === true ? [] : ['--no-mtime'])];
   const out = execFileSync(PYTHON, args, { env: cleanEnv(), maxBuffer: 1 << 29 }).toString();
@@ -43,7 +46,10 @@ export function treeOf(
   return new Map(listTree(dir, options).map((entry) => [entry.path, entry]));
 }
 
-/** Lines that say how two trees differ, `-` only in the first, `+` only in the second; empty for equal trees. */
+/**
+ * Lines that say how two trees differ, `-` only in the first, `+` only in the second; empty for
+ * equal trees.
+ */
 export function treeDifference(a: readonly TreeEntry[], b: readonly TreeEntry[]): string[] {
   const first = new Map(a.map((entry) => [entry.path, JSON.stringify(entry)]));
   const second = new Map(b.map((entry) => [entry.path, JSON.stringify(entry)]));

@@ -3,7 +3,10 @@ import { lstatSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { cleanEnv } from './command';
 
-/** Ways in which programs other than mbuild unpack an image. Each takes an OCI layout and gives a directory. */
+/**
+ * Ways in which programs other than mbuild unpack an image. Each takes an OCI layout and gives a
+ * directory.
+ */
 export const UNPACKERS: Readonly<
   Record<
     string,
@@ -28,7 +31,10 @@ export function unpackWithUmoci(layout: string, tag: string, work: string): stri
   return join(bundle, 'rootfs');
 }
 
-/** Layers as `skopeo copy` to a `dir:` gives them, laid over each other by GNU tar; whiteouts as in OCI image-spec, layer.md. */
+/**
+ * Layers as `skopeo copy` to a `dir:` gives them, laid over each other by GNU tar; whiteouts as in
+ * OCI image-spec, layer.md.
+ */
 export function unpackWithTar(layout: string, tag: string, work: string): string {
   const copy = join(work, 'copy');
   execFileSync(
@@ -93,7 +99,10 @@ function emptyDirectory(folder: string): void {
   execFileSync('find', [folder, '-mindepth', '1', '-delete']);
 }
 
-/** `podman pull oci:` into a storage of its own, mounted. The mount is under `work`, whose removal unmounts it. */
+/**
+ * `podman pull oci:` into a storage of its own, mounted. The mount is under `work`, whose removal
+ * unmounts it.
+ */
 export function unpackWithPodman(layout: string, tag: string, work: string): string {
   const id =
     podman(work, ['pull', '-q', `oci:${layout}:${tag}`])

@@ -33,7 +33,9 @@ export function file(
   };
 }
 
-/** @param repositories a folder of git repositories, served under `/git/` by git's own http backend. */
+/**
+ * @param repositories a folder of git repositories, served under `/git/` by git's own http backend.
+ */
 export async function startWebServer(repositories?: string): Promise<WebServer> {
   const log: string[] = [];
   const pages = new Map<string, Page>();
@@ -113,7 +115,10 @@ export function gitIn(folder: string, ...args: readonly string[]): string {
     .trim();
 }
 
-/** A repository `NAME.git` with one commit on `main` of what is in a folder, which becomes its work tree. Returns the commit. */
+/**
+ * A repository `NAME.git` with one commit on `main` of what is in a folder, which becomes its work
+ * tree. Returns the commit.
+ */
 export function commitFolder(folder: string, repositories: string, name: string): string {
   mkdirSync(repositories, { recursive: true });
   gitIn(folder, 'init', '--quiet', '--initial-branch=main');

@@ -20,7 +20,10 @@ type Marked = { readonly [RESET]?: true; readonly [OVERRIDE]?: true };
 const MAX_NODES = 100_000;
 const MAX_DEPTH = 100;
 
-/** Reads a YAML file and puts variables into its texts. @throws MbuildError BAKE_INVALID with the line. */
+/**
+ * Reads a YAML file and puts variables into its texts.
+ * @throws MbuildError BAKE_INVALID with the line.
+ */
 export function readDocument(file: SourceFile, lookup: Lookup): DataMap {
   const document = parseDocument(file.text, {
     lineCounter: new LineCounter(),

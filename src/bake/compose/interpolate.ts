@@ -7,8 +7,8 @@ const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
 
 /**
  * Puts variables into a text: `$X`, `${X}`, `${X:-default}`, `${X-default}`, `${X:?message}`,
- * `${X?message}`, `${X:+other}`, `${X+other}`; `$$` is a dollar sign (Compose specification, "Interpolation").
- * What is not set is an empty text.
+ * `${X?message}`, `${X:+other}`, `${X+other}`; `$$` is a dollar sign (Compose specification,
+ * "Interpolation"). What is not set is an empty text.
  * @throws MbuildError BAKE_INVALID, without a place.
  */
 export function interpolate(text: string, lookup: Lookup): string {

@@ -44,7 +44,10 @@ const KEYS = [
   'ulimits',
 ];
 
-/** The services with a `build` section as targets, and the group "default" of them. @throws MbuildError BAKE_INVALID. */
+/**
+ * The services with a `build` section as targets, and the group "default" of them.
+ * @throws MbuildError BAKE_INVALID.
+ */
 export function composeDefinition(project: Project, directory: string): Definition {
   const targets = [...project.services]
     .filter(([, { build }]) => build !== undefined && build !== null)
@@ -171,7 +174,10 @@ function optionalPairs(
   );
 }
 
-/** Arguments without a value have that of the service's environment, or of mbuild's own; else they are left out. */
+/**
+ * Arguments without a value have that of the service's environment, or of mbuild's own; else they
+ * are left out.
+ */
 function argumentsOf(data: Data | undefined, environment: Lookup): ReadonlyMap<string, string> {
   return new Map(
     [...optionalPairs(data)].flatMap(([name, value]) => {

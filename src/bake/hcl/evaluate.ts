@@ -13,7 +13,10 @@ import {
 import { convert, readType, toBool, toNumber, toText } from './type';
 import { equals, isMapping, isSequence, object, tuple, typeName, type Value } from './value';
 
-/** A function of the library or of the file. Throws MbuildError BAKE_INVALID without a place for what it refuses. */
+/**
+ * A function of the library or of the file. Throws MbuildError BAKE_INVALID without a place for
+ * what it refuses.
+ */
 export type HclFunction = (args: readonly Value[]) => Value;
 
 /** What the names in an expression stand for. */

@@ -3,12 +3,16 @@ import { mistake, type Span } from './syntax';
 
 const IDENTIFIER = /[\p{ID_Start}_][\p{ID_Continue}-]*/uy;
 
-/** A place in a file that moves on as its text is read. Between brackets line feeds are white space. */
+/**
+ * A place in a file that moves on as its text is read. Between brackets line feeds are white space.
+ */
 export class Reader {
   position = 0;
   #brackets = 0;
 
-  /** `text` is what is read, where that is not all of the file: its places are places of the file. */
+  /**
+   * `text` is what is read, where that is not all of the file: its places are places of the file.
+   */
   constructor(
     readonly file: SourceFile,
     readonly text: string = file.text,

@@ -81,7 +81,10 @@ export function typeText(type: Type): string {
   }
 }
 
-/** The value as the type has it. @throws MbuildError BAKE_INVALID, without a place, where it cannot be. */
+/**
+ * The value as the type has it.
+ * @throws MbuildError BAKE_INVALID, without a place, where it cannot be.
+ */
 export function convert(value: Value, type: Type): Value {
   if (value === null || type.kind === 'any') return value;
   switch (type.kind) {

@@ -1,7 +1,10 @@
 /** A value of HCL's: what cty calls null, bool, number, string, sequences and mappings. */
 export type Value = null | boolean | number | string | Sequence | Mapping;
 
-/** `[1, "a"]` is a tuple; a declared type or a function makes lists and sets (sets are sorted and hold each item once). */
+/**
+ * `[1, "a"]` is a tuple; a declared type or a function makes lists and sets (sets are sorted and
+ * hold each item once).
+ */
 export interface Sequence {
   readonly kind: 'tuple' | 'list' | 'set';
   readonly items: readonly Value[];
@@ -61,7 +64,9 @@ export function typeName(value: Value): string {
   return typeof value === 'boolean' ? 'bool' : typeof value;
 }
 
-/** True where both are of the same kind and hold the same; a tuple equals a list of the same items. */
+/**
+ * True where both are of the same kind and hold the same; a tuple equals a list of the same items.
+ */
 export function equals(a: Value, b: Value): boolean {
   return identity(a) === identity(b);
 }

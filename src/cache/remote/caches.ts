@@ -40,15 +40,22 @@ export interface RemoteResult {
 
 /** What a build asks of the caches that it was given with `--cache-from`. */
 export interface RemoteResults {
-  /** The results of a key, the first cache's first. The caches are asked when this is called first. */
+  /**
+   * The results of a key, the first cache's first. The caches are asked when this is called first.
+   */
   find(key: CacheKey): Promise<readonly RemoteResult[]>;
   /** A remembered digest (CacheStore.recall) of the caches that were asked already. */
   recall(name: string): string | undefined;
-  /** Says that a remembered digest is wrong: it is not told again. @returns the error to end with; the build then begins anew. */
+  /**
+   * Says that a remembered digest is wrong: it is not told again.
+   * @returns the error to end with; the build then begins anew.
+   */
   refuseDigest(name: string): MbuildError;
   /**
-   * The directories of layers, bottom first: those that the store lacks are fetched and unpacked, side by side.
-   * @throws MbuildError CACHE_INVALID for a layer that cannot be had: its records are then not found any more, so that a new try goes without.
+   * The directories of layers, bottom first: those that the store lacks are fetched and unpacked,
+   * side by side.
+   * @throws MbuildError CACHE_INVALID for a layer that cannot be had: its records are then not
+   * found any more, so that a new try goes without.
    */
   stack(layers: readonly StackedLayer[]): Promise<Stack>;
 }
@@ -68,7 +75,10 @@ export interface CacheSetting extends Pick<Transfer, 'services' | 'lease' | 'sco
   readonly newVertex: () => VertexId;
 }
 
-/** The caches of `--cache-from`: keys first, layers when they are used. What cannot be had is a warning and counts as missing. */
+/**
+ * The caches of `--cache-from`: keys first, layers when they are used. What cannot be had is a
+ * warning and counts as missing.
+ */
 export class RemoteCaches implements RemoteResults {
   #loading: Promise<void> | undefined;
   #caches: readonly Imported[] = [];
@@ -153,7 +163,9 @@ export class RemoteCaches implements RemoteResults {
     );
   }
 
-  /** What the caches say that may be used, for explanations. Nothing of those that were not asked. */
+  /**
+   * What the caches say that may be used, for explanations. Nothing of those that were not asked.
+   */
   imported(): readonly { readonly title: string; readonly contents: CacheContents }[] {
     return this.#caches.map(({ place, contents }) => ({
       title: place.title,
@@ -166,7 +178,10 @@ export class RemoteCaches implements RemoteResults {
     }));
   }
 
-  /** The description of a selection; `undefined` when none can be had, as it only serves explanations. */
+  /**
+   * The description of a selection; `undefined` when none can be had, as it only serves
+   * explanations.
+   */
   async selection(digest: string): Promise<Buffer | undefined> {
     const found = this.#selectionOf(digest);
     if (found === undefined) return undefined;
@@ -259,7 +274,9 @@ export class RemoteCaches implements RemoteResults {
     return undefined;
   }
 
-  /** One download of a blob at a time: several layers, or builds of several stages, may be the same. */
+  /**
+   * One download of a blob at a time: several layers, or builds of several stages, may be the same.
+   */
   #fetch(
     place: CachePlace | undefined,
     blob: Descriptor,
@@ -277,7 +294,10 @@ export class RemoteCaches implements RemoteResults {
     return started.finally(() => this.#fetching.delete(blob.digest));
   }
 
-  /** What could not be had is not taken another time, and nothing from a place that does not answer. The build's own troubles are none of theirs. */
+  /**
+   * What could not be had is not taken another time, and nothing from a place that does not answer.
+   * The build's own troubles are none of theirs.
+   */
   #refuse(layers: readonly DiffID[], error: unknown): unknown {
     if (
       !isMbuildError(error) ||

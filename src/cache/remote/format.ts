@@ -22,14 +22,19 @@ import type { CacheRecord } from '../record';
  * their selections hold. Registries keep it like any image. An inline cache has its records in the config of the image itself.
  */
 
-/** Media type of a cache's config. A later form has another version, and is passed over by this one. */
+/**
+ * Media type of a cache's config. A later form has another version, and is passed over by this one.
+ */
 export const CACHE_CONFIG_TYPE = 'application/vnd.mbuild.cache.config.v1+json';
 /** Media type of the description of a selection (cache/manifest.ts). */
 export const SELECTION_TYPE = 'application/vnd.mbuild.cache.selection.v2';
 /** The member of an image's config that holds an inline cache. */
 export const INLINE_MEMBER = 'mbuild.cache.v1';
 
-/** A step that was done, and where it stands in its Dockerfile, so that a miss can be compared with it. */
+/**
+ * A step that was done, and where it stands in its Dockerfile, so that a miss can be compared with
+ * it.
+ */
 export interface RemoteRecord extends Omit<CacheRecord, 'version' | 'build'> {
   readonly stage: string;
   /** Place among the steps of its stage, from 0. */
@@ -45,7 +50,9 @@ export interface CacheContents {
   /** The form of the keys: {@link KEY_VERSION}. */
   readonly keys: string;
   readonly records: readonly RemoteRecord[];
-  /** Digests of selections of trees that steps left, by the name that says all that they depend on. */
+  /**
+   * Digests of selections of trees that steps left, by the name that says all that they depend on.
+   */
   readonly digests: Readonly<Record<string, string>>;
   /** The images that stages began with. */
   readonly bases: readonly {
@@ -88,7 +95,10 @@ const CONTENTS = {
   bases: list(object({ stage: text, name: text, digest: text })),
 };
 
-/** Reads a manifest; `undefined` for one that holds no cache at all, or one of another version. @throws MbuildError CACHE_INVALID. */
+/**
+ * Reads a manifest; `undefined` for one that holds no cache at all, or one of another version.
+ * @throws MbuildError CACHE_INVALID.
+ */
 export function configOf(manifest: Buffer): Descriptor | undefined {
   const { config } = read(manifest, 'manifest', { config: BLOB });
   const isOurs = [CACHE_CONFIG_TYPE, MediaType.ociConfig, MediaType.dockerConfig].includes(
@@ -98,8 +108,10 @@ export function configOf(manifest: Buffer): Descriptor | undefined {
 }
 
 /**
- * Checks all that can be checked without its blobs. Every key is computed again from what it stands for, so that no result can pass for
- * that of another step. `undefined` when it holds no cache, or only keys of another form. @throws MbuildError CACHE_INVALID.
+ * Checks all that can be checked without its blobs. Every key is computed again from what it stands
+ * for, so that no result can pass for that of another step. `undefined` when it holds no cache, or
+ * only keys of another form.
+ * @throws MbuildError CACHE_INVALID.
  */
 export function readCache(manifestBytes: Buffer, configBytes: Buffer): ReadCache | undefined {
   const manifest = read(manifestBytes, 'manifest', MANIFEST);

@@ -11,8 +11,9 @@ import type { CachePlace, OutgoingCache, StoredCache } from './place';
 const MAX_MANIFEST = 4 << 20;
 
 /**
- * A folder of a web server: `<tag>.json` is the manifest of a cache, `sha256-<hex>` are blobs, all in one folder, because a server may not make
- * others. Nothing is deleted there; blobs that no manifest names any more are for the server to expire.
+ * A folder of a web server: `<tag>.json` is the manifest of a cache, `sha256-<hex>` are blobs, all
+ * in one folder, because a server may not make others. Nothing is deleted there; blobs that no
+ * manifest names any more are for the server to expire.
  */
 export class HttpPlace implements CachePlace {
   readonly title: string;

@@ -28,7 +28,10 @@ import type { CachePlace, OutgoingCache, StoredCache } from './place';
 const TAG = 'org.opencontainers.image.ref.name';
 const MAX_MANIFEST = 4 << 20;
 
-/** A folder that is an OCI image layout: each tag of its index is a cache. Blobs that the index does not need any more are deleted. */
+/**
+ * A folder that is an OCI image layout: each tag of its index is a cache. Blobs that the index does
+ * not need any more are deleted.
+ */
 export class LocalPlace implements CachePlace {
   readonly title: string;
 
@@ -163,7 +166,10 @@ export class LocalPlace implements CachePlace {
     }
   }
 
-  /** Deletes what no entry of the index leads to; nothing at all where that cannot be told. Returns how many there were. */
+  /**
+   * Deletes what no entry of the index leads to; nothing at all where that cannot be told. Returns
+   * how many there were.
+   */
   #collect({ manifests }: Index): number {
     const needed = new Set<string>();
     try {

@@ -14,13 +14,20 @@ export interface OutgoingCache {
   readonly manifest: RawManifest;
 }
 
-/** Where caches of builds are kept, outside of the store. What is written replaces what was there as a whole or not at all. */
+/**
+ * Where caches of builds are kept, outside of the store. What is written replaces what was there as
+ * a whole or not at all.
+ */
 export interface CachePlace {
   /** How messages name it: a reference, or a folder. */
   readonly title: string;
   /** Where blobs can be mounted from, of a place in a registry. */
   readonly repository?: Repository | undefined;
-  /** What is there; images of several platforms may have a cache each. None when nothing is there yet. @throws MbuildError. */
+  /**
+   * What is there; images of several platforms may have a cache each. None when nothing is there
+   * yet.
+   * @throws MbuildError.
+   */
   read(signal: AbortSignal): Promise<readonly StoredCache[]>;
   /** The bytes of a blob from `start` on, not verified. @throws MbuildError. */
   blob(blob: Descriptor, start: number, signal: AbortSignal): Promise<BlobBody>;

@@ -16,7 +16,10 @@ import { readSmallBlob } from '../../registry/small-blob';
 import { configOf, MAX_CACHE_CONFIG } from './format';
 import type { CachePlace, OutgoingCache, StoredCache } from './place';
 
-/** Entries of an index that are looked at: images for more platforms than this are not to be expected. */
+/**
+ * Entries of an index that are looked at: images for more platforms than this are not to be
+ * expected.
+ */
 const MAX_ENTRIES = 32;
 
 /** A tag in a registry: a cache of its own, or an image with an inline cache. */

@@ -60,7 +60,10 @@ export function buildArgsOf(texts: readonly string[]): Readonly<Record<string, s
   );
 }
 
-/** The text behind `file:`; `undefined` where a path in the repository is meant. @throws MbuildError USAGE. */
+/**
+ * The text behind `file:`; `undefined` where a path in the repository is meant.
+ * @throws MbuildError USAGE.
+ */
 export function fixedDockerfile(name: string): SourceFile | undefined {
   return name.startsWith('file:')
     ? { name, text: readText(name.slice('file:'.length)) }

@@ -69,7 +69,10 @@ function progressMode(flags: BuildFlags): ProgressMode {
   return flags.quiet ? 'quiet' : (flags.progress as ProgressMode);
 }
 
-/** Standard input can be the Dockerfile, or the context, or (without an archive) the Dockerfile of a build without files. */
+/**
+ * Standard input can be the Dockerfile, or the context, or (without an archive) the Dockerfile of a
+ * build without files.
+ */
 export async function readInputs(
   context: string,
   file: string | undefined,

@@ -193,7 +193,10 @@ interface StepDifference {
   readonly causes: readonly Cause[];
 }
 
-/** The steps of the second build against those of the first of the same text, else of the same place; then those that are gone. */
+/**
+ * The steps of the second build against those of the first of the same text, else of the same
+ * place; then those that are gone.
+ */
 async function compareBuilds(
   before: BuildRecord,
   after: BuildRecord,

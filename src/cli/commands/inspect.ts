@@ -80,7 +80,8 @@ function inspectCommand(command: string, summary: string, kinds: readonly Kind[]
           host.out.write(`${goJson(views, flags.format === 'json' ? {} : { indent: 4 })}\n`);
         } else {
           const template = parseTemplate(flags.format);
-          // A script gets values as they are, but for orders to its CI service, which the output takes out.
+          // A script gets values as they are, but for orders to its CI service, which the output
+          // takes out.
           const show = host.out.isTTY ? visible : (text: string) => text;
           host.out.write(views.map((view) => `${template.execute(view, show)}\n`).join(''));
         }

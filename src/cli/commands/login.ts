@@ -74,7 +74,8 @@ export function registryOf(server: string | undefined): string {
   if (text === 'index.docker.io' || text === 'registry-1.docker.io' || text === DEFAULT_REGISTRY)
     return DEFAULT_REGISTRY;
   const slash = text.indexOf('/');
-  // A host without a dot or a port reads as a repository elsewhere, but here a host is all that it can be.
+  // A host without a dot or a port reads as a repository elsewhere, but here a host is all that it
+  // can be.
   const host = parseReference(`${/[.:]/.test(text) ? text : `${text}:1`}/x`)?.registry;
   if (slash >= 0 || host === undefined || host === DEFAULT_REGISTRY)
     throw new MbuildError('USAGE', `${JSON.stringify(text)} is not the address of a registry`);
@@ -90,7 +91,8 @@ async function ask(question: string, host: Host, hidden: boolean): Promise<strin
     });
   host.err.write(question);
   await host.err.drain();
-  // The terminal shows what is typed unless its raw mode is on, as it is while nothing but `muted` is written to.
+  // The terminal shows what is typed unless its raw mode is on, as it is while nothing but `muted`
+  // is written to.
   const muted = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input, ...(hidden ? { output: muted, terminal: true } : {}) });
   try {

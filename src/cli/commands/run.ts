@@ -108,7 +108,10 @@ async function findOrPull(
   );
 }
 
-/** Runs something that may end with a container's exit code: mbuild's own failures need one of their own. */
+/**
+ * Runs something that may end with a container's exit code: mbuild's own failures need one of their
+ * own.
+ */
 export async function orFailure(host: Host, work: () => Promise<number>): Promise<number> {
   try {
     return await work();

@@ -73,7 +73,10 @@ function destinationOf(output: string | undefined, host: Host): Destination {
   return { stream: host.stdout() };
 }
 
-/** Each image once, under the names by which it was asked for; one asked for by its id has none, as with docker. */
+/**
+ * Each image once, under the names by which it was asked for; one asked for by its id has none, as
+ * with docker.
+ */
 function outgoing(
   asked: readonly { readonly image: Outgoing['image']; readonly text: string }[],
 ): Outgoing[] {

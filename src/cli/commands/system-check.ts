@@ -55,7 +55,10 @@ function summary(problems: number, orphans: number, unread: number, repaired: bo
     : `${found}; 'mbuild system check --repair' puts that right${unknown}`;
 }
 
-/** Records of the build cache whose layers are not there, or damaged: their steps would be run again. */
+/**
+ * Records of the build cache whose layers are not there, or damaged: their steps would be run
+ * again.
+ */
 function checkCache({ cache, layers }: Engine, { sound }: CheckResult): Problem[] {
   return cache.list().flatMap((record: CacheRecord): Problem[] => {
     const { key, layer } = record;

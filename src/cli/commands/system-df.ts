@@ -163,7 +163,10 @@ function countSources(root: string, content: Engine['content']): Counted {
   return { count: sources.length, bytes, reclaimable: bytes };
 }
 
-/** Docker's four rows, and what else builds leave. A layer counts once, however many images have it; what of it is reclaimable is what no container needs. */
+/**
+ * Docker's four rows, and what else builds leave. A layer counts once, however many images have it;
+ * what of it is reclaimable is what no container needs.
+ */
 function summaryRows(
   { images, containers, volumes, mounts, builds, sources }: Usage,
   services: Engine,

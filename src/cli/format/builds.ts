@@ -53,7 +53,8 @@ export function buildRow(record: BuildRecord, now: number): ListRow {
 }
 
 /**
- * The steps of a build that a word means: a number (`4`, `build 4`), a line of the Dockerfile (`:7`), or part of the instruction.
+ * The steps of a build that a word means: a number (`4`, `build 4`), a line of the Dockerfile
+ * (`:7`), or part of the instruction.
  * @throws MbuildError USAGE when it means none.
  */
 export function stepsOf(record: BuildRecord, word: string | undefined): readonly StepRecord[] {

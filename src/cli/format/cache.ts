@@ -6,7 +6,10 @@ import { ellipsis } from '../../progress/width';
 import type { ListRow, ListShape } from './list';
 import { humanSince } from './time';
 
-/** What `builder prune` shows of each record: buildx's columns, what it is, and how long it took to make. */
+/**
+ * What `builder prune` shows of each record: buildx's columns, what it is, and how long it took to
+ * make.
+ */
 export const pruneShape: ListShape = {
   fields: {
     ID: 'ID',

@@ -82,7 +82,9 @@ function targetsText(targets: readonly Target[]): string {
   return columns([['TARGET', 'DESCRIPTION'], ...rows], 1);
 }
 
-/** Rows whose cells but the last are as wide as their column, with blanks between: Go's tabwriter. */
+/**
+ * Rows whose cells but the last are as wide as their column, with blanks between: Go's tabwriter.
+ */
 function columns(rows: readonly (readonly string[])[], padding: number): string {
   const widths = (rows[0] ?? []).map(
     (_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)) + padding,

@@ -18,7 +18,10 @@ export function checkText({ file, warnings }: CheckResult): string {
   return `Check complete, ${count} been found!\n${blocks.join('')}`;
 }
 
-/** The last lines of a build that was warned: ` 2 warnings found:` and one line each. Ends with a line feed; empty without warnings. */
+/**
+ * The last lines of a build that was warned: ` 2 warnings found:` and one line each. Ends with a
+ * line feed; empty without warnings.
+ */
 export function warningSummary(
   warnings: readonly Diagnostic[],
   clean?: (line: string) => string,
@@ -57,7 +60,10 @@ export function checkJson({ file, warnings, error }: CheckResult): string {
   });
 }
 
-/** SARIF 2.1.0 (https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html), for code scanning. */
+/**
+ * SARIF 2.1.0 (https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html), for code
+ * scanning.
+ */
 export function checkSarif({ file, warnings, error }: CheckResult, version: string): string {
   const artifactLocation = { uri: uriOf(file.name) };
   const result = (
@@ -107,7 +113,10 @@ export function checkSarif({ file, warnings, error }: CheckResult, version: stri
   });
 }
 
-/** `{ ranges: [{ start: { line: 1 }, end: { line: 1 } }] }`: one range for each line, as BuildKit has it. */
+/**
+ * `{ ranges: [{ start: { line: 1 }, end: { line: 1 } }] }`: one range for each line, as BuildKit
+ * has it.
+ */
 export function location(range: SourceRange | undefined): object {
   if (range === undefined) return {};
   const lines = Array.from(

@@ -101,7 +101,8 @@ export function shownContainerId(id: string, noTrunc: boolean): string {
 }
 
 /**
- * The containers that pass all filters; of several of one name one suffices. `find` looks up what `before` and `since` name.
+ * The containers that pass all filters; of several of one name one suffices. `find` looks up what
+ * `before` and `since` name.
  * @throws MbuildError USAGE for a filter that docker does not know, CONTAINER_NOT_FOUND.
  */
 export function filterContainers(

@@ -1,7 +1,10 @@
 import { displayWidth } from '../../progress/width';
 import { compareTexts, goJson, goQuote, goString, goType, isTrue, type GoValue } from './go-value';
 
-/** A function of the template language. `apply` throws a TypeError or RangeError with what is wrong with the arguments. */
+/**
+ * A function of the template language. `apply` throws a TypeError or RangeError with what is wrong
+ * with the arguments.
+ */
 export interface TemplateFunction {
   readonly min: number;
   /** Absent: any number. */
@@ -15,8 +18,9 @@ export function wrongCount(name: string, { min, max }: TemplateFunction, got: nu
 }
 
 /**
- * Go's functions (text/template, "Functions") and docker's (cli/templates/templates.go). `and` and `or` are listed for
- * their names; the interpreter evaluates them itself, for they do not evaluate all of their arguments.
+ * Go's functions (text/template, "Functions") and docker's (cli/templates/templates.go). `and` and
+ * `or` are listed for their names; the interpreter evaluates them itself, for they do not evaluate
+ * all of their arguments.
  */
 export const builtins: Readonly<Record<string, TemplateFunction>> = {
   and: { min: 1, apply: ([first]) => first },
@@ -167,7 +171,10 @@ function order(a: GoValue, b: GoValue): number {
   throw new TypeError('incompatible types for comparison');
 }
 
-/** Go's Printf: flags, width, precision and the verbs that make sense for strings, numbers, booleans and lists. */
+/**
+ * Go's Printf: flags, width, precision and the verbs that make sense for strings, numbers, booleans
+ * and lists.
+ */
 function sprintf(format: string, args: readonly GoValue[]): string {
   let next = 0;
   const result = format.replace(

@@ -116,7 +116,10 @@ export class Parser {
     return { kind, pipeline, body, otherwise: end === 'else' ? this.#otherwise() : [] };
   }
 
-  /** Behind `{{else`: either `}}` and a list up to `{{end}}`, or a further `if` or `with` that shares the `{{end}}`. */
+  /**
+   * Behind `{{else`: either `}}` and a list up to `{{end}}`, or a further `if` or `with` that
+   * shares the `{{end}}`.
+   */
   #otherwise(): readonly Node[] {
     const next = this.#peek();
     if (next?.kind === 'word' && (next.text === 'if' || next.text === 'with')) {

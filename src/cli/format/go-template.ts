@@ -17,8 +17,9 @@ export interface Template {
 const MAX_DEPTH = 200;
 
 /**
- * Reads a template of Go's text/template: actions, pipelines, variables, if, with, range, break, continue, define,
- * template, block, comments, trimming, and the functions of {@link builtins} with `extra` beside or instead of them.
+ * Reads a template of Go's text/template: actions, pipelines, variables, if, with, range, break,
+ * continue, define, template, block, comments, trimming, and the functions of {@link builtins} with
+ * `extra` beside or instead of them.
  * @throws MbuildError USAGE with the message that docker prints.
  */
 export function parseTemplate(text: string, extra: Functions = {}): Template {
@@ -39,7 +40,10 @@ interface Program {
   readonly show: (text: string) => string;
 }
 
-/** What a function is called with: the operands behind its name, and the value that is piped into it. */
+/**
+ * What a function is called with: the operands behind its name, and the value that is piped into
+ * it.
+ */
 interface Call {
   readonly dot: GoValue;
   readonly rest: readonly Operand[];
@@ -90,7 +94,10 @@ class Run {
     return undefined;
   }
 
-  /** A pipeline that makes line feeds itself (`println .`, `join . "\n"`) keeps its lines; any other value is one line. */
+  /**
+   * A pipeline that makes line feeds itself (`println .`, `join . "\n"`) keeps its lines; any other
+   * value is one line.
+   */
   #shown(text: string, pipeline: Pipeline): string {
     const { show } = this.program;
     if (makesLines(pipeline)) return text.split('\n').map(show).join('\n');

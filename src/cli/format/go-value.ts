@@ -1,12 +1,14 @@
 import { harmlessJson } from '../../diagnostics/visible';
 
 /**
- * Values as Go's templates see them, in JavaScript: a plain object is a struct, a Map is a map, an array a slice,
- * `undefined` and `null` are nil. Numbers without a fraction are ints.
+ * Values as Go's templates see them, in JavaScript: a plain object is a struct, a Map is a map, an
+ * array a slice, `undefined` and `null` are nil. Numbers without a fraction are ints.
  */
 export type GoValue = unknown;
 
-/** A value with a printed form of its own, such as a duration; `toJSON` gives what `json` prints. */
+/**
+ * A value with a printed form of its own, such as a duration; `toJSON` gives what `json` prints.
+ */
 export interface Printable {
   goString(): string;
   toJSON(): unknown;
@@ -56,7 +58,10 @@ export function goString(value: GoValue): string {
   return String(value);
 }
 
-/** `json.Marshal`: maps sorted by key; `<`, `>` and `&` escaped when asked for, as Go does by itself. */
+/**
+ * `json.Marshal`: maps sorted by key; `<`, `>` and `&` escaped when asked for, as Go does by
+ * itself.
+ */
 export function goJson(
   value: GoValue,
   options: { readonly escapeHtml?: boolean; readonly indent?: number } = {},

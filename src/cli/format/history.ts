@@ -33,8 +33,9 @@ export function historyShape(human: boolean): ListShape {
 }
 
 /**
- * The history of an image, the latest entry first. The first row has the image's id, the others `<missing>`, for what is
- * below has no image of its own. An image without history entries shows its layers.
+ * The history of an image, the latest entry first. The first row has the image's id, the others
+ * `<missing>`, for what is below has no image of its own. An image without history entries shows
+ * its layers.
  */
 export function historyRows(image: Image, layers: LayerIndex, options: HistoryOptions): ListRow[] {
   const sizes = chainIds(image.config.rootfs.diff_ids).map(

@@ -16,7 +16,10 @@ const MOST_FILES = 5;
 const MOST_GROUPS = 10;
 const TITLE_WIDTH = 70;
 
-/** What an image wastes: a table of its layers with their largest lost files, then copies, then the sum. */
+/**
+ * What an image wastes: a table of its layers with their largest lost files, then copies, then the
+ * sum.
+ */
 export function showWaste({ bytes, lost, duplicated, layers, duplicates }: Waste): string {
   const table =
     layers.length === 0

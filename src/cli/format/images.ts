@@ -129,8 +129,9 @@ export function parseImageFilter(text: string): ImageFilter {
 }
 
 /**
- * The images that pass all filters; of several `reference` or `dangling` filters one suffices. An image keeps only the names
- * that the `reference` filters meet. `find` looks up the images that `before` and `since` name.
+ * The images that pass all filters; of several `reference` or `dangling` filters one suffices. An
+ * image keeps only the names that the `reference` filters meet. `find` looks up the images that
+ * `before` and `since` name.
  * @throws MbuildError USAGE, IMAGE_NOT_FOUND.
  */
 export function filterImages(
@@ -193,7 +194,10 @@ function filterTest(
   }
 }
 
-/** A time as docker takes it for `until`: RFC 3339, seconds since the epoch, or a duration back from now (`24h`, `1h30m`). */
+/**
+ * A time as docker takes it for `until`: RFC 3339, seconds since the epoch, or a duration back from
+ * now (`24h`, `1h30m`).
+ */
 export function untilTime(text: string, now: number): number {
   const units: Readonly<Record<string, number>> = { ms: 1, s: 1e3, m: 6e4, h: 3.6e6 };
   if (/^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/.test(text)) {
@@ -214,8 +218,8 @@ export function untilTime(text: string, now: number): number {
 }
 
 /**
- * Tells which full names a pattern means: without a tag every tag of the repository; `*`, `?` and `[…]` match inside
- * a path component, as Go's path.Match does on the name as users write it.
+ * Tells which full names a pattern means: without a tag every tag of the repository; `*`, `?` and
+ * `[…]` match inside a path component, as Go's path.Match does on the name as users write it.
  */
 export function referenceTest(pattern: string): (name: string) => boolean {
   const matches = globTest(pattern);
@@ -248,7 +252,10 @@ function globTest(pattern: string): (text: string) => boolean {
   }
 }
 
-/** The names and digests of an image as rows: `repository`, `tag`, `digest`, each `<none>` where there is none. */
+/**
+ * The names and digests of an image as rows: `repository`, `tag`, `digest`, each `<none>` where
+ * there is none.
+ */
 function namesOf(
   image: Image,
 ): { readonly repository: string; readonly tag: string; readonly digest: string }[] {

@@ -7,7 +7,10 @@ const ZERO_TIME = '0001-01-01T00:00:00Z';
 
 type View = Readonly<Record<string, unknown>>;
 
-/** A container in the shape of `docker inspect` (API 1.51, ContainerInspectResponse), as far as it means something here. */
+/**
+ * A container in the shape of `docker inspect` (API 1.51, ContainerInspectResponse), as far as it
+ * means something here.
+ */
 export function inspectContainer(container: Container, logFile: string): View {
   const { record, state } = container;
   const [program = '', ...args] = record.args;

@@ -7,8 +7,9 @@ import { imageSize } from './images';
 import { goDuration } from './time';
 
 /**
- * An image in the shape of `docker inspect` (API 1.51, ImageInspect), as values for templates and JSON: structs with every
- * member that docker's has, so that `{{.Config.User}}` is empty and not an error.
+ * An image in the shape of `docker inspect` (API 1.51, ImageInspect), as values for templates and
+ * JSON: structs with every member that docker's has, so that `{{.Config.User}}` is empty and not an
+ * error.
  */
 export function inspectImage(image: Image, layers: LayerIndex): Readonly<Record<string, unknown>> {
   const { config } = image;
@@ -34,7 +35,10 @@ export function inspectImage(image: Image, layers: LayerIndex): Readonly<Record<
   };
 }
 
-/** Sorted by name, as docker prints it; what docker leaves out when empty is out of the JSON, but there for templates. */
+/**
+ * Sorted by name, as docker prints it; what docker leaves out when empty is out of the JSON, but
+ * there for templates.
+ */
 export function configView(config: ContainerConfig): Readonly<Record<string, unknown>> {
   const view: Record<string, unknown> = {
     ArgsEscaped: config.ArgsEscaped ?? false,

@@ -4,7 +4,10 @@ import { goJson, type GoValue } from './go-value';
 import type { TemplateFunction } from './go-functions';
 import { layOutTable } from './table';
 
-/** What a listing can show: the fields of its rows with their headings, and the table that is shown by default. */
+/**
+ * What a listing can show: the fields of its rows with their headings, and the table that is shown
+ * by default.
+ */
 export interface ListShape {
   /** Heading by field, e.g. `ID` → `IMAGE ID`. */
   readonly fields: Readonly<Record<string, string>>;
@@ -16,9 +19,10 @@ export interface ListShape {
 export type ListRow = Readonly<Record<string, string>>;
 
 /**
- * A listing as docker prints it. `format` is `table` or absent (the default table), `table TEMPLATE` (with headings), `json`
- * (a line per row), or a template (a line per row). `\t` and `\n` stand for themselves in templates.
- * Ends with a line feed unless it is empty. @throws MbuildError USAGE for a template that cannot be used.
+ * A listing as docker prints it. `format` is `table` or absent (the default table),
+ * `table TEMPLATE` (with headings), `json` (a line per row), or a template (a line per row). `\t`
+ * and `\n` stand for themselves in templates. Ends with a line feed unless it is empty.
+ * @throws MbuildError USAGE for a template that cannot be used.
  */
 export function renderList(shape: ListShape, rows: readonly ListRow[], format?: string): string {
   const given = (format ?? '').trim();
@@ -44,7 +48,10 @@ export function renderList(shape: ListShape, rows: readonly ListRow[], format?: 
   );
 }
 
-/** In the heading of a table the functions leave their argument as it is: `{{upper .Tag}}` is headed `TAG`. */
+/**
+ * In the heading of a table the functions leave their argument as it is: `{{upper .Tag}}` is headed
+ * `TAG`.
+ */
 const HEADINGS: Readonly<Record<string, TemplateFunction>> = Object.fromEntries(
   ['json', 'split', 'join', 'title', 'lower', 'upper', 'pad', 'truncate'].map((name) => [
     name,

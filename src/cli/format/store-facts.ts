@@ -25,7 +25,10 @@ export interface StorePlace {
   readonly ground: () => Pick<Ground, 'marks' | 'reason'>;
 }
 
-/** How a store at a place keeps trees, for who isolates RUN in this way; where not by overlays, why, and what would help. */
+/**
+ * How a store at a place keeps trees, for who isolates RUN in this way; where not by overlays, why,
+ * and what would help.
+ */
 export function storeFacts(
   { root, fileSystem, known, ground }: StorePlace,
   chosen: IsolationName | undefined,

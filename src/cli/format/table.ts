@@ -1,7 +1,10 @@
 import { visible } from '../../diagnostics/visible';
 import { displayWidth } from '../../progress/width';
 
-/** Columns are at least so wide, and so far apart: docker's tabwriter (cli/command/formatter/formatter.go). */
+/**
+ * Columns are at least so wide, and so far apart: docker's tabwriter
+ * (cli/command/formatter/formatter.go).
+ */
 const MIN_WIDTH = 10;
 const PADDING = 3;
 

@@ -1,5 +1,6 @@
 /**
- * A length of time as docker tells it: `Less than a second`, `About a minute`, `3 weeks`. go-units, duration.go.
+ * A length of time as docker tells it: `Less than a second`, `About a minute`, `3 weeks`. go-units,
+ * duration.go.
  */
 export function humanDuration(milliseconds: number): string {
   const seconds = Math.trunc(milliseconds / 1000);

@@ -25,7 +25,8 @@ interface Line {
 const NOTHING: Completion = { candidates: [], directive: ':nothing' };
 
 /**
- * Completes a command line, by the tables that `--help` is made of. Values come out of the store, and out of the Dockerfile at hand.
+ * Completes a command line, by the tables that `--help` is made of. Values come out of the store,
+ * and out of the Dockerfile at hand.
  * @param words those behind `mbuild`, up to the cursor.
  */
 export async function complete(words: readonly string[], host: Host): Promise<Completion> {
@@ -50,7 +51,8 @@ export async function complete(words: readonly string[], host: Host): Promise<Co
     current,
     root: rootOf(words, host),
   };
-  // `image` may be the command of that name or a group: its second words come with what else can stand there.
+  // `image` may be the command of that name or a group: its second words come with what else can
+  // stand there.
   return completeIn(line);
 }
 
@@ -179,7 +181,10 @@ function positionals({ command, root, current }: Line): Completion {
   return NOTHING;
 }
 
-/** The Dockerfile that the words mean: `--file`, else the one of the directory that is named, else of this one. */
+/**
+ * The Dockerfile that the words mean: `--file`, else the one of the directory that is named, else
+ * of this one.
+ */
 function dockerfileOf({ words }: Line, flags: FlagTable): string {
   const at = words.findIndex((word) => word === '-f' || word === '--file');
   const attached = words.find((word) => word.startsWith('--file='));

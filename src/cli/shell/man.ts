@@ -11,7 +11,10 @@ export interface ManPage {
   readonly text: string;
 }
 
-/** The manual, out of the tables of `--help`: mbuild(1), and a page for each command. Format: man(7). */
+/**
+ * The manual, out of the tables of `--help`: mbuild(1), and a page for each command. Format:
+ * man(7).
+ */
 export async function manPages(): Promise<ManPage[]> {
   const commands = await Promise.all(COMMANDS.map(async ({ load }) => load()));
   const shown = commands.filter(({ hidden }) => hidden !== true);
@@ -84,7 +87,10 @@ function pageName(name: string): string {
   return name === '' ? 'mbuild' : `mbuild-${name.replace(/ /g, '-')}`;
 }
 
-/** Text that means itself: groff_char(7). A period or an apostrophe at the start of a line would be a request. */
+/**
+ * Text that means itself: groff_char(7). A period or an apostrophe at the start of a line would be
+ * a request.
+ */
 function escaped(text: string): string {
   return text
     .replace(/\\/g, '\\e')

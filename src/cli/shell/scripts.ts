@@ -3,11 +3,13 @@ export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
 
 /**
- * Each asks `mbuild __complete WORD…` for the words up to the cursor, and gets a candidate a line with a tab and what it is,
- * then a line that says what the shell is to add: `:files`, `:directories` or `:nothing`.
+ * Each asks `mbuild __complete WORD…` for the words up to the cursor, and gets a candidate a line
+ * with a tab and what it is, then a line that says what the shell is to add: `:files`,
+ * `:directories` or `:nothing`.
  */
 export const SCRIPTS: Readonly<Record<Shell, string>> = {
-  // `=` and `:` end words of bash, so that what stands before the last of them is not part of a reply.
+  // `=` and `:` end words of bash, so that what stands before the last of them is not part of a
+  // reply.
   bash: `# Completes mbuild in bash: put this into ~/.local/share/bash-completion/completions/mbuild, or source it.
 _mbuild() {
   local line="\${COMP_LINE:0:COMP_POINT}" cur prefix directive candidate value

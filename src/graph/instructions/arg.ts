@@ -9,9 +9,10 @@ import {
 } from '../state';
 
 /**
- * `ARG` in a stage. The command line wins, then the default, then, for a name without one, the ARG before the first
- * FROM and the predefined platform arguments. An ARG behind an ENV of the same name hides it until the next ENV.
- * A default that is not needed is not expanded, and need not be valid; names never are.
+ * `ARG` in a stage. The command line wins, then the default, then, for a name without one, the ARG
+ * before the first FROM and the predefined platform arguments. An ARG behind an ENV of the same
+ * name hides it until the next ENV. A default that is not needed is not expanded, and need not be
+ * valid; names never are.
  */
 export function planArg(
   instruction: InstructionOf<'ARG'>,

@@ -88,7 +88,10 @@ function sourceOf(source: string, instruction: Copy, state: StageState): CopySou
   return { kind: 'path', path: checkedPath(source) };
 }
 
-/** Whether ADD clones the source: `git@host:…`, `git://`, `ssh://`, and http(s) addresses whose path ends in `.git`. */
+/**
+ * Whether ADD clones the source: `git@host:…`, `git://`, `ssh://`, and http(s) addresses whose path
+ * ends in `.git`.
+ */
 function isGitUrl(source: string): boolean {
   return (
     /^(?:git@|git:\/\/|ssh:\/\/)/.test(source) || /^https?:\/\/[^#?]*\.git(?:[#?]|$)/.test(source)

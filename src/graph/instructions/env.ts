@@ -8,7 +8,10 @@ import {
   type StageState,
 } from '../state';
 
-/** `ENV`: for later instructions and for containers. What one line sets, the same line does not see yet. */
+/**
+ * `ENV`: for later instructions and for containers. What one line sets, the same line does not see
+ * yet.
+ */
 export function planEnv(
   instruction: InstructionOf<'ENV' | 'LABEL'>,
   state: StageState,

@@ -25,7 +25,10 @@ const PLANNERS: Readonly<Record<MountType, Planner>> = {
   ssh: planSsh,
 };
 
-/** The mounts of a RUN, in order. @throws MbuildError DOCKERFILE_SEMANTIC, UNKNOWN_STAGE, and what `findTree` throws. */
+/**
+ * The mounts of a RUN, in order.
+ * @throws MbuildError DOCKERFILE_SEMANTIC, UNKNOWN_STAGE, and what `findTree` throws.
+ */
 export async function planMounts(
   mounts: readonly MountOptions[],
   state: StageState,

@@ -5,7 +5,10 @@ const MAX_NAME = 255;
 /** The last id: the one behind it means "as it is" to chown(2). */
 const MAX_ID = 0xfffffffe;
 
-/** A path that a file system can have. @throws MbuildError DOCKERFILE_SEMANTIC for a NUL, or a name that is too long. */
+/**
+ * A path that a file system can have.
+ * @throws MbuildError DOCKERFILE_SEMANTIC for a NUL, or a name that is too long.
+ */
 export function checkedPath(path: string): string {
   if (path.includes('\0'))
     throw mistake('DOCKERFILE_SEMANTIC', `the path ${shown(path)} holds a NUL`, 'remove it');

@@ -62,7 +62,10 @@ export async function planRun(
   return withStep(state, step, `RUN ${[...argPrefix(state), ...args].join(' ')} # buildkit`);
 }
 
-/** The words to execute: heredocs that the shell reads follow the line as written, each with its closing delimiter. */
+/**
+ * The words to execute: heredocs that the shell reads follow the line as written, each with its
+ * closing delimiter.
+ */
 function commandOf(instruction: Run, state: StageState): string[] {
   const { command, heredocs } = instruction;
   if (command.form === 'exec') return [...command.args];
@@ -82,7 +85,10 @@ function isHeredocAlone({ command, heredocs }: Run): boolean {
   );
 }
 
-/** A body that begins with `#!`, behind the tabs that `<<-` removes, becomes a file, which the shell executes. */
+/**
+ * A body that begins with `#!`, behind the tabs that `<<-` removes, becomes a file, which the shell
+ * executes.
+ */
 function scriptOf(instruction: Run): Extract<RunMount, { kind: 'script' }> | undefined {
   const [only] = instruction.heredocs;
   if (only === undefined || !isHeredocAlone(instruction) || !only.content.startsWith('#!'))

@@ -103,8 +103,8 @@ export function planExpose(
 const PORTS = /^(?:(?:(.*):)?(?:(\d+)(?:-(\d+))?)?:)?\+?(\d+)(?:-\+?(\d+))?(?:\/([A-Za-z]*))?$/;
 
 /**
- * `8000-8002/udp` → three ports with protocol. Host parts (`1.2.3.4:80:80`) are read and dropped, as docker does; a range of
- * them is as long as that of the container.
+ * `8000-8002/udp` → three ports with protocol. Host parts (`1.2.3.4:80:80`) are read and dropped,
+ * as docker does; a range of them is as long as that of the container.
  */
 function portsOf(word: string): string[] | undefined {
   const match = PORTS.exec(word);

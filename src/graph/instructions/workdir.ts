@@ -14,8 +14,8 @@ import {
 type WordInstruction = InstructionOf<'WORKDIR' | 'USER' | 'STOPSIGNAL' | 'MAINTAINER'>;
 
 /**
- * `WORKDIR`: relative ones continue the one before, absolute ones stay as they are written, and an empty one changes
- * nothing. The directory is made if it is missing.
+ * `WORKDIR`: relative ones continue the one before, absolute ones stay as they are written, and an
+ * empty one changes nothing. The directory is made if it is missing.
  */
 export function planWorkdir(
   instruction: WordInstruction,
@@ -34,7 +34,10 @@ export function planWorkdir(
   return withStep(next, step, `WORKDIR ${target}`);
 }
 
-/** A path of an instruction, taken from the working directory, cleaned. @throws MbuildError DOCKERFILE_SEMANTIC. */
+/**
+ * A path of an instruction, taken from the working directory, cleaned.
+ * @throws MbuildError DOCKERFILE_SEMANTIC.
+ */
 export function absolute(value: string, state: StageState): string {
   return checkedPath(path.posix.resolve('/', state.config.WorkingDir ?? '/', value));
 }

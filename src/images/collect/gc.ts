@@ -27,8 +27,9 @@ export interface CollectableStore extends Omit<
 }
 
 /**
- * What is kept besides what images and leases need: the build cache's and the containers' layers. They are looked at more than once, and
- * must then tell what is true at that time, as a process gives up its lease once something else of it keeps the layer.
+ * What is kept besides what images and leases need: the build cache's and the containers' layers.
+ * They are looked at more than once, and must then tell what is true at that time, as a process
+ * gives up its lease once something else of it keeps the layer.
  */
 export interface Roots {
   readonly layers?: Iterable<LayerId> | undefined;
@@ -39,15 +40,19 @@ export interface Roots {
 export interface Collected {
   readonly layers: readonly LayerRecord[];
   readonly blobs: readonly Digest[];
-  /** Bytes that were freed: contents of layers' files, but for those that layers which stay share, and blobs. */
+  /**
+   * Bytes that were freed: contents of layers' files, but for those that layers which stay share,
+   * and blobs.
+   */
   readonly bytes: number;
 }
 
 /**
- * Deletes layers and blobs that no image, no lease of a living process and none of `roots` needs; layers from the top down,
- * as an upper one is nothing without those below. Also what dead processes left unfinished, downloads included.
- * Builds go on meanwhile (see {@link Lease} for why that is safe), but only one may collect at a time: what one has taken out of the index
- * to look again, another would take for a stray.
+ * Deletes layers and blobs that no image, no lease of a living process and none of `roots` needs;
+ * layers from the top down, as an upper one is nothing without those below. Also what dead
+ * processes left unfinished, downloads included. Builds go on meanwhile (see {@link Lease} for why
+ * that is safe), but only one may collect at a time: what one has taken out of the index to look
+ * again, another would take for a stray.
  */
 export function removeUnused(store: CollectableStore, roots: Roots = {}): Collected {
   removeLeftovers(store.root);
@@ -61,7 +66,10 @@ export function removeUnused(store: CollectableStore, roots: Roots = {}): Collec
   };
 }
 
-/** What {@link removeUnused} would collect now, but for what dead processes left. Nothing is touched. */
+/**
+ * What {@link removeUnused} would collect now, but for what dead processes left. Nothing is
+ * touched.
+ */
 export function findUnused(store: CollectableStore, roots: Roots = {}): Collected {
   const records = store.layers.list();
   const needed = neededChains(store, records, roots);
@@ -114,7 +122,8 @@ function removeLayers(
   const records = store.layers.list();
   const before = neededChains(store, records, roots);
   const unused = topDown(records.filter((layer) => !before.has(layer.chainId)));
-  // Out of the index first: whoever takes a lease from here on looks there again, and does not find them.
+  // Out of the index first: whoever takes a lease from here on looks there again, and does not find
+  // them.
   for (const record of unused) store.layers.delete(record.chainId);
   const after = unused.length === 0 ? before : neededChains(store, records, roots);
   for (const record of unused.filter((layer) => after.has(layer.chainId))) store.layers.put(record);
@@ -137,7 +146,10 @@ function withoutShared(
   return going.filter(({ id }) => !staying.has(id));
 }
 
-/** What is freed when some of all layers go. A copy shares files with the copy that it was edited from, onto the same layer. */
+/**
+ * What is freed when some of all layers go. A copy shares files with the copy that it was edited
+ * from, onto the same layer.
+ */
 function bytesOf(
   going: readonly LayerRecord[],
   all: readonly LayerRecord[],
@@ -167,10 +179,14 @@ function topDown(records: readonly LayerRecord[]): LayerRecord[] {
     .map(({ record }) => record);
 }
 
-/** Layer directories without a record that nothing needs: their process died between committing and recording them. */
+/**
+ * Layer directories without a record that nothing needs: their process died between committing and
+ * recording them.
+ */
 export function findStrays(store: CollectableStore, roots: Roots = {}): LayerId[] {
   const committed = store.snapshots.list();
-  // Read before the records and after them: a process at work holds, commits and records in this order, and then lets go.
+  // Read before the records and after them: a process at work holds, commits and records in this
+  // order, and then lets go.
   const before = heldByLeases(store.root).layers;
   const known = new Set(store.layers.list().map((record) => record.id));
   const kept = new Set([
@@ -185,7 +201,8 @@ export function findStrays(store: CollectableStore, roots: Roots = {}): LayerId[
 
 /** Moves what seems unused aside, looks again, and puts back what was not. */
 function removeBlobs(store: CollectableStore, roots: Roots): { digest: Digest; size: number }[] {
-  // The blobs of layers that stay are kept with them: a tar that another builder made cannot be written anew.
+  // The blobs of layers that stay are kept with them: a tar that another builder made cannot be
+  // written anew.
   const ofLayers = (): Digest[] =>
     store.layers.list().flatMap((layer) => layer.blobs.map((blob) => blob.digest));
   const needed = (): Set<Digest> =>

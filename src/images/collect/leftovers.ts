@@ -21,8 +21,9 @@ import { removeFile, removeTree } from '../../linux/remove-tree';
 const OWNED = ['tmp', 'active', 'leases', 'sandbox', path.join('cache', 'stat')];
 
 /**
- * Paths of what processes that have ended (killed, or gone with the machine's power) left in a store: half-written files and trees,
- * downloads that broke off, leases, locks, logs of builds that were never recorded. Nothing depends on any of it.
+ * Paths of what processes that have ended (killed, or gone with the machine's power) left in a
+ * store: half-written files and trees, downloads that broke off, leases, locks, logs of builds that
+ * were never recorded. Nothing depends on any of it.
  */
 export function findLeftovers(root: string): string[] {
   return [
@@ -53,7 +54,9 @@ function filesIn(root: string, ...folder: readonly string[]): string[] {
   return namesIn(path.join(root, ...folder)).map((name) => path.join(root, ...folder, name));
 }
 
-/** Logs without the record that a build writes at its end, whose owner will not write it any more. */
+/**
+ * Logs without the record that a build writes at its end, whose owner will not write it any more.
+ */
 function isAbandonedLog(root: string, folder: string): boolean {
   if (!folder.endsWith('.logs') || existsSync(folder.replace(/\.logs$/, '.json'))) return false;
   const owner = parseOwner(readText(path.join(folder, 'owner')) ?? '');
@@ -79,7 +82,8 @@ function withFreeLock(file: string, act: () => void): boolean {
     throw error;
   }
   try {
-    // A name is taken away only by who holds the lock of its file: as long as we do, it stays this file's.
+    // A name is taken away only by who holds the lock of its file: as long as we do, it stays this
+    // file's.
     if (
       !tryLock(fd, 'exclusive') ||
       statSync(file, { throwIfNoEntry: false })?.ino !== fstatSync(fd).ino

@@ -27,14 +27,19 @@ export interface RemoveOptions {
 /** What came of one removal. */
 export interface Removal {
   readonly removed: readonly Removed[];
-  /** Images that are no more: their layers go with the next collection of garbage, unless something else needs them. */
+  /**
+   * Images that are no more: their layers go with the next collection of garbage, unless something
+   * else needs them.
+   */
   readonly deleted: readonly Image[];
 }
 
 /**
- * Removes what a user names, by docker's rules (moby, daemon/images, ImageDelete). By name: the name goes, with the last name of a
- * repository its digests, and with the last name of all the image. By id or digest: the image goes with its only name.
- * @throws MbuildError IMAGE_IN_USE for an image that has several names or a container (a running one always wins).
+ * Removes what a user names, by docker's rules (moby, daemon/images, ImageDelete). By name: the
+ * name goes, with the last name of a repository its digests, and with the last name of all the
+ * image. By id or digest: the image goes with its only name.
+ * @throws MbuildError IMAGE_IN_USE for an image that has several names or a container (a running
+ * one always wins).
  */
 export function removeImage(
   text: string,
@@ -93,7 +98,10 @@ function removeById(image: Image, images: ImageStore, options: RemoveOptions): R
   return { removed: forget(image, images), deleted: [image] };
 }
 
-/** Takes a name away, and with the last tag of its repository the digests that the repository was pulled by. */
+/**
+ * Takes a name away, and with the last tag of its repository the digests that the repository was
+ * pulled by.
+ */
 function untag(name: string, images: ImageStore, named: readonly Image[]): Removed[] {
   images.untag(name);
   const digests = digestsWithout(name, images, named);
@@ -101,7 +109,10 @@ function untag(name: string, images: ImageStore, named: readonly Image[]): Remov
   return [name, ...digests].map((gone) => ({ kind: 'untagged', name: shown(gone) }));
 }
 
-/** The digests in the repository of a name that is gone; none while another tag of it stands for one of the images. */
+/**
+ * The digests in the repository of a name that is gone; none while another tag of it stands for one
+ * of the images.
+ */
 function digestsWithout(name: string, images: ImageStore, named: readonly Image[]): string[] {
   if (name.includes('@')) return [];
   const repository = repositoryOf(name);

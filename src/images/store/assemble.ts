@@ -21,9 +21,11 @@ export interface ImageDraft {
 }
 
 /**
- * Writes config and manifest (held by `lease`, as its layers are), records and names the image. Layers that were pulled stay the blobs that they are; built ones
- * stand in the manifest as uncompressed tars, which are written from their directories when they are asked for.
- * The same config gives the same image id. @throws MbuildError STORE_CORRUPT when a layer is not in the store.
+ * Writes config and manifest (held by `lease`, as its layers are), records and names the image.
+ * Layers that were pulled stay the blobs that they are; built ones stand in the manifest as
+ * uncompressed tars, which are written from their directories when they are asked for. The same
+ * config gives the same image id.
+ * @throws MbuildError STORE_CORRUPT when a layer is not in the store.
  */
 export function assembleImage(
   draft: ImageDraft,
@@ -35,7 +37,10 @@ export function assembleImage(
   return services.images.put({ ...image, stack: records.map((record) => record.id) }, draft.names);
 }
 
-/** The same for an image with layers that the store lacks: it is described, not recorded, and has no names. */
+/**
+ * The same for an image with layers that the store lacks: it is described, not recorded, and has no
+ * names.
+ */
 export function describeImage(
   draft: Omit<ImageDraft, 'names'>,
   elsewhere: Elsewhere,
@@ -97,7 +102,10 @@ export function layerRecords(
   return imageLayers(config, services).flatMap((layer) => ('chainId' in layer ? [layer] : []));
 }
 
-/** The layers of a config, bottom first: unpacked ones of the store, else those that are elsewhere. @throws MbuildError STORE_CORRUPT. */
+/**
+ * The layers of a config, bottom first: unpacked ones of the store, else those that are elsewhere.
+ * @throws MbuildError STORE_CORRUPT.
+ */
 export function imageLayers(
   config: ImageConfig,
   services: Pick<ImageServices, 'layers'>,
@@ -124,7 +132,9 @@ export function tarBlob(record: LayerRecord): Descriptor {
   };
 }
 
-/** The same blob under the media type of the given family; Docker has none for zstd and keeps OCI's. */
+/**
+ * The same blob under the media type of the given family; Docker has none for zstd and keeps OCI's.
+ */
 export function asFormat(blob: Descriptor, format: 'oci' | 'docker'): Descriptor {
   const types = {
     oci: {

@@ -21,7 +21,10 @@ export interface Problem {
   readonly subject: string;
   /** What is wrong with it, as the rest of a sentence. */
   readonly message: string;
-  /** Puts it right where that is possible, and takes it away where it is not; then it returns what has to be done to have it again. */
+  /**
+   * Puts it right where that is possible, and takes it away where it is not; then it returns what
+   * has to be done to have it again.
+   */
   readonly repair: () => Promise<string | undefined> | string | undefined;
 }
 
@@ -38,14 +41,18 @@ export interface CheckResult {
   readonly problems: readonly Problem[];
   /** What could not be looked at. It is not repaired, and neither is what needs it. */
   readonly unread: readonly Unread[];
-  /** Layers that are what their DiffIDs say, with all that are below them; and those of which nothing is known. */
+  /**
+   * Layers that are what their DiffIDs say, with all that are below them; and those of which
+   * nothing is known.
+   */
   readonly sound: ReadonlySet<ChainID>;
 }
 
 /**
- * Verifies a store by its bytes: every blob's digest; that every layer is the tree that its DiffID names, and stands on one that is;
- * that every image has its manifest, its config and its layers, and every name an image. Nothing is changed before `repair` of a
- * problem is called; they are to be repaired in order. What cannot be read is no problem of the store's: it is told in `unread`.
+ * Verifies a store by its bytes: every blob's digest; that every layer is the tree that its DiffID
+ * names, and stands on one that is; that every image has its manifest, its config and its layers,
+ * and every name an image. Nothing is changed before `repair` of a problem is called; they are to
+ * be repaired in order. What cannot be read is no problem of the store's: it is told in `unread`.
  */
 export async function checkStore(store: CheckedStore, signal: AbortSignal): Promise<CheckResult> {
   const look = new Look();
@@ -83,7 +90,10 @@ class Look {
   }
 }
 
-/** Files and directories that ended processes left, and layers that were never recorded. They are harmless, and go with the next collection. */
+/**
+ * Files and directories that ended processes left, and layers that were never recorded. They are
+ * harmless, and go with the next collection.
+ */
 export function findOrphans(store: CheckedStore, roots: Roots): string[] {
   return [
     ...findLeftovers(store.root),

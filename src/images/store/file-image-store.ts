@@ -22,8 +22,9 @@ interface ImageRecord {
 }
 
 /**
- * Images as small files; manifests and configs are blobs of the content store. A name may stand for one image of each
- * platform. `index.json` lists the images whose blobs are all in the store, so that other tools can read it as an OCI layout.
+ * Images as small files; manifests and configs are blobs of the content store. A name may stand for
+ * one image of each platform. `index.json` lists the images whose blobs are all in the store, so
+ * that other tools can read it as an OCI layout.
  */
 export class FileImageStore implements ImageStore {
   readonly #images: string;
@@ -131,12 +132,18 @@ export class FileImageStore implements ImageStore {
     this.remove(id);
   }
 
-  /** Brings `index.json` up to date with what was done to this object: once, at the end of a command. */
+  /**
+   * Brings `index.json` up to date with what was done to this object: once, at the end of a
+   * command.
+   */
   flush(): void {
     this.#index.flush();
   }
 
-  /** Layers and blobs of all images but some, also of those that lack some: what garbage collection keeps. */
+  /**
+   * Layers and blobs of all images but some, also of those that lack some: what garbage collection
+   * keeps.
+   */
   needs(except: ReadonlySet<Digest> = new Set()): {
     readonly chains: readonly ChainID[];
     readonly blobs: readonly Digest[];
@@ -157,7 +164,10 @@ export class FileImageStore implements ImageStore {
     return { chains, blobs };
   }
 
-  /** The digest of an image's manifest; `undefined` when there is no such image, or its record cannot be read. */
+  /**
+   * The digest of an image's manifest; `undefined` when there is no such image, or its record
+   * cannot be read.
+   */
   manifestOf(id: Digest): Digest | undefined {
     return readRecord<ImageRecord>(this.#imageFile(id))?.descriptor.digest;
   }
@@ -168,7 +178,10 @@ export class FileImageStore implements ImageStore {
     return manifest !== undefined && (manifest === written || this.#json(manifest) !== undefined);
   }
 
-  /** Sets images aside that have no name, and no manifest or config, or damaged ones: nobody can do anything with them. */
+  /**
+   * Sets images aside that have no name, and no manifest or config, or damaged ones: nobody can do
+   * anything with them.
+   */
   forgetBroken(): void {
     for (const id of this.ids()) {
       if (

@@ -8,7 +8,10 @@ import type { Descriptor } from '../../oci/image';
 import type { LayerId, Stack } from '../../snapshot/snapshotter';
 import type { LayerIndex, LayerRecord } from './layer-index';
 
-/** One file a layer: `<root>/chains/<hex of the ChainID>.json`. One that cannot be read counts as missing. */
+/**
+ * One file a layer: `<root>/chains/<hex of the ChainID>.json`. One that cannot be read counts as
+ * missing.
+ */
 export class FileLayerIndex implements LayerIndex {
   readonly #folder: string;
 
@@ -51,7 +54,8 @@ export class FileLayerIndex implements LayerIndex {
   addBlob(chainId: ChainID, blob: Descriptor): void {
     const record = this.get(chainId);
     if (record === undefined || record.blobs.some((known) => known.digest === blob.digest)) return;
-    // Of two processes that add at the same moment one is forgotten: its blob is then compressed or fetched once more.
+    // Of two processes that add at the same moment one is forgotten: its blob is then compressed or
+    // fetched once more.
     this.replace({ ...record, blobs: [...record.blobs, blob] });
   }
 

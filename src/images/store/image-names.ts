@@ -27,8 +27,8 @@ import { digestOf, hexOf, type Digest } from '../../oci/digest';
 import { formatPlatform, hostPlatform, normalizePlatform, type Platform } from '../../oci/platform';
 
 /**
- * `<root>/names/<hash of the name>/<platform>.json`: one file per name and platform, so that a change of one name is
- * one rename, and two processes that tag never undo each other's work.
+ * `<root>/names/<hash of the name>/<platform>.json`: one file per name and platform, so that a
+ * change of one name is one rename, and two processes that tag never undo each other's work.
  */
 export interface NameRecord {
   readonly name: string;
@@ -48,9 +48,11 @@ export interface NameFile {
 }
 
 /**
- * The names of images. Which names an image may have stands in `<root>/tags/<hex of its id>`, a line each, so that nobody who looks at one image
- * reads the names of all: what is appended there is never taken back, and counts only where the name's own record says the same.
- * The first line is the boot in which the file was begun; after another one it is made anew, for it may have lost lines.
+ * The names of images. Which names an image may have stands in `<root>/tags/<hex of its id>`, a
+ * line each, so that nobody who looks at one image reads the names of all: what is appended there
+ * is never taken back, and counts only where the name's own record says the same. The first line is
+ * the boot in which the file was begun; after another one it is made anew, for it may have lost
+ * lines.
  */
 export class ImageNames {
   readonly #names: string;
@@ -111,7 +113,10 @@ export class ImageNames {
     }
   }
 
-  /** Gives a name to an image of a platform. @param isNew that image was recorded just now, and has no other. */
+  /**
+   * Gives a name to an image of a platform.
+   * @param isNew that image was recorded just now, and has no other.
+   */
   add(id: Digest, name: string, platform: Platform, isNew: boolean): NameRecord {
     this.#note(id, name, isNew);
     const record: NameRecord = {

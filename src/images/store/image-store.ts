@@ -18,14 +18,21 @@ export interface Image {
   readonly repoDigests: readonly string[];
 }
 
-/** Names → images. Every change is written to a temporary file and renamed; several processes may work at once. */
+/**
+ * Names → images. Every change is written to a temporary file and renamed; several processes may
+ * work at once.
+ */
 export interface ImageStore {
-  /** By full name, digest, id or unambiguous id prefix (12 characters or more are never ambiguous in practice). */
+  /**
+   * By full name, digest, id or unambiguous id prefix (12 characters or more are never ambiguous in
+   * practice).
+   */
   find(nameOrId: string, platform?: Platform): Image | undefined;
   /** The images of all platforms behind a full name, the host's first. */
   named(name: string): Image[];
   /**
-   * Names and repository digests of an image, in no order, also of one that lacks something; each is looked up when it is asked for.
+   * Names and repository digests of an image, in no order, also of one that lacks something; each
+   * is looked up when it is asked for.
    * @param wanted asked before that; all when absent.
    */
   namesOf(id: Digest, wanted?: (name: string) => boolean): Iterable<string>;

@@ -13,8 +13,10 @@ type Services = Pick<ImageServices, 'content' | 'snapshots' | 'threads' | 'xattr
 const SMALL_TAR = 1024 * 1024;
 
 /**
- * The tar of a layer, byte for byte as its DiffID says: out of a stored blob, for another builder's tar cannot be written anew;
- * without one, from the layer's directory. A chunk is valid until the next is asked for. @throws MbuildError STORE_CORRUPT, at the end, when it is not that tar any more.
+ * The tar of a layer, byte for byte as its DiffID says: out of a stored blob, for another builder's
+ * tar cannot be written anew; without one, from the layer's directory. A chunk is valid until the
+ * next is asked for.
+ * @throws MbuildError STORE_CORRUPT, at the end, when it is not that tar any more.
  */
 export async function* openLayerTar(
   record: LayerRecord,
@@ -49,7 +51,10 @@ async function* tarBytes(record: LayerRecord, services: Services): AsyncIterable
     : tarTree(dir, options);
 }
 
-/** The blob that a layer can leave as without being compressed again: one of its stored ones, in order of preference, or `undefined`. */
+/**
+ * The blob that a layer can leave as without being compressed again: one of its stored ones, in
+ * order of preference, or `undefined`.
+ */
 export function storedBlob(
   record: LayerRecord,
   services: Pick<Services, 'content'>,
@@ -61,7 +66,8 @@ export function storedBlob(
 
 /**
  * The bytes of a layer's blob: as stored, or regenerated when it is the uncompressed tar.
- * @throws MbuildError STORE_CORRUPT when it is neither, and at its end when it has changed on disk; it is then deleted.
+ * @throws MbuildError STORE_CORRUPT when it is neither, and at its end when it has changed on disk;
+ * it is then deleted.
  */
 export function openLayerBlob(
   record: LayerRecord,

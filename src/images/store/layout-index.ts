@@ -40,9 +40,10 @@ const DIGEST = /"digest":"([^"]*)"/;
 const MARK = 'index';
 
 /**
- * `index.json` of a store, in which other tools read it as an OCI layout: a line for each name of an image whose blobs are all there, and one
- * for such an image without a name. What changes is gathered and written by {@link LayoutIndex.flush}, once and by rename. A process that dies
- * before that leaves a file in `tmp` that says so: the next one then writes the index anew.
+ * `index.json` of a store, in which other tools read it as an OCI layout: a line for each name of
+ * an image whose blobs are all there, and one for such an image without a name. What changes is
+ * gathered and written by {@link LayoutIndex.flush}, once and by rename. A process that dies before
+ * that leaves a file in `tmp` that says so: the next one then writes the index anew.
  */
 export class LayoutIndex {
   readonly #file: string;
@@ -127,7 +128,10 @@ export class LayoutIndex {
       .map((name) => path.join(folder, name));
   }
 
-  /** Without room for it, a process that dies leaves the index as it was until an image changes again. */
+  /**
+   * Without room for it, a process that dies leaves the index as it was until an image changes
+   * again.
+   */
   #leaveMark(): string | undefined {
     const mark = tempName(this.root, MARK);
     try {

@@ -7,7 +7,10 @@ import { removeFile } from '../../linux/remove-tree';
 import type { Digest } from '../../oci/digest';
 import type { LayerId } from '../../snapshot/snapshotter';
 
-/** A line of `<root>/leases/lease.<random>.<owner>`: what the process needs of the store though no image names it. */
+/**
+ * A line of `<root>/leases/lease.<random>.<owner>`: what the process needs of the store though no
+ * image names it.
+ */
 interface LeaseLine {
   readonly layers: readonly LayerId[];
   readonly blobs: readonly Digest[];
@@ -20,9 +23,10 @@ export interface Held {
 }
 
 /**
- * Keeps layers and blobs from garbage collection while a process works with them. Hold first, then look whether the
- * thing is (still) there: the collector takes a thing out of the index first, then looks at the leases, and puts back
- * what is held. So whichever comes first, nothing is deleted that somebody goes on to use. Ends with `release` or the process.
+ * Keeps layers and blobs from garbage collection while a process works with them. Hold first, then
+ * look whether the thing is (still) there: the collector takes a thing out of the index first, then
+ * looks at the leases, and puts back what is held. So whichever comes first, nothing is deleted
+ * that somebody goes on to use. Ends with `release` or the process.
  */
 export class Lease {
   readonly #file: string;

@@ -19,7 +19,9 @@ export interface ImageMount {
   readonly layers: readonly LayerId[];
 }
 
-/** What is mounted of a store: the mount table is the only record, as it is gone with the machine. */
+/**
+ * What is mounted of a store: the mount table is the only record, as it is gone with the machine.
+ */
 export function imageMounts(root: string): ImageMount[] {
   const start = sourceOf(root, '');
   return readFileSync('/proc/self/mountinfo', 'utf8')
@@ -43,8 +45,10 @@ export function imageMounts(root: string): ImageMount[] {
 }
 
 /**
- * Mounts the tree of an image read-only, in `directory` or the store's own place for it; returns where. Programs there gain no rights.
- * @throws MbuildError UNSUPPORTED where this process cannot mount it for others to see, IMAGE_NOT_FOUND, IO_FAILED.
+ * Mounts the tree of an image read-only, in `directory` or the store's own place for it; returns
+ * where. Programs there gain no rights.
+ * @throws MbuildError UNSUPPORTED where this process cannot mount it for others to see,
+ * IMAGE_NOT_FOUND, IO_FAILED.
  */
 export async function mountImage(
   image: Image,
@@ -94,7 +98,8 @@ async function mountHeld(
       hint: 'name a directory',
     });
   }
-  // Relative names keep the options of many layers within a page; the empty directory is there as overlay wants two.
+  // Relative names keep the options of many layers within a page; the empty directory is there as
+  // overlay wants two.
   const lowers = [...[...image.stack].reverse(), '../empty'].join(':');
   const options = [
     'ro',
@@ -114,7 +119,9 @@ async function mountHeld(
   throw new MbuildError('IO_FAILED', `${place} cannot be mounted on: ${result.stderr.trim()}`);
 }
 
-/** Ends what {@link mountImage} did. @throws MbuildError IO_FAILED while something there is in use. */
+/**
+ * Ends what {@link mountImage} did. @throws MbuildError IO_FAILED while something there is in use.
+ */
 export async function unmountImage(
   { directory }: ImageMount,
   root: string,

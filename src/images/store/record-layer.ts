@@ -3,9 +3,9 @@ import type { LayerIndex, LayerRecord } from './layer-index';
 import type { Lease } from './lease';
 
 /**
- * Records a committed layer that the lease holds. When another process was first, its record is returned, and the caller's directory is
- * surplus; unless a loss of power may have damaged the other's, whose place the caller's then takes. What is returned stays for as long as
- * the lease.
+ * Records a committed layer that the lease holds. When another process was first, its record is
+ * returned, and the caller's directory is surplus; unless a loss of power may have damaged the
+ * other's, whose place the caller's then takes. What is returned stays for as long as the lease.
  */
 export function recordLayer(
   record: LayerRecord,
@@ -30,7 +30,10 @@ export function recordLayer(
   }
 }
 
-/** Whether a layer's directory is what it was when it was recorded: it was synced, or the machine has run ever since. */
+/**
+ * Whether a layer's directory is what it was when it was recorded: it was synced, or the machine
+ * has run ever since.
+ */
 export function isTrusted({ synced, boot }: LayerRecord): boolean {
   return synced || boot === bootId();
 }

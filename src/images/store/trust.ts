@@ -24,8 +24,9 @@ export type TrustServices = Pick<
 >;
 
 /**
- * The unpacked layers of an image, bottom first, each of them made sure of. `undefined` when one is missing, or was damaged and
- * cannot be unpacked again: the image then has to be pulled or built anew.
+ * The unpacked layers of an image, bottom first, each of them made sure of. `undefined` when one is
+ * missing, or was damaged and cannot be unpacked again: the image then has to be pulled or built
+ * anew.
  */
 export async function trustedStack(
   diffIds: readonly DiffID[],
@@ -39,8 +40,10 @@ export async function trustedStack(
 }
 
 /**
- * The same for the layers that a container stands on, which may be others by now than those of the index.
- * @returns the DiffID of one that was damaged and cannot be unpacked again; `undefined` when there is none.
+ * The same for the layers that a container stands on, which may be others by now than those of the
+ * index.
+ * @returns the DiffID of one that was damaged and cannot be unpacked again; `undefined` when there
+ * is none.
  */
 export async function firstDamaged(
   diffIds: readonly DiffID[],
@@ -51,7 +54,8 @@ export async function firstDamaged(
     const [record, id] = [services.layers.get(chainId), stack[i]];
     if (record === undefined || id === undefined || (record.id === id && isTrusted(record)))
       continue;
-    // One that is damaged stays in the index until a build takes it out: the next start is refused as well.
+    // One that is damaged stays in the index until a build takes it out: the next start is refused
+    // as well.
     if (!(await isIntact({ ...record, id }, services, { repair: true }))) return record.diffId;
     if (record.id === id) noteTrust(record, services);
   }
@@ -59,9 +63,11 @@ export async function firstDamaged(
 }
 
 /**
- * Makes sure of a layer that was written before the machine last started, and not synced, so that a loss of power may have damaged it.
- * One that is not what it was is unpacked again from its stored blob, in its place.
- * @returns false when that is not possible; the layer's record is then set aside. @throws what keeps the layer from being looked at.
+ * Makes sure of a layer that was written before the machine last started, and not synced, so that a
+ * loss of power may have damaged it. One that is not what it was is unpacked again from its stored
+ * blob, in its place.
+ * @returns false when that is not possible; the layer's record is then set aside.
+ * @throws what keeps the layer from being looked at.
  */
 export async function restoreLayer(record: LayerRecord, services: TrustServices): Promise<boolean> {
   if (isTrusted(record)) return true;
@@ -73,7 +79,10 @@ export async function restoreLayer(record: LayerRecord, services: TrustServices)
   return true;
 }
 
-/** Remembers that a layer was verified in this boot. Where that cannot be written, it is verified again the next time. */
+/**
+ * Remembers that a layer was verified in this boot. Where that cannot be written, it is verified
+ * again the next time.
+ */
 function noteTrust(record: LayerRecord, { layers }: TrustServices): void {
   try {
     layers.replace({ ...record, boot: bootId() });
@@ -84,9 +93,10 @@ function noteTrust(record: LayerRecord, { layers }: TrustServices): void {
 }
 
 /**
- * Whether a layer's directory is what its DiffID says: its tar is, or else what its stored blob unpacks to is the same tree (the tar
- * of another builder cannot be written anew). With `repair`, a directory that is not is set aside, and the blob's tree takes its place.
- * The layers below must be intact.
+ * Whether a layer's directory is what its DiffID says: its tar is, or else what its stored blob
+ * unpacks to is the same tree (the tar of another builder cannot be written anew). With `repair`, a
+ * directory that is not is set aside, and the blob's tree takes its place. The layers below must be
+ * intact.
  */
 export async function isIntact(
   record: LayerRecord,
@@ -107,7 +117,10 @@ export async function dropDamaged(
     content.setAside(digest);
 }
 
-/** The DiffID of a layer directory as it is now; `undefined` when it, or some of it, is not there any more, or is what no layer holds. */
+/**
+ * The DiffID of a layer directory as it is now; `undefined` when it, or some of it, is not there
+ * any more, or is what no layer holds.
+ */
 async function diffIdOf(
   dir: RawPath,
   { clampMtime }: LayerRecord,

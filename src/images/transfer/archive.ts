@@ -3,7 +3,9 @@ import { LAYER_LIMITS, checkSize } from '../../layer/layer';
 import { TarReader } from '../../layer/tar/read';
 import type { TarEntry } from '../../layer/tar/entry';
 
-/** A member of an archive; `body` is to be read before the next member is asked for, or not at all. */
+/**
+ * A member of an archive; `body` is to be read before the next member is asked for, or not at all.
+ */
 export interface ArchiveMember {
   readonly entry: TarEntry;
   readonly body: AsyncIterable<Uint8Array>;
@@ -14,7 +16,8 @@ type Piece =
   { readonly entry: TarEntry } | { readonly data: Uint8Array } | { readonly hole: number } | 'end';
 
 /**
- * The members of a tar, compressed or not (gzip, zstd, bzip2, xz by their first bytes), as they come.
+ * The members of a tar, compressed or not (gzip, zstd, bzip2, xz by their first bytes), as they
+ * come.
  * @throws MbuildError ARCHIVE_INVALID for what is no tar or ends too early, LIMIT_EXCEEDED.
  */
 export async function* readArchive(
@@ -22,7 +25,8 @@ export async function* readArchive(
 ): AsyncGenerator<ArchiveMember> {
   const pieces = readPieces(decompressed(source));
   for (let next = await pieces.next(); next.done !== true; next = await pieces.next()) {
-    if (next.value === 'end' || !('entry' in next.value)) continue; // the rest of a body that nobody read
+    // the rest of a body that nobody read
+    if (next.value === 'end' || !('entry' in next.value)) continue;
     yield { entry: next.value.entry, body: bodyOf(pieces) };
   }
 }

@@ -7,7 +7,8 @@ import { withLease, type Transfer, type TransferSetting } from './transfer';
 import { unpackLayers } from './unpack';
 
 /**
- * Brings an image of one store into the store of the transfer, under the same names. Layers that are there already are not copied.
+ * Brings an image of one store into the store of the transfer, under the same names. Layers that
+ * are there already are not copied.
  * @throws MbuildError STORE_CORRUPT when the first store lacks a part of it, NO_SPACE, CANCELED.
  */
 export async function copyImage(

@@ -19,11 +19,16 @@ export interface DescribedImage {
   readonly config: ImageConfig;
   /** The config as it came. */
   readonly configBytes: Buffer;
-  /** False for an image that is there for one platform alone, and for another than was asked for. */
+  /**
+   * False for an image that is there for one platform alone, and for another than was asked for.
+   */
   readonly suits: boolean;
 }
 
-/** Where the parts of an image are: a repository, an archive, a layout. What it gives is verified against the digests that were asked for. */
+/**
+ * Where the parts of an image are: a repository, an archive, a layout. What it gives is verified
+ * against the digests that were asked for.
+ */
 export interface ImageParts {
   /** How messages name the image. */
   readonly name: string;
@@ -32,13 +37,17 @@ export interface ImageParts {
   config(blob: Descriptor): Promise<Buffer>;
 }
 
-/** Indexes may hold indexes; buildx and registries make one level, and more than this makes no sense. */
+/**
+ * Indexes may hold indexes; buildx and registries make one level, and more than this makes no
+ * sense.
+ */
 const MAX_INDEXES = 4;
 
 /**
- * Goes from what a name points at to the image of a platform: index → platform → manifest → config. Every command that looks at an
- * image of a registry, an archive or a layout looks at it with this.
- * @throws MbuildError PLATFORM_NOT_FOUND, IMAGE_INVALID, SIZE_MISMATCH, LIMIT_EXCEEDED, and what the parts throw.
+ * Goes from what a name points at to the image of a platform: index → platform → manifest → config.
+ * Every command that looks at an image of a registry, an archive or a layout looks at it with this.
+ * @throws MbuildError PLATFORM_NOT_FOUND, IMAGE_INVALID, SIZE_MISMATCH, LIMIT_EXCEEDED, and what
+ * the parts throw.
  */
 export async function describeImage(
   top: RawManifest,
@@ -89,7 +98,10 @@ export interface RemoteLook {
   readonly known?: ((blob: Descriptor) => Promise<Buffer | undefined>) | undefined;
 }
 
-/** The image that a manifest or index of a registry stands for. @throws as {@link describeImage}, and as the registry does. */
+/**
+ * The image that a manifest or index of a registry stands for.
+ * @throws as {@link describeImage}, and as the registry does.
+ */
 export function describeRemote(
   top: RawManifest,
   ref: Reference,

@@ -17,7 +17,10 @@ export interface Candidate {
   readonly layerFiles?: readonly string[] | undefined;
 }
 
-/** An entry of the `manifest.json` of `docker save`: Docker image-spec v1.2, "Combined Image JSON + Filesystem Changeset Format". */
+/**
+ * An entry of the `manifest.json` of `docker save`: Docker image-spec v1.2, "Combined Image JSON +
+ * Filesystem Changeset Format".
+ */
 const ENTRY = object({ Config: text, RepoTags: list(text), Layers: list(text) });
 type DockerEntry = ReturnType<typeof ENTRY> & { readonly Config: string };
 
@@ -25,7 +28,8 @@ type DockerEntry = ReturnType<typeof ENTRY> & { readonly Config: string };
 const MAX_INDEXES = 4;
 
 /**
- * What `docker save` and others with `manifest.json` wrote; layers may lie under any name. `undefined` when it has no such file.
+ * What `docker save` and others with `manifest.json` wrote; layers may lie under any name.
+ * `undefined` when it has no such file.
  * @throws MbuildError ARCHIVE_INVALID, IMAGE_INVALID.
  */
 export async function dockerCandidates(
@@ -68,7 +72,10 @@ function readEntries(bytes: Buffer, label: string): DockerEntry[] {
   }
 }
 
-/** The manifests that an archive has besides, as docker from 25 on writes them: by their config. They keep the image's digest. */
+/**
+ * The manifests that an archive has besides, as docker from 25 on writes them: by their config.
+ * They keep the image's digest.
+ */
 async function originalManifests(files: ImageFiles): Promise<Map<Digest, RawManifest>> {
   const found = new Map<Digest, RawManifest>();
   const walk = async (index: Buffer, depth: number): Promise<void> => {

@@ -8,7 +8,10 @@ import { hexOf, isDigest, type Digest } from '../../oci/digest';
 import { readArchive } from './archive';
 import { checkCanceled, type Transfer } from './transfer';
 
-/** Where images are loaded from: an archive (docker or OCI, compressed or not) or the directory of an OCI layout, or an archive's bytes. */
+/**
+ * Where images are loaded from: an archive (docker or OCI, compressed or not) or the directory of
+ * an OCI layout, or an archive's bytes.
+ */
 export type LoadSource = { readonly path: string } | { readonly stream: AsyncIterable<Uint8Array> };
 
 /** A file that became a blob of the content store. */
@@ -17,13 +20,18 @@ export interface StoredFile {
   readonly size: number;
 }
 
-/** The files of an archive or directory, all of whose bytes are in the content store when `blob` has returned. */
+/**
+ * The files of an archive or directory, all of whose bytes are in the content store when `blob` has
+ * returned.
+ */
 export interface ImageFiles {
   /** How messages name the archive or directory. */
   readonly label: string;
   /** Bytes of a small file; `undefined` when there is none of that name. */
   read(name: string): Promise<Buffer | undefined>;
-  /** Brings a file into the content store, verified; `undefined` when there is none of that name. */
+  /**
+   * Brings a file into the content store, verified; `undefined` when there is none of that name.
+   */
   blob(
     name: string,
     expected?: { readonly digest: Digest; readonly size?: number },
@@ -73,8 +81,8 @@ export function directoryFiles(directory: string, content: ContentStore): ImageF
 }
 
 /**
- * Reads an archive once, from front to end, as it may come through a pipe: every file becomes a blob. What turns out not
- * to belong to an image is deleted by the next collection of garbage.
+ * Reads an archive once, from front to end, as it may come through a pipe: every file becomes a
+ * blob. What turns out not to belong to an image is deleted by the next collection of garbage.
  */
 async function archiveFiles(
   label: string,

@@ -29,7 +29,8 @@ export interface ImportRequest {
 }
 
 /**
- * Makes an image of one layer out of a root file system. The tar is kept as it is, for its bytes are what the DiffID names.
+ * Makes an image of one layer out of a root file system. The tar is kept as it is, for its bytes
+ * are what the DiffID names.
  * @throws MbuildError ARCHIVE_INVALID, ARCHIVE_UNSAFE, LIMIT_EXCEEDED, NO_SPACE, CANCELED.
  */
 export async function importImage(

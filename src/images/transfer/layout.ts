@@ -28,7 +28,9 @@ export interface LayoutEntry {
 const REF_NAME = 'org.opencontainers.image.ref.name';
 const CONTAINERD_NAME = 'io.containerd.image.name';
 
-/** The images of a layout. `undefined` when it has no index.json. @throws MbuildError IMAGE_INVALID. */
+/**
+ * The images of a layout. `undefined` when it has no index.json. @throws MbuildError IMAGE_INVALID.
+ */
 export async function layoutEntries(files: ImageFiles): Promise<LayoutEntry[] | undefined> {
   const bytes = await files.read('index.json');
   if (bytes === undefined) return undefined;
@@ -36,7 +38,10 @@ export async function layoutEntries(files: ImageFiles): Promise<LayoutEntry[] | 
   return images.map((entry) => ({ entry, names: namesOf(entry, images) }));
 }
 
-/** The entry of a layout that is asked for. @throws MbuildError IMAGE_NOT_FOUND, ARCHIVE_INVALID, IMAGE_INVALID. */
+/**
+ * The entry of a layout that is asked for.
+ * @throws MbuildError IMAGE_NOT_FOUND, ARCHIVE_INVALID, IMAGE_INVALID.
+ */
 export async function chooseEntry(
   { directory, tag, digest }: LayoutImage,
   files: ImageFiles,
@@ -87,8 +92,9 @@ function tagOf({ annotations }: Descriptor): string | undefined {
 }
 
 /**
- * The full name where the writer left one; `ref.name` alone is often no more than a tag, which names nothing.
- * umoci copies an entry with all of its annotations when it gives a new tag: of several with one full name, the tags are right.
+ * The full name where the writer left one; `ref.name` alone is often no more than a tag, which
+ * names nothing. umoci copies an entry with all of its annotations when it gives a new tag: of
+ * several with one full name, the tags are right.
  */
 function namesOf(entry: Descriptor, all: readonly Descriptor[]): string[] {
   const full = entry.annotations?.[CONTAINERD_NAME];

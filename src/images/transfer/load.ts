@@ -38,9 +38,11 @@ interface Found {
 }
 
 /**
- * Loads all images of an archive or OCI layout: unpacks them, names them as the archive says, keeps their blobs.
- * Every digest is verified. Of an index, the image of `platform` (the host's) is taken.
- * @throws MbuildError ARCHIVE_INVALID, IMAGE_INVALID, DIGEST_MISMATCH, PLATFORM_NOT_FOUND, NO_SPACE, CANCELED.
+ * Loads all images of an archive or OCI layout: unpacks them, names them as the archive says, keeps
+ * their blobs. Every digest is verified. Of an index, the image of `platform` (the host's) is
+ * taken.
+ * @throws MbuildError ARCHIVE_INVALID, IMAGE_INVALID, DIGEST_MISMATCH, PLATFORM_NOT_FOUND,
+ * NO_SPACE, CANCELED.
  */
 export function loadImages(
   source: LoadSource,
@@ -63,7 +65,10 @@ export function loadImages(
   });
 }
 
-/** Brings one image of a layout's directory into the store, without a name. @throws MbuildError as {@link loadImages}, IMAGE_NOT_FOUND. */
+/**
+ * Brings one image of a layout's directory into the store, without a name.
+ * @throws MbuildError as {@link loadImages}, IMAGE_NOT_FOUND.
+ */
 export function loadFromLayout(wanted: LayoutImage, setting: TransferSetting): Promise<Image> {
   return withLease(setting, async (transfer) => {
     const { directory, platform } = wanted;

@@ -22,7 +22,10 @@ export interface ListedManifest {
   readonly image?: Digest | undefined;
 }
 
-/** `<root>/manifest-lists/<hash of the name>.json`: a list before it is pushed, as `docker manifest create` makes them. */
+/**
+ * `<root>/manifest-lists/<hash of the name>.json`: a list before it is pushed, as
+ * `docker manifest create` makes them.
+ */
 export interface ManifestList {
   /** Full name (`formatReference`). */
   readonly name: string;
@@ -62,7 +65,8 @@ export class ManifestLists {
 }
 
 /**
- * What a name adds to a list: the manifest that a registry has under it, or each of an index's, with their platforms.
+ * What a name adds to a list: the manifest that a registry has under it, or each of an index's,
+ * with their platforms.
  * @throws MbuildError IMAGE_NOT_FOUND, IMAGE_INVALID, and what {@link ImageSource} throws.
  */
 export async function listedManifests(
@@ -108,7 +112,8 @@ export function withManifests(list: ManifestList, added: readonly ListedManifest
 }
 
 /**
- * Finds one manifest of a list: by its name, its digest or its platform. @throws MbuildError IMAGE_NOT_FOUND listing what there is.
+ * Finds one manifest of a list: by its name, its digest or its platform.
+ * @throws MbuildError IMAGE_NOT_FOUND listing what there is.
  */
 export function entryOf(list: ManifestList, text: string, full: string | undefined): number {
   const at = list.manifests.findIndex(

@@ -3,10 +3,16 @@ import { parseReference } from '../../oci/reference';
 import type { ImageStore } from '../store/image-store';
 import type { LayerIndex } from '../store/layer-index';
 
-/** The repositories of a registry that are known to have a blob: a push mounts it from one of them rather than to send it. */
+/**
+ * The repositories of a registry that are known to have a blob: a push mounts it from one of them
+ * rather than to send it.
+ */
 export type MountSources = (registry: string, blob: Digest) => readonly string[];
 
-/** What the store knows of registries: each image that was pulled from one or pushed to it is there with all of its blobs. */
+/**
+ * What the store knows of registries: each image that was pulled from one or pushed to it is there
+ * with all of its blobs.
+ */
 export function mountSources({
   images,
   layers,

@@ -32,9 +32,11 @@ export interface Pulled {
 }
 
 /**
- * Brings an image from a registry into the store and names it: name → index → platform → manifest → config → layers.
- * Everything is verified before it is named; what is there is not fetched; what breaks off goes on with the next pull.
- * @throws MbuildError IMAGE_NOT_FOUND (close tags suggested), PLATFORM_NOT_FOUND, IMAGE_INVALID and the registry's errors.
+ * Brings an image from a registry into the store and names it: name → index → platform → manifest →
+ * config → layers. Everything is verified before it is named; what is there is not fetched; what
+ * breaks off goes on with the next pull.
+ * @throws MbuildError IMAGE_NOT_FOUND (close tags suggested), PLATFORM_NOT_FOUND, IMAGE_INVALID and
+ * the registry's errors.
  */
 export function pullImage(
   request: PullRequest,
@@ -164,7 +166,10 @@ function heldBack(
   });
 }
 
-/** Names tags that are nearly what was asked for; whether the registry lists tags at all makes no difference to the error. */
+/**
+ * Names tags that are nearly what was asked for; whether the registry lists tags at all makes no
+ * difference to the error.
+ */
 async function withCloseTags(
   error: unknown,
   ref: Reference,

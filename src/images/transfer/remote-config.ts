@@ -16,7 +16,8 @@ export interface Look {
 }
 
 /**
- * The config of an image without its layers: the store's, else the registry's. Nothing is written to the store.
+ * The config of an image without its layers: the store's, else the registry's. Nothing is written
+ * to the store.
  * @throws MbuildError as {@link peekImage}.
  */
 export async function fetchConfig(
@@ -31,7 +32,8 @@ export async function fetchConfig(
 
 /**
  * Asks a registry for the manifest and the config of an image.
- * @throws MbuildError REFERENCE_INVALID, NOT_ALLOWED, PLATFORM_NOT_FOUND, DIGEST_MISMATCH, and what the registry client throws.
+ * @throws MbuildError REFERENCE_INVALID, NOT_ALLOWED, PLATFORM_NOT_FOUND, DIGEST_MISMATCH, and what
+ * the registry client throws.
  */
 export async function peekImage(
   name: string,

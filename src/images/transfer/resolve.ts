@@ -15,15 +15,20 @@ export interface ImageRequest {
   readonly name: string;
   /** The host's when absent. */
   readonly platform?: Platform | undefined;
-  /** `missing`: what the store has under the name is taken, as docker does; `always`: the registry is asked first; `never`: not at all. */
+  /**
+   * `missing`: what the store has under the name is taken, as docker does; `always`: the registry
+   * is asked first; `never`: not at all.
+   */
   readonly pull: 'always' | 'missing' | 'never';
   /** An image that a registry has for one platform alone is taken for any, as BuildKit does. */
   readonly anyPlatform?: boolean | undefined;
 }
 
 /**
- * The image that a name stands for: one of the store (whose layers are made sure of, see `trust.ts`), else one that is pulled.
- * @throws MbuildError REFERENCE_INVALID, IMAGE_NOT_FOUND (close names suggested), PLATFORM_NOT_FOUND (platforms listed), and as `pullImage`.
+ * The image that a name stands for: one of the store (whose layers are made sure of, see
+ * `trust.ts`), else one that is pulled.
+ * @throws MbuildError REFERENCE_INVALID, IMAGE_NOT_FOUND (close names suggested),
+ * PLATFORM_NOT_FOUND (platforms listed), and as `pullImage`.
  */
 export async function resolveImage(
   request: ImageRequest,

@@ -4,8 +4,9 @@ import { isIndexType } from '../../oci/media-types';
 import { formatPlatform, normalizePlatform, type Platform } from '../../oci/platform';
 
 /**
- * The entry of an index that suits a platform best: the same variant first, then for arm the nearest older one.
- * Attestations and other artifacts are passed over. @throws MbuildError PLATFORM_NOT_FOUND listing what there is.
+ * The entry of an index that suits a platform best: the same variant first, then for arm the
+ * nearest older one. Attestations and other artifacts are passed over.
+ * @throws MbuildError PLATFORM_NOT_FOUND listing what there is.
  */
 export function selectPlatform(index: Index, wanted: Platform, name: string): Descriptor {
   const images = index.manifests.filter((entry) => !isAttestation(entry));

@@ -55,7 +55,10 @@ export function checkCanceled(signal: AbortSignal): void {
   if (signal.aborted) throw new MbuildError('CANCELED', 'stopped', { cause: signal.reason });
 }
 
-/** Runs calls side by side. The first failure aborts the others; it is thrown when all have come to rest. */
+/**
+ * Runs calls side by side. The first failure aborts the others; it is thrown when all have come to
+ * rest.
+ */
 export async function together<T>(
   scope: BuildScope,
   calls: readonly ((scope: BuildScope) => Promise<T>)[],
@@ -78,7 +81,10 @@ export async function together<T>(
   return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
 }
 
-/** Reports where one blob of a vertex stands; states follow each other at once, bytes at most ten times a second. */
+/**
+ * Reports where one blob of a vertex stands; states follow each other at once, bytes at most ten
+ * times a second.
+ */
 export function transferReporter(
   { scope, vertex }: Pick<Transfer, 'scope' | 'vertex'>,
   digest: Digest,

@@ -17,7 +17,10 @@ export interface Applying extends Omit<ApplySource, 'compression'> {
   readonly stop?: StopFlag | undefined;
 }
 
-/** Unpacks a layer into a directory, in a worker. @throws MbuildError IMAGE_INVALID, and as unpacking does. */
+/**
+ * Unpacks a layer into a directory, in a worker.
+ * @throws MbuildError IMAGE_INVALID, and as unpacking does.
+ */
 export function applyLayer(
   { mediaType, parents, stop, ...source }: Applying,
   { dir }: ActiveSnapshot,
@@ -50,9 +53,15 @@ export function storedLayer(
 /** A layer that is unpacked while its blob comes. */
 export interface Coming {
   readonly applied: Promise<Applied>;
-  /** Whether all of a blob of known size went through the file, and became the file at `place`: not so when the download began anew. */
+  /**
+   * Whether all of a blob of known size went through the file, and became the file at `place`: not
+   * so when the download began anew.
+   */
   isWhole(place: string): boolean;
-  /** Says that all is there, or that no more comes; then it resolves when nothing is written any more. */
+  /**
+   * Says that all is there, or that no more comes; then it resolves when nothing is written any
+   * more.
+   */
   end(state: typeof Growth.whole | typeof Growth.stopped): Promise<void>;
   /** Lets go of the file once the unpacking has ended. */
   close(): void;

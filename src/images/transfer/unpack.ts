@@ -22,9 +22,14 @@ import { applyLayer, storedLayer, unpackComing, type Coming } from './unpack-com
 
 /** A layer to be unpacked, and how its blob comes into the content store if it has to. */
 export interface LayerToUnpack extends Layer {
-  /** A file that the blob is written to while it is fetched, from its beginning: it is then unpacked as it comes. */
+  /**
+   * A file that the blob is written to while it is fetched, from its beginning: it is then unpacked
+   * as it comes.
+   */
   readonly coming?: (() => string | undefined) | undefined;
-  /** Not called for a layer that is unpacked already; again when the blob turns out to be damaged. */
+  /**
+   * Not called for a layer that is unpacked already; again when the blob turns out to be damaged.
+   */
   fetch(
     scope: BuildScope,
     progress: (state: 'downloading' | 'retrying', bytes: number) => void,
@@ -48,11 +53,13 @@ interface Unpacking {
 }
 
 /**
- * Makes the layers of an image, bottom first, a stack in the store. Blobs are fetched and unpacked side by side, each in a
- * directory of its own; then every layer is completed against those below it, committed and recorded, in order.
- * What is unpacked already is neither fetched nor unpacked again. What failed leaves nothing but blobs.
- * The lease keeps the result until the caller has named it.
- * @throws MbuildError as fetching and unpacking do, STORE_CORRUPT when a layer is not what the config says.
+ * Makes the layers of an image, bottom first, a stack in the store. Blobs are fetched and unpacked
+ * side by side, each in a directory of its own; then every layer is completed against those below
+ * it, committed and recorded, in order. What is unpacked already is neither fetched nor unpacked
+ * again. What failed leaves nothing but blobs. The lease keeps the result until the caller has
+ * named it.
+ * @throws MbuildError as fetching and unpacking do, STORE_CORRUPT when a layer is not what the
+ * config says.
  */
 export async function unpackLayers(
   layers: readonly LayerToUnpack[],
@@ -97,8 +104,9 @@ export async function unpackLayers(
 }
 
 /**
- * Makes an uncompressed tar, stored as it is, the first layer of a stack, unpacking it while it comes: for one whose digest
- * shows only then. The lease keeps the result. @throws MbuildError as {@link unpackLayers} and storing blobs do.
+ * Makes an uncompressed tar, stored as it is, the first layer of a stack, unpacking it while it
+ * comes: for one whose digest shows only then. The lease keeps the result.
+ * @throws MbuildError as {@link unpackLayers} and storing blobs do.
  */
 export async function unpackTar(
   tar: AsyncIterable<Uint8Array>,
@@ -203,7 +211,9 @@ async function unpackAlone(
   }
 }
 
-/** Fetches the blob of a layer; false when it did not come through the file that is being unpacked. */
+/**
+ * Fetches the blob of a layer; false when it did not come through the file that is being unpacked.
+ */
 async function isFetched(
   layer: LayerToUnpack,
   coming: Coming | undefined,
@@ -273,7 +283,10 @@ async function commitOn(
   return [...below, record.id];
 }
 
-/** Begins to unpack a layer whose blob is only about to come; `undefined` for one that comes as a whole. */
+/**
+ * Begins to unpack a layer whose blob is only about to come; `undefined` for one that comes as a
+ * whole.
+ */
 function startComing(
   active: ActiveSnapshot,
   layer: LayerToUnpack,

@@ -56,5 +56,7 @@ export const FIELD = {
   prefix: [345, 155],
 } as const;
 
-/** Keys of PAX records that hold extended attributes begin so, as star, GNU tar and Go write them. */
+/**
+ * Keys of PAX records that hold extended attributes begin so, as star, GNU tar and Go write them.
+ */
 export const XATTR_RECORD = 'SCHILY.xattr.';

@@ -2,7 +2,10 @@ import { MbuildError, errnoOf, isMbuildError } from '../../diagnostics/error';
 import { toText } from '../../linux/paths';
 import type { TarEntry } from './entry';
 
-/** Does something for an entry of an archive; what the system refuses comes out as an MbuildError with the entry's name. */
+/**
+ * Does something for an entry of an archive; what the system refuses comes out as an MbuildError
+ * with the entry's name.
+ */
 export function explained(entry: TarEntry, act: () => void): void {
   try {
     act();

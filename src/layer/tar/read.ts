@@ -12,7 +12,10 @@ import {
 import { invalid, numeric, text, untilNul } from './field';
 import { oldSparseMap, paxSparse, type SparseMap } from './sparse';
 
-/** Takes what is in an archive, in its order. A file's bytes come between its `entry` and `end`; every entry ends. */
+/**
+ * Takes what is in an archive, in its order. A file's bytes come between its `entry` and `end`;
+ * every entry ends.
+ */
 export interface TarSink {
   entry(entry: TarEntry): void;
   /** The next bytes of a file. They are the reader's input: copy what must outlive the call. */
@@ -24,18 +27,23 @@ export interface TarSink {
 
 /** How strict to be where archives in the wild differ. */
 export interface TarReadOptions {
-  /** Refuse an archive that just stops between entries. Without it that is an end, as for other readers. */
+  /**
+   * Refuse an archive that just stops between entries. Without it that is an end, as for other
+   * readers.
+   */
   readonly endRequired?: boolean | undefined;
 }
 
-// Names, links and records longer than this are an attack or damage; Go's reader has the same limit for most of them.
+// Names, links and records longer than this are an attack or damage; Go's reader has the same limit
+// for most of them.
 const MAX_RECORDS = 4 * 1024 * 1024;
 const MAX_SPARSE_MAP = 512 * 1024;
 
 /**
- * Reads a tar archive that is pushed in pieces of any size: V7, ustar, PAX, GNU (long names, large numbers, sparse files) and star.
- * Names stay bytes. Where dialects contradict each other, Go's archive/tar decides, for Docker, containerd and podman read so.
- * Every method throws MbuildError ARCHIVE_INVALID for what is no tar, is damaged, or stops early.
+ * Reads a tar archive that is pushed in pieces of any size: V7, ustar, PAX, GNU (long names, large
+ * numbers, sparse files) and star. Names stay bytes. Where dialects contradict each other, Go's
+ * archive/tar decides, for Docker, containerd and podman read so. Every method throws MbuildError
+ * ARCHIVE_INVALID for what is no tar, is damaged, or stops early.
  */
 export class TarReader {
   /** Bytes that were pushed. */
@@ -104,7 +112,8 @@ export class TarReader {
   /** Call when there is no more. */
   finish(): void {
     const state = this.#state;
-    // Writers that never close their archive, umoci among them, leave out even the padding of the last file; Go's reader minds neither.
+    // Writers that never close their archive, umoci among them, leave out even the padding of the
+    // last file; Go's reader minds neither.
     const inPadding =
       state.kind === 'skip' && state.left < BLOCK && this.options.endRequired !== true;
     const clean =
@@ -187,7 +196,8 @@ export class TarReader {
     if (entry.type !== 'file') {
       this.sink.entry(entry);
       this.sink.end();
-      // A link's, directory's or device's size means nothing, and no bytes follow it (archive/tar: isHeaderOnlyType).
+      // A link's, directory's or device's size means nothing, and no bytes follow it (archive/tar:
+      // isHeaderOnlyType).
       return;
     }
     if (sparse !== undefined) {
@@ -207,7 +217,10 @@ export class TarReader {
     this.#data([{ data: size }], paddingOf(size));
   }
 
-  /** PAX sparse format 1.0: the map stands before the data, decimal numbers a line, filled up to a block. */
+  /**
+   * PAX sparse format 1.0: the map stands before the data, decimal numbers a line, filled up to a
+   * block.
+   */
   #sparseMapInData(entry: TarEntry, stored: number, size: number, text: string, at: number): void {
     if (text.length + BLOCK > Math.min(stored, MAX_SPARSE_MAP))
       throw invalid(`the sparse map of ${toText(entry.path)} is damaged`, at);
@@ -444,7 +457,9 @@ function xattrsOf(records: ReadonlyMap<string, string> | undefined): Xattrs {
   );
 }
 
-/** PAX records in order: `<length> <key>=<value>\n`. Strings are bytes; hdrcharset needs no regard. */
+/**
+ * PAX records in order: `<length> <key>=<value>\n`. Strings are bytes; hdrcharset needs no regard.
+ */
 function parsePax(bytes: Buffer, at: number): Map<string, string> {
   const records = new Map<string, string>();
   for (let start = 0; start < bytes.length;) {

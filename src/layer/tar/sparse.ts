@@ -8,14 +8,18 @@ export interface SparseMap {
   readonly size: number;
 }
 
-/** What PAX records say of a sparse file; without `pieces` the map stands before the data (format 1.0). */
+/**
+ * What PAX records say of a sparse file; without `pieces` the map stands before the data (format
+ * 1.0).
+ */
 export interface PaxSparse extends Partial<Pick<SparseMap, 'pieces'>> {
   readonly size: number;
   /** The name, for the one in the header is made up. */
   readonly name: RawPath | undefined;
 }
 
-// GNU tar manual, "Sparse Formats": four pieces in the header and twenty-one in each further block, 12 bytes a number.
+// GNU tar manual, "Sparse Formats": four pieces in the header and twenty-one in each further block,
+// 12 bytes a number.
 const NUMBER = 12;
 const IN_HEADER = { start: 386, pieces: 4, more: 482, size: 483 };
 const FURTHER = { start: 0, pieces: 21, more: 504 };
@@ -42,7 +46,10 @@ export function oldSparseMap(
   };
 }
 
-/** The sparse records of the PAX formats 0.0, 0.1 and 1.0; `undefined` for a file that is not sparse. */
+/**
+ * The sparse records of the PAX formats 0.0, 0.1 and 1.0; `undefined` for a file that is not
+ * sparse.
+ */
 export function paxSparse(
   records: ReadonlyMap<string, string> | undefined,
   at: number,

@@ -18,8 +18,9 @@ const ASCII = /^[\x00-\x7f]*$/;
 const ZERO = 0x30;
 
 /**
- * Writes the header block of an entry at `at`; the same entry always gives the same bytes. Plain ustar without names of
- * users, as Go's archive/tar writes it; what does not fit stands in the records of {@link encodePax}, which come before.
+ * Writes the header block of an entry at `at`; the same entry always gives the same bytes. Plain
+ * ustar without names of users, as Go's archive/tar writes it; what does not fit stands in the
+ * records of {@link encodePax}, which come before.
  */
 export function writeHeader(entry: TarEntry, into: Buffer, at: number): void {
   into.fill(0, at, at + BLOCK);
@@ -49,7 +50,10 @@ export function writeHeader(entry: TarEntry, into: Buffer, at: number): void {
   seal(TYPE_FLAG[entry.type], into, at);
 }
 
-/** The PAX header and records of an entry, whole blocks; `undefined` when the ustar header says it all, as it nearly always does. */
+/**
+ * The PAX header and records of an entry, whole blocks; `undefined` when the ustar header says it
+ * all, as it nearly always does.
+ */
 export function encodePax(entry: TarEntry): Buffer | undefined {
   const records: [string, string][] = [];
   const name = headerName(entry);
@@ -95,7 +99,10 @@ function headerName(entry: TarEntry): RawPath {
   return entry.type === 'directory' ? `${entry.path}/` : entry.path;
 }
 
-/** The ustar fields of a name; `undefined` when it fits neither alone nor cut at a slash, or is not ASCII. */
+/**
+ * The ustar fields of a name; `undefined` when it fits neither alone nor cut at a slash, or is not
+ * ASCII.
+ */
 function splitName(name: RawPath): { readonly prefix: string; readonly name: string } | undefined {
   if (!ASCII.test(name)) return undefined;
   if (name.length <= FIELD.name[1]) return { prefix: '', name };

@@ -3,7 +3,10 @@ import { installerOf, isSystemSetup } from '../installers';
 import { contextCopy, directoryOf, isStep, placedInstructions, shellLine } from '../placed';
 import type { Report, Rule, Subject } from '../rule';
 
-/** Where the order of instructions costs builds: what `bench replay` advises on, without a history. None of BuildKit's. */
+/**
+ * Where the order of instructions costs builds: what `bench replay` advises on, without a history.
+ * None of BuildKit's.
+ */
 
 /** Names of arguments that are others in every build, as a rule. */
 const CHANGING =

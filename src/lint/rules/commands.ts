@@ -3,7 +3,9 @@ import type { Rule } from '../rule';
 
 const LAST_COUNTS = ['CMD', 'ENTRYPOINT', 'HEALTHCHECK'] as const;
 
-/** A shell between container and program keeps signals from it, unless SHELL was chosen on purpose. */
+/**
+ * A shell between container and program keeps signals from it, unless SHELL was chosen on purpose.
+ */
 export const jsonArgsRecommended: Rule = {
   name: 'JSONArgsRecommended',
   description:

@@ -22,7 +22,10 @@ export const noEmptyContinuation: Rule = {
   },
 };
 
-/** The last line of the instruction itself: bodies of heredocs follow it, each with its closing delimiter. */
+/**
+ * The last line of the instruction itself: bodies of heredocs follow it, each with its closing
+ * delimiter.
+ */
 function lastJoinedLine({ range, heredocs }: Instruction): number {
   return heredocs.reduce((line, { raw }) => line - raw.split('\n').length, range.end.line);
 }

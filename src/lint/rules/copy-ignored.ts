@@ -42,7 +42,10 @@ function cleaned(source: string): string {
   return path.posix.normalize(source).replace(/(?<=.)\/$/, '');
 }
 
-/** The root of the context is no file of it: it is left out where a pattern leaves out all that is in it. */
+/**
+ * The root of the context is no file of it: it is left out where a pattern leaves out all that is
+ * in it.
+ */
 function isIgnored(clean: string, ignore: IgnoreRules): boolean {
   if (clean === '.' || clean === '/')
     return ['*', '**', '**/*'].some((pattern) => ignore.patterns.includes(pattern));

@@ -1,7 +1,10 @@
 import { descriptionLines } from '../comments';
 import type { Rule } from '../rule';
 
-/** The comment above a stage or an argument is its description in `--call outline`; it must then begin with the name. */
+/**
+ * The comment above a stage or an argument is its description in `--call outline`; it must then
+ * begin with the name.
+ */
 export const invalidDefinitionDescription: Rule = {
   name: 'InvalidDefinitionDescription',
   description:

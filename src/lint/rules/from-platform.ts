@@ -26,7 +26,10 @@ export const redundantTargetPlatform: Rule = {
   },
 };
 
-/** A constant platform makes an image for one machine; a stage whose name tells the platform is meant so. */
+/**
+ * A constant platform makes an image for one machine; a stage whose name tells the platform is
+ * meant so.
+ */
 export const fromPlatformFlagConstDisallowed: Rule = {
   name: 'FromPlatformFlagConstDisallowed',
   description: 'FROM --platform flag should not use a constant value',

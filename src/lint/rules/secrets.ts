@@ -4,7 +4,10 @@ const SECRET = /(?:^|_)(?:apikey|auth|credentials?|key|password|pword|passwd|sec
 /** A public key, the path of a file with a secret, the version of a key: Dockerfile 1.26. */
 const NO_SECRET = /(?:^|_)(?:public|file|version)(?:_|$)/i;
 
-/** What ARG and ENV hold stays in the image's config and history: `RUN --mount=type=secret` does not. */
+/**
+ * What ARG and ENV hold stays in the image's config and history: `RUN --mount=type=secret` does
+ * not.
+ */
 export const secretsUsedInArgOrEnv: Rule = {
   name: 'SecretsUsedInArgOrEnv',
   description: 'Sensitive data should not be used in the ARG or ENV commands',

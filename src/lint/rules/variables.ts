@@ -23,7 +23,10 @@ export const undefinedVar: Rule = {
   },
 };
 
-/** Variables of an instruction that are not set, in order. Each argument of an ARG sees those before it. */
+/**
+ * Variables of an instruction that are not set, in order. Each argument of an ARG sees those before
+ * it.
+ */
 function missingIn(instruction: Instruction, scope: StageScope): string[] {
   if (instruction.keyword === 'ARG') {
     const { args } = instruction;
@@ -39,7 +42,9 @@ function missingIn(instruction: Instruction, scope: StageScope): string[] {
   ];
 }
 
-/** The words of an instruction in which BuildKit replaces variables and looks at what is missing. */
+/**
+ * The words of an instruction in which BuildKit replaces variables and looks at what is missing.
+ */
 function wordsOf(instruction: Instruction): readonly string[] {
   switch (instruction.keyword) {
     case 'ENV':

@@ -13,7 +13,10 @@ export interface OciLayoutOutput extends ImageForm {
   readonly names?: readonly string[] | undefined;
 }
 
-/** `type=docker`: what `docker load` reads. Without `dest` it goes into docker or podman, where one runs. */
+/**
+ * `type=docker`: what `docker load` reads. Without `dest` it goes into docker or podman, where one
+ * runs.
+ */
 export interface DockerOutput extends ImageForm {
   readonly type: 'docker';
   readonly dest?: string | undefined;

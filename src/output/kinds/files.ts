@@ -88,8 +88,8 @@ export const local = defineOutput<LocalOutput, typeof LOCAL_KEYS>({
 });
 
 /**
- * Where an image's files go: of several images each has a directory of its own, and with `platform-split` a single one has it too. Without,
- * all are in one.
+ * Where an image's files go: of several images each has a directory of its own, and with
+ * `platform-split` a single one has it too. Without, all are in one.
  */
 function directoryOf(
   { directory, platform }: OutgoingResult,
@@ -101,7 +101,10 @@ function directoryOf(
   return split === true ? platform.replaceAll('/', '_') : '';
 }
 
-/** Only what lies below the working directory is ever emptied, as in buildx. @throws MbuildError NOT_ALLOWED. */
+/**
+ * Only what lies below the working directory is ever emptied, as in buildx.
+ * @throws MbuildError NOT_ALLOWED.
+ */
 function deletable(dest: string): string {
   const relative = path.relative(process.cwd(), path.resolve(dest));
   const isBelow = relative !== '' && !relative.startsWith('..') && !path.isAbsolute(relative);

@@ -46,7 +46,9 @@ export const COMPRESSION_KEYS = {
   'force-compression': FLAG,
 } as const satisfies KeyTable;
 
-/** What every output of an image can be told. BuildKit, exporter/containerimage/exptypes/keys.go. */
+/**
+ * What every output of an image can be told. BuildKit, exporter/containerimage/exptypes/keys.go.
+ */
 export const IMAGE_KEYS = {
   name: TEXT,
   ...COMPRESSION_KEYS,
@@ -68,7 +70,11 @@ export const IMAGE_KEYS = {
   'inline-build-info': { refused: BUILD_INFO },
 } as const satisfies KeyTable;
 
-/** What `compression=` (gzip where only the others are given), `compression-level=` and `force-compression=` ask for. @throws MbuildError USAGE. */
+/**
+ * What `compression=` (gzip where only the others are given), `compression-level=` and
+ * `force-compression=` ask for.
+ * @throws MbuildError USAGE.
+ */
 export function compressionOf(
   values: KeyValues<typeof COMPRESSION_KEYS>,
 ): CompressionSpec | undefined {

@@ -74,7 +74,10 @@ export const image = defineOutput<ImageOutput, typeof PUSH_KEYS>({
   export: (spec, images, setting) => pushImages(spec, images, setting),
 });
 
-/** `type=registry` and `--push`: registries alone. Layers that a cache elsewhere has are not fetched for it. */
+/**
+ * `type=registry` and `--push`: registries alone. Layers that a cache elsewhere has are not fetched
+ * for it.
+ */
 export interface RegistryOutput extends PushSpec {
   readonly type: 'registry';
 }

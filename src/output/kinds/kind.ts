@@ -80,7 +80,8 @@ export interface OutputSetting {
 }
 
 /**
- * One kind of `--output`: what its keys are, and where images go. A new one is a file here and a line in kinds.ts.
+ * One kind of `--output`: what its keys are, and where images go. A new one is a file here and a
+ * line in kinds.ts.
  * @typeParam Spec the output as data, which is also what programs that embed mbuild write.
  */
 export interface OutputKind<Spec extends AnyOutput, Keys extends KeyTable> {
@@ -90,7 +91,10 @@ export interface OutputKind<Spec extends AnyOutput, Keys extends KeyTable> {
   /** @throws MbuildError USAGE for keys that do not go together. */
   read(values: KeyValues<Keys>, context: ReadContext): Spec;
   traits(spec: Spec): OutputTraits;
-  /** Takes images there; `undefined` where their manifests stay what they were. Loads what it needs when it is called. */
+  /**
+   * Takes images there; `undefined` where their manifests stay what they were. Loads what it needs
+   * when it is called.
+   */
   export(
     spec: Spec,
     images: readonly OutgoingResult[],

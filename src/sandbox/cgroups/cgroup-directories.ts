@@ -18,7 +18,10 @@ export interface CgroupPlace {
   readonly root: string;
   /** Says which groups this process is in: cgroups(7). */
   readonly own: string;
-  /** Of an ordinary user: where the service manager is reached, who may give out groups of version 2. systemd-run(1). */
+  /**
+   * Of an ordinary user: where the service manager is reached, who may give out groups of
+   * version 2. systemd-run(1).
+   */
   readonly manager?: string | undefined;
 }
 
@@ -51,7 +54,10 @@ export function isUnified({ root }: CgroupPlace): boolean {
   return existsSync(path.join(root, 'cgroup.controllers'));
 }
 
-/** Makes the directories of a group, or says why they cannot be had: one for all controllers in version 2, one for each in version 1. */
+/**
+ * Makes the directories of a group, or says why they cannot be had: one for all controllers in
+ * version 2, one for each in version 1.
+ */
 export function makeGroupFolders(
   name: string,
   controllers: readonly Controller[],
@@ -139,7 +145,10 @@ function unifiedFoldersIn(
   }
 }
 
-/** Whether processes are in a group that is not the machine's first: those below it get no limits then. Kernel, cgroup-v2.rst, "No Internal Process Constraint". */
+/**
+ * Whether processes are in a group that is not the machine's first: those below it get no limits
+ * then. Kernel, cgroup-v2.rst, "No Internal Process Constraint".
+ */
 function isOccupied(folder: string): boolean {
   return (
     existsSync(path.join(folder, 'cgroup.type')) &&
@@ -157,7 +166,10 @@ function isEnabled(controller: Controller, folder: string): boolean {
   return existsSync(file) && readFileSync(file, 'latin1').trim().split(' ').includes(controller);
 }
 
-/** Makes the folder of a group that this process may move others into: it must be able to write to the group above both places as well. */
+/**
+ * Makes the folder of a group that this process may move others into: it must be able to write to
+ * the group above both places as well.
+ */
 function makeReachableFolder(folder: string, place: CgroupPlace): void {
   makeFolder(folder);
   try {
@@ -176,7 +188,10 @@ function emptyFix(folder: string): string {
   return `before that, as root: mkdir ${folder}/init; xargs -rn1 <${folder}/cgroup.procs >${folder}/init/cgroup.procs`;
 }
 
-/** In a container, the group of this process is the first that is seen; an ordinary user is refused there before it is said that all is read-only. */
+/**
+ * In a container, the group of this process is the first that is seen; an ordinary user is refused
+ * there before it is said that all is read-only.
+ */
 function deniedFix(error: unknown, place: CgroupPlace): string | undefined {
   const { root, manager } = place;
   const unified = isUnified(place);
@@ -190,7 +205,10 @@ function deniedFix(error: unknown, place: CgroupPlace): string | undefined {
   return unified && existsSync(manager) ? 'systemd-run --user --scope mbuild …' : 'sudo mbuild …';
 }
 
-/** Root has a group at the top for mbuild; others, next to their own group, what the system's manager gave them. */
+/**
+ * Root has a group at the top for mbuild; others, next to their own group, what the system's
+ * manager gave them.
+ */
 function unifiedBases(place: CgroupPlace): string[] {
   const beside = path.dirname(ownGroup('', place));
   return [path.join(place.root, 'mbuild'), ...(beside.startsWith(place.root) ? [beside] : [])];

@@ -42,7 +42,10 @@ export function hasLimits(limits: CgroupLimits): boolean {
   return Object.values(limits).some((value) => value !== undefined);
 }
 
-/** What limits are in version 2: kernel, admin-guide/cgroup-v2.rst. Shares become a weight as OCI runtimes have it. */
+/**
+ * What limits are in version 2: kernel, admin-guide/cgroup-v2.rst. Shares become a weight as OCI
+ * runtimes have it.
+ */
 export function unifiedSettings(limits: CgroupLimits): Setting[] {
   const { limit, quota, period } = bandwidth(limits);
   const { memory, memorySwap, cpuShares, pids } = limits;

@@ -17,7 +17,10 @@ export interface RefusedLimit extends CgroupObstacle {
   readonly limit: keyof CgroupLimits;
 }
 
-/** A control group that was made for some processes; there may be several directories of it, one a controller (version 1). */
+/**
+ * A control group that was made for some processes; there may be several directories of it, one a
+ * controller (version 1).
+ */
 export interface Cgroup {
   /** Files to which a process writes `0` to be in the group, with all that it will start. */
   readonly doors: readonly string[];
@@ -43,7 +46,8 @@ const FLAGS: Readonly<Record<keyof CgroupLimits, string>> = {
 };
 
 /**
- * Makes a group with limits; those that the machine gives no right to set, as in many containers, are told of and not kept.
+ * Makes a group with limits; those that the machine gives no right to set, as in many containers,
+ * are told of and not kept.
  * @param name unique on this machine.
  */
 export function makeCgroup(
@@ -80,7 +84,9 @@ export function findCgroup(name: string, place: CgroupPlace = machineGroups()): 
   return cgroupOf(findGroupFolders(name, place), []);
 }
 
-/** What a user is told of limits that cannot be set. `mbuild doctor` tells {@link refusalFix}, too. */
+/**
+ * What a user is told of limits that cannot be set. `mbuild doctor` tells {@link refusalFix}, too.
+ */
 export function refusalText(whose: string, refused: readonly RefusedLimit[]): string {
   const reasons = new Set(refused.map(({ reason }) => reason));
   const flags = refused.map(({ limit }) => FLAGS[limit]).join(', ');
@@ -92,7 +98,10 @@ export function refusalFix(refused: readonly RefusedLimit[]): string | undefined
   return refused.find(({ fix }) => fix !== undefined)?.fix;
 }
 
-/** A name for the group of a step of this process; what a killed process leaves of it is removed by the next one. */
+/**
+ * A name for the group of a step of this process; what a killed process leaves of it is removed by
+ * the next one.
+ */
 export function stepGroupName(): string {
   return `step-${process.pid}-${Math.random().toString(36).slice(2)}`;
 }

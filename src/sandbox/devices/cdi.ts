@@ -3,7 +3,10 @@ import path from 'node:path';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
 import { JsonError, count, dictionary, list, object, text, type JsonReader } from '../../oci/json';
 
-/** Where specifications of devices are looked for; what a later folder says of a device counts. SPEC.md of the Container Device Interface 1.1.0, and BuildKit's own. */
+/**
+ * Where specifications of devices are looked for; what a later folder says of a device counts.
+ * SPEC.md of the Container Device Interface 1.1.0, and BuildKit's own.
+ */
 export const CDI_FOLDERS: readonly string[] = ['/etc/cdi', '/var/run/cdi', '/etc/buildkit/cdi'];
 
 /** BuildKit's annotation for devices that a build may use without being allowed to. */
@@ -103,7 +106,8 @@ export class DeviceRegistry {
   }
 
   /**
-   * The devices that a request means: `vendor/class=device` (or a class of BuildKit's annotation), `vendor/class=*` for all, `vendor/class` for the first. Empty when there is none.
+   * The devices that a request means: `vendor/class=device` (or a class of BuildKit's annotation),
+   * `vendor/class=*` for all, `vendor/class` for the first. Empty when there is none.
    * @throws MbuildError DEVICE_SPEC when two specifications claim the one that is meant.
    */
   find(request: string): readonly CdiDevice[] {
@@ -130,7 +134,9 @@ export class DeviceRegistry {
 
 type Described = CdiDevice | { readonly conflict: readonly string[] };
 
-/** Which of a kind's devices are meant: the first, all, the one of the name, or those of a class. */
+/**
+ * Which of a kind's devices are meant: the first, all, the one of the name, or those of a class.
+ */
 function wantedOf(
   all: readonly (readonly [string, Described])[],
   request: string,
@@ -151,7 +157,8 @@ function splitName(name: string): [kind: string, device: string | undefined] {
 
 /**
  * All that a step with these devices is given; what several bring it is given once.
- * @throws MbuildError UNSUPPORTED for what mbuild does for no device: hooks, which are programs outside of the sandbox, network interfaces, Intel RDT.
+ * @throws MbuildError UNSUPPORTED for what mbuild does for no device: hooks, which are programs
+ * outside of the sandbox, network interfaces, Intel RDT.
  */
 export function editsOf(devices: readonly CdiDevice[]): DeviceEdits {
   for (const { name, edits } of devices) {

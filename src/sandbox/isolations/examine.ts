@@ -14,7 +14,9 @@ export interface Rung extends Finding {
 export interface Examination {
   /** From the best to the least. */
   readonly rungs: readonly Rung[];
-  /** The one that is taken when none is asked for; `undefined` when RUN cannot be isolated at all. */
+  /**
+   * The one that is taken when none is asked for; `undefined` when RUN cannot be isolated at all.
+   */
   readonly chosen: IsolationName | undefined;
   readonly seccomp: string;
   /** Which limits of RUN can be set. */

@@ -3,14 +3,18 @@ import { errnoOf } from '../../diagnostics/error';
 import { findInPath } from '../find-program';
 import { obstacleText, probeFuse, type Obstacle } from './probe';
 
-/** The program fuse-overlayfs where it can be used; what is in the way, and what would help, where it cannot. */
+/**
+ * The program fuse-overlayfs where it can be used; what is in the way, and what would help, where
+ * it cannot.
+ */
 export type FuseOverlayfs =
   { readonly program: string } | { readonly obstacle: string; readonly fix: string };
 
 const CONTAINER = 'in a container: docker run --device /dev/fuse …';
 
 /**
- * Looks for the program and for /dev/fuse, and tries out a tree; as root of a user namespace of its own for who is not root.
+ * Looks for the program and for /dev/fuse, and tries out a tree; as root of a user namespace of its
+ * own for who is not root.
  * @param scratch a folder to try it in.
  */
 export function findFuseOverlayfs(scratch: string): FuseOverlayfs {

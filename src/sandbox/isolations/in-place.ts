@@ -1,6 +1,8 @@
 import type { Isolation } from './isolation';
 
-/** None at all: the tree is put in the place of everything else, in a container that is thrown away. */
+/**
+ * None at all: the tree is put in the place of everything else, in a container that is thrown away.
+ */
 export const inPlace: Isolation<'in-place'> = {
   name: 'in-place',
   mounts: false,

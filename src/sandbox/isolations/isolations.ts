@@ -37,7 +37,10 @@ export function isolationOf(name: IsolationName): Isolation<IsolationName> {
   return isolation;
 }
 
-/** The best one that this process's rights allow; `undefined` when there is none. @param canMount see {@link Isolation.isChosen}. */
+/**
+ * The best one that this process's rights allow; `undefined` when there is none.
+ * @param canMount see {@link Isolation.isChosen}.
+ */
 export function bestIsolation(canMount: boolean): Isolation<IsolationName> | undefined {
   return ISOLATIONS.find(({ isChosen }) => isChosen?.(canMount) === true);
 }

@@ -1,7 +1,10 @@
 import { heldCapabilities } from '../capabilities';
 import type { Isolation } from './isolation';
 
-/** Namespaces of the step's own, for root. In a user namespace, whose root has the same rights there, it is the same. */
+/**
+ * Namespaces of the step's own, for root. In a user namespace, whose root has the same rights
+ * there, it is the same.
+ */
 export const namespaces: Isolation<'namespaces'> = {
   name: 'namespaces',
   mounts: true,

@@ -21,7 +21,10 @@ import {
 /** Whether something can be done here: `undefined`, or what failed and how. */
 export type Obstacle = { readonly what: string; readonly errno: string } | undefined;
 
-/** Makes the namespaces of a step, mounts in them and switches the root, as this process is. Docker's filter forbids the last even with CAP_SYS_ADMIN. */
+/**
+ * Makes the namespaces of a step, mounts in them and switches the root, as this process is.
+ * Docker's filter forbids the last even with CAP_SYS_ADMIN.
+ */
 export function probeNamespaces(state: string): Obstacle {
   return probeIn(state, (dir) =>
     inChild(CLONE.NEWNS | CLONE.NEWPID | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP, [
@@ -57,7 +60,8 @@ export function probeOverlay(state: string, options: string): Obstacle {
   return probeIn(state, (dir) => {
     for (const name of ['lower', 'upper', 'work', 'merged']) mkdirSync(path.join(dir, name));
     mkdirSync(path.join(dir, 'lower', 'gone'));
-    // `volatile`, as steps have it: without, the end of the mount waits until all of the file system is on the disk.
+    // `volatile`, as steps have it: without, the end of the mount waits until all of the file
+    // system is on the disk.
     const data = `lowerdir=lower,upperdir=upper,workdir=work,volatile${options === '' ? '' : `,${options}`}`;
     return inChild(CLONE.NEWNS, [
       {
@@ -131,7 +135,10 @@ export function probeFuse(state: string, program: string, isRoot: boolean): Obst
   });
 }
 
-/** Makes a user namespace and changes mounts in it: some kernels let one be made, and nothing be done in it. */
+/**
+ * Makes a user namespace and changes mounts in it: some kernels let one be made, and nothing be
+ * done in it.
+ */
 export function probeUserNamespace(): Obstacle {
   return probe(() =>
     inChild(CLONE.NEWUSER | CLONE.NEWNS, [
@@ -144,7 +151,10 @@ export function probeUserNamespace(): Obstacle {
   );
 }
 
-/** Mounts a /proc in a user namespace, which the kernel refuses where the surroundings' is partly hidden. */
+/**
+ * Mounts a /proc in a user namespace, which the kernel refuses where the surroundings' is partly
+ * hidden.
+ */
 export function probeOwnProc(state: string): Obstacle {
   return probeIn(state, (dir) =>
     inChild(CLONE.NEWUSER | CLONE.NEWNS | CLONE.NEWPID, [

@@ -2,7 +2,10 @@ import { isInUserNamespace, mappedIds } from '../../linux/id-map';
 import { namespaces } from './namespaces';
 import type { Isolation } from './isolation';
 
-/** The same as for root, for an ordinary user with ids for others: mbuild itself runs as root of a user namespace. */
+/**
+ * The same as for root, for an ordinary user with ids for others: mbuild itself runs as root of a
+ * user namespace.
+ */
 export const userNamespace: Isolation<'user-namespace'> = {
   name: 'user-namespace',
   mounts: true,

@@ -41,7 +41,9 @@ export function examineOneId(scratch: string): Finding {
   };
 }
 
-/** Settings of the kernel that forbid user namespaces, with the value that does, and the way out. */
+/**
+ * Settings of the kernel that forbid user namespaces, with the value that does, and the way out.
+ */
 const SETTINGS = [
   ['user/max_user_namespaces', '0', 'user.max_user_namespaces=15000'],
   ['kernel/unprivileged_userns_clone', '0', 'kernel.unprivileged_userns_clone=1'],

@@ -16,7 +16,10 @@ import type { SandboxPlaces } from './mount-ops';
 import { closeOp, enterOp, privilegeOps } from './privilege-ops';
 import { mapIdsOps } from './user-map';
 
-/** From a root that is set up to the command: its streams, the wait, its rights, its working directory. */
+/**
+ * From a root that is set up to the command: its streams, the wait, its rights, its working
+ * directory.
+ */
 export function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
   return [
     ...(io.terminal === undefined ? ownStreamOps(spec) : terminalOps(spec, io.terminal, io.ids)),
@@ -28,7 +31,10 @@ export function commandOps(spec: EnterSpec | ProcessSpec, io: ProgramIo): Op[] {
   ];
 }
 
-/** The end of a program: nothing of mbuild's stays open, and the command takes over, in a working directory that is entered unless that was done. */
+/**
+ * The end of a program: nothing of mbuild's stays open, and the command takes over, in a working
+ * directory that is entered unless that was done.
+ */
 export function executeOps(
   spec: Pick<ProcessSpec, 'args' | 'env'> & { readonly cwd: string | undefined },
   io: Pick<ProgramIo, 'waits'>,
@@ -58,8 +64,8 @@ function ownStreamOps({ user }: Pick<ProcessSpec, 'user'>): Op[] {
 }
 
 /**
- * Makes a terminal of the sandbox's own devpts the streams and the controlling terminal. Its user's end is taken from the
- * other one, not by a name that somebody in the sandbox could have changed.
+ * Makes a terminal of the sandbox's own devpts the streams and the controlling terminal. Its user's
+ * end is taken from the other one, not by a name that somebody in the sandbox could have changed.
  */
 function terminalOps(
   { user }: Pick<ProcessSpec, 'user'>,
@@ -106,7 +112,9 @@ function terminalOps(
   ];
 }
 
-/** Reports, and waits for a byte; when mbuild closes the descriptor instead, nothing is executed. */
+/**
+ * Reports, and waits for a byte; when mbuild closes the descriptor instead, nothing is executed.
+ */
 export function waitOps(): Op[] {
   const ready = Buffer.alloc(8);
   ready.writeUInt32LE(READY);
@@ -121,9 +129,13 @@ export function waitOps(): Op[] {
   ];
 }
 
-/** While there still is the right to filter: to load one without it, a process must give up sudo and su for good. */
+/**
+ * While there still is the right to filter: to load one without it, a process must give up sudo and
+ * su for good.
+ */
 export function filterOp(filter: Uint8Array, flags = 0): Op {
-  const program: Arg = { words: [filter.length / 8, { bytes: filter }] }; // struct sock_fprog: number of instructions, their address
+  // struct sock_fprog: number of instructions, their address
+  const program: Arg = { words: [filter.length / 8, { bytes: filter }] };
   return {
     what: 'filter system calls',
     call: 'seccomp',
@@ -136,7 +148,10 @@ function filterOps({ filter, supervised }: ProgramIo): Op[] {
   return supervised === undefined ? [filterOp(filter)] : supervisedFilterOps(supervised, filter);
 }
 
-/** Loads the first filter and keeps its listener, or the other one where the kernel gives no listener: one is all that a process may have. */
+/**
+ * Loads the first filter and keeps its listener, or the other one where the kernel gives no
+ * listener: one is all that a process may have.
+ */
 function supervisedFilterOps(supervised: Uint8Array, alone: Uint8Array): Op[] {
   return [
     {
@@ -156,8 +171,8 @@ function supervisedFilterOps(supervised: Uint8Array, alone: Uint8Array): Op[] {
 }
 
 /**
- * Where there is one id, a command whose user is not root gets a user namespace of its own in which that id is its user's: it sees
- * itself as who it is, and everything as its own.
+ * Where there is one id, a command whose user is not root gets a user namespace of its own in which
+ * that id is its user's: it sees itself as who it is, and everything as its own.
  */
 export function onlyIdOps({ user }: Pick<ProcessSpec, 'user'>, ids: SandboxPlaces['ids']): Op[] {
   if (ids !== 'one' || (user.uid === 0 && user.gid === 0)) return [];

@@ -33,8 +33,8 @@ export interface Execution {
 export class InitProcess {
   readonly arch: Arch;
   /**
-   * The init program. In memory and sealed, for what runs in a container could get hold of it by way of /proc/PID/exe, and
-   * write to a file of the host (CVE-2019-5736).
+   * The init program. In memory and sealed, for what runs in a container could get hold of it by
+   * way of /proc/PID/exe, and write to a file of the host (CVE-2019-5736).
    */
   readonly #init: number;
 
@@ -51,7 +51,8 @@ export class InitProcess {
 
   /**
    * Runs a program that ends in the command.
-   * @throws MbuildError EXEC_NOT_FOUND, EXEC_FAILED, STEP_TIMEOUT, SANDBOX_FAILED, SANDBOX_UNAVAILABLE, CANCELED.
+   * @throws MbuildError EXEC_NOT_FOUND, EXEC_FAILED, STEP_TIMEOUT, SANDBOX_FAILED,
+   * SANDBOX_UNAVAILABLE, CANCELED.
    */
   async execute(execution: Execution): Promise<ExitStatus> {
     const { spec, io, ops } = execution;

@@ -7,7 +7,9 @@ import { readReport, type Report } from './report';
 
 /** Who is told what of a command. */
 export interface WatchHooks {
-  /** The command waits, and goes on when this has resolved; when it rejects, nothing is executed. */
+  /**
+   * The command waits, and goes on when this has resolved; when it rejects, nothing is executed.
+   */
   readonly prepare: (pid: number) => Promise<void>;
   /** A command that waited was executed. */
   readonly executed: () => void;
@@ -15,7 +17,10 @@ export interface WatchHooks {
   readonly ended?: ((init: number) => void) | undefined;
 }
 
-/** Waits until a command and all its descendants are gone; on abort kills the PID namespace's init, and so all. */
+/**
+ * Waits until a command and all its descendants are gone; on abort kills the PID namespace's init,
+ * and so all.
+ */
 export class InitWatch {
   readonly #chunks: Buffer[] = [];
   /** Where a command that waits gets its turn. */

@@ -12,7 +12,10 @@ import type {
 } from '../sandbox';
 import { placeTreeOp, treeOptions, type TreeServer } from './tree-server';
 
-/** Directories of the host that a sandbox uses; they may be shared by all sandboxes of a store, for each mounts in its own namespace. */
+/**
+ * Directories of the host that a sandbox uses; they may be shared by all sandboxes of a store, for
+ * each mounts in its own namespace.
+ */
 export interface SandboxPlaces {
   /** An empty directory: the root is mounted here. */
   readonly root: string;
@@ -22,7 +25,10 @@ export interface SandboxPlaces {
   readonly aside: string;
   /** In a user namespace, what cannot be made there is taken from the surroundings. */
   readonly ids?: 'ranges' | 'one' | undefined;
-  /** Lower-most layer of every root: `proc`, `sys` and `dev`, so that there is always something to mount on. */
+  /**
+   * Lower-most layer of every root: `proc`, `sys` and `dev`, so that there is always something to
+   * mount on.
+   */
   readonly stubs: string;
   /** Files that are on the host already, with the bytes of their mounts. */
   readonly kept?: ReadonlyMap<Mount, RawPath> | undefined;
@@ -63,7 +69,9 @@ export function mountOp(
   };
 }
 
-/** Mounts the root at its place. `nodev` everywhere: a device that a layer holds cannot be opened. */
+/**
+ * Mounts the root at its place. `nodev` everywhere: a device that a layer holds cannot be opened.
+ */
 export function rootOps(
   rootfs: Rootfs,
   places: SandboxPlaces,
@@ -86,7 +94,10 @@ function layersOps(
   return [placeTreeOp(server, target)];
 }
 
-/** Directories are named relative to the top one's parent: mount options end at one page (4,096 bytes). */
+/**
+ * Directories are named relative to the top one's parent: mount options end at one page (4,096
+ * bytes).
+ */
 function overlayOps(rootfs: OverlayRootfs, target: string, below: readonly string[]): Op[] {
   const lowers = [...rootfs.lowers, ...below];
   const base = path.dirname(lowers[0] ?? rootfs.upper);
@@ -101,7 +112,10 @@ function overlayOps(rootfs: OverlayRootfs, target: string, below: readonly strin
   ];
 }
 
-/** Opens what will be mounted while the host's tree is still in sight; from then on it is known by descriptor alone. */
+/**
+ * Opens what will be mounted while the host's tree is still in sight; from then on it is known by
+ * descriptor alone.
+ */
 export function sourceOps(
   mounts: readonly Mount[],
   places: SandboxPlaces,
@@ -170,7 +184,10 @@ function fileOps(mount: Extract<Mount, { kind: 'file' }>, places: SandboxPlaces,
   ];
 }
 
-/** Opens a path inside a directory; links in it resolve inside that directory, even when somebody changes them right now. */
+/**
+ * Opens a path inside a directory; links in it resolve inside that directory, even when somebody
+ * changes them right now.
+ */
 function keepSource(dir: RawPath, subpath: RawPath, index: number): Op[] {
   const how = Buffer.alloc(24); // struct open_how: flags, mode, resolve
   how.writeBigUInt64LE(BigInt(O.PATH | O.CLOEXEC), 0);
@@ -219,7 +236,8 @@ export function targetOps(spec: ProcessSpec): Op[] {
         }),
       ];
     }
-    // Overlays are mounted on one directory, each on the one before: what lies on top of one is no part of it.
+    // Overlays are mounted on one directory, each on the one before: what lies on top of one is no
+    // part of it.
     const bind = mountOp(
       `mount ${mount.target}`,
       `/proc/self/fd/${FIRST_SOURCE_FD + i}`,
@@ -238,13 +256,15 @@ export function targetOps(spec: ProcessSpec): Op[] {
 }
 
 /**
- * Adds flags to a mount. mount_setattr(2), where the flags have the same numbers, leaves those that it has: a user namespace may not take away what the
- * surroundings gave, such as `nosuid`. Before Linux 5.12 they are set anew.
+ * Adds flags to a mount. mount_setattr(2), where the flags have the same numbers, leaves those that
+ * it has: a user namespace may not take away what the surroundings gave, such as `nosuid`. Before
+ * Linux 5.12 they are set anew.
  * @param label for what follows; used once.
  */
 function restrictOps(target: RawPath, flags: number, label: string): Op[] {
   const what = `restrict ${target}`;
-  const attributes: Arg = { words: [flags, 0, 0, 0] }; // struct mount_attr: to set, to clear, propagation, user namespace
+  // struct mount_attr: to set, to clear, propagation, user namespace
+  const attributes: Arg = { words: [flags, 0, 0, 0] };
   return [
     {
       what,

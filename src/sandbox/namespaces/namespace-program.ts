@@ -11,8 +11,8 @@ import { surroundingOps, systemMountOps } from './system-mounts';
 import { treeServers } from './tree-server';
 
 /**
- * The system calls that turn a process into the sandboxed command: a parent that waits and reports, and a child
- * in namespaces of its own that mounts, gives up what it may not keep, and executes.
+ * The system calls that turn a process into the sandboxed command: a parent that waits and reports,
+ * and a child in namespaces of its own that mounts, gives up what it may not keep, and executes.
  */
 export function namespaceProgram(
   spec: ProcessSpec,
@@ -84,7 +84,10 @@ export function enterProgram(spec: EnterSpec, io: ProgramIo): Op[] {
   ];
 }
 
-/** True where a process is in a namespace that this one is in, too: the machine's network. Only root of the machine could enter that. */
+/**
+ * True where a process is in a namespace that this one is in, too: the machine's network. Only root
+ * of the machine could enter that.
+ */
 function isOwnNamespace(pid: number, name: string): boolean {
   try {
     return readlinkSync(`/proc/${pid}/ns/${name}`) === readlinkSync(`/proc/self/ns/${name}`);

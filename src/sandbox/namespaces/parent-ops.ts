@@ -26,9 +26,12 @@ import {
 } from './tree-server';
 
 /**
- * Makes the child, whose ops follow; the parent waits for it and reports. When mbuild ends before it, all of it ends.
- * @param servers processes that serve the command's trees, and end with it; `waits` says whether {@link SYNC_FD} is open.
- * @param reaps true where no PID namespace ends what the child leaves behind: that becomes the parent's, who stays until it is gone.
+ * Makes the child, whose ops follow; the parent waits for it and reports. When mbuild ends before
+ * it, all of it ends.
+ * @param servers processes that serve the command's trees, and end with it; `waits` says whether
+ * {@link SYNC_FD} is open.
+ * @param reaps true where no PID namespace ends what the child leaves behind: that becomes the
+ * parent's, who stays until it is gone.
  */
 export function parentOps(
   flags: number,
@@ -44,7 +47,8 @@ export function parentOps(
     reaps
       ? { what: 'take over orphans', call: 'prctl', args: [PR.SET_CHILD_SUBREAPER, 1] }
       : { what: 'tie init to mbuild', call: 'prctl', args: [PR.SET_PDEATHSIG, SIGKILL] },
-    // Without it, who is in the container already could open the program that runs here by way of /proc.
+    // Without it, who is in the container already could open the program that runs here by way of
+    // /proc.
     { what: 'hide init', call: 'prctl', args: [PR.SET_DUMPABLE, 0] },
     ...startServerOps(servers, isInUserNamespace()),
     {
@@ -162,7 +166,10 @@ function reportOp(what: string, bytes: Arg, size: number): Op {
   };
 }
 
-/** Puts init, and all that it will start, into control groups; whether that is allowed was found out before. */
+/**
+ * Puts init, and all that it will start, into control groups; whether that is allowed was found out
+ * before.
+ */
 export function joinOps(doors: readonly string[]): Op[] {
   return doors.flatMap((door, i): Op[] => [
     {
@@ -183,8 +190,9 @@ export function joinOps(doors: readonly string[]): Op[] {
 }
 
 /**
- * Without a PID namespace, what the command started would go on when mbuild is killed with SIGKILL. The guard, a sibling of the command, waits
- * for that and becomes a Node.js that kills all of init's children; init itself ends when it has no more.
+ * Without a PID namespace, what the command started would go on when mbuild is killed with SIGKILL.
+ * The guard, a sibling of the command, waits for that and becomes a Node.js that kills all of
+ * init's children; init itself ends when it has no more.
  */
 function guardOps(): Op[] {
   const sweeper = [...nodeCommand(), bundledFile('sweeper.cjs')];

@@ -91,9 +91,9 @@ export function enterOp(cwd: string): Op {
 }
 
 /**
- * Enters the working directory for somebody who is not root: as root, for the way there may be closed to him (runc does so,
- * and programs rely on it), else as himself. Root may do nothing more then than search and change its user: not follow the
- * descriptors of processes that may do more.
+ * Enters the working directory for somebody who is not root: as root, for the way there may be
+ * closed to him (runc does so, and programs rely on it), else as himself. Root may do nothing more
+ * then than search and change its user: not follow the descriptors of processes that may do more.
  */
 function enterOpsOf(
   { cwd, user }: Pick<ProcessSpec, 'cwd' | 'user'>,

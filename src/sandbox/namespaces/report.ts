@@ -17,7 +17,10 @@ export interface Report {
   /** As wait(2) gives it. */
   readonly status?: number | undefined;
   readonly usage?: ResourceUsage | undefined;
-  /** How a server of the command's trees ended that ended before it, as wait(2) gives it; zero where that is not known. */
+  /**
+   * How a server of the command's trees ended that ended before it, as wait(2) gives it; zero where
+   * that is not known.
+   */
   readonly lost?: number | undefined;
 }
 

@@ -6,7 +6,10 @@ import { AT_FDCWD, MS, O, S } from './init/syscalls';
 import { NULL, mountOp, type SandboxPlaces } from './mount-ops';
 import type { ProcessSpec } from '../sandbox';
 
-/** In a user namespace, the surroundings' /sys and then its devices are kept from this file descriptor on. */
+/**
+ * In a user namespace, the surroundings' /sys and then its devices are kept from this file
+ * descriptor on.
+ */
 const SYS_FD = 80;
 
 /** moby, oci/defaults.go. What is missing on this kernel is left out. */
@@ -149,7 +152,10 @@ export function hasOwnPidMax(kernel: string): boolean {
   return major > 6 || (major === 6 && minor >= 14);
 }
 
-/** What is needed of the surroundings in a user namespace: opened while it is in sight, for {@link bindSysOps} and {@link deviceOps}. */
+/**
+ * What is needed of the surroundings in a user namespace: opened while it is in sight, for
+ * {@link bindSysOps} and {@link deviceOps}.
+ */
 export function surroundingOps(): Op[] {
   return ['/sys', ...DEVICES.map(([name]) => `/dev/${name}`)].flatMap((file, i): Op[] => [
     {
@@ -187,8 +193,9 @@ function bindSysOps(flags: number, confined: boolean): Op[] {
 }
 
 /**
- * What is mounted in the surroundings' /sys and comes with it, the outermost ones. A user may own some of it, and could write there: to the control groups
- * that systemd gave out, by which all of his processes can be ended, or to the connections of FUSE. A sysfs of one's own has none of that.
+ * What is mounted in the surroundings' /sys and comes with it, the outermost ones. A user may own
+ * some of it, and could write there: to the control groups that systemd gave out, by which all of
+ * his processes can be ended, or to the connections of FUSE. A sysfs of one's own has none of that.
  */
 export function mountsInSys(): string[] {
   const points = [...new Set(mountPoints().filter((point) => point.startsWith('/sys/')))];
@@ -217,7 +224,10 @@ function deviceOps(name: string, major: number, minor: number, ids: SandboxPlace
       ];
 }
 
-/** Hides what tells or changes the host. The paths lie on file systems that were mounted just now, so no link is in them. */
+/**
+ * Hides what tells or changes the host. The paths lie on file systems that were mounted just now,
+ * so no link is in them.
+ */
 function maskOps(): Op[] {
   const masks = MASKED_PATHS.filter((target) => existsSync(target)).map((target) =>
     statSync(target).isDirectory()

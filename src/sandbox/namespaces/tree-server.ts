@@ -24,7 +24,10 @@ import type { FuseRootfs, ProcessSpec } from '../sandbox';
  * does, and all of them with init.
  */
 
-/** A server in the making, and the descriptors by which init, it and the command's process know one another. */
+/**
+ * A server in the making, and the descriptors by which init, it and the command's process know one
+ * another.
+ */
 export interface TreeServer {
   readonly rootfs: FuseRootfs;
   /** Top first. */
@@ -39,7 +42,10 @@ export interface TreeServer {
 const FIRST_FD = 60;
 const MOST = 10;
 
-/** What a server that keeps files for others cannot do without; `SYS_ADMIN` for attributes of overlay's. */
+/**
+ * What a server that keeps files for others cannot do without; `SYS_ADMIN` for attributes of
+ * overlay's.
+ */
 const KEPT: readonly Capability[] = [
   'CHOWN',
   'DAC_OVERRIDE',
@@ -51,7 +57,8 @@ const KEPT: readonly Capability[] = [
 ];
 
 /**
- * The servers of a process: of its root, below which `stubs` is the lower-most layer, and of trees that are mounted in it.
+ * The servers of a process: of its root, below which `stubs` is the lower-most layer, and of trees
+ * that are mounted in it.
  * @throws MbuildError UNSUPPORTED for more than ten.
  */
 export function treeServers(
@@ -77,7 +84,8 @@ export function treeServers(
 }
 
 /**
- * In init: makes the mounts and the servers. To mount, it needs a mount namespace of its user namespace.
+ * In init: makes the mounts and the servers. To mount, it needs a mount namespace of its user
+ * namespace.
  * @param inUserNamespace whether that is another one than the machine's.
  */
 export function startServerOps(servers: readonly TreeServer[], inUserNamespace: boolean): Op[] {
@@ -115,8 +123,9 @@ export function startServerOps(servers: readonly TreeServer[], inUserNamespace: 
 }
 
 /**
- * fuse-overlayfs opens what it copies up, be it a device of the host that a layer holds: where the layers are, none can be opened. In a user namespace none
- * can be anyway, and flags of the surroundings may forbid to say so.
+ * fuse-overlayfs opens what it copies up, be it a device of the host that a layer holds: where the
+ * layers are, none can be opened. In a user namespace none can be anyway, and flags of the
+ * surroundings may forbid to say so.
  */
 function closeDevicesOps(servers: readonly TreeServer[], inUserNamespace: boolean): Op[] {
   const store = {
@@ -146,7 +155,10 @@ function commonFolder(dirs: readonly string[]): string {
     });
 }
 
-/** fsopen(2), fsconfig(2), fsmount(2); the file system's own descriptor gives way to that of the mount. */
+/**
+ * fsopen(2), fsconfig(2), fsmount(2); the file system's own descriptor gives way to that of the
+ * mount.
+ */
 function makeMountOps({ connection, mount }: TreeServer, i: number): Op[] {
   const what = 'make a FUSE mount';
   const configure = (command: number, key: Arg, value: Arg): Op => ({
@@ -216,7 +228,10 @@ export function watchServerOps(servers: readonly TreeServer[], lost: string): Op
 /** Where init finds how a server ended. */
 export const SERVER_STATUS: Arg = { buffer: 'server status', size: 8 };
 
-/** In init, when the command has ended: makes sure that its trees were served until now, and goes to `lost` otherwise. */
+/**
+ * In init, when the command has ended: makes sure that its trees were served until now, and goes to
+ * `lost` otherwise.
+ */
 export function checkServerOps(servers: readonly TreeServer[], lost: string): Op[] {
   return servers.map(({ mount }): Op => ({
     what: 'ask the server',
@@ -247,7 +262,10 @@ export function endServerOps(servers: readonly TreeServer[]): Op[] {
   ];
 }
 
-/** The servers themselves. @param report the descriptor on which a failure is reported, if it is open. */
+/**
+ * The servers themselves.
+ * @param report the descriptor on which a failure is reported, if it is open.
+ */
 export function serverOps(servers: readonly TreeServer[], report: number): Op[] {
   return servers.flatMap(({ rootfs, lowers, connection }, i): Op[] => {
     const base = path.dirname(lowers[0] ?? rootfs.upper);
@@ -341,7 +359,10 @@ export function placeTreeOp({ rootfs, mount }: TreeServer, target: string): Op {
   };
 }
 
-/** Overlay's mount options, with directories relative to `base`: so they are short, whatever the store is called. */
+/**
+ * Overlay's mount options, with directories relative to `base`: so they are short, whatever the
+ * store is called.
+ */
 export function treeOptions(
   base: string,
   {

@@ -1,7 +1,10 @@
 import type { Op } from './init/program';
 import { AT_FDCWD, O } from './init/syscalls';
 
-/** In a user namespace that was made just now: says whom its ids stand for, as user_namespaces(7) has the lines. */
+/**
+ * In a user namespace that was made just now: says whom its ids stand for, as user_namespaces(7)
+ * has the lines.
+ */
 export function mapIdsOps(uids: string, gids: string): Op[] {
   return [
     ...writeOps('setgroups', 'deny', 'next'),

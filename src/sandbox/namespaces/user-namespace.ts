@@ -28,7 +28,10 @@ const REPORT_FD = 4;
 const SYNC_FD = 5;
 const SIGTERM = 15;
 
-/** False where one can be made, but nothing be done in it: AppArmor's limit for programs that it does not know. */
+/**
+ * False where one can be made, but nothing be done in it: AppArmor's limit for programs that it
+ * does not know.
+ */
 export function mayUseUserNamespaces(): boolean {
   return !isRestricted() || probeUserNamespace() === undefined;
 }
@@ -37,7 +40,10 @@ function isRestricted(): boolean {
   return readLines('/proc/sys/kernel/apparmor_restrict_unprivileged_userns')[0] === '1';
 }
 
-/** The ranges that /etc/subuid and /etc/subgid give to a user (subuid(5)), and why there are none of use otherwise. */
+/**
+ * The ranges that /etc/subuid and /etc/subgid give to a user (subuid(5)), and why there are none of
+ * use otherwise.
+ */
 export function findMaps(uid: number): UserMaps | { readonly missing: string } {
   for (const program of ['newuidmap', 'newgidmap'])
     if (findInPath(program) === undefined) return { missing: `the program ${program}` };
@@ -62,8 +68,9 @@ export interface UserCommand {
 }
 
 /**
- * Runs a program as root of a new user namespace, in which the user's own id and those of `maps` exist, or of one that is there; standard streams are
- * this process's. Resolves with its exit code (128 + signal).
+ * Runs a program as root of a new user namespace, in which the user's own id and those of `maps`
+ * exist, or of one that is there; standard streams are this process's. Resolves with its exit code
+ * (128 + signal).
  * @param onStart given a function that hands a signal on.
  * @throws MbuildError SANDBOX_UNAVAILABLE when the namespace cannot be made.
  */
@@ -238,7 +245,10 @@ function failureIn(
   return undefined;
 }
 
-/** Maps 0 to the user and the ranges to what follows; without ranges the user alone, which needs no helper. user_namespaces(7). */
+/**
+ * Maps 0 to the user and the ranges to what follows; without ranges the user alone, which needs no
+ * helper. user_namespaces(7).
+ */
 function writeMap(kind: 'uid' | 'gid', pid: number, own: number, ranges: readonly IdRange[]): void {
   if (ranges.length === 0) {
     if (kind === 'gid') writeFileSync(`/proc/${pid}/setgroups`, 'deny');

@@ -39,9 +39,9 @@ const DEVICES: readonly (readonly [name: string, major: number, minor: number])[
 ];
 
 /**
- * What would be mounted where mounts can be made, put into the tree itself: files are written, directories moved there.
- * The tree's own entries are kept aside. Afterwards all is as it was but for what the command changed; nothing that it
- * may have turned into a link is followed.
+ * What would be mounted where mounts can be made, put into the tree itself: files are written,
+ * directories moved there. The tree's own entries are kept aside. Afterwards all is as it was but
+ * for what the command changed; nothing that it may have turned into a link is followed.
  */
 export class Placements {
   readonly #aside: RawPath;
@@ -133,7 +133,10 @@ export class Placements {
     }
   }
 
-  /** A /dev with the devices that every program expects; what cannot be made is left out, but /dev/null is a file then. */
+  /**
+   * A /dev with the devices that every program expects; what cannot be made is left out, but
+   * /dev/null is a file then.
+   */
   #devices(): void {
     if (lstatSync(fsPath(`${this.root}/dev`), { throwIfNoEntry: false })?.isSymbolicLink() === true)
       return;

@@ -23,9 +23,10 @@ export interface Around {
 }
 
 /**
- * The sandbox for where nothing can be mounted and no namespace made, such as a container without privileges: a changed
- * root on a plain copy of the tree. What would be mounted is put into the tree for the time of the command. There is no
- * /proc, the processes of the surroundings are in reach of signals, and read-only mounts can be written to.
+ * The sandbox for where nothing can be mounted and no namespace made, such as a container without
+ * privileges: a changed root on a plain copy of the tree. What would be mounted is put into the
+ * tree for the time of the command. There is no /proc, the processes of the surroundings are in
+ * reach of signals, and read-only mounts can be written to.
  */
 export class ChrootSandbox implements ContainerSandbox {
   readonly #init: InitProcess;

@@ -21,7 +21,10 @@ import type { ProgramIo } from '../namespaces/descriptors';
 import { parentOps } from '../namespaces/parent-ops';
 import type { ProcessSpec } from '../sandbox';
 
-/** Where all of mbuild lies in a container that is made for this: its Node.js with libraries, its bundle, its store. */
+/**
+ * Where all of mbuild lies in a container that is made for this: its Node.js with libraries, its
+ * bundle, its store.
+ */
 const HOME = '/mbuild';
 /** Says that the container is thrown away after the build. */
 const MARKER = `${HOME}/in-place`;
@@ -29,9 +32,10 @@ const MARKER = `${HOME}/in-place`;
 const OF_ENGINES = ['/.dockerenv', '/run/.containerenv', '/etc/mtab'];
 
 /**
- * The sandbox for a throw-away container whose steps need /proc where nothing can be mounted: for the time of a command the tree's
- * entries are moved to `/`, and back afterwards. What is mounted in the container, and mbuild's own folder, stay as they are
- * and hide what the tree has there. Nothing keeps the command from mbuild.
+ * The sandbox for a throw-away container whose steps need /proc where nothing can be mounted: for
+ * the time of a command the tree's entries are moved to `/`, and back afterwards. What is mounted
+ * in the container, and mbuild's own folder, stay as they are and hide what the tree has there.
+ * Nothing keeps the command from mbuild.
  * @param state a directory of the store, on the file system of `/`.
  * @throws MbuildError SANDBOX_UNAVAILABLE when the store lies elsewhere.
  */
@@ -50,7 +54,10 @@ export function inPlaceSandbox(state: string): ChrootSandbox {
   );
 }
 
-/** Why commands cannot be run in place here; `undefined` where they can. This is no machine to be overwritten unless all of it says so. */
+/**
+ * Why commands cannot be run in place here; `undefined` where they can. This is no machine to be
+ * overwritten unless all of it says so.
+ */
 export function inPlaceObstacle(): string | undefined {
   if (process.getuid?.() !== 0) return 'only root can';
   if (!existsSync(MARKER))
@@ -83,7 +90,9 @@ function foreignFile(dir: RawPath, mounts: ReadonlySet<RawPath>): RawPath | unde
   return undefined;
 }
 
-/** A directory that both trees have, with its attributes before; `ready` is when the command began. */
+/**
+ * A directory that both trees have, with its attributes before; `ready` is when the command began.
+ */
 interface Shared {
   readonly here: Stats;
   readonly there: Stats;
@@ -107,7 +116,11 @@ export class MovedTree {
     private readonly fixed: ReadonlySet<RawPath>,
   ) {}
 
-  /** Moves the entries there. @throws MbuildError SANDBOX_FAILED when something is in the way; {@link leave} then brings back what was moved. */
+  /**
+   * Moves the entries there.
+   * @throws MbuildError SANDBOX_FAILED when something is in the way; {@link leave} then brings back
+   * what was moved.
+   */
   enter(): void {
     this.#enter('');
     for (const [dir, shared] of this.#shared) shared.ready = lstatSync(fsPath(this.#there(dir)));

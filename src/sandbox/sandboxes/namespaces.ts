@@ -24,8 +24,9 @@ import { isInUserNamespace, mappedIds } from '../../linux/id-map';
 import { removeTree } from '../../linux/remove-tree';
 
 /**
- * The sandbox for root: mount, PID, IPC and UTS namespaces of its own (network too where the step has none),
- * pivot_root, and the capabilities that the process may keep. One process sets it up; see init/interpreter.ts.
+ * The sandbox for root: mount, PID, IPC and UTS namespaces of its own (network too where the step
+ * has none), pivot_root, and the capabilities that the process may keep. One process sets it up;
+ * see init/interpreter.ts.
  */
 export class NamespaceSandbox implements ContainerSandbox {
   readonly #places: SandboxPlaces;
@@ -73,7 +74,10 @@ export class NamespaceSandbox implements ContainerSandbox {
     });
   }
 
-  /** Lends places to who runs a command in them, and takes out of the tree what was put there for that time. */
+  /**
+   * Lends places to who runs a command in them, and takes out of the tree what was put there for
+   * that time.
+   */
   async around<T>(
     wanted: ProcessSpec,
     io: ProcessIo,
@@ -145,8 +149,8 @@ export class NamespaceSandbox implements ContainerSandbox {
   }
 
   /**
-   * The lower-most layer for a step. Where the image lacks a path that is mounted on, it is seen from there, and
-   * the upper directory stays untouched.
+   * The lower-most layer for a step. Where the image lacks a path that is mounted on, it is seen
+   * from there, and the upper directory stays untouched.
    */
   #stubsFor(spec: ProcessSpec): string {
     const more = spec.mountPoints.filter(
@@ -188,7 +192,10 @@ const SYSTEM_POINTS: readonly MountPoint[] = ['/proc', '/sys', '/dev'].map((dir)
   kind: 'directory',
 }));
 
-/** What every root has to mount on; the two files only so that images without them need nothing made. */
+/**
+ * What every root has to mount on; the two files only so that images without them need nothing
+ * made.
+ */
 const STANDARD_POINTS: readonly MountPoint[] = [
   ...SYSTEM_POINTS,
   { path: '/etc', kind: 'directory' },
@@ -211,8 +218,8 @@ function makeStubs(dir: string, points: readonly MountPoint[]): void {
 }
 
 /**
- * Takes what was made for mounting out of the upper directory again. It is this step's alone and nothing runs in it
- * any more; each part of a path is looked at without following links.
+ * Takes what was made for mounting out of the upper directory again. It is this step's alone and
+ * nothing runs in it any more; each part of a path is looked at without following links.
  */
 function removeMountPoints(upper: RawPath, points: readonly MountPoint[]): void {
   for (const point of [...SYSTEM_POINTS, ...points].reverse()) removePoint(upper, point);

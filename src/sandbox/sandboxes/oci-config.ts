@@ -7,13 +7,19 @@ import { hasSeccomp } from '../seccomp/profile';
 import { runtimeSeccomp } from '../seccomp/runtime-profile';
 import { MASKED_PATHS, READONLY_PATHS, mountsInSys } from '../namespaces/system-mounts';
 
-/** What a runtime's config.json says besides what the process is: config.md of the OCI runtime specification. */
+/**
+ * What a runtime's config.json says besides what the process is: config.md of the OCI runtime
+ * specification.
+ */
 export interface BundlePlaces {
   /** Where the root is mounted. */
   readonly root: string;
   /** The folder in which the sources of mounts are, as `mount<i>`. */
   readonly bundle: string;
-  /** The program mount, for a runtime that opens devices which layers hold: it forgets that nobody is to. */
+  /**
+   * The program mount, for a runtime that opens devices which layers hold: it forgets that nobody
+   * is to.
+   */
   readonly mount?: string | undefined;
   /** In a user namespace the surroundings' /sys is taken. */
   readonly ownSys: boolean;
@@ -23,7 +29,9 @@ export interface BundlePlaces {
 
 const NO_LIMIT = 'NO_LIMIT';
 
-/** config.json for a command, with the same mounts, rights and limits that mbuild's own init gives. */
+/**
+ * config.json for a command, with the same mounts, rights and limits that mbuild's own init gives.
+ */
 export function runtimeConfig(spec: ProcessSpec, arch: Arch, places: BundlePlaces): string {
   const capabilities = spec.capabilities.map((name) => `CAP_${name}`);
   const held = spec.user.uid === 0 ? capabilities : [];
@@ -85,8 +93,9 @@ export function runtimeConfig(spec: ProcessSpec, arch: Arch, places: BundlePlace
 }
 
 /**
- * Done in the runtime's mount namespace, before the root is switched. A hook is told the container's state on its standard input; a
- * runtime whose hook is gone before it has written that (`mount` reads nothing) fails with a broken pipe.
+ * Done in the runtime's mount namespace, before the root is switched. A hook is told the
+ * container's state on its standard input; a runtime whose hook is gone before it has written that
+ * (`mount` reads nothing) fails with a broken pipe.
  */
 function rootHook(
   program: string,
@@ -115,7 +124,10 @@ interface RuntimeMount {
   readonly options: readonly string[];
 }
 
-/** /proc, /sys and /dev as moby's default specification has them; the usual devices a runtime makes by itself. */
+/**
+ * /proc, /sys and /dev as moby's default specification has them; the usual devices a runtime makes
+ * by itself.
+ */
 function systemMounts(spec: ProcessSpec, ownSys: boolean): RuntimeMount[] {
   const mount = (
     destination: string,

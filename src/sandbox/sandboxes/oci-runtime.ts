@@ -39,7 +39,9 @@ export interface Runtime {
   readonly mount?: string | undefined;
 }
 
-/** The runtime of a name or path, or the first that is installed; `undefined` when there is none. */
+/**
+ * The runtime of a name or path, or the first that is installed; `undefined` when there is none.
+ */
 export function findRuntime(wanted?: string): Runtime | undefined {
   const names = wanted === undefined ? (['crun', 'runc'] as const) : [wanted];
   for (const name of names) {
@@ -52,13 +54,17 @@ export function findRuntime(wanted?: string): Runtime | undefined {
   return undefined;
 }
 
-/** Where the second version of control groups is when the first is in use too: then crun refuses to start, whether it needs them or not. */
+/**
+ * Where the second version of control groups is when the first is in use too: then crun refuses to
+ * start, whether it needs them or not.
+ */
 const BOTH_VERSIONS = '/sys/fs/cgroup/unified';
 
 /**
- * Hands a step's command to crun or runc, with the mounts, rights and limits that {@link NamespaceSandbox} gives. Around the
- * runtime are a mount and a PID namespace: nothing that it mounts or starts outlives it. Containers, which are entered and have
- * terminals, are mbuild's own.
+ * Hands a step's command to crun or runc, with the mounts, rights and limits that
+ * {@link NamespaceSandbox} gives. Around the runtime are a mount and a PID namespace: nothing that
+ * it mounts or starts outlives it. Containers, which are entered and have terminals, are mbuild's
+ * own.
  */
 export class OciSandbox implements ContainerSandbox {
   readonly #init: InitProcess;

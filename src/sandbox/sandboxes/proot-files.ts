@@ -3,7 +3,10 @@ import path from 'node:path';
 import { errnoOf } from '../../diagnostics/error';
 import { removeTree } from '../../linux/remove-tree';
 
-/** Where proot has files of its own, named after its pid; it deletes them only when it was not killed. */
+/**
+ * Where proot has files of its own, named after its pid; it deletes them only when it was not
+ * killed.
+ */
 const FOLDER = '/tmp';
 
 /** Deletes what a proot that was killed has left. Nothing happens for any other process. */

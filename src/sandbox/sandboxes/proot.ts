@@ -30,8 +30,8 @@ const BORROWED = [
 ];
 
 /**
- * Calls that take paths and are younger than proot, which would let them through to the surroundings' files. Answered as by an old kernel,
- * C libraries and runtimes make the older ones.
+ * Calls that take paths and are younger than proot, which would let them through to the
+ * surroundings' files. Answered as by an old kernel, C libraries and runtimes make the older ones.
  */
 const UNKNOWN_TO_PROOT: Answers = Object.fromEntries(
   [
@@ -51,9 +51,10 @@ const UNKNOWN_TO_PROOT: Answers = Object.fromEntries(
 );
 
 /**
- * The sandbox for an ordinary user who may neither make namespaces nor change the root, as in a restricted pod: proot traces the
- * command and redirects the paths of its calls to a plain copy of the tree; it also pretends that the command is its user. That keeps
- * steps working, and apart from one another, but is no wall: the step has the rights of mbuild's own user.
+ * The sandbox for an ordinary user who may neither make namespaces nor change the root, as in a
+ * restricted pod: proot traces the command and redirects the paths of its calls to a plain copy of
+ * the tree; it also pretends that the command is its user. That keeps steps working, and apart from
+ * one another, but is no wall: the step has the rights of mbuild's own user.
  */
 export function prootSandbox(state: string): ContainerSandbox {
   const sandbox = new ChrootSandbox(state, prootProgram);
@@ -82,8 +83,8 @@ export function prootSandbox(state: string): ContainerSandbox {
 }
 
 /**
- * proot waits for all that the command left behind. That is killed when the command, proot's only child, has ended: what has lost its
- * parent is init's.
+ * proot waits for all that the command left behind. That is killed when the command, proot's only
+ * child, has ended: what has lost its parent is init's.
  */
 function endLeftovers(proot: number, init = parentOf(proot), own = childrenOf(init) ?? []): void {
   const command = childrenOf(proot);

@@ -23,8 +23,9 @@ export interface RuntimeCall {
 }
 
 /**
- * The same for a command that an OCI runtime runs: in a mount and a PID namespace of its own, where the runtime and all that it
- * starts end together, the root and the sources of mounts are put where the bundle's config.json names them.
+ * The same for a command that an OCI runtime runs: in a mount and a PID namespace of its own, where
+ * the runtime and all that it starts end together, the root and the sources of mounts are put where
+ * the bundle's config.json names them.
  */
 export function runtimeProgram(
   spec: ProcessSpec,

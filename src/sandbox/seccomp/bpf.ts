@@ -7,7 +7,10 @@ export type Verdict =
   | { readonly kind: 'kill' }
   /** Answered by who listens; see notification.ts. */
   | { readonly kind: 'notify' }
-  /** By whether the argument passes: `passed` (default: allowed) or `failed` (default: refused with EPERM). */
+  /**
+   * By whether the argument passes: `passed` (default: allowed) or `failed` (default: refused with
+   * EPERM).
+   */
   | {
       readonly kind: 'judge';
       readonly argument: number;
@@ -63,8 +66,8 @@ const LONGEST_JUMP = 255;
 const LAST_NUMBER = 0xffffffff;
 
 /**
- * Compiles a filter to the program that seccomp(2) takes: the ABI is checked first, then the number is found by bisection,
- * so that a call passes a dozen instructions. Little-endian.
+ * Compiles a filter to the program that seccomp(2) takes: the ABI is checked first, then the number
+ * is found by bisection, so that a call passes a dozen instructions. Little-endian.
  */
 export function compileFilter(rules: FilterRules): Buffer {
   const program = new ProgramWriter();
@@ -118,7 +121,10 @@ function bisect(
 /** An instruction, counted from the program's end. */
 type Label = number;
 
-/** Writes a program from its end to its beginning, for jumps lead forward: what they lead to is there already. */
+/**
+ * Writes a program from its end to its beginning, for jumps lead forward: what they lead to is
+ * there already.
+ */
 class ProgramWriter {
   /** code | jt | jf in one word as they lie in memory, then k. */
   readonly #words: number[] = [];

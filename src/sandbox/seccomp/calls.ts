@@ -3,8 +3,8 @@ export const ABIS = ['x64', 'x86', 'arm64', 'arm'] as const;
 export type Abi = (typeof ABIS)[number];
 
 /**
- * A system call: its numbers in the order of {@link ABIS} (-1 where there is none), or the one that it has everywhere.
- * Linux: the syscall tables of arch/x86 and arch/arm, scripts/syscall.tbl.
+ * A system call: its numbers in the order of {@link ABIS} (-1 where there is none), or the one that
+ * it has everywhere. Linux: the syscall tables of arch/x86 and arch/arm, scripts/syscall.tbl.
  */
 export type Call = readonly [name: string, ...numbers: number[]];
 

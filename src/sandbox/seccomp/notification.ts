@@ -17,7 +17,10 @@ export interface Notification {
   readonly args: readonly bigint[];
 }
 
-/** struct seccomp_notif: id, pid, flags, and struct seccomp_data with number, architecture, instruction pointer and six arguments. */
+/**
+ * struct seccomp_notif: id, pid, flags, and struct seccomp_data with number, architecture,
+ * instruction pointer and six arguments.
+ */
 const NOTIFICATION = { size: 80, pid: 8, nr: 16, arch: 20, args: 32 } as const;
 /** struct seccomp_notif_resp: id, value, error, flags. */
 const RESPONSE = { size: 24, error: 16, flags: 20 } as const;
@@ -41,7 +44,8 @@ const poll = once(() => libc().func('int poll(void *fds, unsigned long count, in
 const POLLIN = 1;
 
 /**
- * Waits until a call waits on a listener, or nobody is left who could make one, or `stop` has something to say or its other end is closed.
+ * Waits until a call waits on a listener, or nobody is left who could make one, or `stop` has
+ * something to say or its other end is closed.
  * @param timeout milliseconds.
  */
 export function waitForCall(
@@ -61,7 +65,10 @@ export function waitForCall(
   return onListener !== 0 || onStop !== 0 ? 'end' : 'nothing';
 }
 
-/** Lets the two sides take turns on one processor, which waits for no other to wake up; from Linux 6.6 on. */
+/**
+ * Lets the two sides take turns on one processor, which waits for no other to wake up; from Linux
+ * 6.6 on.
+ */
 export function takeTurns(listener: number): void {
   setFlags()(listener, REQUEST.SET_FLAGS, FD_SYNC_WAKE_UP);
 }
@@ -82,14 +89,19 @@ export function receive(listener: number): Notification | undefined {
   };
 }
 
-/** False when who made the call is gone: what was found under its thread's number may be another one's. */
+/**
+ * False when who made the call is gone: what was found under its thread's number may be another
+ * one's.
+ */
 export function isWaiting(listener: number, { id }: Notification): boolean {
   const bytes = Buffer.alloc(8);
   bytes.writeBigUInt64LE(id);
   return ioctl()(listener, REQUEST.ID_VALID, bytes) === 0;
 }
 
-/** Lets the call return zero, fail with an errno (as in `os.constants.errno`), or be made after all. */
+/**
+ * Lets the call return zero, fail with an errno (as in `os.constants.errno`), or be made after all.
+ */
 export function answer(listener: number, { id }: Notification, result: number | 'continue'): void {
   const bytes = Buffer.alloc(RESPONSE.size);
   bytes.writeBigUInt64LE(id);

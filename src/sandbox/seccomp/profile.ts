@@ -31,7 +31,10 @@ export const GIVING = [
   'lchown32',
 ] as const;
 
-/** Calls of the list that change the user, and which argument is the one whose files a process makes from then on. */
+/**
+ * Calls of the list that change the user, and which argument is the one whose files a process makes
+ * from then on.
+ */
 export const BECOMING = {
   setfsuid: 0,
   setfsuid32: 0,
@@ -44,8 +47,9 @@ export const BECOMING = {
 } as const;
 
 /**
- * Calls of the list that show whose a file is that has a name. Programs ask about open files with others, or with the flag AT_EMPTY_PATH, for
- * what they read and write; whoever copies owners asks by name.
+ * Calls of the list that show whose a file is that has a name. Programs ask about open files with
+ * others, or with the flag AT_EMPTY_PATH, for what they read and write; whoever copies owners asks
+ * by name.
  */
 export const SHOWING = ['stat', 'lstat', 'newfstatat', 'statx'] as const;
 
@@ -63,15 +67,18 @@ const CHANGING_GROUPS = [
 ];
 
 /**
- * What root does to become or to serve other users, and cannot where there are none: package managers give files away and drop rights,
- * and stop where that fails. It succeeds, and is lost.
+ * What root does to become or to serve other users, and cannot where there are none: package
+ * managers give files away and drop rights, and stop where that fails. It succeeds, and is lost.
  */
 const OTHER_USERS: Answers = answers(
   [...GIVING, ...Object.keys(BECOMING), ...CHANGING_GROUPS],
   SUCCESS,
 );
 
-/** The same where a supervisor listens: it keeps whom a file was given to, shows that, and learns which users there were. Who stays root is not worth its time. */
+/**
+ * The same where a supervisor listens: it keeps whom a file was given to, shows that, and learns
+ * which users there were. Who stays root is not worth its time.
+ */
 const SUPERVISED_USERS: Answers = {
   ...OTHER_USERS,
   ...answers([...GIVING, ...SHOWING], NOTIFY),
@@ -114,15 +121,22 @@ export const ABIS_OF: Readonly<Record<Arch, readonly Abi[]>> = {
   arm64: ['arm64', 'arm'],
 };
 
-/** x32, which hardly any kernel has: its calls are answered as by one that has not. asm/unistd.h, __X32_SYSCALL_BIT. */
+/**
+ * x32, which hardly any kernel has: its calls are answered as by one that has not. asm/unistd.h,
+ * __X32_SYSCALL_BIT.
+ */
 const X32 = { from: 0x40000000, verdict: { kind: 'errno', errno: ENOSYS } } as const;
 
 /** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET; linux/sched.h. */
 const NAMESPACE_FLAGS = 0x7e020000;
 
-/** Calls that who lacks SYS_ADMIN may make with some arguments, or not at all but with another errno than others. */
+/**
+ * Calls that who lacks SYS_ADMIN may make with some arguments, or not at all but with another errno
+ * than others.
+ */
 export const VERDICTS: Readonly<Record<string, Verdict>> = {
-  // Address families; what is missing are DECnet, RDS's neighbours that nobody uses, the kernel's crypto (38) and vsock (40).
+  // Address families; what is missing are DECnet, RDS's neighbours that nobody uses, the kernel's
+  // crypto (38) and vsock (40).
   socket: judged(0, {
     kind: 'in',
     ranges: [
@@ -153,8 +167,9 @@ export const VERDICTS: Readonly<Record<string, Verdict>> = {
 };
 
 /**
- * moby's default profile for a process with these capabilities, as the program that seccomp(2) loads: calls that are not on
- * the list fail with EPERM. Differs from moby's in one thing: there is no x32.
+ * moby's default profile for a process with these capabilities, as the program that seccomp(2)
+ * loads: calls that are not on the list fail with EPERM. Differs from moby's in one thing: there is
+ * no x32.
  * @param answers calls that are not made.
  */
 export function defaultFilter(
@@ -170,7 +185,8 @@ export function defaultFilter(
 
 /**
  * The filter for a command; `undefined` on kernels without filters.
- * @param oneId set where there is one id: whether a supervisor listens to what root does for others, or that is pretended.
+ * @param oneId set where there is one id: whether a supervisor listens to what root does for
+ * others, or that is pretended.
  */
 export function stepFilter(
   arch: Arch,

@@ -31,7 +31,10 @@ const ARCHITECTURES: Readonly<Record<Arch, readonly string[]>> = {
   arm64: ['SCMP_ARCH_AARCH64', 'SCMP_ARCH_ARM'],
 };
 
-/** The list of {@link defaultFilter}, in the form that an OCI runtime compiles; calls that it does not know it leaves out. */
+/**
+ * The list of {@link defaultFilter}, in the form that an OCI runtime compiles; calls that it does
+ * not know it leaves out.
+ */
 export function runtimeSeccomp(arch: Arch, capabilities: readonly Capability[]): RuntimeSeccomp {
   const isAdmin = capabilities.includes('SYS_ADMIN');
   const judged = JUDGED.flatMap(([name]) =>

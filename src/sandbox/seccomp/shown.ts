@@ -2,7 +2,10 @@ import { libc, once } from '../../linux/libc';
 import { AT_EMPTY_PATH } from '../namespaces/init/syscalls';
 import { AUDIT_ARCH, type SHOWING } from './profile';
 
-/** What a call shows of a file, as the kernel lays it out, and where in it the user stands; the group is behind. */
+/**
+ * What a call shows of a file, as the kernel lays it out, and where in it the user stands; the
+ * group is behind.
+ */
 export interface Shown {
   readonly bytes: Buffer;
   readonly uid: number;
@@ -16,7 +19,10 @@ export const SHOWN_AT: Readonly<Record<(typeof SHOWING)[number], number>> = {
   statx: 4,
 };
 
-/** Of 64-bit programs: the number of newfstatat, and the size of struct stat. asm/stat.h, asm-generic/stat.h. */
+/**
+ * Of 64-bit programs: the number of newfstatat, and the size of struct stat. asm/stat.h,
+ * asm-generic/stat.h.
+ */
 const STAT = new Map([
   [AUDIT_ARCH.x64, { newfstatat: 262, size: 144, uid: 28 }],
   [AUDIT_ARCH.arm64, { newfstatat: 79, size: 128, uid: 24 }],
@@ -32,7 +38,10 @@ const statx = once(() =>
   libc().find('int statx(int dir, const char *path, int flags, unsigned int mask, void *statx)'),
 );
 
-/** What stat(2) shows of an open file to a program of an architecture (AUDIT_ARCH_*); `undefined` for 32-bit ones. */
+/**
+ * What stat(2) shows of an open file to a program of an architecture (AUDIT_ARCH_*); `undefined`
+ * for 32-bit ones.
+ */
 export function statOf(fd: number, arch: number): Shown | undefined {
   const form = STAT.get(arch);
   if (form === undefined) return undefined;

@@ -2,6 +2,9 @@
 export interface Supervision {
   /** Users that processes became (su, setuid programs): what they made then is root's. */
   readonly users: readonly number[];
-  /** How many files were given away for which that could not be kept: no mark or attribute could hold it. */
+  /**
+   * How many files were given away for which that could not be kept: no mark or attribute could
+   * hold it.
+   */
   readonly lost: number;
 }

@@ -32,7 +32,10 @@ interface Call {
 const AT_SYMLINK_NOFOLLOW = 0x100;
 /** As the kernel has it. */
 const MAX_LINKS = 40;
-/** Milliseconds after which a thread that waits is in JavaScript again for a moment, where it can be ended. */
+/**
+ * Milliseconds after which a thread that waits is in JavaScript again for a moment, where it can be
+ * ended.
+ */
 const BREATH = 500;
 const { EOVERFLOW, ENOSPC, E2BIG, ERANGE, ENOTSUP } = constants.errno;
 /** The errors of an attribute or mark that cannot be; chown(2) has none of them. */
@@ -42,9 +45,9 @@ const CANNOT_KEEP: ReadonlySet<number> = new Set([EOVERFLOW, ENOSPC, E2BIG, ERAN
 export const supervisorTasks = { supervise } satisfies Tasks;
 
 /**
- * Answers what a filter asks on its listener, until `stop` says something or its other end is closed. Whom files
- * are given to is kept beside them (linux/owners.ts), for what is on the mount of the process's root, and shown; elsewhere, and for becoming
- * another user, success is pretended.
+ * Answers what a filter asks on its listener, until `stop` says something or its other end is
+ * closed. Whom files are given to is kept beside them (linux/owners.ts), for what is on the mount
+ * of the process's root, and shown; elsewhere, and for becoming another user, success is pretended.
  */
 function supervise(listener: number, stop: number, arch: Arch): Supervision {
   const calls = supervisedCalls(arch);
@@ -101,7 +104,9 @@ function give(listener: number, notification: Notification, call: Call): number 
   }
 }
 
-/** Shows whose a file is said to be; where that is root, or nothing is known, the kernel may do it. */
+/**
+ * Shows whose a file is said to be; where that is root, or nothing is known, the kernel may do it.
+ */
 function show(
   listener: number,
   notification: Notification,
@@ -131,7 +136,10 @@ function show(
   }
 }
 
-/** True where a path was lost on its way through the thread's own /proc, which only the thread sees: /dev/stdout. Its streams are no files of a tree. */
+/**
+ * True where a path was lost on its way through the thread's own /proc, which only the thread sees:
+ * /dev/stdout. Its streams are no files of a tree.
+ */
 function isOfProc(error: unknown, name: FileName, tracee: Tracee): boolean {
   const code = errnoOf(error);
   if (code === 'ELOOP' || code === 'EXDEV') return true; // a magic link

@@ -29,7 +29,10 @@ const openat2 = once(() =>
   libc().func('long syscall(long number, int dir, const void *path, const void *how, size_t size)'),
 );
 
-/** How a call names a file: a path from a directory's descriptor (AT_FDCWD: the working directory), or a descriptor alone. */
+/**
+ * How a call names a file: a path from a directory's descriptor (AT_FDCWD: the working directory),
+ * or a descriptor alone.
+ */
 export interface FileName {
   readonly dir: number;
   readonly path: RawPath;
@@ -71,7 +74,8 @@ export class Tracee {
 
   /**
    * Writes to an address.
-   * @param isThere asked when the memory is held: with false nothing is written, for the number of a thread that is gone may be another one's.
+   * @param isThere asked when the memory is held: with false nothing is written, for the number of
+   * a thread that is gone may be another one's.
    * @throws EFAULT.
    */
   write(address: bigint, bytes: Uint8Array, isThere: () => boolean): void {
@@ -85,8 +89,8 @@ export class Tracee {
   }
 
   /**
-   * The file that the thread means, as a descriptor that only names it (O_PATH). The thread's root is the end of the world: no link leads out
-   * of it, whoever changes what meanwhile.
+   * The file that the thread means, as a descriptor that only names it (O_PATH). The thread's root
+   * is the end of the world: no link leads out of it, whoever changes what meanwhile.
    * @throws the error that the thread's own call would have.
    */
   open({ dir, path: name, follows }: FileName): number {
@@ -128,7 +132,9 @@ export class Tracee {
     }
   }
 
-  /** Calls back with the directory that a file of the thread's tree is in now, and its name there. */
+  /**
+   * Calls back with the directory that a file of the thread's tree is in now, and its name there.
+   */
   inDirectoryOf<T>(fd: number, use: (dir: RawPath, name: RawPath) => T): T {
     const file = this.#fromRoot(readlinkSync(`/proc/self/fd/${fd}`, 'latin1'));
     return this.#inRoot((root) => {

@@ -10,7 +10,10 @@ export type SnapshotterName = (typeof TABLE)[number]['name'];
 
 export const SNAPSHOTTERS: readonly SnapshotterKind<SnapshotterName>[] = TABLE;
 
-/** The snapshotter of a name; the best one for a place when none is named. @param canMount whether trees can be mounted. */
+/**
+ * The snapshotter of a name; the best one for a place when none is named.
+ * @param canMount whether trees can be mounted.
+ */
 export function snapshotterFor(
   name: SnapshotterName | undefined,
   ground: SnapshotterPlace['ground'],

@@ -13,7 +13,10 @@ import { useTemp, writeFiles } from '../../support/temp';
 describe('control groups', () => {
   const temp = useTemp();
 
-  /** A machine whose groups are plain folders; a controller's files lie ready in the group that is going to be made. */
+  /**
+   * A machine whose groups are plain folders; a controller's files lie ready in the group that is
+   * going to be made.
+   */
   function place(name: string, files: readonly string[], own: string): CgroupPlace {
     const root = temp.dir(name);
     writeFiles(root, Object.fromEntries(files.map((file) => [file, ''])));

@@ -146,7 +146,10 @@ function product(sets: readonly Sequence[]): Value[][] {
   );
 }
 
-/** `range(end)`, `range(start, end)`, `range(start, end, step)`; without a step it goes towards the end. */
+/**
+ * `range(end)`, `range(start, end)`, `range(start, end, step)`; without a step it goes towards the
+ * end.
+ */
 function range(first: number, [second, third]: readonly number[]): Value {
   const start = second === undefined ? 0 : first;
   const end = second ?? first;

@@ -9,7 +9,8 @@ export const ENCODING: Library = {
     return Buffer.from(text, 'base64').toString();
   }),
   base64encode: define(['string'], (text) => Buffer.from(text).toString('base64')),
-  // They take buffers of bytes, which no expression of a bake file makes: docker refuses a string, too.
+  // They take buffers of bytes, which no expression of a bake file makes: docker refuses a string,
+  // too.
   byteslen: define(['any'], refuseBytes),
   bytesslice: define(['any', 'number', 'number'], refuseBytes),
   csvdecode: define(['string'], decodeCsv),

@@ -27,7 +27,10 @@ const VERBS: Readonly<Record<string, (value: Value, verb: Verb) => string>> = {
   t: (value) => String(toBool(value)),
 };
 
-/** cty's `format`: Go's verbs for the values of HCL. @throws MbuildError BAKE_INVALID without a place. */
+/**
+ * cty's `format`: Go's verbs for the values of HCL.
+ * @throws MbuildError BAKE_INVALID without a place.
+ */
 export function formatText(pattern: string, values: readonly Value[]): string {
   let next = 0;
   const text = pattern.replace(VERB, (...found: readonly (string | undefined)[]) => {

@@ -109,7 +109,9 @@ function goReplacement(replacement: string): (...found: string[]) => string {
   };
 }
 
-/** As many texts as the longest list among the values has items; what is not a list stands in all. */
+/**
+ * As many texts as the longest list among the values has items; what is not a list stands in all.
+ */
 function formatEach(pattern: string, values: readonly Value[]): Value {
   const lengths = values.flatMap((value) =>
     typeof value === 'object' && value !== null && 'items' in value ? [value.items.length] : [],

@@ -102,7 +102,9 @@ function zone({ offset }: Moment, verb: string): string {
 
 const two = (value: number): string => String(value).padStart(2, '0');
 
-/** cty's verbs: `YYYY-MM-DD'T'hh:mm:ssZ`; other letters are an error, text stands in single quotes. */
+/**
+ * cty's verbs: `YYYY-MM-DD'T'hh:mm:ssZ`; other letters are an error, text stands in single quotes.
+ */
 function formatMoment(pattern: string, moment: Moment): string {
   const date = localDate(moment);
   const token = /'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']+|'/g;

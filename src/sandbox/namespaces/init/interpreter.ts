@@ -1,9 +1,11 @@
 /**
- * The sandbox's init: a static program of some hundred bytes that reads a list of system calls and makes them.
+ * The sandbox's init: a static program of some hundred bytes that reads a list of system calls and
+ * makes them.
  *
- * A process must enter its namespaces, mount, drop its rights and execute in one go, between fork and exec, where
- * Node cannot run code; chains of `unshare`, `mount` and `setpriv` cost a process each and differ between
- * distributions. So the decisions are taken in TypeScript, as data (program.ts), and this loop carries them out:
+ * A process must enter its namespaces, mount, drop its rights and execute in one go, between fork
+ * and exec, where Node cannot run code; chains of `unshare`, `mount` and `setpriv` cost a process
+ * each and differ between distributions. So the decisions are taken in TypeScript, as data
+ * (program.ts), and this loop carries them out:
  *
  *     map the program, which is open as file descriptor 3, at BASE
  *     record = BASE + 16
@@ -94,7 +96,10 @@ const ARM64 = `
 const LOAD_ADDRESS = 0x400000n;
 const HEADERS = 64 + 56;
 
-/** The executable file for an architecture: ELF-64 (System V ABI, chapter 4), one read-and-execute segment. */
+/**
+ * The executable file for an architecture: ELF-64 (System V ABI, chapter 4), one read-and-execute
+ * segment.
+ */
 export function interpreterFile(arch: Arch): Buffer {
   const code = codeOf(arch === 'x64' ? X64 : ARM64);
   const file = Buffer.alloc(HEADERS + code.length);

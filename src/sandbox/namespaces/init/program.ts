@@ -2,7 +2,10 @@ import type { RawPath } from '../../../linux/paths';
 import { BASE, MAX_PROGRAM, type Arch } from './interpreter';
 import { syscallNumber, type Syscall } from './syscalls';
 
-/** An argument of a system call. Everything but numbers is laid into the program, and its address is passed. */
+/**
+ * An argument of a system call. Everything but numbers is laid into the program, and its address is
+ * passed.
+ */
 export type Arg =
   | number
   | bigint
@@ -51,9 +54,11 @@ const HEADER = 16;
 const RECORD = 11 * 8;
 
 /**
- * Lays ops out for the interpreter. An op that fails jumps to the label `fail`, which the program must have;
- * there the first 16 bytes at BASE hold the address of the failed record and the negative errno.
- * @throws Error on an unknown label or name, and when the program is too big (E2BIG for an absurd argument list).
+ * Lays ops out for the interpreter. An op that fails jumps to the label `fail`, which the program
+ * must have; there the first 16 bytes at BASE hold the address of the failed record and the
+ * negative errno.
+ * @throws Error on an unknown label or name, and when the program is too big (E2BIG for an absurd
+ * argument list).
  */
 export function assemble(ops: readonly Op[], arch: Arch): Program {
   const addressOfOp = (index: number): number => BASE + HEADER + index * RECORD;
@@ -94,7 +99,10 @@ export function assemble(ops: readonly Op[], arch: Arch): Program {
   return { image, opAt: (address) => ops[(Number(address) - BASE - HEADER) / RECORD] };
 }
 
-/** Where each saved result lives: in the argument that takes it; `undefined` until the data segment has a place for it. */
+/**
+ * Where each saved result lives: in the argument that takes it; `undefined` until the data segment
+ * has a place for it.
+ */
 function cellsOf(
   ops: readonly Op[],
   addressOfOp: (index: number) => number,

@@ -1,6 +1,9 @@
 import type { Arch } from './interpreter';
 
-/** System call numbers `[x64, arm64]`. Linux: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h. */
+/**
+ * System call numbers `[x64, arm64]`. Linux: arch/x86/entry/syscalls/syscall_64.tbl,
+ * include/uapi/asm-generic/unistd.h.
+ */
 const NUMBERS = {
   read: [0, 63],
   write: [1, 64],
