@@ -32,7 +32,7 @@ const entry: fc.Arbitrary<EntryRecord> = fc.record({
   gid: fc.nat(),
   size: fc.option(fc.nat(), { nil: undefined }),
   content: fc.option(fc.constantFrom('b'.repeat(64), 'e'.repeat(64)), { nil: undefined }),
-  capability: fc.option(fc.constantFrom('01', '02'), { nil: undefined }),
+  xattrs: fc.option(fc.constantFrom('security.capability=01', 'user.a=02'), { nil: undefined }),
   target: fc.option(raw, { nil: undefined }),
   device: fc.option(fc.constant('1:3'), { nil: undefined }),
 });
