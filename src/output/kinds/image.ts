@@ -10,7 +10,6 @@ import type { Exported } from '../exporter';
 import { IMAGE_KEYS, formOf, namesOf, readTag } from './image-keys';
 import {
   defineOutput,
-  ELSEWHERE,
   type ImageForm,
   type OutgoingResult,
   type OutputSetting,
@@ -75,8 +74,8 @@ export const image = defineOutput<ImageOutput, typeof PUSH_KEYS>({
 });
 
 /**
- * `type=registry` and `--push`: registries alone. Layers that a cache elsewhere has are not fetched
- * for it.
+ * `type=registry` and `--push`: registries, and the store where it has all layers. Layers that a cache elsewhere has are not
+ * fetched for it; then the store has no such image.
  */
 export interface RegistryOutput extends PushSpec {
   readonly type: 'registry';
@@ -92,9 +91,11 @@ export const registry = defineOutput<RegistryOutput, typeof PUSH_KEYS>({
       });
     return { type: 'registry', ...readPush(values, context, true) };
   },
-  traits: ({ compression }) => ({
+  traits: ({ compression, pushByDigest }) => ({
     result: 'image',
-    ...ELSEWHERE,
+    inStore: true,
+    isNamed: pushByDigest !== true,
+    danglingPrefix: undefined,
     isCanonical: true,
     onlyPushed: compression === undefined,
     indexes: true,
