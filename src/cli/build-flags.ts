@@ -121,9 +121,9 @@ export const BUILD_FLAGS = {
   format: {
     kind: 'string',
     value: 'FORMAT',
-    choices: ['oci', 'docker', 'text', 'json', 'sarif'],
+    choices: ['oci', 'docker', 'text', 'json', 'sarif', 'codeclimate'],
     env: ['BUILDAH_FORMAT'],
-    help: 'Media types of the image: oci or docker; with --check or --call the form of the answer: text, json or sarif',
+    help: 'Media types of the image: oci or docker; with --check or --call the form of the answer: text, json, sarif or codeclimate (GitLab)',
   },
   ignorefile: {
     kind: 'string',
@@ -136,6 +136,10 @@ export const BUILD_FLAGS = {
   load: {
     kind: 'boolean',
     help: 'Keep the image in the store, and hand it to docker or podman where one is',
+  },
+  'log-timestamp': {
+    kind: 'boolean',
+    help: 'Begin each line of plain, github and gitlab progress with the time',
   },
   'metadata-file': {
     kind: 'string',
@@ -178,7 +182,7 @@ export const BUILD_FLAGS = {
     choices: PROGRESS_MODES,
     fallback: 'auto',
     env: ['BUILDKIT_PROGRESS'],
-    help: 'How progress is shown',
+    help: "How progress is shown; auto is the CI service's form, or the terminal's",
   },
   provenance: {
     kind: 'optional',
@@ -257,6 +261,11 @@ export const BUILD_FLAGS = {
     kind: 'list',
     value: 'STAGE',
     help: 'The stage to build; several are built in one run',
+  },
+  timeout: {
+    kind: 'string',
+    value: 'TIME',
+    help: 'Cancel the whole build when it takes longer: 90s, 1h30m',
   },
   ulimit: { kind: 'list', value: 'NAME=SOFT[:HARD]', help: 'A limit of RUN' },
   volume: {

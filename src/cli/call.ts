@@ -1,9 +1,15 @@
 import packageJson from '../../package.json';
 import type { BuildOptions } from '../build';
 import { MbuildError } from '../diagnostics/error';
-import { renderDiagnostic, renderError } from '../diagnostics/render';
+import {
+  diagnosticToJson,
+  errorToJson,
+  renderDiagnostic,
+  renderError,
+} from '../diagnostics/render';
 import { didYouMean } from '../diagnostics/suggest';
-import { useColor } from '../progress/choose';
+import type { CheckResult } from '../pipeline/check';
+import { progressForm, useColor, type ProgressMode } from '../progress/choose';
 import type { Host } from './host';
 import { storeRoot, withServices, type StoreFlags } from './services';
 import { usage } from './usage';
@@ -11,11 +17,11 @@ import { usage } from './usage';
 /** What is asked of a Dockerfile instead of a build, and the form of the answer. */
 export interface Call {
   readonly method: 'check' | 'outline' | 'targets';
-  readonly format: 'text' | 'json' | 'sarif';
+  readonly format: 'text' | 'json' | 'sarif' | 'codeclimate';
 }
 
 const METHODS = ['build', 'check', 'outline', 'targets'];
-const FORMATS = ['text', 'json', 'sarif'];
+const FORMATS = ['text', 'json', 'sarif', 'codeclimate'];
 
 /**
  * Reads `--check`, `--call METHOD[,format=FORMAT]` (alternatively `--format`). `undefined`: build.
@@ -58,6 +64,9 @@ export function readCall(flags: {
   return { method: method as Call['method'], format: form as Call['format'] };
 }
 
+/** The flags of an answer. */
+type CallFlags = StoreFlags & { readonly progress: string };
+
 /**
  * Answers a call on standard output. Exit code 1 when the build could not be done or
  * `check=error=true` forbids it; warnings alone are no failure.
@@ -65,7 +74,7 @@ export function readCall(flags: {
 export async function runCall(
   { method, format }: Call,
   options: BuildOptions,
-  flags: StoreFlags,
+  flags: CallFlags,
   host: Host,
 ): Promise<number> {
   const color = useColor(host.err.isTTY, host.env);
@@ -87,7 +96,9 @@ export async function runCall(
   );
   if (format === 'json') host.out.write(checkJson(result));
   else if (format === 'sarif') host.out.write(checkSarif(result, packageJson.version));
+  else if (format === 'codeclimate') await writeCodeQuality(result, options, host);
   else host.out.write(checkText(result));
+  await annotate(result, options, flags, host);
   for (const note of result.notes) host.err.write(`\n${renderDiagnostic(note, { color })}\n`);
   if (result.error === undefined) return 0;
   // The warnings have been shown.
@@ -97,4 +108,31 @@ export async function runCall(
       : result.error;
   host.err.write(`\n${renderError(error, { color })}\n`);
   return 1;
+}
+
+async function writeCodeQuality(
+  result: CheckResult,
+  options: BuildOptions,
+  { out, env }: Host,
+): Promise<void> {
+  const [{ checkCodeQuality }, { sourcePath }] = await Promise.all([
+    import('./format/code-quality'),
+    import('./source-path'),
+  ]);
+  const { name } = result.file;
+  out.write(checkCodeQuality(result, sourcePath(name, [options], env) ?? name));
+}
+
+/** On GitHub what was found stands at its lines as well. */
+async function annotate(
+  { warnings, error }: CheckResult,
+  options: BuildOptions,
+  flags: CallFlags,
+  host: Host,
+): Promise<void> {
+  const form = progressForm(flags.progress as ProgressMode, host.err.isTTY, host.env);
+  if (form !== 'github') return;
+  const { GithubReport } = await import('./ci-report');
+  const errors = error === undefined || error.code === 'CHECK_FAILED' ? [] : [errorToJson(error)];
+  new GithubReport([options], host).annotate([...errors, ...warnings.map(diagnosticToJson)]);
 }

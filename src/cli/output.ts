@@ -8,6 +8,8 @@ export interface Output {
   readonly isTTY: boolean;
   /** Queues text; never throws. What comes after the reader has gone is dropped. */
   write(text: string): void;
+  /** The same for an order to the CI service, which `write` would disarm: no foreign text may stand at the start of a line. */
+  order(text: string): void;
   /** Columns and rows of the terminal; 80 by 24 where there is none. */
   size(): { readonly columns: number; readonly rows: number };
   /** Resolves when all that was queued is written or can no longer be. */
@@ -41,10 +43,14 @@ export class FdOutput implements Output {
   }
 
   write(text: string): void {
-    if (this.#closed || text === '') return;
     // Progress on the other one moves the cursor, and cleans what it shows itself.
     const safe = disarmed(text);
-    this.#queue.push(this.isTTY && this.fd === 1 ? harmless(safe) : safe);
+    this.order(this.isTTY && this.fd === 1 ? harmless(safe) : safe);
+  }
+
+  order(text: string): void {
+    if (this.#closed || text === '') return;
+    this.#queue.push(text);
     this.#running ??= this.#run();
   }
 

@@ -1,7 +1,15 @@
-import { chooseRenderer, type ProgressMode } from '../progress/choose';
+import type { BuildOptions } from '../build';
+import {
+  chooseRenderer,
+  type ProgressChoice,
+  type ProgressForm,
+  type ProgressMode,
+} from '../progress/choose';
+import { isCi } from '../progress/ci';
 import type { BuildScope } from '../progress/events';
 import { quietRenderer, type Renderer } from '../progress/renderer';
 import { transferRenderer, type TransferKind } from '../progress/transfer';
+import type { GithubReport } from './ci-report';
 import type { Host } from './host';
 
 /** Milliseconds between two ticks of a renderer. */
@@ -10,15 +18,27 @@ const TICK = 100;
 /** Shows what `work` reports, until it settles. */
 export function withProgress<T>(
   host: Host,
-  mode: ProgressMode,
+  given: ProgressMode | ProgressChoice,
   work: (scope: BuildScope) => Promise<T>,
 ): Promise<T> {
   const screen = {
     write: (text: string) => host.err.write(text),
+    order: (text: string) => host.err.order(text),
     isTTY: host.err.isTTY,
     size: () => host.err.size(),
   };
-  return shown(host, chooseRenderer(mode, screen, host.env), work);
+  const choice = typeof given === 'string' ? { mode: given } : given;
+  return shown(host, chooseRenderer(choice, screen, host.env), work);
+}
+
+/** Tells GitHub of builds, where progress has its form; an embedding program tells of them itself. */
+export async function githubReport(
+  form: ProgressForm,
+  builds: readonly Pick<BuildOptions, 'context'>[],
+  host: Host,
+): Promise<GithubReport | undefined> {
+  if (form !== 'github' || host.events !== undefined) return undefined;
+  return new (await import('./ci-report')).GithubReport(builds, host);
 }
 
 /** Shows the layers that `work` transfers, a line each, as docker's pull and push do. */
@@ -28,7 +48,7 @@ export function withTransfer<T>(
   quiet: boolean,
   work: (scope: BuildScope) => Promise<T>,
 ): Promise<T> {
-  const draws = host.err.isTTY && host.env['TERM'] !== 'dumb';
+  const draws = host.err.isTTY && host.env['TERM'] !== 'dumb' && !isCi(host.env);
   return shown(
     host,
     quiet

@@ -91,7 +91,12 @@ function startCall(call: Call, host: Host, send: Send) {
 async function runCall({ id, argv, input }: Call, host: Host, send: Send): Promise<void> {
   let value: unknown;
   let failure: unknown;
-  const silent = { isTTY: false, size: () => ({ columns: 80, rows: 24 }), drain: async () => {} };
+  const silent = {
+    isTTY: false,
+    order: () => {},
+    size: () => ({ columns: 80, rows: 24 }),
+    drain: async () => {},
+  };
   const quiet: Host = {
     ...host,
     out: { ...silent, write: () => {} },

@@ -41,6 +41,7 @@ export type ErrorCode =
   | 'EXEC_FAILED'
   | 'EXEC_NOT_FOUND'
   | 'STEP_TIMEOUT'
+  | 'BUILD_TIMEOUT' // `--timeout`
   | 'DEVICE_NOT_FOUND'
   | 'DEVICE_SPEC'
   | 'HOST_PATH_NOT_FOUND'

@@ -1,36 +1,76 @@
+import { isCi, isGithub, isGitlab } from './ci';
+import { GITHUB_SECTIONS } from './github';
+import { GITLAB_SECTIONS } from './gitlab';
 import { plainRenderer } from './plain';
 import { rawJsonRenderer } from './rawjson';
 import { quietRenderer, type Renderer, type Write } from './renderer';
+import { sectionRenderer } from './sections';
+import { stampLines } from './stamps';
 import { ttyRenderer } from './tty';
 
-export const PROGRESS_MODES = ['auto', 'plain', 'tty', 'quiet', 'rawjson', 'none'] as const;
+export const PROGRESS_MODES = [
+  'auto',
+  'plain',
+  'tty',
+  'github',
+  'gitlab',
+  'quiet',
+  'rawjson',
+  'none',
+] as const;
 export type ProgressMode = (typeof PROGRESS_MODES)[number];
+/** A mode that says how progress looks. */
+export type ProgressForm = Exclude<ProgressMode, 'auto'>;
 
 /** The stream that progress goes to, as far as a renderer must know it. */
 export interface Screen {
   readonly write: Write;
+  /** Orders to the CI service, which `write` may disarm. */
+  readonly order: Write;
   readonly isTTY: boolean;
   readonly size: () => { readonly columns: number; readonly rows: number };
 }
 
-/** `auto` is `tty` on a terminal that can move its cursor, else `plain`. */
+/** How progress is shown. */
+export interface ProgressChoice {
+  readonly mode: ProgressMode;
+  /** Each line begins with the time, in forms that are lines of text. */
+  readonly timestamps?: boolean | undefined;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** `auto` is the form of the CI service that runs this, `tty` on a terminal that can move its cursor, else `plain`. */
+export function progressForm(mode: ProgressMode, isTTY: boolean, env: Environment): ProgressForm {
+  if (mode !== 'auto') return mode;
+  if (isGithub(env)) return 'github';
+  if (isGitlab(env)) return 'gitlab';
+  return isTTY && env['TERM'] !== 'dumb' && !isCi(env) ? 'tty' : 'plain';
+}
+
+/** The renderer of a mode; `auto` is as {@link progressForm} says. */
 export function chooseRenderer(
-  mode: ProgressMode,
+  { mode, timestamps = false }: ProgressChoice,
   screen: Screen,
-  env: Readonly<Record<string, string | undefined>>,
+  env: Environment,
 ): Renderer {
-  const automatic = screen.isTTY && env['TERM'] !== 'dumb' ? 'tty' : 'plain';
-  switch (mode === 'auto' ? automatic : mode) {
+  const { write } = screen;
+  const lines = timestamps ? stampLines(write, Date.now) : write;
+  switch (progressForm(mode, screen.isTTY, env)) {
     case 'tty':
-      return ttyRenderer(screen.write, {
+      return ttyRenderer(write, {
         size: screen.size,
         color: useColor(screen.isTTY, env),
         logLines: logLines(env),
       });
     case 'plain':
-      return plainRenderer(screen.write);
+      return plainRenderer(lines);
+    case 'github':
+      return sectionRenderer({ orders: screen.order, lines }, GITHUB_SECTIONS);
+    case 'gitlab':
+      return sectionRenderer({ orders: screen.order, lines }, GITLAB_SECTIONS);
     case 'rawjson':
-      return rawJsonRenderer(screen.write);
+      return rawJsonRenderer(write);
     case 'quiet':
     case 'none':
       return quietRenderer();

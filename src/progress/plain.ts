@@ -1,22 +1,11 @@
 import type { BuildEvent, VertexId } from './events';
-import { LineSplitter } from './lines';
 import type { Renderer, Write } from './renderer';
-import { cleanLine } from './sanitize';
-import { humanSize, seconds } from './units';
+import { RowLines } from './row-lines';
 
-/** A row of progress and what of it was not shown yet. */
+/** A row of progress and its number, once it was shown. */
 interface Vertex {
-  readonly id: VertexId;
-  readonly name: string;
+  readonly lines: RowLines;
   number: number | undefined;
-  started: number | undefined;
-  /** Lines that wait until the vertex is shown. */
-  pending: string[];
-  dropped: number;
-  readonly streams: Record<'stdout' | 'stderr', LineSplitter>;
-  /** The last state shown of each part of a transfer. */
-  readonly parts: Map<string, string>;
-  finished: boolean;
 }
 
 /**
@@ -25,8 +14,6 @@ interface Vertex {
  */
 const SILENCE = 5_000;
 const TURN = 10_000;
-/** Lines held back per vertex; a step that writes without end cannot fill the memory. */
-const MAX_PENDING = 10_000;
 
 /**
  * Progress as lines that only ever grow, in BuildKit's form (`#5 [build 2/4] RUN make`,
@@ -55,9 +42,12 @@ class PlainRenderer implements Renderer {
     if (this.#over) return;
     if ('time' in event) this.#now = Math.max(this.#now, event.time);
     if (event.kind === 'warning') return;
-    const vertex = this.#vertexOf(event);
+    if (event.kind === 'vertex') return this.#add(event);
+    const vertex = this.#vertices.get(event.id);
     if (vertex === undefined) return;
-    this.#take(vertex, event);
+    const wasFinished = isFinished(vertex);
+    vertex.lines.take(event);
+    if (vertex.lines.end !== undefined && !wasFinished) vertex.lines.add(vertex.lines.end);
     this.#speak(vertex);
     if (event.kind === 'done' || event.kind === 'failed') this.#passOn(vertex);
     else this.tick(this.#now);
@@ -80,95 +70,16 @@ class PlainRenderer implements Renderer {
     if (this.#over) return;
     this.#now = Math.max(this.#now, now);
     for (const vertex of this.#vertices.values()) {
-      if (!vertex.finished) this.#flushStreams(vertex);
+      if (!isFinished(vertex)) vertex.lines.endLines(this.#now);
     }
     if (this.#current !== undefined) this.#speak(this.#current);
     for (const vertex of this.#waiting()) this.#show(vertex);
     this.#over = true;
   }
 
-  #vertexOf(event: Exclude<BuildEvent, { kind: 'warning' }>): Vertex | undefined {
-    if (event.kind !== 'vertex') return this.#vertices.get(event.id);
-    if (this.#vertices.has(event.id)) return undefined;
-    this.#vertices.set(event.id, {
-      id: event.id,
-      name: cleanLine(event.name.replace(/\n/g, ' ')),
-      number: undefined,
-      started: undefined,
-      pending: [],
-      dropped: 0,
-      streams: { stdout: new LineSplitter(), stderr: new LineSplitter() },
-      parts: new Map(),
-      finished: false,
-    });
-    return undefined;
-  }
-
-  /** Puts what the event says into the vertex's pending lines. */
-  #take(vertex: Vertex, event: BuildEvent): void {
-    if (vertex.finished) return;
-    switch (event.kind) {
-      case 'started':
-        vertex.started ??= event.time;
-        break;
-      case 'log':
-        for (const line of vertex.streams[event.stream].push(event.data))
-          this.#log(vertex, line, event.time);
-        break;
-      case 'status':
-        this.#status(vertex, event);
-        break;
-      case 'note':
-        this.#add(vertex, cleanLine(event.text));
-        break;
-      case 'done':
-        this.#flushStreams(vertex);
-        this.#add(
-          vertex,
-          event.cached ? 'CACHED' : `DONE ${seconds(event.time - (vertex.started ?? event.time))}`,
-        );
-        vertex.finished = true;
-        break;
-      case 'failed':
-        this.#flushStreams(vertex);
-        this.#add(
-          vertex,
-          event.canceled === true
-            ? 'CANCELED'
-            : `ERROR: ${cleanLine(event.error.replace(/\n/g, ' '))}`,
-        );
-        vertex.finished = true;
-        break;
-    }
-  }
-
-  #log(vertex: Vertex, line: string, time: number): void {
-    const offset = ((time - (vertex.started ?? time)) / 1000).toFixed(3);
-    this.#add(vertex, `${offset} ${cleanLine(line)}`.trimEnd());
-  }
-
-  #flushStreams(vertex: Vertex): void {
-    for (const stream of [vertex.streams.stdout, vertex.streams.stderr]) {
-      for (const line of stream.end()) this.#log(vertex, line, this.#now);
-    }
-  }
-
-  /** A part of a transfer is told once per state, not at every byte. */
-  #status(vertex: Vertex, event: Extract<BuildEvent, { kind: 'status' }>): void {
-    if (vertex.parts.get(event.item) === event.state) return;
-    vertex.parts.set(event.item, event.state);
-    if (event.state === 'waiting') return;
-    const size = sizeOf(event);
-    const ended = event.state === 'exists' ? 'already exists' : event.state;
-    this.#add(vertex, [cleanLine(event.item), ...(size === '' ? [] : [size]), ended].join(' '));
-  }
-
-  #add(vertex: Vertex, line: string): void {
-    vertex.pending.push(line);
-    if (vertex.pending.length > MAX_PENDING) {
-      vertex.dropped += vertex.pending.length - MAX_PENDING / 2;
-      vertex.pending = vertex.pending.slice(-MAX_PENDING / 2);
-    }
+  #add({ id, name }: Extract<BuildEvent, { kind: 'vertex' }>): void {
+    if (!this.#vertices.has(id))
+      this.#vertices.set(id, { lines: new RowLines(name), number: undefined });
   }
 
   /** Shows the vertex if it has, or can have, the word. */
@@ -183,8 +94,8 @@ class PlainRenderer implements Renderer {
     if (this.#current !== ended) return;
     this.#current = undefined;
     const waiting = this.#waiting();
-    for (const vertex of waiting.filter((candidate) => candidate.finished)) this.#show(vertex);
-    const next = waiting.find((candidate) => !candidate.finished);
+    for (const vertex of waiting.filter(isFinished)) this.#show(vertex);
+    const next = waiting.find((candidate) => !isFinished(candidate));
     if (next !== undefined) this.#show(next);
   }
 
@@ -195,36 +106,35 @@ class PlainRenderer implements Renderer {
 
   #show(vertex: Vertex): void {
     const left = this.#current;
-    if (left !== undefined && left !== vertex && !left.finished)
+    if (left !== undefined && left !== vertex && !isFinished(left))
       this.write(`#${left.number ?? 0} ...\n`);
     if (this.#written) this.write('\n');
     this.#written = true;
     vertex.number ??= this.#numbers += 1;
-    this.write(`#${vertex.number} ${vertex.name}\n`);
+    this.write(`#${vertex.number} ${vertex.lines.name}\n`);
     this.#current = vertex;
     this.#since = this.#spoke = this.#now;
     this.#flush(vertex);
-    if (vertex.finished) this.#current = undefined;
+    if (isFinished(vertex)) this.#current = undefined;
   }
 
-  #flush(vertex: Vertex): void {
-    if (vertex.pending.length === 0) return;
-    const prefix = `#${vertex.number ?? 0} `;
-    const gap = vertex.dropped === 0 ? [] : [`[${vertex.dropped} lines not shown]`];
-    this.write([...gap, ...vertex.pending].map((line) => `${prefix}${line}\n`).join(''));
-    vertex.pending = [];
-    vertex.dropped = 0;
+  #flush({ lines, number }: Vertex): void {
+    if (!lines.hasPending) return;
+    this.write(
+      lines
+        .drain()
+        .map((line) => `#${number ?? 0} ${line}\n`)
+        .join(''),
+    );
     this.#spoke = this.#now;
   }
 }
 
-/** Bytes done and to do of a part of a transfer; empty where nothing is known of them. */
-function sizeOf({ current, total }: Extract<BuildEvent, { kind: 'status' }>): string {
-  if (total !== undefined) return `${humanSize(current)} / ${humanSize(total)}`;
-  return current === 0 ? '' : humanSize(current);
+function isFinished({ lines }: Vertex): boolean {
+  return lines.end !== undefined;
 }
 
 /** A vertex that runs is named even before it says anything. */
-function hasNews(vertex: Vertex): boolean {
-  return vertex.pending.length > 0 || (vertex.started !== undefined && vertex.number === undefined);
+function hasNews({ lines, number }: Vertex): boolean {
+  return lines.hasPending || (lines.started !== undefined && number === undefined);
 }

@@ -12,6 +12,10 @@ export class Captured implements Output {
     this.text += text;
   }
 
+  order(text: string): void {
+    this.text += text;
+  }
+
   size() {
     return { columns: 80, rows: 24 };
   }

@@ -158,9 +158,12 @@ test.each([
 ] as const)('--progress %s on a terminal (%p) with %p', (mode, isTTY, env, expected) => {
   let text = '';
   const renderer = chooseRenderer(
-    mode,
+    { mode },
     {
       write: (part) => {
+        text += part;
+      },
+      order: (part) => {
         text += part;
       },
       isTTY,

@@ -12,7 +12,12 @@ import type { BuildResult } from '../../build';
 import { renderDiagnostic } from '../../diagnostics/render';
 import { jsonText, visible } from '../../diagnostics/visible';
 import { formatPlatform, hostPlatform } from '../../oci/platform';
-import { PROGRESS_MODES, type ProgressMode } from '../../progress/choose';
+import {
+  PROGRESS_MODES,
+  progressForm,
+  type ProgressForm,
+  type ProgressMode,
+} from '../../progress/choose';
 import { cleanLine } from '../../progress/sanitize';
 import { parseArgs, type FlagTable, type FlagValues } from '../args';
 import { BUILD_FLAGS } from '../build-flags';
@@ -23,8 +28,10 @@ import { warningSummary } from '../format/check';
 import { metadataOf } from '../format/metadata';
 import { layOutTable } from '../format/table';
 import type { Host } from '../host';
-import { withProgress } from '../progress';
+import type { GithubReport } from '../ci-report';
+import { githubReport, withProgress } from '../progress';
 import { withServices } from '../services';
+import { withTimeLimit } from '../time-limit';
 import { readText } from '../stdin';
 import { usage } from '../usage';
 
@@ -72,7 +79,16 @@ const BAKE_FLAGS = {
     choices: PROGRESS_MODES,
     fallback: 'auto',
     env: ['BUILDKIT_PROGRESS'],
-    help: 'How progress is shown',
+    help: "How progress is shown; auto is the CI service's form, or the terminal's",
+  },
+  'log-timestamp': {
+    kind: 'boolean',
+    help: 'Begin each line of plain, github and gitlab progress with the time',
+  },
+  timeout: {
+    kind: 'string',
+    value: 'TIME',
+    help: 'Cancel the whole build when it takes longer: 90s, 1h30m',
   },
   'metadata-file': {
     kind: 'string',
@@ -190,16 +206,50 @@ function optionsOf(
 }
 
 async function build(items: readonly BakeItem[], flags: BakeFlags, host: Host): Promise<number> {
-  const mode = flags.progress as ProgressMode;
-  const results = await withServices(host, flags, (services) =>
-    withProgress(host, mode, (scope) => buildAll(items, services, scope)),
-  );
+  const form = progressForm(flags.progress as ProgressMode, host.err.isTTY, host.env);
+  const builds = items.map(({ options }) => options);
+  const github = await githubReport(form, builds, host);
+  try {
+    const results = await withTimeLimit(flags.timeout, host, (limited) =>
+      buildInStore(items, { flags, form, github }, limited),
+    );
+    report(results, form, host);
+    const file = flags['metadata-file'];
+    if (file !== undefined) writeFileSync(file, `${jsonText(metadata(results), 2)}\n`);
+    return 0;
+  } catch (error) {
+    github?.failed(error);
+    throw error;
+  }
+}
+
+function buildInStore(
+  items: readonly BakeItem[],
+  {
+    flags,
+    form,
+    github,
+  }: {
+    readonly flags: BakeFlags;
+    readonly form: ProgressForm;
+    readonly github: GithubReport | undefined;
+  },
+  host: Host,
+): Promise<ReadonlyMap<string, BuildResult>> {
+  const progress = { mode: form, timestamps: flags['log-timestamp'] };
+  return withServices(host, flags, async (services) => {
+    const results = await withProgress(host, progress, (scope) =>
+      buildAll(items, services, github?.watch(scope) ?? scope),
+    );
+    github?.done([...results], services);
+    return results;
+  });
+}
+
+function report(results: ReadonlyMap<string, BuildResult>, form: ProgressForm, host: Host): void {
+  if (form === 'quiet' || form === 'rawjson') return;
   const warnings = [...results.values()].flatMap((result) => result.warnings);
-  if (mode !== 'quiet' && mode !== 'rawjson')
-    host.err.write(warningSummary(warnings, (line) => cleanLine(line)));
-  const file = flags['metadata-file'];
-  if (file !== undefined) writeFileSync(file, `${jsonText(metadata(results), 2)}\n`);
-  return 0;
+  host.err.write(warningSummary(warnings, (line) => cleanLine(line)));
 }
 
 function metadata(results: ReadonlyMap<string, BuildResult>): Record<string, unknown> {

@@ -1,11 +1,12 @@
 import { writeFileSync } from 'node:fs';
-import { build, type BuildResult } from '../../build';
+import { build, type BuildOptions, type BuildResult } from '../../build';
 import type { EvictionPolicy } from '../../cache/eviction';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
 import { errorToJson } from '../../diagnostics/render';
 import { jsonText } from '../../diagnostics/visible';
 import { summaryLine } from '../../history/build-record';
-import type { ProgressMode } from '../../progress/choose';
+import { progressForm, type ProgressForm, type ProgressMode } from '../../progress/choose';
+import { isCi } from '../../progress/ci';
 import { rawLine } from '../../progress/rawjson';
 import { cleanLine } from '../../progress/sanitize';
 import { BUILD_FLAGS } from '../build-flags';
@@ -16,8 +17,10 @@ import { warningSummary } from '../format/check';
 import { traitsOf } from '../../output/kinds/kinds';
 import { metadataOf } from '../format/metadata';
 import type { Host } from '../host';
-import { withProgress } from '../progress';
-import { withServices } from '../services';
+import type { GithubReport } from '../ci-report';
+import { githubReport, withProgress } from '../progress';
+import { withServices, type StoreFlags } from '../services';
+import { withTimeLimit } from '../time-limit';
 import { readText, sniffStdin } from '../stdin';
 
 export const command = defineCommand({
@@ -27,43 +30,70 @@ export const command = defineCommand({
   positionals: { min: 1, max: 1 },
   flags: BUILD_FLAGS,
   run: async ({ flags, positionals: [context = '.'] }, host) => {
-    const mode = progressMode(flags);
+    const form = progressForm(progressMode(flags), host.err.isTTY, host.env);
+    const github = await githubReport(form, [{ context: readContext(context) }], host);
     try {
-      const inputs = await readInputs(context, flags.file, host);
-      const options = buildOptions(flags, inputs, host.env);
-      const call = readCall(flags);
-      if (call !== undefined) return await runCall(call, options, flags, host);
-      refuseTerminal(
-        options.outputs?.some((output) => traitsOf(output).toStdout === true) === true,
-        host,
+      return await withTimeLimit(flags.timeout, host, (limited) =>
+        buildOrAnswer({ context, flags, form, github }, limited),
       );
-      const limit =
-        flags['cache-limit'] === undefined
-          ? undefined
-          : (await import('../cache-limit')).readSize(flags['cache-limit']);
-      const result = await withServices(host, flags, async (services) => {
-        const made = await withProgress(host, mode, (scope) => build(options, services, scope));
-        if (flags.report !== undefined)
-          writeResult(
-            flags.report,
-            await (await import('./report')).buildPage(made.buildId, services),
-          );
-        if (limit !== undefined)
-          await (
-            await import('../cache-limit')
-          ).limitCache(services, limit, flags['cache-policy'] as EvictionPolicy, host);
-        return made;
-      });
-      host.result?.(result);
-      report(result, flags, mode, host);
-      return 0;
     } catch (error) {
-      if (mode !== 'rawjson') throw error;
+      github?.failed(error);
+      if (form !== 'rawjson') throw error;
       host.err.write(rawLine({ kind: 'error', error: errorToJson(error) }));
       return errnoOf(error) === 'USAGE' ? 125 : 1;
     }
   },
 });
+
+/** A build as it is asked for, and how it is told. */
+interface Request {
+  readonly context: string;
+  readonly flags: BuildFlags & StoreFlags;
+  readonly form: ProgressForm;
+  readonly github: GithubReport | undefined;
+}
+
+async function buildOrAnswer(request: Request, host: Host): Promise<number> {
+  const { context, flags } = request;
+  const inputs = await readInputs(context, flags.file, host);
+  const options = buildOptions(flags, inputs, host.env);
+  const call = readCall(flags);
+  if (call !== undefined) return await runCall(call, options, flags, host);
+  refuseTerminal(
+    options.outputs?.some((output) => traitsOf(output).toStdout === true) === true,
+    host,
+  );
+  const started = host.now();
+  const result = await buildInStore(options, request, host);
+  host.result?.(result);
+  await report(result, request, host.now() - started, host);
+  return 0;
+}
+
+async function buildInStore(
+  options: BuildOptions,
+  { flags, form, github }: Request,
+  host: Host,
+): Promise<BuildResult> {
+  const limit =
+    flags['cache-limit'] === undefined
+      ? undefined
+      : (await import('../cache-limit')).readSize(flags['cache-limit']);
+  const progress = { mode: form, timestamps: flags['log-timestamp'] };
+  return withServices(host, flags, async (services) => {
+    const made = await withProgress(host, progress, (scope) =>
+      build(options, services, github?.watch(scope) ?? scope),
+    );
+    github?.done([[undefined, made]], services);
+    if (flags.report !== undefined)
+      writeResult(flags.report, await (await import('./report')).buildPage(made.buildId, services));
+    if (limit !== undefined)
+      await (
+        await import('../cache-limit')
+      ).limitCache(services, limit, flags['cache-policy'] as EvictionPolicy, host);
+    return made;
+  });
+}
 
 function progressMode(flags: BuildFlags): ProgressMode {
   return flags.quiet ? 'quiet' : (flags.progress as ProgressMode);
@@ -105,15 +135,20 @@ function refuseTerminal(toStdout: boolean, host: Host): void {
     });
 }
 
-/** Warnings, the files that were asked for, and with `--quiet` the id. */
-function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host: Host): void {
+/** Warnings, the files that were asked for, and with `--quiet` the id. @param durationMs how long the build took. */
+async function report(
+  result: BuildResult,
+  { flags, form }: Request,
+  durationMs: number,
+  host: Host,
+): Promise<void> {
   // Several targets or platforms have a line each.
   const ids =
     result.imageId === undefined ? '' : result.images.map(({ imageId }) => imageId).join('\n');
   if (flags.iidfile !== undefined && ids !== '') writeResult(flags.iidfile, ids);
   if (flags['metadata-file'] !== undefined)
     writeResult(flags['metadata-file'], `${jsonText(metadataOf(result), 2)}\n`);
-  if (mode === 'rawjson') {
+  if (form === 'rawjson') {
     host.err.write(
       rawLine({
         kind: 'result',
@@ -124,10 +159,16 @@ function report(result: BuildResult, flags: BuildFlags, mode: ProgressMode, host
     );
   } else if (!flags.quiet) {
     host.err.write(warningSummary(result.warnings, cleanLine));
-    if (mode !== 'none' && mode !== 'quiet')
-      host.err.write(`\n${summaryLine(result.buildId, result.cache)}\n`);
+    if (form !== 'none' && form !== 'quiet')
+      host.err.write(`\n${await summaryOf(result, durationMs, host)}`);
   }
   if (flags.quiet && ids !== '') host.out.write(`${ids}\n`);
+}
+
+/** The last lines of a build: one for people who saw it run, ten for the log of a CI job. */
+async function summaryOf(result: BuildResult, durationMs: number, { env }: Host): Promise<string> {
+  if (!isCi(env)) return `${summaryLine(result.buildId, result.cache)}\n`;
+  return (await import('../format/ci-summary')).ciSummary(result, durationMs);
 }
 
 function writeResult(path: string, text: string): void {
