@@ -14,6 +14,7 @@ export type {
   BuiltImage,
   OutputSpec,
   SecretSource,
+  SshSource,
   StepResult,
 } from './pipeline/options';
 export type { CacheSource, CacheTarget } from './cache/remote/place';

@@ -103,7 +103,7 @@ export interface BuildOptions {
   readonly pull?: 'always' | 'missing' | 'never' | undefined;
   /** Secrets: `{ id: 'npmrc', src: '/home/me/.npmrc' }`, `{ id: 'token', env: 'TOKEN' }`. */
   readonly secrets?: readonly (string | Fields)[] | undefined;
-  /** SSH agents: `default`, `ID=SOCKET`. */
+  /** SSH agents: `default`, `ID=SOCKET`, `ID=KEY[,KEY]` with private keys. */
   readonly ssh?: readonly string[] | undefined;
   /** `network.host`, `security.insecure`, `device`, `device=NAME`. */
   readonly allow?: readonly string[] | undefined;

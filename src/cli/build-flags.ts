@@ -239,7 +239,7 @@ export const BUILD_FLAGS = {
   ssh: {
     kind: 'list',
     value: 'AGENT',
-    help: 'An SSH agent for RUN --mount=type=ssh: default|ID[=SOCKET]',
+    help: 'An SSH agent for RUN --mount=type=ssh: default|ID[=SOCKET|KEY[,KEY]]',
   },
   'step-log-limit': {
     kind: 'string',

@@ -1,5 +1,5 @@
-import type { SecretSource } from '../build';
-import { csvFields } from '../diagnostics/csv';
+import type { SecretSource, SshSource } from '../build';
+import { csvFields, splitCsv } from '../diagnostics/csv';
 import { MbuildError } from '../diagnostics/error';
 import { TEXT, oneOf, readKeys, type KeyTable } from '../diagnostics/structured-option';
 import { usage } from './usage';
@@ -39,17 +39,20 @@ export function readSecret(text: string, env: Environment): SecretSource {
   return isVariable ? { id, env: id } : { id, path: src ?? id };
 }
 
-/** One `--ssh`: `default` or `ID[=SOCKET]`. @throws MbuildError SECRET_MISSING. */
-export function readSsh(
-  text: string,
-  env: Environment,
-): { readonly id: string; readonly socket: string } {
-  const at = text.indexOf('=');
-  const id = at < 0 ? text : text.slice(0, at);
-  const socket = at < 0 ? env['SSH_AUTH_SOCK'] : text.slice(at + 1);
-  if (socket === undefined || socket === '')
-    throw new MbuildError('SECRET_MISSING', `--ssh ${text}: SSH_AUTH_SOCK is not set`, {
-      hint: 'start ssh-agent, or name its socket: --ssh default=SOCKET',
-    });
-  return { id: id === '' ? 'default' : id, socket };
+/**
+ * One `--ssh`: `default`, `ID=SOCKET` or `ID=KEY[,KEY]`; without a path the user's own agent.
+ * @throws MbuildError SECRET_MISSING, USAGE.
+ */
+export function readSsh(text: string, env: Environment): SshSource {
+  const [first = '', ...others] = splitCsv(text);
+  const at = first.indexOf('=');
+  const id = (at < 0 ? first : first.slice(0, at)) || 'default';
+  if (at >= 0 && first.length > at + 1) return { id, paths: [first.slice(at + 1), ...others] };
+  if (others.length > 0)
+    throw usage(`--ssh ${text} has no path behind the id`, 'it is default|ID[=SOCKET|KEY[,KEY]]');
+  const socket = env['SSH_AUTH_SOCK'];
+  if (socket !== undefined && socket !== '') return { id, paths: [socket] };
+  throw new MbuildError('SECRET_MISSING', `--ssh ${text}: SSH_AUTH_SOCK is not set`, {
+    hint: 'start ssh-agent, or name its socket or a private key: --ssh default=PATH',
+  });
 }

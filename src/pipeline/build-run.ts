@@ -1,6 +1,7 @@
 import type { BuildOptions } from './options';
 import type { NamedContexts } from './named-contexts';
 import type { BuildSecrets } from './secrets';
+import type { SshAgents } from './ssh-agents';
 import type { RemoteCaches } from '../cache/remote/caches';
 import type { OpenedContext } from '../context/open';
 import type { RemoteSources } from '../context/remote';
@@ -26,6 +27,7 @@ export interface BuildRun extends BuildRequest {
   /** Keeps from collection what the build uses. */
   readonly lease: Lease;
   readonly secrets: BuildSecrets;
+  readonly ssh: SshAgents;
   /** What ADD and contexts fetch. */
   readonly remote: RemoteSources;
   readonly context: OpenedContext;

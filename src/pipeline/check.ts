@@ -2,6 +2,7 @@ import { cacheOrderOptions } from './check-records';
 import type { BuildOptions } from './options';
 import { buildRemote, contextFetcher } from './remote';
 import { BuildSecrets } from './secrets';
+import { openSshAgents } from './ssh-agents';
 import { openContext, type OpenedContext } from '../context/open';
 import { isMbuildError, type Diagnostic, type MbuildError } from '../diagnostics/error';
 import type { SourceFile } from '../diagnostics/range';
@@ -46,14 +47,18 @@ export async function check(
   engine: Engine,
   signal: AbortSignal,
 ): Promise<CheckResult> {
+  const ssh = await openSshAgents(options.ssh ?? [], engine.root);
   const lease = new Lease(engine.root);
   const fetcher = contextFetcher(
-    buildRemote(options, new BuildSecrets(options.secrets ?? []), engine, lease),
+    buildRemote(new BuildSecrets(options.secrets ?? []), ssh, engine, lease),
     options,
     vertexIds(),
     { signal, events: () => undefined },
   );
-  const context = await openContext(options, engine.root, fetcher).finally(() => lease.release());
+  const context = await openContext(options, engine.root, fetcher).finally(() => {
+    lease.release();
+    ssh.close();
+  });
   try {
     return await checkOpened(context, options, engine, signal);
   } finally {

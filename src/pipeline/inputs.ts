@@ -40,7 +40,7 @@ export function findBase(run: BuildRun): PlanOptions['findImage'] {
 
 /** How the steps are done, out of what the build was asked. */
 export function solveOptions(run: BuildRun): SolveOptions {
-  const { options, secrets, remote, context, contexts, cacheMounts, journal } = run;
+  const { options, secrets, ssh, remote, context, contexts, cacheMounts, journal } = run;
   const given = Object.entries(options.buildArgs ?? {}).filter(([name]) =>
     PROXY_VARIABLES.includes(name),
   );
@@ -64,7 +64,7 @@ export function solveOptions(run: BuildRun): SolveOptions {
     stepRetries: options.stepRetries,
     secrets: secrets.readers,
     knownSecrets: () => secrets.known(),
-    ssh: sshAgents(options),
+    ssh: ssh.sockets,
     devices: deviceOptions(options),
     remote,
     context: (name) => (name === undefined ? Promise.resolve(context.tree) : contexts.tree(name)),
@@ -94,11 +94,6 @@ function deviceOptions({ allow = [], cdiSpecDirs = [] }: BuildOptions): DeviceOp
     return entry.startsWith('device=') ? [entry.slice('device='.length)] : [];
   });
   return { allowed, folders: cdiSpecDirs.length === 0 ? CDI_FOLDERS : cdiSpecDirs };
-}
-
-/** The sockets of SSH agents by id. */
-export function sshAgents(options: BuildOptions): ReadonlyMap<string, string> {
-  return new Map((options.ssh ?? []).map(({ id, socket }) => [id, socket]));
 }
 
 /** The parts of the engine that steps are done with. */

@@ -3,6 +3,7 @@ import { NamedContexts } from './named-contexts';
 import type { BuildOptions } from './options';
 import { buildRemote, contextFetcher } from './remote';
 import { BuildSecrets } from './secrets';
+import { openSshAgents, type SshAgents } from './ssh-agents';
 import { tempName } from '../content/files';
 import { openContext, type OpenedContext } from '../context/open';
 import type { Engine } from '../engine';
@@ -24,30 +25,36 @@ export async function withBuild<T>(
 ): Promise<T> {
   const lease = new Lease(request.engine.root);
   try {
-    const run = await openBuild(request, lease);
+    const ssh = await openSshAgents(request.options.ssh ?? [], request.engine.root);
     try {
-      return await work(run);
+      const run = await openBuild(request, lease, ssh);
+      try {
+        return await work(run);
+      } finally {
+        await closeBuild(run);
+      }
     } finally {
-      await closeBuild(run);
+      ssh.close();
     }
   } finally {
     lease.release();
   }
 }
 
-async function openBuild(request: BuildRequest, lease: Lease): Promise<BuildRun> {
+async function openBuild(request: BuildRequest, lease: Lease, ssh: SshAgents): Promise<BuildRun> {
   const { options, engine, scope } = request;
   const { root } = engine;
   const newVertex = vertexIds();
   const secrets = new BuildSecrets(options.secrets ?? []);
-  const remote = buildRemote(options, secrets, engine, lease);
+  const remote = buildRemote(secrets, ssh, engine, lease);
   const fetcher = contextFetcher(remote, options, newVertex, scope);
   const { contexts: named = {}, contextModes } = options;
   const contexts = new NamedContexts(named, root, fetcher, contextModes);
   const context = await openContext(options, root, fetcher);
   const cacheMounts = options.noCacheMounts === true ? tempName(root, 'cache-mounts') : root;
   const journal = openJournal(options, context, engine);
-  return { ...request, newVertex, lease, secrets, remote, context, contexts, cacheMounts, journal };
+  const opened = { lease, secrets, ssh, remote, context, contexts, cacheMounts, journal };
+  return { ...request, ...opened, newVertex };
 }
 
 async function closeBuild({ contexts, context, cacheMounts, engine }: BuildRun): Promise<void> {

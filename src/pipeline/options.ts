@@ -74,7 +74,7 @@ export interface BuildOptions extends RunSettings {
   /** How often a RUN that fails is tried again; never when absent. */
   readonly stepRetries?: number | undefined;
   readonly secrets?: readonly SecretSource[] | undefined;
-  readonly ssh?: readonly { readonly id: string; readonly socket: string }[] | undefined;
+  readonly ssh?: readonly SshSource[] | undefined;
   /**
    * `network.host`, `security.insecure`, `device` for all devices, `device=vendor/class[=name]`.
    */
@@ -87,6 +87,12 @@ export interface BuildOptions extends RunSettings {
   /** Seconds since the epoch. */
   readonly sourceDateEpoch?: number | undefined;
   readonly format?: 'oci' | 'docker' | undefined;
+}
+
+/** An SSH agent: the socket of one that runs, or private keys that one is started for. */
+export interface SshSource {
+  readonly id: string;
+  readonly paths: readonly string[];
 }
 
 /** One `--secret`: its bytes come from a file or from a variable of the caller's environment. */

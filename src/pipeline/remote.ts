@@ -1,6 +1,6 @@
-import { sshAgents } from './inputs';
 import type { BuildOptions } from './options';
 import type { BuildSecrets } from './secrets';
+import type { SshAgents } from './ssh-agents';
 import type { ContextFetcher } from '../context/open';
 import { remoteSources, type RemoteSources } from '../context/remote';
 import type { Engine } from '../engine';
@@ -12,12 +12,11 @@ import { withRow, type BuildScope, type VertexId } from '../progress/events';
  * collection by the lease.
  */
 export function buildRemote(
-  options: BuildOptions,
   secrets: BuildSecrets,
+  ssh: SshAgents,
   engine: Engine,
   lease: Lease,
 ): RemoteSources {
-  const agents = sshAgents(options);
   return remoteSources({
     root: engine.root,
     offline: engine.offline,
@@ -25,7 +24,7 @@ export function buildRemote(
     files: engine.files,
     hold: (digest) => lease.hold({ blobs: [digest] }),
     secret: (id) => secrets.readers.get(id)?.(),
-    sshAgent: agents.get('default'),
+    sshAgent: ssh.sockets.get('default'),
   });
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { KeyValue } from '../cache/key';
 import type { DescribedSelection } from '../cache/manifest';
@@ -250,14 +250,8 @@ function planSsh(mount: Extract<RunMount, { kind: 'ssh' }>, context: StepContext
         throw new MbuildError('SECRET_MISSING', `the SSH agent ${id} was not given`, {
           hint:
             id === 'default'
-              ? 'start an agent and pass --ssh default'
-              : `pass it with --ssh ${id}=SOCKET`,
-        });
-      }
-      // A key instead of a socket would be laid open to the step.
-      if (statSync(socket, { throwIfNoEntry: false })?.isSocket() !== true) {
-        throw new MbuildError('SECRET_MISSING', `the SSH agent ${id} is not a socket: ${socket}`, {
-          hint: 'keys are given to an agent: start ssh-agent, ssh-add them, and pass --ssh default',
+              ? 'start an agent and pass --ssh default, or --ssh default=KEY with a private key'
+              : `pass it with --ssh ${id}=SOCKET or --ssh ${id}=KEY`,
         });
       }
       return at(context, target, 'file', (place) => ({

@@ -124,12 +124,13 @@ describe('the options of a build', () => {
       },
     ],
     [
-      ['--ssh', 'default', '--ssh', 'x=/s'],
+      ['--ssh', 'default', '--ssh', 'x=/s', '--ssh', 'y=a.pem,b.pem'],
       { SSH_AUTH_SOCK: '/agent' },
       {
         ssh: [
-          { id: 'default', socket: '/agent' },
-          { id: 'x', socket: '/s' },
+          { id: 'default', paths: ['/agent'] },
+          { id: 'x', paths: ['/s'] },
+          { id: 'y', paths: ['a.pem', 'b.pem'] },
         ],
       },
     ],

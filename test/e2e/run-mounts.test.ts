@@ -1,3 +1,5 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { readdirSync } from 'node:fs';
 import { smallBase } from '../support/bases';
 import { instructionSteps, Mbuild } from '../support/mbuild';
 import { describeWith } from '../support/needs';
@@ -33,10 +35,17 @@ describeWith('mounts of a RUN step', { root: true }, () => {
     ).toEqual(['context', 'one', 'two']);
   });
 
-  it('take sockets for SSH agents, and no keys, which the step could read', async () => {
+  it('take private keys for SSH agents, which the step cannot read', async () => {
     const context = writeFiles(temp.dir('context'), {
       key: 'PRIVATE',
-      Dockerfile: 'FROM small-base\nRUN --mount=type=ssh cat $SSH_AUTH_SOCK\n',
+      '.dockerignore': '*',
+      Dockerfile: [
+        'FROM small-base',
+        'RUN --mount=type=ssh test -S $SSH_AUTH_SOCK && ! cat $SSH_AUTH_SOCK',
+        'USER 1000:1000',
+        'RUN --mount=type=ssh test -w $SSH_AUTH_SOCK',
+        '',
+      ].join('\n'),
     });
     const { code, stderr } = await mbuild.run([
       'build',
@@ -46,9 +55,16 @@ describeWith('mounts of a RUN step', { root: true }, () => {
     ]);
     expect([code, stderr]).toEqual([
       1,
-      expect.stringContaining(`the SSH agent default is not a socket: ${context}/key`),
+      expect.stringContaining(`${context}/key is not a private key that can be read`),
     ]);
     expect(stderr).not.toContain('PRIVATE');
+
+    const { privateKey } = generateKeyPairSync('ed25519');
+    writeFiles(context, { key: privateKey.export({ format: 'pem', type: 'pkcs8' }) });
+    const temporary = temp.dir('temporary');
+    const call = ['build', '--ssh', `default=${context}/key`, context];
+    expect((await mbuild.run(call, { env: { TMPDIR: temporary } })).code).toBe(0);
+    expect(readdirSync(temporary)).toEqual([]);
   });
 
   it('may lie inside one another, in whatever order they are written', async () => {
