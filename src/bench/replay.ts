@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Engine } from '../engine';
 import { advise, type AdviceOnTarget } from './advice/advise';
 import { Analyser, type AnalysedCommit, type CostOf } from './analysis';
@@ -143,6 +144,7 @@ async function replayBuilds(
   const last = new Map<string | undefined, AnalysedCommit>();
   let commits = 0;
   for (let from = 0; from < builds.length && !signal.aborted; from += TOGETHER) {
+    await setImmediate(); // signals are seen between turns alone
     const some = builds.slice(from, from + TOGETHER);
     const keys = await Promise.all(some.map(({ commit }) => reader.read(commit, target)));
     for (const [at, { commit, branch }] of some.entries()) {

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { SourceFile } from '../../diagnostics/range';
 import { Analyser, type AnalysedCommit, type CostOf } from '../analysis';
 import type { ScheduledBuild } from '../git/schedule';
@@ -37,6 +38,7 @@ export async function costWith(
   let [seconds, bytes] = [0, 0];
   const last = new Map<string | undefined, AnalysedCommit>();
   for (let from = 0; from < builds.length && !signal.aborted; from += TOGETHER) {
+    await setImmediate(); // signals are seen between turns alone
     const some = builds.slice(from, from + TOGETHER);
     const keys = await Promise.all(some.map(({ commit }) => reader.read(commit, changed)));
     for (const [at, { commit, branch }] of some.entries()) {

@@ -22,6 +22,8 @@ interface Question {
 }
 
 const LINE_FEED = 0x0a;
+/** How often git may end before all that is asked for counts as lacking: of a clone without files it lacks every one. */
+const MOST_ENDS = { content: 50, facts: 3 } as const;
 
 /** Whatever a partial clone lacks is an error, not a download: a replay asks nothing of the network. */
 export const OFFLINE_GIT = ['-c', 'protocol.allow=never'] as const;
@@ -30,7 +32,7 @@ export const OFFLINE_GIT = ['-c', 'protocol.allow=never'] as const;
  * `git cat-file`: ids in, objects or facts out, in order. The dialogue is why it is not run as other programs are.
  */
 export class ObjectReader {
-  readonly #process: ChildProcessWithoutNullStreams;
+  #process: ChildProcessWithoutNullStreams;
   readonly #questions: Question[] = [];
   /** How many ids of the first question were answered. */
   #answered = 0;
@@ -40,23 +42,25 @@ export class ObjectReader {
   /** The answer whose content is being read. */
   #open: { readonly type: string; readonly size: number } | undefined;
 
+  /** How often git ended over an object. */
+  #ends = 0;
+  #isClosed = false;
+
   /** @param mode `content`: whole objects; `facts`: type and size alone. */
   constructor(
-    dir: string,
+    private readonly dir: string,
     private readonly mode: 'content' | 'facts',
   ) {
-    const batch = mode === 'content' ? '--batch' : '--batch-check';
-    this.#process = spawn('git', ['-C', dir, ...OFFLINE_GIT, 'cat-file', batch], { stdio: 'pipe' });
-    this.#process.stdout.on('data', (chunk: Buffer) => this.#take(chunk));
-    this.#process.stderr.resume();
-    this.#process.on('error', (error) => this.#lose(error));
-    this.#process.on('close', (code) => this.#lose(new Error(`exit code ${code ?? 'unknown'}`)));
-    this.#process.stdin.on('error', () => undefined); // its end is reported by `close`
+    this.#process = this.#start();
   }
 
-  /** Asks for objects; each is handed to `take`, in order. @throws MbuildError GIT_FAILED where git ends. */
+  /** Asks for objects; each is handed to `take`, in order. @throws MbuildError EXEC_NOT_FOUND where there is no git. */
   ask(ids: readonly string[], take: TakeObject): Promise<void> {
     if (ids.length === 0) return Promise.resolve();
+    if (this.#ends > MOST_ENDS[this.mode]) {
+      for (const id of ids) take(id, undefined);
+      return Promise.resolve();
+    }
     return new Promise((done, fail) => {
       this.#questions.push({ ids, take, done, fail });
       this.#process.stdin.write(`${ids.join('\n')}\n`);
@@ -64,17 +68,43 @@ export class ObjectReader {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#process.stdin.end();
   }
 
-  #lose(error: Error): void {
+  #start(): ChildProcessWithoutNullStreams {
+    const batch = this.mode === 'content' ? '--batch' : '--batch-check';
+    const started = spawn('git', ['-C', this.dir, ...OFFLINE_GIT, 'cat-file', batch], {
+      stdio: 'pipe',
+      env: { ...process.env, GIT_NO_LAZY_FETCH: '1' },
+    });
+    started.stdout.on('data', (chunk: Buffer) => this.#take(chunk));
+    started.stderr.resume();
+    started.on('error', (error) => this.#fail(error));
+    started.on('close', () => this.#ended());
+    started.stdin.on('error', () => undefined); // its end is told by `close`
+    return started;
+  }
+
+  #fail(cause: Error): void {
     for (const { fail } of this.#questions.splice(0))
-      fail(
-        new MbuildError('GIT_FAILED', `git cat-file ended: ${error.message}`, {
-          cause: error,
-          hint: 'git fsck tells whether the repository is whole; git fetch gets what a partial clone lacks',
-        }),
-      );
+      fail(new MbuildError('EXEC_NOT_FOUND', `cannot run git: ${cause.message}`, { cause }));
+  }
+
+  /** In a partial clone git up to 2.44 ends where an object is lacking that may not be fetched: it begins again behind that one. */
+  #ended(): void {
+    if (this.#isClosed || this.#questions.length === 0) return;
+    this.#ends++;
+    this.#open = undefined;
+    this.#keep(Buffer.alloc(0));
+    this.#process = this.#start();
+    this.#hand(undefined);
+    const open = this.#questions.flatMap(({ ids }, at) =>
+      at === 0 ? ids.slice(this.#answered) : ids,
+    );
+    if (this.#ends <= MOST_ENDS[this.mode]) {
+      if (open.length > 0) this.#process.stdin.write(`${open.join('\n')}\n`);
+    } else while (this.#questions.length > 0) this.#hand(undefined);
   }
 
   #take(chunk: Buffer): void {
