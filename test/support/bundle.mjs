@@ -58,6 +58,8 @@ const results = await Promise.all([
     entryPoints: ['src/index.ts'],
     outfile: join(DIST, 'index.cjs'),
   }),
+  // The GitHub action: action.yml.
+  build({ ...COMMON, entryPoints: ['src/action/main.ts'], outfile: join(DIST, 'action.cjs') }),
   ...LATE.map((name) =>
     build({
       ...COMMON,
