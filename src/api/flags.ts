@@ -58,6 +58,7 @@ export const BUILD_FLAGS: Writers<Without<BuildOptions, 'context' | 'dockerfile'
   labels: pairs('label'),
   annotations: pairs('annotation'),
   outputs: fields('output'),
+  attestations: fields('attest'),
   push: switched('push'),
   load: switched('load'),
   format: single('format'),

@@ -78,6 +78,11 @@ export interface BuildOptions {
   readonly annotations?: Readonly<Record<string, string>> | undefined;
   /** Where the result goes; `{ type: 'oci', dest: 'app.tar' }`. Into the store when absent. */
   readonly outputs?: readonly (string | Fields)[] | undefined;
+  /**
+   * What is said of the image: `{ type: 'provenance', mode: 'max' }`, `{ type: 'sbom' }`. Nothing
+   * when absent.
+   */
+  readonly attestations?: readonly (string | Fields)[] | undefined;
   /** Push the image under its names. */
   readonly push?: boolean | undefined;
   /** Also hand the image to docker or podman. */

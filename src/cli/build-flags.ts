@@ -16,7 +16,11 @@ export const BUILD_FLAGS = {
     help: 'Allow network.host, security.insecure, device or device=NAME',
   },
   annotation: { kind: 'list', value: 'KEY=VALUE', help: 'Add an annotation to the manifest' },
-  attest: { kind: 'list', value: 'TYPE', unsupported: LATER, help: 'Attestations' },
+  attest: {
+    kind: 'list',
+    value: 'ATTESTATION',
+    help: 'Say something about the image: type=provenance[,mode=min|max,version=v1|v0.2,builder-id=URI] or type=sbom[,format=spdx-json|cyclonedx-json]',
+  },
   'build-arg': {
     kind: 'list',
     value: 'KEY[=VALUE]',
@@ -185,10 +189,9 @@ export const BUILD_FLAGS = {
     help: "How progress is shown; auto is the CI service's form, or the terminal's",
   },
   provenance: {
-    kind: 'optional',
-    value: 'KIND',
-    implied: 'true',
-    help: "Provenance attestation; 'false' is the only kind yet",
+    kind: 'string',
+    value: 'VALUE',
+    help: 'Attest how the image was made: true, false, or the fields of --attest type=provenance (default: false)',
   },
   pull: {
     kind: 'optional',
@@ -217,10 +220,9 @@ export const BUILD_FLAGS = {
     help: 'Remove intermediate containers',
   },
   sbom: {
-    kind: 'optional',
-    value: 'KIND',
-    implied: 'true',
-    help: "SBOM attestation; 'false' is the only kind yet",
+    kind: 'string',
+    value: 'VALUE',
+    help: 'Attest which packages are in the image: true, false, or the fields of --attest type=sbom (default: false)',
   },
   secret: {
     kind: 'list',

@@ -6,6 +6,7 @@ import { MbuildError, errnoOf } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import type { FlagValues } from './args';
 import type { BUILD_FLAGS } from './build-flags';
+import { readAttestations } from './attest-options';
 import { readCacheFrom, readCacheTo } from './cache-options';
 import { splitCsv } from '../diagnostics/csv';
 import { readEpoch } from '../pipeline/epoch';
@@ -67,7 +68,6 @@ export function buildOptions(
   inputs: BuildInputs,
   env: Environment,
 ): BuildOptions {
-  refuseAttestations(flags);
   refuseSourcePolicy(env);
   const tags = flags.tag.map(readTag);
   const buildArgs = readBuildArgs(flags, env);
@@ -112,6 +112,7 @@ export function buildOptions(
     allow: flags.allow.flatMap(splitCsv).map(readEntitlement),
     cdiSpecDirs: flags['cdi-spec-dir'],
     outputs: readOutputs(flags, tags),
+    attestations: readAttestations(flags),
     jobs: readJobs(flags.jobs),
     sourceDateEpoch: readEpoch(buildArgs['SOURCE_DATE_EPOCH'], '--build-arg'),
     format: flags.format as 'oci' | 'docker' | undefined,
@@ -248,14 +249,4 @@ export function readUlimit(text: string): {
   if (hard !== -1 && (soft === -1 || soft > hard))
     throw usage(`invalid --ulimit ${JSON.stringify(text)}: the soft limit is above the hard one`);
   return { name: match[1] ?? '', soft, hard };
-}
-
-function refuseAttestations(flags: BuildFlags): void {
-  for (const name of ['provenance', 'sbom'] as const) {
-    const value = flags[name];
-    if (value !== undefined && value !== 'false' && value !== '0')
-      throw new MbuildError('UNSUPPORTED', `--${name}=${value} is not supported`, {
-        hint: `--${name}=false is`,
-      });
-  }
 }

@@ -3,7 +3,8 @@ import { MbuildError } from './error';
 import { didYouMean } from './suggest';
 
 /*
- * Options that are lists of key=value: --output, --cache-to, --secret and the like. Every key is read by a table, so that none is passed
+ * Options that are lists of key=value: --output, --cache-to, --secret and the like. Every key is
+ * read by a table, so that none is passed
  * over: it is done, or refused by name.
  */
 
@@ -99,6 +100,15 @@ export const TEXT: ReadKey<string> = { read: (value) => value };
 export const NOT_EMPTY: ReadKey<string> = {
   read: (value, key, wrong) => {
     if (value === '') throw wrong(`"${key}" is empty`, `write ${key}=…, or leave it away`);
+    return value;
+  },
+};
+
+/** A name of a file, or the beginning of one: no path. */
+export const FILE_NAME: ReadKey<string> = {
+  read: (value, key, wrong) => {
+    if (value === '' || value.includes('/') || value.includes('\0') || value.startsWith('..'))
+      throw wrong(`${key}=${value} is not the name of a file`, 'give a name without slashes');
     return value;
   },
 };

@@ -66,6 +66,8 @@ export type BuildEnd =
  */
 export class BuildJournal {
   readonly id: string;
+  /** RFC 3339. */
+  readonly started: string;
   readonly #started: number;
   readonly #project: string;
   readonly #history: BuildHistory;
@@ -91,6 +93,7 @@ export class BuildJournal {
     private readonly about: BuildAbout,
   ) {
     this.#started = Date.now();
+    this.started = new Date(this.#started).toISOString();
     this.id = newBuildId(this.#started);
     this.#project = projectOf(about.context, about.dockerfile);
     this.#history = new BuildHistory(root);
@@ -170,7 +173,7 @@ export class BuildJournal {
       version: 1,
       id: this.id,
       project: this.#project,
-      started: new Date(this.#started).toISOString(),
+      started: this.started,
       durationMs: Date.now() - this.#started,
       outcome: outcomeOf(error),
       ...(error === undefined

@@ -3,6 +3,7 @@ import type { Descriptor } from '../oci/image';
 import type { BuildScope, VertexId } from '../progress/events';
 import type { Image } from '../images/store/image-store';
 import type { ImageServices } from '../images/store/services';
+import type { Attestation } from './attestation';
 
 /** How layers are compressed on their way out. */
 export interface CompressionSpec {
@@ -21,6 +22,8 @@ export interface Outgoing {
   readonly elsewhere?: Elsewhere | undefined;
   /** Images with the same number are one thing for several platforms, and leave as an index. */
   readonly group?: number | undefined;
+  /** What is to be said of it; an index is needed to keep them. */
+  readonly attestations?: readonly Attestation[] | undefined;
 }
 
 /** What an exporter made. */

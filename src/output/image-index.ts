@@ -30,11 +30,14 @@ export function indexesOf(images: readonly OutgoingImage[]): OutgoingIndex[] {
 
 function indexBlob(images: readonly OutgoingImage[]): OutgoingBlob {
   return indexOfManifests(
-    images.map((image): Descriptor => ({
-      ...image.manifest.descriptor,
-      platform: image.platform,
-      ...annotated(image, 'manifest-descriptor'),
-    })),
+    [
+      ...images.map((image): Descriptor => ({
+        ...image.manifest.descriptor,
+        platform: image.platform,
+        ...annotated(image, 'manifest-descriptor'),
+      })),
+      ...images.flatMap(({ attestation }) => attestation?.manifest.descriptor ?? []),
+    ],
     Object.assign(
       {},
       ...images.map((image) => annotated(image, 'index').annotations ?? {}),

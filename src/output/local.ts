@@ -10,9 +10,12 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  renameSync,
   symlinkSync,
   unlinkSync,
+  writeFileSync,
 } from 'node:fs';
+import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { MbuildError, errnoOf } from '../diagnostics/error';
@@ -20,7 +23,7 @@ import { HUGE, copyPieces } from '../linux/copy-pieces';
 import { makeDirectories } from '../linux/make-directories';
 import { makeNode } from '../linux/mknod';
 import { fsPath, toRaw, type RawPath } from '../linux/paths';
-import { removeTree } from '../linux/remove-tree';
+import { removeFile, removeTree } from '../linux/remove-tree';
 import { setXattr } from '../linux/xattr';
 import { setTimes } from '../linux/times';
 import { outerUid } from '../sandbox/namespaces/outer-user';
@@ -58,6 +61,18 @@ export function localExporter(
       return { descriptors: [] };
     },
   };
+}
+
+/** Writes a file in the place of whatever has its name; a link is not followed. */
+export function replaceText(file: string, text: string, signal: AbortSignal): void {
+  const temp = `${file}.${randomBytes(6).toString('hex')}.partial`;
+  try {
+    writeFileSync(temp, text, { flag: 'wx' });
+    renameSync(temp, file);
+  } catch (error) {
+    removeFile(temp);
+    throw outputError(error, file, signal);
+  }
 }
 
 /** Empties a directory; one that is not there stays so. A link is not followed. */

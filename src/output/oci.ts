@@ -33,6 +33,7 @@ export interface OciOutput {
   readonly compression?: CompressionSpec | undefined;
   readonly mediaTypes?: LayerPolicy['mediaTypes'];
   readonly annotations?: LayerPolicy['annotations'];
+  readonly attestationArtifact?: LayerPolicy['attestationArtifact'];
 }
 
 export const OCI_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
@@ -44,10 +45,9 @@ export const OCI_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
 export function ociExporter(output: OciOutput, services: ExportServices): Exporter {
   const exporter: Exporter = {
     async export(images, vertex, scope) {
-      const { compression, mediaTypes, annotations } = output;
       const prepared = await prepareImages(
         images,
-        { otherwise: 'gzip', compression, mediaTypes, annotations },
+        { ...output, otherwise: 'gzip' },
         { services, vertex, scope },
       );
       if ('folder' in output.destination)
@@ -124,6 +124,11 @@ export function blobPath(digest: Digest): string {
 function blobsOf(images: readonly OutgoingImage[]): OutgoingBlob[] {
   const all = [
     ...images.flatMap((image) => [...image.layers, image.config, image.manifest]),
+    ...images.flatMap(({ attestation }) =>
+      attestation === undefined
+        ? []
+        : [...attestation.layers, attestation.config, attestation.manifest],
+    ),
     ...indexesOf(images).map(({ index }) => index),
   ];
   return [...new Map(all.map((blob) => [blob.descriptor.digest, blob])).values()];

@@ -12,23 +12,17 @@ import {
 import { MbuildError } from '../diagnostics/error';
 import { compressTar } from '../layer/compress';
 import { annotationsAt, type Annotation } from '../oci/annotations';
-import { digestOf, type DiffID, type Digest } from '../oci/digest';
+import type { DiffID, Digest } from '../oci/digest';
 import type { Descriptor, Manifest } from '../oci/image';
 import { MediaType, layerCompression } from '../oci/media-types';
 import { formatPlatform } from '../oci/platform';
 import type { BuildScope } from '../progress/events';
-import type { RemoteBlob, Repository } from '../registry/registry';
+import type { RemoteBlob } from '../registry/registry';
+import { attestationManifest, type OutgoingAttestation } from './attestation';
 import type { CompressionSpec, ExportServices, Outgoing } from './exporter';
+import { inMemory, type OutgoingBlob } from './outgoing-blob';
 
-/** A blob that can be written wherever it is wanted. */
-export interface OutgoingBlob {
-  readonly descriptor: Descriptor;
-  /** Of a layer: its name in progress, however it is compressed. */
-  readonly diffId?: DiffID | undefined;
-  /** A repository that has it, where it was not taken from the store. */
-  readonly repository?: Repository | undefined;
-  open(): AsyncIterable<Uint8Array>;
-}
+export type { OutgoingBlob } from './outgoing-blob';
 
 /** An image with every blob at hand. */
 export interface OutgoingImage {
@@ -44,6 +38,8 @@ export interface OutgoingImage {
   readonly layers: readonly OutgoingBlob[];
   /** For what is made of it: the index that lists it, and what points at both. */
   readonly annotations?: readonly Annotation[] | undefined;
+  /** What is said of it, where there is something: it lies beside the image in the index. */
+  readonly attestation?: OutgoingAttestation | undefined;
 }
 
 /**
@@ -57,6 +53,8 @@ export interface LayerPolicy {
   /** Of every level; those of manifests that are there already stay. */
   readonly annotations?: readonly Annotation[] | undefined;
   readonly compression?: CompressionSpec | undefined;
+  /** Attestations name the image as their subject. */
+  readonly attestationArtifact?: boolean | undefined;
   /**
    * Told of each larger layer that is being compressed; `open` reads its bytes while they come,
    * until the signal ends it.
@@ -95,14 +93,15 @@ export async function prepareImages(
 }
 
 async function prepareImage(
-  { image, names, group, elsewhere }: Outgoing,
+  { image, names, group, elsewhere, attestations = [] }: Outgoing,
   policy: LayerPolicy,
   setting: ExportSetting,
 ): Promise<OutgoingImage> {
   const { services, scope } = setting;
   const { manifest, config } = image;
   const stored = manifest.mediaType === MediaType.dockerManifest ? 'docker' : 'oci';
-  const format = policy.mediaTypes ?? stored;
+  // Attestations are OCI's: BuildKit makes the image OCI's as well.
+  const format = attestations.length > 0 ? 'oci' : (policy.mediaTypes ?? stored);
   const inTurn = limiter(PARALLEL_LAYERS);
   const layers = await together(
     scope,
@@ -130,18 +129,22 @@ async function prepareImage(
           layers: layers.map((layer) => layer.descriptor),
         } satisfies Manifest),
       );
+  const platform = {
+    os: config.os,
+    architecture: config.architecture,
+    ...(config.variant === undefined ? {} : { variant: config.variant }),
+  };
+  const leavingBlob = inMemory(manifestBytes, leaving.mediaType);
+  const attested = { manifest: leavingBlob.descriptor, names, platform };
   return {
-    names,
-    group,
-    layers,
-    platform: {
-      os: config.os,
-      architecture: config.architecture,
-      ...(config.variant === undefined ? {} : { variant: config.variant }),
-    },
+    ...{ names, group, layers, platform },
     annotations: policy.annotations,
-    manifest: inMemory(manifestBytes, leaving.mediaType),
+    manifest: leavingBlob,
     config: { ...inMemory(configBytes, leaving.config.mediaType), descriptor: leaving.config },
+    attestation:
+      attestations.length === 0
+        ? undefined
+        : attestationManifest(attestations, attested, policy.attestationArtifact),
   };
 }
 
@@ -289,13 +292,4 @@ async function* counted(
     yield chunk;
     count((bytes += chunk.length));
   }
-}
-
-function inMemory(bytes: Buffer, mediaType: string): OutgoingBlob {
-  return {
-    descriptor: { mediaType, digest: digestOf(bytes), size: bytes.length },
-    open: async function* open() {
-      yield bytes;
-    },
-  };
 }

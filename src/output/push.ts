@@ -33,6 +33,7 @@ export interface PushOutput {
   readonly compression?: CompressionSpec | undefined;
   readonly mediaTypes?: LayerPolicy['mediaTypes'];
   readonly annotations?: LayerPolicy['annotations'];
+  readonly attestationArtifact?: LayerPolicy['attestationArtifact'];
   /** No tag is pushed: images and indexes are found by their digests alone. */
   readonly byDigest?: boolean | undefined;
   /** Repositories of a registry that are known to have a blob: it is mounted from there. */
@@ -67,13 +68,13 @@ export function pushExporter(
       }
       const [first] = images.flatMap(({ names }) => names.map(referenceOf));
       const early = new EarlyUploads(first, registry, scope);
-      const { compression, mediaTypes, annotations, mountFrom, byDigest } = output;
+      const { mountFrom, byDigest, ...policy } = output;
       const begun: EarlyUploads['begin'] = (diffId, open) => early.begin(diffId, open);
       let prepared: OutgoingImage[];
       try {
         prepared = await prepareImages(
           images,
-          { otherwise: 'gzip', compression, mediaTypes, annotations, begun },
+          { ...policy, otherwise: 'gzip', begun },
           { services, vertex, scope },
         );
         const push = { registry, early, mountFrom, vertex, scope };
@@ -144,18 +145,28 @@ class EarlyUploads {
 }
 
 async function pushImage(image: OutgoingImage, ref: Reference, push: Push): Promise<void> {
+  await pushContents(image, ref, push);
+  if (image.attestation !== undefined) await pushContents(image.attestation, ref, push);
+}
+
+/** A manifest after what it lists. */
+async function pushContents(
+  { layers, config, manifest }: Pick<OutgoingImage, 'layers' | 'config' | 'manifest'>,
+  ref: Reference,
+  push: Push,
+): Promise<void> {
   const inTurn = limiter(PARALLEL_TRANSFERS);
   const blobs = new Map<Digest, OutgoingBlob>(
-    [...image.layers, image.config].map((blob) => [blob.descriptor.digest, blob]),
+    [...layers, config].map((blob) => [blob.descriptor.digest, blob]),
   );
   await together(
     push.scope,
     [...blobs.values()].map(
       (blob) => (scope: BuildScope) =>
-        inTurn(() => pushBlob(blob, ref, { ...push, scope }, blob !== image.config)),
+        inTurn(() => pushBlob(blob, ref, { ...push, scope }, blob !== config)),
     ),
   );
-  await push.registry.pushManifest(ref, await rawManifest(image.manifest), push.scope.signal);
+  await push.registry.pushManifest(ref, await rawManifest(manifest), push.scope.signal);
 }
 
 /** @param isShown false for what no vertex of progress lists: the config. */

@@ -5,6 +5,7 @@ import { END_OF_ARCHIVE } from '../layer/tar/write';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import type { MergedView } from '../snapshot/view';
 import { headerOf } from './archive-writer';
+import type { StatementFile } from './file-statements';
 import { treeEntries } from './tree';
 
 /**
@@ -14,7 +15,12 @@ import { treeEntries } from './tree';
 export interface PlacedTree {
   readonly directory: RawPath;
   readonly view: MergedView;
+  /** Texts that lie beside its files. */
+  readonly files?: readonly StatementFile[] | undefined;
 }
+
+/** What is root's, and nothing more. */
+const PLAIN = { uid: 0, gid: 0, linkPath: '', device: NO_DEVICE, xattrs: NO_XATTRS } as const;
 
 /**
  * Trees as one tar. @param mtime of all entries, in seconds since the epoch; their own when absent.
@@ -24,32 +30,50 @@ export async function* directoriesTar(
   mtime?: number,
 ): AsyncGenerator<Uint8Array> {
   const made = new Set<RawPath>();
-  for (const { directory, view } of trees) {
+  for (const { directory, view, files = [] } of trees) {
     if (directory === '') {
       yield* treeEntriesTar(view, '', mtime);
+      yield* textsTar(files, '', mtime);
       continue;
     }
     for (let end = directory.indexOf('/'); ; end = directory.indexOf('/', end + 1)) {
       const path = end < 0 ? directory : directory.slice(0, end);
       if (!made.has(path))
         yield* headerOf({
+          ...PLAIN,
           type: 'directory',
           path,
           mode: 0o755,
-          uid: 0,
-          gid: 0,
           mtime: mtime ?? 0,
           size: 0,
-          linkPath: '',
-          device: NO_DEVICE,
-          xattrs: NO_XATTRS,
         });
       made.add(path);
       if (end < 0) break;
     }
     yield* treeEntriesTar(view, `${directory}/`, mtime);
+    yield* textsTar(files, `${directory}/`, mtime);
   }
   yield END_OF_ARCHIVE;
+}
+
+function* textsTar(
+  files: readonly StatementFile[],
+  prefix: RawPath,
+  mtime = 0,
+): Generator<Uint8Array> {
+  for (const { name, text } of files) {
+    const bytes = Buffer.from(text);
+    yield* headerOf({
+      ...PLAIN,
+      type: 'file',
+      path: `${prefix}${name}`,
+      mode: 0o644,
+      mtime,
+      size: bytes.length,
+    });
+    yield bytes;
+    yield Buffer.alloc(paddingOf(bytes.length));
+  }
 }
 
 /**

@@ -4,6 +4,7 @@ import type { BuildSecrets } from './secrets';
 import type { SshAgents } from './ssh-agents';
 import type { RemoteCaches } from '../cache/remote/caches';
 import type { OpenedContext } from '../context/open';
+import type { FetchedSources } from '../context/fetched';
 import type { RemoteSources } from '../context/remote';
 import type { Dockerfile } from '../dockerfile/instruction';
 import type { Engine } from '../engine';
@@ -30,6 +31,8 @@ export interface BuildRun extends BuildRequest {
   readonly ssh: SshAgents;
   /** What ADD and contexts fetch. */
   readonly remote: RemoteSources;
+  /** What they fetched until now. */
+  readonly fetched: FetchedSources;
   readonly context: OpenedContext;
   readonly contexts: NamedContexts;
   /** The store in which cache mounts are: the engine's, or one that goes with the build. */

@@ -1,9 +1,10 @@
 import type { PlannedBuild, SolvedBuild } from './build-run';
 import { solveOptions, solverServices } from './inputs';
-import { exportImages, type MadeImage } from './outputs';
+import { exportImages, keepsAttestations, type MadeImage } from './outputs';
 import { recordImages } from './record';
 import { isMbuildError } from '../diagnostics/error';
 import type { Descriptor } from '../oci/image';
+import { withRow } from '../progress/events';
 import { solve } from '../solver/solver';
 
 /** A build whose images are where they were asked for. */
@@ -26,9 +27,25 @@ export async function makeImages(plan: PlannedBuild): Promise<MadeBuild> {
       scope: plan.scope,
     });
     const solved: SolvedBuild = { ...plan, solution };
-    const images = await recordImages(solved);
+    const images = await attested(await recordImages(solved), solved);
     return { ...solved, images, descriptors: await exportImages(images, plan) };
   });
+}
+
+/** Images with what is to be said of them, where an output keeps it. */
+async function attested(
+  images: readonly MadeImage[],
+  build: SolvedBuild,
+): Promise<readonly MadeImage[]> {
+  const { options, newVertex, scope } = build;
+  if (options.attestations === undefined) return images;
+  if (keepsAttestations(options)) return (await import('./attest')).attestImages(images, build);
+  const text =
+    'the store keeps no attestations: they go with --push and --output type=oci, local and tar';
+  await withRow('no attestations are made', newVertex(), scope, (id) =>
+    Promise.resolve(scope.events({ kind: 'note', id, text })),
+  );
+  return images;
 }
 
 /**

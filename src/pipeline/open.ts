@@ -5,6 +5,7 @@ import { buildRemote, contextFetcher } from './remote';
 import { BuildSecrets } from './secrets';
 import { openSshAgents, type SshAgents } from './ssh-agents';
 import { tempName } from '../content/files';
+import { watchSources } from '../context/fetched';
 import { openContext, type OpenedContext } from '../context/open';
 import type { Engine } from '../engine';
 import { BuildJournal } from '../history/journal';
@@ -46,15 +47,15 @@ async function openBuild(request: BuildRequest, lease: Lease, ssh: SshAgents): P
   const { root } = engine;
   const newVertex = vertexIds();
   const secrets = new BuildSecrets(options.secrets ?? []);
-  const remote = buildRemote(secrets, ssh, engine, lease);
+  const { remote, fetched } = watchSources(buildRemote(secrets, ssh, engine, lease));
   const fetcher = contextFetcher(remote, options, newVertex, scope);
   const { contexts: named = {}, contextModes } = options;
   const contexts = new NamedContexts(named, root, fetcher, contextModes);
   const context = await openContext(options, root, fetcher);
   const cacheMounts = options.noCacheMounts === true ? tempName(root, 'cache-mounts') : root;
   const journal = openJournal(options, context, engine);
-  const opened = { lease, secrets, ssh, remote, context, contexts, cacheMounts, journal };
-  return { ...request, ...opened, newVertex };
+  const opened = { lease, secrets, ssh, remote, fetched, context, contexts };
+  return { ...request, ...opened, newVertex, cacheMounts, journal };
 }
 
 async function closeBuild({ contexts, context, cacheMounts, engine }: BuildRun): Promise<void> {

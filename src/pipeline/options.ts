@@ -1,3 +1,4 @@
+import type { AttestationOptions } from '../attest/options';
 import type { CacheSource, CacheTarget } from '../cache/remote/place';
 import type { ContextModes } from '../context/local';
 import type { ContextSource, DockerfileSource } from '../context/open';
@@ -82,6 +83,8 @@ export interface BuildOptions extends RunSettings {
   /** Folders of CDI specifications, instead of the usual ones. */
   readonly cdiSpecDirs?: readonly string[] | undefined;
   readonly outputs?: readonly OutputSpec[] | undefined;
+  /** What is said of each image, where it goes with an index or as files; nothing by default. */
+  readonly attestations?: AttestationOptions | undefined;
   /** Most steps that run at once. */
   readonly jobs?: number | undefined;
   /** Seconds since the epoch. */
@@ -132,6 +135,8 @@ export interface BuiltImage {
   readonly imageId: Digest;
   readonly descriptor: Descriptor;
   readonly names: readonly string[];
+  /** The predicate of its provenance, where that was asked for. */
+  readonly provenance?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** What a build made. */

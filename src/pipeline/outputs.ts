@@ -1,5 +1,5 @@
 import type { BuildRun } from './build-run';
-import type { BuildOptions } from './options';
+import type { BuildOptions, OutputSpec } from './options';
 import type { Image } from '../images/store/image-store';
 import { needIndex } from '../oci/annotations';
 import type { Descriptor } from '../oci/image';
@@ -19,6 +19,8 @@ export interface MadeImage {
   readonly platform: string;
   /** Images of one target for several platforms have the same number. */
   readonly group: number | undefined;
+  /** What is said of it. */
+  readonly attestations?: Outgoing['attestations'];
 }
 
 /**
@@ -41,16 +43,31 @@ export function wantsImage({ outputs = [] }: BuildOptions): boolean {
   return outputs.length === 0 || outputs.some((output) => traitsOf(output).result === 'image');
 }
 
-/** Whether all that is asked for is that registries have the image, as it is compressed already. */
-export function isOnlyPushed({ outputs = [] }: BuildOptions): boolean {
+/**
+ * Whether all that is asked for is that registries have the image, as it is compressed already. Who
+ * lists its packages reads its layers.
+ */
+export function isOnlyPushed({ outputs = [], attestations }: BuildOptions): boolean {
+  if (attestations?.sbom !== undefined) return false;
   return outputs.length > 0 && outputs.every((output) => traitsOf(output).onlyPushed);
 }
 
 /** Whether images that belong together, or a single one, leave with an index. */
 export function wantsIndex(options: BuildOptions): boolean {
   const asked = ['1', 'true'].includes(options.buildArgs?.['BUILDKIT_MULTI_PLATFORM'] ?? '');
-  const { annotations, outputs = [] } = options;
+  const { annotations, attestations, outputs = [] } = options;
+  if (attestations !== undefined && outputs.some(keepsInIndex)) return true;
   return asked || needIndex(annotations) || outputs.some((output) => needIndex(output.annotations));
+}
+
+/** Whether attestations go where an output goes: beside images in their index, or beside files. */
+export function keepsAttestations({ outputs = [] }: BuildOptions): boolean {
+  return outputs.some((output) => keepsInIndex(output) || traitsOf(output).result === 'files');
+}
+
+function keepsInIndex(output: OutputSpec): boolean {
+  const { indexes, title } = traitsOf(output);
+  return indexes && title !== undefined;
 }
 
 /** Whether layers that are made will leave as gzip of no given level. */
@@ -114,9 +131,10 @@ function outgoingOf(
 ): OutgoingResult {
   const { image, elsewhere, group, platform } = one;
   const isAlone = made.filter((other) => other.group === group).length === 1;
-  const { indexes } = outputKind(output.type).traits(output);
+  const { indexes, result } = outputKind(output.type).traits(output);
   return {
     ...{ image, elsewhere, platform },
+    attestations: indexes || result === 'files' ? one.attestations : undefined,
     names: namesFor(one, output, options),
     // An index of a single image is for who can have one.
     group: isAlone && !indexes ? undefined : group,

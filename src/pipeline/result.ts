@@ -5,6 +5,8 @@ import { MbuildError, type Diagnostic } from '../diagnostics/error';
 import type { BuildRecord } from '../history/build-record';
 import { causeText } from '../history/cause';
 
+const SLSA = 'https://slsa.dev/provenance/';
+
 /** Ends the build's record well, and tells what came of it. */
 export async function buildResult(
   build: MadeBuild,
@@ -17,6 +19,8 @@ export async function buildResult(
     imageId: image.id,
     descriptor: build.descriptors[i] ?? image.descriptor,
     names: rest.names,
+    provenance: rest.attestations?.find(({ predicateType }) => predicateType.startsWith(SLSA))
+      ?.predicate,
   }));
   const [first] = images;
   if (first === undefined) throw new MbuildError('INTERNAL', 'a build without a target');

@@ -7,14 +7,12 @@ import { lstatOf } from '../linux/stat';
 import { chainIds } from '../oci/digest';
 import { childPath, isOpaque } from '../snapshot/marks';
 import type { BuildRecord } from '../history/build-record';
+import { stepOf, type LayerMaker } from '../history/layer-makers';
 import type { Image } from '../images/store/image-store';
 
 /** A layer of an image with its files. */
-export interface ReportLayer {
+export interface ReportLayer extends LayerMaker {
   readonly diffId: string;
-  /** What made it: an instruction with its line, or the base image. */
-  readonly title: string;
-  readonly line?: number | undefined;
   /** Bytes of its files. */
   readonly bytes: number;
   readonly files: readonly ReportFile[];
@@ -49,15 +47,6 @@ export function reportLayers(
   return image === undefined
     ? []
     : imageLayers(image, (diffId) => stepOf(record, diffId) ?? { title: 'base image' }, engine);
-}
-
-/** What made a layer. */
-export type LayerMaker = Pick<ReportLayer, 'title' | 'line'>;
-
-/** The instruction of a build that made a layer. */
-export function stepOf(record: BuildRecord, diffId: string): LayerMaker | undefined {
-  const step = record.steps.findLast((candidate) => candidate.layer?.diffId === diffId);
-  return step === undefined ? undefined : { title: step.text, line: step.line };
 }
 
 /** The layers of an image, bottom first. */

@@ -1,12 +1,11 @@
 import { hashFiles } from '../context/hash-files';
 import type { Engine } from '../engine';
-import type { BuildRecord } from '../history/build-record';
-import { BuildHistory } from '../history/file-history';
+import { makersOf, type LayerMaker } from '../history/layer-makers';
 import { layerRecords } from '../images/store/assemble';
 import type { Image } from '../images/store/image-store';
 import { toRaw, type RawPath } from '../linux/paths';
 import { lstatOf, type FileStats } from '../linux/stat';
-import { imageLayers, stepOf, type LayerMaker, type ReportLayer } from './layers';
+import { imageLayers, type ReportLayer } from './layers';
 
 /** What of an image's bytes nobody needs. */
 export interface Waste {
@@ -62,7 +61,7 @@ interface SeenFile {
  * image's build.
  */
 export function findWaste(image: Image, engine: Engine): Waste {
-  const layers = imageLayers(image, makersOf(image, engine), engine);
+  const layers = imageLayers(image, makersOf(image, engine.root), engine);
   const wasteful = layers.flatMap((layer, i): WastefulLayer[] =>
     layer.wasted === 0
       ? []
@@ -92,28 +91,6 @@ export function findWaste(image: Image, engine: Engine): Waste {
 /** Bytes of all copies but one. */
 export function wastedBy({ bytes, files }: Duplicates): number {
   return bytes * (files.length - 1);
-}
-
-/** By the build that made the image, else by the image's history. */
-/**
- * What made each layer of an image: an instruction with its line where this store has the record of
- * its build, else its history.
- */
-export function makersOf(
-  image: Image,
-  { root }: Engine,
-): (diffId: string, index: number) => LayerMaker {
-  const record = buildOf(image, new BuildHistory(root));
-  const made = (image.config.history ?? []).filter((entry) => entry.empty_layer !== true);
-  return (diffId, index) =>
-    (record === undefined ? undefined : stepOf(record, diffId)) ?? {
-      title: made[index]?.created_by ?? 'unknown instruction',
-    };
-}
-
-function buildOf({ id }: Image, history: BuildHistory): BuildRecord | undefined {
-  for (const record of history.all()) if (record.result?.imageId === id) return record;
-  return undefined;
 }
 
 function lostFiles({ files }: ReportLayer, layers: readonly ReportLayer[]): LostFile[] {

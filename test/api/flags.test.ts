@@ -11,10 +11,10 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
   iidfile: 'the result has it',
   'metadata-file': 'the result has it',
   progress: 'events tell it',
-  provenance: 'has one value',
+  provenance: 'another spelling of attest',
   quiet: 'events tell it',
   resource: 'another spelling of memory and the like',
-  sbom: 'has one value',
+  sbom: 'another spelling of attest',
 };
 
 describe('options of the library', () => {

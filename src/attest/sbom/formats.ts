@@ -6,6 +6,8 @@ export interface SbomFormat {
   readonly name: string;
   /** Of the predicate that an attestation with it has. */
   readonly predicateType: string;
+  /** Of that attestation, in outputs that are files. */
+  readonly fileName: string;
   readonly write: (sbom: Sbom, created: Date) => Promise<Record<string, unknown>>;
 }
 
@@ -14,11 +16,13 @@ export const SBOM_FORMATS: readonly SbomFormat[] = [
   {
     name: 'spdx-json',
     predicateType: 'https://spdx.dev/Document',
+    fileName: 'sbom.spdx.json',
     write: async (sbom, created) => (await import('./spdx')).spdxDocument(sbom, created),
   },
   {
     name: 'cyclonedx-json',
     predicateType: 'https://cyclonedx.org/bom',
+    fileName: 'sbom.cyclonedx.json',
     write: async (sbom, created) => (await import('./cyclonedx')).cyclonedxDocument(sbom, created),
   },
 ];

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Engine } from '../../engine';
 import type { Image } from '../../images/store/image-store';
 import { fsPath, toRaw } from '../../linux/paths';
-import { makersOf } from '../../report/waste';
+import { makersOf, type LayerMaker } from '../../history/layer-makers';
 import { catalogImage } from './catalogs';
 import type { Gap } from './layer-catalog';
 import { mergeCatalogs, type FoundPackage } from './merge';
@@ -32,11 +32,19 @@ export interface Distribution {
   readonly name: string | undefined;
 }
 
-/** Finds the packages of an image. @throws MbuildError IMAGE_INVALID. */
-export function sbomOf(image: Image, name: string, engine: Engine): Sbom {
+/**
+ * Finds the packages of an image. @param makerOf what made each layer; by default as this store's
+ * records of builds have it.
+ * @throws MbuildError IMAGE_INVALID.
+ */
+export function sbomOf(
+  image: Image,
+  name: string,
+  engine: Engine,
+  makerOf: (diffId: string, index: number) => LayerMaker = makersOf(image, engine.root),
+): Sbom {
   const layers = catalogImage(image, engine);
   const { packages, gaps } = mergeCatalogs(layers);
-  const makerOf = makersOf(image, engine);
   return {
     name,
     digest: image.descriptor.digest,

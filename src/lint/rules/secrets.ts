@@ -4,6 +4,11 @@ const SECRET = /(?:^|_)(?:apikey|auth|credentials?|key|password|pword|passwd|sec
 /** A public key, the path of a file with a secret, the version of a key: Dockerfile 1.26. */
 const NO_SECRET = /(?:^|_)(?:public|file|version)(?:_|$)/i;
 
+/** Whether a variable of this name holds a secret, as far as names tell. */
+export function isSecretName(name: string): boolean {
+  return SECRET.test(name) && !NO_SECRET.test(name);
+}
+
 /**
  * What ARG and ENV hold stays in the image's config and history: `RUN --mount=type=secret` does
  * not.
@@ -16,7 +21,7 @@ export const secretsUsedInArgOrEnv: Rule = {
     const written = instruction.keyword === 'ARG' ? instruction.args : instruction.pairs;
     for (const { name } of written) {
       const key = scope.expand(name) ?? name;
-      if (SECRET.test(key) && !NO_SECRET.test(key))
+      if (isSecretName(key))
         report(
           instruction,
           `Do not use ARG or ENV instructions for sensitive data (${instruction.keyword} "${key}")`,

@@ -55,15 +55,13 @@ export const oci = defineOutput<OciLayoutOutput, typeof ARCHIVE_KEYS>({
     title: 'exporting to oci image format',
     toStdout: tar && dest === '-',
   }),
-  export: async ({ dest, tar, compression, mediaTypes }, images, setting) => {
+  export: async (spec, images, setting) => {
     const { ociExporter } = await import('../oci');
+    const { dest, tar, compression, mediaTypes, attestationArtifact } = spec;
     const { services, vertex, scope, annotations } = setting;
     const destination = tar ? destinationOf(dest) : { folder: dest };
-    return ociExporter({ destination, compression, mediaTypes, annotations }, services).export(
-      images,
-      vertex,
-      scope,
-    );
+    const output = { destination, compression, mediaTypes, annotations, attestationArtifact };
+    return ociExporter(output, services).export(images, vertex, scope);
   },
 });
 

@@ -1,9 +1,16 @@
 import path from 'node:path';
 import { MbuildError } from '../../diagnostics/error';
-import { FLAG, TEXT, oneOf, type KeyTable } from '../../diagnostics/structured-option';
+import { FILE_NAME, FLAG, TEXT, oneOf, type KeyTable } from '../../diagnostics/structured-option';
 import { toRaw } from '../../linux/paths';
 import { destinationOf } from './archive';
-import { defineOutput, ELSEWHERE, type AnyOutput, type OutgoingResult } from './kind';
+import type { StatementFile } from '../file-statements';
+import {
+  defineOutput,
+  ELSEWHERE,
+  type AnyOutput,
+  type OutgoingResult,
+  type OutputSetting,
+} from './kind';
 
 /** `type=tar`: the files of images as a tar. */
 export interface TarOutput extends AnyOutput {
@@ -11,6 +18,7 @@ export interface TarOutput extends AnyOutput {
   /** A path, or `-` for standard output. */
   readonly dest: string;
   readonly platformSplit?: boolean | undefined;
+  readonly attestationPrefix?: string | undefined;
 }
 
 /** `type=local`: the files of images in a directory. */
@@ -20,13 +28,13 @@ export interface LocalOutput extends AnyOutput {
   /** `delete`: what is in the directory and not in the image goes. */
   readonly mode?: 'copy' | 'delete' | undefined;
   readonly platformSplit?: boolean | undefined;
+  readonly attestationPrefix?: string | undefined;
 }
 
-const NO_ATTESTATIONS = 'is about attestations, which mbuild does not make';
 const FILE_KEYS = {
   dest: TEXT,
   'platform-split': FLAG,
-  'attestation-prefix': { refused: NO_ATTESTATIONS },
+  'attestation-prefix': FILE_NAME,
   'source-date-epoch': {
     refused: 'is an option of the whole build',
     hint: 'use --source-date-epoch SECONDS',
@@ -37,7 +45,11 @@ const LOCAL_KEYS = { ...FILE_KEYS, mode: oneOf(['copy', 'delete']) } as const sa
 export const tar = defineOutput<TarOutput, typeof FILE_KEYS>({
   type: 'tar',
   keys: FILE_KEYS,
-  read: ({ dest = '-', 'platform-split': platformSplit }) => ({ type: 'tar', dest, platformSplit }),
+  read: ({
+    dest = '-',
+    'platform-split': platformSplit,
+    'attestation-prefix': attestationPrefix,
+  }) => ({ type: 'tar', dest, platformSplit, attestationPrefix }),
   traits: ({ dest }) => ({
     result: 'files',
     ...ELSEWHERE,
@@ -46,17 +58,20 @@ export const tar = defineOutput<TarOutput, typeof FILE_KEYS>({
     title: 'sending tarball',
     toStdout: dest === '-',
   }),
-  export: async ({ dest, platformSplit }, images, { services, scope, sourceDateEpoch }) => {
+  export: async (spec, images, { services, scope, sourceDateEpoch }) => {
     const [{ directoriesTar }, { writeTo }] = await Promise.all([
       import('../tar'),
       import('../destination'),
     ]);
-    const trees = images.map((one) => ({
-      directory: toRaw(directoryOf(one, images, platformSplit)),
-      view: services.snapshots.view(one.image.stack),
-    }));
+    const trees = await Promise.all(
+      images.map(async (one) => ({
+        directory: toRaw(directoryOf(one, images, spec.platformSplit)),
+        view: services.snapshots.view(one.image.stack),
+        files: await statementsOf(one, images, spec, { services, scope }),
+      })),
+    );
     const bytes = directoriesTar(trees, sourceDateEpoch);
-    await writeTo(destinationOf(dest), bytes, scope.signal);
+    await writeTo(destinationOf(spec.dest), bytes, scope.signal);
     return undefined;
   },
 });
@@ -64,9 +79,12 @@ export const tar = defineOutput<TarOutput, typeof FILE_KEYS>({
 export const local = defineOutput<LocalOutput, typeof LOCAL_KEYS>({
   type: 'local',
   keys: LOCAL_KEYS,
-  read: ({ dest = '', mode, 'platform-split': platformSplit }) => {
+  read: (values) => {
+    const { dest = '', mode } = values;
+    const platformSplit = values['platform-split'];
+    const attestationPrefix = values['attestation-prefix'];
     if (dest === '') throw new MbuildError('USAGE', '--output type=local needs dest=DIRECTORY');
-    return { type: 'local', dest, mode, platformSplit };
+    return { type: 'local', dest, mode, platformSplit, attestationPrefix };
   },
   traits: () => ({
     result: 'files',
@@ -76,16 +94,40 @@ export const local = defineOutput<LocalOutput, typeof LOCAL_KEYS>({
     title: 'copying files',
   }),
   export: async (spec, images, { services, vertex, scope, sourceDateEpoch }) => {
-    const { localExporter, emptyDirectory } = await import('../local');
+    const { localExporter, emptyDirectory, replaceText } = await import('../local');
     if (spec.mode === 'delete') emptyDirectory(deletable(spec.dest));
     for (const one of images) {
       const directory = path.join(spec.dest, directoryOf(one, images, spec.platformSplit));
       const exporter = localExporter(directory, services, sourceDateEpoch);
       await exporter.export([one], vertex, scope);
+      for (const { name, text } of await statementsOf(one, images, spec, { services, scope }))
+        replaceText(path.join(directory, name), text, scope.signal);
     }
     return undefined;
   },
 });
+
+/** The statements about an image's files that lie beside them. */
+async function statementsOf(
+  one: OutgoingResult,
+  images: readonly OutgoingResult[],
+  { platformSplit, attestationPrefix }: TarOutput | LocalOutput,
+  { services, scope }: Pick<OutputSetting, 'services' | 'scope'>,
+): Promise<readonly StatementFile[]> {
+  const { attestations = [], image, platform } = one;
+  if (attestations.length === 0) return [];
+  const { fileStatements } = await import('../file-statements');
+  const areTogether = images.length > 1 && platformSplit === false;
+  return fileStatements(
+    {
+      attestations,
+      prefix: attestationPrefix,
+      platform: areTogether ? platform.replaceAll('/', '_') : undefined,
+    },
+    services.snapshots.view(image.stack),
+    scope.signal,
+  );
+}
 
 /**
  * Where an image's files go: of several images each has a directory of its own, and with

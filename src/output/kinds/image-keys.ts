@@ -14,7 +14,6 @@ import type { CompressionSpec } from '../exporter';
 import type { ImageForm, ReadContext } from './kind';
 
 const LEVELS = { gzip: 9, zstd: 22 } as const;
-const NO_ATTESTATIONS = 'is about attestations, which mbuild does not make';
 const BUILD_INFO = 'is gone from BuildKit since 0.12, and was never in mbuild';
 
 const COMPRESSION: ReadKey<CompressionSpec['type']> = {
@@ -54,8 +53,12 @@ export const IMAGE_KEYS = {
   ...COMPRESSION_KEYS,
   'oci-mediatypes': FLAG,
   'rewrite-timestamp': FLAG,
-  'oci-artifact': onlyFlag(false, NO_ATTESTATIONS),
-  'attestation-inline': { refused: NO_ATTESTATIONS },
+  'oci-artifact': FLAG,
+  'attestation-inline': onlyFlag(
+    true,
+    'is not supported',
+    'attestations always lie beside the image, in its index; --provenance=false makes none',
+  ),
   'prefer-nondist-layers': onlyFlag(
     false,
     'is not supported',
@@ -98,6 +101,7 @@ export function formOf(
     compression: compressionOf(values),
     mediaTypes: oci === undefined ? undefined : MEDIA_TYPES[`${oci}`],
     rewriteTimestamp: values['rewrite-timestamp'],
+    attestationArtifact: values['oci-artifact'],
     annotations: annotations.length === 0 ? undefined : annotations,
   };
 }

@@ -74,7 +74,8 @@ export const image = defineOutput<ImageOutput, typeof PUSH_KEYS>({
 });
 
 /**
- * `type=registry` and `--push`: registries, and the store where it has all layers. Layers that a cache elsewhere has are not
+ * `type=registry` and `--push`: registries, and the store where it has all layers. Layers that a
+ * cache elsewhere has are not
  * fetched for it; then the store has no such image.
  */
 export interface RegistryOutput extends PushSpec {
@@ -145,10 +146,10 @@ async function pushImages(
     import('../push'),
     import('../../images/transfer/mount-sources'),
   ]);
-  const { compression, mediaTypes, pushByDigest: byDigest } = spec;
+  const { compression, mediaTypes, attestationArtifact, pushByDigest: byDigest } = spec;
   const output = {
     mountFrom: mountSources(services),
-    ...{ compression, mediaTypes, annotations, byDigest },
+    ...{ compression, mediaTypes, annotations, attestationArtifact, byDigest },
   };
   return pushExporter(output, services, services.registry).export(images, vertex, scope);
 }

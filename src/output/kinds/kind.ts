@@ -14,6 +14,8 @@ export interface ImageForm {
   readonly annotations?: readonly Annotation[] | undefined;
   /** As it was asked for: layers have the times of SOURCE_DATE_EPOCH whatever it says. */
   readonly rewriteTimestamp?: boolean | undefined;
+  /** Attestations are artifacts that name the image as their subject. */
+  readonly attestationArtifact?: boolean | undefined;
 }
 
 /** An output as data. */
@@ -44,7 +46,7 @@ export interface OutputTraits {
   readonly danglingPrefix?: string | undefined;
   /** All that is asked for is that registries have the image. */
   readonly onlyPushed: boolean;
-  /** Images leave with an index where several belong together. */
+  /** Images leave with an index where several belong together, and where there are attestations. */
   readonly indexes: boolean;
   /** How layers leave that are not compressed. */
   readonly layers: 'none' | 'gzip';
