@@ -7,10 +7,10 @@ import { note, type Host } from './host';
  */
 export async function agreed(
   warning: string,
-  flags: { readonly 'dry-run': boolean; readonly force: boolean },
+  flags: { readonly 'dry-run'?: boolean; readonly force: boolean },
   host: Host,
 ): Promise<boolean> {
-  if (flags.force || flags['dry-run']) return true;
+  if (flags.force || flags['dry-run'] === true) return true;
   host.out.write(`${warning}\nAre you sure you want to continue? [y/N] `);
   await host.out.drain();
   const lines = createInterface({ input: host.stdin() });

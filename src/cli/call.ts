@@ -33,7 +33,9 @@ export function readCall(flags: {
   readonly format: string | undefined;
 }): Call | undefined {
   const [written = '', ...fields] = flags.call.split(',');
-  const method = flags.check ? 'check' : written.trim();
+  // `lint` is what older versions of buildx called it.
+  const asked = written.trim() === 'lint' ? 'check' : written.trim();
+  const method = flags.check ? 'check' : asked;
   let format = flags.format;
   for (const field of fields) {
     const [key, value] = field.split('=');

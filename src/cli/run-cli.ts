@@ -5,6 +5,7 @@ import { didYouMean } from '../diagnostics/suggest';
 import { usageError, type FlagTable, type ParsedArgs } from './args';
 import { COMMANDS, commandsOfGroup, findCommand, firstWords, type CommandEntry } from './commands';
 import type { Whereabouts } from './as-root';
+import type { WithoutDockerGlobals } from './docker-globals';
 import { note, type Host } from './host';
 import { readCommandLine } from './read-command-line';
 import { storeRoot } from './services';
@@ -38,9 +39,11 @@ const GLOBAL_VALUES = [
 const GLOBAL_SWITCHES = ['--offline', '--debug', '-D'];
 
 /** Runs one command line and returns its exit code. Errors are shown, never thrown. */
-export async function runCli(argv: readonly string[], given: Host): Promise<number> {
+export async function runCli(words: readonly string[], given: Host): Promise<number> {
   let host = given;
   try {
+    const { argv, env } = await dockerGlobals(words);
+    host = Object.keys(env).length === 0 ? given : { ...given, env: { ...given.env, ...env } };
     const request = readRequest(argv);
     switch (request.kind) {
       case 'complete': {
@@ -96,6 +99,17 @@ async function runElsewhere(
   return host.elsewhere(argv, { ...whereabouts(argv, host), containers });
 }
 
+/** Without docker's own global flags; their code is loaded where one stands first. */
+async function dockerGlobals(argv: readonly string[]): Promise<WithoutDockerGlobals> {
+  if (!/^(?:-[cHl]$|--(?:context|config|host|log-level|tls))/.test(argv[0] ?? ''))
+    return { argv, env: {} };
+  const { withoutDockerGlobals } = await import('./docker-globals');
+  return withoutDockerGlobals(
+    argv,
+    (rest) => findCommand(rest) !== undefined || commandsOfGroup(rest[0] ?? '').length > 0,
+  );
+}
+
 /**
  * Global flags, then a command's name (one word or two), then the command's own words. Anything
  * else is a build: `mbuild -f Dockerfile .` and `mbuild .`; a folder that is named like a command
@@ -107,8 +121,9 @@ function readRequest(argv: readonly string[]): Request {
   const { globals, rest } = splitGlobals(argv);
   const [first] = rest;
   if (first === undefined || first === '--help' || first === '-h') return { kind: 'overview' };
+  // `podman --version ''` is what podman-compose asks first.
   if (first === '--version' || first === '-v')
-    return commandRequest(['version', ...rest.slice(1)], globals);
+    return commandRequest(['version', ...rest.slice(1).filter((word) => word !== '')], globals);
   if (first === 'help')
     return rest.length === 1
       ? { kind: 'overview' }

@@ -19,6 +19,11 @@ export const CREATE_FLAGS = {
   'env-file': { kind: 'list', value: 'FILE', help: 'Variables, one a line' },
   interactive: { kind: 'boolean', short: 'i', help: 'Pass standard input on' },
   label: { kind: 'list', short: 'l', value: 'KEY=VALUE', help: 'Metadata of the container' },
+  mount: {
+    kind: 'list',
+    value: 'type=TYPE,source=SOURCE,target=TARGET',
+    help: 'A bind mount, a volume or a tmpfs: type=bind,source=PATH,target=PATH[,readonly]',
+  },
   name: { kind: 'string', value: 'NAME', help: 'Name of the container' },
   network: {
     kind: 'string',
@@ -97,6 +102,12 @@ export const CREATE_FLAGS = {
 /** What `run` takes besides. */
 export const RUN_FLAGS = {
   ...CREATE_FLAGS,
+  attach: {
+    kind: 'list',
+    short: 'a',
+    value: 'STREAM',
+    help: 'Attach STDIN, STDOUT or STDERR alone (default: all)',
+  },
   detach: { kind: 'boolean', short: 'd', help: 'Leave the container running and print its id' },
   'sig-proxy': { kind: 'boolean', hidden: true, help: 'Signals are handed on' },
 } as const satisfies FlagTable;

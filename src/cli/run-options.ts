@@ -11,6 +11,7 @@ import { pairsOf } from './pairs';
 import { readSecurityOptions } from './security-options';
 import { readBytes, readCapabilities, readHostname, readLimits } from './limit-options';
 import type { CREATE_FLAGS } from './run-flags';
+import { readMount } from './mount-option';
 import { usage } from './usage';
 import { readVolume } from './volume-options';
 
@@ -54,6 +55,7 @@ export function createRequest(
       'it is an absolute path in the container',
     );
   if (flags['stop-signal'] !== undefined) readSignal(flags['stop-signal']);
+  const mounts = flags.mount.map(readMount);
   return {
     image,
     imageName: name,
@@ -69,8 +71,14 @@ export function createRequest(
       (ports.length > 0 ? 'private' : 'host'),
     ports,
     extraHosts: flags['add-host'].map(readHost),
-    volumes: flags.volume.map(readVolume),
-    tmpfs: flags.tmpfs.map(readTmpfs),
+    volumes: [
+      ...flags.volume.map(readVolume),
+      ...mounts.flatMap((mount) => (mount.kind === 'volume' ? [mount.request] : [])),
+    ],
+    tmpfs: [
+      ...flags.tmpfs.map(readTmpfs),
+      ...mounts.flatMap((mount) => (mount.kind === 'tmpfs' ? [mount.mount] : [])),
+    ],
     capabilities: readCapabilities(flags) ?? DEFAULT_CAPABILITIES,
     noNewPrivileges:
       flags['no-new-privileges'] ||

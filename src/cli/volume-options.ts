@@ -3,15 +3,30 @@ import type { VolumeRequest } from '../containers/volumes';
 import type { HostVolume } from '../graph/graph';
 import { usage } from './usage';
 
+/**
+ * Options of `-v` that mean something, or nothing more than what is so anyway: labels of SELinux, and
+ * Docker Desktop's words for how soon writes are seen.
+ */
+const VOLUME_OPTIONS = [
+  'ro',
+  'rw',
+  'z',
+  'Z',
+  'rprivate',
+  'private',
+  'nocopy',
+  'consistent',
+  'cached',
+  'delegated',
+];
+
 /** `[SOURCE:]TARGET[:OPTIONS]` of a container. @throws MbuildError USAGE. */
 export function readVolume(text: string): VolumeRequest {
   const parts = text.split(':');
   const options = parts.length === 3 ? (parts[2] ?? '').split(',') : [];
   const [source, target] =
     parts.length === 1 ? [undefined, parts[0] ?? ''] : [parts[0], parts[1] ?? ''];
-  const unknown = options.find(
-    (option) => !['ro', 'rw', 'z', 'Z', 'rprivate', 'private'].includes(option),
-  );
+  const unknown = options.find((option) => !VOLUME_OPTIONS.includes(option));
   if (parts.length > 3 || source === '' || !target.startsWith('/') || unknown !== undefined) {
     throw usage(
       `invalid --volume ${JSON.stringify(text)}${unknown === undefined ? '' : `: unknown option ${unknown}`}`,

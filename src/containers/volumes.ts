@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readdirSync, realpathSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { namesIn } from '../content/files';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeDirectories } from '../linux/make-directories';
 import { own } from '../linux/owners';
@@ -21,10 +22,12 @@ export interface VolumeRequest {
   readonly source?: string | undefined;
   readonly target: string;
   readonly readonly: boolean;
+  /** A path of the host that is not there is an error: `--mount type=bind`. */
+  readonly mustExist?: boolean | undefined;
 }
 
-/** Docker's rule for names; what has a slash is a path. */
-const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
+/** Docker's rule for names, without its least length of two; what has a slash is a path. */
+const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
 /**
  * Finds or makes what is mounted: paths of the host (a missing one becomes a directory, as with
@@ -57,7 +60,8 @@ function prepareVolume(
 ): VolumeMount {
   const target = path.posix.resolve('/', request.target);
   const { source, readonly } = request;
-  if (source?.includes('/')) return { source: hostPath(source), target, readonly };
+  if (source?.includes('/'))
+    return { source: hostPath(source, request.mustExist === true), target, readonly };
   if (source !== undefined && !VOLUME_NAME.test(source)) {
     throw new MbuildError(
       'USAGE',
@@ -78,8 +82,16 @@ function prepareVolume(
   };
 }
 
-function hostPath(source: string): string {
+function hostPath(source: string, mustExist: boolean): string {
   const absolute = path.resolve(source);
+  if (mustExist && !existsSync(absolute))
+    throw new MbuildError(
+      'HOST_PATH_NOT_FOUND',
+      `${source}, which is to be mounted, does not exist`,
+      {
+        hint: 'make it first; -v makes a missing directory',
+      },
+    );
   try {
     if (!existsSync(absolute)) makeDirectories(absolute);
     return realpathSync(absolute);
@@ -108,6 +120,58 @@ export function removeAnonymousVolumes(record: ContainerRecord, root: string): v
     if (anonymous === true && volume !== undefined)
       removeTree(path.join(volumesFolder(root), volume));
   }
+}
+
+/** A volume of the store. */
+export interface Volume {
+  readonly name: string;
+  /** Where its files are. */
+  readonly mountpoint: string;
+  /** When it was made. */
+  readonly created: Date;
+}
+
+/** Docker's names for volumes that nobody named. */
+const ANONYMOUS = /^[0-9a-f]{64}$/;
+
+/** All volumes, by name. */
+export function listVolumes(root: string): Volume[] {
+  return namesIn(volumesFolder(root))
+    .sort()
+    .flatMap((name) => volumeNamed(root, name) ?? []);
+}
+
+/** True for a volume that was made without a name. */
+export function isAnonymous({ name }: Volume): boolean {
+  return ANONYMOUS.test(name);
+}
+
+/** The volume of that name; `undefined` when there is none. */
+export function volumeNamed(root: string, name: string): Volume | undefined {
+  const mountpoint = path.join(volumesFolder(root), name, '_data');
+  if (!VOLUME_NAME.test(name) || !existsSync(mountpoint)) return undefined;
+  return { name, mountpoint, created: statSync(path.dirname(mountpoint)).mtime };
+}
+
+/**
+ * Makes a volume, with a name of its own when none is given; one that is there stays as it is.
+ * @throws MbuildError USAGE for a text that is not a name.
+ */
+export function createVolume(root: string, name = randomBytes(32).toString('hex')): Volume {
+  if (!VOLUME_NAME.test(name))
+    throw new MbuildError('USAGE', `${JSON.stringify(name)} is not a valid name for a volume`, {
+      hint: 'letters, digits, "_", "." and "-" are allowed; the first is a letter or a digit',
+    });
+  mkdirSync(path.join(volumesFolder(root), name, '_data'), { recursive: true, mode: 0o755 });
+  const made = volumeNamed(root, name);
+  if (made === undefined)
+    throw new MbuildError('IO_FAILED', `volume ${name} went while it was made`);
+  return made;
+}
+
+/** Deletes a volume and its files. A second call does nothing. */
+export function removeVolume(root: string, { name }: Volume): void {
+  removeTree(path.join(volumesFolder(root), name));
 }
 
 function volumesFolder(root: string): string {

@@ -39,6 +39,24 @@ export function daemonExporter(
   return leased(exporter, services);
 }
 
+/** Milliseconds that an engine has for saying that it is there. */
+const PATIENCE = 2000;
+
+/** Whether somebody answers at the socket of an engine (Engine API, "Ping"). */
+export function answers(address: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const request = httpRequest({ ...endpointOf(address), path: '/_ping', timeout: PATIENCE });
+    request.once('response', (response) => {
+      response.resume();
+      resolve(true);
+    });
+    request.once('timeout', () => request.destroy());
+    request.once('error', () => resolve(false));
+    request.once('close', () => resolve(false));
+    request.end();
+  });
+}
+
 /**
  * Engine API, "Import images". The answer is a line of JSON per event; an `error` among them is the
  * failure.

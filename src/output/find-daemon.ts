@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { homeDirectory } from '../linux/home';
 import { MbuildError, errnoOf } from '../diagnostics/error';
@@ -11,7 +11,10 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export type Daemon =
   | {
       readonly kind: 'api';
-      /** As the user knows it: `unix:///var/run/docker.sock`. */ readonly address: string;
+      /** As the user knows it: `unix:///var/run/docker.sock`. */
+      readonly address: string;
+      /** Nobody named it: a socket that lies where engines have theirs. */
+      readonly guessed?: true | undefined;
     }
   | { readonly kind: 'program'; readonly file: 'podman' };
 
@@ -29,7 +32,7 @@ export function findDaemon(env: Environment): Daemon | undefined {
   const named = env['CONTAINER_HOST'] ? [env['CONTAINER_HOST']] : [];
   const inRuntime = (name: string): string[] => (runtime ? [path.join(runtime, name)] : []);
   const sockets = (files: readonly string[]): string[] =>
-    files.filter((file) => existsSync(file)).map((file) => `unix://${file}`);
+    files.filter(isSocket).map((file) => `unix://${file}`);
   const [address] = [
     ...sockets([
       '/var/run/docker.sock',
@@ -39,11 +42,25 @@ export function findDaemon(env: Environment): Daemon | undefined {
     ...named,
     ...sockets([...inRuntime('podman/podman.sock'), '/run/podman/podman.sock']),
   ];
-  if (address !== undefined) return { kind: 'api', address };
+  if (address !== undefined)
+    return { kind: 'api', address, guessed: named.includes(address) ? undefined : true };
   const podman = (env['PATH'] ?? '')
     .split(':')
-    .some((folder) => folder !== '' && existsSync(path.join(folder, 'podman')));
-  return podman ? { kind: 'program', file: 'podman' } : undefined;
+    .map((directory) => path.join(directory, 'podman'))
+    .find((file) => path.isAbsolute(file) && existsSync(file));
+  return podman === undefined || isOurselves(podman)
+    ? undefined
+    : { kind: 'program', file: 'podman' };
+}
+
+/** Docker makes a directory where `-v /var/run/docker.sock:…` finds no socket. */
+function isSocket(file: string): boolean {
+  return statSync(file, { throwIfNoEntry: false })?.isSocket() === true;
+}
+
+/** A link that lets tools take mbuild for podman leads back here. */
+function isOurselves(file: string): boolean {
+  return path.basename(realpathSync(file)) === 'mbuild';
 }
 
 /** The endpoint of docker's context: docker/cli, "docker context"; `default` means the socket. */

@@ -11,6 +11,7 @@ import { humanSize } from '../../progress/units';
 import { readContext } from '../build-options';
 import { defineCommand } from '../command';
 import { layOutTable } from '../format/table';
+import type { Host } from '../host';
 
 const SELECTION = {
   file: {
@@ -26,8 +27,8 @@ const SELECTION = {
   },
 } as const;
 
-export const ls = defineCommand({
-  name: 'context ls',
+export const files = defineCommand({
+  name: 'context files',
   summary: 'List what a build is given of its directory, and what stays out',
   usage: ['[OPTIONS] [PATH]'],
   positionals: { min: 0, max: 1 },
@@ -43,15 +44,29 @@ export const ls = defineCommand({
       help: 'Form of the output',
     },
   },
-  run: async ({ flags, positionals: [directory = '.'] }, host) => {
-    const entries = listContext(contextOf(directory, flags));
-    const sorted = flags.sizes ? entries.toSorted((a, b) => b.size - a.size) : entries;
-    host.out.write(
-      flags.format === 'json' ? toJson(sorted) : `${table(sorted, flags)}${totals(entries)}\n`,
-    );
-    return 0;
-  },
+  run: ({ flags, positionals }, host) => Promise.resolve(listFiles(flags, positionals, host)),
 });
+
+/** What the list is to show. */
+type ListFlags = Parameters<typeof contextOf>[1] & {
+  readonly sizes: boolean;
+  readonly why: boolean;
+  readonly format: string;
+};
+
+/** Prints the files of a context; also what `context ls PATH` did before docker's took its name. */
+export function listFiles(
+  flags: ListFlags,
+  [directory = '.']: readonly string[],
+  host: Host,
+): number {
+  const entries = listContext(contextOf(directory, flags));
+  const sorted = flags.sizes ? entries.toSorted((a, b) => b.size - a.size) : entries;
+  host.out.write(
+    flags.format === 'json' ? toJson(sorted) : `${table(sorted, flags)}${totals(entries)}\n`,
+  );
+  return 0;
+}
 
 export const exportContext = defineCommand({
   name: 'context export',

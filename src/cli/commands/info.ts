@@ -1,9 +1,14 @@
-import { arch, availableParallelism, release, totalmem } from 'node:os';
+import { existsSync } from 'node:fs';
+import { availableParallelism, hostname, totalmem } from 'node:os';
 import packageJson from '../../../package.json';
 import { humanSize } from '../../progress/units';
 import { defineCommand } from '../command';
 import { parseTemplate } from '../format/go-template';
 import { goJson } from '../format/go-value';
+import type { Engine } from '../../engine';
+import { containersOf } from '../containers-of';
+import { kernel, machine, operatingSystem } from '../format/machine';
+import type { Host } from '../host';
 import { withServices } from '../services';
 
 export const command = defineCommand({
@@ -15,17 +20,11 @@ export const command = defineCommand({
     format: { kind: 'string', short: 'f', value: 'FORMAT', help: "'json', or a Go template" },
   },
   run: ({ flags }, host) =>
-    withServices(host, flags, (services) => {
+    withServices(host, flags, async (services) => {
       const facts = {
-        ServerVersion: packageJson.version,
+        ...(await dockerFacts(services, host)),
         Root: services.root,
-        Images: services.images.list().length,
         Layers: services.layers.list().length,
-        NCPU: availableParallelism(),
-        MemTotal: totalmem(),
-        OSType: process.platform,
-        Architecture: arch(),
-        KernelVersion: release(),
         NodeVersion: process.version,
       };
       if (flags.format !== undefined) {
@@ -49,3 +48,36 @@ export const command = defineCommand({
       return 0;
     }),
 });
+
+/** What `docker info` says, with its names and types, as far as it is so here. */
+async function dockerFacts(services: Engine, host: Host) {
+  const containers = await containersOf(services.root, host);
+  const running = containers.filter(({ state }) => state.status === 'running').length;
+  return {
+    ID: 'mbuild',
+    Name: hostname(),
+    ServerVersion: packageJson.version,
+    Containers: containers.length,
+    ContainersRunning: running,
+    ContainersPaused: 0,
+    ContainersStopped: containers.length - running,
+    Images: services.images.list().length,
+    // docker's words for layers that an overlay can show, and for those that only copies can.
+    Driver: services.xattrs === 'files' ? 'vfs' : 'overlay2',
+    DriverStatus: [['Marks of layers', services.xattrs]],
+    DockerRootDir: services.root,
+    NCPU: availableParallelism(),
+    MemTotal: totalmem(),
+    OSType: process.platform,
+    Architecture: machine(),
+    OperatingSystem: operatingSystem(),
+    KernelVersion: kernel(),
+    CgroupVersion: existsSync('/sys/fs/cgroup/cgroup.controllers') ? '2' : '1',
+    CgroupDriver: 'cgroupfs',
+    SecurityOptions: ['name=seccomp,profile=builtin'],
+    DefaultRuntime: 'mbuild',
+    LoggingDriver: 'json-file',
+    Labels: [],
+    Warnings: null,
+  };
+}

@@ -8,14 +8,13 @@ import type { LayerRecord } from '../../images/store/layer-index';
 import { chainIds } from '../../oci/digest';
 import { humanSize } from '../../progress/units';
 import type { FlagTable } from '../args';
-import { readSize, recordsOfCacheAlone, uselessRecords } from '../cache-limit';
+import { readSize, recordsOfCacheAlone } from '../cache-limit';
 import { agreed } from '../agree';
 import { containersOf } from '../containers-of';
 import { defineCommand } from '../command';
 import { cacheRows, pruneShape, recreation } from '../format/cache';
-import { filterImages, parseImageFilter } from '../format/images';
 import { renderList } from '../format/list';
-import { parseTime } from '../format/time';
+import type { PrunedVolumes } from './volume';
 import type { Host } from '../host';
 import {
   findPast,
@@ -26,16 +25,9 @@ import {
   sizeOfPast,
   type Past,
 } from '../past';
-import {
-  checkFilters,
-  labelTests,
-  onlyPruneFilters,
-  passes,
-  readType,
-  TYPES,
-  untilOf,
-} from '../prune-filters';
-import { collectGarbage, lookUp, previewGarbage, shortName, withServices } from '../services';
+import { checkFilters, readType, TYPES, untilOf } from '../prune-filters';
+import { stoppedOf, unusedCache, unusedImages } from '../prune-victims';
+import { collectGarbage, previewGarbage, shortName, withServices } from '../services';
 
 const FLAGS = {
   all: {
@@ -70,6 +62,8 @@ interface KeepFlags {
 
 /** What a prune takes away. */
 interface Victims {
+  /** What went before the rest: a section of the answer, and how much it was. */
+  readonly volumes?: PrunedVolumes | undefined;
   readonly containers: readonly Container[];
   readonly images: readonly Image[];
   readonly cache: readonly CacheRecord[];
@@ -182,7 +176,10 @@ export const systemPrune = defineCommand({
   name: 'prune',
   summary:
     'Remove stopped containers, images without a name, and the build cache that no image needs',
-  flags: FLAGS,
+  flags: {
+    ...FLAGS,
+    volumes: { kind: 'boolean', help: 'Also the volumes without a name that no container uses' },
+  },
   run: ({ flags }, host) =>
     withServices(host, flags, async (services) => {
       checkFilters(flags.filter, ['label', 'label!', 'until'], host.now());
@@ -192,6 +189,7 @@ export const systemPrune = defineCommand({
           ? 'all images without at least one container associated to them'
           : 'all dangling images',
         flags.all ? 'all build cache' : 'unused build cache',
+        ...(flags.volumes ? ['all anonymous volumes not used by at least one container'] : []),
       ];
       if (
         !(await agreed(
@@ -206,8 +204,13 @@ export const systemPrune = defineCommand({
       const left = containers.filter((container) => !stopped.includes(container));
       const images = unusedImages(services, flags, left, host.now());
       const timed = { ...flags, filter: flags.filter.filter((text) => text.startsWith('until=')) };
+      const volumes =
+        flags.volumes && !flags['dry-run']
+          ? await (await import('./volume')).pruneVolumes(services.root, false, host)
+          : undefined;
       return prune(
         {
+          volumes,
           containers: stopped,
           images,
           cache: unusedCache(services, timed, host.now(), images),
@@ -219,55 +222,6 @@ export const systemPrune = defineCommand({
       );
     }),
 });
-
-/** Images that no container was made of: those without a name, or with `all` every one. */
-function unusedImages(
-  { images }: Engine,
-  { all, filter }: Pick<PruneFlags, 'all' | 'filter'>,
-  containers: readonly Container[],
-  now: number,
-): Image[] {
-  const used = new Set(containers.map(({ record }) => record.image.id));
-  const filters = filter
-    .map((text) => onlyPruneFilters(text, ['label', 'label!', 'until']))
-    .filter((text) => !text.startsWith('label!='));
-  const without = labelTests(filter);
-  const dangling = all ? [] : [{ key: 'dangling', value: 'true' }];
-  return filterImages(
-    images.list(),
-    [...filters.map(parseImageFilter), ...dangling],
-    (name) => lookUp({ images }, name),
-    now,
-  ).filter(
-    (image) =>
-      !used.has(image.id) &&
-      without.every((hasLabel) => !hasLabel(image.config.config?.Labels ?? {})),
-  );
-}
-
-/** Those that do not run and meet the filters `label`, `label!` and `until`. */
-function stoppedOf(
-  containers: readonly Container[],
-  filter: readonly string[],
-  now: number,
-): Container[] {
-  return containers.filter(
-    (container) => container.state.status !== 'running' && passes(container, filter, now),
-  );
-}
-
-/** Records that no image but those that go stands on or no build finds (with `all` every one), and that meet the filters. */
-function unusedCache(
-  services: Engine,
-  { all, filter }: Pick<PruneFlags, 'all' | 'filter'>,
-  now: number,
-  going?: readonly Image[],
-): CacheRecord[] {
-  const before = untilOf(filter, now);
-  return (all ? services.cache.list() : uselessRecords(services, going)).filter(
-    ({ created }) => (parseTime(created) ?? 0) < before,
-  );
-}
 
 /** What `builder prune` takes away: cache mounts too, as docker's does. */
 async function findCache(
@@ -346,10 +300,15 @@ async function prune(
     containers: containers.map(({ record }) => record.id),
     images: victims.images.map(({ id }) => id),
     cache: victims.cache.map(({ key }) => key),
-    bytes: bytes + sizes + (dry ? sizeOfPast(victims.past, services.root) : 0),
+    bytes:
+      bytes +
+      sizes +
+      (victims.volumes?.bytes ?? 0) +
+      (dry ? sizeOfPast(victims.past, services.root) : 0),
   };
   host.out.write(
     section('Containers', pruned.containers) +
+      (victims.volumes?.text ?? '') +
       section('Images', imageLines) +
       section('build cache objects', pruned.cache) +
       pastText(victims.past, dry),

@@ -16,6 +16,8 @@ import { createRequest } from '../run-options';
 import { readPlatformFlag, withServices } from '../services';
 import { readSecurityOptions } from '../security-options';
 import { showError } from '../show-error';
+import { writeBytes } from '../streams';
+import { usage } from '../usage';
 
 /** What mbuild itself could not do, as docker has it. */
 const FAILURE = 125;
@@ -40,7 +42,9 @@ export const command = defineCommand({
           host.out.write(`${record.id}\n`);
           return 0;
         }
-        const code = await runAttached(record, services, { stdin: flags.interactive }, host);
+        const { input, output } = readAttach(flags.attach, host);
+        const streams = { stdin: flags.interactive && input };
+        const code = await runAttached(record, services, streams, { ...host, output });
         host.result?.(code);
         return code;
       }),
@@ -61,6 +65,23 @@ export const createCommand = defineCommand({
       return 0;
     }),
 });
+
+/** Which streams `--attach` leaves. @throws MbuildError USAGE. */
+function readAttach(
+  names: readonly string[],
+  host: Host,
+): { readonly input: boolean; readonly output: Host['output'] } {
+  const wanted = names.map((name) => name.toLowerCase());
+  const unknown = wanted.findIndex((name) => !['stdin', 'stdout', 'stderr'].includes(name));
+  if (unknown >= 0)
+    throw usage(`invalid --attach ${names[unknown] ?? ''}`, 'write STDIN, STDOUT or STDERR');
+  if (wanted.length === 0) return { input: true, output: host.output };
+  return {
+    input: wanted.includes('stdin'),
+    output: (stream, bytes) =>
+      wanted.includes(stream) ? (host.output ?? writeBytes)(stream, bytes) : undefined,
+  };
+}
 
 async function create(
   flags: FlagValues<typeof CREATE_FLAGS>,

@@ -1,8 +1,8 @@
-import { arch, release } from 'node:os';
 import packageJson from '../../../package.json';
 import { defineCommand } from '../command';
 import { parseTemplate } from '../format/go-template';
 import { goJson } from '../format/go-value';
+import { API_VERSION, MIN_API_VERSION, goArch, kernel } from '../format/machine';
 
 export const command = defineCommand({
   name: 'version',
@@ -12,17 +12,30 @@ export const command = defineCommand({
   flags: {
     format: { kind: 'string', short: 'f', value: 'FORMAT', help: "'json', or a Go template" },
   },
+  notes: [
+    "Templates have docker's keys: .Client.Version, .Server.APIVersion, .Server.Os, .Server.Arch and others.",
+    'Client and server are one program; the API version is that of docker 28.5, whose commands mbuild has.',
+  ],
   run: async ({ flags: { format } }, { out }) => {
     const facts = {
       Version: packageJson.version,
-      NodeVersion: process.version,
+      ApiVersion: API_VERSION,
+      APIVersion: API_VERSION,
+      MinAPIVersion: MIN_API_VERSION,
       Os: process.platform,
-      Arch: arch(),
-      KernelVersion: release(),
+      Arch: goArch(),
+      KernelVersion: kernel(),
+      NodeVersion: process.version,
     };
-    const view = { ...facts, Client: facts, Server: facts };
+    const client = { ...facts, DefaultAPIVersion: API_VERSION, Context: 'default' };
+    const server = {
+      ...facts,
+      Platform: { Name: 'mbuild' },
+      Components: [{ Name: 'mbuild', Version: facts.Version }],
+    };
+    const view = { ...facts, Client: client, Server: server };
     if (format === undefined) out.write(`mbuild version ${facts.Version}\n`);
-    else out.write(`${format === 'json' ? goJson(facts) : parseTemplate(format).execute(view)}\n`);
+    else out.write(`${format === 'json' ? goJson(view) : parseTemplate(format).execute(view)}\n`);
     return 0;
   },
 });

@@ -102,14 +102,18 @@ export const docker = defineOutput<DockerOutput, typeof DOCKER_KEYS>({
       const destination = destinationOf(dest);
       return dockerExporter({ destination, ...form }, services).export(images, vertex, scope);
     }
-    const [{ findDaemon }, { daemonExporter }] = await Promise.all([
+    const [{ findDaemon }, { answers, daemonExporter }] = await Promise.all([
       import('../find-daemon'),
       import('../daemon'),
     ]);
     const daemon = findDaemon(process.env);
-    if (daemon === undefined) {
-      const text = 'neither docker nor podman is here: the image is in the store alone';
-      scope.events({ kind: 'note', id: vertex, text });
+    const isSilent =
+      daemon?.kind === 'api' && daemon.guessed === true && !(await answers(daemon.address));
+    if (daemon === undefined || isSilent) {
+      const who = isSilent
+        ? `nobody answers at ${daemon.address}`
+        : 'neither docker nor podman is here';
+      scope.events({ kind: 'note', id: vertex, text: `${who}: the image is in the store alone` });
       return undefined;
     }
     await daemonExporter(daemon, services, form).export(images, vertex, scope);
