@@ -162,7 +162,7 @@ async function report(
     if (form !== 'none' && form !== 'quiet')
       host.err.write(`\n${await summaryOf(result, durationMs, host)}`);
   }
-  if (mode === 'quiet' && ids !== '') host.out.write(`${ids}\n`);
+  if (form === 'quiet' && ids !== '') host.out.write(`${ids}\n`);
 }
 
 /** The last lines of a build: one for people who saw it run, ten for the log of a CI job. */
