@@ -69,17 +69,22 @@ export function describedSelection(
     digest,
     () =>
       (described ??= entries().then((records) =>
-        manifestOf(digest, records, selection, tree, word),
+        manifestOf(digest, records, { selection, tree, word }),
       )),
   ];
+}
+
+/** A selection with the tree that it is of, and the word for that in messages. */
+interface Selected {
+  readonly selection: Selection;
+  readonly tree: Pick<SourceTree, 'lstat' | 'ownership'>;
+  readonly word: string;
 }
 
 function manifestOf(
   digest: string,
   entries: Iterable<EntryRecord>,
-  selection: Selection,
-  tree: Pick<SourceTree, 'lstat' | 'ownership'>,
-  word: string,
+  { selection, tree, word }: Selected,
 ): SelectionManifest {
   const root = tree.lstat('/')?.hostPath;
   return {

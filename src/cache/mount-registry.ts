@@ -59,6 +59,21 @@ export interface PushedMount {
   readonly newBytes: number;
 }
 
+/** Where a cache mount is exported to or filled from, and what it needs on the way. */
+export interface MountTransfer extends MountServices {
+  readonly registry: ImageSource & ImageTarget;
+  readonly signal: AbortSignal;
+}
+
+/** A part as a registry has it. */
+interface StoredPart {
+  /** Of its uncompressed bytes. */
+  readonly hash: Digest;
+  readonly blob: Descriptor;
+  /** The export before had it not. */
+  readonly isNew: boolean;
+}
+
 /**
  * Makes a name of a registry the content of a cache mount, in parts; those that were exported under
  * the name before are neither compressed nor sent.
@@ -67,71 +82,23 @@ export interface PushedMount {
 export async function pushMount(
   id: string,
   ref: Reference,
-  services: MountServices,
-  registry: ImageSource & ImageTarget,
-  signal: AbortSignal,
+  transfer: MountTransfer,
 ): Promise<PushedMount> {
-  const { root, content } = services;
-  const lease = new Lease(root);
+  const lease = new Lease(transfer.root);
   try {
-    const parts = cutMount(mountContent(root, id));
-    const earlier = await findEarlier(ref, registry, signal);
+    const parts = cutMount(mountContent(transfer.root, id));
+    const earlier = await findEarlier(ref, transfer.registry, transfer.signal);
     const inTurn = limiter(PARALLEL_TRANSFERS);
+    const send = partSender(ref, earlier, transfer, lease);
     const stored = await together(
-      { signal, events: () => undefined },
-      parts.map(
-        (part) => (inner) =>
-          inTurn(async () => {
-            const hash = await hashOf(part, inner.signal);
-            const known = earlier?.parts.get(hash);
-            if (known !== undefined) return { hash, blob: known, isNew: false };
-            const made = await compressPart(part, services, lease);
-            await registry.pushBlob(
-              ref,
-              {
-                descriptor: made.blob,
-                open: (start) =>
-                  content.open(made.blob.digest, { start }) as AsyncIterable<Uint8Array>,
-              },
-              inner.signal,
-            );
-            return { ...made, isNew: true };
-          }),
-      ),
+      { signal: transfer.signal, events: () => undefined },
+      parts.map((part) => (inner) => inTurn(() => send(part, inner.signal))),
     );
-    const config = Buffer.from(
-      JSON.stringify({ id, parts: stored.map(({ hash }) => hash) } satisfies MountConfig),
-    );
-    const manifest: Manifest = {
-      schemaVersion: 2,
-      mediaType: MediaType.ociManifest,
-      config: { mediaType: CONFIG_TYPE, digest: digestOf(config), size: config.length },
-      layers: stored.map(({ blob }) => blob),
-    };
-    const bytes = Buffer.from(JSON.stringify(manifest));
-    const digest = digestOf(bytes);
-    const changed = digest !== earlier?.digest;
-    if (changed) {
-      await registry.pushBlob(
-        ref,
-        {
-          descriptor: manifest.config,
-          open: async function* open(start) {
-            yield config.subarray(start);
-          },
-        },
-        signal,
-      );
-      await registry.pushManifest(
-        ref,
-        { descriptor: { mediaType: MediaType.ociManifest, digest, size: bytes.length }, bytes },
-        signal,
-      );
-    }
+    const digest = await pushDescription(id, stored, { ref, earlier }, transfer);
     const fresh = stored.filter(({ isNew }) => isNew);
     return {
       digest,
-      changed,
+      changed: digest !== earlier?.digest,
       parts: stored.length,
       newParts: fresh.length,
       newBytes: fresh.reduce((sum, { blob }) => sum + blob.size, 0),
@@ -139,6 +106,59 @@ export async function pushMount(
   } finally {
     lease.release();
   }
+}
+
+/** Compresses and sends a part, unless the registry has it. */
+function partSender(
+  ref: Reference,
+  earlier: Earlier | undefined,
+  transfer: MountTransfer,
+  lease: Lease,
+): (part: MountPart, signal: AbortSignal) => Promise<StoredPart> {
+  return async (part, signal) => {
+    const hash = await hashOf(part, signal);
+    const known = earlier?.parts.get(hash);
+    if (known !== undefined) return { hash, blob: known, isNew: false };
+    const made = await compressPart(part, transfer, lease);
+    const open = (start?: number): AsyncIterable<Uint8Array> =>
+      transfer.content.open(made.blob.digest, { start: start ?? 0 }) as AsyncIterable<Uint8Array>;
+    await transfer.registry.pushBlob(ref, { descriptor: made.blob, open }, signal);
+    return { ...made, isNew: true };
+  };
+}
+
+/**
+ * Sends config and manifest, unless the name has that manifest already.
+ * @returns the manifest's digest.
+ */
+async function pushDescription(
+  id: string,
+  parts: readonly StoredPart[],
+  { ref, earlier }: { readonly ref: Reference; readonly earlier: Earlier | undefined },
+  { registry, signal }: MountTransfer,
+): Promise<Digest> {
+  const config = Buffer.from(
+    JSON.stringify({ id, parts: parts.map(({ hash }) => hash) } satisfies MountConfig),
+  );
+  const manifest: Manifest = {
+    schemaVersion: 2,
+    mediaType: MediaType.ociManifest,
+    config: { mediaType: CONFIG_TYPE, digest: digestOf(config), size: config.length },
+    layers: parts.map(({ blob }) => blob),
+  };
+  const bytes = Buffer.from(JSON.stringify(manifest));
+  const descriptor = {
+    mediaType: MediaType.ociManifest,
+    digest: digestOf(bytes),
+    size: bytes.length,
+  };
+  if (descriptor.digest === earlier?.digest) return descriptor.digest;
+  async function* open(start?: number): AsyncGenerator<Buffer, void> {
+    yield config.subarray(start);
+  }
+  await registry.pushBlob(ref, { descriptor: manifest.config, open }, signal);
+  await registry.pushManifest(ref, { descriptor, bytes }, signal);
+  return descriptor.digest;
 }
 
 /**
@@ -150,9 +170,7 @@ export async function pushMount(
 export async function pullMount(
   id: string,
   refs: readonly Reference[],
-  { root, content }: Pick<MountServices, 'root' | 'content'>,
-  registry: ImageSource,
-  signal: AbortSignal,
+  { root, content, registry, signal }: Omit<MountTransfer, 'threads'>,
 ): Promise<Reference> {
   const lease = new Lease(root);
   try {

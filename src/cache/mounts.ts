@@ -110,7 +110,12 @@ export function listMounts(root: string): KeptMount[] {
         },
       ];
     })
-    .sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : a.copy - b.copy));
+    .sort(byIdAndCopy);
+}
+
+function byIdAndCopy(a: KeptMount, b: KeptMount): number {
+  if (a.id === b.id) return a.copy - b.copy;
+  return a.id < b.id ? -1 : 1;
 }
 
 /** The content of a cache as a tar. @throws MbuildError USAGE when there is none of that id. */

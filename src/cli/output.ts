@@ -1,7 +1,7 @@
 import { fstatSync, write } from 'node:fs';
 import { errnoOf } from '../diagnostics/error';
 import { disarmed } from '../diagnostics/visible';
-import { decodeDevice } from '../linux/mknod';
+import { decodeDevice } from '../linux/device-number';
 
 /** One of the standard streams, written without ever waiting for its reader. */
 export interface Output {

@@ -1,14 +1,11 @@
 import { constants, copyFileSync, readlinkSync } from 'node:fs';
-import { decodeDevice, type NodeKind } from '../linux/mknod';
+import { decodeDevice } from '../linux/device-number';
+import type { NodeKind } from '../linux/mknod';
 import { fsPath, type RawPath } from '../linux/paths';
 import { readXattrs } from '../linux/xattr';
 import { childPath, isOverlayXattr } from '../snapshot/marks';
-import {
-  attributesOf,
-  type Attributes,
-  type TreeDirectory,
-  type TreeWriter,
-} from '../snapshot/tree-writer';
+import { attributesOf, type Attributes, type TreeDirectory } from '../snapshot/tree-entry';
+import type { TreeWriter } from '../snapshot/tree-writer';
 import type { MergedView, ViewEntry } from '../snapshot/view';
 
 /** Who owns the copies; as in the source when absent. */
@@ -82,7 +79,8 @@ export class TreeCopier {
       );
       this.writer.complete(target, attributes);
     } else {
-      this.writer.node(to, name, nodeKind(stats), decodeDevice(stats.rdev), attributes);
+      const node = { kind: nodeKind(stats), device: decodeDevice(stats.rdev) };
+      this.writer.node(to, name, node, attributes);
     }
   }
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
 import { batchesOf, eachAtOnce, type BatchLimits } from '../linux/batches';
-import { decodeDevice } from '../linux/mknod';
+import { decodeDevice } from '../linux/device-number';
 import { fsPath, type RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
 import { withStopFlag } from '../linux/stop-flag';

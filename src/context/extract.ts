@@ -11,7 +11,8 @@ import { fsPath, toText, type RawPath } from '../linux/paths';
 import { writeAll } from '../linux/write-all';
 import { keptXattrs } from '../snapshot/kept-xattrs';
 import { cleanPath, splitPath } from '../snapshot/resolve';
-import type { Attributes, TreeDirectory, TreeWriter } from '../snapshot/tree-writer';
+import type { Attributes, TreeDirectory } from '../snapshot/tree-entry';
+import type { TreeWriter } from '../snapshot/tree-writer';
 import { openForReading } from './hash-files';
 
 /** How an archive is unpacked. */
@@ -233,7 +234,7 @@ class Extraction implements TarSink {
         this.writer.setLinkAttributes(parent, name, attributes);
         break;
       default:
-        this.writer.node(parent, name, entry.type, entry.device, attributes);
+        this.writer.node(parent, name, { kind: entry.type, device: entry.device }, attributes);
     }
   }
 

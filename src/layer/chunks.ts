@@ -70,11 +70,7 @@ export function* layOut(
   for (const { entry, source } of found) {
     entries++;
     contentSize += entry.size;
-    if (
-      form.budget !== undefined &&
-      (entries > form.budget.entries || contentSize > form.budget.bytes)
-    )
-      return undefined;
+    if (exceeds(form.budget, entries, contentSize)) return undefined;
 
     const pax = encodePax(entry);
     for (let copied = 0; pax !== undefined && copied < pax.length;) {
@@ -107,6 +103,10 @@ export function* layOut(
   size += at;
   yield { bytes: bytes.subarray(0, at), contents };
   return { entries, contentSize, size };
+}
+
+function exceeds(budget: TreeBudget | undefined, entries: number, bytes: number): boolean {
+  return budget !== undefined && (entries > budget.entries || bytes > budget.bytes);
 }
 
 /**

@@ -9,10 +9,20 @@ import { layOut, readContents, type Chunk, type TarCounts, type TreeBudget } fro
 import { layerEntries, type Found, type TreeOptions } from './entries';
 import type { TarSummary } from './layer';
 import { NeedleSearch } from './needles';
-import type { layerTasks } from './tasks';
 
 /** A tree that hashes faster than a message to a worker takes. */
 export const SMALL_TREE: TreeBudget = { entries: 64, bytes: 1024 * 1024 };
+
+/** What of a layer directory becomes a tar. */
+interface Tree {
+  readonly dir: RawPath;
+  readonly options: TreeOptions;
+  /** False: all times are 0. */
+  readonly mtimes: boolean;
+}
+
+/** The one of the tasks of worker threads that reads (see tasks.ts). */
+type ReadingTasks = { readonly readContents: typeof readContents };
 
 const CHUNK = 1024 * 1024;
 /**
@@ -30,7 +40,7 @@ const MOST_AHEAD = 8;
  * @throws MbuildError UNSUPPORTED for a name that a layer cannot hold, CANCELED when `stop` is set.
  */
 export function hashTree(dir: RawPath, options: TreeOptions, stop?: StopFlag): TarSummary {
-  return complete(hashHere(dir, options, undefined, true, stop));
+  return complete(hashHere({ dir, options, mtimes: true }, undefined, stop));
 }
 
 /** The same for a small tree; `undefined` as soon as it turns out not to be one. */
@@ -39,7 +49,7 @@ export function hashSmallTree(
   options: TreeOptions,
   budget: TreeBudget = SMALL_TREE,
 ): TarSummary | undefined {
-  return hashHere(dir, options, budget, true);
+  return hashHere({ dir, options, mtimes: true }, budget);
 }
 
 /**
@@ -52,7 +62,7 @@ export async function hashLargeTree(
   threads: Workers,
   take?: (tar: AsyncIterable<Buffer>) => Promise<void>,
 ): Promise<TarSummary> {
-  return hashWith(threads, dir, options, true, take);
+  return hashWith(threads, { dir, options, mtimes: true }, take);
 }
 
 /**
@@ -65,7 +75,8 @@ export async function treeDigest(
   threads: Workers,
   take?: (tar: AsyncIterable<Buffer>) => Promise<void>,
 ): Promise<Digest> {
-  return (await hashWith(threads, dir, options, false, take)).diffId as unknown as Digest;
+  const { diffId } = await hashWith(threads, { dir, options, mtimes: false }, take);
+  return diffId as unknown as Digest;
 }
 
 /**
@@ -77,7 +88,7 @@ export async function* tarLargeTree(
   options: TreeOptions,
   threads: Workers,
 ): AsyncGenerator<Buffer, void> {
-  yield* readAhead(threads, dir, options, true);
+  yield* readAhead(threads, { dir, options, mtimes: true });
 }
 
 /**
@@ -105,10 +116,8 @@ export async function* tarEntries(
 }
 
 function hashHere(
-  dir: RawPath,
-  options: TreeOptions,
+  { dir, options, mtimes }: Tree,
   budget: TreeBudget | undefined,
-  mtimes: boolean,
   stop?: StopFlag,
 ): TarSummary | undefined {
   const hash = new TarHash(options);
@@ -124,15 +133,13 @@ function hashHere(
 
 async function hashWith(
   threads: Workers,
-  dir: RawPath,
-  options: TreeOptions,
-  mtimes: boolean,
+  tree: Tree,
   take: (tar: AsyncIterable<Buffer>) => Promise<void> = passOver,
 ): Promise<TarSummary> {
-  const hash = new TarHash(options);
+  const hash = new TarHash(tree.options);
   let counts: TarCounts | undefined;
   async function* hashed(): AsyncGenerator<Buffer, void> {
-    const chunks = readAhead(threads, dir, options, mtimes);
+    const chunks = readAhead(threads, tree);
     for (let step = await chunks.next(); ; step = await chunks.next()) {
       if (step.done === true) {
         counts = step.value;
@@ -157,11 +164,9 @@ async function passOver(tar: AsyncIterable<Buffer>): Promise<void> {
  */
 async function* readAhead(
   threads: Workers,
-  dir: RawPath,
-  options: TreeOptions,
-  mtimes: boolean,
+  { dir, options, mtimes }: Tree,
 ): AsyncGenerator<Buffer, TarCounts | undefined> {
-  const { readContents: read } = threads.remote<typeof layerTasks>('layer');
+  const { readContents: read } = threads.remote<ReadingTasks>('layer');
   const mostAhead = Math.min(MOST_AHEAD, 2 * threads.size);
   const free: Buffer[] = [];
   const ahead: { readonly bytes: Buffer; readonly whole: Promise<void> }[] = [];
@@ -174,6 +179,10 @@ async function* readAhead(
   }
 
   let count = 0;
+  const fill = (chunk: Chunk): Promise<void> => {
+    if (chunk.contents.length === 0) return Promise.resolve();
+    return count++ < readHereUntil ? readHere(chunk) : read(chunk);
+  };
   const readHereUntil = threads.started ? 0 : FIRST_CHUNKS;
   const chunks = layOut(layerEntries(dir, options, mtimes), {
     buffer: () => free.pop() ?? Buffer.from(new SharedArrayBuffer(CHUNK)),
@@ -183,12 +192,7 @@ async function* readAhead(
       while (ahead.length > 0) yield* oldest();
       return step.value;
     }
-    const whole =
-      step.value.contents.length === 0
-        ? Promise.resolve()
-        : count++ < readHereUntil
-          ? readHere(step.value)
-          : read(step.value);
+    const whole = fill(step.value);
     if (count === WORTH_WORKERS) threads.start();
     whole.catch(() => undefined); // told of when its turn comes
     ahead.push({ bytes: step.value.bytes, whole });

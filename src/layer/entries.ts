@@ -1,6 +1,7 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 import { MbuildError } from '../diagnostics/error';
-import { decodeDevice, isWhiteout } from '../linux/mknod';
+import { decodeDevice } from '../linux/device-number';
+import { isWhiteout } from '../linux/mknod';
 import { lstatOwned } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
@@ -46,19 +47,8 @@ export function* layerEntries(
   const omit = new Set(options.omit);
   const firstNames = new Map<string, RawPath>();
   const open: OpenDirectory[] = [openDirectory(dir, '')];
-  const makeEntry = (
-    path: RawPath,
-    type: TarEntryType,
-    stats: FileStats,
-    facts: Partial<TarEntry> = {},
-  ): TarEntry =>
-    plainEntry(
-      path,
-      type,
-      stats,
-      mtimes ? Math.min(secondsOf(stats), options.clampMtime ?? Infinity) : 0,
-      facts,
-    );
+  const latest = options.clampMtime ?? Infinity;
+  const timeOf = (stats: FileStats): number => (mtimes ? Math.min(secondsOf(stats), latest) : 0);
 
   for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
     const name = top.names[top.next++];
@@ -81,7 +71,8 @@ export function* layerEntries(
     }
     if (stats.isDirectory()) {
       const opaque = isOpaque(source, options.xattrs);
-      yield { entry: makeEntry(path, 'directory', stats, { xattrs: xattrsOf(source) }), source };
+      const xattrs = xattrsOf(source);
+      yield { entry: plainEntry(path, stats, timeOf(stats), { xattrs }), source };
       if (opaque) yield { entry: makeMark(joinRaw(path, OPAQUE_MARK)), source };
       open.push(openDirectory(dir, path));
       continue;
@@ -92,38 +83,32 @@ export function* layerEntries(
       const inode = `${stats.dev}:${stats.ino}`;
       const first = firstNames.get(inode);
       if (first !== undefined) {
-        yield { entry: makeEntry(path, 'link', stats, { linkPath: first }), source };
+        const facts = { type: 'link', linkPath: first } as const;
+        yield { entry: plainEntry(path, stats, timeOf(stats), facts), source };
         continue;
       }
       firstNames.set(inode, path);
     }
-    yield { entry: makeEntry(path, typeOf(stats), stats, contentOf(source, stats)), source };
+    yield { entry: plainEntry(path, stats, timeOf(stats), contentOf(source, stats)), source };
   }
 }
 
 /** What a tar says of a file or directory of the disk. */
 export function entryAt(path: RawPath, source: RawPath, stats: FileStats): TarEntry {
-  const isDirectory = stats.isDirectory();
-  return plainEntry(
-    path,
-    isDirectory ? 'directory' : typeOf(stats),
-    stats,
-    secondsOf(stats),
-    isDirectory ? { xattrs: xattrsOf(source) } : contentOf(source, stats),
-  );
+  const facts = stats.isDirectory() ? { xattrs: xattrsOf(source) } : contentOf(source, stats);
+  return plainEntry(path, stats, secondsOf(stats), facts);
 }
 
 function plainEntry(
   path: RawPath,
-  type: TarEntryType,
   stats: FileStats,
   mtime: number,
   facts: Partial<TarEntry>,
 ): TarEntry {
   return {
-    type,
+    type: typeOf(stats),
     path,
-    mode: type === 'symlink' ? 0o777 : stats.mode & 0o7777,
+    mode: stats.isSymbolicLink() ? 0o777 : stats.mode & 0o7777,
     uid: stats.uid,
     gid: stats.gid,
     mtime,
@@ -160,6 +145,7 @@ function makeMark(path: RawPath): TarEntry {
 
 function typeOf(stats: FileStats): TarEntryType {
   if (stats.isFile()) return 'file';
+  if (stats.isDirectory()) return 'directory';
   if (stats.isSymbolicLink()) return 'symlink';
   if (stats.isCharacterDevice()) return 'char';
   return stats.isBlockDevice() ? 'block' : 'fifo';

@@ -2,43 +2,26 @@ import {
   chmodSync,
   closeSync,
   constants,
-  ftruncateSync,
-  lstatSync,
   mkdirSync,
   openSync,
   symlinkSync,
   unlinkSync,
 } from 'node:fs';
-import { MbuildError, errnoOf } from '../diagnostics/error';
+import { errnoOf } from '../diagnostics/error';
 import { makeWhiteout } from '../linux/mknod';
-import {
-  bornOwner,
-  keepsOwners,
-  linkOwned,
-  makeOwnedNode,
-  own,
-  ownOpen,
-  setMode,
-  setOpenMode,
-} from '../linux/owners';
+import { linkOwned, makeOwnedNode } from '../linux/owners';
 import { fsPath, toText, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import type { StopFlag } from '../linux/stop-flag';
+import { setTimes } from '../linux/times';
 import { writeAll } from '../linux/write-all';
-import { setXattr, type Xattrs } from '../linux/xattr';
-import { setOpenTimes, setTimes } from '../linux/times';
+import { invalid, partsOf, unsafe } from './entry-names';
+import { Giver, type OpenFile } from './give';
 import { checkEntries, checkSize, type ApplyLimits, type OverlayXattrs } from './layer';
-import {
-  AUFS_PREFIX,
-  OPAQUE_MARK,
-  WHITEOUT_PREFIX,
-  isOverlayXattr,
-  joinRaw,
-  markOpaque,
-  parentOf,
-} from './marks';
+import { MadeTable, OTHER, WHITEOUT, type MadeDirectory } from './made';
+import { AUFS_PREFIX, OPAQUE_MARK, WHITEOUT_PREFIX, joinRaw, markOpaque, parentOf } from './marks';
 import { ParentTree, copyAttributes, copyUp } from './parents';
-import { NO_XATTRS, type TarEntry } from './tar/entry';
+import type { TarEntry } from './tar/entry';
 import { explained } from './tar/explain';
 import type { TarSink } from './tar/read';
 
@@ -57,33 +40,9 @@ export interface ApplyOptions {
   readonly stop?: StopFlag | undefined;
 }
 
-/** What this layer made at a path. */
-type Made =
-  | {
-      readonly kind: 'directory';
-      attributes: TarEntry | undefined;
-      opaque: boolean;
-      /** Nothing of the layers below shows in it. */ cut: boolean;
-      readonly children: RawPath[];
-    }
-  | { readonly kind: 'symlink'; readonly target: RawPath }
-  | { readonly kind: 'foreign'; readonly target: RawPath }
-  | { readonly kind: 'other' | 'whiteout' };
-
-type MadeDirectory = Extract<Made, { kind: 'directory' }>;
-
-const OTHER: Made = { kind: 'other' };
-const WHITEOUT: Made = { kind: 'whiteout' };
 const MAX_SYMLINKS = 40;
 const WHILE_UNPACKING = 0o700;
 const FRESH_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-
-interface OpenFile {
-  readonly fd: number;
-  readonly path: RawPath;
-  readonly entry: TarEntry;
-  position: number;
-}
 
 /**
  * Writes the entries of a layer's tar into an empty directory that nobody else writes to, in
@@ -96,17 +55,9 @@ interface OpenFile {
 export class Unpacker implements TarSink {
   entries = 0;
   contentSize = 0;
-  readonly #made = new Map<RawPath, Made>();
-  readonly #root: MadeDirectory = {
-    kind: 'directory',
-    attributes: undefined,
-    opaque: false,
-    cut: false,
-    children: [],
-  };
+  readonly #made = new MadeTable();
   readonly #parents: ParentTree | undefined;
-  readonly #owner: { readonly uid: number; readonly gid: number } | undefined;
-  readonly #umask: number;
+  readonly #give: Giver;
   #file: OpenFile | undefined;
   #holes = 0;
 
@@ -115,13 +66,9 @@ export class Unpacker implements TarSink {
     private readonly options: ApplyOptions,
     umask: number,
   ) {
-    this.#made.set('', this.#root);
     this.#parents =
       options.parents === undefined ? undefined : new ParentTree(options.parents, options.xattrs);
-    this.#umask = umask;
-    // In a directory with the setgid bit, files are not born with this process's group.
-    const inherits = (lstatSync(fsPath(dir)).mode & 0o2000) !== 0;
-    this.#owner = inherits ? undefined : bornOwner();
+    this.#give = new Giver(dir, options.xattrs, umask);
   }
 
   entry(entry: TarEntry): void {
@@ -159,7 +106,7 @@ export class Unpacker implements TarSink {
     this.#file = undefined;
     explained(file.entry, () => {
       try {
-        this.#finishFile(file);
+        this.#give.file(file, this.#holes > 0);
       } finally {
         closeSync(file.fd);
       }
@@ -174,7 +121,7 @@ export class Unpacker implements TarSink {
     readonly implied: readonly RawPath[];
     readonly foreignLinks: readonly (readonly [RawPath, RawPath])[];
   } {
-    if (this.#root.opaque) this.#hideAll();
+    if (this.#made.root.opaque) this.#hideAll();
     const implied: RawPath[] = [];
     const foreignLinks: (readonly [RawPath, RawPath])[] = [];
     const directories: (readonly [RawPath, MadeDirectory])[] = [];
@@ -197,7 +144,7 @@ export class Unpacker implements TarSink {
 
   #setRoot(entry: TarEntry): void {
     if (entry.type !== 'directory') throw unsafe(entry, 'it would replace the root');
-    this.#root.attributes = entry;
+    this.#made.root.attributes = entry;
   }
 
   /** A whiteout, an opaque mark, or one of aufs's leftovers. */
@@ -228,7 +175,7 @@ export class Unpacker implements TarSink {
 
   #whiteOut(path: RawPath): void {
     makeWhiteout(this.#host(path), this.options.xattrs === 'files' ? 'socket' : 'device');
-    this.#note(path, WHITEOUT);
+    this.#made.note(path, WHITEOUT);
   }
 
   #make(entry: TarEntry, path: RawPath): void {
@@ -241,18 +188,18 @@ export class Unpacker implements TarSink {
         this.#clear(path);
         this.#file = {
           fd: openSync(fsPath(host), FRESH_FILE, entry.mode & 0o777),
-          path,
+          host,
           entry,
           position: 0,
         };
-        this.#note(path, OTHER);
+        this.#made.note(path, OTHER);
         this.contentSize += entry.size;
         return;
       case 'symlink':
         if (entry.linkPath === '') throw invalid(entry, 'its target is empty');
         this.#clear(path);
         symlinkSync(fsPath(entry.linkPath), fsPath(host));
-        this.#note(path, { kind: 'symlink', target: entry.linkPath });
+        this.#made.note(path, { kind: 'symlink', target: entry.linkPath });
         break;
       case 'link':
         this.#link(entry, path);
@@ -264,18 +211,10 @@ export class Unpacker implements TarSink {
           throw unsafe(entry, 'a 0:0 device is a deletion in an overlay');
         this.#clear(path);
         if (!this.#makeNode(entry, entry.type, host)) return;
-        this.#note(path, OTHER);
-        if ((entry.mode & ~this.#umask) !== entry.mode) setMode(host, entry.mode);
+        this.#made.note(path, OTHER);
         break;
     }
-    // What was here before may have had an owner that stands in the directory.
-    if (keepsOwners() || this.#needsOwner(entry)) {
-      own(host, entry.uid, entry.gid);
-      // A change of owner takes setuid and setgid away.
-      if (entry.type !== 'symlink' && entry.mode > 0o777) setMode(host, entry.mode);
-    }
-    this.#setXattrs(host, entry.xattrs);
-    setTimes(host, entry.mtime, entry.mtime);
+    this.#give.other(host, entry);
   }
 
   /**
@@ -305,15 +244,14 @@ export class Unpacker implements TarSink {
 
   #newDirectory(path: RawPath, attributes: TarEntry | undefined, opaque: boolean): MadeDirectory {
     mkdirSync(fsPath(this.#host(path)), WHILE_UNPACKING);
-    const parent = this.#made.get(parentOf(path));
     const made: MadeDirectory = {
       kind: 'directory',
       attributes,
       opaque,
-      cut: opaque || (parent?.kind === 'directory' && parent.cut),
+      cut: opaque || this.#made.directory(parentOf(path))?.cut === true,
       children: [],
     };
-    this.#note(path, made);
+    this.#made.note(path, made);
     return made;
   }
 
@@ -328,7 +266,7 @@ export class Unpacker implements TarSink {
     if (target === path && made !== undefined) return;
     if (made?.kind === 'foreign' || (made === undefined && this.#parents === undefined)) {
       this.#clear(path);
-      this.#note(path, {
+      this.#made.note(path, {
         kind: 'foreign',
         target: made?.kind === 'foreign' ? made.target : target,
       });
@@ -338,7 +276,7 @@ export class Unpacker implements TarSink {
     if (target === path) return;
     this.#clear(path);
     linkOwned(this.#host(target), this.#host(path));
-    this.#note(path, this.#made.get(target) ?? OTHER);
+    this.#made.note(path, this.#made.get(target) ?? OTHER);
   }
 
   /**
@@ -346,15 +284,13 @@ export class Unpacker implements TarSink {
    * this layer.
    */
   #copyUp(entry: TarEntry, parts: readonly string[], target: RawPath): void {
-    const directory = this.#made.get(this.#directory(parts, entry));
-    const below =
-      directory?.kind === 'directory' && directory.cut ? undefined : this.#parents?.lstat(target);
+    const below = this.#below(this.#directory(parts, entry), target);
     if (below === undefined)
       throw invalid(entry, `its target ${toText(entry.linkPath)} does not exist`);
     if (!below.stats.isFile())
       throw invalid(entry, `its target ${toText(entry.linkPath)} is not a regular file`);
     copyUp(below, this.#host(target));
-    this.#note(target, OTHER);
+    this.#made.note(target, OTHER);
     this.contentSize += below.stats.size;
   }
 
@@ -401,19 +337,12 @@ export class Unpacker implements TarSink {
   }
 
   #below(directory: RawPath, path: RawPath): ReturnType<ParentTree['lstat']> {
-    const made = this.#made.get(directory);
-    return made?.kind === 'directory' && made.cut ? undefined : this.#parents?.lstat(path);
+    return this.#made.directory(directory)?.cut === true ? undefined : this.#parents?.lstat(path);
   }
 
   #implyDirectory(path: RawPath, opaque: boolean): void {
     if (opaque) unlinkSync(fsPath(this.#host(path)));
     this.#newDirectory(path, undefined, opaque);
-  }
-
-  #note(path: RawPath, made: Made): void {
-    this.#made.set(path, made);
-    const parent = this.#made.get(parentOf(path));
-    if (parent?.kind === 'directory') parent.children.push(path);
   }
 
   /** Takes away what this layer has at a path. */
@@ -422,25 +351,7 @@ export class Unpacker implements TarSink {
     if (made === undefined) return;
     if (made.kind === 'directory') removeTree(fsPath(this.#host(path)));
     else if (made.kind !== 'foreign') unlinkSync(fsPath(this.#host(path)));
-    this.#forget(path, made);
-  }
-
-  #forget(path: RawPath, made: Made | undefined): void {
-    this.#made.delete(path);
-    if (made?.kind === 'directory')
-      for (const child of made.children) this.#forget(child, this.#made.get(child));
-  }
-
-  #finishFile({ fd, path, entry, position }: OpenFile): void {
-    // A hole at the end was skipped, not written.
-    if (entry.size > 0 && position === entry.size && this.#holes > 0) ftruncateSync(fd, entry.size);
-    const chown = this.#needsOwner(entry);
-    if (chown) ownOpen(fd, this.#host(path), entry.uid, entry.gid);
-    if (keepsOwners() || entry.mode !== (entry.mode & 0o777 & ~this.#umask))
-      setOpenMode(fd, this.#host(path), entry.mode);
-    // Writing and changing the owner drop capabilities, so they come after.
-    if (entry.xattrs !== NO_XATTRS) this.#setXattrs(this.#host(path), entry.xattrs);
-    setOpenTimes(fd, entry.mtime, entry.mtime);
+    this.#made.forget(path);
   }
 
   /**
@@ -469,68 +380,10 @@ export class Unpacker implements TarSink {
       }
       return;
     }
-    if (this.#needsOwner(attributes)) own(host, attributes.uid, attributes.gid);
-    setMode(host, attributes.mode);
-    this.#setXattrs(host, attributes.xattrs);
-    setTimes(host, attributes.mtime, attributes.mtime);
-  }
-
-  #needsOwner(entry: TarEntry): boolean {
-    return (
-      this.#owner === undefined || entry.uid !== this.#owner.uid || entry.gid !== this.#owner.gid
-    );
-  }
-
-  /**
-   * Attributes that the file system or the kind of file cannot have are left out, as other builders
-   * do.
-   */
-  #setXattrs(host: RawPath, xattrs: Xattrs): void {
-    for (const [name, value] of xattrs) {
-      if (isOverlayXattr(name)) continue;
-      try {
-        setXattr(host, name, value);
-      } catch (error) {
-        const code = errnoOf(error);
-        const mayFail =
-          code === 'ENOTSUP' ||
-          code === 'EOPNOTSUPP' ||
-          (code === 'EPERM' && (name.startsWith('user.') || this.options.xattrs !== 'trusted'));
-        if (!mayFail) throw error;
-      }
-    }
+    this.#give.directory(host, attributes);
   }
 
   #host(path: RawPath): RawPath {
     return path === '' ? this.dir : `${this.dir}/${path}`;
   }
-}
-
-/**
- * The parts of a name in the archive: none is absolute or goes up. Targets of hard links may be
- * absolute, and count from the root of the tree.
- */
-function partsOf(name: RawPath, entry: TarEntry): string[] {
-  if (name === entry.path && name.startsWith('/')) throw unsafe(entry, 'its name is absolute');
-  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
-  if (parts.includes('..'))
-    throw unsafe(
-      entry,
-      name === entry.path ? 'its name holds ..' : `its target ${toText(name)} holds ..`,
-    );
-  return parts;
-}
-
-function unsafe(entry: TarEntry, why: string): MbuildError {
-  return new MbuildError(
-    'ARCHIVE_UNSAFE',
-    `the layer's entry ${toText(entry.path)} is refused: ${why}`,
-  );
-}
-
-function invalid(entry: TarEntry, why: string): MbuildError {
-  return new MbuildError(
-    'ARCHIVE_INVALID',
-    `the layer's entry ${toText(entry.path)} cannot be unpacked: ${why}`,
-  );
 }

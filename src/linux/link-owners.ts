@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { MbuildError, errnoOf } from '../diagnostics/error';
-import type { Owner } from './owners';
+import type { Owner } from './owner';
 import { fsPath, toText, type RawPath } from './paths';
 import { getXattr, removeXattr, setXattr } from './xattr';
 

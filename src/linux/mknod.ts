@@ -1,12 +1,7 @@
+import { encodeDevice, type DeviceNumber } from './device-number';
 import { libc, once } from './libc';
 import { toText, type RawPath } from './paths';
 import type { FileStats } from './stat';
-
-/** A device number in its two parts. */
-export interface DeviceNumber {
-  readonly major: number;
-  readonly minor: number;
-}
 
 /** What `mknod` can make. */
 export type NodeKind = 'char' | 'block' | 'fifo' | 'socket';
@@ -57,26 +52,6 @@ export function isWhiteout(stats: FileStats): boolean {
   return (
     (stats.isCharacterDevice() && stats.rdev === 0) ||
     (stats.isSocket() && (stats.mode & 0o7777) === 0)
-  );
-}
-
-/** The parts of `stats.rdev`, as the C library packs them (gnu_dev_major, gnu_dev_minor). */
-export function decodeDevice(rdev: number): DeviceNumber {
-  const high = Math.floor(rdev / 2 ** 32);
-  const low = rdev % 2 ** 32;
-  return {
-    major: ((high & 0xfffff000) | ((low >>> 8) & 0xfff)) >>> 0,
-    minor: (((low >>> 12) & 0xffffff00) | (low & 0xff)) >>> 0,
-  };
-}
-
-/** Major and minor number in one, as the C library packs them (gnu_dev_makedev). */
-export function encodeDevice(major: number, minor: number): number {
-  return (
-    (minor & 0xff) +
-    (major & 0xfff) * 2 ** 8 +
-    Math.floor(minor / 2 ** 8) * 2 ** 20 +
-    Math.floor(major / 2 ** 12) * 2 ** 44
   );
 }
 

@@ -1,7 +1,7 @@
 import { lstatSync, statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { libc, once } from './libc';
-import type { Owner } from './owners';
+import type { Owner } from './owner';
 import { fsPath, type RawPath } from './paths';
 
 /*
@@ -31,7 +31,7 @@ const utimensat = once(() =>
  */
 export function markOwner(fd: number, { uid, gid }: Owner): void {
   if (uid <= MAX_ID && gid <= MAX_ID) {
-    setAccessTime(fd, '', AT_EMPTY_PATH, MARK + BigInt(gid), BigInt(uid));
+    setAccessTime({ fd, path: '', flags: AT_EMPTY_PATH }, MARK + BigInt(gid), BigInt(uid));
     const kept = markedOwner(`/proc/self/fd/${fd}`, true);
     if (kept?.uid === uid && kept.gid === gid) return;
   }
@@ -43,7 +43,7 @@ export function markOwner(fd: number, { uid, gid }: Owner): void {
 
 /** Marks what is at a path again, as it was before its times were changed. */
 export function markAgain(file: RawPath, { uid, gid }: Owner): void {
-  setAccessTime(AT_FDCWD, file, AT_SYMLINK_NOFOLLOW, MARK + BigInt(gid), BigInt(uid));
+  setAccessTime(at(file), MARK + BigInt(gid), BigInt(uid));
 }
 
 /**
@@ -61,21 +61,27 @@ export function markedOwner(file: RawPath, follows = false): Owner | undefined {
 /** The owner that a file is marked with, which is marked no more. */
 export function takeMark(file: RawPath): Owner | undefined {
   const owner = markedOwner(file);
-  if (owner !== undefined) setAccessTime(AT_FDCWD, file, AT_SYMLINK_NOFOLLOW, 0n, 0n);
+  if (owner !== undefined) setAccessTime(at(file), 0n, 0n);
   return owner;
 }
 
-function setAccessTime(
-  dir: number,
-  file: RawPath,
-  flags: number,
-  seconds: bigint,
-  nanoseconds: bigint,
-): void {
+/** A file as the *at calls name it. */
+interface Target {
+  readonly fd: number;
+  readonly path: RawPath;
+  readonly flags: number;
+}
+
+/** What is at a path, a symlink itself included. */
+function at(path: RawPath): Target {
+  return { fd: AT_FDCWD, path, flags: AT_SYMLINK_NOFOLLOW };
+}
+
+function setAccessTime({ fd, path, flags }: Target, seconds: bigint, nanoseconds: bigint): void {
   const times = Buffer.alloc(32); // two struct timespec: of access, of modification
   times.writeBigInt64LE(seconds, 0);
   times.writeBigInt64LE(nanoseconds, 8);
   times.writeBigInt64LE(UTIME_OMIT, 24);
-  if (utimensat()(dir, Buffer.from(`${file}\0`, 'latin1'), times, flags) < 0)
+  if (utimensat()(fd, Buffer.from(`${path}\0`, 'latin1'), times, flags) < 0)
     throw libc().error('utimensat');
 }

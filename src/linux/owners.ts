@@ -11,10 +11,12 @@ import {
   readFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import { encodeDevice, type DeviceNumber } from './device-number';
 import { isInUserNamespace, mappedIds } from './id-map';
 import { libc, once } from './libc';
 import { linkOwner, setLinkOwner } from './link-owners';
-import { encodeDevice, makeNode, type DeviceNumber, type NodeKind } from './mknod';
+import { makeNode, type NodeKind } from './mknod';
+import type { Owner } from './owner';
 import { markOwner, markedOwner } from './owner-mark';
 import { fsPath, type RawPath } from './paths';
 import { fstatOf, lstatOf, type FileStats } from './stat';
@@ -33,12 +35,6 @@ import {
  * owner, device, and the mode where the file itself must keep another one. Symlinks, named pipes and sockets can have no such
  * attribute; theirs is in their directory's (see link-owners.ts). What has none belongs to root.
  */
-
-/** Who a file belongs to. */
-export interface Owner {
-  readonly uid: number;
-  readonly gid: number;
-}
 
 /** What stands beside a file. */
 interface Note extends Owner {

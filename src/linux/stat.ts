@@ -1,8 +1,8 @@
 import { constants, fstatSync, lstatSync, type Stats } from 'node:fs';
 import os from 'node:os';
 import { errnoOf } from '../diagnostics/error';
+import { encodeDevice } from './device-number';
 import { libc, once, type CFunction } from './libc';
-import { encodeDevice } from './mknod';
 import { fsPath, toText, type RawPath } from './paths';
 
 /**

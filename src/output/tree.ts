@@ -1,7 +1,7 @@
 import { readlinkSync } from 'node:fs';
 import { layerXattrs } from '../layer/marks';
 import { NO_DEVICE, NO_XATTRS, type TarEntry, type TarEntryType } from '../layer/tar/entry';
-import { decodeDevice } from '../linux/mknod';
+import { decodeDevice } from '../linux/device-number';
 import { fsPath, type RawPath } from '../linux/paths';
 import { listXattrs, readXattrs } from '../linux/xattr';
 import type { MergedView, ViewEntry } from '../snapshot/view';

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { takeMark } from '../linux/owner-mark';
-import { hasNote, lstatOwned, own, type Owner } from '../linux/owners';
+import type { Owner } from '../linux/owner';
+import { hasNote, lstatOwned, own } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
 import { childPath, isOpaque, isWhiteout, type OverlayXattrs } from './marks';

@@ -35,10 +35,12 @@ export function settleCopied(upper: string, parent: () => MergedView, xattrs: Ov
   ];
   for (const left of [made, old, done]) removeTree(left);
   mkdirSync(made, { mode: 0o755 });
-  collectChanges(toRaw(tree), undefined, parent(), toRaw(made), {
+  const user = { uid: 0, gid: 0 };
+  collectChanges(
+    { dir: toRaw(tree), stock: undefined, parent: parent(), user },
+    toRaw(made),
     xattrs,
-    user: { uid: 0, gid: 0 },
-  });
+  );
   if (existsSync(upper)) renameSync(upper, old);
   renameSync(made, upper);
   // Half a copy would be taken for one in which much was deleted.

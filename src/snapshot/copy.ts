@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
-import type { Owner } from '../linux/owners';
+import type { Owner } from '../linux/owner';
 import { toRaw } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import type { Rootfs } from '../sandbox/sandbox';
@@ -42,10 +42,12 @@ export class CopySnapshotter extends DirectorySnapshotter {
   collect(active: ActiveSnapshot, user: Owner): void {
     const tree = this.#given.get(active.id);
     if (tree === undefined) return;
-    collectChanges(toRaw(tree.dir), tree.stock, this.view(active.parent), toRaw(active.dir), {
-      xattrs: this.xattrs,
-      user,
-    });
+    const { dir, stock } = tree;
+    collectChanges(
+      { dir: toRaw(dir), stock, parent: this.view(active.parent), user },
+      toRaw(active.dir),
+      this.xattrs,
+    );
   }
 
   override commit(active: ActiveSnapshot): Stack {

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, lchownSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { keepsOwners, type Owner } from '../linux/owners';
+import type { Owner } from '../linux/owner';
+import { keepsOwners } from '../linux/owners';
 import { fsPath, toRaw, type RawPath } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import { lstatOf } from '../linux/stat';

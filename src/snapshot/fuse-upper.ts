@@ -1,7 +1,8 @@
 import { readdirSync, readlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { makeNode, makeWhiteout } from '../linux/mknod';
 import { markAgain, markedOwner } from '../linux/owner-mark';
-import { keepsOwners, lstatOwned, own, setMode, type Owner } from '../linux/owners';
+import type { Owner } from '../linux/owner';
+import { keepsOwners, lstatOwned, own, setMode } from '../linux/owners';
 import { fsPath, type RawPath } from '../linux/paths';
 import { lstatOf, type FileStats } from '../linux/stat';
 import { getXattr, listXattrs, removeXattr } from '../linux/xattr';

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { keepsOwners, type Owner } from '../linux/owners';
+import type { Owner } from '../linux/owner';
+import { keepsOwners } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import type { Rootfs } from '../sandbox/sandbox';
 import { claimNew } from './claim';

@@ -1,4 +1,4 @@
-import type { Owner } from '../linux/owners';
+import type { Owner } from '../linux/owner';
 import type { Rootfs } from '../sandbox/sandbox';
 import type { MergedView } from './view';
 

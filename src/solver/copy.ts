@@ -6,7 +6,7 @@ import type { FileContent } from '../context/hash-files';
 import { contextTasks } from '../context/tasks';
 import { MbuildError } from '../diagnostics/error';
 import { batchesOf, eachAtOnce, type BatchLimits } from '../linux/batches';
-import { decodeDevice } from '../linux/mknod';
+import { decodeDevice } from '../linux/device-number';
 import { fsPath, toRaw, toText, type RawPath } from '../linux/paths';
 import type { FileStats } from '../linux/stat';
 import { withStopFlag } from '../linux/stop-flag';
@@ -14,12 +14,8 @@ import type { Threads } from '../linux/threads';
 import { linkSame, type FileCopy } from '../snapshot/copy-files';
 import { readKeptXattrs } from '../snapshot/kept-xattrs';
 import { splitPath } from '../snapshot/resolve';
-import {
-  TreeWriter,
-  type Attributes,
-  type ParentAttributes,
-  type TreeDirectory,
-} from '../snapshot/tree-writer';
+import type { Attributes, ParentAttributes, TreeDirectory } from '../snapshot/tree-entry';
+import { TreeWriter } from '../snapshot/tree-writer';
 import type { OverlayXattrs } from '../snapshot/marks';
 import type { MergedView } from '../snapshot/view';
 import { applyChmod, changedMeanwhile, parentMode, type CopyInput, type CopyOp } from './copy-op';
@@ -257,7 +253,7 @@ class Copier {
     const kind = nodeKind(stats);
     // Sockets are somebody's while he runs, and nothing in an image.
     if (kind !== undefined)
-      this.writer.node(directory, name, kind, decodeDevice(stats.rdev), attributes);
+      this.writer.node(directory, name, { kind, device: decodeDevice(stats.rdev) }, attributes);
   }
 
   #entryAttributes(stats: FileStats, { ownership }: SelectionInput): Attributes {

@@ -12,7 +12,8 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { lock, tryLock, unlock } from '../../src/linux/flock';
-import { decodeDevice, makeNode, makeWhiteout } from '../../src/linux/mknod';
+import { decodeDevice } from '../../src/linux/device-number';
+import { makeNode, makeWhiteout } from '../../src/linux/mknod';
 import { fsPath, toRaw, toText } from '../../src/linux/paths';
 import { bootId, runsHere, ownIdentity, startTimeOf } from '../../src/linux/process';
 import {

@@ -15,7 +15,8 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { makeWhiteout } from '../../src/linux/mknod';
 import { LayeredView } from '../../src/snapshot/merged-view';
-import { TreeWriter, type Attributes } from '../../src/snapshot/tree-writer';
+import type { Attributes } from '../../src/snapshot/tree-entry';
+import { TreeWriter } from '../../src/snapshot/tree-writer';
 import { canMount, makeFolder, makeTree, readTree, removeFolder, withOverlay } from './trees';
 import { describeWith } from '../support/needs';
 
@@ -195,8 +196,13 @@ describeWith(
     test('symlinks, pipes and devices are made as they are', () => {
       const tree = write({}, (writer) => {
         writer.symlink(writer.root, 'l', '/anywhere', { ...PLAIN, uid: 5, gid: 6 });
-        writer.node(writer.root, 'p', 'fifo', { major: 0, minor: 0 }, PLAIN);
-        writer.node(writer.root, 'c', 'char', { major: 1, minor: 3 }, { ...PLAIN, mode: 0o620 });
+        writer.node(writer.root, 'p', { kind: 'fifo', device: { major: 0, minor: 0 } }, PLAIN);
+        writer.node(
+          writer.root,
+          'c',
+          { kind: 'char', device: { major: 1, minor: 3 } },
+          { ...PLAIN, mode: 0o620 },
+        );
       });
       expect([tree['/l'], tree['/p'], tree['/c']]).toEqual([
         'l:/anywhere 5:6 @1000000000',
@@ -207,9 +213,9 @@ describeWith(
 
     test('a 0:0 device, which overlay would take for a deletion, is refused', () => {
       const writer = new TreeWriter(new LayeredView([lower]), upper);
-      expect(() => writer.node(writer.root, 'x', 'char', { major: 0, minor: 0 }, PLAIN)).toThrow(
-        /0:0/,
-      );
+      expect(() =>
+        writer.node(writer.root, 'x', { kind: 'char', device: { major: 0, minor: 0 } }, PLAIN),
+      ).toThrow(/0:0/);
     });
 
     type Operation = readonly ['mkdir' | 'file' | 'symlink' | 'remove' | 'link', string, string];

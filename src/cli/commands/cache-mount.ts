@@ -113,7 +113,7 @@ export const exportCommand = defineCommand({
       const { digest, changed, parts, newParts, newBytes } = await withServices(
         host,
         flags,
-        (services) => pushMount(id, ref, services, services.registry, host.signal),
+        (services) => pushMount(id, ref, { ...services, signal: host.signal }),
       );
       note(
         host,
@@ -169,7 +169,7 @@ export const importCommand = defineCommand({
       const refs = flags.ref.map(readRef);
       const { pullMount } = await import('../../cache/mount-registry');
       const found = await withServices(host, flags, (services) =>
-        pullMount(id, refs, services, services.registry, host.signal),
+        pullMount(id, refs, { ...services, signal: host.signal }),
       );
       if (refs.length > 1) note(host, `filled from ${familiarName(found)}`);
       return 0;

@@ -1,4 +1,4 @@
-import type { DeviceNumber } from '../../linux/mknod';
+import type { DeviceNumber } from '../../linux/device-number';
 import type { RawPath } from '../../linux/paths';
 import type { Xattrs } from '../../linux/xattr';
 

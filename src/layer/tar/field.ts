@@ -16,9 +16,10 @@ export function untilNul(bytes: Buffer, start: number, end: number): string {
 }
 
 /** A number in octal digits, or in base 256 with the first bit set (GNU, star). */
-export function numeric(block: Buffer, [offset, length]: Field, what: string, at: number): number {
+export function numeric(block: Buffer, field: Field, what: string, at: number): number {
+  const [offset, length] = field;
   const first = block[offset] ?? 0;
-  if ((first & 0x80) !== 0) return base256(block, offset, length, what, at);
+  if ((first & 0x80) !== 0) return base256(block, field, what, at);
   let i = offset;
   const end = offset + length;
   while (i < end && (block[i] === 0x20 || block[i] === 0)) i++;
@@ -33,7 +34,7 @@ export function numeric(block: Buffer, [offset, length]: Field, what: string, at
   return value;
 }
 
-function base256(block: Buffer, offset: number, length: number, what: string, at: number): number {
+function base256(block: Buffer, [offset, length]: Field, what: string, at: number): number {
   const negative = ((block[offset] ?? 0) & 0x40) !== 0;
   let value = BigInt((block[offset] ?? 0) & 0x7f) - (negative ? 0x80n : 0n);
   for (let i = offset + 1; i < offset + length; i++) value = value * 256n + BigInt(block[i] ?? 0);

@@ -1,15 +1,8 @@
-import { toText, type RawPath } from '../../linux/paths';
-import type { Xattrs } from '../../linux/xattr';
-import {
-  BLOCK,
-  FIELD,
-  NO_XATTRS,
-  XATTR_RECORD,
-  paddingOf,
-  type TarEntry,
-  type TarEntryType,
-} from './entry';
-import { invalid, numeric, text, untilNul } from './field';
+import { toText } from '../../linux/paths';
+import { BLOCK, paddingOf, type TarEntry } from './entry';
+import { invalid, untilNul } from './field';
+import { assemble, parseHeader, type Header, type NextEntry } from './header';
+import { merged, numberRecord, parsePax } from './pax';
 import { oldSparseMap, paxSparse, type SparseMap } from './sparse';
 
 /**
@@ -191,8 +184,8 @@ export class TarReader {
     this.#next = {};
     const { records } = next;
     const sparse = header.flag === 'S' ? oldSparseMap(block) : undefined;
-    const entry = assemble(header, next, records, at);
-    const stored = entry.type === 'file' ? numberRecord(records, 'size', header.size, at, 0) : 0;
+    const entry = assemble(header, next, at);
+    const stored = entry.type === 'file' ? numberRecord(records, 'size', header.size, at) : 0;
     if (entry.type !== 'file') {
       this.sink.entry(entry);
       this.sink.end();
@@ -201,15 +194,19 @@ export class TarReader {
       return;
     }
     if (sparse !== undefined) {
-      this.#oldSparse(entry, stored, sparse.pieces, sparse.more, sparse.size, at);
+      const file = { ...entry, size: sparse.size };
+      this.#oldSparse({ entry: file, stored, at }, sparse.pieces, sparse.more);
       return;
     }
     const map = paxSparse(records, at);
     if (map === undefined) return this.#file(entry, stored);
-    const file = { ...entry, path: map.name ?? entry.path, size: map.size };
-    if (map.pieces !== undefined)
-      return this.#sparseFile(file, { pieces: map.pieces, size: map.size }, stored, at);
-    this.#sparseMapInData(file, stored, map.size, '', at);
+    const file = {
+      entry: { ...entry, path: map.name ?? entry.path, size: map.size },
+      stored,
+      at,
+    };
+    if (map.pieces !== undefined) this.#sparseFile(file, map.pieces);
+    else this.#sparseMapInData(file, '');
   }
 
   #file(entry: TarEntry, size: number): void {
@@ -221,7 +218,8 @@ export class TarReader {
    * PAX sparse format 1.0: the map stands before the data, decimal numbers a line, filled up to a
    * block.
    */
-  #sparseMapInData(entry: TarEntry, stored: number, size: number, text: string, at: number): void {
+  #sparseMapInData(file: SparseFile, text: string): void {
+    const { entry, stored, at } = file;
     if (text.length + BLOCK > Math.min(stored, MAX_SPARSE_MAP))
       throw invalid(`the sparse map of ${toText(entry.path)} is damaged`, at);
     this.#state = {
@@ -233,46 +231,39 @@ export class TarReader {
         const lines = all.split('\n');
         const count = Number(lines[0]);
         if (lines.length - 1 < 1 + 2 * count || lines.length < 2)
-          return this.#sparseMapInData(entry, stored, size, all, at);
+          return this.#sparseMapInData(file, all);
         const numbers = lines.slice(1, 1 + 2 * count).map(Number);
         const pieces = Array.from({ length: count }, (_, i) => ({
           offset: numbers[2 * i] ?? NaN,
           length: numbers[2 * i + 1] ?? NaN,
         }));
-        this.#sparseFile(entry, { pieces, size }, stored - all.length, at);
+        this.#sparseFile({ entry, stored: stored - all.length, at }, pieces);
       },
     };
   }
 
   /** Old GNU sparse format: the map goes on in further header blocks. */
-  #oldSparse(
-    entry: TarEntry,
-    stored: number,
-    pieces: SparseMap['pieces'],
-    more: boolean,
-    size: number,
-    at: number,
-  ): void {
-    if (!more) return this.#sparseFile({ ...entry, size }, { pieces, size }, stored, at);
+  #oldSparse(file: SparseFile, pieces: SparseMap['pieces'], more: boolean): void {
+    if (!more) return this.#sparseFile(file, pieces);
     if (pieces.length * 24 > MAX_RECORDS)
-      throw invalid(`the sparse map of ${toText(entry.path)} is too long`, at);
+      throw invalid(`the sparse map of ${toText(file.entry.path)} is too long`, file.at);
     this.#state = {
       kind: 'collect',
       size: BLOCK,
       length: BLOCK,
       done: (bytes) => {
         const further = oldSparseMap(bytes, true);
-        this.#oldSparse(entry, stored, [...pieces, ...further.pieces], further.more, size, at);
+        this.#oldSparse(file, [...pieces, ...further.pieces], further.more);
       },
     };
   }
 
-  #sparseFile(entry: TarEntry, map: SparseMap, stored: number, at: number): void {
+  #sparseFile({ entry, stored, at }: SparseFile, pieces: SparseMap['pieces']): void {
     const parts: Part[] = [];
     let end = 0;
     let data = 0;
-    for (const { offset, length } of map.pieces) {
-      if (!(offset >= end && length >= 0 && offset + length <= map.size))
+    for (const { offset, length } of pieces) {
+      if (!(offset >= end && length >= 0 && offset + length <= entry.size))
         throw invalid(`the sparse map of ${toText(entry.path)} is damaged`, at);
       if (offset > end) parts.push({ hole: offset - end });
       if (length > 0) parts.push({ data: length });
@@ -280,7 +271,7 @@ export class TarReader {
       data += length;
     }
     if (data !== stored) throw invalid(`the sparse map of ${toText(entry.path)} is damaged`, at);
-    if (map.size > end) parts.push({ hole: map.size - end });
+    if (entry.size > end) parts.push({ hole: entry.size - end });
     this.sink.entry(entry);
     this.#data(parts, paddingOf(stored));
   }
@@ -319,6 +310,16 @@ export class TarReader {
   }
 }
 
+/** A file of which the archive holds some pieces. */
+interface SparseFile {
+  /** With the size of the whole file. */
+  readonly entry: TarEntry;
+  /** Bytes of the archive that are its pieces, and its map where that stands before them. */
+  readonly stored: number;
+  /** Of its header in the archive. */
+  readonly at: number;
+}
+
 type Part = { readonly data: number } | { readonly hole: number };
 
 interface HeaderState {
@@ -343,208 +344,6 @@ interface SkipState {
   readonly then: HeaderState;
 }
 type State = HeaderState | CollectState | DataState | SkipState | { readonly kind: 'finished' };
-
-/** What came before a header and is about it. */
-interface NextEntry {
-  readonly expected?: boolean;
-  readonly records?: ReadonlyMap<string, string>;
-  readonly longName?: RawPath;
-  readonly longLink?: RawPath;
-}
-
-/** The fields of one header block. */
-interface Header extends Omit<TarEntry, 'type' | 'xattrs'> {
-  readonly flag: string;
-}
-
-function parseHeader(block: Buffer, at: number): Header {
-  checkSum(block, at);
-  const magic = block.toString('latin1', FIELD.magic[0], FIELD.magic[0] + FIELD.magic[1]);
-  const isUstar = magic.startsWith('ustar\0');
-  const hasDevice = isUstar || magic === 'ustar  \0';
-  const isStar = isUstar && block.toString('latin1', 508, 512) === 'tar\0';
-  const name = text(block, FIELD.name);
-  const prefix = isUstar
-    ? untilNul(block, FIELD.prefix[0], FIELD.prefix[0] + (isStar ? 131 : FIELD.prefix[1]))
-    : '';
-  return {
-    flag: String.fromCharCode(block[FIELD.type[0]] ?? 0),
-    path: prefix === '' ? name : `${prefix}/${name}`,
-    linkPath: text(block, FIELD.linkName),
-    mode: numeric(block, FIELD.mode, 'mode', at) & 0o7777,
-    uid: numeric(block, FIELD.uid, 'uid', at),
-    gid: numeric(block, FIELD.gid, 'gid', at),
-    size: natural(numeric(block, FIELD.size, 'size', at), 'size', at),
-    mtime: numeric(block, FIELD.mtime, 'mtime', at),
-    device: hasDevice
-      ? {
-          major: numeric(block, FIELD.major, 'devmajor', at),
-          minor: numeric(block, FIELD.minor, 'devminor', at),
-        }
-      : { major: 0, minor: 0 },
-  };
-}
-
-function assemble(
-  header: Header,
-  next: NextEntry,
-  records: ReadonlyMap<string, string> | undefined,
-  at: number,
-): TarEntry {
-  const named = next.longName ?? records?.get('path') ?? header.path;
-  const linkPath = next.longLink ?? records?.get('linkpath') ?? header.linkPath;
-  if (named.includes('\0') || linkPath.includes('\0')) throw invalid('a name holds a NUL', at);
-  // V7 has no type for directories: a slash at the end stands for it.
-  const type =
-    named.endsWith('/') && (header.flag === '0' || header.flag === '\0')
-      ? 'directory'
-      : typeOf(header.flag, named, at);
-  const isLink = type === 'symlink' || type === 'link';
-  return {
-    type,
-    path: withoutSlash(named),
-    mode: header.mode,
-    uid: numberRecord(records, 'uid', header.uid, at, 0),
-    gid: numberRecord(records, 'gid', header.gid, at, 0),
-    // Docker and containerd know no time before the epoch either.
-    mtime: Math.max(0, numberRecord(records, 'mtime', header.mtime, at)),
-    size: type === 'file' ? numberRecord(records, 'size', header.size, at, 0) : 0,
-    linkPath: isLink ? linkPath : '',
-    device: header.device,
-    xattrs: xattrsOf(records),
-  };
-}
-
-function withoutSlash(name: RawPath): RawPath {
-  let end = name.length;
-  while (end > 1 && name[end - 1] === '/') end--;
-  return name.slice(0, end);
-}
-
-function typeOf(flag: string, name: RawPath, at: number): TarEntryType {
-  switch (flag) {
-    case '0':
-    case '\0':
-    case '7':
-    case 'S':
-      return 'file';
-    case '1':
-      return 'link';
-    case '2':
-      return 'symlink';
-    case '3':
-      return 'char';
-    case '4':
-      return 'block';
-    case '5':
-    case 'D':
-      return 'directory';
-    case '6':
-      return 'fifo';
-    default:
-      throw invalid(`${toText(name)} is of an unknown type ${JSON.stringify(flag)}`, at);
-  }
-}
-
-function xattrsOf(records: ReadonlyMap<string, string> | undefined): Xattrs {
-  if (records === undefined) return NO_XATTRS;
-  const xattrs = [...records].filter(([key]) => key.startsWith(XATTR_RECORD));
-  return new Map(
-    xattrs.map(([key, value]) => [
-      key.slice(XATTR_RECORD.length).replaceAll('%3D', '='),
-      Buffer.from(value, 'latin1'),
-    ]),
-  );
-}
-
-/**
- * PAX records in order: `<length> <key>=<value>\n`. Strings are bytes; hdrcharset needs no regard.
- */
-function parsePax(bytes: Buffer, at: number): Map<string, string> {
-  const records = new Map<string, string>();
-  for (let start = 0; start < bytes.length;) {
-    const space = bytes.indexOf(0x20, start);
-    const digits = space < 0 || space - start > 10 ? '' : bytes.toString('latin1', start, space);
-    const end = /^[1-9][0-9]*$/.test(digits) ? start + Number(digits) : NaN;
-    const equals = bytes.indexOf(0x3d, space + 1);
-    if (!(end <= bytes.length) || bytes[end - 1] !== 0x0a || equals <= space + 1 || equals >= end)
-      throw invalid('a PAX record is damaged', at);
-    addRecord(
-      records,
-      bytes.toString('latin1', space + 1, equals),
-      bytes.toString('latin1', equals + 1, end - 1),
-    );
-    start = end;
-  }
-  return records;
-}
-
-/** Sparse format 0.0 repeats its keys, so their values are collected as the one record of 0.1. */
-function addRecord(records: Map<string, string>, key: string, value: string): void {
-  if (key !== 'GNU.sparse.offset' && key !== 'GNU.sparse.numbytes') {
-    records.set(key, value);
-    return;
-  }
-  const before = records.get('GNU.sparse.map');
-  records.set('GNU.sparse.map', before === undefined ? value : `${before},${value}`);
-}
-
-/** Later records win; an empty one takes an earlier one away. */
-function merged(
-  earlier: ReadonlyMap<string, string>,
-  later: ReadonlyMap<string, string>,
-): ReadonlyMap<string, string> {
-  const both = new Map([...earlier, ...later]);
-  for (const [key, value] of both)
-    if (value === '' && !key.startsWith(XATTR_RECORD)) both.delete(key);
-  return both;
-}
-
-function numberRecord(
-  records: ReadonlyMap<string, string> | undefined,
-  key: string,
-  otherwise: number,
-  at: number,
-  least?: number,
-): number {
-  const record = records?.get(key);
-  const value = record === undefined ? otherwise : Number(record);
-  const valid =
-    record === undefined ||
-    (/^-?[0-9]+(\.[0-9]*)?$/.test(record) &&
-      Math.abs(value) <= Number.MAX_SAFE_INTEGER &&
-      (key === 'mtime' || Number.isInteger(value)));
-  if (!valid || (least !== undefined && value < least))
-    throw invalid(`a PAX record ${key}=${record ?? otherwise} makes no sense`, at);
-  return value;
-}
-
-function natural(value: number, what: string, at: number): number {
-  if (value < 0) throw invalid(`the ${what} of an entry is negative`, at);
-  return value;
-}
-
-function checkSum(block: Buffer, at: number): void {
-  let unsigned = 0;
-  let high = 0;
-  for (let i = 0; i < BLOCK; i++) {
-    const byte = block[i] ?? 0;
-    unsigned += byte;
-    high += byte >> 7;
-  }
-  for (let i = FIELD.checksum[0]; i < FIELD.checksum[0] + FIELD.checksum[1]; i++) {
-    const byte = block[i] ?? 0;
-    unsigned += 0x20 - byte;
-    high -= byte >> 7;
-  }
-  const stated = numeric(block, FIELD.checksum, 'checksum', at);
-  // Old tars of machines with signed characters summed those.
-  if (stated !== unsigned && stated !== unsigned - 256 * high)
-    throw invalid(
-      'the checksum of a header is wrong, so this is not a tar archive, or it is damaged',
-      at,
-    );
-}
 
 function isZero(block: Buffer): boolean {
   for (let i = 0; i < BLOCK; i++) if (block[i] !== 0) return false;

@@ -1,0 +1,5 @@
+/** Who a file belongs to. */
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
