@@ -24,7 +24,8 @@ import { outerUid } from './sandbox/namespaces/outer-user';
 import type { Isolation } from './sandbox/isolations/isolation';
 import { bestIsolation, isolationOf, type IsolationName } from './sandbox/isolations/isolations';
 import type { DirectorySnapshotter } from './snapshot/directory';
-import { fileSystemOf, openGround, type Ground, type GroundProbes } from './snapshot/ground';
+import { fileSystemOf, openGround, type GroundProbes } from './snapshot/ground';
+import { FORMAT_WITH_NAME_LISTS, type Ground } from './snapshot/ground-file';
 import { snapshotterFor, type SnapshotterName } from './snapshot/kinds/kinds';
 
 /** How a store is opened. */
@@ -110,7 +111,10 @@ function servicesOf(
   const aside = new Aside(root, options.onDamage);
   const content = new LocalContentStore(root, aside);
   const layers = new FileLayerIndex(root, aside);
-  const images = new FileImageStore(root, content, layers, aside);
+  const images = new FileImageStore(root, content, layers, {
+    aside,
+    hasNameLists: ground.format >= FORMAT_WITH_NAME_LISTS,
+  });
   const threads = new Threads();
   const offline = options.offline === true;
   const registry = later(REGISTRY, () => makeRegistry(offline, options.registry));

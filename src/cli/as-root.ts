@@ -2,7 +2,8 @@ import { isMbuildError } from '../diagnostics/error';
 import { heldCapabilities } from '../sandbox/capabilities';
 import { isolationOf, type IsolationName } from '../sandbox/isolations/isolations';
 import type { JoinedNamespace, UserMaps } from '../sandbox/namespaces/user-namespace';
-import { boundOwners, type Ground } from '../snapshot/ground';
+import { boundOwners } from '../snapshot/ground';
+import type { Ground } from '../snapshot/ground-file';
 import type { SignalWatch } from './signals';
 
 /** What a command line says about where it is to be done. */

@@ -55,6 +55,20 @@ export function storeRoot(
   });
 }
 
+/**
+ * {@link storeRoot} for what looks into the directory without opening the store.
+ * @throws MbuildError STORE_UNUSABLE for a store of a newer format.
+ */
+export async function knownStoreRoot(
+  root: string | undefined,
+  host: Pick<Host, 'env' | 'uid'>,
+): Promise<string> {
+  const directory = storeRoot(root, host);
+  const { readGround } = await import('../snapshot/ground-file');
+  readGround(directory);
+  return directory;
+}
+
 /** Opens the store, lets a command use it, and closes it whatever happens. */
 export async function withServices<T>(
   host: Host,

@@ -47,6 +47,17 @@ export function isAbandoned(root: string, name: string): boolean {
   return owner !== undefined && !isAlive(owner, root);
 }
 
+/**
+ * Whether no process uses a store that says so by {@link bePresent}; false where that cannot be
+ * found out.
+ */
+export function isDeserted(root: string): boolean {
+  const folder = path.join(root, 'present');
+  return namesIn(folder).every(
+    (name) => whenDeserted(path.join(folder, name), () => undefined) !== 'inhabited',
+  );
+}
+
 /** Deletes the files of PID namespaces that nobody uses a store from any more. */
 export function removeDeserted(root: string): void {
   const folder = path.join(root, 'present');

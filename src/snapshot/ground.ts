@@ -1,33 +1,13 @@
-import { mkdtempSync, readFileSync, readdirSync, statfsSync } from 'node:fs';
+import { mkdtempSync, readdirSync, statfsSync } from 'node:fs';
 import path from 'node:path';
-import { replaceFile } from '../content/files';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeNode } from '../linux/mknod';
 import { keepsOwners, own } from '../linux/owners';
 import { toRaw } from '../linux/paths';
 import { removeTree } from '../linux/remove-tree';
 import { setXattr } from '../linux/xattr';
+import { FORMAT, readGround, upToDate, writeGround, type Ground } from './ground-file';
 import type { OverlayXattrs } from './marks';
-
-/**
- * What a store's file system was found to be good for when the store was made, and what its users
- * may mount.
- */
-export interface Ground {
-  /** How the store's layers are marked, for as long as it lives. */
-  readonly marks: OverlayXattrs;
-  /** Why no overlay can be mounted on them, where that is so. */
-  readonly reason?: string | undefined;
-  /** False when nothing could be mounted by a process under `confinement`. */
-  readonly canMount: boolean;
-  /** Under what that was tried; missing where the process had no right to mount at all. */
-  readonly confinement?: string | undefined;
-  /**
-   * Whose the files of layers are: as the kernel says, or as it stands beside them (see
-   * linux/owners.ts).
-   */
-  readonly owners: 'kernel' | 'beside';
-}
 
 /** What is found out about a process that makes a store, and about the place. */
 export interface GroundProbes {
@@ -74,8 +54,6 @@ const SHARED: ReadonlySet<string> = new Set([
   'afs',
 ]);
 
-const FILE = 'ground.json';
-
 /** The name of the file system that a folder is on; its number when it has none here. */
 export function fileSystemOf(dir: string): string {
   return fileSystemName(statfsSync(dir).type);
@@ -99,27 +77,20 @@ export function storeObstacle(fileSystem: string): string | undefined {
  * cannot be kept as the store does, and for a new store where none may be made.
  */
 export async function openGround(root: string, probes: GroundProbes): Promise<Ground> {
-  const known = readGround(root);
+  const found = readGround(root);
   const confinement = probes.confinement();
-  if (known !== undefined && (known.owners === ownersHere() || holdsTrees(root))) {
-    checkOwners(root, known);
+  if (found !== undefined && (found.owners === ownersHere() || holdsTrees(root))) {
+    checkOwners(root, found);
+    const known = upToDate(root, found);
     return confinement === undefined || confinement === known.confinement
       ? known
-      : write(root, { ...known, ...(await tryMounts(known, probes)), confinement });
+      : writeGround(root, { ...known, ...(await tryMounts(known, probes)), confinement });
   }
-  // Stores from before there was a choice are overlays'.
-  return write(
-    root,
-    holdsTrees(root)
-      ? { marks: 'trusted', canMount: true, owners: 'kernel' }
-      : { ...(await tryGround(root, probes)), confinement },
-  );
-}
-
-/** Whoever reads it meanwhile finds a whole one. */
-function write(root: string, ground: Ground): Ground {
-  replaceFile(root, path.join(root, FILE), `${JSON.stringify(ground)}\n`);
-  return ground;
+  if (!holdsTrees(root))
+    return writeGround(root, { ...(await tryGround(root, probes)), confinement });
+  // A store from before there was a choice is overlay's.
+  const oldest: Ground = { format: 1, marks: 'trusted', canMount: true, owners: 'kernel' };
+  return upToDate(root, writeGround(root, oldest));
 }
 
 async function tryGround(root: string, probes: GroundProbes): Promise<Ground> {
@@ -132,7 +103,7 @@ async function tryGround(root: string, probes: GroundProbes): Promise<Ground> {
   const owners = ownersHere();
   if (owners === 'beside') checkAttributes(root);
   const found = probeMarks(root);
-  return { ...found, ...(await tryMounts(found, probes)), owners };
+  return { format: FORMAT, ...found, ...(await tryMounts(found, probes)), owners };
 }
 
 async function tryMounts(
@@ -206,37 +177,6 @@ function whyNot(name: string): string {
   if (name === 'overlay')
     return 'the store is on an overlay itself (the root of a container): overlays on it cannot be written';
   return `the store's file system (${name}) takes neither overlay's attributes nor its marks of deletion`;
-}
-
-/**
- * The ground of a store, `undefined` when it was not looked at yet.
- * @throws MbuildError STORE_UNUSABLE.
- */
-export function readGround(root: string): Ground | undefined {
-  const file = path.join(root, FILE);
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-  try {
-    const { marks, reason, canMount, confinement, owners } = JSON.parse(text) as Partial<Ground>;
-    if (marks === 'trusted' || marks === 'user' || marks === 'files')
-      return {
-        marks,
-        reason,
-        canMount: canMount !== false,
-        confinement,
-        owners: owners === 'beside' ? 'beside' : 'kernel',
-      };
-  } catch {
-    // Said below.
-  }
-  throw new MbuildError('STORE_UNUSABLE', `${file} is not what mbuild writes`, {
-    hint: 'choose another folder with --root',
-  });
 }
 
 /**

@@ -3,7 +3,7 @@ import { noteUnreadable } from '../containers-of';
 import { defineCommand } from '../command';
 import { buildRow, buildsShape } from '../format/builds';
 import { renderList } from '../format/list';
-import { storeRoot } from '../services';
+import { knownStoreRoot } from '../services';
 
 export const command = defineCommand({
   name: 'builds',
@@ -19,9 +19,9 @@ export const command = defineCommand({
     },
     quiet: { kind: 'boolean', short: 'q', help: 'Only show ids' },
   },
-  run: ({ flags }, host) => {
+  run: async ({ flags }, host) => {
     const rows = [];
-    const history = new BuildHistory(storeRoot(flags.root, host));
+    const history = new BuildHistory(await knownStoreRoot(flags.root, host));
     const unreadable = (id: string): void => noteUnreadable(host, `build ${id}`, undefined);
     for (const record of history.all(unreadable)) {
       rows.push(buildRow(record, host.now()));
@@ -34,7 +34,7 @@ export const command = defineCommand({
         flags.quiet && flags.format === undefined ? '{{.ID}}' : flags.format,
       ),
     );
-    return Promise.resolve(0);
+    return 0;
   },
 });
 

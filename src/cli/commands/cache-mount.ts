@@ -20,7 +20,7 @@ import { untilTime } from '../format/images';
 import { renderList, type ListRow, type ListShape } from '../format/list';
 import { humanSince } from '../format/time';
 import { note } from '../host';
-import { storeRoot, withServices } from '../services';
+import { knownStoreRoot, withServices } from '../services';
 import { writeBytes } from '../streams';
 
 const SHAPE: ListShape = {
@@ -50,15 +50,15 @@ export const list = defineCommand({
       help: "'table', 'table TEMPLATE', 'json', or a Go template",
     },
   },
-  run: ({ flags }, host) => {
+  run: async ({ flags }, host) => {
     host.out.write(
       renderList(
         SHAPE,
-        listMounts(storeRoot(flags.root, host)).map((mount) => rowOf(mount, host.now())),
+        listMounts(await knownStoreRoot(flags.root, host)).map((mount) => rowOf(mount, host.now())),
         flags.format,
       ),
     );
-    return Promise.resolve(0);
+    return 0;
   },
 });
 
@@ -100,7 +100,7 @@ export const exportCommand = defineCommand({
     'max-size': { kind: 'string', value: 'BYTES', help: 'Refuse a cache whose files are larger' },
   },
   run: async ({ flags, positionals: [id = ''] }, host) => {
-    const root = storeRoot(flags.root, host);
+    const root = await knownStoreRoot(flags.root, host);
     if (flags['max-size'] !== undefined)
       refuseLarger(mountContent(root, id), id, readSize(flags['max-size']));
     if (flags.ref !== undefined) {
@@ -175,7 +175,7 @@ export const importCommand = defineCommand({
       return 0;
     }
     await importMount(
-      storeRoot(flags.root, host),
+      await knownStoreRoot(flags.root, host),
       id,
       file === '-' ? host.stdin() : createReadStream(file),
     );
@@ -196,13 +196,13 @@ export const prune = defineCommand({
       help: 'Those that were not used since a time, or for a time such as 240h',
     },
   },
-  run: ({ flags, positionals: ids }, host) => {
+  run: async ({ flags, positionals: ids }, host) => {
     if (ids.length === 0 && !flags.all && flags.until === undefined)
       throw new MbuildError('USAGE', 'nothing says which cache mounts are to go', {
         hint: 'name them, or use --all or --until',
       });
     const before = flags.until === undefined ? Infinity : untilTime(flags.until, host.now());
-    const mounts = listMounts(storeRoot(flags.root, host));
+    const mounts = listMounts(await knownStoreRoot(flags.root, host));
     const missing = ids.find((id) => !mounts.some((mount) => mount.id === id));
     if (missing !== undefined)
       throw new MbuildError('USAGE', `there is not a cache mount ${missing}`, {
@@ -218,7 +218,7 @@ export const prune = defineCommand({
     host.out.write(
       `Total reclaimed space: ${humanSize(chosen.reduce((sum, { bytes }) => sum + bytes, 0))}\n`,
     );
-    return Promise.resolve(0);
+    return 0;
   },
 });
 

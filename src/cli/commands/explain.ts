@@ -2,7 +2,7 @@ import { jsonText, visibleData } from '../../diagnostics/visible';
 import { BuildHistory } from '../../history/file-history';
 import { defineCommand } from '../command';
 import { explainBuild, explainJson, stepsOf } from '../format/builds';
-import { storeRoot } from '../services';
+import { knownStoreRoot } from '../services';
 
 export const command = defineCommand({
   name: 'explain',
@@ -22,8 +22,8 @@ export const command = defineCommand({
     'BUILD is an id, its beginning or end, ~N for the N-th before the latest; without it, the latest.',
     'STEP is a number as progress shows it (4, or "build 4"), a line of the Dockerfile (:7), or part of the instruction.',
   ],
-  run: ({ flags, positionals: [build, step] }, host) => {
-    const record = new BuildHistory(storeRoot(flags.root, host)).find(build);
+  run: async ({ flags, positionals: [build, step] }, host) => {
+    const record = new BuildHistory(await knownStoreRoot(flags.root, host)).find(build);
     const steps = stepsOf(record, step);
     host.result?.(explainJson(record, steps));
     if (flags.format === 'json') host.out.write(`${jsonText(explainJson(record, steps), 2)}\n`);
@@ -35,6 +35,6 @@ export const command = defineCommand({
         explainBuild(shown, steps === record.steps ? shown.steps : chosen, host.now()),
       );
     }
-    return Promise.resolve(0);
+    return 0;
   },
 });

@@ -1,5 +1,6 @@
 import { isolationOf, type IsolationName } from '../../sandbox/isolations/isolations';
-import { storeObstacle, type Ground } from '../../snapshot/ground';
+import { storeObstacle } from '../../snapshot/ground';
+import type { Ground } from '../../snapshot/ground-file';
 
 /** What is known of the place where the store is or would be. */
 export interface StoreFacts {

@@ -21,6 +21,17 @@ interface ImageRecord {
   readonly descriptor: Descriptor;
 }
 
+/** How images are kept. */
+export interface ImageStoreOptions {
+  /** Takes what is damaged. */
+  readonly aside?: Aside | undefined;
+  /**
+   * False in a store that an older mbuild may write to at the same time: the lists of images' names
+   * are then neither believed nor written. True when absent.
+   */
+  readonly hasNameLists?: boolean | undefined;
+}
+
 /**
  * Images as small files; manifests and configs are blobs of the content store. A name may stand for
  * one image of each platform. `index.json` lists the images whose blobs are all in the store, so
@@ -29,16 +40,18 @@ interface ImageRecord {
 export class FileImageStore implements ImageStore {
   readonly #images: string;
   readonly #names: ImageNames;
+  readonly #aside: Aside;
   readonly #index: LayoutIndex;
 
   constructor(
     private readonly root: string,
     private readonly content: ContentStore,
     private readonly layers: LayerIndex,
-    private readonly aside: Aside = new Aside(root),
+    options: ImageStoreOptions = {},
   ) {
+    this.#aside = options.aside ?? new Aside(root);
     this.#images = path.join(root, 'images');
-    this.#names = new ImageNames(root, aside);
+    this.#names = new ImageNames(root, this.#aside, options.hasNameLists ?? true);
     this.#index = new LayoutIndex(root, {
       named: (name) => this.#names.at(name).flatMap(({ id }) => this.#shown(id)),
       ofManifest: (digest) => {
@@ -128,7 +141,7 @@ export class FileImageStore implements ImageStore {
 
   /** Forgets a damaged image and its names; its record is kept until the next prune. */
   setAside(id: Digest): void {
-    this.aside.move(this.#imageFile(id));
+    this.#aside.move(this.#imageFile(id));
     this.remove(id);
   }
 

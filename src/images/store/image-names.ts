@@ -52,7 +52,7 @@ export interface NameFile {
  * line each, so that nobody who looks at one image reads the names of all: what is appended there
  * is never taken back, and counts only where the name's own record says the same. The first line is
  * the boot in which the file was begun; after another one it is made anew, for it may have lost
- * lines.
+ * lines. A store that an older mbuild may write to has no such lists: there the names are all read.
  */
 export class ImageNames {
   readonly #names: string;
@@ -61,6 +61,7 @@ export class ImageNames {
   constructor(
     private readonly root: string,
     private readonly aside: Aside,
+    private readonly hasLists: boolean,
   ) {
     this.#names = path.join(root, 'names');
     this.#tags = path.join(root, 'tags');
@@ -177,6 +178,7 @@ export class ImageNames {
 
   /** Names that an image has, or had. */
   #candidates(id: Digest): string[] {
+    if (!this.hasLists) return this.#search(id, []);
     const noted = this.#noted(id);
     if (noted.isWhole) return noted.names;
     const found = this.#search(id, noted.names);
@@ -192,6 +194,7 @@ export class ImageNames {
 
   /** What has the name already was noted when it was given. */
   #note(id: Digest, name: string, isNew: boolean): void {
+    if (!this.hasLists) return;
     const file = this.#tagFile(id);
     const hasName = (): boolean => this.at(name).some((record) => record.id === id);
     if (isOfThisBoot(file) && hasName()) return;

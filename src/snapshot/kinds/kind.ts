@@ -1,5 +1,5 @@
 import type { DirectorySnapshotter } from '../directory';
-import type { Ground } from '../ground';
+import type { Ground } from '../ground-file';
 
 /** What a snapshotter is opened on. */
 export interface SnapshotterPlace {
