@@ -63,11 +63,12 @@ export interface Engine extends ImageServices {
   readonly refusesRun: () => Promise<MbuildError | undefined>;
   readonly registry: Registry;
   /**
-   * Where FROM finds its images, if not in this store and in its registries; they are in this store
+   * Where FROM finds images, before this store and its registries are asked; they are in this store
    * then.
    */
   readonly findBase?:
-    ((request: ImageRequest, vertex: VertexId, scope: BuildScope) => Promise<Image>) | undefined;
+    | ((request: ImageRequest, vertex: VertexId, scope: BuildScope) => Promise<Image | undefined>)
+    | undefined;
   /** Fetches files over http. */
   readonly files: FileSource;
   /** True when git may not ask the network either. */

@@ -116,11 +116,8 @@ class Baking {
     return async (request, vertex, scope) => {
       const target = linkedTarget(request.name, this.#results.keys());
       const built = target === undefined ? undefined : this.#results.get(target);
-      if (target === undefined || built === undefined) {
-        if (engine.findBase !== undefined) return engine.findBase(request, vertex, scope);
-        const { resolveImage } = await import('../images/transfer/resolve');
-        return resolveImage(request, engine.registry, { services: engine, vertex, scope });
-      }
+      if (target === undefined || built === undefined)
+        return engine.findBase?.(request, vertex, scope);
       return imageFor(built, formatPlatform(request.platform ?? hostPlatform()), {
         target,
         engine,

@@ -123,7 +123,7 @@ export async function forecast(
       findImage: (name, platform) => findBase(name, platform, run, pulls),
       warn: () => undefined,
     });
-    const caches = await openCaches(run);
+    const caches = (await openCaches(run))?.caches;
     run.journal.begin(graph, dockerfile, caches);
     const forecaster = new Forecaster(run, solverServices(run, caches));
     for (const stage of graph.stages) await forecaster.stage(stage);

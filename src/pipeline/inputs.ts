@@ -1,41 +1,67 @@
 import { availableParallelism } from 'node:os';
 import type { BuildRun } from './build-run';
+import type { OpenCaches } from './caches';
 import { isLayout, layoutImage } from './layout-image';
 import type { BuildOptions } from './options';
-import { isOnlyPushed, leavesAsGzip } from './outputs';
-import type { Engine } from '../engine';
+import { takesOnlyBlobs, leavesAsGzip } from './outputs';
 import type { BaseImage, RunSettings } from '../graph/graph';
 import type { PlanOptions } from '../graph/plan';
-import { resolveImage } from '../images/transfer/resolve';
-import { withRow } from '../progress/events';
+import type { Image } from '../images/store/image-store';
+import { resolveLater, type ImageRequest, type LaterImage } from '../images/transfer/resolve';
+import { withRow, type VertexId } from '../progress/events';
 import { CDI_FOLDERS } from '../sandbox/devices/cdi';
 import { PROXY_VARIABLES } from '../solver/run-environment';
 import type { DeviceOptions, SolveOptions } from '../solver/options';
 import type { SolverServices } from '../solver/services';
 
-/** Finds the images of FROM and `--from`, each with a row of progress. */
-export function findBase(run: BuildRun): PlanOptions['findImage'] {
-  const { options, engine, newVertex, scope } = run;
-  const find: NonNullable<Engine['findBase']> =
-    engine.findBase ??
-    ((request, id, inner) =>
-      resolveImage(request, engine.registry, { services: engine, vertex: id, scope: inner }));
+/**
+ * Finds the images of FROM and `--from`, each with a row of progress.
+ * @param remote takes those that the store lacks, to be fetched when they are needed; without it
+ * they are fetched at once.
+ */
+export function findBase(run: BuildRun, remote?: OpenCaches): PlanOptions['findImage'] {
+  const { options, newVertex, scope } = run;
   return (name, platform): Promise<BaseImage> =>
     withRow(`[internal] load metadata for ${name}`, newVertex(), scope, async (id) => {
-      const image = isLayout(name, options.contexts)
-        ? await layoutImage(name, platform, run, id)
-        : await find(
-            { name, platform, pull: options.pull ?? 'missing', anyPlatform: true },
-            id,
-            scope,
-          );
-      return {
-        name,
-        config: image.config,
-        descriptor: image.descriptor,
-        stack: () => Promise.resolve(image.stack),
-      };
+      const found = isLayout(name, options.contexts)
+        ? { stored: await layoutImage(name, platform, run, id) }
+        : await findImage({ name, platform }, run, id, remote);
+      if ('stored' in found) {
+        const { config, descriptor, stack } = found.stored;
+        run.lease.hold({ layers: stack });
+        return { name, config, descriptor, stack: () => Promise.resolve(stack) };
+      }
+      const { config, descriptor } = found.described;
+      return { name, config, descriptor, stack: found.stack };
     });
+}
+
+/**
+ * An image that is in the store, or that is described and will be there when its layers are asked
+ * for.
+ */
+async function findImage(
+  wanted: Pick<ImageRequest, 'name' | 'platform'>,
+  { options, engine, scope }: BuildRun,
+  vertex: VertexId,
+  remote: OpenCaches | undefined,
+): Promise<
+  { readonly stored: Image } | (Pick<LaterImage, 'described'> & Pick<BaseImage, 'stack'>)
+> {
+  const request: ImageRequest = {
+    ...wanted,
+    pull: options.pull ?? 'missing',
+    anyPlatform: true,
+    // Where a base is missing, results most likely are: the caches answer meanwhile.
+    asking: () => remote?.caches.begin(),
+  };
+  const own = await engine.findBase?.(request, vertex, scope);
+  if (own !== undefined) return { stored: own };
+  const setting = { services: engine, vertex, scope };
+  const found = await resolveLater(request, engine.registry, setting);
+  if ('stored' in found) return found;
+  if (remote === undefined) return { stored: await found.pull(setting) };
+  return { described: found.described, stack: remote.bases.add(wanted.name, found) };
 }
 
 /** How the steps are done, out of what the build was asked. */
@@ -46,7 +72,7 @@ export function solveOptions(run: BuildRun): SolveOptions {
   );
   return {
     journal,
-    leaveTargets: isOnlyPushed(options),
+    leaveTargets: takesOnlyBlobs(options),
     compressTargets: leavesAsGzip(options),
     noCache: options.noCache ?? false,
     noCacheStages: options.noCacheFilter ?? [],

@@ -44,12 +44,12 @@ export function wantsImage({ outputs = [] }: BuildOptions): boolean {
 }
 
 /**
- * Whether all that is asked for is that registries have the image, as it is compressed already. Who
- * lists its packages reads its layers.
+ * Whether layers are wanted as the blobs that they are elsewhere, if they are wanted at all: none
+ * need be unpacked for the outputs. Who lists an image's packages reads its layers.
  */
-export function isOnlyPushed({ outputs = [], attestations }: BuildOptions): boolean {
+export function takesOnlyBlobs({ outputs = [], attestations }: BuildOptions): boolean {
   if (attestations?.sbom !== undefined) return false;
-  return outputs.length > 0 && outputs.every((output) => traitsOf(output).onlyPushed);
+  return outputs.length > 0 && outputs.every((output) => traitsOf(output).takesBlobs);
 }
 
 /** Whether images that belong together, or a single one, leave with an index. */

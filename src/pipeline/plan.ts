@@ -20,7 +20,9 @@ export async function planBuild(opened: BuildRun): Promise<PlannedBuild> {
   const options = await withDeclaredEpoch(opened.options, dockerfile);
   const run: BuildRun = { ...opened, options };
   const wanted = wantedImages(options);
-  const graph = await planWanted(run, dockerfile, wanted, { findImage: findBase(run), warn }).catch(
+  const remote = await openCaches(run);
+  const findImage = findBase(run, remote);
+  const graph = await planWanted(run, dockerfile, wanted, { findImage, warn }).catch(
     async (error: unknown) => {
       // What is given in vain is perhaps what was misspelled.
       const { vainWarnings } = await import('./warnings');
@@ -30,7 +32,7 @@ export async function planBuild(opened: BuildRun): Promise<PlannedBuild> {
   );
   const { buildWarnings } = await import('./warnings');
   buildWarnings(dockerfile, graph, options, run.context).forEach(warn);
-  const caches = await openCaches(run);
+  const caches = remote?.caches;
   // What other builders ran may be in their caches.
   if (caches === undefined) await refuseImpossible(graph, run.engine);
   run.journal.begin(graph, dockerfile, caches);

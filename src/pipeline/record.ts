@@ -12,7 +12,7 @@ import { withRow } from '../progress/events';
 import type { SolvedBuild } from './build-run';
 import { cacheTargets } from './cache-places';
 import { imageConfig } from './image';
-import { isOnlyPushed, wantsNames, type MadeImage } from './outputs';
+import { takesOnlyBlobs, wantsNames, type MadeImage } from './outputs';
 
 /**
  * The images of the targets, recorded in the store; they have their names there if the store is
@@ -42,9 +42,7 @@ export async function recordImages(build: SolvedBuild): Promise<MadeImage[]> {
       );
       note(`writing image ${recorded.image.id} done`);
       if (recorded.elsewhere !== undefined)
-        note(
-          'its layers stay in the cache that has them: the image is pushed, and is not in the store',
-        );
+        note('its layers stay where they are: the image is not in the store');
       else if (wantsNames(options)) for (const name of names) note(`naming to ${name} done`);
       made.push({ ...recorded, names, target, platform: formatPlatform(platform), group });
     }
@@ -52,15 +50,15 @@ export async function recordImages(build: SolvedBuild): Promise<MadeImage[]> {
   });
 }
 
-/** An image that is only pushed is in the store if all of its layers are. */
+/** An image that only leaves is in the store if all of its layers are. */
 function recordImage(
   draft: ImageDraft,
   { engine, caches: remote, options, lease }: SolvedBuild,
 ): Pick<MadeImage, 'image' | 'elsewhere'> {
   const elsewhere: Elsewhere | undefined =
-    remote === undefined || !isOnlyPushed(options)
+    remote === undefined || !takesOnlyBlobs(options)
       ? undefined
-      : (diffId) => remote.outgoing({ diffId });
+      : (diffId) => remote.outgoingLayer(diffId);
   if (
     elsewhere === undefined ||
     imageLayers(draft.config, engine, elsewhere).every((layer) => 'chainId' in layer)

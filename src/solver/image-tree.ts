@@ -10,12 +10,16 @@ export const SCRATCH: Tree = {
   layers: Promise.resolve([]),
 };
 
-/** The tree of an image. @param stack finds its directories. */
-export function imageTree(image: BaseImage, stack: Tree['stack'] = image.stack): Tree {
+/** The tree of an image. */
+export function imageTree(image: BaseImage): Tree {
   const { diff_ids: diffIds } = image.config.rootfs;
   const chains = chainIds(diffIds);
   const layers = diffIds.flatMap((diffId, i) =>
     chains[i] === undefined ? [] : [{ diffId, chainId: chains[i] }],
   );
-  return { result: sourceResult(chains.at(-1)), stack, layers: Promise.resolve(layers) };
+  return {
+    result: sourceResult(chains.at(-1)),
+    stack: image.stack,
+    layers: Promise.resolve(layers),
+  };
 }

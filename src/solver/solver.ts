@@ -148,11 +148,8 @@ class Solver {
     switch (source.kind) {
       case 'stage':
         return this.stage(source.stage);
-      case 'image': {
-        const stack = await source.image.stack();
-        this.solving.services.lease.hold({ layers: stack });
-        return imageTree(source.image, () => Promise.resolve(stack));
-      }
+      case 'image':
+        return imageTree(source.image);
       case 'context':
         throw new Error('a context is not a tree of the store');
     }

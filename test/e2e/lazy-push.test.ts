@@ -99,7 +99,7 @@ describeWith(
             ]);
             expect(id).toBe(made.id);
             expect(instructionSteps(steps).map(({ cached }) => cached)).toEqual([true, true]);
-            expect(stderr).toContain('its layers stay in the cache that has them');
+            expect(stderr).toContain('its layers stay where they are');
           },
           await cacheConfig(),
         ),

@@ -7,6 +7,8 @@ export interface WatchedRegistry {
   readonly host: string;
   /** `METHOD path` of every request, in order. */
   readonly seen: string[];
+  /** Bytes of the bodies of its answers so far. */
+  readonly sent: () => number;
   /** Answers 404 to what it picks. */
   hide: (method: string, path: string) => boolean;
   close(): Promise<void>;
@@ -16,6 +18,7 @@ export interface WatchedRegistry {
 export async function watchRegistry(target: string): Promise<WatchedRegistry> {
   const [host, port] = target.split(':');
   const seen: string[] = [];
+  let sent = 0;
   const server = createServer((incoming, response) => {
     const [method, path] = [incoming.method ?? '', incoming.url ?? ''];
     seen.push(`${method} ${path}`);
@@ -27,6 +30,7 @@ export async function watchRegistry(target: string): Promise<WatchedRegistry> {
     }
     const passed = request({ host, port, method, path, headers: incoming.headers }, (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.on('data', (chunk: Buffer) => (sent += chunk.length));
       answer.pipe(response);
     });
     passed.on('error', () => response.destroy());
@@ -36,6 +40,7 @@ export async function watchRegistry(target: string): Promise<WatchedRegistry> {
   const watched: WatchedRegistry = {
     host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
+    sent: () => sent,
     hide: () => false,
     close: () =>
       new Promise((resolve) => {

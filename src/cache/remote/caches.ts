@@ -5,6 +5,7 @@ import {
   type ErrorCode,
 } from '../../diagnostics/error';
 import type { Transfer } from '../../images/transfer/transfer';
+import type { LaterImages } from '../../images/transfer/later-images';
 import { unpackLayers } from '../../images/transfer/unpack';
 import type { ChainID, Digest, DiffID } from '../../oci/digest';
 import type { Descriptor } from '../../oci/image';
@@ -73,6 +74,8 @@ const OWN_TROUBLES: readonly ErrorCode[] = [
 /** What the caches of a build work with. */
 export interface CacheSetting extends Pick<Transfer, 'services' | 'lease' | 'scope'> {
   readonly newVertex: () => VertexId;
+  /** The images below the results, which no cache has. */
+  readonly bases: LaterImages;
 }
 
 /**
@@ -89,6 +92,11 @@ export class RemoteCaches implements RemoteResults {
     private readonly places: readonly CachePlace[],
     private readonly setting: CacheSetting,
   ) {}
+
+  /** Begins to ask the caches, so that they have answered when the first step wants to know. */
+  begin(): void {
+    this.#load().catch(() => undefined); // told to whoever asks
+  }
 
   async find(key: CacheKey): Promise<readonly RemoteResult[]> {
     await this.#load();
@@ -125,6 +133,7 @@ export class RemoteCaches implements RemoteResults {
   }
 
   async stack(layers: readonly StackedLayer[]): Promise<Stack> {
+    await this.setting.bases.pullBelow(layers.map(({ chainId }) => chainId));
     const id = this.setting.newVertex();
     const failed = new Set<DiffID>();
     return withRow('fetching layers from the cache', id, this.setting.scope, () =>
@@ -195,7 +204,14 @@ export class RemoteCaches implements RemoteResults {
     });
   }
 
-  /** A layer or selection as a blob that can be written elsewhere. */
+  /**
+   * A layer of an image below the results, or of a result, as a blob that can be written elsewhere.
+   */
+  outgoingLayer(diffId: DiffID): RemoteBlob | undefined {
+    return this.setting.bases.outgoing(diffId) ?? this.outgoing({ diffId });
+  }
+
+  /** A layer or selection of a cache as a blob that can be written elsewhere. */
   outgoing(
     what: { readonly diffId: DiffID } | { readonly selection: string },
   ): RemoteBlob | undefined {

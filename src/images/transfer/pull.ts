@@ -4,13 +4,14 @@ import type { Digest } from '../../oci/digest';
 import type { Descriptor, ImageConfig } from '../../oci/image';
 import { formatPlatform, hostPlatform, normalizePlatform, type Platform } from '../../oci/platform';
 import { familiarName, formatReference, type Reference } from '../../oci/reference';
+import type { BuildScope } from '../../progress/events';
 import { blobsIn, downloadBlob } from '../../registry/download';
 import type { Catalog, ImageSource } from '../../registry/registry';
 import type { Image } from '../store/image-store';
 import type { ImageServices } from '../store/services';
 import { dropDamaged } from '../store/trust';
 import { describeRemote, type DescribedImage } from './describe-image';
-import { withLease, type Transfer, type TransferSetting } from './transfer';
+import { withLease, type TransferSetting } from './transfer';
 import { unpackLayers, type LayerToUnpack } from './unpack';
 
 /** What is to be pulled. */
@@ -31,6 +32,14 @@ export interface Pulled {
   readonly changed: boolean;
 }
 
+/** An image that was asked for, before its layers are fetched. */
+export interface FoundImage {
+  readonly ref: Reference;
+  /** What the reference points at in the registry. */
+  readonly top: Descriptor;
+  readonly image: DescribedImage;
+}
+
 /**
  * Brings an image from a registry into the store and names it: name → index → platform → manifest →
  * config → layers. Everything is verified before it is named; what is there is not fetched; what
@@ -38,31 +47,51 @@ export interface Pulled {
  * @throws MbuildError IMAGE_NOT_FOUND (close tags suggested), PLATFORM_NOT_FOUND, IMAGE_INVALID and
  * the registry's errors.
  */
-export function pullImage(
+export async function pullImage(
   request: PullRequest,
   registry: ImageSource & Catalog,
   setting: TransferSetting,
 ): Promise<Pulled> {
+  return pullFound(await findImage(request, registry, setting), registry, setting);
+}
+
+/**
+ * The first half of a pull: all that the registry says of an image. Nothing is written to the
+ * store. @throws MbuildError as {@link pullImage}.
+ */
+export async function findImage(
+  { ref, platform = hostPlatform(), anyPlatform }: PullRequest,
+  registry: ImageSource & Catalog,
+  setting: TransferSetting,
+): Promise<FoundImage> {
+  const { services, scope } = setting;
+  const { signal } = scope;
+  await services.admit?.({ transport: 'docker', ref });
+  const top = await registry.manifest(ref, signal).catch(async (error: unknown) => {
+    throw heldBack(error, ref, services) ?? (await withCloseTags(error, ref, registry, signal));
+  });
+  const image = await describeRemote(top, ref, platform, {
+    registry,
+    signal,
+    patience: services.patience,
+    known: (blob) => storedConfig(blob, services),
+  });
+  if (!image.suits && anyPlatform !== true) warnOfPlatform(ref, image, platform, scope);
+  return { ref, top: top.descriptor, image };
+}
+
+/** The second half: its layers, and its names. @throws MbuildError as {@link pullImage}. */
+export function pullFound(
+  { ref, top, image }: FoundImage,
+  registry: ImageSource,
+  setting: TransferSetting,
+): Promise<Pulled> {
   return withLease(setting, async (transfer) => {
-    const { ref, platform = hostPlatform() } = request;
-    const { services, lease, scope } = transfer;
-    const { signal } = scope;
-    await services.admit?.({ transport: 'docker', ref });
-    const top = await registry.manifest(ref, signal).catch(async (error: unknown) => {
-      throw heldBack(error, ref, services) ?? (await withCloseTags(error, ref, registry, signal));
-    });
-    const image = await describeRemote(top, ref, platform, {
-      registry,
-      signal,
-      patience: services.patience,
-      known: (blob) => storedConfig(blob, services),
-    });
-    if (!image.suits && request.anyPlatform !== true)
-      warnOfPlatform(ref, image, platform, transfer);
+    const { services, lease } = transfer;
     lease.hold({ blobs: blobsOf(image) });
     const stack = await unpackLayers(layersFrom(image, ref, registry, services), transfer);
     for (const bytes of [image.configBytes, image.bytes]) services.content.write(bytes);
-    return nameIt(request.ref, top.descriptor, { ...image, stack }, services);
+    return nameIt(ref, top, { ...image, stack }, services);
   });
 }
 
@@ -80,7 +109,7 @@ function warnOfPlatform(
   ref: Reference,
   { config }: { readonly config: ImageConfig },
   wanted: Platform,
-  { scope }: Transfer,
+  scope: BuildScope,
 ): void {
   scope.events({
     kind: 'warning',

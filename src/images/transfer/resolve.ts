@@ -1,9 +1,16 @@
 import { MbuildError, isMbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
 import { formatPlatform, hostPlatform, type Platform } from '../../oci/platform';
-import { familiarName, formatReference, parseReference, referenceHint } from '../../oci/reference';
+import {
+  familiarName,
+  formatReference,
+  parseReference,
+  referenceHint,
+  type Reference,
+} from '../../oci/reference';
 import type { Catalog, ImageSource } from '../../registry/registry';
 import type { Image } from '../store/image-store';
+import type { DescribedImage } from './describe-image';
 import { suits } from './select-platform';
 import type { TransferSetting } from './transfer';
 import type { ImageServices } from '../store/services';
@@ -22,6 +29,8 @@ export interface ImageRequest {
   readonly pull: 'always' | 'missing' | 'never';
   /** An image that a registry has for one platform alone is taken for any, as BuildKit does. */
   readonly anyPlatform?: boolean | undefined;
+  /** Called when the store has it not, and its registry is asked. */
+  readonly asking?: (() => void) | undefined;
 }
 
 /**
@@ -35,6 +44,27 @@ export async function resolveImage(
   registry: ImageSource & Catalog,
   setting: TransferSetting,
 ): Promise<Image> {
+  const found = await resolveLater(request, registry, setting);
+  return 'stored' in found ? found.stored : found.pull(setting);
+}
+
+/** An image that is only described yet. */
+export interface LaterImage {
+  readonly ref: Reference;
+  readonly described: DescribedImage;
+  /** Brings it into the store. @throws MbuildError as `pullImage`. */
+  pull(setting: TransferSetting): Promise<Image>;
+}
+
+/**
+ * The same, but an image that the store lacks is only asked for: its layers come when it is pulled.
+ * @throws MbuildError as {@link resolveImage}.
+ */
+export async function resolveLater(
+  request: ImageRequest,
+  registry: ImageSource & Catalog,
+  setting: TransferSetting,
+): Promise<{ readonly stored: Image } | LaterImage> {
   const { services } = setting;
   const platform = request.platform ?? hostPlatform();
   const ref = parseReference(request.name);
@@ -44,7 +74,7 @@ export async function resolveImage(
       local !== undefined &&
       (await trustedStack(local.config.rootfs.diff_ids, services)) !== undefined
     )
-      return local;
+      return { stored: local };
   }
   if (ref === undefined) {
     if (/^(sha256:)?[0-9a-f]{64}$/.test(request.name)) throw notFound(request.name, services);
@@ -56,18 +86,19 @@ export async function resolveImage(
   }
   if (request.pull === 'never')
     throw wrongPlatform(request.name, platform, services) ?? notFound(request.name, services);
-  try {
-    const { pullImage } = await import('./pull');
-    return (
-      await pullImage(
-        { ref, platform: request.platform, anyPlatform: request.anyPlatform },
-        registry,
-        setting,
-      )
-    ).image;
-  } catch (error) {
+  request.asking?.();
+  const { findImage, pullFound } = await import('./pull');
+  const { anyPlatform } = request;
+  const hinted = (error: unknown): never => {
     throw withLocalHint(error, familiarName(ref), services);
-  }
+  };
+  const wanted = { ref, platform: request.platform, anyPlatform };
+  const found = await findImage(wanted, registry, setting).catch(hinted);
+  return {
+    ref,
+    described: found.image,
+    pull: async (inner) => (await pullFound(found, registry, inner).catch(hinted)).image,
+  };
 }
 
 function findLocal(name: string, platform: Platform, services: ImageServices): Image | undefined {

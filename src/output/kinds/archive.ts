@@ -47,9 +47,10 @@ export const oci = defineOutput<OciLayoutOutput, typeof ARCHIVE_KEYS>({
       ...formOf(values, context),
     };
   },
-  traits: ({ dest, tar }) => ({
+  traits: ({ dest, tar, ...form }) => ({
     result: 'image',
     ...ELSEWHERE,
+    takesBlobs: takesBlobs(dest, form),
     indexes: true,
     layers: 'gzip',
     title: 'exporting to oci image format',
@@ -81,13 +82,13 @@ export const docker = defineOutput<DockerOutput, typeof DOCKER_KEYS>({
       ...formOf(values, context),
     };
   },
-  traits: ({ dest }) => ({
+  traits: ({ dest, ...form }) => ({
     result: 'image',
     // What goes into docker is kept here too, as it is where docker builds.
     inStore: dest === undefined,
     isNamed: dest === undefined,
     isCanonical: false,
-    onlyPushed: false,
+    takesBlobs: dest !== undefined && takesBlobs(dest, form),
     indexes: false,
     layers: 'none',
     title:
@@ -120,6 +121,14 @@ export const docker = defineOutput<DockerOutput, typeof DOCKER_KEYS>({
     return undefined;
   },
 });
+
+/**
+ * Whether layers can be taken from elsewhere on the way: a stream can't begin anew when one turns
+ * out to be missing there.
+ */
+function takesBlobs(dest: string, { compression }: ImageForm): boolean {
+  return compression === undefined && dest !== '-';
+}
 
 /** A file, or standard output for `-`. */
 export function destinationOf(dest: string): Destination {

@@ -15,6 +15,7 @@ export const cacheonly = defineOutput<CacheOnlyOutput, typeof NO_KEYS>({
   traits: () => ({
     result: 'nothing',
     ...ELSEWHERE,
+    takesBlobs: true,
     indexes: false,
     layers: 'none',
   }),

@@ -44,8 +44,8 @@ export interface OutputTraits {
   readonly isCanonical: boolean;
   /** It is found as PREFIX@DIGEST there if it has no name. */
   readonly danglingPrefix?: string | undefined;
-  /** All that is asked for is that registries have the image. */
-  readonly onlyPushed: boolean;
+  /** It takes layers that the store lacks as the blobs that they are elsewhere, or none at all. */
+  readonly takesBlobs: boolean;
   /** Images leave with an index where several belong together, and where there are attestations. */
   readonly indexes: boolean;
   /** How layers leave that are not compressed. */
@@ -116,5 +116,5 @@ export const ELSEWHERE = {
   inStore: false,
   isNamed: false,
   isCanonical: false,
-  onlyPushed: false,
+  takesBlobs: false,
 } as const satisfies Partial<OutputTraits>;
