@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Engine } from '../engine';
-import { advise, type AdviceOnTarget } from './advice/advise';
+import { advise, TRIED_ON, type AdviceOnTarget, type AdviceServices } from './advice/advise';
 import { Analyser, type AnalysedCommit, type CostOf } from './analysis';
 import { CostBook, recordedSteps, type CostSources, type ModelError } from './costs/book';
 import { projectFacts } from './costs/project';
@@ -118,17 +118,39 @@ async function replayTarget(
   const costOf: CostOf = (step) => book.of(step);
   const recorders = policies.map((policy) => new Recorder(target.name, policy));
   const commits = await replayBuilds(target, recorders, { ...services, costOf });
+  const done = recorders.map((recorder) => recorder.run());
   // What order would save is the same under every policy that keeps what was built.
   const adviser = policies.find(({ advises }) => advises === true);
   const { advice, patch } =
     adviser === undefined || signal.aborted
       ? NO_ADVICE
-      : await advise(target, { ...services, costOf, policy: adviser });
-  const runs = recorders.map((recorder, at): ReplayRun => ({
-    ...recorder.run(),
+      : await advise(target, {
+          ...services,
+          ...knownCosts(done[policies.indexOf(adviser)], builds),
+          costOf,
+          policy: adviser,
+        });
+  const runs = done.map((run, at): ReplayRun => ({
+    ...run,
     advice: policies[at] === adviser ? advice : [],
   }));
   return { runs, commits, error: book.error, patch };
+}
+
+/** What advice need not find out again. */
+function knownCosts(
+  run: Omit<ReplayRun, 'advice'> | undefined,
+  builds: readonly ScheduledBuild[],
+): Pick<AdviceServices, 'known' | 'rebuilt'> {
+  const { secondsRebuilt = 0, bytesRebuilt = 0 } = run?.totals ?? {};
+  const isWhole = run !== undefined && builds.length <= TRIED_ON;
+  return {
+    known: isWhole ? { seconds: secondsRebuilt, bytes: bytesRebuilt } : undefined,
+    rebuilt: (instruction) =>
+      (run?.instructions ?? [])
+        .filter(({ text }) => text === instruction)
+        .reduce((sum, row) => sum + row.secondsRebuilt, 0),
+  };
 }
 
 const NO_ADVICE: AdviceOnTarget = { advice: [], patch: undefined };

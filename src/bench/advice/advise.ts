@@ -14,7 +14,7 @@ import { costWith, type HistoryCost, type ProofServices } from './prove';
 import { patchOf } from './patch';
 
 /** Commits that an advice is tried on, the latest. */
-const TRIED_ON = 500;
+export const TRIED_ON = 500;
 const MOST = 6;
 /** Less is no advice. */
 const MIN_SECONDS = 1;
@@ -25,6 +25,10 @@ export interface AdviceServices extends ProofServices {
   readonly repository: GitRepository;
   /** For temporary files where TMPDIR takes none. */
   readonly store: string;
+  /** What the history costs as it is, where that is known for all the commits that are tried on. */
+  readonly known: HistoryCost | undefined;
+  /** Seconds that an instruction was rebuilt for, in all. */
+  readonly rebuilt: (instruction: string) => number;
 }
 
 /** Advice on one target, and all of it as a patch against its last commit. */
@@ -46,23 +50,39 @@ export async function advise(
   if (tip === undefined || found === undefined || builds.length < 2)
     return { advice: [], patch: undefined };
   const candidates = await candidatesIn(found, tip.id, services);
-  const before = await costWith(target, [], proof);
-  const tried: { readonly candidate: Candidate; readonly saved: HistoryCost }[] = [];
+  const before = services.known ?? (await costWith(target, [], proof));
+  const tried: Tried[] = [];
   for (const candidate of candidates) {
-    const after = await costWith(target, [candidate], proof);
-    const saved = { seconds: before.seconds - after.seconds, bytes: before.bytes - after.bytes };
+    const saved = await savingOf(candidate, target, before, proof);
     if (saved.seconds >= MIN_SECONDS) tried.push({ candidate, saved });
   }
   const best = tried.sort((a, b) => b.saved.seconds - a.saved.seconds).slice(0, MOST);
-  const chosen = await together(
-    target,
-    best.map(({ candidate }) => candidate),
-    proof,
-  );
+  const chosen = await together(target, best, before, proof);
   return {
     advice: best.map(({ candidate, saved }) => adviceOf(candidate, saved, builds.length)),
     patch: chosen.length === 0 ? undefined : await patchOf(found, chosen, services.store),
   };
+}
+
+interface Tried {
+  readonly candidate: Candidate;
+  readonly saved: HistoryCost;
+}
+
+/** What a change would have saved. A step that is only made shorter is found as often as before: nothing has to be replayed. */
+async function savingOf(
+  candidate: Candidate,
+  target: ReplayTarget,
+  before: HistoryCost,
+  proof: AdviceServices,
+): Promise<HistoryCost> {
+  const { kind, spared } = candidate;
+  if (kind === 'cache-mount' && spared !== undefined) {
+    const rebuilt = proof.rebuilt(spared.before);
+    return { seconds: rebuilt * spared.part, bytes: 0 };
+  }
+  const after = await costWith(target, [candidate], proof);
+  return { seconds: before.seconds - after.seconds, bytes: before.bytes - after.bytes };
 }
 
 type FoundSources = NonNullable<Awaited<ReturnType<AdviceServices['reader']['sources']>>>;
@@ -95,18 +115,24 @@ async function candidatesIn(
 /** Those that help when all before them are done: two may want to move the same line. */
 async function together(
   target: ReplayTarget,
-  candidates: readonly Candidate[],
+  tried: readonly Tried[],
+  before: HistoryCost,
   proof: ProofServices,
 ): Promise<Candidate[]> {
+  const mounts = tried.filter(({ candidate }) => candidate.kind === 'cache-mount');
+  const others = tried.filter((one) => !mounts.includes(one));
   const chosen: Candidate[] = [];
-  let cost = Infinity;
-  for (const candidate of candidates) {
-    const { seconds } = await costWith(target, [...chosen, candidate], proof);
+  let cost = before.seconds;
+  for (const { candidate, saved } of others) {
+    const isFirst = chosen.length === 0;
+    const { seconds } = isFirst
+      ? { seconds: before.seconds - saved.seconds }
+      : await costWith(target, [...chosen, candidate], proof);
     if (seconds >= cost) continue;
     cost = seconds;
     chosen.push(candidate);
   }
-  return chosen;
+  return [...chosen, ...mounts.map(({ candidate }) => candidate)];
 }
 
 function adviceOf(candidate: Candidate, saved: HistoryCost, commits: number): Advice {
