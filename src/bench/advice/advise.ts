@@ -51,22 +51,51 @@ export async function advise(
     return { advice: [], patch: undefined };
   const candidates = await candidatesIn(found, tip.id, services);
   const before = services.known ?? (await costWith(target, [], proof));
-  const tried: Tried[] = [];
-  for (const candidate of candidates) {
-    const saved = await savingOf(candidate, target, before, proof);
-    if (saved.seconds >= MIN_SECONDS) tried.push({ candidate, saved });
-  }
-  const best = tried.sort((a, b) => b.saved.seconds - a.saved.seconds).slice(0, MOST);
+  const all = await tryEach(candidates, target, before, proof);
+  const best = all
+    .filter(({ saved }) => saved.seconds >= MIN_SECONDS)
+    .sort((a, b) => b.saved.seconds - a.saved.seconds)
+    .slice(0, MOST);
   const chosen = await together(target, best, before, proof);
   return {
-    advice: best.map(({ candidate, saved }) => adviceOf(candidate, saved, builds.length)),
+    advice: best.map((one) => adviceOf(one, builds.length)),
     patch: chosen.length === 0 ? undefined : await patchOf(found, chosen, services.store),
   };
+}
+
+/** What each change saves by itself; where one helps only when others are done as well, what it adds to these. */
+async function tryEach(
+  candidates: readonly Candidate[],
+  target: ReplayTarget,
+  before: HistoryCost,
+  proof: AdviceServices,
+): Promise<Tried[]> {
+  const tried: Tried[] = [];
+  for (const candidate of candidates)
+    tried.push({ candidate, saved: await savingOf(candidate, target, before, proof) });
+  const moves = candidates.filter(({ kind }) => kind !== 'cache-mount');
+  const alone = tried.filter(({ candidate }) => moves.includes(candidate));
+  const mostAlone = Math.max(0, ...alone.map(({ saved }) => saved.seconds));
+  const joint = moves.length < 2 ? before : await costWith(target, moves, proof);
+  if (before.seconds - joint.seconds < mostAlone + MIN_SECONDS) return tried;
+  for (const [at, { candidate, saved }] of tried.entries()) {
+    if (!moves.includes(candidate) || saved.seconds >= MIN_SECONDS) continue;
+    const others = await costWith(
+      target,
+      moves.filter((other) => other !== candidate),
+      proof,
+    );
+    const added = { seconds: others.seconds - joint.seconds, bytes: others.bytes - joint.bytes };
+    tried[at] = { candidate, saved: added, withOthers: true };
+  }
+  return tried;
 }
 
 interface Tried {
   readonly candidate: Candidate;
   readonly saved: HistoryCost;
+  /** It saves that where the others are done, and nothing by itself. */
+  readonly withOthers?: boolean | undefined;
 }
 
 /** What a change would have saved. A step that is only made shorter is found as often as before: nothing has to be replayed. */
@@ -112,31 +141,30 @@ async function candidatesIn(
   return ignore === undefined ? candidates : [...candidates, ignore];
 }
 
-/** Those that help when all before them are done: two may want to move the same line. */
+/** All changes where they go together, else the best of them: two may want to move the same line. */
 async function together(
   target: ReplayTarget,
   tried: readonly Tried[],
   before: HistoryCost,
   proof: ProofServices,
 ): Promise<Candidate[]> {
-  const mounts = tried.filter(({ candidate }) => candidate.kind === 'cache-mount');
-  const others = tried.filter((one) => !mounts.includes(one));
-  const chosen: Candidate[] = [];
-  let cost = before.seconds;
-  for (const { candidate, saved } of others) {
-    const isFirst = chosen.length === 0;
-    const { seconds } = isFirst
-      ? { seconds: before.seconds - saved.seconds }
-      : await costWith(target, [...chosen, candidate], proof);
-    if (seconds >= cost) continue;
-    cost = seconds;
-    chosen.push(candidate);
-  }
-  return [...chosen, ...mounts.map(({ candidate }) => candidate)];
+  const candidates = tried.map(({ candidate }) => candidate);
+  const mounts = candidates.filter(({ kind }) => kind === 'cache-mount');
+  const moves = candidates.filter((candidate) => !mounts.includes(candidate));
+  const [first] = moves;
+  const best = tried.find(({ candidate }) => candidate === first);
+  if (first === undefined || best === undefined || moves.length === 1) return candidates;
+  const { seconds } = await costWith(target, moves, proof);
+  const alone = best.withOthers === true ? 0 : best.saved.seconds;
+  return seconds <= before.seconds - alone ? candidates : [first, ...mounts];
 }
 
-function adviceOf(candidate: Candidate, saved: HistoryCost, commits: number): Advice {
-  const { kind, instruction, line, behind, behindLine, what, because, spared } = candidate;
+function adviceOf({ candidate, saved, withOthers }: Tried, commits: number): Advice {
+  const { kind, instruction, line, behind, behindLine, what, spared } = candidate;
+  const because =
+    withOthers === true
+      ? `${candidate.because}; it helps once the other changes are made`
+      : candidate.because;
   const proof = spared === undefined ? 'replayed' : 'modelled';
   const where = kind === 'ignore' ? instruction : `${instruction} (line ${line})`;
   const seconds = Math.round(saved.seconds * 1000) / 1000;
