@@ -35,9 +35,6 @@ const PACKAGE_HOMES: Readonly<Record<string, string>> = {
 const graph = readImports(SRC);
 const { imports } = graph;
 
-/** Directories whose circles of types are being taken apart. */
-const UNTANGLED_LATER = ['layer', 'linux'];
-
 describe('imports', () => {
   it('docs/architecture.md names every directory and loose file of src/, and no others', () => {
     const there = readdirSync(SRC, { withFileTypes: true }).map(({ name }) => topOf(name));
@@ -65,8 +62,7 @@ describe('imports', () => {
   });
 
   it('make no circle between files, with imports of types counted', () => {
-    const circles = circlesIn(edges(graph));
-    expect(circles.filter(([first = '']) => !UNTANGLED_LATER.includes(topOf(first)))).toEqual([]);
+    expect(circlesIn(edges(graph))).toEqual([]);
   });
 
   it('keep each package in one directory', () => {
