@@ -146,6 +146,14 @@ export const COMMANDS: readonly CommandEntry[] = [
     async () => (await import('./commands/manifest')).manifestPush,
   ),
   entry('manifest rm, index rm', async () => (await import('./commands/manifest')).manifestRm),
+  entry(
+    'imagetools inspect, buildx imagetools inspect',
+    async () => (await import('./commands/imagetools')).imagetoolsInspect,
+  ),
+  entry(
+    'imagetools create, buildx imagetools create',
+    async () => (await import('./commands/imagetools')).imagetoolsCreate,
+  ),
   entry('tag, image tag', async () => (await import('./commands/tag')).command),
   entry('rmi, image rm, image remove', async () => (await import('./commands/rmi')).command),
   entry('image mount', async () => (await import('./commands/image-mount')).mount),
@@ -209,7 +217,7 @@ export const COMMANDS: readonly CommandEntry[] = [
 export function findCommand(
   words: readonly string[],
 ): { readonly entry: CommandEntry; readonly length: number } | undefined {
-  for (const length of [2, 1]) {
+  for (const length of [3, 2, 1]) {
     const name = words.slice(0, length).join(' ');
     const entry =
       words.length < length

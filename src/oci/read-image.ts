@@ -127,6 +127,19 @@ export function parseIndex(bytes: Uint8Array, name: string): Index {
  * LIMIT_EXCEEDED.
  */
 export function parseManifest(bytes: Uint8Array, name: string, mostLayers = MAX_LAYERS): Manifest {
+  const manifest = parseArtifact(bytes, name, mostLayers);
+  for (const { mediaType } of manifest.layers) {
+    if (layerCompression(mediaType) === undefined)
+      throw broken(
+        name,
+        `it holds ${JSON.stringify(mediaType)}, which is not a layer of a file system`,
+      );
+  }
+  return manifest;
+}
+
+/** The same for a manifest whose layers may be anything: attestations, charts, signatures. */
+export function parseArtifact(bytes: Uint8Array, name: string, mostLayers = MAX_LAYERS): Manifest {
   const manifest = parse(bytes, { name, what: 'manifest' }, MANIFEST);
   if (manifest.schemaVersion !== 2)
     throw broken(name, `its manifest is of schema ${JSON.stringify(manifest.schemaVersion)}`);
@@ -139,13 +152,6 @@ export function parseManifest(bytes: Uint8Array, name: string, mostLayers = MAX_
       'LIMIT_EXCEEDED',
       `${name} has ${layers.length} layers; ${mostLayers} are the most`,
     );
-  for (const { mediaType } of layers) {
-    if (layerCompression(mediaType) === undefined)
-      throw broken(
-        name,
-        `it holds ${JSON.stringify(mediaType)}, which is not a layer of a file system`,
-      );
-  }
   if (config.size > MAX_DESCRIPTION)
     throw new MbuildError('LIMIT_EXCEEDED', `the config of ${name} has ${config.size} bytes`);
   return { ...manifest, config, layers } as Manifest;

@@ -11,21 +11,24 @@ import {
 } from '../images/transfer/transfer';
 import type { Descriptor } from '../oci/image';
 import { isManifestType } from '../oci/media-types';
-import { parseManifest } from '../oci/read-image';
+import { parseArtifact } from '../oci/read-image';
 import { parseReference, type Reference } from '../oci/reference';
 import type { BuildScope } from '../progress/events';
 import { blobsIn, type BlobOrigin } from '../registry/download';
-import type { ImageSource, ImageTarget, Repository } from '../registry/registry';
+import type { ImageSource, ImageTarget, RawManifest, Repository } from '../registry/registry';
 import type { ExportServices } from './exporter';
 import { indexOfManifests } from './image-index';
-import { bytesFrom, pushExporter } from './push';
+import { bytesFrom, pushExporter, rawManifest } from './push';
 
 /** What pushing a list works with. */
-export interface ListPush extends TransferSetting<
-  ExportServices & { readonly images: ImageStore }
-> {
-  readonly registry: ImageSource & ImageTarget;
+export interface ListPush
+  extends CopySetting, TransferSetting<ExportServices & { readonly images: ImageStore }> {
   readonly mountFrom: MountSources;
+}
+
+/** What bringing manifests from repository to repository works with. */
+export interface CopySetting extends Pick<TransferSetting, 'vertex' | 'scope'> {
+  readonly registry: ImageSource & ImageTarget;
 }
 
 /**
@@ -46,14 +49,23 @@ export async function pushManifestList(list: ManifestList, push: ListPush): Prom
     );
   }
   const index = indexOfManifests(manifests, list.annotations);
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of index.open()) chunks.push(chunk);
-  await push.registry.pushManifest(
-    ref,
-    { descriptor: index.descriptor, bytes: Buffer.concat(chunks) },
-    push.scope.signal,
-  );
+  await push.registry.pushManifest(ref, await rawManifest(index), push.scope.signal);
   return index.descriptor;
+}
+
+/**
+ * Pushes a manifest that lists others, or an image's own, under a name: what it lists is brought
+ * from the registries that have it.
+ * @throws MbuildError as {@link ImageTarget} does.
+ */
+export async function pushJoined(
+  top: RawManifest,
+  listed: readonly ListedManifest[],
+  ref: Reference,
+  push: CopySetting,
+): Promise<void> {
+  for (const entry of listed) await copyManifest(entry, ref, push);
+  await push.registry.pushManifest(ref, top, push.scope.signal);
 }
 
 async function pushImage(
@@ -89,7 +101,7 @@ async function pushImage(
 async function copyManifest(
   entry: ListedManifest,
   ref: Reference,
-  push: ListPush,
+  push: CopySetting,
 ): Promise<Descriptor> {
   const { registry, scope } = push;
   const { digest, mediaType } = entry.descriptor;
@@ -101,7 +113,7 @@ async function copyManifest(
     scope.signal,
   );
   if (isManifestType(mediaType)) {
-    const { config, layers } = parseManifest(manifest.bytes, entry.source);
+    const { config, layers } = parseArtifact(manifest.bytes, entry.source);
     const inTurn = limiter(PARALLEL_TRANSFERS);
     await together(
       scope,
@@ -123,7 +135,7 @@ async function copyBlob(
   descriptor: Descriptor,
   source: Repository,
   ref: Reference,
-  push: ListPush,
+  push: CopySetting,
 ): Promise<void> {
   const { registry, scope } = push;
   const report = transferReporter(push, descriptor.digest, descriptor.size);

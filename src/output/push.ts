@@ -195,7 +195,8 @@ async function pushBlob(
   report(sent === 'uploaded' ? 'done' : sent, descriptor.size);
 }
 
-async function rawManifest({ descriptor, open }: OutgoingBlob): Promise<RawManifest> {
+/** A manifest with its bytes in memory. */
+export async function rawManifest({ descriptor, open }: OutgoingBlob): Promise<RawManifest> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of open()) chunks.push(chunk);
   return { descriptor, bytes: Buffer.concat(chunks) };
