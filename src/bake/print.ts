@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { jsonText } from '../diagnostics/visible';
 import type { Selection } from './select';
 import { FIELDS, isFieldName, type Attributes, type Entry } from './target';
@@ -25,13 +26,20 @@ function byName(a: { readonly name: string }, b: { readonly name: string }): num
   return a.name < b.name ? -1 : 1;
 }
 
-function printed(attributes: Attributes): Record<string, unknown> {
+function printed({ context, ...others }: Attributes): Record<string, unknown> {
+  const attributes: Attributes = { ...others, context: cleanContext(context) };
   const names = Object.keys(FIELDS).filter(isFieldName);
   return Object.fromEntries(
     names
       .filter((name) => attributes[name] !== undefined && attributes[name] !== '')
       .map((name) => [name, printedValue(attributes[name], ESCAPED.includes(name))]),
   );
+}
+
+/** Paths are shown in their shortest form, addresses as they are. */
+function cleanContext(context: string | undefined): string | undefined {
+  if (context === undefined || /^[a-z][a-z0-9+.-]*:|^git@/i.test(context)) return context;
+  return path.posix.normalize(context).replace(/(?<=.)\/$/, '');
 }
 
 function printedValue(value: unknown, escaped: boolean): unknown {

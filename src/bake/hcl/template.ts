@@ -267,7 +267,9 @@ function withoutIndent(tokens: readonly Token[]): Token[] {
   let least = Infinity;
   const indents = (text: string): void => {
     for (const line of text.split(/(?<=\n)/)) {
-      if (atLineStart) least = Math.min(least, /^ */.exec(line)?.[0].length ?? 0);
+      // Empty lines have no indent that would count.
+      if (atLineStart && line.trim() !== '')
+        least = Math.min(least, /^ */.exec(line)?.[0].length ?? 0);
       atLineStart = line.endsWith('\n');
     }
   };
@@ -285,10 +287,15 @@ function withoutIndent(tokens: readonly Token[]): Token[] {
       return token;
     }
     const lines = token.text.split(/(?<=\n)/).map((line) => {
-      const cut = atLineStart ? line.slice(least) : line;
+      const cut = atLineStart ? line.slice(indentOf(line, least)) : line;
       atLineStart = line.endsWith('\n');
       return cut;
     });
     return { ...token, text: lines.join('') };
   });
+}
+
+/** How many of the leading spaces go: an empty line may have fewer. */
+function indentOf(line: string, most: number): number {
+  return Math.min(most, /^ */.exec(line)?.[0].length ?? 0);
 }
