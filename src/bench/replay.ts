@@ -48,11 +48,13 @@ export async function replay(
 ): Promise<ReplayReport> {
   const repository = new GitRepository(request.directory);
   const objects = new GitObjects(request.directory);
+  const closing: { close(): void }[] = [objects];
   try {
     const commits = await repository.commits(request.commits);
     const builds = scheduled(commits, request);
     const targets = await resolveTargets(request.targets, repository, request.commits.range);
     const bases = new Bases(engine, request.pull, signal);
+    closing.push(bases);
     const reader = new CommitReader(objects, new Planner(bases, request.build), request.build);
     const services: TargetServices = {
       reader,
@@ -84,7 +86,7 @@ export async function replay(
       patch: patches === '' ? undefined : patches,
     };
   } finally {
-    objects.close();
+    for (const open of closing) open.close();
   }
 }
 

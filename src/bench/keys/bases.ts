@@ -1,13 +1,16 @@
+import { temporaryDirectory } from '../../content/temporary';
 import { isMbuildError } from '../../diagnostics/error';
 import type { Engine } from '../../engine';
 import type { BaseImage } from '../../graph/graph';
 import { sourceResult, type ResultId } from '../../cache/key';
+import { removeTree } from '../../linux/remove-tree';
 import { chainIds, digestOf } from '../../oci/digest';
 import type { ImageConfig } from '../../oci/image';
 import { splitEnv } from '../../oci/env';
 import { formatPlatform, type Platform } from '../../oci/platform';
 import { formatReference, parseReference } from '../../oci/reference';
 import type { MergedView } from '../../snapshot/view';
+import type { RemoteImage } from './remote-users';
 
 /** An image that stages start from, as far as it is at hand. */
 export interface ReplayBase {
@@ -16,10 +19,15 @@ export interface ReplayBase {
   readonly known: 'whole' | 'config' | 'not';
   /** What its tree holds; of an image that is not known its name stands for it. */
   readonly result: ResultId;
+  /** Where its users are looked up, of one that a registry told of. */
+  readonly remote?: RemoteImage | undefined;
 }
 
 /** What bases are asked of. */
-export type BaseServices = Pick<Engine, 'images' | 'registry' | 'admit' | 'snapshots' | 'offline'>;
+export type BaseServices = Pick<
+  Engine,
+  'root' | 'images' | 'registry' | 'admit' | 'snapshots' | 'offline'
+>;
 
 /** Words of a Dockerfile that a base may give a value to. */
 const VARIABLE = /\$\{?([A-Za-z_]\w*)/g;
@@ -30,6 +38,8 @@ export class Bases {
   readonly #found = new Map<string, Promise<ReplayBase | undefined>>();
   readonly #unknown = new Set<string>();
   readonly #failed = new Map<string, string>();
+  readonly #users = new Map<string, Promise<MergedView | undefined>>();
+  readonly #directories: string[] = [];
 
   /** @param asks registries are asked for what the store lacks. */
   constructor(
@@ -60,8 +70,36 @@ export class Bases {
   }
 
   /** The files of a base, for the users in it; `undefined` where they are not at hand. */
-  async view({ image, known }: ReplayBase): Promise<MergedView | undefined> {
-    return known === 'whole' ? this.services.snapshots.view(await image.stack()) : undefined;
+  async view({ image, known, remote }: ReplayBase): Promise<MergedView | undefined> {
+    if (known === 'whole') return this.services.snapshots.view(await image.stack());
+    return remote === undefined ? undefined : this.#usersOf(image.name, remote);
+  }
+
+  /** Removes what was fetched. */
+  close(): void {
+    for (const directory of this.#directories.splice(0)) removeTree(directory);
+  }
+
+  /** Asked once for each image; one whose users cannot be had is one whose users are not known. */
+  #usersOf(name: string, remote: RemoteImage): Promise<MergedView | undefined> {
+    const known = this.#users.get(name);
+    if (known !== undefined) return known;
+    const users = this.#fetchUsers(name, remote);
+    this.#users.set(name, users);
+    return users;
+  }
+
+  async #fetchUsers(name: string, remote: RemoteImage): Promise<MergedView | undefined> {
+    const { remoteUsers } = await import('./remote-users');
+    const directory = temporaryDirectory('users', this.services.root);
+    this.#directories.push(directory);
+    try {
+      return await remoteUsers(remote, directory);
+    } catch (error) {
+      if (!isMbuildError(error) || error.code === 'CANCELED') throw error;
+      this.#failed.set(name, error.message);
+      return undefined;
+    }
   }
 
   async #look(name: string, platform: Platform): Promise<ReplayBase | undefined> {
@@ -87,11 +125,12 @@ export class Bases {
     const { peekImage } = await import('../../images/transfer/remote-config');
     try {
       const { registry, admit } = this.services;
-      const { config, descriptor } = await peekImage(name, platform, {
+      const { config, descriptor, manifest } = await peekImage(name, platform, {
         registry: () => registry,
         admit,
         signal: this.signal,
       });
+      const repository = parseReference(name);
       const stack = (): never => {
         throw new Error('an image without its files has no stack');
       };
@@ -99,6 +138,10 @@ export class Bases {
         image: { name, config, descriptor, stack },
         known: 'config',
         result: resultOf(config),
+        remote:
+          repository === undefined
+            ? undefined
+            : { repository, layers: manifest.layers, registry, signal: this.signal },
       };
     } catch (error) {
       if (!isMbuildError(error) || error.code === 'CANCELED') throw error;

@@ -7,6 +7,7 @@ import type { Operation, TreeSource } from '../../graph/graph';
 import { planGraph } from '../../graph/plan';
 import { instructionText } from '../../history/instruction-text';
 import { hostPlatform, type Platform } from '../../oci/platform';
+import { namesOwner } from '../../snapshot/users';
 import type { FileQuery } from '../context/select';
 import type { Bases, ReplayBase } from './bases';
 import { operationForm, type InputForm } from './inputs';
@@ -117,7 +118,7 @@ export class Planner {
     const inTarget = new Set<number>();
     for (let at: StagePlan | undefined = graph.target; at !== undefined; at = stageBelow(at))
       inTarget.add(at.index);
-    const writer = new PlanWriter(this.bases, bases, inTarget);
+    const writer = new PlanWriter(this.bases, bases, inTarget, graph.stages.some(looksUpUsers));
     for (const stage of graph.stages) await writer.stage(stage);
     return { dockerfile, steps: writer.steps, queries: writer.queries };
   }
@@ -139,6 +140,8 @@ class PlanWriter {
     private readonly finder: Bases,
     private readonly bases: ReadonlyMap<string, ReplayBase>,
     private readonly inTarget: ReadonlySet<number>,
+    /** Some owner is given by name. */
+    private readonly looksUp: boolean,
   ) {}
 
   async stage(stage: StagePlan): Promise<void> {
@@ -164,7 +167,8 @@ class PlanWriter {
       return this.#ends.get(base.stage.index) ?? { ...nothing, result: sourceResult(undefined) };
     const found = this.bases.get(base.image.name);
     if (found === undefined) throw new Error('a base that was not looked for');
-    return { ...nothing, result: found.result, view: await this.finder.view(found) };
+    const view = this.looksUp ? await this.finder.view(found) : undefined;
+    return { ...nothing, result: found.result, view };
   }
 
   #add({ stage, step, index, settings }: NextStep, below: StageEnd): StageEnd {
@@ -227,4 +231,11 @@ function mountedTrees(operation: Operation): TreeSource[] {
         'from' in mount && mount.from !== undefined ? [mount.from] : [],
       )
     : [];
+}
+
+function looksUpUsers({ steps }: StagePlan): boolean {
+  return steps.some(
+    ({ operation }) =>
+      operation.kind === 'copy' && operation.chown !== undefined && namesOwner(operation.chown),
+  );
 }
