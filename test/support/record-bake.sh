@@ -8,6 +8,8 @@ cd "$(dirname "$0")/../../fixtures/bake" || exit 1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for case; do
+  # What this version does not know has its answer by the documentation.
+  [ ! -e "$case/README.md" ] || continue
   args=(); [ -e "$case/args" ] && mapfile -t args <"$case/args"
   env=(); [ -e "$case/env" ] && mapfile -t env <"$case/env"
   rm -rf "$work/case" "$case/expected.json" "$case/expected-error"
