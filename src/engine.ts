@@ -247,13 +247,13 @@ async function openSnapshots(
   if (kind.mounts && isolation?.mounts === false)
     throw new MbuildError(
       'USAGE',
-      `--snapshotter=${kind.name} does not work with --isolation=${isolation.name}, which mounts nothing`,
+      `--snapshotter=${kind.name} does not work with --isolation=${isolation.name}, which cannot mount`,
       { hint: 'use --snapshotter=copy' },
     );
   if (ground.marks === 'trusted' && !heldCapabilities().includes('SYS_ADMIN')) {
     throw new MbuildError(
       'STORE_UNUSABLE',
-      `the store ${root} was made by a process with more rights than this one has: its layers carry attributes that need CAP_SYS_ADMIN`,
+      `the store ${root} was made by a process with more rights: its layers have attributes that need CAP_SYS_ADMIN`,
       { hint: ANOTHER_ROOT },
     );
   }

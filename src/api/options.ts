@@ -7,7 +7,7 @@ import type { BuildEvent } from '../progress/events';
 export interface OpenOptions {
   /** Directory of the store; `/var/lib/mbuild` for root, `$XDG_DATA_HOME/mbuild` for others. */
   readonly root?: string | undefined;
-  /** The only file to look for credentials in. */
+  /** Read credentials only from this file. */
   readonly authFile?: string | undefined;
   /** Registries whose certificate is not checked: `host[:port]`. */
   readonly insecureRegistries?: readonly string[] | undefined;
@@ -93,7 +93,7 @@ export interface BuildOptions {
   readonly cacheFrom?: readonly (string | Fields)[] | undefined;
   /** Caches elsewhere to write: `{ type: 'registry', ref: …, mode: 'max' }`. */
   readonly cacheTo?: readonly (string | Fields)[] | undefined;
-  /** Take nothing from the cache. */
+  /** Do not use the cache. */
   readonly noCache?: boolean | undefined;
   /** Stages that are not taken from the cache. */
   readonly noCacheFilter?: readonly string[] | undefined;
@@ -113,7 +113,7 @@ export interface BuildOptions {
   /** `network.host`, `security.insecure`, `device`, `device=NAME`. */
   readonly allow?: readonly string[] | undefined;
   readonly cdiSpecDirs?: readonly string[] | undefined;
-  /** Network of RUN. */
+  /** Network for RUN. */
   readonly network?: 'default' | 'none' | 'host' | undefined;
   /** Lines of /etc/hosts: address by name. */
   readonly addHosts?: Readonly<Record<string, string>> | undefined;
@@ -145,9 +145,9 @@ export interface BuildOptions {
   readonly stepLogLimit?: string | number | undefined;
   /** How often a RUN that fails is tried again. */
   readonly retryStep?: number | undefined;
-  /** Most steps that run at once. */
+  /** Run at most this many steps at once. */
   readonly jobs?: number | undefined;
-  /** Time of the image and of its files: seconds since the epoch. */
+  /** Timestamp of the image and its files: seconds since the epoch. */
   readonly sourceDateEpoch?: number | undefined;
   /** How often a transfer is tried again that fails for the moment. */
   readonly retry?: number | undefined;
@@ -178,7 +178,7 @@ export interface PullOptions extends TransferOptions {
 /** What `images` lists. */
 export interface ImagesOptions {
   /**
-   * As `mbuild images --filter`: `dangling=true`, `label=a=b`, `reference=app:*`, … All of them
+   * As `mbuild images --filter`: `dangling=true`, `label=a=b`, `reference=app:*`, … Delete all of them
    * must hold.
    */
   readonly filters?: readonly string[] | undefined;

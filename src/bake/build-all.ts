@@ -83,7 +83,10 @@ class Baking {
     this.#failure ??= this.scope.signal.aborted ? { error: this.scope.signal.reason } : undefined;
     const [stuck] = this.#waiting;
     if (stuck !== undefined && this.#failure === undefined)
-      throw new MbuildError('INTERNAL', `target ${stuck.name} waits for what is not built`);
+      throw new MbuildError(
+        'INTERNAL',
+        `target ${stuck.name} waits for a target that is not built`,
+      );
   }
 
   #ready(places: number): BakeItem[] {

@@ -27,7 +27,7 @@ export function csvFields(text: string): string[] {
     if (found === null)
       throw new MbuildError(
         'BAKE_INVALID',
-        `${JSON.stringify(text)} has a quotation mark too many`,
+        `${JSON.stringify(text)} has an unmatched quotation mark`,
       );
     fields.push(found[1]?.replaceAll('""', '"') ?? found[2] ?? '');
     ended = !found[0].endsWith(',');
@@ -44,7 +44,7 @@ function readPairs(text: string, what: string): Entry {
     const at = field.indexOf('=');
     if (at < 0)
       throw new MbuildError('BAKE_INVALID', `"${field}" of ${what} "${text}" has no "="`, {
-        hint: 'entries are KEY=VALUE, with commas between them',
+        hint: 'write KEY=VALUE pairs, separated by commas',
       });
     return [field.slice(0, at).trim().toLowerCase(), field.slice(at + 1)];
   });
@@ -81,7 +81,7 @@ function readSecret(text: string): Entry {
     const name = key.toLowerCase() === 'source' ? 'src' : key.toLowerCase();
     if (rest.length === 0 || !['id', 'src', 'env', 'type'].includes(name))
       throw new MbuildError('BAKE_INVALID', `"${field}" of secret "${text}" is unknown`, {
-        hint: 'a secret has id=NAME and src=FILE or env=VARIABLE',
+        hint: 'write id=NAME with src=FILE or env=VARIABLE',
       });
     if (name === 'type') type = value;
     else entry[name] = value;

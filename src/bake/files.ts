@@ -42,8 +42,8 @@ export async function readBakeFiles(
   const found =
     names.length > 0 ? await readNamed(names, directory, stdin) : readDefault(directory);
   if (found.length === 0)
-    throw new MbuildError('BAKE_INVALID', `there is no bake file in ${directory}`, {
-      hint: `name one with -f, or make one of ${DEFAULT_FILES.slice(4, 6).join(', ')}, ${DEFAULT_FILES[0]}`,
+    throw new MbuildError('BAKE_INVALID', `found no bake file in ${directory}`, {
+      hint: `name a file with -f, or create one of ${DEFAULT_FILES.slice(4, 6).join(', ')}, ${DEFAULT_FILES[0]}`,
     });
   const read = found.map(parseFile);
   return {
@@ -79,13 +79,13 @@ function readFile(name: string, directory: string): string | undefined {
   try {
     const bytes = readFileSync(path.resolve(directory, name));
     if (bytes.length > MAX_BYTES)
-      throw new MbuildError('LIMIT_EXCEEDED', `the bake file ${name} has more than 16 MiB`);
+      throw new MbuildError('LIMIT_EXCEEDED', `the bake file ${name} is larger than 16 MiB`);
     return bytes.toString();
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     if (errnoOf(error) === 'EISDIR')
       throw new MbuildError('BAKE_INVALID', `${name} is a directory`, {
-        hint: `-f names a file, such as ${path.join(name, 'docker-bake.hcl')}`,
+        hint: `give -f a file, such as ${path.join(name, 'docker-bake.hcl')}`,
       });
     throw error;
   }

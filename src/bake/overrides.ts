@@ -65,7 +65,8 @@ function checkKey(
   const named = key === 'secret' || (field !== undefined && FIELDS[field].kind === 'map');
   if (named && (name ?? '') === '' && key !== 'labels')
     throw usage(text, `${key} needs a name: TARGET.${key}.NAME=VALUE`);
-  if (key === 'secret' && append) throw usage(text, 'a secret is set, "+" adds nothing to it');
+  if (key === 'secret' && append)
+    throw usage(text, 'a secret is set as a whole: "+" cannot add to it');
 }
 
 function fieldOf(key: string): FieldName | undefined {
@@ -155,7 +156,7 @@ function withList(
 function readFlag({ key, value }: Override): boolean {
   if (/^(1|t|true)$/i.test(value)) return true;
   if (/^(0|f|false)$/i.test(value)) return false;
-  throw new MbuildError('USAGE', `--set: ${key} is true or false, and not "${value}"`);
+  throw new MbuildError('USAGE', `--set: ${key} must be true or false, not "${value}"`);
 }
 
 /** Another source for a secret that the file declares. */
@@ -168,7 +169,7 @@ function withSecret(attributes: Attributes, id: string, value: string): Attribut
         didYouMean(
           id,
           secrets.map((secret) => String(secret['id'])),
-        ) ?? 'declare it in the file, or add it by --set TARGET.secrets+=id=NAME,src=FILE',
+        ) ?? 'declare it in the file, or add it with --set TARGET.secrets+=id=NAME,src=FILE',
     });
   const [source = {}] = readEntries('secret', value);
   const secret = secrets.map((each) => (each['id'] === id ? { ...source, id } : each));

@@ -141,7 +141,7 @@ class DefinitionReader {
     const builtin = this.surroundings.builtins[name];
     if (builtin !== undefined) return builtin;
     if (BLOCK_TYPES.slice(2).includes(name))
-      throw mistake(span, `"${name}" is a type of blocks`, `name one: ${name}.NAME.ATTRIBUTE`);
+      throw mistake(span, `"${name}" is a block type, not a value`, `write ${name}.NAME.ATTRIBUTE`);
     if (!this.#values.has(name)) {
       const value = this.#guarded(`variable "${name}"`, span, () => this.#compute(name));
       if (value === undefined) return undefined;
@@ -196,7 +196,7 @@ class DefinitionReader {
       if (args.length < names.length || (rest === undefined && args.length > names.length))
         throw mistake(
           block.span,
-          `${title} takes ${names.length} arguments, and ${args.length} are given`,
+          `${title} takes ${names.length} arguments, but ${args.length} are given`,
         );
       const given = new Map(names.map((name, i) => [name, args[i] ?? null]));
       if (rest !== undefined) given.set(rest, { kind: 'tuple', items: args.slice(names.length) });
@@ -206,7 +206,7 @@ class DefinitionReader {
 
   /** Runs what finds a value out; what needs itself for that is refused. */
   #guarded<T>(what: string, span: Span, work: () => T): T {
-    if (this.#underWay.has(what)) throw mistake(span, `${what} needs itself`);
+    if (this.#underWay.has(what)) throw mistake(span, `${what} depends on itself`);
     this.#underWay.add(what);
     try {
       return work();
@@ -238,7 +238,7 @@ class DefinitionReader {
       block.body.attributes.map((each) => each.name),
     );
     if (found.length === 0 && this.#instances(type, name).length === 0)
-      throw mistake(span, `there is no ${type} "${name}"`);
+      throw mistake(span, `the ${type} "${name}" does not exist`);
     return found;
   }
 
@@ -251,7 +251,7 @@ class DefinitionReader {
     span: Span,
   ): Value | undefined {
     const instances = this.#instances(type, name);
-    if (instances.length === 0) throw mistake(span, `there is no ${type} "${name}"`);
+    if (instances.length === 0) throw mistake(span, `the ${type} "${name}" does not exist`);
     for (const { block, scope } of instances.toReversed()) {
       const found = block.body.attributes.find((candidate) => candidate.name === attribute);
       if (found !== undefined)
@@ -288,7 +288,7 @@ class DefinitionReader {
       throw mistake(
         block.span,
         `the matrix of target "${label}" makes the name "${twice}" twice`,
-        'let "name" hold every variable of the matrix',
+        'use every variable of the matrix in "name"',
       );
     this.#variants.set(block, variants);
     return variants;
@@ -314,13 +314,13 @@ function checkBlock({ type, labels, span }: Block): void {
   if (!BLOCK_TYPES.includes(type))
     throw mistake(
       span,
-      `there are no blocks of type "${type}"`,
-      `blocks are ${BLOCK_TYPES.join(', ')}`,
+      `unknown block type "${type}"`,
+      `block types are ${BLOCK_TYPES.join(', ')}`,
     );
   if (labels.length !== 1)
     throw mistake(
       span,
-      `a ${type} has one name, and this has ${labels.length}`,
+      `a ${type} has one name, but this one has ${labels.length}`,
       `${type} "NAME" { … }`,
     );
   const [name = ''] = labels;
@@ -332,7 +332,7 @@ function checkName(name: string, span: Span): void {
   throw mistake(
     span,
     `"${name}" is not a valid name`,
-    'letters, digits, "_" and "-" are allowed; sanitize() makes such a name',
+    'use letters, digits, "_" and "-"; sanitize() turns any text into such a name',
   );
 }
 
@@ -345,7 +345,11 @@ function variantName(
   const label = block.labels[0] ?? '';
   if (attribute === undefined) return label;
   if (find('matrix') === undefined)
-    throw mistake(attribute.span, '"name" needs a matrix', 'the label of the block is its name');
+    throw mistake(
+      attribute.span,
+      '"name" needs a matrix',
+      'without a matrix, the label of the block is the name',
+    );
   const value = evaluate(attribute.value, scope);
   const name = placed(attribute.value.span, () => toText(value));
   checkName(name, attribute.value.span);

@@ -79,7 +79,11 @@ function readField(attribute: Attribute, scope: Scope): unknown {
 
 function itemsOf(value: Value, { name, value: { span } }: Attribute): readonly Value[] {
   if (isSequence(value)) return value.items;
-  throw mistake(span, `"${name}" is a list, and this is a ${typeName(value)}`, `${name} = [ … ]`);
+  throw mistake(
+    span,
+    `"${name}" must be a list, but this is a ${typeName(value)}`,
+    `${name} = [ … ]`,
+  );
 }
 
 function textsOf(value: Value, attribute: Attribute): string[] {
@@ -92,7 +96,11 @@ function textsOf(value: Value, attribute: Attribute): string[] {
 /** Entries that are null are left out. */
 function mapOf(value: Value, { name, value: { span } }: Attribute): ReadonlyMap<string, string> {
   if (!isMapping(value))
-    throw mistake(span, `"${name}" is a map, and this is a ${typeName(value)}`, `${name} = { … }`);
+    throw mistake(
+      span,
+      `"${name}" must be a map, but this is a ${typeName(value)}`,
+      `${name} = { … }`,
+    );
   const entries = [...value.entries].filter(([, entry]) => entry !== null);
   return new Map(entries.map(([key, entry]) => [key, placed(span, () => toText(entry))]));
 }

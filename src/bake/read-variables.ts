@@ -74,7 +74,7 @@ export function checkVariable(block: Block, scope: Scope): void {
     throw mistake(
       condition.value.span,
       text === null ? 'this check failed' : placed(message.value.span, () => toText(text)),
-      `variable "${block.labels[0] ?? ''}" has a value that its own check refuses`,
+      `variable "${block.labels[0] ?? ''}" has a value that its validation refuses`,
     );
   }
 }
@@ -122,7 +122,10 @@ function overridden({ text, json }: Override, { name, type, preset }: Declared):
   if (type !== undefined) return fromText(name, text, type);
   if (preset === null) return text;
   if (!isPrimitive(preset))
-    throw refusal(name, 'a list or an object needs a declared type to be given from outside');
+    throw refusal(
+      name,
+      'to set a list or an object from outside, declare the type of the variable',
+    );
   return fromText(name, text, { kind: kindOf(preset) });
 }
 
@@ -151,7 +154,7 @@ function fromText(name: string, text: string, type: Type): Value {
       if (fields.length !== type.items.length)
         throw refusal(
           name,
-          `${type.items.length} values are needed, and ${fields.length} are given`,
+          `${type.items.length} values are needed, but ${fields.length} are given`,
         );
       return tuple(fields.map((field, i) => plain(name, field, type.items[i] ?? { kind: 'any' })));
     }
@@ -183,7 +186,7 @@ function plain(name: string, text: string, type: Type): Value {
     case 'number':
       return toNumber(text);
     default:
-      throw refusal(name, `a value of this type is given as JSON, in ${name}_JSON`);
+      throw refusal(name, `give a value of this type as JSON, in ${name}_JSON`);
   }
 }
 

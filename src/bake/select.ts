@@ -122,7 +122,7 @@ class Resolver {
       if (other === name || path.includes(other))
         throw new MbuildError(
           'BAKE_INVALID',
-          `target "${name}" needs itself: ${[...path, name, other].join(' → ')}`,
+          `target "${name}" depends on itself: ${[...path, name, other].join(' → ')}`,
         );
       if (!this.#resolved.has(other)) this.#resolved.set(other, this.#resolve(other, true));
       this.#link(other, [...path, name]);
@@ -138,7 +138,7 @@ class Resolver {
     if (own.length <= 1 || theirs.length <= 1 || missing.length === 0) return;
     throw new MbuildError(
       'BAKE_INVALID',
-      `target "${name}" is built for ${missing.join(', ')}, and target "${other}", which it needs, is not`,
+      `target "${name}" is built for ${missing.join(', ')}, but target "${other}", which it needs, is not`,
       { hint: `add the platform to "${other}"` },
     );
   }
@@ -184,10 +184,12 @@ class Resolver {
   #unknown(name: string, by: string | undefined): MbuildError {
     const { targets, groups } = this.definition;
     const names = [...groups, ...targets].map((each) => each.name);
-    const message = `there is no target "${name}"`;
+    const message = `the target "${name}" does not exist`;
     const hint =
       didYouMean(name, names) ??
-      (names.length === 0 ? undefined : `there are ${[...new Set(names)].slice(0, 10).join(', ')}`);
+      (names.length === 0
+        ? undefined
+        : `targets are ${[...new Set(names)].slice(0, 10).join(', ')}`);
     const heir = by === undefined ? undefined : this.#byName.get(by)?.[0]?.span;
     return heir === undefined
       ? new MbuildError('BAKE_INVALID', message, { hint })

@@ -135,8 +135,8 @@ export function mountContent(root: string, id: string): string {
   );
   if (only === undefined) throw noMount(id);
   if (others.length > 0)
-    throw new MbuildError('USAGE', `the cache mount ${id} is there for several owners`, {
-      hint: "'mbuild cache-mount ls' lists them; give each an id= of its own",
+    throw new MbuildError('USAGE', `several owners have a cache mount ${id}`, {
+      hint: "list them with 'mbuild cache-mount ls', and give each its own id=",
     });
   return path.join(only.folder, 'fs');
 }
@@ -200,8 +200,8 @@ function withLock(folder: string, work: () => void): boolean {
 }
 
 function noMount(id: string): MbuildError {
-  return new MbuildError('USAGE', `there is not a cache mount ${id}`, {
-    hint: "'mbuild cache-mount ls' lists them",
+  return new MbuildError('USAGE', `the cache mount ${id} does not exist`, {
+    hint: "list them with 'mbuild cache-mount ls'",
   });
 }
 

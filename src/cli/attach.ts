@@ -73,7 +73,7 @@ export async function withTerminal<T>(
   const input = stdin ? host.stdin() : undefined;
   if (terminal && input !== undefined && !input.isTTY) {
     throw new MbuildError('USAGE', 'the input device is not a TTY', {
-      hint: 'leave --tty away when standard input is not a terminal',
+      hint: 'leave out --tty when standard input is not a terminal',
     });
   }
   const isRaw = terminal && input?.isTTY === true;

@@ -4,7 +4,7 @@ import type { FlagTable } from './args';
 import { PUSH_FLAGS } from './command';
 import { LIMIT_FLAGS } from './limit-options';
 
-const LATER = 'it comes with a later version';
+const LATER = 'a later version will have it';
 
 /** The flags of a build: docker's and buildx's spelling, with buildah's where it has more. */
 export const BUILD_FLAGS = {
@@ -19,7 +19,7 @@ export const BUILD_FLAGS = {
   attest: {
     kind: 'list',
     value: 'ATTESTATION',
-    help: 'Say something about the image: type=provenance[,mode=min|max,version=v1|v0.2,builder-id=URI] or type=sbom[,format=spdx-json|cyclonedx-json]',
+    help: 'Attach an attestation: type=provenance[,mode=min|max,version=v1|v0.2,builder-id=URI] or type=sbom[,format=spdx-json|cyclonedx-json]',
   },
   'build-arg': {
     kind: 'list',
@@ -34,35 +34,35 @@ export const BUILD_FLAGS = {
   'build-context': {
     kind: 'list',
     value: 'NAME=VALUE',
-    help: 'A further context: a folder, a git or http address, docker-image://, oci-layout://, target:',
+    help: 'An additional context: a directory, a git or http address, docker-image://, oci-layout://, target:',
   },
   builder: {
     kind: 'string',
     value: 'NAME',
-    ignored: 'there is one builder',
+    ignored: 'mbuild has only one builder',
     help: "Docker's builder instance",
   },
   'cache-from': {
     kind: 'list',
     value: 'SOURCE',
-    help: 'A cache elsewhere to read: NAME, type=registry,ref=NAME, type=local,src=FOLDER or type=http,url=ADDRESS',
+    help: 'Read a remote cache: NAME, type=registry,ref=NAME, type=local,src=DIRECTORY or type=http,url=ADDRESS',
   },
   'cache-to': {
     kind: 'list',
     value: 'DEST',
-    help: 'A cache elsewhere to write: type=registry,ref=NAME, type=local,dest=FOLDER, type=http,url=ADDRESS or type=inline; mode=min|max',
+    help: 'Write a remote cache: type=registry,ref=NAME, type=local,dest=DIRECTORY, type=http,url=ADDRESS or type=inline; mode=min|max',
   },
   'cache-limit': {
     kind: 'string',
     value: 'BYTES',
-    help: 'Forget results of the cache that no image needs, beyond this size',
+    help: 'Keep the cache below this size: delete results that no image needs',
   },
   'cache-policy': {
     kind: 'string',
     value: 'POLICY',
     choices: EVICTION_POLICIES,
     fallback: 'value',
-    help: 'What goes first then: what is worth least time for its size (value), or what was used least lately (lru)',
+    help: 'What --cache-limit deletes first: results that save the least time for their size (value), or the least recently used ones (lru)',
   },
   call: {
     kind: 'string',
@@ -72,15 +72,18 @@ export const BUILD_FLAGS = {
   },
   'cdi-spec-dir': {
     kind: 'list',
-    value: 'FOLDER',
-    help: 'Where RUN --device looks for devices (default: /etc/cdi, /var/run/cdi, /etc/buildkit/cdi)',
+    value: 'DIRECTORY',
+    help: 'Read the devices for RUN --device from this directory (default: /etc/cdi, /var/run/cdi, /etc/buildkit/cdi)',
   },
-  check: { kind: 'boolean', help: 'Check the Dockerfile, and build nothing (--call check)' },
+  check: {
+    kind: 'boolean',
+    help: 'Check the Dockerfile without building it (same as --call check)',
+  },
   'cgroup-parent': {
     kind: 'string',
     value: 'NAME',
     unsupported: LATER,
-    help: 'Parent cgroup of RUN',
+    help: 'Parent cgroup for RUN',
   },
   compress: {
     kind: 'boolean',
@@ -93,23 +96,27 @@ export const BUILD_FLAGS = {
     choices: ['own', 'git'],
     fallback: 'own',
     env: ['MBUILD_CONTEXT_MODES'],
-    help: "Modes of the context's files: their own, or as git has them (0644, 0755), whatever the umask was",
+    help: 'Take file modes of the context as they are on disk (own), or as git stores them: 0644 and 0755 (git)',
   },
   'disable-content-trust': {
     kind: 'boolean',
-    ignored: 'it means Notary, which is gone',
+    ignored: 'Notary, which it belongs to, no longer exists',
     help: 'Skip verification',
   },
-  dns: { kind: 'list', value: 'ADDRESS', help: "A name server of RUN, instead of the host's" },
+  dns: {
+    kind: 'list',
+    value: 'ADDRESS',
+    help: "Use this name server in RUN instead of the host's",
+  },
   'dns-option': {
     kind: 'list',
     value: 'OPTION',
-    help: "An option of RUN's resolver, instead of the host's",
+    help: "Use this resolver option in RUN instead of the host's",
   },
   'dns-search': {
     kind: 'list',
     value: 'DOMAIN',
-    help: "A domain in which RUN looks names up, instead of the host's; '.' for none",
+    help: "Search names in this domain in RUN instead of the host's domains; '.' for none",
   },
   file: {
     kind: 'string',
@@ -119,7 +126,7 @@ export const BUILD_FLAGS = {
   },
   'force-rm': {
     kind: 'boolean',
-    ignored: 'there are no intermediate containers',
+    ignored: 'mbuild makes no intermediate containers',
     help: 'Remove intermediate containers',
   },
   format: {
@@ -127,7 +134,7 @@ export const BUILD_FLAGS = {
     value: 'FORMAT',
     choices: ['oci', 'docker', 'text', 'json', 'sarif', 'codeclimate'],
     env: ['BUILDAH_FORMAT'],
-    help: 'Media types of the image: oci or docker; with --check or --call the form of the answer: text, json, sarif or codeclimate (GitLab)',
+    help: 'Media types of the image: oci or docker; with --check or --call, the format of the output: text, json, sarif or codeclimate (GitLab)',
   },
   ignorefile: {
     kind: 'string',
@@ -135,44 +142,48 @@ export const BUILD_FLAGS = {
     help: 'The ignore file (default: DOCKERFILE.dockerignore, else .dockerignore)',
   },
   iidfile: { kind: 'string', value: 'FILE', help: 'Write the image ID to a file' },
-  jobs: { kind: 'number', value: 'N', help: 'Most steps that run at once' },
+  jobs: { kind: 'number', value: 'N', help: 'Run at most this many steps at once' },
   label: { kind: 'list', value: 'KEY=VALUE', help: 'Set a label of the image' },
   load: {
     kind: 'boolean',
-    help: 'Keep the image in the store, and hand it to docker or podman where one is',
+    help: 'Keep the image in the store, and load it into docker or podman if one is installed',
   },
   'log-timestamp': {
     kind: 'boolean',
-    help: 'Begin each line of plain, github and gitlab progress with the time',
+    help: 'Start each line of plain, github and gitlab progress with the time',
   },
   'metadata-file': {
     kind: 'string',
     value: 'FILE',
-    help: 'Write what came of the build to a file, as JSON',
+    help: 'Write the result of the build to a file, as JSON',
   },
   network: {
     kind: 'string',
     value: 'MODE',
     choices: ['default', 'none', 'host'],
     fallback: 'default',
-    help: 'Network of RUN',
+    help: 'Network for RUN',
   },
-  'no-cache': { kind: 'boolean', help: 'Take nothing from the cache' },
+  'no-cache': { kind: 'boolean', help: 'Do not use the cache' },
   'no-cache-from': {
     kind: 'number',
     value: 'LINE',
-    help: 'Take nothing from the cache that stands on this line of the Dockerfile or below it',
+    help: 'Do not use the cache for steps on this line of the Dockerfile or below it',
   },
   'no-cache-mounts': {
     kind: 'boolean',
-    help: 'Cache mounts begin empty, and go with the build; those that are kept stay as they are',
+    help: 'Start with empty cache mounts, and delete them after the build; the stored ones do not change',
   },
-  'no-cache-filter': { kind: 'list', value: 'STAGE', help: 'Take these stages not from the cache' },
+  'no-cache-filter': {
+    kind: 'list',
+    value: 'STAGE',
+    help: 'Do not use the cache for these stages',
+  },
   output: {
     kind: 'list',
     short: 'o',
     value: 'DEST',
-    help: "Where the result goes: type=image|oci|docker|tar|local|registry,dest=…; a bare path is a folder, '-' a tar on standard output",
+    help: "Where to write the result: type=image|oci|docker|tar|local|registry,dest=…; a plain path is a directory, '-' is a tar on standard output",
   },
   platform: {
     kind: 'list',
@@ -198,25 +209,25 @@ export const BUILD_FLAGS = {
     value: 'WHEN',
     implied: 'always',
     choices: ['always', 'missing', 'never', 'true', 'false'],
-    help: 'Ask the registry for base images',
+    help: 'When to ask the registry for newer base images',
   },
   push: { kind: 'boolean', help: 'Push the image under its names' },
-  quiet: { kind: 'boolean', short: 'q', help: 'Print nothing but the image ID' },
-  report: { kind: 'string', value: 'FILE', help: 'Write what came of the build to a page of HTML' },
+  quiet: { kind: 'boolean', short: 'q', help: 'Print only the image ID' },
+  report: { kind: 'string', value: 'FILE', help: 'Write a report of the build to a file, as HTML' },
   resource: {
     kind: 'list',
     value: 'NAME=VALUE',
-    help: 'A limit of RUN as buildx has it: memory=2g is --memory 2g',
+    help: 'Set a limit for RUN, as in buildx: memory=2g is the same as --memory 2g',
   },
   ...PUSH_FLAGS,
   'retry-step': {
     kind: 'number',
     value: 'N',
-    help: 'How often a RUN that fails is tried again, each time from the start (default: 0)',
+    help: 'Retry a failed RUN this many times, from its start (default: 0)',
   },
   rm: {
     kind: 'boolean',
-    ignored: 'there are no intermediate containers',
+    ignored: 'mbuild makes no intermediate containers',
     help: 'Remove intermediate containers',
   },
   sbom: {
@@ -227,7 +238,7 @@ export const BUILD_FLAGS = {
   secret: {
     kind: 'list',
     value: 'SECRET',
-    help: 'A secret for RUN --mount=type=secret: id=NAME[,src=FILE|,env=VARIABLE]',
+    help: 'Pass a secret to RUN --mount=type=secret: id=NAME[,src=FILE|,env=VARIABLE]',
   },
   'shm-size': { kind: 'string', value: 'BYTES', help: 'Size of /dev/shm of RUN' },
   'source-date-epoch': {
@@ -235,45 +246,45 @@ export const BUILD_FLAGS = {
     value: 'SECONDS',
     env: ['SOURCE_DATE_EPOCH'],
     aliases: ['timestamp'],
-    help: 'Time of the image and of its files',
+    help: 'Timestamp of the image and its files',
   },
-  squash: { kind: 'boolean', unsupported: LATER, help: 'Make one layer' },
+  squash: { kind: 'boolean', unsupported: LATER, help: 'Write the image as one layer' },
   ssh: {
     kind: 'list',
     value: 'AGENT',
-    help: 'An SSH agent for RUN --mount=type=ssh: default|ID[=SOCKET|KEY[,KEY]]',
+    help: 'Pass an SSH agent to RUN --mount=type=ssh: default|ID[=SOCKET|KEY[,KEY]]',
   },
   'step-log-limit': {
     kind: 'string',
     value: 'BYTES',
-    help: "How much of a step's output its log keeps on disk (default: 64m; 0 for all)",
+    help: 'Keep at most this much output of a step in its log on disk (default: 64m; 0 for no limit)',
   },
   'step-timeout': {
     kind: 'string',
     value: 'TIME',
-    help: 'Kill a RUN that takes longer: 90s, 1h30m; what came before it is kept',
+    help: 'Kill a RUN that takes longer, such as 90s or 1h30m; earlier steps stay in the cache',
   },
   tag: {
     kind: 'list',
     short: 't',
     value: 'NAME',
-    help: 'A name for the image: [registry/]repository[:tag]',
+    help: 'Name the image: [registry/]repository[:tag]',
   },
   target: {
     kind: 'list',
     value: 'STAGE',
-    help: 'The stage to build; several are built in one run',
+    help: 'Build this stage; several stages are built in one run',
   },
   timeout: {
     kind: 'string',
     value: 'TIME',
     help: 'Cancel the whole build when it takes longer: 90s, 1h30m',
   },
-  ulimit: { kind: 'list', value: 'NAME=SOFT[:HARD]', help: 'A limit of RUN' },
+  ulimit: { kind: 'list', value: 'NAME=SOFT[:HARD]', help: 'Set a process limit for RUN' },
   volume: {
     kind: 'list',
     short: 'v',
     value: 'PATH:TARGET[:ro]',
-    help: 'Give each RUN a path of this machine; what is in it does not count in cache keys',
+    help: 'Mount a path of this machine in every RUN; its content is not part of cache keys',
   },
 } as const satisfies FlagTable;

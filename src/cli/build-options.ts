@@ -52,9 +52,9 @@ function refuseSourcePolicy(env: Environment): void {
   if (!file) return;
   throw new MbuildError(
     'UNSUPPORTED',
-    `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY names the source policy ${file}, which mbuild does not evaluate`,
+    `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY names the source policy ${file}, but mbuild does not support source policies`,
     {
-      hint: "unset the variable to build without it; which registries may be asked is also decided by containers' policy.json (--signature-policy)",
+      hint: 'unset the variable to build without it; to restrict registries, use a policy.json (--signature-policy)',
     },
   );
 }
@@ -186,7 +186,7 @@ function readEntitlement(text: string): string {
     throw usage(
       `unknown entitlement ${JSON.stringify(text)} in --allow`,
       didYouMean(name, ENTITLEMENTS) ??
-        'known are network.host, security.insecure, device and device=NAME',
+        'entitlements are network.host, security.insecure, device and device=NAME',
     );
   return text;
 }
@@ -205,7 +205,7 @@ export function readHost(text: string): { readonly name: string; readonly ip: st
   if (isIP(ip) === 0)
     throw usage(
       `invalid --add-host ${JSON.stringify(text)}`,
-      'it is name:address, e.g. db:10.0.0.5 or db:host-gateway',
+      'write name:address, e.g. db:10.0.0.5 or db:host-gateway',
     );
   return { name, ip };
 }
@@ -215,13 +215,13 @@ function bytesOf(flag: string, text: string | undefined): number | undefined {
 }
 
 function readJobs(jobs: number | undefined): number | undefined {
-  if (jobs === 0) throw usage('--jobs 0 would run no step', 'it is a number from 1 on');
+  if (jobs === 0) throw usage('--jobs 0 would not run any step', 'write a number from 1 up');
   return jobs;
 }
 
 function readAddress(text: string): string {
   if (isIP(text) === 0)
-    throw usage(`invalid --dns ${JSON.stringify(text)}`, 'it is an address, e.g. 10.0.0.53');
+    throw usage(`invalid --dns ${JSON.stringify(text)}`, 'write an address, e.g. 10.0.0.53');
   return text;
 }
 
@@ -235,11 +235,11 @@ export function readUlimit(text: string): {
   if (match === null)
     throw usage(
       `invalid --ulimit ${JSON.stringify(text)}`,
-      'it is name=soft[:hard], e.g. nofile=1024:2048',
+      'write name=soft[:hard], e.g. nofile=1024:2048',
     );
   if (RLIMITS[match[1] ?? ''] === undefined)
     throw usage(
-      `invalid --ulimit ${JSON.stringify(text)}: there is no such limit`,
+      `invalid --ulimit ${JSON.stringify(text)}: unknown limit`,
       didYouMean(match[1] ?? '', Object.keys(RLIMITS)) ??
         `limits are ${Object.keys(RLIMITS).join(', ')}`,
     );
@@ -247,6 +247,8 @@ export function readUlimit(text: string): {
   const soft = limit(match[2] ?? '');
   const hard = match[3] === undefined ? soft : limit(match[3]);
   if (hard !== -1 && (soft === -1 || soft > hard))
-    throw usage(`invalid --ulimit ${JSON.stringify(text)}: the soft limit is above the hard one`);
+    throw usage(
+      `invalid --ulimit ${JSON.stringify(text)}: the soft limit is higher than the hard limit`,
+    );
   return { name: match[1] ?? '', soft, hard };
 }

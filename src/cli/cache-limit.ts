@@ -17,7 +17,7 @@ export function readSize(text: string): number {
   const match = /^(\d+(?:\.\d+)?) ?([kmgt]?)(i?)b?$/i.exec(text.trim());
   if (match === null)
     throw new MbuildError('USAGE', `invalid size ${JSON.stringify(text)}`, {
-      hint: 'a size is a number with kb, mb, gb or tb behind it',
+      hint: 'write a number with kb, mb, gb or tb, such as 20gb',
     });
   return (
     Number(match[1]) *
@@ -65,7 +65,7 @@ export async function limitCache(
   const { bytes } = await collectGarbage(services);
   note(
     host,
-    `the cache is kept to ${humanSize(size)}: ${records.length} result${records.length === 1 ? '' : 's'} of earlier steps went, ${humanSize(bytes)}`,
+    `the cache was reduced to ${humanSize(size)}: ${records.length} result${records.length === 1 ? '' : 's'} of earlier steps deleted, ${humanSize(bytes)}`,
   );
 }
 

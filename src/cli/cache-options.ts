@@ -24,13 +24,16 @@ const TYPES_HINT = 'types are registry, local, http and, for --cache-to, inline'
 const TAG: ReadKey<string> = {
   read: (value, key, wrong) => {
     if (/^\w[\w.-]{0,127}$/.test(value)) return value;
-    throw wrong(`${key}=${value} is not a tag`, 'letters, digits, dots, dashes and underscores');
+    throw wrong(
+      `${key}=${value} is not a tag`,
+      'use letters, digits, dots, dashes and underscores',
+    );
   },
 };
 const DIGEST: ReadKey<string> = {
   read: (value, key, wrong) => {
     if (/^sha256:[0-9a-f]{64}$/.test(value)) return value;
-    throw wrong(`${key}=${value} is not a digest`, 'it is sha256: and 64 characters');
+    throw wrong(`${key}=${value} is not a digest`, 'write sha256: and 64 characters');
   },
 };
 const URL_KEY: ReadKey<string> = {
@@ -43,7 +46,7 @@ const URL_KEY: ReadKey<string> = {
 const REF_KEYS = {
   ref: NOT_EMPTY,
   'registry.insecure': {
-    refused: 'is said of registries, not of caches',
+    refused: 'is an option for registries, not for caches',
     hint: 'use --insecure-registry HOST',
   },
 } as const satisfies KeyTable;
@@ -75,7 +78,7 @@ const TARGETS = {
       read: (value, _key, wrong) => {
         if (value === 'min') return value;
         throw wrong(
-          'an inline cache holds the steps of its image alone, so that its mode is min',
+          'an inline cache holds only the steps of its image, so its mode is always min',
           'use type=registry,mode=max',
         );
       },
@@ -94,7 +97,7 @@ export function readCacheFrom(text: string, env: Environment): CacheSource {
   switch (type) {
     case 'inline':
       throw usage(
-        '--cache-from type=inline is read where the image is',
+        'an inline cache is read from its image, not with --cache-from type=inline',
         'use --cache-from type=registry,ref=NAME',
       );
     case 'registry':
@@ -169,7 +172,7 @@ function typeOf(flag: string, type: string | undefined): (typeof TYPES)[number] 
   if (type === undefined) throw usage(`--${flag} has no type`, TYPES_HINT);
   if (OTHERS.includes(type))
     throw new MbuildError('UNSUPPORTED', `--${flag} type=${type} is not supported`, {
-      hint: `${TYPES_HINT}; a registry serves every CI`,
+      hint: `${TYPES_HINT}; a registry works in every CI`,
     });
   throw usage(
     `unknown type ${JSON.stringify(type)} in --${flag}`,
@@ -184,7 +187,7 @@ function refOf(flag: string, { ref }: KeyValues<typeof REF_KEYS>): string {
     throw new MbuildError(
       'REFERENCE_INVALID',
       `invalid reference ${JSON.stringify(ref)} in --${flag}`,
-      { hint: 'a name is [registry/]repository[:tag]' },
+      { hint: 'write [registry/]repository[:tag]' },
     );
   return formatReference(reference);
 }
@@ -203,7 +206,7 @@ function httpOf(
   if (name !== undefined && authorization === undefined)
     throw usage(
       `the variable ${name} of --${flag} authorization-env is not set`,
-      'it holds the header: Bearer TOKEN, or Basic …',
+      'set it to the header: Bearer TOKEN, or Basic …',
     );
   return { type: 'http', url, tag, ...(authorization === undefined ? {} : { authorization }) };
 }

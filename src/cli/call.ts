@@ -49,11 +49,14 @@ export function readCall(flags: {
   if (!METHODS.includes(method))
     throw usage(
       `unknown method ${JSON.stringify(method)} of --call`,
-      didYouMean(method, METHODS) ?? `one of ${METHODS.join(', ')}`,
+      didYouMean(method, METHODS) ?? `write one of ${METHODS.join(', ')}`,
     );
   if (method === 'build') {
     if (format !== undefined && FORMATS.includes(format))
-      throw usage(`--format ${format} is for --check and --call`, 'an image is oci or docker');
+      throw usage(
+        `--format ${format} is for --check and --call`,
+        'the format of an image is oci or docker',
+      );
     return undefined;
   }
   const form = format ?? 'text';
@@ -61,7 +64,7 @@ export function readCall(flags: {
   if (!known.includes(form))
     throw usage(
       `--call ${method} has no format ${JSON.stringify(form)}`,
-      didYouMean(form, known) ?? `one of ${known.join(', ')}`,
+      didYouMean(form, known) ?? `write one of ${known.join(', ')}`,
     );
   return { method: method as Call['method'], format: form as Call['format'] };
 }

@@ -41,25 +41,25 @@ export const GLOBAL_FLAGS = {
     kind: 'string',
     value: 'PATH',
     global: true,
-    help: 'The only file to look for credentials in',
+    help: 'Read credentials only from this file',
   },
   'insecure-registry': {
     kind: 'list',
     value: 'HOST',
     global: true,
-    help: 'A registry whose certificate is not checked',
+    help: 'Do not check the certificate of this registry',
   },
   'signature-policy': {
     kind: 'string',
     value: 'FILE',
     global: true,
     env: ['MBUILD_SIGNATURE_POLICY'],
-    help: "What images may be used: containers' policy.json (default: ~/.config/containers/policy.json, /etc/containers/policy.json)",
+    help: 'Allow only images that this policy.json allows (default: ~/.config/containers/policy.json, /etc/containers/policy.json)',
   },
   offline: {
     kind: 'boolean',
     global: true,
-    help: 'Use no network: what is not in the store is an error',
+    help: 'Do not use the network: fail if something is not in the store',
   },
   isolation: {
     kind: 'string',
@@ -80,9 +80,9 @@ export const GLOBAL_FLAGS = {
     value: 'KIND',
     global: true,
     choices: ['auto', ...SNAPSHOTTERS.map(({ name }) => name)],
-    help: 'How trees are kept (default: auto)',
+    help: 'How to store file trees (default: auto)',
   },
-  debug: { kind: 'boolean', short: 'D', global: true, help: 'Show where errors come from' },
+  debug: { kind: 'boolean', short: 'D', global: true, help: 'Show the stack trace of errors' },
 } as const satisfies FlagTable;
 
 /** Flags of the commands that fetch and send images. */
@@ -90,12 +90,12 @@ export const RETRY_FLAGS = {
   retry: {
     kind: 'number',
     value: 'N',
-    help: 'How often a transfer that fails for the moment is tried again (default: 4)',
+    help: 'Retry a transfer this many times after a temporary failure (default: 4)',
   },
   'retry-delay': {
     kind: 'string',
     value: 'TIME',
-    help: 'First pause before that, such as 500ms or 2s; it doubles every time (default: 250ms)',
+    help: 'Wait this long before the first retry, such as 500ms or 2s; the wait doubles each time (default: 250ms)',
   },
 } as const satisfies FlagTable;
 
@@ -106,7 +106,7 @@ export const PUSH_FLAGS = {
     kind: 'string',
     value: 'BYTES',
     env: ['MBUILD_PUSH_CHUNK_SIZE'],
-    help: 'Send layers in pieces of this size, such as 4m (default: as a whole, and in pieces when the registry refuses that)',
+    help: 'Send layers in pieces of this size, such as 4m (default: whole, and in pieces if the registry refuses that)',
   },
 } as const satisfies FlagTable;
 

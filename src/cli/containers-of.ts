@@ -16,7 +16,10 @@ export async function containersOf(root: string, host: Host): Promise<readonly C
 /** Names an entry that a list leaves out. */
 export function noteUnreadable(host: Host, entry: string, why: Error | undefined): void {
   const reason = why === undefined ? '' : ` (${why.message})`;
-  note(host, `${entry} cannot be read and is left out${reason}; 'mbuild system check' tells more`);
+  note(
+    host,
+    `${entry} cannot be read and is left out${reason}; to learn more, run 'mbuild system check'`,
+  );
 }
 
 /** Names the images whose records or blobs cannot be read. */

@@ -7,7 +7,7 @@ const EQUALS: Readonly<Record<string, string>> = {
   dockerfile: 'use --file PATH',
   context: 'give the context as the last argument: mbuild build [OPTIONS] PATH',
   'context-sub-path':
-    'give the directory as the last argument; of a git address it stands behind #REF:',
+    'give the directory as the last argument; in a git address, write it after #REF:',
   destination: 'use --tag NAME and --push',
   'no-push': 'leave it out: nothing is pushed without --push',
   'cache-repo': 'use --cache-to type=registry,ref=NAME and --cache-from NAME',
@@ -40,9 +40,9 @@ const EQUALS: Readonly<Record<string, string>> = {
   'image-fs-extract-retry': 'use --retry N',
   'image-download-retry': 'use --retry N',
   'push-retry': 'use --retry N',
-  'ignore-path': 'name the path in .dockerignore',
-  git: 'the address can say it: ADDRESS#REF:DIRECTORY',
-  cleanup: 'leave it out: nothing is left of a build but the store',
+  'ignore-path': 'list the path in .dockerignore',
+  git: 'write it in the address: ADDRESS#REF:DIRECTORY',
+  cleanup: 'leave it out: a build leaves nothing behind but its results in the store',
   force: 'leave it out: mbuild runs on hosts and in containers',
   verbosity: 'use --progress plain, or --debug',
   'log-format': 'use --progress rawjson for JSON',
@@ -60,7 +60,7 @@ const EQUALS: Readonly<Record<string, string>> = {
   'pull-never': 'use --pull=never',
   manifest: 'use --tag NAME with several platforms: --platform linux/amd64,linux/arm64',
   logfile: 'use --progress plain and redirect standard error',
-  from: 'use --build-context NAME=docker-image://OTHER for the name behind FROM',
+  from: 'use --build-context NAME=docker-image://OTHER for the name after FROM',
   env: 'use ENV in the Dockerfile, or --build-arg',
   os: 'use --platform OS/ARCH',
   arch: 'use --platform OS/ARCH',
@@ -69,7 +69,7 @@ const EQUALS: Readonly<Record<string, string>> = {
   'all-platforms': 'name the platforms: --platform linux/amd64,linux/arm64',
   cgroupns: 'leave it out: every RUN has a control group of its own',
   'skip-unused': 'leave it out: stages that nothing needs are never built',
-  stdin: 'leave it out: a RUN reads nothing',
+  stdin: 'leave it out: RUN never reads standard input',
 };
 
 /**

@@ -115,7 +115,7 @@ function variablesNote(command: Command): string {
     ([, candidate]) => candidate.unsupported === undefined,
   ) ?? ['root', GLOBAL_FLAGS.root];
   const variable = envNames(name, flag, envPrefixOf(command.name))[0] ?? '';
-  return `Every option can come from a variable as well: ${variable} stands for --${name}; a repeatable one has a line per value.`;
+  return `Every option can also be set by a variable: ${variable} stands for --${name}. For a repeatable option, write one value on each line.`;
 }
 
 function wrap(text: string, width: number): string[] {

@@ -15,12 +15,12 @@ export const LIMIT_FLAGS = {
   'cap-add': {
     kind: 'list',
     value: 'CAPABILITY',
-    help: 'A right that processes have besides the usual ones; ALL is every one',
+    help: 'Give processes this additional right; ALL gives every right',
   },
   'cap-drop': {
     kind: 'list',
     value: 'CAPABILITY',
-    help: 'A right that processes do not have; ALL is every one',
+    help: 'Take this right from processes; ALL takes every right',
   },
   'cpu-period': {
     kind: 'number',
@@ -30,15 +30,15 @@ export const LIMIT_FLAGS = {
   'cpu-quota': {
     kind: 'string',
     value: 'MICROSECONDS',
-    help: 'CPU time in each period; -1 means no limit',
+    help: 'CPU time in microseconds in each period; -1 means no limit',
   },
   'cpu-shares': {
     kind: 'number',
     short: 'c',
     value: 'WEIGHT',
-    help: 'Share of CPUs where they are scarce; 1024 is the usual one',
+    help: 'Relative share of the CPUs when they are busy (usually 1024)',
   },
-  cpus: { kind: 'string', value: 'NUMBER', help: 'How many CPUs may be used, also parts of one' },
+  cpus: { kind: 'string', value: 'NUMBER', help: 'Number of CPUs that may be used, such as 1.5' },
   'cpuset-cpus': { kind: 'string', value: 'CPUS', help: 'The CPUs that may be used: 0-3,8' },
   'cpuset-mems': { kind: 'string', value: 'NODES', help: 'The memory nodes that may be used' },
   hostname: { kind: 'string', value: 'NAME', help: 'Host name that processes see' },
@@ -46,21 +46,21 @@ export const LIMIT_FLAGS = {
     kind: 'string',
     short: 'm',
     value: 'BYTES',
-    help: 'How much memory may be used; swap included, unless --memory-swap says otherwise',
+    help: 'Limit of memory, swap included unless --memory-swap is given',
   },
   'memory-swap': {
     kind: 'string',
     value: 'BYTES',
-    help: 'Memory and swap together; -1 means no limit for swap',
+    help: 'Limit of memory plus swap; -1 means no limit for swap',
   },
   'no-new-privileges': {
     kind: 'boolean',
-    help: 'Programs give no rights: sudo, su and the like do not work',
+    help: 'Programs cannot raise their rights: sudo and su do not work',
   },
   'pids-limit': {
     kind: 'string',
     value: 'NUMBER',
-    help: 'How many processes and threads there may be; -1 means no limit',
+    help: 'Limit of processes and threads; -1 means no limit',
   },
 } as const satisfies FlagTable;
 
@@ -83,23 +83,23 @@ const RESOURCES = [
 /** Least memory of a group, as docker has it: below it nothing starts. */
 const LEAST_MEMORY = 6 << 20;
 
-/** The limits of the flags. @throws MbuildError USAGE for what makes no sense, naming the flag. */
+/** The limits of the flags. @throws MbuildError USAGE for what is not valid, naming the flag. */
 export function readLimits(flags: LimitValues): CgroupLimits {
   const memory = bytesOf(flags, 'memory');
   if (memory !== undefined && memory < LEAST_MEMORY)
-    throw usage(`--memory ${flags.memory} is too little`, 'at least 6m are needed');
+    throw usage(`--memory ${flags.memory} is too little`, 'write at least 6m');
   const memorySwap = flags['memory-swap'] === '-1' ? -1 : bytesOf(flags, 'memory-swap');
   if (memorySwap !== undefined && memory === undefined)
-    throw usage('--memory-swap needs --memory', 'it is memory and swap together');
+    throw usage('--memory-swap needs --memory', 'the value is memory plus swap');
   if (memorySwap !== undefined && memorySwap !== -1 && memorySwap < (memory ?? 0))
     throw usage(
       `--memory-swap ${flags['memory-swap']} is less than --memory ${flags.memory}`,
-      'it is memory and swap together',
+      'the value is memory plus swap',
     );
   if (flags.cpus !== undefined && (flags['cpu-quota'] ?? flags['cpu-period']) !== undefined)
     throw usage(
-      '--cpus does not go with --cpu-quota and --cpu-period',
-      '--cpus 1.5 is --cpu-quota 150000',
+      '--cpus cannot be used with --cpu-quota or --cpu-period',
+      '--cpus 1.5 is the same as --cpu-quota 150000',
     );
   return {
     memory,
@@ -123,12 +123,12 @@ export function readResources(texts: readonly string[], flags: LimitFlags): Limi
       throw usage(
         `invalid --resource ${JSON.stringify(text)}`,
         didYouMean(text.slice(0, at), RESOURCES) ??
-          `it is NAME=VALUE, NAME one of ${RESOURCES.join(', ')}`,
+          `write NAME=VALUE, with NAME one of ${RESOURCES.join(', ')}`,
       );
     const value = text.slice(at + 1);
     if (name !== 'cpu-shares' && name !== 'cpu-period') return { ...all, [name]: value };
     if (!/^\d+$/.test(value))
-      throw usage(`invalid --resource ${JSON.stringify(text)}`, 'its value is a whole number');
+      throw usage(`invalid --resource ${JSON.stringify(text)}`, 'write a whole number');
     return { ...all, [name]: Number(value) };
   }, flags);
 }
@@ -147,7 +147,7 @@ export function readCapabilities(
       const found = parseCapability(text);
       if (found === undefined)
         throw usage(
-          `invalid --${flag} ${JSON.stringify(text)}: there is no such capability`,
+          `invalid --${flag} ${JSON.stringify(text)}: unknown capability`,
           'see capabilities(7), or write ALL',
         );
       return found;
@@ -168,7 +168,7 @@ export function readHostname(text: string | undefined): string | undefined {
   if (text !== undefined && !/^[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?$/.test(text))
     throw usage(
       `invalid --hostname ${JSON.stringify(text)}`,
-      'it has up to 64 letters, digits, "-" and ".", and begins and ends with a letter or a digit',
+      'use up to 64 letters, digits, "-" and "."; begin and end with a letter or a digit',
     );
   return text;
 }
@@ -183,7 +183,7 @@ export function readTimeout(flag: string, text: string | undefined): number | un
   if (ms <= 0 || ms >= 2 ** 31)
     throw usage(
       `invalid --${flag} ${JSON.stringify(text)}`,
-      'it is a time such as 90s or 1h30m, less than 24 days',
+      'write a time such as 90s or 1h30m, less than 24 days',
     );
   return ms;
 }
@@ -197,7 +197,7 @@ export function readBytes(flag: string, text: string): number {
   if (match === null)
     throw usage(
       `invalid size ${JSON.stringify(text)} for --${flag}`,
-      'a size is a number with b, k, m or g behind it',
+      'write a number with b, k, m or g, such as 512m',
     );
   return Math.floor(
     Number(match[1]) * 1024 ** ('kmgt'.indexOf((match[2] ?? '').toLowerCase() || '-') + 1),
@@ -220,7 +220,7 @@ function wholeOf(
   if (!/^\d{1,15}$/.test(text) || Number(text) < least)
     throw usage(
       `invalid --${name} ${JSON.stringify(text)}`,
-      `it is a whole number from ${least} on, or -1`,
+      `write a whole number from ${least} up, or -1`,
     );
   return Number(text);
 }
@@ -232,7 +232,7 @@ function pidsOf(flags: LimitValues): number | undefined {
 
 function periodOf({ 'cpu-period': period }: LimitValues): number | undefined {
   if (period !== undefined && (period < 1000 || period > 1_000_000))
-    throw usage(`invalid --cpu-period ${period}`, 'it is from 1000 to 1000000 microseconds');
+    throw usage(`invalid --cpu-period ${period}`, 'write 1000 to 1000000 microseconds');
   return period;
 }
 
@@ -241,13 +241,13 @@ function setOf(flags: LimitValues, name: 'cpuset-cpus' | 'cpuset-mems'): string 
   if (text !== undefined && !/^\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*$/.test(text))
     throw usage(
       `invalid --${name} ${JSON.stringify(text)}`,
-      'it is a list of numbers and ranges: 0-3,8',
+      'write a list of numbers and ranges, e.g. 0-3,8',
     );
   return text;
 }
 
 function readCpus(text: string): number {
   if (!/^(?:\d+(?:\.\d*)?|\.\d+)$/.test(text) || Number(text) <= 0)
-    throw usage(`invalid --cpus ${JSON.stringify(text)}`, 'it is a number, e.g. 1.5');
+    throw usage(`invalid --cpus ${JSON.stringify(text)}`, 'write a number, e.g. 1.5');
   return Number(text);
 }

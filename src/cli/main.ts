@@ -24,7 +24,7 @@ async function endUnfinished(host: Host, code = FAILURE_CODE): Promise<void> {
   await showError(
     new MbuildError(
       'INTERNAL',
-      'the command stopped in the middle: what it waits for will never come',
+      'the command stopped: it waits for something that can never happen',
     ),
     host,
   );
@@ -44,7 +44,9 @@ async function main(): Promise<void> {
     (process.env['NODE_V8_COVERAGE'] ?? '') !== '';
   const host: Host = {
     env: process.env,
-    out: new FdOutput(1, () => watch.abort('the reader of the output is gone', READER_GONE)),
+    out: new FdOutput(1, () =>
+      watch.abort('the program that reads the output has ended', READER_GONE),
+    ),
     err: new FdOutput(2),
     stdin: () => {
       isOrderly = true;

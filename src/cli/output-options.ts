@@ -23,7 +23,7 @@ export function readOutputs(flags: OutputFlags, tags: readonly string[]): readon
   const outputs: OutputSpec[] = flags.load ? [{ type: 'docker', names: tags }, ...given] : given;
   if (!flags.push) return outputs;
   if (tags.length === 0)
-    throw usage('--push has no name to push to', 'add --tag registry/repository:tag');
+    throw usage('--push needs a name to push to', 'add --tag registry/repository:tag');
   return [...outputs, { type: 'registry', names: tags }];
 }
 

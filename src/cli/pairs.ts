@@ -13,7 +13,7 @@ export function pairsOf(
     texts.map((text) => {
       const at = text.indexOf('=');
       if (at < 0 && bare && text !== '') return [text, ''];
-      if (at < 1) throw usage(`invalid --${flag} ${JSON.stringify(text)}`, 'it is KEY=VALUE');
+      if (at < 1) throw usage(`invalid --${flag} ${JSON.stringify(text)}`, 'write KEY=VALUE');
       return [text.slice(0, at), text.slice(at + 1)];
     }),
   );

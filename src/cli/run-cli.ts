@@ -22,7 +22,7 @@ type Request =
   | { readonly kind: 'overview' }
   | { readonly kind: 'group'; readonly name: string };
 
-/** Exit code for a command line that makes no sense: docker's. */
+/** Exit code for a command line that is not valid: docker's. */
 const USAGE_CODE = 125;
 /** Exit code of whatever fails: buildx's. */
 export const FAILURE_CODE = 1;

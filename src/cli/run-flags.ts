@@ -4,20 +4,20 @@ import { LIMIT_FLAGS } from './limit-options';
 /** What `run` and `create` take. */
 export const CREATE_FLAGS = {
   ...LIMIT_FLAGS,
-  'add-host': { kind: 'list', value: 'NAME:IP', help: 'A line of /etc/hosts' },
+  'add-host': { kind: 'list', value: 'NAME:IP', help: 'Add a line to /etc/hosts' },
   entrypoint: {
     kind: 'string',
     value: 'PROGRAM',
-    help: "Replaces the image's entrypoint and its command",
+    help: 'Replace the entrypoint and the command of the image',
   },
   env: {
     kind: 'list',
     short: 'e',
     value: 'NAME[=VALUE]',
-    help: 'A variable; without a value its own value is taken',
+    help: 'Set a variable; without =VALUE, the value comes from the environment',
   },
-  'env-file': { kind: 'list', value: 'FILE', help: 'Variables, one a line' },
-  interactive: { kind: 'boolean', short: 'i', help: 'Pass standard input on' },
+  'env-file': { kind: 'list', value: 'FILE', help: 'Read variables from a file, one on each line' },
+  interactive: { kind: 'boolean', short: 'i', help: 'Pass on standard input' },
   label: { kind: 'list', short: 'l', value: 'KEY=VALUE', help: 'Metadata of the container' },
   mount: {
     kind: 'list',
@@ -30,29 +30,29 @@ export const CREATE_FLAGS = {
     value: 'MODE',
     choices: ['host', 'none', 'private'],
     aliases: ['net'],
-    help: "'host' (the default), 'none', or 'private': behind pasta or slirp4netns",
+    help: "Use 'host' (the default), 'none', or 'private': a network of its own, through pasta or slirp4netns",
   },
   platform: {
     kind: 'string',
     value: 'OS/ARCH',
     env: ['DOCKER_DEFAULT_PLATFORM'],
-    help: 'Platform of the image',
+    help: 'Platform for the image',
   },
   publish: {
     kind: 'list',
     short: 'p',
     value: '[[IP:]PORT:]PORT',
-    help: 'A port of the host that leads to one of the container, whose network is private then',
+    help: 'Publish a port of the container on the host; this gives the container a private network',
   },
   'publish-all': {
     kind: 'boolean',
     short: 'P',
-    help: 'Publish all ports that the image exposes on free ports',
+    help: 'Publish all exposed ports of the image on free ports of the host',
   },
   privileged: {
     kind: 'boolean',
     unsupported:
-      'a container never has all rights over the machine; name what it needs with --cap-add',
+      'a container never gets all rights on the machine; add what it needs with --cap-add',
     help: 'Not supported',
   },
   pull: {
@@ -63,39 +63,39 @@ export const CREATE_FLAGS = {
     help: 'When to ask the registry for the image',
   },
   quiet: { kind: 'boolean', short: 'q', help: 'Show no progress of pulling' },
-  'read-only': { kind: 'boolean', help: 'The root file system cannot be written' },
+  'read-only': { kind: 'boolean', help: 'Make the root file system read-only' },
   rm: {
     kind: 'boolean',
-    help: 'Remove the container, and its volumes without a name, when it has ended',
+    help: 'Remove the container and its anonymous volumes when it ends',
   },
   'shm-size': { kind: 'string', value: 'BYTES', help: 'Size of /dev/shm' },
-  'stop-signal': { kind: 'string', value: 'SIGNAL', help: "What 'stop' sends first" },
+  'stop-signal': { kind: 'string', value: 'SIGNAL', help: "The signal that 'stop' sends first" },
   'stop-timeout': {
     kind: 'number',
     value: 'SECONDS',
-    help: "How long 'stop' waits before it kills",
+    help: "Seconds that 'stop' waits before it kills",
   },
-  tmpfs: { kind: 'list', value: 'PATH[:size=…,mode=…]', help: 'A file system in memory' },
+  tmpfs: { kind: 'list', value: 'PATH[:size=…,mode=…]', help: 'Mount a file system in memory' },
   tty: { kind: 'boolean', short: 't', help: 'Give the container a terminal' },
-  ulimit: { kind: 'list', value: 'NAME=SOFT[:HARD]', help: 'A limit of its processes' },
-  user: { kind: 'string', short: 'u', value: 'USER[:GROUP]', help: 'Who its command runs as' },
+  ulimit: { kind: 'list', value: 'NAME=SOFT[:HARD]', help: 'Set a process limit' },
+  user: { kind: 'string', short: 'u', value: 'USER[:GROUP]', help: 'Run the command as this user' },
   volume: {
     kind: 'list',
     short: 'v',
     value: '[SOURCE:]TARGET[:ro]',
-    help: 'A path of the host or a volume by name, at a path in the container',
+    help: 'Mount a path of the host, or a named volume, in the container',
   },
   workdir: { kind: 'string', short: 'w', value: 'PATH', help: 'Working directory' },
   init: {
     kind: 'boolean',
     hidden: true,
-    ignored: 'signals reach the command without one',
+    ignored: 'signals reach the command without it',
     help: 'Not needed',
   },
   'security-opt': {
     kind: 'list',
     value: 'OPTION',
-    help: 'no-new-privileges: programs give no further rights',
+    help: 'no-new-privileges: programs cannot raise their rights',
   },
 } as const satisfies FlagTable;
 
@@ -109,5 +109,5 @@ export const RUN_FLAGS = {
     help: 'Attach STDIN, STDOUT or STDERR alone (default: all)',
   },
   detach: { kind: 'boolean', short: 'd', help: 'Leave the container running and print its id' },
-  'sig-proxy': { kind: 'boolean', hidden: true, help: 'Signals are handed on' },
+  'sig-proxy': { kind: 'boolean', hidden: true, help: 'Pass signals on to the command' },
 } as const satisfies FlagTable;

@@ -45,14 +45,14 @@ export function createRequest(
   ];
   if (ports.length > 0 && (flags.network === 'none' || flags.network === 'host')) {
     throw usage(
-      `--publish does not go with --network ${flags.network}`,
-      "ports are published from a private network; on the host's own they are reachable as they are",
+      `--publish cannot be used with --network ${flags.network}`,
+      'only a private network needs published ports; with --network host every port is reachable already',
     );
   }
   if (flags.workdir?.startsWith('/') === false)
     throw usage(
       `invalid --workdir ${JSON.stringify(flags.workdir)}`,
-      'it is an absolute path in the container',
+      'write an absolute path in the container',
     );
   if (flags['stop-signal'] !== undefined) readSignal(flags['stop-signal']);
   const mounts = flags.mount.map(readMount);
@@ -101,7 +101,7 @@ export function readSignal(text: string): number {
   if (signal === undefined)
     throw usage(
       `invalid signal ${JSON.stringify(text)}`,
-      'give a number or a name such as SIGTERM',
+      'write a number, or a name such as SIGTERM',
     );
   return signal;
 }
@@ -119,7 +119,7 @@ export function readEnvironment(
     .filter((line) => line.trim() !== '' && !line.startsWith('#'));
   return [...lines.map((line) => line.trimStart()), ...flags.env].map((entry) => {
     if (entry === '' || entry.startsWith('='))
-      throw usage(`invalid variable ${JSON.stringify(entry)}`, 'it is NAME=VALUE, or NAME');
+      throw usage(`invalid variable ${JSON.stringify(entry)}`, 'write NAME=VALUE, or NAME');
     const value = entry.includes('=') ? undefined : env[entry];
     return value === undefined ? entry : `${entry}=${value}`;
   });
@@ -140,7 +140,7 @@ function readTmpfs(text: string): TmpfsMount {
   if (!target.startsWith('/'))
     throw usage(
       `invalid --tmpfs ${JSON.stringify(text)}`,
-      'it begins with an absolute path in the container',
+      'begin with an absolute path in the container',
     );
   const options = colon < 0 ? [] : text.slice(colon + 1).split(',');
   return options.reduce<TmpfsMount>(
@@ -177,7 +177,7 @@ function readPublish(text: string): PortRequest[] {
   if (match === null || container.length === 0 || host.length !== container.length) {
     throw usage(
       `invalid --publish ${JSON.stringify(text)}`,
-      'it is [[IP:]HOSTPORT:]PORT[/tcp|/udp], e.g. 8080:80',
+      'write [[IP:]HOSTPORT:]PORT[/tcp|/udp], e.g. 8080:80',
     );
   }
   const hostIp = match[1]?.replace(/[[\]]/g, '');

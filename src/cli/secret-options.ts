@@ -13,7 +13,7 @@ const SECRET_KEYS = {
   env: TEXT,
   type: oneOf(['file', 'env']),
 } as const satisfies KeyTable;
-const FORM = 'it is id=NAME[,src=FILE|,env=VARIABLE]';
+const FORM = 'write id=NAME[,src=FILE|,env=VARIABLE]';
 
 /**
  * One `--secret`: `id=NAME[,src=FILE|,env=VARIABLE]`; with an id alone the variable of that name,

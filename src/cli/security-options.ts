@@ -43,7 +43,7 @@ export function readSecurityOptions(options: readonly string[]): SecurityOptions
 function readSwitch(option: string, value = 'true'): boolean {
   if (/^(true|1|t)$/i.test(value)) return true;
   if (/^(false|0|f)$/i.test(value)) return false;
-  throw usage(`invalid --security-opt ${JSON.stringify(option)}`, 'its value is true or false');
+  throw usage(`invalid --security-opt ${JSON.stringify(option)}`, 'write true or false');
 }
 
 function refusal(option: string, name: string): Error {

@@ -50,7 +50,7 @@ export function storeRoot(
   if (env['XDG_DATA_HOME']) return join(env['XDG_DATA_HOME'], 'mbuild');
   const home = homeDirectory(env);
   if (home !== undefined) return join(home, '.local/share/mbuild');
-  throw new MbuildError('USAGE', 'this user has no home directory for the store', {
+  throw new MbuildError('USAGE', 'the user has no home directory for the store', {
     hint: 'name a directory with --root or MBUILD_ROOT, or set HOME',
   });
 }
@@ -113,7 +113,7 @@ function readPieceSize(text: string | undefined): number | undefined {
   const bytes = readBytes('push-chunk-size', text);
   if (bytes >= LEAST_PIECE) return bytes;
   throw new MbuildError('USAGE', `--push-chunk-size ${text} is less than ${LEAST_PIECE} bytes`, {
-    hint: 'registries take 4m and more; proxies in front of them often 1m',
+    hint: 'use 4m or more for registries, or 1m if a proxy in front of one needs it',
   });
 }
 
@@ -126,7 +126,7 @@ function readPatience({ retry, 'retry-delay': delay }: Pick<StoreFlags, 'retry' 
     delay === undefined ? undefined : parseDuration(/^\d+$/.test(delay) ? `${delay}s` : delay);
   if (delay !== undefined && (nanoseconds === undefined || nanoseconds < 0))
     throw new MbuildError('USAGE', `invalid time ${JSON.stringify(delay)} in --retry-delay`, {
-      hint: 'a time is a number with a unit: 500ms, 2s, 1m',
+      hint: 'write a number with a unit: 500ms, 2s, 1m',
     });
   return {
     ...(retry === undefined ? {} : { attempts: retry + 1 }),
@@ -255,7 +255,7 @@ export function findImage(services: Pick<Engine, 'images'>, text: string): Image
   if (image !== undefined) return image;
   const names = services.images.list().flatMap(({ names: known }) => known.map(shortName));
   throw new MbuildError('IMAGE_NOT_FOUND', `no such image: ${text}`, {
-    hint: didYouMean(text, names) ?? "'mbuild images' lists what is there",
+    hint: didYouMean(text, names) ?? "list the images with 'mbuild images'",
   });
 }
 
@@ -278,7 +278,7 @@ export function newName(text: string): string {
   throw new MbuildError(
     'REFERENCE_INVALID',
     `refusing to give an image a name with a digest: ${JSON.stringify(text)}`,
-    { hint: 'leave the part from @ on away' },
+    { hint: 'leave out the part from @ on' },
   );
 }
 
@@ -293,7 +293,7 @@ export function readPlatform(text: string): Platform {
   const platform = text === 'local' ? hostPlatform() : parsePlatform(text);
   if (platform === undefined)
     throw new MbuildError('USAGE', `invalid platform ${JSON.stringify(text)}`, {
-      hint: 'a platform is os/architecture[/variant], e.g. linux/arm64',
+      hint: 'write os/architecture[/variant], e.g. linux/arm64',
     });
   return platform;
 }

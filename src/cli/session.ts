@@ -103,7 +103,9 @@ async function runCall({ id, argv, input }: Call, host: Host, send: Send): Promi
     err: { ...silent, write: (text) => sendNotes(text, send) },
     stdin: () => Readable.from(input === undefined ? [] : [input]) as NodeJS.ReadStream,
     stdout: () => {
-      throw new MbuildError('USAGE', 'a call has no standard output', { hint: 'name a file' });
+      throw new MbuildError('USAGE', 'the API cannot write to standard output', {
+        hint: 'give a file',
+      });
     },
     events: (event) => send({ kind: 'event', id, event }),
     output: (stream, data) =>

@@ -22,7 +22,7 @@ export async function readText(stream: NodeJS.ReadableStream): Promise<string> {
   for await (const chunk of stream) {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
     size += bytes.length;
-    if (size > MAX_TEXT) throw new RangeError('standard input is too long for a Dockerfile');
+    if (size > MAX_TEXT) throw new RangeError('the Dockerfile on standard input is too large');
     chunks.push(bytes);
   }
   return decodeText(Buffer.concat(chunks), 'standard input');

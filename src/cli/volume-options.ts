@@ -30,11 +30,11 @@ export function readVolume(text: string): VolumeRequest {
   if (parts.length > 3 || source === '' || !target.startsWith('/') || unknown !== undefined) {
     throw usage(
       `invalid --volume ${JSON.stringify(text)}${unknown === undefined ? '' : `: unknown option ${unknown}`}`,
-      'it is [SOURCE:]TARGET[:ro], TARGET an absolute path in the container',
+      'write [SOURCE:]TARGET[:ro], with TARGET an absolute path in the container',
     );
   }
   if (target === '/')
-    throw usage(`invalid --volume ${JSON.stringify(text)}: nothing can be mounted on the root`);
+    throw usage(`invalid --volume ${JSON.stringify(text)}: the target cannot be the root`);
   return { ...(source === undefined ? {} : { source }), target, readonly: options.includes('ro') };
 }
 
@@ -47,7 +47,7 @@ export function readHostVolume(text: string): HostVolume {
   if (source === undefined || !source.includes('/'))
     throw usage(
       `invalid --volume ${JSON.stringify(text)}`,
-      'a build takes paths of this machine, e.g. ./cache:/cache; for a cache with a name use RUN --mount=type=cache',
+      'give a path of this machine, e.g. ./cache:/cache; for a named cache use RUN --mount=type=cache',
     );
   return { source: path.resolve(source), target: path.posix.normalize(target), readonly };
 }

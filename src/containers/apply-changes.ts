@@ -47,7 +47,7 @@ export async function applyChanges(
         throw new MbuildError(
           'UNKNOWN_INSTRUCTION',
           `${instruction.keyword} cannot be a --change`,
-          { file, range: instruction.range, hint: `these can: ${ALLOWED.join(', ')}` },
+          { file, range: instruction.range, hint: `allowed are ${ALLOWED.join(', ')}` },
         );
       }
       state = await planInstruction(instruction, state, scopeOf(file));

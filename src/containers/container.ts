@@ -31,7 +31,7 @@ export interface VolumeMount {
   readonly anonymous?: boolean | undefined;
 }
 
-/** A file system in memory. */
+/** Mount a file system in memory. */
 export interface TmpfsMount {
   readonly target: string;
   /** Bytes. */
@@ -130,7 +130,7 @@ export interface Container {
  */
 export function firstProcess(
   { record, state }: Container,
-  remedy = "'mbuild ps' lists those that are",
+  remedy = "list the running containers with 'mbuild ps'",
 ): ProcessIdentity {
   if (state.status !== 'running' || state.process === undefined)
     throw new MbuildError('CONTAINER_CONFLICT', `the container ${record.name} is not running`, {
@@ -141,7 +141,7 @@ export function firstProcess(
     'CONTAINER_CONFLICT',
     `the container ${record.name} runs in another PID namespace`,
     {
-      hint: 'run this command where the container was started: in the same container, or on the host',
+      hint: 'run this command where the container was started: on the host, or in the same outer container',
     },
   );
 }

@@ -220,7 +220,7 @@ function targetOf(
   const parent = writer.directory(dir);
   if (parent === undefined)
     throw new MbuildError('COPY_FAILED', `${toText(dir)}: no such directory`, {
-      hint: 'the directory that a copy goes into must be there',
+      hint: 'create the directory first',
     });
   return { parent, name };
 }

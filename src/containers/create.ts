@@ -34,7 +34,7 @@ export interface CreateRequest extends Pick<
   readonly imageName: string;
   /** Words behind the image's name. */
   readonly command: readonly string[];
-  /** Replaces the image's entrypoint and its command; `['']` takes both away. */
+  /** Replace the entrypoint and the command of the image; `['']` takes both away. */
   readonly entrypoint?: readonly string[] | undefined;
   readonly name?: string | undefined;
   /** `NAME=value`, or `NAME` to take a variable of the image's away. */
@@ -103,7 +103,7 @@ function recordOf(request: CreateRequest, id: ContainerId, name: string): Contai
     throw new MbuildError(
       'USAGE',
       `no command specified: ${request.imageName} has neither ENTRYPOINT nor CMD`,
-      { hint: 'write what to run behind the name of the image' },
+      { hint: 'write the command after the name of the image' },
     );
   }
   return {

@@ -132,7 +132,7 @@ async function publish(
     `port ${hostPort}/${protocol} of ${hostIp} cannot be published`,
     {
       cause: new Error(reply.error.desc),
-      hint: 'something listens on it already, or the address is none of this machine',
+      hint: 'another program uses it already, or this machine does not have the address',
     },
   );
 }

@@ -93,7 +93,7 @@ function volumeMounts(record: ContainerRecord, view: MergedView): PlannedMount[]
   return record.volumes.map(({ source, target: wanted, readonly }) => {
     const stats = statSync(source, { throwIfNoEntry: false });
     if (stats === undefined)
-      throw new MbuildError('USAGE', `cannot mount ${source}: it is not there any more`);
+      throw new MbuildError('USAGE', `cannot mount ${source}: it no longer exists`);
     const { target, missing } = mountTarget(
       view,
       toRaw(wanted),

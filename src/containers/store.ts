@@ -79,7 +79,7 @@ export class ContainerStore {
         didYouMean(
           nameOrId,
           this.list().map(({ record }) => record.name),
-        ) ?? "'mbuild ps -a' lists what is there",
+        ) ?? "list the containers with 'mbuild ps -a'",
     });
   }
 
@@ -95,7 +95,7 @@ export class ContainerStore {
   reserveName(id: ContainerId, wanted?: string): string {
     if (wanted !== undefined && !isContainerName(wanted)) {
       throw new MbuildError('USAGE', `invalid container name ${JSON.stringify(wanted)}`, {
-        hint: 'a name has two or more of a-z A-Z 0-9 _ . - and begins with a letter or a digit',
+        hint: 'use two or more of a-z A-Z 0-9 _ . -, and begin with a letter or a digit',
       });
     }
     for (let tries = 0; ; tries++) {

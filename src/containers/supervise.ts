@@ -110,9 +110,9 @@ async function refuseDamaged(
   if (damaged === undefined) return;
   throw new MbuildError(
     'STORE_CORRUPT',
-    `the layer ${damaged} of ${image.name} was damaged when the machine ended, and ${name} stands on it`,
+    `the layer ${damaged} of ${image.name} was damaged when the machine stopped, and ${name} is based on it`,
     {
-      hint: `build or pull the image again and make a new container; \`mbuild cp ${name}:PATH .\` takes out what it has written`,
+      hint: `build or pull the image again and create a new container; to save its files, run \`mbuild cp ${name}:PATH .\``,
     },
   );
 }

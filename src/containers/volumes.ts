@@ -65,8 +65,8 @@ function prepareVolume(
   if (source !== undefined && !VOLUME_NAME.test(source)) {
     throw new MbuildError(
       'USAGE',
-      `${JSON.stringify(source)} is neither an absolute path nor a name for a volume`,
-      { hint: 'a path of the host begins with / or ./' },
+      `${JSON.stringify(source)} is neither an absolute path nor a valid volume name`,
+      { hint: 'begin a path of the host with / or ./' },
     );
   }
   const volume = source ?? randomBytes(32).toString('hex');
@@ -99,7 +99,7 @@ function hostPath(source: string, mustExist: boolean): string {
     if (errnoOf(cause) === undefined) throw cause;
     throw new MbuildError('USAGE', `cannot mount ${source}: ${(cause as Error).message}`, {
       cause,
-      hint: 'name a path that is there, or one that can be made',
+      hint: 'give a path that exists or can be created',
     });
   }
 }

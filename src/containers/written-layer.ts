@@ -29,7 +29,7 @@ export function writtenLayer(
   if (state.status === 'running' && ground !== undefined)
     throw new MbuildError(
       'UNSUPPORTED',
-      `what ${record.name} has written cannot be told while it runs on ${ground}`,
+      `the changes of ${record.name} cannot be read while it runs on ${ground}`,
       { hint: `mbuild stop ${record.name}` },
     );
   if (ground === undefined) return dir;

@@ -119,7 +119,7 @@ export function readJson<T>(file: string): T | undefined {
   } catch (cause) {
     throw new MbuildError('STORE_CORRUPT', `${file} is not valid JSON`, {
       cause,
-      hint: 'delete the file; what it described is made again when needed',
+      hint: 'delete the file; mbuild makes it again when needed',
     });
   }
 }
@@ -171,9 +171,9 @@ export function storeError(error: unknown, file: string): unknown {
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return new MbuildError('PERMISSION_DENIED', `may not access ${file}`, {
+      return new MbuildError('PERMISSION_DENIED', `no permission to access ${file}`, {
         cause: error,
-        hint: 'use a store of your own with --root',
+        hint: 'choose a store of your own with --root',
       });
     default:
       return isSystemError(error)

@@ -87,8 +87,8 @@ export class LocalContentStore implements ContentStore {
     this.setAside(digest);
     throw new MbuildError(
       'STORE_CORRUPT',
-      `the blob ${digest} has changed on disk, and was set aside`,
-      { hint: 'do the same again; what cannot be made again has to be pulled' },
+      `the blob ${digest} was damaged on disk and has been set aside`,
+      { hint: 'run the same command again, or pull the image again' },
     );
   }
 
@@ -100,7 +100,7 @@ export class LocalContentStore implements ContentStore {
       throw errnoOf(error) === 'ENOENT' ? missing(digest) : storeError(error, this.path(digest));
     }
     if (digestOf(bytes) !== digest) {
-      throw new MbuildError('STORE_CORRUPT', `the blob ${digest} has changed on disk`, {
+      throw new MbuildError('STORE_CORRUPT', `the blob ${digest} was damaged on disk`, {
         hint: `delete ${this.path(digest)} and pull or build the image again`,
       });
     }
@@ -212,12 +212,12 @@ function check(
 ): void {
   if (expected === undefined) return;
   if (expected.size !== undefined && found.size !== expected.size)
-    throw sizeMismatch(expected, `${found.size} bytes came`);
+    throw sizeMismatch(expected, `${found.size} bytes were received`);
   if (found.digest !== expected.digest) {
     throw new MbuildError(
       'DIGEST_MISMATCH',
-      `expected ${expected.digest}, but the bytes that came are ${found.digest}`,
-      { hint: 'the source is broken or was tampered with; nothing was stored' },
+      `expected ${expected.digest}, but received ${found.digest}`,
+      { hint: 'the source is damaged or was tampered with; nothing was stored' },
     );
   }
 }

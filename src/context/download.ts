@@ -71,7 +71,7 @@ export async function downloadFile(
     if (known === undefined)
       throw new MbuildError(
         'DOWNLOAD_FAILED',
-        `${url.host} says that a file is unchanged that was never fetched`,
+        `${url.host} says that a file has not changed, but the file was never fetched`,
       );
     return downloadOf(known, services);
   }
@@ -105,8 +105,8 @@ export function downloadName(url: URL): string {
   if (name === '..' || name.includes('\0') || Buffer.byteLength(name) > MAX_NAME) {
     throw new MbuildError(
       'DOWNLOAD_FAILED',
-      `the address ${url.host}${url.pathname.slice(0, 100)} does not end in the name of a file`,
-      { hint: 'give the destination a name of its own' },
+      `the address ${url.host}${url.pathname.slice(0, 100)} does not end in a file name`,
+      { hint: 'write a file name as the destination' },
     );
   }
   return name;
@@ -138,10 +138,10 @@ async function store(
     if (!isMbuildError(error, 'DIGEST_MISMATCH')) throw error;
     throw new MbuildError(
       'CHECKSUM_MISMATCH',
-      `${url.host}${url.pathname} is not the file of that checksum: ${error.message}`,
+      `${url.host}${url.pathname} does not match its checksum: ${error.message}`,
       {
         cause: error,
-        hint: 'the file has changed since, or the checksum is of another one; look at it before you trust it',
+        hint: 'the file has changed, or the checksum is wrong; check the file before you trust it',
       },
     );
   }

@@ -305,7 +305,7 @@ function cleanInside(name: RawPath): RawPath {
     if (depth < 0)
       throw new MbuildError(
         'ARCHIVE_UNSAFE',
-        `the archive has a name that leaves its destination: ${toText(name)}`,
+        `the archive has a name that leads out of its destination: ${toText(name)}`,
       );
   }
   return cleanPath(name);

@@ -52,7 +52,7 @@ function hintFor(said: string, address: GitAddress | undefined): string | undefi
     )
   ) {
     return address?.protocol === 'ssh'
-      ? 'is the key known to an SSH agent? name it with --ssh default'
+      ? 'does an SSH agent have the key? pass the agent with --ssh default'
       : 'for a private repository pass a token: --secret id=GIT_AUTH_TOKEN';
   }
   if (
@@ -60,12 +60,12 @@ function hintFor(said: string, address: GitAddress | undefined): string | undefi
       said,
     )
   ) {
-    return 'check the address and the network; proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY';
+    return 'check the address, the network and the proxy settings (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)';
   }
   if (/Host key verification failed/i.test(said))
     return 'add the host to known_hosts: ssh-keyscan HOST >> ~/.ssh/known_hosts, after you compared the key';
   if (/transport .* not allowed/.test(said))
-    return 'submodules are fetched over https, http, ssh and git alone';
+    return 'submodules can only be fetched over https, http, ssh and git';
   return undefined;
 }
 
@@ -95,8 +95,8 @@ export async function tryGit(
     options,
   );
   if (result.exitCode === 127)
-    throw new MbuildError('EXEC_NOT_FOUND', 'git is not installed here, and the build needs it', {
-      hint: 'install git, or fetch the repository beforehand',
+    throw new MbuildError('EXEC_NOT_FOUND', 'the build needs git, but git is not installed', {
+      hint: 'install git, or fetch the repository before the build',
     });
   return result;
 }

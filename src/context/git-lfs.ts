@@ -34,8 +34,7 @@ export async function fetchLfs(
   const count =
     pointers.length === 1 ? `${first} is` : `${pointers.length} files (${first}, …) are`;
   const what = `${count} a pointer of Git LFS in ${work.resolved.address.display}`;
-  if (!hasGitLfs())
-    return [warning(what, 'install git-lfs to have the files that pointers stand for')];
+  if (!hasGitLfs()) return [warning(what, 'install git-lfs to get the files behind the pointers')];
   const { address } = work.resolved;
   const settings = [
     `lfs.url=${address.protocol === 'file' ? address.remote : `${address.remote}/info/lfs`}`,

@@ -119,8 +119,6 @@ async function fetchByName(
   }
   throw new MbuildError('GIT_FAILED', `${address.display} has no commit ${commit}`, {
     hint:
-      ref === undefined
-        ? 'is it on a branch that was pushed?'
-        : `${ref} was moved meanwhile; build again`,
+      ref === undefined ? 'has its branch been pushed?' : `${ref} has moved meanwhile; build again`,
   });
 }

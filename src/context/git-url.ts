@@ -91,16 +91,16 @@ function remoteOf(
   if (!/^[a-z]+:\/\//.test(text)) {
     const [, user, host, place] = SCP.exec(text) ?? [];
     if (user === undefined || host === undefined || place === undefined || place.startsWith('-'))
-      throw invalid(text, 'addresses are https://HOST/PATH, ssh://HOST/PATH or git@HOST:PATH');
+      throw invalid(text, 'write https://HOST/PATH, ssh://HOST/PATH or git@HOST:PATH');
     const remote = `${user}@${host}:${place}`;
     return { remote, display: remote, protocol: 'ssh', host: undefined, credentials: undefined };
   }
   if (!URL.canParse(text)) throw invalid(text.replace(/\/\/[^/]*@/, '//'), 'it is not a URL');
   const url = new URL(text);
   if (!SCHEMES.includes(url.protocol))
-    throw invalid(`${url.protocol}//…`, 'git is reached by https, http, ssh, git or file');
+    throw invalid(`${url.protocol}//…`, 'git uses https, http, ssh, git or file');
   if (url.hostname.startsWith('-') || decodeURIComponent(url.username).startsWith('-'))
-    throw invalid(url.hostname, 'a host does not begin with a dash');
+    throw invalid(url.hostname, 'the host must not begin with a dash');
   const protocol = url.protocol.slice(0, -1) as GitAddress['protocol'];
   const isHttp = protocol === 'http' || protocol === 'https';
   const credentials =
@@ -186,8 +186,8 @@ function readQuery(key: string, value: string, fail: Fail): Query {
   const read = Object.hasOwn(QUERY, key) ? QUERY[key] : undefined;
   if (read === undefined)
     throw fail(
-      `${JSON.stringify(key)} in its query is not known`,
-      didYouMean(key, Object.keys(QUERY)) ?? `known are ${Object.keys(QUERY).join(', ')}`,
+      `${JSON.stringify(key)} in its query is unknown`,
+      didYouMean(key, Object.keys(QUERY)) ?? `known keys are ${Object.keys(QUERY).join(', ')}`,
     );
   if (value === '' && !SWITCHES.includes(key)) throw fail(`its query has no value for ${key}`);
   return read(value, (why, hint) => fail(`${key}=${value} in its query ${why}`, hint));
@@ -212,8 +212,8 @@ export function checkCommit(commit: string, display: string): void {
   if (!/^[0-9a-f]{1,64}$/.test(commit))
     throw invalid(
       display,
-      `the checksum ${JSON.stringify(commit)} is not that of a commit`,
-      'a commit has 40 characters of 0-9 and a-f; the first of them are enough',
+      `the checksum ${JSON.stringify(commit)} is not a commit id`,
+      'a commit id has 40 characters of 0-9 and a-f; its beginning is enough',
     );
 }
 
@@ -253,9 +253,7 @@ function mtimeOf(value: string, fail: Fail): GitAddress['mtime'] {
 }
 
 function invalid(what: string, why: string, hint?: string): MbuildError {
-  return new MbuildError(
-    'GIT_FAILED',
-    `${what.slice(0, 300)} is not a git address that can be used: ${why}`,
-    { hint },
-  );
+  return new MbuildError('GIT_FAILED', `${what.slice(0, 300)} is not a valid git address: ${why}`, {
+    hint,
+  });
 }

@@ -39,7 +39,7 @@ export async function resolveGit(
     throw new MbuildError(
       'GIT_FAILED',
       `${address.display} has no ${ref === undefined ? 'default branch' : `branch or tag ${ref}`}`,
-      { hint: 'commits are named in full: 40 characters' },
+      { hint: 'write the full commit id: 40 characters' },
     );
   }
   return confirmed({ address, commit: found.commit, ref: found.ref }, found.others);
@@ -101,6 +101,6 @@ function confirmed(resolved: ResolvedGit, others: readonly string[]): ResolvedGi
   throw new MbuildError(
     'CHECKSUM_MISMATCH',
     `${ref ?? 'HEAD'} of ${display} is the commit ${found}, not ${commit}`,
-    { hint: 'the ref was moved, or the checksum is of another one' },
+    { hint: 'the ref has moved, or the checksum is wrong' },
   );
 }

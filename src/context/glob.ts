@@ -156,7 +156,7 @@ function tokenize(pattern: string, doubleStars: boolean): Token[] | string {
       tokens.push({ kind: 'any' });
     } else if (character === '[') {
       const read = readClass(characters, i);
-      if (read === undefined) return 'a "[" has no "]", or a range within has no end';
+      if (read === undefined) return 'a "[" has no "]", or a range in it has no end';
       tokens.push(read.token);
       i = read.last;
     } else {
@@ -167,7 +167,8 @@ function tokenize(pattern: string, doubleStars: boolean): Token[] | string {
         isEscaped && doubleStars && /[A-Za-z0-9]/.test(literal)
           ? REGEXP_ESCAPES[literal]
           : { kind: 'literal' as const, character: literal };
-      if (test === undefined) return `"\\${literal}" has no meaning here: a letter needs no escape`;
+      if (test === undefined)
+        return `"\\${literal}" is not a valid escape: write the letter without \\`;
       tokens.push(test);
     }
   }

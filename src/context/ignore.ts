@@ -100,13 +100,13 @@ function compile(
   const brings = pattern.startsWith('!');
   const body = brings ? pattern.slice(1).trim() : pattern;
   if (body === '')
-    throw failure('"!" excepts nothing', 'write the pattern to keep behind it, e.g. !README.md');
+    throw failure('"!" has no pattern', 'write the pattern to keep after it, e.g. !README.md');
   const clean = cleanPattern(body);
   const problem = pathPatternProblem(clean);
   if (problem !== undefined)
     throw failure(
       `"${pattern}" is not a valid pattern: ${problem}`,
-      'put \\ before a character that stands for itself',
+      'put \\ before a character that should stand for itself',
     );
   return { line, pattern, brings, clean, matcher: compilePathPattern(clean) };
 }

@@ -182,7 +182,7 @@ export class LocalContext implements SourceTree, TreeLookup<ContextDirectory> {
       if (errnoOf(error) !== 'EACCES') throw error;
       throw new MbuildError(
         'PERMISSION_DENIED',
-        `may not read ${toText(directory.hostPath)} of the build context`,
+        `no permission to read ${toText(directory.hostPath)} in the build context`,
         {
           cause: error,
           hint: 'exclude it in .dockerignore, or make it readable',
@@ -268,7 +268,7 @@ export function findIgnoreFile(
   if (file !== undefined) return { file: readIgnoreFile(file.hostPath, '.dockerignore') };
   const target = readlinkSync(fsPath(link.hostPath), 'latin1');
   return {
-    problem: `.dockerignore is a link to ${toText(target)}, which is not in the context: nothing is left out`,
+    problem: `.dockerignore is a link to ${toText(target)}, which is not in the context: no file is excluded`,
   };
 }
 
@@ -346,6 +346,6 @@ function knownContents(folder: string, root: RawPath): KnownContents {
 
 function notADirectory(directory: string): MbuildError {
   return new MbuildError('CONTEXT_NOT_FOUND', `build context ${directory} is not a directory`, {
-    hint: 'give the directory that COPY takes files from; the Dockerfile goes with -f',
+    hint: 'give the directory that COPY takes files from; name the Dockerfile with -f',
   });
 }

@@ -188,7 +188,7 @@ export async function openNamedRemote(
     };
   directory.close();
   throw new MbuildError('CONTEXT_INVALID', `the build context ${name} is not an archive`, {
-    hint: 'a single file is fetched with ADD',
+    hint: 'to fetch a single file, use ADD',
   });
 }
 
@@ -236,7 +236,7 @@ async function httpDirectory(
   if (size > MAX_DOCKERFILE)
     throw new MbuildError(
       'CONTEXT_INVALID',
-      `what was fetched as the build context is neither an archive nor a Dockerfile, with its ${size} bytes`,
+      `the fetched build context is neither an archive nor a Dockerfile: it has ${size} bytes`,
     );
   return {
     ...(await temporaryDirectory(store, () => Promise.resolve())),
@@ -266,8 +266,8 @@ function needed(fetcher: ContextFetcher | undefined): ContextFetcher {
   if (fetcher !== undefined) return fetcher;
   throw new MbuildError(
     'UNSUPPORTED',
-    'a build context from the network cannot be looked at like this',
-    { hint: 'fetch it and give the directory' },
+    'this command cannot read a build context from the network',
+    { hint: 'fetch it first, and give its directory' },
   );
 }
 
@@ -292,21 +292,21 @@ async function findDockerfile(
       return { path: candidate, file: { name: given ?? path.basename(candidate), text } };
   }
   if (!existsSync(directory.path)) {
-    throw new MbuildError('CONTEXT_NOT_FOUND', `${directory.path} is not there`, {
-      hint: 'the last argument is the directory that is built; the Dockerfile goes with -f',
+    throw new MbuildError('CONTEXT_NOT_FOUND', `${directory.path} does not exist`, {
+      hint: 'the last argument is the directory of the build context; name the Dockerfile with -f',
     });
   }
-  throw new MbuildError('DOCKERFILE_NOT_FOUND', `${given ?? 'Dockerfile'} is not there`, {
+  throw new MbuildError('DOCKERFILE_NOT_FOUND', `${given ?? 'Dockerfile'} does not exist`, {
     hint: missingHint(directory, given),
   });
 }
 
 function missingHint({ title, path: place, isForeign }: ContextDirectory, given?: string): string {
   if (given === undefined)
-    return `${title ?? `the context ${place}`} has no Dockerfile: name it with -f, or give another directory`;
+    return `${title ?? `the context ${place}`} has no Dockerfile: name one with -f, or give another directory`;
   return isForeign
-    ? 'a path behind -f counts from the root of the context'
-    : 'a path behind -f counts from the working directory, then from the context';
+    ? 'the path after -f is relative to the root of the context'
+    : 'the path after -f is relative to the working directory, or else to the context';
 }
 
 /** A path of foreign files on the host, where it leads to a regular file of theirs. */
@@ -346,7 +346,7 @@ async function readText(file: string): Promise<string | undefined> {
       new MbuildError(
         'DOCKERFILE_NOT_FOUND',
         `cannot read the Dockerfile ${file}: ${(error as Error).message}`,
-        { cause: error, hint: 'name another with -f, or allow it to be read' },
+        { cause: error, hint: 'make it readable, or name another with -f' },
       )
     );
   }

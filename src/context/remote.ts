@@ -111,7 +111,7 @@ function checksumOf(checksum: string): Digest {
   if (isDigest(checksum)) return checksum;
   throw new MbuildError(
     'DOCKERFILE_SEMANTIC',
-    `--checksum=${checksum} is not the checksum of a file`,
-    { hint: 'it is sha256: and 64 characters of 0-9 and a-f' },
+    `--checksum=${checksum} is not a valid checksum of a file`,
+    { hint: 'write sha256: and 64 characters of 0-9 and a-f' },
   );
 }

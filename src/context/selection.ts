@@ -287,7 +287,7 @@ function notFound(tree: SourceTree, path: RawPath): MbuildError {
   if (link !== undefined)
     return new MbuildError(
       'SOURCE_NOT_FOUND',
-      `"${name}" in ${tree.title} is a symlink that leads to nothing in it`,
+      `"${name}" in ${tree.title} is a symlink whose target does not exist there`,
     );
   const rule = tree.hiddenBy?.(path);
   if (rule !== undefined) {

@@ -12,7 +12,7 @@ export function splitCsv(text: string): string[] {
     const match = /^(?:"((?:[^"]|"")*)"|([^",]*))(,|$)/.exec(rest);
     if (match === null)
       throw new MbuildError('USAGE', `invalid quoting in ${JSON.stringify(text)}`, {
-        hint: 'a field with a comma stands in double quotes as a whole: "name=a,b"',
+        hint: 'put a field that has a comma in double quotes, all of it: "name=a,b"',
       });
     fields.push(match[1]?.replace(/""/g, '"') ?? match[2] ?? '');
     if (match[3] === '') return fields;

@@ -20,8 +20,8 @@ export interface Diagnostic {
  * `--format json` and scripts.
  */
 export type ErrorCode =
-  | 'USAGE' // the command line makes no sense
-  | 'BAKE_INVALID' // a bake or compose file makes no sense
+  | 'USAGE' // the command line is not valid
+  | 'BAKE_INVALID' // a bake or compose file is not valid
   | 'DOCKERFILE_NOT_FOUND'
   | 'DOCKERFILE_EMPTY'
   | 'DOCKERFILE_SYNTAX'
@@ -176,7 +176,7 @@ export function asForeseen(error: unknown): unknown {
         message.replace(/^.*?unknown error/i, 'disk quota exceeded'),
         {
           cause: error,
-          hint: "free some space, or move the store with --root: the user's quota is used up",
+          hint: "the user's disk quota is used up: free some space, or move the store with --root",
         },
       );
     case 'EMFILE':
@@ -188,14 +188,14 @@ export function asForeseen(error: unknown): unknown {
     case 'EIO':
       return new MbuildError('IO_FAILED', message, {
         cause: error,
-        hint: 'the disk fails: look at what the kernel says of it (dmesg)',
+        hint: 'the disk has a fault: read the messages of the kernel (dmesg)',
       });
     case 'ENAMETOOLONG':
       return new MbuildError(
         'UNSUPPORTED',
         message.length > 200 ? `${message.slice(0, 200)}…` : message,
         {
-          hint: 'paths may have 4,095 bytes in all, the place of the store included, and names 255',
+          hint: 'shorten it: a path may have 4,095 bytes, including the path of the store, and a name 255',
         },
       );
     case 'ENOENT':

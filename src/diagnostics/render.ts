@@ -198,7 +198,8 @@ function renderUnforeseen(error: unknown, options: RenderOptions): string {
     options.debug === true && error instanceof Error && error.stack !== undefined
       ? [error.stack]
       : [];
-  const hint = 'this is a fault in mbuild: run again with MBUILD_DEBUG=1 and report what it prints';
+  const hint =
+    'this is a bug in mbuild: run it again with MBUILD_DEBUG=1 and report what it prints';
   return renderBlock(
     { severity: 'error', code: 'INTERNAL', message: messageOf(error), hint },
     stack,

@@ -78,7 +78,7 @@ function findKey(key: string, keys: KeyTable, title: string): readonly [string, 
   if (entry === undefined)
     throw usage(
       `unknown key "${key}" in ${title}`,
-      didYouMean(key, Object.keys(keys)) ?? `keys are ${knownKeys(keys).join(', ')}`,
+      didYouMean(key, Object.keys(keys)) ?? `known keys are ${knownKeys(keys).join(', ')}`,
     );
   if ('alias' in entry) return findKey(entry.alias, keys, title);
   if ('refused' in entry)
@@ -99,7 +99,7 @@ export const TEXT: ReadKey<string> = { read: (value) => value };
 /** A value that is there. */
 export const NOT_EMPTY: ReadKey<string> = {
   read: (value, key, wrong) => {
-    if (value === '') throw wrong(`"${key}" is empty`, `write ${key}=…, or leave it away`);
+    if (value === '') throw wrong(`"${key}" is empty`, `write ${key}=…, or leave it out`);
     return value;
   },
 };
@@ -138,8 +138,8 @@ export function oneOf<const W extends string>(words: readonly W[]): ReadKey<W> {
       const known = words.find((word) => word === value);
       if (known !== undefined) return known;
       throw wrong(
-        `${key}=${value} is not known`,
-        didYouMean(value, words) ?? `known are ${words.join(', ')}`,
+        `${key}=${value} is unknown`,
+        didYouMean(value, words) ?? `known values are ${words.join(', ')}`,
       );
     },
   };

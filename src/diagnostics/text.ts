@@ -12,7 +12,7 @@ export function decodeText(bytes: Uint8Array, name: string): string {
     const line = firstBrokenLine(bytes);
     throw new MbuildError('DOCKERFILE_SYNTAX', `${name}:${line} is not UTF-8`, {
       cause,
-      hint: 'save the file as UTF-8; other bytes can come out of printf in a RUN',
+      hint: 'save the file as UTF-8; to get other bytes, use printf in a RUN',
     });
   }
 }

@@ -33,13 +33,13 @@ function readDevice(flag: Flag): DeviceRequest {
     if (key === 'required') {
       const truth = readBoolean(value ?? 'true');
       if (truth === undefined)
-        throw wrong(`"required" of a device is true or false, not "${value}"`);
+        throw wrong(`"required" of a device must be true or false, not "${value}"`);
       required = truth;
     } else if (key === 'name' && value !== undefined) {
       if (name !== '')
         throw wrong(
           `the device is named twice: ${name} and ${value}`,
-          'a --device names one device; write another for the other',
+          'write one --device for each device',
         );
       name = value;
     } else if (name === '') {

@@ -126,8 +126,8 @@ class ExpansionProblem extends Error {
 
 function tooLong(): ExpansionProblem {
   return new ExpansionProblem(
-    `what comes out is more than ${MAX_GROWTH} characters longer`,
-    'put long values into a file, and COPY that',
+    `the result is more than ${MAX_GROWTH} characters longer`,
+    'put long values into a file, and COPY the file',
     'LIMIT_EXCEEDED',
   );
 }
@@ -306,7 +306,7 @@ class WordReader {
     if (operator === '' || !'-+?#%'.includes(operator)) {
       throw new ExpansionProblem(
         `unknown operator "${written}" in "\${${name}${written}…}"`,
-        'known are :- - :+ + :? ? # ## % %% / //',
+        'known operators are :- - :+ + :? ? # ## % %% / //',
       );
     }
     const isPattern = operator === '#' || operator === '%';

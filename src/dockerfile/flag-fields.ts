@@ -31,8 +31,8 @@ export function fieldsOf(flag: Flag, example: string): string[] {
       const field = text.slice(position, end);
       if (field.includes('"'))
         throw wrong(
-          `a quote stands within "${field}" of --${flag.name}`,
-          'quote the whole option: "id=a,b"',
+          `a quote is inside "${field}" of --${flag.name}`,
+          'put the whole option in quotes: "id=a,b"',
         );
       fields.push(field);
     }

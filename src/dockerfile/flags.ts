@@ -74,7 +74,7 @@ export function checkFlags(keyword: Keyword, flags: readonly Flag[]): MbuildErro
     const rule = Object.hasOwn(rules, flag.name) ? rules[flag.name] : undefined;
     if (rule === undefined) problems.push(unknownFlag(keyword, flag, Object.keys(rules)));
     else if (seen.has(flag.name) && rule.kind !== 'list')
-      problems.push(wrong(flag, `--${flag.name} is given twice`, `${keyword} takes one`));
+      problems.push(wrong(flag, `--${flag.name} is given twice`, `${keyword} takes it only once`));
     else problems.push(...checkValue(flag, rule));
     seen.add(flag.name);
   }
@@ -85,7 +85,7 @@ function unknownFlag(keyword: Keyword, flag: Flag, known: readonly string[]): Mb
   const list =
     known.length === 0
       ? `${keyword} has no flags`
-      : `${keyword} knows ${known.map((name) => `--${name}`).join(', ')}`;
+      : `${keyword} has ${known.map((name) => `--${name}`).join(', ')}`;
   const hint =
     didYouMean(
       `--${flag.name}`,
@@ -103,7 +103,7 @@ function checkValue(flag: Flag, rule: FlagRule): MbuildError[] {
     return [
       wrong(
         flag,
-        `--${flag.name} is true or false, not "${flag.value}"`,
+        `--${flag.name} must be true or false, not "${flag.value}"`,
         `write --${flag.name} or --${flag.name}=false`,
       ),
     ];
@@ -180,7 +180,7 @@ function retries(flags: readonly Flag[]): number {
   if (!/^[+-]?\d+$/.test(flag.value) || count > 0x7fffffff || count < 0)
     throw wrong(
       flag,
-      `--retries=${flag.value} is not a count`,
+      `--retries=${flag.value} is not a number of retries`,
       'write a whole number, e.g. --retries=3',
     );
   return count;
@@ -198,7 +198,7 @@ function oneOf(
   throw wrong(
     flag,
     `--${name} cannot be "${flag.value}"`,
-    didYouMean(flag.value, known) ?? `known are ${known.join(', ')}`,
+    didYouMean(flag.value, known) ?? `write one of ${known.join(', ')}`,
   );
 }
 

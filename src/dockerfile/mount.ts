@@ -89,8 +89,8 @@ export function checkMount(flag: Flag): MbuildError[] {
       if (key === 'from' && value !== undefined && /\$./.test(value)) {
         throw wrong(
           flag,
-          '"from" of a mount takes no variables',
-          'give the image a stage of its own (FROM $image AS name) and write from=name',
+          '"from" of a mount cannot hold a variable',
+          'give the image its own stage (FROM $image AS name) and write from=name',
         );
       }
     }
@@ -145,7 +145,7 @@ function readKey(
     throw wrong(
       flag,
       `unknown option "${key}" of a mount`,
-      near ?? `known are ${[...KEYS.keys()].join(', ')}`,
+      near ?? `known options are ${[...KEYS.keys()].join(', ')}`,
     );
   }
   if (value === undefined && !BARE_KEYS.includes(name))
@@ -209,7 +209,11 @@ function checkTogether(flag: Flag, mount: MountOptions): void {
   if (mount.id !== undefined && mount.source !== undefined)
     throw wrong(flag, 'a secret mount has "id" or "source", not both');
   if (mount.id === undefined && mount.source === undefined && mount.target === undefined) {
-    throw wrong(flag, 'the secret mount names no secret', 'write id=… as in --secret id=…');
+    throw wrong(
+      flag,
+      'the secret mount needs the id of a secret',
+      'write id=…, the same as in --secret id=…',
+    );
   }
 }
 
@@ -218,14 +222,14 @@ function oneOf(flag: Flag, key: string, value: string, known: readonly string[])
   throw wrong(
     flag,
     `"${key}" of a mount cannot be "${value}"`,
-    didYouMean(value, known) ?? `known are ${known.join(', ')}`,
+    didYouMean(value, known) ?? `write one of ${known.join(', ')}`,
   );
 }
 
 function boolean(flag: Flag, key: string, value: string): boolean {
   const truth = readBoolean(value);
   if (truth === undefined)
-    throw wrong(flag, `"${key}" of a mount is true or false, not "${value}"`);
+    throw wrong(flag, `"${key}" of a mount must be true or false, not "${value}"`);
   return truth;
 }
 
@@ -236,7 +240,7 @@ function wholeNumber(flag: Flag, key: string, value: string, radix: 8 | 10): num
   if (number <= 0xffffffff) return number;
   throw wrong(
     flag,
-    `"${key}" of a mount is ${radix === 8 ? 'an octal' : 'a whole'} number, not "${value}"`,
+    `"${key}" of a mount must be ${radix === 8 ? 'an octal' : 'a whole'} number, not "${value}"`,
   );
 }
 
@@ -258,7 +262,7 @@ function onlyFor(flag: Flag, key: string, type: MountType, types: readonly Mount
     throw wrong(
       flag,
       `a ${type} mount has no "${key}"`,
-      `${key} belongs to ${types.join(' and ')} mounts`,
+      `only ${types.join(' and ')} mounts have ${key}`,
     );
 }
 

@@ -174,7 +174,7 @@ class StatementParser {
     const { statement } = this;
     for (const line of statement.emptyLines) {
       const range = { start: { line, column: 1 }, end: { line, column: 1 } };
-      const message = 'an empty line stands within a continued instruction';
+      const message = 'a continued instruction has an empty line in it';
       this.parsing.diagnostics.push({
         severity: 'warning',
         code: 'NoEmptyContinuation',
@@ -198,7 +198,7 @@ class StatementParser {
       const lines: string[] = [];
       for (let line = this.parsing.reader.readRaw(); ; line = this.parsing.reader.readRaw()) {
         if (line === undefined) {
-          const hint = `put ${mark.name} on a line of its own behind the text; a "<<" that is meant for the shell must be quoted`;
+          const hint = `put ${mark.name} on its own line after the text; a "<<" for the shell must be quoted`;
           this.report(
             'DOCKERFILE_SYNTAX',
             this.wholeRange(),
@@ -279,7 +279,7 @@ class StatementParser {
         'UNKNOWN_FLAG',
         flag.range,
         `unknown flag --${flag.name} of ONBUILD`,
-        'flags of the trigger stand behind its keyword',
+        'write the flags of the trigger after its keyword',
       );
     const child = this.parseAt(skipSpace(this.statement.text, offset), source.base.heredocs, [
       'ONBUILD',
@@ -330,11 +330,11 @@ function toStages(file: SourceFile, instructions: readonly Instruction[], hasErr
     } else if (instruction.keyword === 'ARG') {
       globalArgs.push(instruction);
     } else if (!hasErrors && problems.length === 0) {
-      const hint = 'begin with FROM and the image to start from; only ARG may come before it';
+      const hint = 'begin with FROM and the image to start from; only ARG may come before FROM';
       problems.push(
         semantic(
           file,
-          `${instruction.keyword} stands before the first FROM`,
+          `${instruction.keyword} comes before the first FROM`,
           instruction.range,
           hint,
         ),

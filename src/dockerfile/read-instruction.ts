@@ -72,10 +72,7 @@ export function keywordOf(
   const shown = word.length > 60 ? `${word.slice(0, 60)}…` : word;
   return {
     message: `unknown instruction "${shown}"`,
-    hint:
-      near === undefined
-        ? 'a line that belongs to the one before needs \\ at the end of that one'
-        : `did you mean "${near}"?`,
+    hint: near === undefined ? 'to continue a line, end it with \\' : `did you mean "${near}"?`,
   };
 }
 
@@ -124,7 +121,7 @@ function readFrom(
   if (!STAGE_NAME.test(name))
     return fail(
       report,
-      `"${name}" cannot name a stage`,
+      `"${name}" is not a valid stage name`,
       'a name begins with a letter and holds letters, digits, "-", "_" and "."',
     );
   return { ...base, keyword: 'FROM', image, as: name };
@@ -181,7 +178,7 @@ function readCopy<K extends 'COPY' | 'ADD'>(source: InstructionText, keyword: K,
     return fail(
       report,
       `${keyword} cannot have a heredoc as its destination`,
-      'write the path to copy to behind it',
+      'write the destination path after it',
     );
   return { ...source.base, keyword, paths };
 }
@@ -267,11 +264,7 @@ function readShell(
   const json = readJsonWords(text);
   if (json.form === 'not-strings') return failJson(report);
   if (json.form === 'none' || json.words.length === 0) {
-    return fail(
-      report,
-      'SHELL needs its words as a JSON array',
-      'write e.g. SHELL ["/bin/bash", "-c"]',
-    );
+    return fail(report, 'SHELL needs a JSON array', 'write e.g. SHELL ["/bin/bash", "-c"]');
   }
   return { ...base, keyword: 'SHELL', args: json.words };
 }
@@ -289,7 +282,7 @@ function readHealthcheck(
       : fail(report, 'HEALTHCHECK NONE takes no arguments');
   }
   if (type.toUpperCase() !== 'CMD')
-    return fail(report, `HEALTHCHECK knows CMD and NONE, not "${type}"`, hint);
+    return fail(report, `HEALTHCHECK has CMD and NONE, not "${type}"`, hint);
   const command = readCommandLine(rest, report);
   attempt(report, () => healthcheckOptions(source.base.flags));
   if (command === undefined) return undefined;
@@ -315,7 +308,7 @@ function readList(text: string, report: Report): readonly string[] | undefined {
 function failJson(report: Report): undefined {
   return fail(
     report,
-    'a JSON array here may hold strings only',
+    'a JSON array here may only hold strings',
     'put every element in double quotes',
   );
 }

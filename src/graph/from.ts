@@ -62,14 +62,18 @@ export function checkFrom(
   const place = { file: dockerfile.file, range: stage.from.range };
   const below = namedStage(dockerfile, name, stage.index);
   if (below?.name !== undefined && below.name !== name)
-    throw new MbuildError('REFERENCE_INVALID', `FROM knows the stage ${name} as ${below.name}`, {
-      ...place,
-      hint: `names of stages are kept in lower case: write FROM ${below.name}`,
-    });
+    throw new MbuildError(
+      'REFERENCE_INVALID',
+      `FROM finds the stage ${name} only as ${below.name}`,
+      {
+        ...place,
+        hint: `stage names are stored in lower case: write FROM ${below.name}`,
+      },
+    );
   if (below !== undefined || isContext(name) || parseReference(name) !== undefined) return;
   throw new MbuildError('REFERENCE_INVALID', `"${name}" is not a valid image name`, {
     ...place,
-    hint: 'a name is [REGISTRY/]REPOSITORY[:TAG][@DIGEST], the repository in lower case',
+    hint: 'write [REGISTRY/]REPOSITORY[:TAG][@DIGEST], with the repository in lower case',
   });
 }
 
@@ -87,16 +91,14 @@ export function targetStage(dockerfile: Dockerfile, target: string | undefined):
   const found = namedStage(dockerfile, target, dockerfile.stages.length);
   if (found !== undefined) return found;
   const names = dockerfile.stages.flatMap((stage) => stage.name ?? []);
-  throw new MbuildError(
-    'UNKNOWN_STAGE',
-    `target stage ${target} is not in ${dockerfile.file.name}`,
-    { hint: targetHint(target, names) },
-  );
+  throw new MbuildError('UNKNOWN_STAGE', `${dockerfile.file.name} has no stage ${target}`, {
+    hint: targetHint(target, names),
+  });
 }
 
 function targetHint(target: string, names: readonly string[]): string {
   const near = suggest(target.toLowerCase(), names);
   if (near !== undefined) return `did you mean ${near}?`;
-  if (names.length === 0) return 'it has no named stages: name one with FROM … AS NAME';
-  return `its named stages are ${names.join(', ')}`;
+  if (names.length === 0) return 'none of its stages has a name: name one with FROM … AS NAME';
+  return `its stages are ${names.join(', ')}`;
 }

@@ -7,7 +7,7 @@ const MAX_TOTAL = 4 * 1024 * 1024;
 /** Bytes of a stage's history: what docker and containerd take as a config is not much more. */
 const MAX_HISTORY = 16 * 1024 * 1024;
 
-const HINT = 'put it into a file, and COPY that';
+const HINT = 'put it into a file, and COPY the file';
 
 /** @throws MbuildError LIMIT_EXCEEDED. */
 export function checkValue(what: 'ENV' | 'ARG' | 'LABEL', name: string, value: string): void {
@@ -15,7 +15,7 @@ export function checkValue(what: 'ENV' | 'ARG' | 'LABEL', name: string, value: s
   if (size > MAX_VALUE)
     throw new MbuildError(
       'LIMIT_EXCEEDED',
-      `the value of ${what} ${name.slice(0, 100)} has ${size} bytes, and may have ${MAX_VALUE}`,
+      `the value of ${what} ${name.slice(0, 100)} has ${size} bytes, but at most ${MAX_VALUE} are allowed`,
       { hint: HINT },
     );
 }
@@ -25,7 +25,7 @@ export function checkTotal(what: 'environment' | 'labels', bytes: number): void 
   if (bytes > MAX_TOTAL)
     throw new MbuildError(
       'LIMIT_EXCEEDED',
-      `the ${what} of this stage would have ${bytes} bytes, and may have ${MAX_TOTAL}`,
+      `the ${what} of this stage would have ${bytes} bytes, but at most ${MAX_TOTAL} are allowed`,
       { hint: HINT },
     );
 }
@@ -35,7 +35,7 @@ export function checkHistory(bytes: number): void {
   if (bytes > MAX_HISTORY)
     throw new MbuildError(
       'LIMIT_EXCEEDED',
-      `the history of this stage would have ${bytes} bytes, and may have ${MAX_HISTORY}`,
+      `the history of this stage would have ${bytes} bytes, but at most ${MAX_HISTORY} are allowed`,
       { hint: 'use fewer and shorter values in instructions' },
     );
 }

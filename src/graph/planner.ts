@@ -116,10 +116,10 @@ export class Planner {
   /** @param user the stage that needs this one; absent for a target. */
   #stage(stage: Stage, user?: Stage): Promise<StagePlan> {
     if (user !== undefined && !this.#waits.add(user.index, stage.index))
-      throw new MbuildError('CIRCULAR_STAGES', `stage ${stageTitle(stage)} stands on itself`, {
+      throw new MbuildError('CIRCULAR_STAGES', `stage ${stageTitle(stage)} is based on itself`, {
         file: this.dockerfile.file,
         range: stage.from.range,
-        hint: 'a --build-context with target: leads back to it',
+        hint: 'a --build-context with target: refers back to it',
       });
     const plan = this.#plans.get(stage.index) ?? this.#planOnce(stage);
     this.#plans.set(stage.index, plan);

@@ -36,12 +36,12 @@ export function readTreeName(name: string, place: TreePlace): TreeName {
   if (name === 'scratch') return { kind: 'scratch' };
   if (!isNumber) return { kind: 'image', name };
   const count = dockerfile.stages.length;
-  throw new MbuildError('UNKNOWN_STAGE', `there is no stage ${name}`, {
+  throw new MbuildError('UNKNOWN_STAGE', `stage ${name} does not exist`, {
     ...factsOf(place),
     hint:
       count === 1
         ? 'the only stage is 0'
-        : `the stages are counted from 0 to ${count - 1}; names are safer: FROM … AS NAME`,
+        : `the stages are numbered from 0 to ${count - 1}; it is safer to name them: FROM … AS NAME`,
   });
 }
 
@@ -107,7 +107,7 @@ function notDeclared(
   const { file, range } = error;
   return new MbuildError(
     'UNKNOWN_STAGE',
-    `there is no ${kind} ${name}, and no image of that name was found: ${error.message}`,
+    `${kind} ${name} does not exist, and no image with that name was found: ${error.message}`,
     { cause: error, file, range, hint },
   );
 }

@@ -98,15 +98,15 @@ export function causeText(cause: Cause): string {
     case 'evicted':
       return `evicted on ${cause.at.replace(/T(\d\d:\d\d).*$/, ' $1 UTC')}`;
     case 'lost':
-      return 'its result is not in the store any more';
+      return 'its result is no longer in the store';
     case 'elsewhere':
-      return `the cache of ${cause.from} has it on other layers than those here`;
+      return `the cache of ${cause.from} has it on different layers`;
     case 'asked':
-      return `asked for with ${cause.flag}`;
+      return `requested with ${cause.flag}`;
     case 'parent':
       return cause.rebuilt
         ? `parent step ${cause.step} was rebuilt`
-        : `parent step ${cause.step} has another result than before`;
+        : `parent step ${cause.step} has a different result than before`;
     case 'base':
       return baseText(cause.before, cause.after);
     case 'file':
@@ -122,7 +122,7 @@ export function causeText(cause: Cause): string {
     case 'setting':
       return settingText(cause.name, cause.before, cause.after);
     case 'unknown':
-      return `not known why: ${cause.reason}`;
+      return `reason unknown: ${cause.reason}`;
     case 'version':
       return `built before by another version of mbuild, whose cache this one cannot use${cause.before === undefined ? '' : ` (${cause.before}, here ${cause.after})`}`;
   }

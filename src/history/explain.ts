@@ -121,7 +121,7 @@ export class Explainer {
           keys === undefined || keys === KEY_VERSION
             ? {
                 kind: 'unknown',
-                reason: 'what the step before depended on is not on record any more',
+                reason: 'the inputs of the earlier step are no longer on record',
               }
             : version,
         ],

@@ -127,7 +127,7 @@ export class RowJournal {
     const room = this.limit === 0 ? Infinity : this.limit - row.logBytes;
     if (data.length <= room) return this.#keep(row, data);
     row.isCut = true;
-    const text = `the log ends here: --step-log-limit keeps ${this.limit} bytes of a step's output`;
+    const text = `the log ends here: --step-log-limit keeps only ${this.limit} bytes of a step's output`;
     row.notes.push(text);
     this.#keep(row, Buffer.concat([data.subarray(0, room), Buffer.from(`\n[${text}]\n`)]));
   }

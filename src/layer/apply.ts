@@ -188,7 +188,7 @@ class Input {
   /** How many bytes have come that were not read yet; `undefined` after the last. */
   #come(growing: Int32Array): number | undefined {
     const state = Atomics.load(growing, 0);
-    if (state === Growth.stopped) throw new MbuildError('CANCELED', 'the layer did not come');
+    if (state === Growth.stopped) throw new MbuildError('CANCELED', 'the layer was not received');
     const there = Math.min(this.#left, fstatSync(this.#fd).size - this.#position);
     return there <= 0 && state === Growth.whole ? undefined : Math.max(0, there);
   }

@@ -131,7 +131,7 @@ function readContent({ source, from, at, length }: Content, bytes: Uint8Array): 
       if (read === 0)
         throw new MbuildError(
           'STORE_CORRUPT',
-          `${toText(source)} became shorter while it was read`,
+          `${toText(source)} was cut short while mbuild read it`,
         );
       done += read;
     }

@@ -189,10 +189,10 @@ function zstdProgram(source: AsyncIterable<Buffer>, level: number): AsyncIterabl
 function zstdMissing(cause: unknown): MbuildError {
   return new MbuildError(
     'UNSUPPORTED',
-    'zstd is needed to compress so, and this Node has none and the program could not be started',
+    'zstd compression needs Node 22.15 or the program zstd, and neither was found',
     {
       cause,
-      hint: 'install it (apt-get install zstd), or use Node 22.15 or newer',
+      hint: 'install zstd (apt-get install zstd), or use Node 22.15 or newer',
     },
   );
 }

@@ -197,7 +197,7 @@ function unpackedBy(source: Readable, program: Program): AsyncIterable<Buffer> {
 function missing(program: Program, cause: unknown): MbuildError {
   return new MbuildError(
     'UNSUPPORTED',
-    `${program.name} is needed to unpack this archive and could not be started`,
+    `this archive needs the program ${program.name}, which could not be started`,
     {
       cause,
       hint: `install it: apt-get install ${program.debianPackage}`,

@@ -63,7 +63,7 @@ export function* layerEntries(
     const source = `${dir}/${path}`;
     const stats = lstatOwned(source);
     if (stats === undefined)
-      throw new MbuildError('STORE_CORRUPT', `${toText(source)} vanished while it was read`);
+      throw new MbuildError('STORE_CORRUPT', `${toText(source)} disappeared while mbuild read it`);
 
     if (isWhiteout(stats)) {
       yield { entry: makeMark(joinRaw(top.path, WHITEOUT_PREFIX + name)), source };
@@ -176,7 +176,7 @@ function xattrsOf(source: RawPath): Xattrs {
 function unstorable(path: RawPath): MbuildError {
   return new MbuildError(
     'UNSUPPORTED',
-    `${toText(path)} cannot be stored in a layer: names beginning with ${WHITEOUT_PREFIX} mean deletions there`,
+    `${toText(path)} cannot be stored in a layer: a name that begins with ${WHITEOUT_PREFIX} means a deletion there`,
     {
       hint: 'delete or rename it in the step that makes it',
     },

@@ -110,7 +110,7 @@ function readLimit(variable: string, usual: number): number {
 export function checkSize(what: string, unpacked: number, { maxSize }: ApplyLimits): void {
   if (unpacked <= maxSize) return;
   throw new MbuildError('LIMIT_EXCEEDED', `the ${what} unpacks to more than ${maxSize} bytes`, {
-    hint: `if that is what it should hold, set ${SIZE_VARIABLE} to a size, e.g. 512g, or to 0 for no limit`,
+    hint: `if the size is right, set ${SIZE_VARIABLE} to a size, e.g. 512g, or to 0 for no limit`,
   });
 }
 
@@ -118,7 +118,7 @@ export function checkSize(what: string, unpacked: number, { maxSize }: ApplyLimi
 export function checkEntries(what: string, entries: number, { maxEntries }: ApplyLimits): void {
   if (entries <= maxEntries) return;
   throw new MbuildError('LIMIT_EXCEEDED', `the ${what} has more than ${maxEntries} entries`, {
-    hint: `if that is what it should hold, set ${ENTRIES_VARIABLE} to a number, or to 0 for no limit`,
+    hint: `if the size is right, set ${ENTRIES_VARIABLE} to a number, or to 0 for no limit`,
   });
 }
 

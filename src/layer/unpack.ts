@@ -163,7 +163,7 @@ export class Unpacker implements TarSink {
     }
     const hidden = name.slice(WHITEOUT_PREFIX.length);
     if (hidden === '' || hidden === '.' || hidden === '..')
-      throw unsafe(entry, 'it deletes no name');
+      throw unsafe(entry, 'it does not name what it deletes');
     const path = joinRaw(directory, hidden);
     const made = this.#made.get(path);
     // A mark is about the layers below: what this one has at the name stays (OCI image-spec,
@@ -208,7 +208,7 @@ export class Unpacker implements TarSink {
       case 'block':
       case 'fifo':
         if (entry.type === 'char' && entry.device.major === 0 && entry.device.minor === 0)
-          throw unsafe(entry, 'a 0:0 device is a deletion in an overlay');
+          throw unsafe(entry, 'a device 0:0 means a deletion in an overlay');
         this.#clear(path);
         if (!this.#makeNode(entry, entry.type, host)) return;
         this.#made.note(path, OTHER);

@@ -100,7 +100,7 @@ export const INSTALLERS: readonly Installer[] = [
       if (/"type"\s*:\s*"path"/.test(read('composer.json') ?? ''))
         return 'composer.json names a repository that is a directory';
       if (/--no-scripts\b/.test(command) && /--no-autoloader\b/.test(command)) return undefined;
-      return 'composer install runs scripts and writes an autoloader of the sources unless it has --no-scripts --no-autoloader';
+      return 'without --no-scripts --no-autoloader, composer install runs scripts and writes an autoloader of the sources';
     },
   },
   {
@@ -110,7 +110,7 @@ export const INSTALLERS: readonly Installer[] = [
     cache: '/root/.m2',
     needsMore: (_, read) =>
       /<module>/.test(read('pom.xml') ?? '')
-        ? 'pom.xml has modules, each with one of its own'
+        ? 'pom.xml has modules, each with its own pom.xml'
         : undefined,
   },
   {
@@ -186,9 +186,9 @@ function nodeNeedsMore(command: string, read: ReadFile): string | undefined {
     text,
   )?.[1];
   if (script !== undefined && !/--ignore-scripts\b/.test(command))
-    return `package.json has a script that an install runs: ${script}`;
+    return `package.json has a script that runs on install: ${script}`;
   if (/"workspaces"\s*:/.test(text) || read('pnpm-workspace.yaml') !== undefined)
-    return 'it has workspaces, each with a package.json of its own';
+    return 'it has workspaces, each with its own package.json';
   if (/:\s*"(?:file|link|portal|workspace|patch):/.test(text))
     return 'package.json names packages that are directories';
   return /"patchedDependencies"\s*:/.test(text) ? 'package.json names patches' : undefined;

@@ -18,7 +18,7 @@ export type { LintBase, LintOptions } from './options';
  * What the rules have against a Dockerfile: warnings with the rule's name as code, by line, then in
  * the order of the rules. Time is linear in the file. Mistakes that stop a build are not looked
  * for, and are no obstacle.
- * @throws MbuildError DOCKERFILE_SEMANTIC or USAGE when `check=` makes no sense; nothing else.
+ * @throws MbuildError DOCKERFILE_SEMANTIC or USAGE when `check=` is not valid; nothing else.
  */
 export function lintDockerfile(dockerfile: Dockerfile, options: LintOptions): Diagnostic[] {
   const config = checkConfig(dockerfile, options.buildArgs);
@@ -73,7 +73,7 @@ export function checkViolation(
   return new MbuildError('CHECK_FAILED', `lint violation found for rules: ${names.join(', ')}`, {
     ...place,
     others: warnings,
-    hint: 'correct them, or skip them with # check=skip=RULE',
+    hint: 'correct them, or skip the rules with # check=skip=RULE',
   });
 }
 

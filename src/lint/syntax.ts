@@ -35,7 +35,7 @@ export function syntaxWarnings(
       {
         severity: 'warning',
         code: 'SyntaxFrontend',
-        message: `${image} is asked for, and not loaded: the file is read as Dockerfile ${known}`,
+        message: `the syntax ${image} is not loaded: mbuild reads the file as Dockerfile ${known}`,
         ...place,
       },
     ];
@@ -44,7 +44,7 @@ export function syntaxWarnings(
     {
       severity: 'warning',
       code: 'SyntaxVersion',
-      message: `Dockerfile ${reference.tag} is asked for, and read as ${known}, the newest that is known here`,
+      message: `the file asks for Dockerfile syntax ${reference.tag}, but mbuild reads it as ${known}, the newest that it supports`,
       ...place,
     },
   ];

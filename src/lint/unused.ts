@@ -70,7 +70,7 @@ function unusedContexts(dockerfile: Dockerfile, names: readonly string[]): Diagn
       severity: 'warning',
       code: 'UnusedBuildContext',
       message: `the build context ${name} is not used`,
-      hint: didYouMean(name, wanted) ?? `name it in FROM, or with --from=${name}`,
+      hint: didYouMean(name, wanted) ?? `use it in FROM, or with --from=${name}`,
     }));
 }
 

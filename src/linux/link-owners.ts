@@ -95,7 +95,7 @@ function format({ rest, named }: LinkOwners): string {
   );
 }
 
-/** A step may have written what it likes there: what makes no sense counts as nothing. */
+/** A step may have written what it likes there: what is not valid counts as nothing. */
 function read(dir: RawPath): LinkOwners | undefined {
   const text = getXattr(dir, NOTE)?.toString('latin1');
   if (text === undefined) return undefined;

@@ -305,7 +305,7 @@ function readNote(file: RawPath): Note | undefined {
   return parseNote(getXattr(file, NOTE));
 }
 
-/** A step may have written what it likes there: what makes no sense counts as nothing. */
+/** A step may have written what it likes there: what is not valid counts as nothing. */
 function parseNote(bytes: Buffer | undefined): Note | undefined {
   const text = bytes?.toString('latin1');
   const found =

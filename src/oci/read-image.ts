@@ -130,10 +130,7 @@ export function parseManifest(bytes: Uint8Array, name: string, mostLayers = MAX_
   const manifest = parseArtifact(bytes, name, mostLayers);
   for (const { mediaType } of manifest.layers) {
     if (layerCompression(mediaType) === undefined)
-      throw broken(
-        name,
-        `it holds ${JSON.stringify(mediaType)}, which is not a layer of a file system`,
-      );
+      throw broken(name, `it holds ${JSON.stringify(mediaType)}, which is not a file system layer`);
   }
   return manifest;
 }
@@ -142,7 +139,7 @@ export function parseManifest(bytes: Uint8Array, name: string, mostLayers = MAX_
 export function parseArtifact(bytes: Uint8Array, name: string, mostLayers = MAX_LAYERS): Manifest {
   const manifest = parse(bytes, { name, what: 'manifest' }, MANIFEST);
   if (manifest.schemaVersion !== 2)
-    throw broken(name, `its manifest is of schema ${JSON.stringify(manifest.schemaVersion)}`);
+    throw broken(name, `its manifest has the schema ${JSON.stringify(manifest.schemaVersion)}`);
   if ('manifests' in manifest || manifest.config === undefined)
     throw broken(name, 'its manifest lacks the config or the layers');
   const config = descriptorOf(manifest.config, name);
@@ -150,7 +147,7 @@ export function parseArtifact(bytes: Uint8Array, name: string, mostLayers = MAX_
   if (layers.length > mostLayers)
     throw new MbuildError(
       'LIMIT_EXCEEDED',
-      `${name} has ${layers.length} layers; ${mostLayers} are the most`,
+      `${name} has ${layers.length} layers, but at most ${mostLayers} are allowed`,
     );
   if (config.size > MAX_DESCRIPTION)
     throw new MbuildError('LIMIT_EXCEEDED', `the config of ${name} has ${config.size} bytes`);
@@ -190,7 +187,7 @@ function descriptorOf(
 ): Descriptor {
   const { mediaType, digest, size, platform, ...rest } = read;
   if (mediaType === undefined || digest === undefined || size === undefined)
-    throw broken(name, 'a part of it has no media type, digest or size');
+    throw broken(name, 'one of its descriptors has no media type, digest or size');
   if (!isDigest(digest)) throw wrongDigest(name, digest);
   const { os, architecture } = platform ?? {};
   return {
@@ -208,7 +205,7 @@ function wrongDigest(name: string, digest: string): MbuildError {
     return broken(name, `${JSON.stringify(digest.slice(0, 100))} is not a digest`);
   return new MbuildError(
     'UNSUPPORTED',
-    `${name} names its parts by ${algorithm}; mbuild reads sha256 digests only`,
+    `${name} uses ${algorithm} digests; mbuild reads only sha256`,
     { hint: 'copy the image with a tool that writes sha256 digests' },
   );
 }

@@ -65,10 +65,10 @@ export function parseReference(text: string): Reference | undefined {
 /** What whoever wrote a text that is not a reference should know. */
 export function referenceHint(text: string): string {
   if (/@(?:sha384|sha512|blake3):/.test(text))
-    return 'mbuild reads sha256 digests only: name the image by its tag, or by its sha256 digest';
+    return 'mbuild reads only sha256 digests: give the tag of the image, or its sha256 digest';
   if (/^sha256:[0-9a-f]+$/.test(text))
-    return `that is the id of an image, not a name; an image of the store may be meant: ${text.slice(0, 19)}`;
-  return 'a name is [registry/]repository[:tag][@sha256:digest], the repository in lower case';
+    return `this is an image id, not a name; for an image in the store, write the id alone: ${text.slice(0, 19)}`;
+  return 'write [registry/]repository[:tag][@sha256:digest], with the repository in lower case';
 }
 
 /** The full form, e.g. `docker.io/library/debian:12@sha256:…`: what the store is keyed by. */

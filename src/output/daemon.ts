@@ -102,8 +102,8 @@ async function postArchive(
         cause: error,
         hint:
           code === 'EACCES'
-            ? 'you may not use the socket'
-            : 'is the engine running? DOCKER_HOST names another one',
+            ? 'you have no permission to use the socket'
+            : 'is the engine running? set DOCKER_HOST to use another one',
       },
     );
   } finally {
@@ -119,7 +119,7 @@ function endpointOf(address: string): RequestOptions {
     return { host: url.hostname, port: url.port || 2375 };
   throw new MbuildError(
     'UNSUPPORTED',
-    `cannot load into ${address}: only unix:// and tcp:// addresses are spoken to`,
+    `cannot load into ${address}: only unix:// and tcp:// addresses are supported`,
     { hint: 'write an archive instead: --output type=docker,dest=image.tar' },
   );
 }

@@ -41,7 +41,9 @@ export function outputError(error: unknown, label: string, signal: AbortSignal):
     case 'EDQUOT':
       return new MbuildError('NO_SPACE', `no space left to write ${label}`, { cause: error });
     case 'EPIPE':
-      return new MbuildError('IO_FAILED', `the reader of ${label} went away`, { cause: error });
+      return new MbuildError('IO_FAILED', `the program that reads ${label} has ended`, {
+        cause: error,
+      });
     case 'ENOENT':
     case 'ENOTDIR':
     case 'EISDIR':
@@ -53,7 +55,7 @@ export function outputError(error: unknown, label: string, signal: AbortSignal):
     case 'ENAMETOOLONG':
       return new MbuildError('USAGE', `cannot write ${label}: ${(error as Error).message}`, {
         cause: error,
-        hint: 'name a place where a new file or folder can be made',
+        hint: 'give a path where a file or directory can be created',
       });
     default:
       return error;
@@ -68,7 +70,7 @@ async function writeFile(
   const there = statSync(path, { throwIfNoEntry: false });
   if (there?.isDirectory())
     throw new MbuildError('USAGE', `${path} is a directory`, {
-      hint: 'name a file, as in dest=image.tar',
+      hint: 'give a file, as in dest=image.tar',
     });
   if (there !== undefined && !there.isFile()) {
     await pipeline(Readable.from(bytes, { objectMode: false }), createWriteStream(path), {

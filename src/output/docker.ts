@@ -41,7 +41,7 @@ export function dockerExporter(output: DockerOutput, services: ExportServices): 
 /** All files of such an archive. */
 export function* dockerFiles(images: readonly OutgoingImage[]): Generator<ArchiveFile> {
   if (images.some(({ group }) => group !== undefined)) {
-    throw new MbuildError('USAGE', 'a docker archive holds no image for several platforms', {
+    throw new MbuildError('USAGE', 'a docker archive cannot hold an image for several platforms', {
       hint: 'use --output type=oci or --push, or one --platform',
     });
   }

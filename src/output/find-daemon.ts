@@ -78,8 +78,8 @@ function contextHost(env: Environment, folder: string): string | undefined {
   );
   const host = readFields(file, CONTEXT)?.Endpoints?.docker?.Host;
   if (host === undefined)
-    throw new MbuildError('USAGE', `docker's context ${name} names no host`, {
-      hint: `see ${file}, or set DOCKER_HOST`,
+    throw new MbuildError('USAGE', `docker's context ${name} has no host`, {
+      hint: `correct ${file}, or set DOCKER_HOST`,
     });
   return host;
 }

@@ -50,7 +50,7 @@ export function localExporter(
     async export(images, _vertex, scope) {
       const [only, ...others] = images;
       if (only === undefined || others.length > 0)
-        throw new MbuildError('USAGE', 'a folder takes the files of one image');
+        throw new MbuildError('USAGE', 'a directory can hold the files of only one image');
       try {
         makeDirectories(folder);
         const view = services.snapshots.view(only.image.stack);

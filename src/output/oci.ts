@@ -186,7 +186,7 @@ function readIndex(file: string): Index | undefined {
     if (errnoOf(cause) === 'ENOENT') return undefined;
     throw new MbuildError('USAGE', `${file} is not the index of an image layout`, {
       cause,
-      hint: 'name another folder',
+      hint: 'give another directory',
     });
   }
 }

@@ -166,9 +166,6 @@ async function* openBlob(
 function referenceOf(name: string): Reference {
   const ref = parseReference(name);
   if (ref === undefined)
-    throw new MbuildError(
-      'REFERENCE_INVALID',
-      `${JSON.stringify(name)} is not the name of an image`,
-    );
+    throw new MbuildError('REFERENCE_INVALID', `${JSON.stringify(name)} is not a valid image name`);
   return ref;
 }

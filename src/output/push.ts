@@ -63,7 +63,7 @@ export function pushExporter(
     async export(images: readonly Outgoing[], vertex, scope) {
       if (images.some(({ names }) => names.length === 0)) {
         throw new MbuildError('REFERENCE_INVALID', 'an image without a name cannot be pushed', {
-          hint: 'name it with -t or with: mbuild tag',
+          hint: 'name it with -t, or with: mbuild tag',
         });
       }
       const [first] = images.flatMap(({ names }) => names.map(referenceOf));
@@ -217,9 +217,6 @@ export async function* bytesFrom(
 function referenceOf(name: string): Reference {
   const ref = parseReference(name);
   if (ref === undefined)
-    throw new MbuildError(
-      'REFERENCE_INVALID',
-      `${JSON.stringify(name)} is not the name of an image`,
-    );
+    throw new MbuildError('REFERENCE_INVALID', `${JSON.stringify(name)} is not a valid image name`);
   return ref;
 }

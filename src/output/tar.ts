@@ -107,7 +107,10 @@ async function* treeEntriesTar(
       yield chunk as Buffer;
     }
     if (size !== entry.size)
-      throw new MbuildError('STORE_CORRUPT', `${toText(source)} became shorter while it was read`);
+      throw new MbuildError(
+        'STORE_CORRUPT',
+        `${toText(source)} was cut short while mbuild read it`,
+      );
     yield Buffer.alloc(paddingOf(size));
   }
 }

@@ -134,7 +134,7 @@ async function baseConfigs(
         missing.push({
           severity: 'warning',
           code: error.code,
-          message: `${name} could not be looked at, so variables of its stages are not checked: ${error.message}`,
+          message: `${name} could not be read, so variables of its stages are not checked: ${error.message}`,
         });
       }
     }),

@@ -17,12 +17,12 @@ const CONCERNS: readonly Concern[] = [
   {
     code: 'ContextHoldsGit',
     names: ['.git'],
-    why: 'changes with every commit, so that this instruction is never taken from the cache',
+    why: 'changes with every commit, so this instruction never comes from the cache',
   },
   {
     code: 'ContextHoldsModules',
     names: ['node_modules'],
-    why: 'was installed for this machine, and need not fit the image',
+    why: 'was installed for this machine, and may not fit the image',
   },
   {
     code: 'ContextHoldsSecrets',
@@ -38,7 +38,7 @@ const CONCERNS: readonly Concern[] = [
       'id_ed25519',
       'id_rsa',
     ],
-    why: 'can be read by whoever has the image (a RUN gets secrets with --secret)',
+    why: 'can be read by everyone who has the image (use --secret to pass secrets to a RUN)',
   },
 ];
 
@@ -59,7 +59,7 @@ export function contextConcerns(graph: Graph, context: LocalContext): Diagnostic
         {
           severity: 'warning',
           code,
-          message: `${name} is copied with the rest of the context, and ${why}; a line ${name} in .dockerignore keeps it out`,
+          message: `${name} is copied with the rest of the context, and ${why}; to exclude it, add a line ${name} to .dockerignore`,
           file: step.file,
           range: step.range,
         },

@@ -306,7 +306,7 @@ class Forecaster {
     this.#steps.push({
       ...told,
       outcome: 'may-hit',
-      why: `depends on what stage ${names.join(', ')} holds when it is built`,
+      why: `depends on the files of stage ${names.join(', ')}, which is not built yet`,
     });
     return this.#guessed(parent, `unknown ${step.id}` as CacheKey, startsAt, true);
   }

@@ -67,7 +67,7 @@ export class NamedContexts {
   async #open(name: string): Promise<OpenedTree> {
     const value = this.contexts[name];
     if (value === undefined)
-      throw new MbuildError('CONTEXT_NOT_FOUND', `there is no build context ${name}`, {
+      throw new MbuildError('CONTEXT_NOT_FOUND', `the build context ${name} does not exist`, {
         hint: `name it with --build-context ${name}=DIRECTORY`,
       });
     const remote = { fetcher: this.fetcher, store: this.root, modes: this.modes };

@@ -85,7 +85,7 @@ export interface BuildOptions extends RunSettings {
   readonly outputs?: readonly OutputSpec[] | undefined;
   /** What is said of each image, where it goes with an index or as files; nothing by default. */
   readonly attestations?: AttestationOptions | undefined;
-  /** Most steps that run at once. */
+  /** How many steps run at once, at most. */
   readonly jobs?: number | undefined;
   /** Seconds since the epoch. */
   readonly sourceDateEpoch?: number | undefined;

@@ -226,6 +226,6 @@ function timesNote(
   if (rewriteTimestamp === undefined || rewriteTimestamp === (sourceDateEpoch !== undefined))
     return undefined;
   return rewriteTimestamp
-    ? 'rewrite-timestamp has no effect: there is no SOURCE_DATE_EPOCH'
+    ? 'rewrite-timestamp has no effect: SOURCE_DATE_EPOCH is not set'
     : 'rewrite-timestamp=false has no effect: layers have the times of SOURCE_DATE_EPOCH';
 }

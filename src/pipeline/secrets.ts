@@ -51,8 +51,8 @@ function checkFile(source: SecretSource): void {
   if (source.env !== undefined || existsSync(fileOf(source))) return;
   throw new MbuildError(
     'SECRET_MISSING',
-    `the file ${fileOf(source)} of the secret ${source.id} is not there`,
-    { hint: 'name it with --secret id=NAME,src=FILE, or a variable with env=NAME' },
+    `the file ${fileOf(source)} of the secret ${source.id} does not exist`,
+    { hint: 'give the file with --secret id=NAME,src=FILE, or a variable with env=NAME' },
   );
 }
 

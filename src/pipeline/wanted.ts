@@ -25,9 +25,13 @@ export function wantedImages(options: BuildOptions): WantedImage[] {
     ).values(),
   ];
   if (targets.length > 1 && names.length > 0 && names.length !== targets.length) {
-    throw new MbuildError('USAGE', `${targets.length} targets have ${names.length} names`, {
-      hint: 'give one --tag for each --target, in the same order, or none',
-    });
+    throw new MbuildError(
+      'USAGE',
+      `${targets.length} targets need ${targets.length} names, but ${names.length} are given`,
+      {
+        hint: 'give one --tag for each --target, in the same order, or none',
+      },
+    );
   }
   const isIndexed = wantsIndex(options);
   return targets.flatMap((target, i) =>
@@ -70,6 +74,6 @@ function fullName(tag: string): string {
   const ref = parseReference(tag);
   if (ref !== undefined && ref.digest === undefined) return formatReference(ref);
   throw new MbuildError('REFERENCE_INVALID', `"${tag}" is not a valid image name`, {
-    hint: 'a name is [REGISTRY/]REPOSITORY[:TAG], the repository in lower case',
+    hint: 'write [REGISTRY/]REPOSITORY[:TAG], with the repository in lower case',
   });
 }

@@ -14,7 +14,7 @@ import { hostPlatform } from '../oci/platform';
  * with the images it found, what the context should not hold, and what the command line gives in
  * vain.
  * @throws MbuildError CHECK_FAILED under `check=error=true`, DOCKERFILE_SEMANTIC or USAGE when
- * `check=` makes no sense.
+ * `check=` is not valid.
  */
 export function buildWarnings(
   dockerfile: Dockerfile,

@@ -34,7 +34,7 @@ export function lostConnection(error: unknown, url: URL): unknown {
   return new MbuildError(
     'REGISTRY_UNREACHABLE',
     `the connection to ${url.host} keeps breaking: ${(error as Error).message}`,
-    { cause: error, hint: 'what was fetched is kept; try again' },
+    { cause: error, hint: 'try again: what was fetched so far is kept' },
   );
 }
 
@@ -51,8 +51,8 @@ export async function denied(
     `${response.url.host} denies access to ${what}${said}`,
     {
       hint: hadCredentials
-        ? 'the credentials may be wrong or lack the permission; or there is no such repository'
-        : `log in with: mbuild login ${repository.registry}; or there is no such repository`,
+        ? 'the credentials are wrong or lack the permission, or the repository does not exist'
+        : `log in with: mbuild login ${repository.registry}, or the repository does not exist`,
     },
   );
 }
@@ -68,11 +68,11 @@ export async function failure(response: HttpResponse, doing: string): Promise<Mb
 
 function hintOf({ status, url }: HttpResponse): string | undefined {
   if (status === 413)
-    return 'a proxy in front of the registry limits the size of a request; send smaller pieces: --push-chunk-size 1m';
+    return 'a proxy in front of the registry limits the size of requests: send smaller pieces with --push-chunk-size 1m';
   if (status !== 429) return undefined;
   return url.host === HUB_HOST
-    ? `Docker Hub limits how often it is asked: log in with 'mbuild login', or name a mirror in daemon.json ("registry-mirrors")`
-    : `the registry limits how often it is asked: log in with 'mbuild login ${url.host}', or try again later`;
+    ? `Docker Hub limits the number of requests: log in with 'mbuild login', or set a mirror in daemon.json ("registry-mirrors")`
+    : `the registry limits the number of requests: log in with 'mbuild login ${url.host}', or try again later`;
 }
 
 /** The message of an error answer: distribution-spec, "Error Codes". */

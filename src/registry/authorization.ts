@@ -104,7 +104,7 @@ export class Authorization {
     if (!URL.canParse(realm, url.href))
       throw new MbuildError(
         'REGISTRY_FAILED',
-        `${url.host} names a token server that is not an address`,
+        `${url.host} names a token server whose address is not valid`,
       );
     const server = new URL(realm, url);
     const mayBePlain =
@@ -115,7 +115,7 @@ export class Authorization {
     throw new MbuildError(
       'REGISTRY_DENIED',
       `${url.host} asks to log in at ${redactUrl(server)}, which is not encrypted; no credentials were sent`,
-      { hint: `name the host with --insecure-registry ${server.host} if that is meant` },
+      { hint: `if this is intended, allow it with --insecure-registry ${server.host}` },
     );
   }
 

@@ -68,7 +68,7 @@ function withKey(file: string): { readonly cert: string; readonly key: string } 
   const [cert, secret] = [readText(file), readText(key)];
   if (cert !== undefined && secret !== undefined) return { cert, key: secret };
   throw new MbuildError('TLS_FAILED', `${file} has no key: ${key} cannot be read`, {
-    hint: 'a client certificate NAME.cert needs NAME.key beside it; a CA is named NAME.crt',
+    hint: 'a client certificate NAME.cert needs a file NAME.key in the same directory; a CA has the name NAME.crt',
   });
 }
 

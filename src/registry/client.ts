@@ -127,7 +127,7 @@ export class RegistryClient implements Registry {
     if (from !== 0 && from !== start)
       throw new MbuildError(
         'REGISTRY_FAILED',
-        `${response.url.host} answered with another range than was asked for`,
+        `${response.url.host} answered with a different range than requested`,
       );
     return { start: from, bytes: bytesOf(response, signal) };
   }

@@ -144,7 +144,7 @@ export async function runHelper(
   if (!/^[\w.-]+$/.test(helper))
     throw new MbuildError(
       'USAGE',
-      `${JSON.stringify(helper)} is not the name of a credential helper`,
+      `${JSON.stringify(helper)} is not a valid name of a credential helper`,
     );
   const variables = Object.fromEntries(
     Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
@@ -153,7 +153,7 @@ export async function runHelper(
     if (!isMbuildError(error, 'EXEC_NOT_FOUND')) throw error;
     throw new MbuildError('REGISTRY_DENIED', `the credential helper ${program} is not installed`, {
       cause: error,
-      hint: 'install it, or take it out of config.json',
+      hint: 'install it, or remove it from config.json',
     });
   });
 }
@@ -196,7 +196,7 @@ function readAnswer(
     if (!(error instanceof JsonError)) throw error;
     throw new MbuildError(
       'REGISTRY_DENIED',
-      `the answer of ${program} for ${server} is not what credential helpers say: it ${error.message}`,
+      `the answer of ${program} for ${server} does not have the form of a credential helper's answer: it ${error.message}`,
     );
   }
 }
@@ -222,7 +222,7 @@ export function readAuthFile(file: string, required: boolean): AuthFile | undefi
       'USAGE',
       `the credentials in ${file} cannot be used: it ${error.message}`,
       {
-        hint: 'mend or delete it, then log in again',
+        hint: 'repair or delete it, then log in again',
       },
     );
   }

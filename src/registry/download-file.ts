@@ -142,7 +142,7 @@ export class FileClient implements FileSource {
       if (next === undefined || !/^https?:$/.test(next.protocol))
         throw new MbuildError(
           'DOWNLOAD_FAILED',
-          `${redactUrl(url)} redirects to something that is not an http address`,
+          `${redactUrl(url)} redirects to an address that is not http or https`,
         );
       // Credentials stay with the origin that they were given for.
       if (next.origin === url.origin && next.username === '')
@@ -186,7 +186,7 @@ async function* unpacked(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
     if (errnoOf(error)?.startsWith('Z_') !== true) throw error;
     throw new MbuildError(
       'DOWNLOAD_FAILED',
-      `the answer says that it is encoded as gzip, and is not: ${(error as Error).message}`,
+      `the answer claims to be gzip, but is not: ${(error as Error).message}`,
       { cause: error },
     );
   } finally {
@@ -205,7 +205,7 @@ function refused(url: URL, status: number): MbuildError {
 
 function authorizationHint({ hostname }: URL, status: number): string | undefined {
   if (status !== 401 && status !== 403) return undefined;
-  return `the server asks who you are: pass a token with --secret id=HTTP_AUTH_TOKEN_${hostname}`;
+  return `the server asks for a login: pass a token with --secret id=HTTP_AUTH_TOKEN_${hostname}`;
 }
 
 /** What the transport says of registries, said of a file. */
@@ -220,7 +220,9 @@ function downloadError(error: unknown, url: URL): unknown {
   if (!isMbuildError(error, 'REGISTRY_UNREACHABLE') && !isMbuildError(error, 'TLS_FAILED'))
     return error;
   const hint =
-    error.code === 'TLS_FAILED' ? 'give the CA of the server in SSL_CERT_FILE' : error.hint;
+    error.code === 'TLS_FAILED'
+      ? 'set SSL_CERT_FILE to a file with the CA of the server'
+      : error.hint;
   return new MbuildError(
     'DOWNLOAD_FAILED',
     `${redactUrl(url)} could not be fetched: ${error.message}`,

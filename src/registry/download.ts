@@ -95,7 +95,7 @@ async function fetchWhole(
         `the connection to ${origin.title} keeps breaking at byte ${after} of ${blob.digest}`,
         {
           cause: failure,
-          hint: 'what was fetched is kept; the next try goes on from there',
+          hint: 'try again: the download continues from there',
         },
       );
     }
@@ -118,8 +118,8 @@ async function replaceable(blob: Descriptor, stored: number, content: ContentSto
   if (await content.isIntact(blob.digest))
     throw new MbuildError(
       'SIZE_MISMATCH',
-      `${blob.digest} has ${stored} bytes, not the ${blob.size} that the manifest announces`,
-      { hint: 'the manifest is wrong: the image has to be pushed again by who made it' },
+      `${blob.digest} has ${stored} bytes, but the manifest says ${blob.size}`,
+      { hint: 'the manifest is wrong: the owner of the image must push it again' },
     );
   content.setAside(blob.digest);
 }
@@ -146,7 +146,7 @@ async function appendFrom(
       if (isOther)
         throw new MbuildError(
           'SIZE_MISMATCH',
-          `${origin.title} sends more than the ${blob.size} bytes that ${blob.digest} has`,
+          `${origin.title} sends more than the ${blob.size} bytes of ${blob.digest}`,
         );
       for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
       progress(size);

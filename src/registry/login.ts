@@ -106,8 +106,8 @@ function authFile({ env, authFile: given }: CredentialOptions): string {
   const home = homeDirectory(env);
   if (home !== undefined) return path.join(home, '.docker', 'config.json');
   if (env['XDG_RUNTIME_DIR']) return path.join(env['XDG_RUNTIME_DIR'], 'containers', 'auth.json');
-  throw new MbuildError('USAGE', 'this user has no home directory for credentials', {
-    hint: 'name a file with --authfile or REGISTRY_AUTH_FILE, or set HOME',
+  throw new MbuildError('USAGE', 'the user has no home directory for credentials', {
+    hint: 'choose a file with --authfile or REGISTRY_AUTH_FILE, or set HOME',
   });
 }
 
@@ -123,9 +123,9 @@ function writeAuthFile(file: string, auth: AuthFile): void {
   } catch (cause) {
     if (temp !== undefined) removeFile(temp);
     if (errnoOf(cause) === undefined) throw cause;
-    throw new MbuildError('USAGE', `cannot keep the credentials in ${file} (${errnoOf(cause)})`, {
+    throw new MbuildError('USAGE', `cannot store the credentials in ${file} (${errnoOf(cause)})`, {
       cause,
-      hint: 'name another file with --authfile or DOCKER_CONFIG',
+      hint: 'choose another file with --authfile or DOCKER_CONFIG',
     });
   }
 }

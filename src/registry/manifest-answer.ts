@@ -93,13 +93,13 @@ function typeOf(bytes: Buffer, header: string, ref: Reference): string {
         : JSON.stringify(own ?? header);
     throw new MbuildError(
       'IMAGE_INVALID',
-      `${name} is not an image that mbuild knows: its manifest is ${said}`,
+      `${name} has a type that mbuild does not support: its manifest is ${said}`,
     );
   }
   if (!hasMembersOf(type, fields))
     throw new MbuildError(
       'IMAGE_INVALID',
-      `the manifest of ${name} does not hold what its type ${type} says`,
+      `the manifest of ${name} does not have the form of its type ${type}`,
     );
   return type;
 }
@@ -119,6 +119,6 @@ function wrongDigest(ref: Reference, found: Digest, expected = ref.digest): Mbui
   return new MbuildError(
     'DIGEST_MISMATCH',
     `${ref.registry} answered for ${familiarName(ref)} with ${found} instead of ${expected}`,
-    { hint: 'the registry is broken or tampered with; nothing was stored' },
+    { hint: 'the registry is faulty or was tampered with; nothing was stored' },
   );
 }

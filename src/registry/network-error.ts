@@ -53,17 +53,17 @@ export function networkError(error: unknown, url: URL, signal: AbortSignal): unk
   if (/^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_|ERR_SSL_|ERR_OSSL_|EPROTO$)/.test(code))
     return new MbuildError('TLS_FAILED', `no trusted connection to ${url.host}: ${detail}`, {
       cause: error,
-      hint: `give the registry's CA in SSL_CERT_FILE or as /etc/docker/certs.d/${url.host}/ca.crt, or name the host with --insecure-registry`,
+      hint: `put the registry's CA into /etc/docker/certs.d/${url.host}/ca.crt or SSL_CERT_FILE, or allow the host with --insecure-registry`,
     });
   if (UNREACHABLE.includes(code))
     return new MbuildError('REGISTRY_UNREACHABLE', `cannot reach ${url.host}: ${detail}`, {
       cause: error,
-      hint: 'check the name and the network; proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY',
+      hint: 'check the name, the network and the proxy settings (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)',
     });
   if (!isTransient(error) && /^(UND_ERR|HPE)_/.test(code))
     return new MbuildError(
       'REGISTRY_FAILED',
-      `${url.host} does not answer as a server should: ${BAD_ANSWERS[code] ?? detail}`,
+      `${url.host} gave an invalid answer: ${BAD_ANSWERS[code] ?? detail}`,
       { cause: error },
     );
   return error;

@@ -4,7 +4,7 @@ import type { FileRequest, FileSource } from './download-file';
 import type { Registry, Repository } from './registry';
 import { redactUrl } from './transport';
 
-const HINT = 'do without --offline (MBUILD_OFFLINE), or bring it into the store beforehand';
+const HINT = 'run without --offline (MBUILD_OFFLINE), or pull it into the store first';
 
 /**
  * What is said of something that only the network has.
@@ -13,8 +13,8 @@ const HINT = 'do without --offline (MBUILD_OFFLINE), or bring it into the store 
 export function offlineError(what: string, doing = 'fetched'): MbuildError {
   return new MbuildError(
     'NOT_ALLOWED',
-    `${what} cannot be ${doing}: --offline forbids asking the network`,
-    { hint: doing === 'fetched' ? HINT : 'do without --offline (MBUILD_OFFLINE)' },
+    `${what} cannot be ${doing}: --offline forbids the use of the network`,
+    { hint: doing === 'fetched' ? HINT : 'run without --offline (MBUILD_OFFLINE)' },
   );
 }
 

@@ -48,7 +48,7 @@ interface Rule {
   readonly types: readonly string[];
 }
 
-const SWITCH = 'name another policy with --signature-policy (MBUILD_SIGNATURE_POLICY)';
+const SWITCH = 'choose another policy with --signature-policy (MBUILD_SIGNATURE_POLICY)';
 
 /**
  * Obeys the machine's policy.json as far as it decides by name: what it rejects is refused, and an

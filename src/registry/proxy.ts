@@ -47,7 +47,7 @@ function parseProxy(text: string, variable: string): URL {
   const whole = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
   const url = URL.canParse(whole) ? new URL(whole) : undefined;
   if (url === undefined || url.hostname === '' || !SCHEMES.includes(url.protocol))
-    throw new MbuildError('USAGE', `${variable} does not hold the address of a proxy`, {
+    throw new MbuildError('USAGE', `${variable} is not a valid proxy address`, {
       hint: 'write it as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT',
     });
   return url;

@@ -68,7 +68,7 @@ export async function pauseBetween(
   if (asked !== undefined && asked > MAX_RETRY_AFTER_MS) {
     throw new MbuildError(
       'REGISTRY_FAILED',
-      `${response?.url.host} is busy and asks to be left alone for ${Math.ceil(asked / 1000)} s`,
+      `${response?.url.host} is busy and asks for a pause of ${Math.ceil(asked / 1000)} s`,
       { hint: 'try again later; logging in often raises the limit' },
     );
   }

@@ -208,9 +208,9 @@ export class RegistrySession {
     if (this.#transport.isInsecure(to.host)) return;
     throw new MbuildError(
       'TLS_FAILED',
-      `${from.host} is asked over https and ${doing} ${redactUrl(to)}, which is not encrypted; nothing was sent there`,
+      `${from.host} uses https, but ${doing} ${redactUrl(to)}, which is not encrypted; nothing was sent there`,
       {
-        hint: `if the registry is behind a proxy, the proxy has to tell it X-Forwarded-Proto: https; --insecure-registry ${to.host} allows it as it is`,
+        hint: `if the registry is behind a proxy, the proxy must send it X-Forwarded-Proto: https; --insecure-registry ${to.host} allows the address as it is`,
       },
     );
   }
@@ -231,7 +231,7 @@ export class RegistrySession {
   async #discover(registry: string, signal: AbortSignal): Promise<URL> {
     const host = hostOf(registry);
     if (!URL.canParse(`https://${host}/v2/`))
-      throw new MbuildError('REFERENCE_INVALID', `${host} is not the address of a registry`);
+      throw new MbuildError('REFERENCE_INVALID', `${host} is not a valid registry address`);
     const order = this.#schemesOf(host).map((scheme) => new URL(`${scheme}://${host}/v2/`));
     let first: unknown;
     for (const base of order) {
@@ -304,7 +304,7 @@ function redirectOf(response: HttpResponse, { method }: ApiRequest): URL | undef
   const { location } = headers;
   if (![301, 302, 303, 307, 308].includes(status) || location === undefined) return undefined;
   if (!URL.canParse(location, url.href))
-    throw new MbuildError('REGISTRY_FAILED', `${url.host} redirects to what is not an address`);
+    throw new MbuildError('REGISTRY_FAILED', `${url.host} redirects to an invalid address`);
   // RFC 9110, 15.4: with 301 to 303 a client may change the method to GET, and clients do.
   if (status < 307 && method !== 'GET' && method !== 'HEAD')
     throw new MbuildError(

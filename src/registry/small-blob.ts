@@ -29,7 +29,7 @@ export async function readSmallBlob(
   if (blob.size > limit)
     throw new MbuildError(
       'LIMIT_EXCEEDED',
-      `${what} has ${blob.size} bytes; ${limit} are the most`,
+      `${what} has ${blob.size} bytes, but at most ${limit} are allowed`,
     );
   for (let attempt = 1; ; attempt++) {
     try {
@@ -72,7 +72,7 @@ function verified(bytes: Buffer, blob: Descriptor, what: string): Buffer {
   if (digestOf(bytes) !== blob.digest)
     throw new MbuildError(
       'DIGEST_MISMATCH',
-      `${what} is not what its digest says: expected ${blob.digest}, but ${digestOf(bytes)} came`,
+      `${what} does not match its digest: expected ${blob.digest}, received ${digestOf(bytes)}`,
     );
   return bytes;
 }

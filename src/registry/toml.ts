@@ -34,7 +34,7 @@ class Parser {
       else this.#pair(table);
       this.#space();
       if (this.#at < this.text.length && !/[\n\r]/.test(this.#peek()))
-        throw this.#error('more than one thing on a line');
+        throw this.#error('a line has more than one value');
     }
     return root;
   }
@@ -80,7 +80,7 @@ class Parser {
     const value = this.#value();
     const last = keys.pop() ?? '';
     const holder = keys.length === 0 ? table : this.#open(table, keys, false);
-    if (holder[last] !== undefined) throw this.#error(`${last} is there twice`);
+    if (holder[last] !== undefined) throw this.#error(`${last} is set twice`);
     holder[last] = value;
   }
 
@@ -169,7 +169,7 @@ class Parser {
         if (code !== undefined && parseInt(code, 16) <= 0x10ffff)
           return String.fromCodePoint(parseInt(code, 16));
         if (fold !== undefined) return '';
-        throw this.#error('an escape makes no sense');
+        throw this.#error('an escape is not valid');
       },
     );
   }

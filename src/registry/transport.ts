@@ -214,10 +214,7 @@ export async function* bytesOf(
 export function rangeStart({ headers, url }: HttpResponse): number {
   const start = /^bytes (\d+)-/.exec(headers['content-range'] ?? '')?.[1];
   if (start === undefined)
-    throw new MbuildError(
-      'REGISTRY_FAILED',
-      `${url.host} answered with a part of a file without saying which`,
-    );
+    throw new MbuildError('REGISTRY_FAILED', `${url.host} sent a part of a file without a range`);
   return Number(start);
 }
 

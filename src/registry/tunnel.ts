@@ -161,6 +161,6 @@ function userOf(proxy: URL): { readonly user: string; readonly password: string 
 function refused(proxy: URL, place: string, why: string): MbuildError {
   const what = place === '' ? 'cannot be used' : `does not lead to ${place}`;
   return new MbuildError('REGISTRY_UNREACHABLE', `the proxy ${proxy.host} ${what}: ${why}`, {
-    hint: 'proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY',
+    hint: 'check the proxy settings: HTTPS_PROXY, HTTP_PROXY and NO_PROXY',
   });
 }

@@ -334,7 +334,10 @@ function placeOf({ headers, url }: HttpResponse, offset: number, before?: URL): 
   const { location } = headers;
   const base = before ?? url;
   if (location === undefined ? before === undefined : !URL.canParse(location, base.href))
-    throw new MbuildError('REGISTRY_FAILED', `${url.host} did not say where the upload goes on`);
+    throw new MbuildError(
+      'REGISTRY_FAILED',
+      `${url.host} did not say where to continue the upload`,
+    );
   const least = Number(headers['oci-chunk-min-length']);
   return {
     url: location === undefined ? base : new URL(location, base),

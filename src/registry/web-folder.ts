@@ -163,10 +163,10 @@ export function withoutUser(url: URL): URL {
 /** @param doing what the server would not do with the file. */
 function refused({ status, url }: HttpResponse, doing: 'give' | 'take'): MbuildError {
   const hints: Readonly<Record<number, string>> = {
-    401: 'give the address a user and password, or name a variable with authorization-env=',
-    403: 'the server does not allow it to this user',
-    405: 'the server takes no PUT: nginx needs dav_methods PUT, Apache Dav On',
-    409: 'the folder has to be made on the server first',
+    401: 'put a user and password into the address, or give a variable with authorization-env=',
+    403: 'the server does not allow this user to do it',
+    405: 'the server does not allow PUT: set dav_methods PUT in nginx, or Dav On in Apache',
+    409: 'create the directory on the server first',
     413: 'the server limits the size of files',
   };
   return new MbuildError(

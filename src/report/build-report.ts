@@ -211,7 +211,7 @@ function wasted(layers: readonly ReportLayer[]): Html | undefined {
   if (found.length === 0) return undefined;
   return html`<h2>Wasted bytes</h2>
     <p class="soft">
-      Files that a later instruction overwrites or deletes: they are in the image, and nobody sees
+      Files that a later instruction overwrites or deletes: they are in the image, but nobody sees
       them.
     </p>
     <div class="wide">

@@ -129,7 +129,7 @@ function advicePart(runs: readonly ReplayRun[], patch: string | undefined): Html
             ><br />
             ${what}: <b>${duration(saved.secondsSaved)}</b> and
             ${humanSize(Math.max(0, saved.bytesSaved), 3)} less over ${saved.commits} builds,
-            ${saved.proof === 'replayed' ? 'as a replay of the changed file shows' : 'of which the model tells a part'}.
+            ${saved.proof === 'replayed' ? 'shown by a replay of the changed file' : 'estimated in part by the model'}.
             <br /><span class="soft">${because}</span>
           </li>`,
       )}
@@ -138,7 +138,7 @@ function advicePart(runs: readonly ReplayRun[], patch: string | undefined): Html
       patch === undefined
         ? html``
         : html`<details>
-            <summary>All of it as a patch for git apply: nothing was applied</summary>
+            <summary>All advice as a patch for git apply; nothing has been applied</summary>
             <pre>${patch}</pre>
           </details>`
     }`;
@@ -264,7 +264,7 @@ function problemsPart({ commits }: ReplayRun): Html {
   const problems = commits.filter(({ problem }) => problem !== undefined);
   if (problems.length === 0) return html``;
   return html`<details>
-    <summary>${problems.length} commits that were not replayed, and count in no sum</summary>
+    <summary>${problems.length} commits that were not replayed and are not part of any sum</summary>
     ${sortableTable(
       [{ title: 'Commit' }, { title: 'What' }, { title: 'Why' }, { title: 'Subject' }],
       problems.map(({ id, subject, problem }) => [
@@ -283,7 +283,7 @@ function basis({ runs, model }: ReplayReport): string[] {
   );
   const error =
     model.medianFactor === undefined
-      ? 'no step has a record to try the model on'
+      ? 'no step has a record to compare the model with'
       : `of ${model.steps} steps with a record, half are off the model by no more than a factor of ${model.medianFactor.toFixed(1)}`;
   return parts.length === 0 ? [] : [`Rebuilt: ${parts.join(', ')}; ${error}`];
 }

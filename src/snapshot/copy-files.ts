@@ -194,7 +194,7 @@ function openSource(path: RawPath): number | undefined {
 }
 
 export function mayNotRead(path: RawPath, cause: unknown): MbuildError {
-  return new MbuildError('PERMISSION_DENIED', `may not read ${toText(path)}`, { cause });
+  return new MbuildError('PERMISSION_DENIED', `no permission to read ${toText(path)}`, { cause });
 }
 
 /** The new file's descriptor; `undefined` when the source has another size than was seen. */

@@ -102,7 +102,7 @@ export class CopySnapshotter extends DirectorySnapshotter {
       if (code !== 'ENOSPC' && code !== 'EDQUOT') throw cause;
       throw new MbuildError('NO_SPACE', `no space left for a copy of the tree: ${tree}`, {
         cause,
-        hint: 'free some space; or --snapshotter=fuse-overlayfs, which copies nothing',
+        hint: 'free some space, or use --snapshotter=fuse-overlayfs, which does not copy',
       });
     }
   }

@@ -67,7 +67,7 @@ export function fileSystemName(type: number): string {
 /** Why no store is made on a file system of this name; `undefined` where one may be. */
 export function storeObstacle(fileSystem: string): string | undefined {
   if (!SHARED.has(fileSystem)) return undefined;
-  return `machines share ${fileSystem}, and builds know of one another on one machine alone: another one would delete what they use`;
+  return `several machines can share ${fileSystem}, but builds can only protect their files from builds on the same machine`;
 }
 
 /**
@@ -98,7 +98,7 @@ async function tryGround(root: string, probes: GroundProbes): Promise<Ground> {
   const obstacle = storeObstacle(fileSystem);
   if (obstacle !== undefined)
     throw new MbuildError('STORE_UNUSABLE', `the store ${root} is on ${fileSystem}: ${obstacle}`, {
-      hint: 'put it on a disk of this machine with --root or MBUILD_ROOT',
+      hint: 'put the store on a disk of this machine with --root or MBUILD_ROOT',
     });
   const owners = ownersHere();
   if (owners === 'beside') checkAttributes(root);
@@ -127,10 +127,10 @@ function checkAttributes(root: string): void {
     if (errnoOf(cause) === undefined) throw cause;
     throw new MbuildError(
       'STORE_UNUSABLE',
-      `the store's file system (${fileSystemOf(root)}) keeps no user.* attributes, in which a user without ids of others keeps owners`,
+      `the store's file system (${fileSystemOf(root)}) has no user.* attributes, which are needed to store owners without ids of other users`,
       {
         cause,
-        hint: 'put the store on another one with --root (ext4, xfs, btrfs), or get ids: as root: apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER',
+        hint: 'put the store on another file system with --root (ext4, xfs, btrfs), or get ids, as root: apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER',
       },
     );
   } finally {
@@ -144,12 +144,12 @@ function checkOwners(root: string, ground: Ground): void {
   const [message, hint] =
     ground.owners === 'beside'
       ? [
-          `the store ${root} was made by a user without ids of others, who keeps owners beside the files: no other user can read it`,
-          'use it as that user, or another folder with --root',
+          `the store ${root} was made by a user without ids of other users, with owners stored beside the files: no other user can read it`,
+          'use it as that user, or choose another directory with --root',
         ]
       : [
-          `the store ${root} was made with the ids of /etc/subuid (or by root), which are not to be had now`,
-          '`mbuild doctor` says why; or take another folder with --root',
+          `the store ${root} was made with the ids of /etc/subuid (or by root), which are not available now`,
+          'to learn why, run `mbuild doctor`; or choose another directory with --root',
         ];
   throw new MbuildError('STORE_UNUSABLE', message, { hint });
 }
@@ -175,8 +175,8 @@ export function probeMarks(root: string): Pick<Ground, 'marks' | 'reason'> {
 
 function whyNot(name: string): string {
   if (name === 'overlay')
-    return 'the store is on an overlay itself (the root of a container): overlays on it cannot be written';
-  return `the store's file system (${name}) takes neither overlay's attributes nor its marks of deletion`;
+    return 'the store itself is on an overlay (the root of a container), so overlays on it cannot be written';
+  return `the store's file system (${name}) supports neither the attributes of overlayfs nor its deletion marks`;
 }
 
 /**

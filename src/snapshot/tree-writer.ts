@@ -199,7 +199,7 @@ export class TreeWriter {
     if (kind === 'char' && device.major === 0 && device.minor === 0) {
       throw new MbuildError(
         'COPY_FAILED',
-        `cannot make device 0:0 at ${toText(childPath(dir.path, name))}: overlay would take it for a deletion`,
+        `cannot make device 0:0 at ${toText(childPath(dir.path, name))}: overlayfs treats such a device as a deletion`,
       );
     }
     makeOwnedNode(hostPath, kind, 0o600, device);

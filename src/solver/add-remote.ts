@@ -34,8 +34,8 @@ export async function planDownload(
   { services, scope }: StepContext,
 ): Promise<PlannedSource> {
   if (operation.keepGitDir)
-    throw new MbuildError('DOCKERFILE_SEMANTIC', '--keep-git-dir is for git repositories alone', {
-      hint: 'addresses of repositories end in .git',
+    throw new MbuildError('DOCKERFILE_SEMANTIC', '--keep-git-dir is only for git repositories', {
+      hint: 'the address of a repository ends in .git',
     });
   const unpack = operation.unpack ?? false;
   const file = await services.options.remote.file(url, operation.checksum, scope.signal);

@@ -55,7 +55,7 @@ async function bindStage(
   const entry = view.stat(toRaw(source));
   if (entry === undefined)
     throw new MbuildError('SOURCE_NOT_FOUND', `${source} is not in ${titleOf(from)}`, {
-      hint: 'source= of a mount is a path in the tree that from= names',
+      hint: 'source= of a mount is a path in the tree of from=',
     });
   // The whole tree is known by how it came about; a part of it by what it holds.
   const part =

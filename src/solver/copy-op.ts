@@ -63,7 +63,7 @@ const ACTION = /([-+=])([ugo]|[rwxXst]*)/g;
 export function parseChmod(text: string): Chmod {
   if (/^[0-9]+$/.test(text)) {
     if (!/^[0-7]+$/.test(text) || parseInt(text, 8) > 0o7777)
-      throw invalidMode(text, 'it should be octal and between 0 and 07777');
+      throw invalidMode(text, 'write an octal number from 0 to 07777');
     return { kind: 'absolute', mode: parseInt(text, 8) };
   }
   const clauses = text.split(',').flatMap((clause): ChmodClause[] => {
@@ -137,7 +137,7 @@ function bitsOf(permissions: string, mode: number, isExecutable: boolean): numbe
 
 export function changedMeanwhile(file: RawPath): MbuildError {
   return new MbuildError('COPY_FAILED', `${toText(file)} changed while it was copied`, {
-    hint: 'build again when nothing writes to it any more',
+    hint: 'build again when no program writes to it',
   });
 }
 

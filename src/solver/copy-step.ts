@@ -89,10 +89,10 @@ async function ownerOf(
     services.warn({
       severity: 'warning',
       code: 'UnknownOwner',
-      message: `--chown=${operation.chown}: the image has no user or group ${name}, so 0 is taken`,
+      message: `--chown=${operation.chown}: the image has no user or group ${name}, so 0 is used`,
       file: step.file,
       range: step.range,
-      hint: 'create it in an earlier RUN, or give its number',
+      hint: 'create it in an earlier RUN, or write its number',
     });
   }
   return owner;

@@ -32,7 +32,7 @@ export async function prepareDevices(
       warn({
         severity: 'warning',
         code: 'DeviceNotFound',
-        message: `${notThere.message}; RUN goes without it`,
+        message: `${notThere.message}; RUN continues without it`,
         hint: notThere.hint,
       });
     return found;
@@ -60,15 +60,15 @@ function notFound(name: string, registry: DeviceRegistry): MbuildError {
   const hint =
     didYouMean(name, known) ??
     (known.length === 0
-      ? `no device is described in ${registry.folders.join(', ')}`
-      : `known are ${known.join(', ')}`);
-  return new MbuildError('DEVICE_NOT_FOUND', `there is no device ${name}`, { hint });
+      ? `found no device in ${registry.folders.join(', ')}`
+      : `write one of ${known.join(', ')}`);
+  return new MbuildError('DEVICE_NOT_FOUND', `the device ${name} does not exist`, { hint });
 }
 
 function checkAllowed({ name, kind, autoAllowed }: CdiDevice, allowed: readonly string[]): void {
   if (autoAllowed || ['*', name, kind, `${kind}=*`].some((entry) => allowed.includes(entry)))
     return;
   throw new MbuildError('NOT_ALLOWED', `the device ${name} is not allowed`, {
-    hint: `grant it on the command line: --allow device=${name}`,
+    hint: `allow it on the command line: --allow device=${name}`,
   });
 }

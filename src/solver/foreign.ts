@@ -70,7 +70,7 @@ export function cannotRun({ file, architecture }: ForeignProgram): MbuildError {
   const own = hostPlatform().architecture;
   return new MbuildError(
     'PLATFORM_UNSUPPORTED',
-    `${file} of the image is for ${architecture ?? 'an unknown architecture'}, this machine is ${own}, and no emulator is registered`,
+    `${file} of the image is for ${architecture ?? 'an unknown architecture'}, but this machine is ${own}, and no emulator is registered`,
     {
       hint: `register one: apt-get install qemu-user-static binfmt-support, or docker run --privileged --rm tonistiigi/binfmt --install ${architecture ?? 'all'}; or run the step in a stage FROM --platform=$BUILDPLATFORM`,
     },

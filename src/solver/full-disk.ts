@@ -15,8 +15,8 @@ const SAYS_FULL = /no space left on device|disk quota exceeded|disc quota exceed
 export function fullDiskHint(output: string, root: string): string | undefined {
   const { bavail, bsize, ffree, files } = statfsSync(root);
   if (bavail * bsize < FULL_BYTES || (files > 0 && ffree < FULL_FILES))
-    return `the disk of the store (${root}) is full: \`mbuild system prune\` frees some, or --root takes another disk`;
+    return `the disk of the store (${root}) is full: free space with \`mbuild system prune\`, or use another disk with --root`;
   return SAYS_FULL.test(output)
-    ? `a disk was full while it ran: the store's (${root}), if the command has deleted what it had written; or one in memory: --shm-size for /dev/shm, size= for --mount=type=tmpfs`
+    ? `a disk was full while the command ran. Perhaps it was the store's (${root}), and the command has deleted its files since; or a disk in memory: see --shm-size for /dev/shm, and size= for --mount=type=tmpfs`
     : undefined;
 }

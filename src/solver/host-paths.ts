@@ -61,7 +61,7 @@ function existing(source: string): string {
     if (errnoOf(cause) === undefined) throw cause;
     throw new MbuildError(
       'HOST_PATH_NOT_FOUND',
-      `${source} is not there for a step to have: ${errnoOf(cause)}`,
+      `cannot mount ${source} in a step: ${errnoOf(cause)}`,
       { cause },
     );
   }

@@ -49,7 +49,7 @@ export function leakWatch(
         message: `the layer of this step holds the secret ${id}, in /${masked(path)}`,
         file: step.file,
         range: step.range,
-        hint: 'delete the file in the same RUN, and give out a new secret if the image was pushed',
+        hint: 'delete the file in the same RUN; if the image was pushed, replace the secret',
       });
     },
   };

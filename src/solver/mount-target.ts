@@ -73,11 +73,11 @@ export function mountTarget(
     else if (found.stats.isDirectory() !== (expected === 'directory')) {
       throw new MbuildError(
         'SANDBOX_FAILED',
-        `cannot mount on ${toText(wanted)}: ${toText(at)} is ${found.stats.isDirectory() ? 'a directory' : 'no directory'} in the image`,
+        `cannot mount on ${toText(wanted)}: ${toText(at)} is ${found.stats.isDirectory() ? 'a directory' : 'not a directory'} in the image`,
         {
           hint: found.stats.isDirectory()
-            ? 'mount a file on a file'
-            : 'mount on a directory, or on a path that is not there yet',
+            ? 'choose a file as the target of a file'
+            : 'choose a directory as the target, or a path that does not exist yet',
         },
       );
     }

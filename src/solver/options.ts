@@ -20,7 +20,7 @@ export interface SolveOptions {
   readonly leaveTargets?: boolean | undefined;
   /** Layers of the targets will leave as gzip: large ones are compressed while they are hashed. */
   readonly compressTargets?: boolean | undefined;
-  /** Most steps that run at once. */
+  /** Run at most this many steps at once. */
   readonly jobs: number;
   /**
    * Seconds since the epoch: later times in layers are set to it. It is in no key, as trees are the

@@ -12,11 +12,9 @@ export async function findOwner(
 ): Promise<ResolvedOwner> {
   const stack = await parent.stack();
   if (stack.length === 0 && namesOwner(spec)) {
-    throw new MbuildError(
-      'USER_NOT_FOUND',
-      `${spec} cannot be looked up: the image is still empty`,
-      { hint: 'give numbers, or copy an /etc/passwd first' },
-    );
+    throw new MbuildError('USER_NOT_FOUND', `cannot find ${spec}: the image is still empty`, {
+      hint: 'write numbers, or copy an /etc/passwd first',
+    });
   }
   return resolveOwner(services.snapshots.view(stack), spec);
 }

@@ -172,8 +172,8 @@ async function overlayOnCache(
     cache.release();
     throw new MbuildError(
       'UNSUPPORTED',
-      'a cache over an initial content (from=) needs overlay mounts, which are not to be had here',
-      { hint: '`mbuild doctor` says why' },
+      'a cache over an initial content (from=) needs overlay mounts, which are not possible here',
+      { hint: 'to learn why, run `mbuild doctor`' },
     );
   }
   const settle = (): void =>
@@ -250,7 +250,7 @@ function planSsh(mount: Extract<RunMount, { kind: 'ssh' }>, context: StepContext
         throw new MbuildError('SECRET_MISSING', `the SSH agent ${id} was not given`, {
           hint:
             id === 'default'
-              ? 'start an agent and pass --ssh default, or --ssh default=KEY with a private key'
+              ? 'start an agent and pass --ssh default, or pass a private key with --ssh default=KEY'
               : `pass it with --ssh ${id}=SOCKET or --ssh ${id}=KEY`,
         });
       }

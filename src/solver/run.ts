@@ -186,10 +186,10 @@ function writeIsLost({ file, range }: Step, target: RawPath): Diagnostic {
   return {
     severity: 'warning',
     code: 'WriteIsLost',
-    message: `RUN wrote to ${toText(target)}, and that is lost: every step is given the file anew, and the image does not have it`,
+    message: `RUN wrote to ${toText(target)}, but the change is lost: every step gets a new file there, and the image does not contain it`,
     file,
     range,
-    hint: `${flags} changes it for all steps of the build; what a container is to have is written when it starts`,
+    hint: `${flags} changes it for all steps of the build; in a container, change it when the container starts`,
   };
 }
 
@@ -197,8 +197,8 @@ const FUSE_FAULTS: Diagnostic = {
   severity: 'warning',
   code: 'FuseOverlayFaults',
   message:
-    'fuse-overlayfs loses what some steps delete, so that the image may be another one than elsewhere: a file of an earlier layer that a RUN replaces and deletes is there again',
-  hint: 'leave --snapshotter=fuse-overlayfs away where there is room for copies; docs/isolation.md names its other faults',
+    'fuse-overlayfs loses some deletions, so the image may differ from one built elsewhere: if a RUN replaces a file of an earlier layer and then deletes it, the old file comes back',
+  hint: 'if there is space for copies, leave out --snapshotter=fuse-overlayfs; docs/isolation.md lists its other faults',
 };
 
 /**
@@ -207,22 +207,22 @@ const FUSE_FAULTS: Diagnostic = {
  */
 function lostOwners(supervision: Supervision | undefined): string | undefined {
   if (supervision === undefined)
-    return "where RUN gives files to other users (chown), that succeeds and is lost, the files stay root's";
+    return 'when RUN gives files to other users (chown), the call succeeds, but the files still belong to root';
   if (supervision.lost > 0)
-    return `of what RUN gives to other users (chown), ${supervision.lost} stayed root's: the file system cannot keep whose`;
+    return `of what RUN gives to other users (chown), ${supervision.lost} still belong to root: the file system cannot store the owner`;
   return supervision.users.length === 0
     ? undefined
-    : `RUN became another user (${supervision.users.join(', ')}), whose files are root's`;
+    : `RUN became another user (${supervision.users.join(', ')}), whose files belong to root`;
 }
 
 function ownersNotKept({ file, range }: Step, lost: string): Diagnostic {
   return {
     severity: 'warning',
     code: 'OwnersNotKept',
-    message: `there is one id here: ${lost}`,
+    message: `only one user id is available: ${lost}`,
     file,
     range,
-    hint: '`mbuild doctor` says how to have ids for other users',
+    hint: 'to learn how to get ids of other users, run `mbuild doctor`',
   };
 }
 
@@ -287,7 +287,7 @@ function withoutNul(spec: ProcessSpec): ProcessSpec {
     : spec.env.find((entry) => entry.includes('\0'))?.split('=')[0];
   if (holder !== undefined)
     throw new MbuildError('EXEC_FAILED', `RUN cannot be executed: ${holder} holds a NUL`, {
-      hint: 'no argument and no variable of a program may hold one',
+      hint: 'arguments and variables of a program cannot hold a NUL',
     });
   return spec;
 }
@@ -298,7 +298,7 @@ function tooSlow(timeout: number | undefined, output: string): MbuildError {
     `RUN took longer than the ${(timeout ?? 0) / 1000} seconds of --step-timeout and was killed`,
     {
       output,
-      hint: 'what came before it is kept: the next build goes on from there, with more time if you give it',
+      hint: 'earlier steps stay in the cache: build again with a longer --step-timeout',
     },
   );
 }
@@ -313,7 +313,7 @@ function cacheHint(
   const foreign = mounts.find((mount) => mount.kind === 'cache' && mount.uid !== uid);
   return foreign === undefined
     ? undefined
-    : `the cache mount ${foreign.target} belongs to another user: add uid=${uid},gid=${gid} to it for a cache of this user's`;
+    : `the cache mount ${foreign.target} belongs to another user: add uid=${uid},gid=${gid} to it for a cache of this user`;
 }
 
 function commandFailed(
@@ -339,6 +339,6 @@ function hintFor(status: ExitStatus): string | undefined {
   if (status.code === 127)
     return '127 means the shell found no such command; install it in an earlier RUN';
   if (status.code === 126)
-    return '126 means that the file was found and cannot be executed: look at its mode and its architecture';
+    return '126 means that the file was found but cannot be executed: check its mode and its architecture';
   return undefined;
 }

@@ -57,7 +57,7 @@ export async function verifyTwice(
 ): Promise<TwiceReport> {
   if (options.context.kind === 'stream')
     throw new MbuildError('USAGE', 'standard input can be read only once', {
-      hint: 'unpack the context and give its folder',
+      hint: 'unpack the context, and give its directory',
     });
   const plain: BuildOptions = { ...options, tags: [], outputs: [], cacheFrom: [], cacheTo: [] };
   const hasHost =

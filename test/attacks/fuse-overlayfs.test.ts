@@ -14,7 +14,7 @@ describeWith(
   {
     root: true,
     programs: ['fuse-overlayfs', 'tar'],
-    also: () => (existsSync('/dev/fuse') ? undefined : 'there is no /dev/fuse'),
+    also: () => (existsSync('/dev/fuse') ? undefined : '/dev/fuse does not exist'),
   },
   () => {
     const temp = useTemp();

@@ -78,7 +78,7 @@ group "default" { targets = ["bad", "good"] }
     [
       'a target that needs itself',
       'target "a" { contexts = { x = "target:a" } }',
-      'needs itself: a → a',
+      'depends on itself: a → a',
     ],
     [
       'a circle of targets',
@@ -87,15 +87,15 @@ group "default" { targets = ["bad", "good"] }
     ],
     ['a name without a matrix', 'target "a" { name = "b" }', '"name" needs a matrix'],
     ['one name twice', 'target "a" { matrix = { x = ["1", "2"] } }', 'makes the name "a" twice'],
-    ['a block that nobody knows', 'targt "a" {}', 'there are no blocks of type "targt"'],
+    ['a block that nobody knows', 'targt "a" {}', 'unknown block type "targt"'],
     ['text without an end', 'target "a" { context = "x }', 'no closing quotation mark'],
     ['a function that nobody has', 'target "a" { context = uper("x") }', 'did you mean "upper"?'],
     [
       'a function that needs itself',
       'function "f" {\n  params = [n]\n  result = f(n)\n}\ntarget "a" { context = f(1) }',
-      'function "f" needs itself',
+      'function "f" depends on itself',
     ],
-    ['a wrong type', 'target "a" { tags = "x" }', '"tags" is a list, and this is a string'],
+    ['a wrong type', 'target "a" { tags = "x" }', '"tags" must be a list, but this is a string'],
   ])('%s is refused with the place', async (_, text, message) => {
     const cwd = files({ 'docker-bake.hcl': `${text}\n` });
     const { stderr, code } = await new Mbuild(temp.dir()).run(['bake', '--print', 'a'], { cwd });

@@ -153,7 +153,7 @@ describeWith('what is on record of builds', { root: true }, () => {
     const wrong = await mbuild.run(['cache', 'rm', 'ffffffffffff']);
     expect([wrong.code, wrong.stderr]).toEqual([
       125,
-      expect.stringContaining('the cache has nothing by the key or build ffffffffffff'),
+      expect.stringContaining('the cache has no result for the key or build ffffffffffff'),
     ]);
   });
 
@@ -163,7 +163,7 @@ describeWith('what is on record of builds', { root: true }, () => {
     for (const name of readdirSync(folder)) writeFileSync(join(folder, name), '{"version":1');
     const { stderr } = await build();
     expect(stderr).toMatch(/^note: the cache record \S+ cannot be read and counts as missing$/m);
-    expect(stderr).toContain('not cached: its result is not in the store any more');
+    expect(stderr).toContain('not cached: its result is no longer in the store');
   });
 
   it('does without records of builds that are damaged', async () => {

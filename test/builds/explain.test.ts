@@ -180,10 +180,10 @@ describeWith('a miss is explained', { root: true }, () => {
 
   it('a flag that asks for it', async () => {
     await misses();
-    expect(await misses('--no-cache')).toMatchObject({ 'RUN echo': 'asked for with --no-cache' });
+    expect(await misses('--no-cache')).toMatchObject({ 'RUN echo': 'requested with --no-cache' });
     edit((text) => text.replace('FROM small-base', 'FROM small-base AS build'));
     expect(await misses('--no-cache-filter', 'build')).toMatchObject({
-      'RUN echo': 'asked for with --no-cache-filter',
+      'RUN echo': 'requested with --no-cache-filter',
     });
   });
 

@@ -130,7 +130,7 @@ describeWith('cache mounts', { root: true }, () => {
       const again = await exported();
       expect([again.stdout, again.stderr]).toEqual([
         first.stdout,
-        expect.stringContaining('has it already: nothing was sent'),
+        expect.stringContaining('is up to date: nothing was sent'),
       ]);
       await mbuild.build([
         writeFiles(temp.dir('context'), {

@@ -23,7 +23,7 @@ const table = {
     env: ['BUILDKIT_PROGRESS'],
     help: 'Progress',
   },
-  rm: { kind: 'boolean', ignored: 'there are no intermediate containers', help: 'Remove' },
+  rm: { kind: 'boolean', ignored: 'mbuild makes no intermediate containers', help: 'Remove' },
   squash: { kind: 'boolean', unsupported: 'layers stay as they are', help: 'Squash' },
 } as const satisfies FlagTable;
 
@@ -120,7 +120,7 @@ describe('reading a command line', () => {
 
   test('a flag without effect leaves a note', () => {
     expect(read(['--rm', '.']).notes).toEqual([
-      '--rm is accepted and ignored: there are no intermediate containers',
+      '--rm is accepted and ignored: mbuild makes no intermediate containers',
     ]);
     expect(read(['.']).notes).toEqual([]);
   });

@@ -39,7 +39,7 @@ describe('--cache-from', () => {
   });
 
   it.each([
-    ['type=inline', 'USAGE', /is read where the image is/],
+    ['type=inline', 'USAGE', /an inline cache is read from its image/],
     ['type=gha', 'UNSUPPORTED', /type=gha is not supported/],
     ['type=s3,bucket=b', 'UNSUPPORTED', /type=s3 is not supported/],
     ['type=azblob', 'UNSUPPORTED', /type=azblob is not supported/],
@@ -87,7 +87,7 @@ describe('--cache-to', () => {
   });
 
   it.each([
-    ['type=inline,mode=max', 'USAGE', /holds the steps of its image alone/],
+    ['type=inline,mode=max', 'USAGE', /an inline cache holds only the steps of its image/],
     ['type=gha,mode=max', 'UNSUPPORTED', /type=gha is not supported/],
     ['type=local,src=c', 'USAGE', /unknown key "src"/],
     ['type=local', 'USAGE', /needs dest=DIRECTORY/],

@@ -47,19 +47,19 @@ describe('the store', () => {
       'in a container',
       { fileSystem: 'overlay', ground: () => ({ marks: 'files', reason: 'an overlay itself' }) },
       'namespaces',
-      'Store: /s on overlay, trees by copy (an overlay itself)\n   to have overlays: put the store on a volume: docker run -v mbuild:/s …\n',
+      'Store: /s on overlay, trees by copy (an overlay itself)\n   to get overlays: put the store on a volume: docker run -v mbuild:/s …\n',
     ],
     [
       'whose overlay the kernel refused',
       { known: refused },
       'namespaces',
-      'Store: /s on ext4, trees by copy (cannot mount overlay (EINVAL))\n   to have overlays: put the store on a local file system: --root DIR\n',
+      'Store: /s on ext4, trees by copy (cannot mount overlay (EINVAL))\n   to get overlays: put the store on a local file system: --root DIR\n',
     ],
     [
       'that machines would share',
       { fileSystem: 'nfs', ground: untried },
       'namespaces',
-      'Store: /s on nfs, cannot be used (machines share nfs, and builds know of one another on one machine alone: another one would delete what they use)\n   to have a store: put the store on a disk of this machine: --root DIR\n',
+      'Store: /s on nfs, cannot be used (several machines can share nfs, but builds can only protect their files from builds on the same machine)\n   to get a store: put the store on a disk of this machine: --root DIR\n',
     ],
     [
       'that was moved there',
@@ -182,7 +182,7 @@ describeWith('doctor', { root: true, programs: ['setpriv', 'unshare', 'mount'] }
         TMPDIR: own,
       });
       expect(limits).toMatch(
-        /cannot be set on this machine and are not kept: .*(EACCES|there is no)/,
+        /cannot be set on this machine and have no effect: .*(EACCES|controller)/,
       );
       if (limits.includes('EACCES')) expect(limitsFix).toBe('sudo mbuild …');
     },
@@ -212,7 +212,7 @@ describeWith('doctor', { root: true, programs: ['setpriv', 'unshare', 'mount'] }
         );
         expect(store.fuse).toMatchObject({
           why: expect.stringMatching(
-            /^serves trees|^there is no \/dev\/fuse|^\/dev\/fuse cannot be opened/,
+            /serves trees|^\/dev\/fuse does not exist|^\/dev\/fuse cannot be opened/,
           ),
         });
       }),
@@ -243,7 +243,7 @@ describeWith('doctor', { root: true, programs: ['setpriv', 'unshare', 'mount'] }
     expect(store).toMatchObject({
       snapshotter: 'copy',
       fileSystem: 'overlay',
-      why: expect.stringContaining('on an overlay itself'),
+      why: expect.stringContaining('itself is on an overlay'),
       fix: expect.stringContaining('docker run -v mbuild:'),
     });
   });

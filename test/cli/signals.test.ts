@@ -47,7 +47,7 @@ describe('signals', () => {
 
   test('a reader that has gone aborts as well', () => {
     const watch = watchSignals(new FakeProcess());
-    watch.abort('the reader of the output is gone', 141);
+    watch.abort('the program that reads the output has ended', 141);
     expect([watch.signal.aborted, watch.exitCode()]).toEqual([true, 141]);
   });
 });

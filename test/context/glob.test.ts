@@ -135,7 +135,7 @@ describe('patterns with **', () => {
   );
 
   it.each(['fil\\e', 'a\\1', '\\y'])('%j is none', (pattern) => {
-    expect(pathPatternProblem(pattern)).toMatch(/has no meaning/);
+    expect(pathPatternProblem(pattern)).toMatch(/is not a valid escape/);
     expect(globProblem(pattern)).toBeUndefined();
   });
 

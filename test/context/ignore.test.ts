@@ -141,7 +141,7 @@ describe('ignore rules', () => {
     const exclude = ignoreRulesOf(['*.txt', '!keep.txt', ' ']);
     expect(exclude.match('a.txt', false).ignored).toBe(true);
     expect(exclude.match('keep.txt', false).ignored).toBe(false);
-    expect(() => ignoreRulesOf(['['])).toThrow(/no pattern/);
+    expect(() => ignoreRulesOf(['['])).toThrow(/is not a valid pattern/);
     expect(ignoreRulesOf([]).isEmpty).toBe(true);
   });
 

@@ -116,7 +116,11 @@ describe('selectSources', () => {
     ['a.txt\\', /not found/, /did you mean "a.txt"/],
     ['pakcage.json', /"\/pakcage.json" not found/, /did you mean "package.json"/],
     ['dir/sbu/f3', /not found/, /did you mean "sub"/],
-    ['dangling', /"\/dangling" in the build context is a symlink that leads to nothing/, undefined],
+    [
+      'dangling',
+      /"\/dangling" in the build context is a symlink whose target does not exist there/,
+      undefined,
+    ],
   ])('%s is missing, and it is said why', (source, message, hint) => {
     const error = ((): { code?: string; message: string; hint?: string } => {
       try {

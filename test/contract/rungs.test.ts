@@ -434,7 +434,7 @@ describeWith(
         expect({ status, warnings: stderr.slice(stderr.indexOf('1 warning')) }).toEqual({
           status: 0,
           warnings: expect.stringMatching(
-            /^1 warning found:\n - OwnersNotKept: there is one id here: RUN became another user \(1\), whose files are root's \(line 4\)\n/,
+            /^1 warning found:\n - OwnersNotKept: only one user id is available: RUN became another user \(1\), whose files belong to root \(line 4\)\n/,
           ),
         });
       }),

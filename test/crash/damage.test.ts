@@ -218,7 +218,7 @@ describeWith('a store that was damaged', { root: true }, () => {
           code: 125,
           stdout: '',
           stderr: expect.stringMatching(
-            /layer sha256:\S+ of app was damaged when the machine ended, and mine stands on it\n\[STORE_CORRUPT\] hint: .*mbuild cp mine:PATH/,
+            /layer sha256:\S+ of app was damaged when the machine stopped, and mine is based on it\n\[STORE_CORRUPT\] hint: .*mbuild cp mine:PATH/,
           ) as string,
         });
       // Built again, the layer is another one than the container's.

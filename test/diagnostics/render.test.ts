@@ -178,7 +178,7 @@ describe('rendering of errors', () => {
 
   test('what nobody foresaw is called a fault of mbuild', () => {
     expect(renderError(new TypeError('x is undefined'))).toMatch(
-      /^error: x is undefined\n\[INTERNAL\] hint: this is a fault in mbuild/,
+      /^error: x is undefined\n\[INTERNAL\] hint: this is a bug in mbuild/,
     );
     expect(renderError('just text')).toMatch(/^error: just text\n/);
   });

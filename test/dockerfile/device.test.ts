@@ -31,7 +31,7 @@ describe('RUN --device', () => {
     ['required', '--device names no device'],
     ['a/b=1,name=a/b=2', 'the device is named twice: a/b=1 and a/b=2'],
     ['a/b=1,requird', 'unknown option "requird" of a device'],
-    ['a/b=1,required=maybe', '"required" of a device is true or false, not "maybe"'],
+    ['a/b=1,required=maybe', '"required" of a device must be true or false, not "maybe"'],
     ['"a/b=1', 'a quote is left open in --device="a/b=1'],
   ])('%s is refused', (value, message) =>
     expect(() => devices(value)).toThrow(

@@ -35,35 +35,35 @@ describe('flags', () => {
       ['zzzzz'],
       'UNKNOWN_FLAG',
       'unknown flag --zzzzz of RUN',
-      'RUN knows --mount, --network, --security, --device',
+      'RUN has --mount, --network, --security, --device',
     ],
     [
       'FROM',
       ['constructor=x'],
       'UNKNOWN_FLAG',
       'unknown flag --constructor of FROM',
-      'FROM knows --platform',
+      'FROM has --platform',
     ],
     [
       'COPY',
       ['chown=a', 'chown=b'],
       'DOCKERFILE_SYNTAX',
       '--chown is given twice',
-      'COPY takes one',
+      'COPY takes it only once',
     ],
     ['COPY', ['from'], 'DOCKERFILE_SYNTAX', '--from needs a value', 'write --from=…'],
     [
       'COPY',
       ['link=yes'],
       'DOCKERFILE_SYNTAX',
-      '--link is true or false, not "yes"',
+      '--link must be true or false, not "yes"',
       'write --link or --link=false',
     ],
     [
       'ADD',
       ['link='],
       'DOCKERFILE_SYNTAX',
-      '--link is true or false, not ""',
+      '--link must be true or false, not ""',
       'write --link or --link=false',
     ],
   ] as [Keyword, string[], string, string, string][])(
@@ -249,43 +249,43 @@ describe('RUN --mount', () => {
     ['type=cache,tagret=/x', 'unknown option "tagret" of a mount', 'did you mean "target"?'],
     ['type=cache,target=/x,bar', '"bar" of a mount is not key=value', undefined],
     ['type=cache,target', '"target" of a mount needs a value', 'write target=…'],
-    ['type=cache,ro=maybe', '"ro" of a mount is true or false, not "maybe"', undefined],
+    ['type=cache,ro=maybe', '"ro" of a mount must be true or false, not "maybe"', undefined],
     [
       'type=bind,required',
       'a bind mount has no "required"',
-      'required belongs to secret and ssh mounts',
+      'only secret and ssh mounts have required',
     ],
-    ['type=bind,size=1', 'a bind mount has no "size"', 'size belongs to tmpfs mounts'],
+    ['type=bind,size=1', 'a bind mount has no "size"', 'only tmpfs mounts have size'],
     [
       'type=tmpfs,mode=1',
       'a tmpfs mount has no "mode"',
-      'mode belongs to cache and secret and ssh mounts',
+      'only cache and secret and ssh mounts have mode',
     ],
-    [
-      'type=bind,sharing=shared',
-      'a bind mount has no "sharing"',
-      'sharing belongs to cache mounts',
-    ],
+    ['type=bind,sharing=shared', 'a bind mount has no "sharing"', 'only cache mounts have sharing'],
     [
       'type=cache,sharing=x',
       '"sharing" of a mount cannot be "x"',
-      'known are shared, private, locked',
+      'write one of shared, private, locked',
     ],
-    ['type=cache,mode=9', '"mode" of a mount is an octal number, not "9"', undefined],
-    ['type=cache,uid=-1', '"uid" of a mount is a whole number, not "-1"', undefined],
+    ['type=cache,mode=9', '"mode" of a mount must be an octal number, not "9"', undefined],
+    ['type=cache,uid=-1', '"uid" of a mount must be a whole number, not "-1"', undefined],
     [
       'type=tmpfs,size=big',
       '"size" of a mount cannot be "big"',
       'write bytes, or a number with k, m, g',
     ],
-    ['type=secret', 'the secret mount names no secret', 'write id=… as in --secret id=…'],
+    [
+      'type=secret',
+      'the secret mount needs the id of a secret',
+      'write id=…, the same as in --secret id=…',
+    ],
     ['type=secret,id=a,src=b', 'a secret mount has "id" or "source", not both', undefined],
     ['type=secret,id=a,from=b', 'a secret mount has no "from"', undefined],
     ['', '--mount needs options', 'e.g. --mount=type=cache,target=/root/.cache'],
     [
       'target="/x"',
-      'a quote stands within "target="/x"" of --mount',
-      'quote the whole option: "id=a,b"',
+      'a quote is inside "target="/x"" of --mount',
+      'put the whole option in quotes: "id=a,b"',
     ],
     ['"target=/x', 'a quote is left open in --mount="target=/x', undefined],
   ])('%s is refused', (value, message, hint) => {
@@ -296,7 +296,7 @@ describe('RUN --mount', () => {
 
   it('may not take its image from a variable', () => {
     expect(flags('mount=type=bind,from=$X').flatMap(checkMount)).toEqual([
-      expect.objectContaining({ message: '"from" of a mount takes no variables' }),
+      expect.objectContaining({ message: '"from" of a mount cannot hold a variable' }),
     ]);
     expect(flags('mount=type=$X,target=$Y,$Z').flatMap(checkMount)).toEqual([]);
   });

@@ -202,7 +202,7 @@ describeWith('bad input', { root: true }, () => {
     expect(await writable.run(['tag', 'small-base', 'other'])).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
-        /read-only file system[^]*\[PERMISSION_DENIED\] hint: use a store of your own with --root/,
+        /read-only file system[^]*\[PERMISSION_DENIED\] hint: choose a store of your own with --root/,
       ),
     });
   });

@@ -70,7 +70,7 @@ describeWith('what is asked of the cache', { root: true }, () => {
     await mbuild.build([context]);
     const { steps, stderr } = await mbuild.build(['--no-cache-from=3', context]);
     expect(instructionSteps(steps).map((step) => step.cached)).toEqual([true, false, false]);
-    expect(stderr).toContain('not cached: asked for with --no-cache-from');
+    expect(stderr).toContain('not cached: requested with --no-cache-from');
   });
 
   it('--no-cache-filter runs a stage again', async () => {
@@ -81,7 +81,7 @@ describeWith('what is asked of the cache', { root: true }, () => {
     await mbuild.build([context]);
     const { steps, stderr } = await mbuild.build(['--no-cache-filter=a', context]);
     expect(instructionSteps(steps).map((step) => step.cached)).toEqual([false, true, false]);
-    expect(stderr).toContain('not cached: asked for with --no-cache-filter');
+    expect(stderr).toContain('not cached: requested with --no-cache-filter');
   });
 
   it('plan tells of all targets', async () => {

@@ -54,7 +54,7 @@ describe('a build warns of what is seldom meant to be in an image', () => {
       writeFiles(temp.dir('context'), { '.git/HEAD': '', Dockerfile: 'FROM scratch\nCOPY . /\n' }),
     ]);
     expect(stderr).toContain(
-      ' - ContextHoldsGit: .git is copied with the rest of the context, and changes with every commit, so that this instruction is never taken from the cache; a line .git in .dockerignore keeps it out (line 2)\n',
+      ' - ContextHoldsGit: .git is copied with the rest of the context, and changes with every commit, so this instruction never comes from the cache; to exclude it, add a line .git to .dockerignore (line 2)\n',
     );
   });
 });

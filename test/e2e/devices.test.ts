@@ -86,7 +86,7 @@ describeWith('devices of a RUN step', { root: true, programs: ['crun'] }, () => 
       ]);
     const optional = await asking('test.mbuild/source=zeroes');
     expect(optional.stderr).toMatch(
-      /there is no device test\.mbuild\/source=zeroes; RUN goes without it/,
+      /the device test\.mbuild\/source=zeroes does not exist; RUN continues without it/,
     );
     expect(optional.stderr).toMatch(/went on/);
     const required = await asking('test.mbuild/source=zeroes,required');
@@ -111,7 +111,7 @@ describeWith('devices of a RUN step', { root: true, programs: ['crun'] }, () => 
       }),
     ]);
     expect(stderr).toMatch(
-      /cannot give a step \/dev\/zero of the host: nothing can be mounted here/,
+      /cannot mount \/dev\/zero of the host in a step: mounts are not possible here/,
     );
   });
 

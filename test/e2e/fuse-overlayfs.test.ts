@@ -44,7 +44,7 @@ RUN rm -rf /m/* /d; (umask 0; mkfifo /m/p); touch /m/.hidden
 `;
 
 const missing = (): string | undefined =>
-  existsSync('/dev/fuse') ? undefined : 'there is no /dev/fuse';
+  existsSync('/dev/fuse') ? undefined : '/dev/fuse does not exist';
 
 describeWith(
   'trees by fuse-overlayfs',
@@ -165,7 +165,7 @@ RUN --mount=type=bind,from=other,source=/s,target=/a ls /a; tail -n 1 /a/file | 
         /RUN echo begun.*\n.*\[SANDBOX_FAILED\] hint: .*nothing of the command is kept/s,
       );
       expect(stderr()).toContain(
-        'fuse-overlayfs, by which the command had its files, was killed by SIGKILL',
+        'fuse-overlayfs, which gave the command its files, was killed by SIGKILL',
       );
     });
 

@@ -112,13 +112,13 @@ describeWith('a cache on a web server', { root: true, also: noDavServer }, () =>
     expect(strict).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
-        /CACHE_SERVER_FAILED\] hint: the folder has to be made on the server first/,
+        /CACHE_SERVER_FAILED\] hint: create the directory on the server first/,
       ),
     });
     const offline = await (
       await machine({ MBUILD_OFFLINE: '1' })
     ).run(['build', ...from(server.url), context]);
-    expect(offline.stderr).toMatch(/--offline forbids asking the network/);
+    expect(offline.stderr).toMatch(/--offline forbids the use of the network/);
   });
 
   it.each(['another file', 'a part of the file', 'nothing'])(

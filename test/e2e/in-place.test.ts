@@ -145,7 +145,7 @@ describeWith(
       const here = await mbuild.run(['--isolation=in-place', 'build', dir]);
       expect([here.code, here.stderr]).toEqual([
         1,
-        expect.stringContaining('/mbuild/in-place is not there'),
+        expect.stringContaining('/mbuild/in-place does not exist'),
       ]);
       const root = throwAwayRoot(DOCKERFILE);
       expect(JSON.parse(inside(root, 'doctor', '--format', 'json').stdout)).toMatchObject({
@@ -163,7 +163,7 @@ describeWith(
       rmSync(join(root, 'mbuild/in-place'));
       expect(inside(root, ...build)).toMatchObject({
         code: 1,
-        stderr: expect.stringContaining('/mbuild/in-place is not there'),
+        stderr: expect.stringContaining('/mbuild/in-place does not exist'),
       });
     });
   },

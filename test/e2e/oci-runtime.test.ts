@@ -187,7 +187,7 @@ describeWith('--isolation=oci', { root: true }, () => {
     ]);
     expect([code, stderr]).toEqual([
       1,
-      expect.stringContaining('the runtime /no/runtime is not there'),
+      expect.stringContaining('the runtime /no/runtime was not found'),
     ]);
   });
 });

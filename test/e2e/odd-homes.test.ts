@@ -60,7 +60,7 @@ describeWith('a user without a home', { root: true, programs: ['setpriv'] }, () 
     const refused = await shell(`"$MBUILD" build -q ${dir}`, {}, AS_POD);
     expect(refused.code).toBe(125);
     expect(refused.stderr).toBe(
-      'error: this user has no home directory for the store\n' +
+      'error: the user has no home directory for the store\n' +
         '[USAGE] hint: name a directory with --root or MBUILD_ROOT, or set HOME\n',
     );
   });

@@ -55,7 +55,7 @@ describeWith('pull, push and search', { root: true, also: noRegistry }, () => {
 
   it('push of what is not there says what is', async () => {
     expect((await mbuild.run(['push', name('team/app:3')])).stderr).toMatch(
-      /tag does not exist: .*:3\n\[IMAGE_NOT_FOUND\] hint: there are the tags 1, 2/,
+      /tag does not exist: .*:3\n\[IMAGE_NOT_FOUND\] hint: its tags are 1, 2/,
     );
     expect((await mbuild.run(['push', name('team/nothing')])).stderr).toContain(
       'an image does not exist locally with the tag',

@@ -230,7 +230,7 @@ describeWith('a cache elsewhere', { root: true, also: noRegistry }, () => {
     expect(failed.code).toBe(1);
     expect(failed.stderr).toMatch(/REGISTRY_UNREACHABLE/);
     expect((await (await machine()).build(['--cache-from', name, context])).stderr).toContain(
-      'nothing is there yet',
+      'it is still empty',
     );
   });
 
@@ -373,7 +373,7 @@ describeWith('a cache elsewhere', { root: true, also: noRegistry }, () => {
       });
       const { id, stderr } = await afterwards();
       expect(id).toBe(honest);
-      expect(stderr).toContain('it says of files that they hold something else than they do');
+      expect(stderr).toContain('its record of a file does not match the file');
     });
 
     it.each<[string, (config: Tampered) => void, RegExp]>([
@@ -387,14 +387,14 @@ describeWith('a cache elsewhere', { root: true, also: noRegistry }, () => {
         (config) => {
           config.layers.push(`sha256:${'1'.repeat(64)}`);
         },
-        /its config and its manifest do not fit together/,
+        /its config and its manifest do not match/,
       ],
       [
         'has a record without a key',
         (config) => {
           for (const record of config.records) record.key = '';
         },
-        /a record has another form than its version says/,
+        /a record does not have the form that its version promises/,
       ],
       [
         'has a record with a layer that is not there',
@@ -402,7 +402,7 @@ describeWith('a cache elsewhere', { root: true, also: noRegistry }, () => {
           for (const record of config.records)
             if (record.layer !== undefined) record.layer.diffId = `sha256:${'2'.repeat(64)}`;
         },
-        /has a layer that is not there/,
+        /has a layer that is missing/,
       ],
       [
         'is of another version',

@@ -347,7 +347,7 @@ describeWith('sources from elsewhere', { root: true, programs: ['tar', 'python3'
       ['#main:.git', 'has no directory .git'],
       ['#nosuch', 'has no branch or tag nosuch'],
       ['#a..b', 'not the name of a branch'],
-      ['?unknown=1', '"unknown" in its query is not known'],
+      ['?unknown=1', '"unknown" in its query is unknown'],
       ['?ref=main#v1', 'contradict each other'],
       [`#${'0'.repeat(40)}`, 'has no commit'],
     ])('refuses the address …git%s', async (rest, message) => {

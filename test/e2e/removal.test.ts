@@ -272,7 +272,7 @@ describeWith('removing images', { root: true }, () => {
       const printed = await mbuild.ok(['prune', '--dry-run', '-a']);
       expect(printed).toContain('untagged: small-base:latest');
       expect(printed).toMatch(
-        /2 steps would have to run again, which took \d+\.\ds\nTotal reclaimable space: [\d.]+MB$/,
+        /2 steps must run again, which took \d+\.\ds\nTotal reclaimable space: [\d.]+MB$/,
       );
       expect([layers(), await list('-a')]).toEqual(before);
       expect((await mbuild.ok(['prune', '-af'])).split('\n').at(-1)).toBe(
@@ -325,7 +325,7 @@ describeWith('removing images', { root: true }, () => {
       const all = await dry('0', '--policy', 'value');
       expect(victims(all)).toEqual(['first', 'second']);
       expect(all).toMatch(
-        /^\w+ +true +100kB .* \d+\.\ds +RUN head .*> \/first$[^]*^2 steps would have to run again, which took \d+\.\ds$/m,
+        /^\w+ +true +100kB .* \d+\.\ds +RUN head .*> \/first$[^]*^2 steps must run again, which took \d+\.\ds$/m,
       );
     });
 
@@ -352,7 +352,7 @@ describeWith('removing images', { root: true }, () => {
       expect((await step('a')).stderr).not.toContain('the cache is kept');
       expect((await step('b')).stderr).not.toContain('the cache is kept');
       expect((await step('c')).stderr).toMatch(
-        /note: the cache is kept to 250kB: 1 result of earlier steps went, \d+/,
+        /note: the cache was reduced to 250kB: 1 result of earlier steps deleted, \d+/,
       );
       expect(await sizes()).toEqual(['100kB', '100kB']);
       expect((await step('b')).stderr).toMatch(/CACHED[^]*1 of 1 step from the cache/);

@@ -229,9 +229,9 @@ describeWith('a RUN step', { root: true }, () => {
     const { code, stderr } = await mbuild.run(['build', dir]);
     expect(code).toBe(1);
     expect(stderr).toContain(
-      'cannot mount on /ctx/none: it is not in what is mounted on /ctx, which is read-only',
+      'cannot mount on /ctx/none: the path does not exist in the read-only mount on /ctx',
     );
-    expect(stderr).toMatch(/hint: add it there, .* writable \(rw\)/);
+    expect(stderr).toMatch(/hint: create it there, .* writable \(rw\)/);
     const rw = 'RUN --mount=type=bind,target=/ctx,rw --mount=type=cache,target=/ctx/none true';
     await mbuild.build([context(rw)]);
   });

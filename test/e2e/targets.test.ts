@@ -71,7 +71,7 @@ describeWith('what a build is asked for', { root: true, programs: ['tar', 'pytho
         context(DOCKERFILE),
       ]);
       expect(code).toBe(125);
-      expect(stderr).toContain('2 targets have 1 names');
+      expect(stderr).toContain('2 targets need 2 names, but 1 are given');
     });
 
     it('leave as a folder each, and as images of one archive', async () => {

@@ -84,20 +84,16 @@ describeWith(
     });
 
     it.each([
-      [
-        ['-v', 'name:/v'],
-        125,
-        /invalid --volume "name:\/v"[^]*a build takes paths of this machine/,
-      ],
+      [['-v', 'name:/v'], 125, /invalid --volume "name:\/v"[^]*give a path of this machine/],
       [
         ['-v', '/nowhere/at/all:/v'],
         1,
-        /> 2 │ RUN true[^]*\[HOST_PATH_NOT_FOUND\]|\/nowhere\/at\/all is not there[^]*HOST_PATH_NOT_FOUND/,
+        /> 2 │ RUN true[^]*\[HOST_PATH_NOT_FOUND\]|cannot mount \/nowhere\/at\/all in a step[^]*HOST_PATH_NOT_FOUND/,
       ],
       [
         ['--isolation=chroot', '-v', '/etc:/v'],
         1,
-        /cannot give a step \/etc of the host: nothing can be mounted here/,
+        /cannot mount \/etc of the host in a step: mounts are not possible here/,
       ],
       [['--dns', 'resolver'], 125, /invalid --dns "resolver"/],
     ])('refuses %s', async (flags, code, message) => {

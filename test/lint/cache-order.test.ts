@@ -26,7 +26,7 @@ describe('rules about the cache', () => {
   it('find a COPY of everything above an install that reads manifests alone', () => {
     const text = `${ALL}FROM node\nWORKDIR /app\nCOPY . .\nRUN npm ci\n`;
     expect(findings(text)).toEqual([
-      '4 CopyBeforeInstall: npm ci (line 5) reads package.json, package-lock.json and the like alone, and runs again for every file that changes: copy these first, the rest behind it',
+      '4 CopyBeforeInstall: npm ci (line 5) reads package.json, package-lock.json and similar files only, but runs again when any file changes: copy these first, and the rest after it',
     ]);
     expect(findings(text, { recordedSeconds: () => 12.34 })[0]).toMatch(
       /\(it took 12\.3s when it ran last\)$/,
@@ -55,7 +55,7 @@ describe('rules about the cache', () => {
   it('find an ARG that changes above steps that do not use it', () => {
     const text = `${ALL}FROM node\nARG GIT_COMMIT\nRUN make\nRUN make test\nLABEL v=$GIT_COMMIT\n`;
     expect(findings(text)).toEqual([
-      '3 ArgAboveUse: ARG GIT_COMMIT is part of the cache key of 2 RUNs below that do not use it: declare it behind line 5',
+      '3 ArgAboveUse: ARG GIT_COMMIT is part of the cache key of 2 RUNs below that do not use it: declare it after line 5',
     ]);
     expect(findings(`${ALL}FROM node\nARG PORT=80\nRUN make\n`)).toEqual([]);
     expect(

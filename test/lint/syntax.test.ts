@@ -28,19 +28,19 @@ describe('# syntax=', () => {
   it.each([
     [
       'docker/dockerfile:1.27',
-      'SyntaxVersion 1: Dockerfile 1.27 is asked for, and read as 1.26, the newest that is known here',
+      'SyntaxVersion 1: the file asks for Dockerfile syntax 1.27, but mbuild reads it as 1.26, the newest that it supports',
     ],
     [
       'docker/dockerfile:1.100.3-labs',
-      'SyntaxVersion 1: Dockerfile 1.100.3-labs is asked for, and read as 1.26, the newest that is known here',
+      'SyntaxVersion 1: the file asks for Dockerfile syntax 1.100.3-labs, but mbuild reads it as 1.26, the newest that it supports',
     ],
     [
       'docker.io/docker/dockerfile:2',
-      'SyntaxVersion 1: Dockerfile 2 is asked for, and read as 1.26, the newest that is known here',
+      'SyntaxVersion 1: the file asks for Dockerfile syntax 2, but mbuild reads it as 1.26, the newest that it supports',
     ],
     [
       'ghcr.io/my/frontend:2',
-      'SyntaxFrontend 1: ghcr.io/my/frontend:2 is asked for, and not loaded: the file is read as Dockerfile 1.26',
+      'SyntaxFrontend 1: the syntax ghcr.io/my/frontend:2 is not loaded: mbuild reads the file as Dockerfile 1.26',
     ],
   ])('%s is warned of', (syntax, expected) =>
     expect(warnings(`# syntax=${syntax}`)).toEqual([expected]),
@@ -56,7 +56,7 @@ describe('# syntax=', () => {
       [],
     );
     expect(warnings('', { BUILDKIT_SYNTAX: 'my/frontend' })).toEqual([
-      'SyntaxFrontend: my/frontend is asked for, and not loaded: the file is read as Dockerfile 1.26',
+      'SyntaxFrontend: the syntax my/frontend is not loaded: mbuild reads the file as Dockerfile 1.26',
     ]);
   });
 });

@@ -56,7 +56,7 @@ describe('owners of symbolic links, kept in their directory', () => {
   });
 
   test.each(['', 'nonsense', '1:2:3', '-1:0', '99999999999:0//1:x/a', '0:0//5:6'])(
-    'what a step wrote there that makes no sense counts as nothing: %j',
+    'what a step wrote there that is not valid counts as nothing: %j',
     (text) => {
       setXattr(dir, 'user.mbuild.links', Buffer.from(text));
       expect(linkOwner(dir, 'a') ?? { uid: 0, gid: 0 }).toEqual({ uid: 0, gid: 0 });

@@ -49,7 +49,9 @@ test.each(['nfs', 'cifs', 'smb', 'ceph', 'lustre', 'gpfs', 'afs'])(
     await expect(openGround(root, { ...NEVER, fileSystem: () => name })).rejects.toEqual(
       expect.objectContaining({
         code: 'STORE_UNUSABLE',
-        message: expect.stringContaining(`the store ${root} is on ${name}: machines share ${name}`),
+        message: expect.stringContaining(
+          `the store ${root} is on ${name}: several machines can share ${name}`,
+        ),
         hint: expect.stringContaining('--root'),
       }),
     );

@@ -48,7 +48,7 @@ export function readDocument(file: SourceFile, lookup: Lookup): DataMap {
   function read(node: unknown, depth: number): Data {
     nodes += 1;
     if (nodes > MAX_NODES || depth > MAX_DEPTH)
-      throw new MbuildError('LIMIT_EXCEEDED', `${file.name} has too many values inside each other`);
+      throw new MbuildError('LIMIT_EXCEEDED', `${file.name} nests values too deeply`);
     if (isAlias(node)) return read(node.resolve(document), depth + 1);
     if (isScalar(node)) return scalar(node);
     if (isSeq(node))

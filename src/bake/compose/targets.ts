@@ -70,7 +70,7 @@ interface Surroundings {
 function targetName(service: string): string {
   const name = service.replaceAll('.', '_');
   if (/^[a-zA-Z0-9_-]+$/.test(name)) return name;
-  throw new MbuildError('BAKE_INVALID', `"${service}" is not a valid name of a service`);
+  throw new MbuildError('BAKE_INVALID', `"${service}" is not a valid service name`);
 }
 
 function readService(name: string, service: DataMap, surroundings: Surroundings): Target {
@@ -251,7 +251,7 @@ function secretsOf(data: Data | undefined, { secrets }: Project): readonly Entry
     if (secret['external'] === true)
       throw new MbuildError(
         'BAKE_INVALID',
-        `the secret "${id}" is external, and nothing can give it`,
+        `the secret "${id}" is external, and mbuild cannot read external secrets`,
       );
     const src = text(secret['file']);
     const env = text(secret['environment']);

@@ -101,7 +101,7 @@ function valueOf(name: string, span: Span, scope: Scope): Value {
   if (value !== undefined) return value;
   throw mistake(
     span,
-    `there is no variable named "${name}"`,
+    `the variable "${name}" is not defined`,
     didYouMean(name, scope.names()) ?? `declare it: variable "${name}" {}`,
   );
 }
@@ -165,7 +165,7 @@ function itemOf(of: Value, key: Value, span: Span): Value {
   const index = placed(span, () => toNumber(key));
   const item = of.items[index];
   if (item !== undefined) return item;
-  throw mistake(span, `there is no item ${index}: the ${of.kind} has ${of.items.length} items`);
+  throw mistake(span, `item ${index} does not exist: the ${of.kind} has ${of.items.length} items`);
 }
 
 /** `x[*].y`: a value that is no sequence counts as one of one item, null as one of none. */
@@ -192,7 +192,7 @@ const SPECIAL: Readonly<
       const outcome = attempt(argument, scope);
       if (outcome !== undefined) return outcome.value;
     }
-    throw mistake(expression.span, 'no argument of try can be evaluated');
+    throw mistake(expression.span, 'try could not evaluate any of its arguments');
   },
   can: ({ args: [argument] }, scope) =>
     argument !== undefined && attempt(argument, scope) !== undefined,
@@ -223,7 +223,7 @@ function call(expression: Extract<Expression, { kind: 'call' }>, scope: Scope): 
   const called = scope.function(name, span);
   if (called === undefined) {
     const hint = didYouMean(name, [...scope.functionNames(), ...SPECIAL_FUNCTIONS]);
-    throw mistake(span, `there is no function named "${name}"`, hint);
+    throw mistake(span, `the function "${name}" does not exist`, hint);
   }
   const args = argumentsOf(expression, scope);
   try {
@@ -242,7 +242,7 @@ function argumentsOf(
   if (!expand) return values;
   const last = values.pop() ?? null;
   if (isSequence(last)) return [...values, ...last.items];
-  throw new MbuildError('BAKE_INVALID', `"..." needs a list, and this is a ${typeName(last)}`);
+  throw new MbuildError('BAKE_INVALID', `"..." needs a list, but this is a ${typeName(last)}`);
 }
 
 // Operators
@@ -273,7 +273,7 @@ function binary(
   if (operator === '==') return equals(a, b);
   if (operator === '!=') return !equals(a, b);
   const work = ARITHMETIC[operator] ?? COMPARISONS[operator];
-  if (work === undefined) throw new MbuildError('INTERNAL', `no operator ${operator}`);
+  if (work === undefined) throw new MbuildError('INTERNAL', `unknown operator ${operator}`);
   return placed(span, () => work(toNumber(a), toNumber(b)));
 }
 
@@ -318,7 +318,7 @@ function loop(expression: ForExpression & { readonly span: Span }, scope: Scope)
       throw mistake(
         span,
         `two items have the key "${name}"`,
-        'gather them by "..." after the value',
+        'write "..." after the value to collect them in a list',
       );
     gathered.set(name, [...(earlier ?? []), evaluate(value, inner)]);
   }
@@ -342,7 +342,7 @@ function iterate(
 
 function pairsOf(value: Value, span: Span): readonly (readonly [Value, Value])[] {
   if (isMapping(value)) return [...value.entries];
-  if (!isSequence(value)) throw mistake(span, `a ${typeName(value)} has no items to go over`);
+  if (!isSequence(value)) throw mistake(span, `a ${typeName(value)} has no items to loop over`);
   // A set's items are their own keys.
   return value.items.map((item, i) => [value.kind === 'set' ? item : i, item]);
 }

@@ -28,7 +28,7 @@ const depths = new WeakMap<Reader, number>();
 export function readExpression(reader: Reader): Expression {
   const depth = (depths.get(reader) ?? 0) + 1;
   if (depth > MAX_DEPTH)
-    throw reader.unexpected(`more than ${MAX_DEPTH} expressions inside each other`);
+    throw reader.unexpected(`expressions are nested more than ${MAX_DEPTH} levels deep`);
   depths.set(reader, depth);
   const expression = readConditional(reader);
   depths.set(reader, depth - 1);

@@ -61,7 +61,8 @@ function readBlock(reader: Reader, type: string, start: number, depth: number): 
     labels.push(label);
   }
   const span = { file: reader.file, start, end: reader.position };
-  if (depth >= MAX_DEPTH) throw mistake(span, `more than ${MAX_DEPTH} blocks inside each other`);
+  if (depth >= MAX_DEPTH)
+    throw mistake(span, `blocks are nested more than ${MAX_DEPTH} levels deep`);
   reader.position += 1;
   const body = readBody(reader, depth + 1);
   if (!reader.looksAt('}')) throw mistake(span, 'this block has no closing "}"');

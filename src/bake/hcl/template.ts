@@ -141,7 +141,7 @@ function readEscape(reader: Reader): string {
 function readHeredocText(reader: Reader, start: number, word: string): string {
   if (reader.atEnd()) {
     const span = { file: reader.file, start, end: start + 2 + word.length };
-    throw mistake(span, `there is no line "${word}" that ends this text`);
+    throw mistake(span, `this text has no end: no line "${word}" follows`);
   }
   return textUpTo(reader, /[^\n$%]*\n|[^\n$%]+|[$%]/y);
 }
@@ -201,7 +201,7 @@ function templateOf(tokens: readonly Token[], span: Span): Expression {
   const queue = trimmed(tokens);
   const parts = readParts(queue);
   const [rest] = queue;
-  if (rest !== undefined) throw mistake(rest.span, `%{ ${rest.kind} } has no beginning`);
+  if (rest !== undefined) throw mistake(rest.span, `%{ ${rest.kind} } has no matching beginning`);
   return { kind: 'template', parts, span };
 }
 

@@ -110,7 +110,7 @@ export function convert(value: Value, type: Type): Value {
 function toTuple(value: Value, types: readonly Type[]): Value {
   const items = itemsOf(value, { kind: 'tuple', items: types });
   if (items.length !== types.length)
-    throw refusal(`a tuple of ${types.length} items is required, and there are ${items.length}`);
+    throw refusal(`a tuple of ${types.length} items is required, but there are ${items.length}`);
   return tuple(items.map((item, i) => convert(item, types[i] ?? { kind: 'any' })));
 }
 
@@ -127,12 +127,12 @@ function toObject(value: Value, type: Extract<Type, { kind: 'object' }>): Value 
 
 function itemsOf(value: Value, type: Type): readonly Value[] {
   if (isSequence(value)) return value.items;
-  throw refusal(`${typeText(type)} is required, and this is a ${typeName(value)}`);
+  throw refusal(`${typeText(type)} is required, but this is a ${typeName(value)}`);
 }
 
 function entriesOf(value: Value, type: Type): ReadonlyMap<string, Value> {
   if (isMapping(value)) return value.entries;
-  throw refusal(`${typeText(type)} is required, and this is a ${typeName(value)}`);
+  throw refusal(`${typeText(type)} is required, but this is a ${typeName(value)}`);
 }
 
 /** @throws MbuildError BAKE_INVALID, without a place, for what has no text. */
@@ -145,7 +145,7 @@ export function toText(value: Value): string {
     case 'boolean':
       return String(value);
     default:
-      throw refusal(`a string is required, and this is ${typeName(value)}`);
+      throw refusal(`a string is required, but this is ${typeName(value)}`);
   }
 }
 
@@ -154,7 +154,7 @@ export function toNumber(value: Value): number {
   if (typeof value === 'number') return value;
   if (typeof value === 'string' && /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(value))
     return Number(value);
-  throw refusal(`a number is required, and this is ${shown(value)}`);
+  throw refusal(`a number is required, but this is ${shown(value)}`);
 }
 
 /** @throws MbuildError BAKE_INVALID, without a place, for what is neither true nor false. */
@@ -162,7 +162,7 @@ export function toBool(value: Value): boolean {
   if (typeof value === 'boolean') return value;
   if (value === 'true' || value === '1') return true;
   if (value === 'false' || value === '0') return false;
-  throw refusal(`true or false is required, and this is ${shown(value)}`);
+  throw refusal(`true or false is required, but this is ${shown(value)}`);
 }
 
 function shown(value: Value): string {

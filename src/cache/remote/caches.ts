@@ -129,7 +129,7 @@ export class RemoteCaches implements RemoteResults {
     const from =
       this.#caches.find(({ contents }) => contents.digests[name] !== undefined)?.place.title ??
       'a remote cache';
-    return this.#warn(from, 'it says of files that they hold something else than they do');
+    return this.#warn(from, 'its record of a file does not match the file');
   }
 
   async stack(layers: readonly StackedLayer[]): Promise<Stack> {
@@ -301,7 +301,7 @@ export class RemoteCaches implements RemoteResults {
   ): Promise<void> {
     if (place === undefined)
       return Promise.reject(
-        new MbuildError('CACHE_INVALID', `the layer ${blob.digest} is in no cache`),
+        new MbuildError('CACHE_INVALID', `no cache has the layer ${blob.digest}`),
       );
     const started =
       this.#fetching.get(blob.digest) ??
@@ -346,6 +346,6 @@ function plural(records: number): string {
 
 function nothingIn(stored: readonly unknown[]): string {
   return stored.length === 0
-    ? 'nothing is there yet'
+    ? 'it is still empty'
     : 'holds no cache that this version of mbuild can read';
 }

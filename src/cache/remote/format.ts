@@ -124,10 +124,11 @@ export function readCache(manifestBytes: Buffer, configBytes: Buffer): ReadCache
     ![...layers, ...selections].every(isDigest) ||
     layers.length + selections.length !== blobs.length
   )
-    throw broken('its config and its manifest do not fit together');
-  if (!Object.keys(digests).every(isKey)) throw broken('its config has another form than it says');
+    throw broken('its config and its manifest do not match');
+  if (!Object.keys(digests).every(isKey))
+    throw broken('its config does not have the form that its type promises');
   if (records.length > MAX_RECORDS || Object.keys(digests).length > MAX_DIGESTS)
-    throw broken(`it has ${records.length} records; ${MAX_RECORDS} are the most`);
+    throw broken(`it has ${records.length} records, but at most ${MAX_RECORDS} are allowed`);
   const found = pair(layers as readonly string[] as readonly DiffID[], blobs);
   const { sound, wrong } = judge(records, found);
   const bases = (config.bases ?? []).map(({ stage = '', name = '', digest = '' }) => ({
@@ -184,7 +185,7 @@ function judge(
   for (const value of records) {
     const record = withoutNulls(value);
     if (!isRecord(record)) {
-      wrong.push('a record has another form than its version says');
+      wrong.push('a record does not have the form that its version promises');
       continue;
     }
     const why = faultOf(record, layers);
@@ -210,9 +211,9 @@ function faultOf(
   if (record.layer === undefined)
     return (record.result as string) === record.input.parent
       ? undefined
-      : `${name} has no layer, and yet another result than the step before`;
+      : `${name} has no layer, but its result differs from that of the step before`;
   const blob = layers.get(record.layer.diffId);
-  if (blob === undefined) return `${name} has a layer that is not there`;
+  if (blob === undefined) return `${name} has a layer that is missing`;
   return layerCompression(blob.mediaType) === undefined
     ? `${name} has a layer of type ${JSON.stringify(blob.mediaType)}`
     : undefined;
@@ -272,7 +273,7 @@ function isDigestText(value: unknown): boolean {
 
 function descriptorOf({ mediaType, digest, size }: ReturnType<typeof BLOB>): Descriptor {
   if (mediaType === undefined || digest === undefined || !isDigest(digest) || size === undefined)
-    throw broken('its manifest lists what are not blobs');
+    throw broken('its manifest lists entries that are not blobs');
   return { mediaType, digest, size };
 }
 

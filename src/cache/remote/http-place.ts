@@ -35,7 +35,7 @@ export class HttpPlace implements CachePlace {
     if (digestOf(bytes) !== config.digest)
       throw new MbuildError(
         'DIGEST_MISMATCH',
-        `its config is not what its digest says: expected ${config.digest}, but ${digestOf(bytes)} is there`,
+        `its config does not match its digest: expected ${config.digest}, found ${digestOf(bytes)}`,
       );
     return [{ manifest, config: bytes }];
   }

@@ -111,7 +111,7 @@ export class LocalPlace implements CachePlace {
       throw new MbuildError(
         'CACHE_INVALID',
         `${this.folder}/index.json is not the index of an image layout: ${cause.message}`,
-        { hint: 'name another directory' },
+        { hint: 'give another directory' },
       );
     }
   }
@@ -127,12 +127,15 @@ export class LocalPlace implements CachePlace {
     const file = this.#file(digest);
     const size = this.#sizeOf(file, digest);
     if (size > limit)
-      throw new MbuildError('LIMIT_EXCEEDED', `${what} has ${size} bytes; ${limit} are the most`);
+      throw new MbuildError(
+        'LIMIT_EXCEEDED',
+        `${what} has ${size} bytes, but at most ${limit} are allowed`,
+      );
     const bytes = readFileSync(file);
     if (digestOf(bytes) !== digest)
       throw new MbuildError(
         'DIGEST_MISMATCH',
-        `${what} is not what its digest says: expected ${digest}, but ${digestOf(bytes)} is there`,
+        `${what} does not match its digest: expected ${digest}, found ${digestOf(bytes)}`,
       );
     return bytes;
   }

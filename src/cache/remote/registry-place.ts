@@ -38,8 +38,8 @@ export class RegistryPlace implements CachePlace {
     if (parsed === undefined)
       throw new MbuildError(
         'REFERENCE_INVALID',
-        `${JSON.stringify(ref)} is not the name of a cache`,
-        { hint: 'it is [registry/]repository[:tag]' },
+        `${JSON.stringify(ref)} is not a valid name for a cache`,
+        { hint: 'write [registry/]repository[:tag]' },
       );
     this.#ref = parsed;
     this.title = familiarName(parsed);

@@ -41,7 +41,7 @@ const BAKE_FLAGS = {
     short: 'f',
     value: 'FILE',
     env: ['BUILDX_BAKE_FILE'],
-    help: 'A bake or compose file; several are put over each other',
+    help: 'A bake or compose file; later files override earlier ones',
   },
   set: {
     kind: 'list',
@@ -49,17 +49,17 @@ const BAKE_FLAGS = {
     help: "Set an attribute of targets: 'app.args.X=1', '*.platform=linux/arm64', 'app.tags+=more'",
   },
   var: { kind: 'list', value: 'NAME=VALUE', help: 'Set a variable of the files' },
-  print: { kind: 'boolean', help: 'Print what would be built, as JSON, and build nothing' },
+  print: { kind: 'boolean', help: 'Print the targets as JSON, without building them' },
   list: {
     kind: 'string',
     value: 'KIND',
     help: "List 'targets' or 'variables'; type=targets,format=json for scripts",
   },
   push: { kind: 'boolean', help: 'Send the images to their registries' },
-  load: { kind: 'boolean', help: 'Hand the images to docker or podman' },
-  'no-cache': { kind: 'boolean', help: 'Take nothing from the cache' },
+  load: { kind: 'boolean', help: 'Load the images into docker or podman' },
+  'no-cache': { kind: 'boolean', help: 'Do not use the cache' },
   pull: { kind: 'boolean', help: 'Ask the registries for newer base images' },
-  check: { kind: 'boolean', help: 'Check the Dockerfiles, and build nothing' },
+  check: { kind: 'boolean', help: 'Check the Dockerfiles without building them' },
   call: {
     kind: 'string',
     value: 'METHOD',
@@ -69,7 +69,7 @@ const BAKE_FLAGS = {
   allow: {
     kind: 'list',
     value: 'ENTITLEMENT',
-    help: 'Allow network.host, security.insecure, device for all targets',
+    help: 'Allow network.host, security.insecure or device for all targets',
   },
   sbom: { kind: 'string', value: 'VALUE', help: 'Short for --set=*.attest=type=sbom' },
   provenance: { kind: 'string', value: 'VALUE', help: 'Short for --set=*.attest=type=provenance' },
@@ -93,12 +93,12 @@ const BAKE_FLAGS = {
   'metadata-file': {
     kind: 'string',
     value: 'FILE',
-    help: 'Write what was built, by target, as JSON',
+    help: 'Write the results to a file as JSON, by target',
   },
   builder: {
     kind: 'string',
     value: 'NAME',
-    ignored: 'there is one builder',
+    ignored: 'mbuild has only one builder',
     help: "Docker's builder",
   },
 } as const satisfies FlagTable;
@@ -278,9 +278,9 @@ function list(definition: Definition, text: string, host: Host): number {
   const kind = plain ? text : find('type');
   const format = find('format') ?? 'table';
   if (kind !== 'targets' && kind !== 'variables')
-    throw usage(`--list ${text} names no kind`, 'write --list targets or --list variables');
+    throw usage(`--list ${text} has no type`, 'write --list targets, or --list variables');
   if (format !== 'table' && format !== 'json')
-    throw usage(`--list has no format "${format}"`, 'there are table and json');
+    throw usage(`--list has no format "${format}"`, 'formats are table and json');
   const rows = kind === 'targets' ? listTargets(definition) : listVariables(definition);
   if (format === 'json') host.out.write(`${jsonText(rows, 2)}\n`);
   else

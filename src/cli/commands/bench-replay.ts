@@ -137,7 +137,10 @@ function targetsOf({
   const pairs = build.map((text): WantedTarget => {
     const at = text.lastIndexOf('@');
     if (at < 1)
-      throw usage(`--build ${text} is not FILE@DIR`, 'write images/web/Dockerfile@images/web');
+      throw usage(
+        `--build ${text} is not FILE@DIR`,
+        'write FILE@DIRECTORY, such as images/web/Dockerfile@images/web',
+      );
     return { name: text, dockerfile: text.slice(0, at).split(','), context: text.slice(at + 1) };
   });
   const files =

@@ -11,7 +11,7 @@ export const command = defineCommand({
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: {
-    all: { kind: 'boolean', short: 'a', help: 'All of them, not only the latest twenty' },
+    all: { kind: 'boolean', short: 'a', help: 'Delete all of them, not only the latest twenty' },
     format: {
       kind: 'string',
       value: 'FORMAT',

@@ -33,7 +33,7 @@ const SHAPE: ListShape = {
     UsedSince: 'USED',
     CreatedSince: 'CREATED',
     InUse: 'IN USE',
-    Folder: 'FOLDER',
+    Folder: 'DIRECTORY',
   },
   columns: ['ID', 'Copy', 'Owner', 'Size', 'Files', 'UsedSince', 'InUse'],
 };
@@ -90,14 +90,18 @@ export const exportCommand = defineCommand({
       kind: 'string',
       short: 'o',
       value: 'FILE',
-      help: 'The file to write, compressed if its name ends in .gz; standard output without it',
+      help: 'Write to this file instead of standard output; compressed if its name ends in .gz',
     },
     ref: {
       kind: 'string',
       value: 'NAME',
-      help: 'Push it to a registry under this name, but for what the last export under it has sent',
+      help: 'Push it to a registry under this name; parts that the last export sent are not sent again',
     },
-    'max-size': { kind: 'string', value: 'BYTES', help: 'Refuse a cache whose files are larger' },
+    'max-size': {
+      kind: 'string',
+      value: 'BYTES',
+      help: 'Fail if the files of the cache are larger',
+    },
   },
   run: async ({ flags, positionals: [id = ''] }, host) => {
     const root = await knownStoreRoot(flags.root, host);
@@ -105,8 +109,8 @@ export const exportCommand = defineCommand({
       refuseLarger(mountContent(root, id), id, readSize(flags['max-size']));
     if (flags.ref !== undefined) {
       if (flags.output !== undefined)
-        throw new MbuildError('USAGE', '--output and --ref are two places', {
-          hint: 'export it twice',
+        throw new MbuildError('USAGE', '--output and --ref cannot be used together', {
+          hint: 'run the command once for each',
         });
       const ref = readRef(flags.ref);
       const { pushMount } = await import('../../cache/mount-registry');
@@ -119,7 +123,7 @@ export const exportCommand = defineCommand({
         host,
         changed
           ? `${newParts} of ${parts} part${parts === 1 ? '' : 's'} sent, ${humanSize(newBytes)}`
-          : `${flags.ref} has it already: nothing was sent`,
+          : `${flags.ref} is up to date: nothing was sent`,
       );
       host.out.write(`${digest}\n`);
       return 0;
@@ -147,7 +151,9 @@ function refuseLarger(dir: string, id: string, most: number): void {
     throw new MbuildError(
       'LIMIT_EXCEEDED',
       `the cache mount ${id} has ${humanSize(bytes)}, more than ${humanSize(most)}`,
-      { hint: 'nothing was exported; mbuild cache-mount prune ID makes it begin anew' },
+      {
+        hint: 'nothing was exported; to start again with an empty cache: mbuild cache-mount prune ID',
+      },
     );
 }
 
@@ -160,10 +166,10 @@ export const importCommand = defineCommand({
     ref: {
       kind: 'list',
       value: 'NAME',
-      help: 'Fetch what was exported under this name; of several the first that is there',
+      help: 'Fetch the export of this name; if given several times, the first name that exists',
     },
   },
-  notes: ['What the cache holds is replaced. The tar may be compressed.'],
+  notes: ['The content of the cache is replaced. The tar may be compressed.'],
   run: async ({ flags, positionals: [id = '', file = '-'] }, host) => {
     if (flags.ref.length > 0) {
       const refs = flags.ref.map(readRef);
@@ -189,24 +195,24 @@ export const prune = defineCommand({
   usage: ['[OPTIONS] [ID...]'],
   positionals: { min: 0, max: Infinity },
   flags: {
-    all: { kind: 'boolean', short: 'a', help: 'All of them' },
+    all: { kind: 'boolean', short: 'a', help: 'Delete all of them' },
     until: {
       kind: 'string',
       value: 'TIME',
-      help: 'Those that were not used since a time, or for a time such as 240h',
+      help: 'Delete those not used since a time, or for a time such as 240h',
     },
   },
   run: async ({ flags, positionals: ids }, host) => {
     if (ids.length === 0 && !flags.all && flags.until === undefined)
-      throw new MbuildError('USAGE', 'nothing says which cache mounts are to go', {
-        hint: 'name them, or use --all or --until',
+      throw new MbuildError('USAGE', 'which cache mounts should be deleted?', {
+        hint: 'give their ids, or use --all or --until',
       });
     const before = flags.until === undefined ? Infinity : untilTime(flags.until, host.now());
     const mounts = listMounts(await knownStoreRoot(flags.root, host));
     const missing = ids.find((id) => !mounts.some((mount) => mount.id === id));
     if (missing !== undefined)
-      throw new MbuildError('USAGE', `there is not a cache mount ${missing}`, {
-        hint: "'mbuild cache-mount ls' lists them",
+      throw new MbuildError('USAGE', `the cache mount ${missing} does not exist`, {
+        hint: "list them with 'mbuild cache-mount ls'",
       });
     const chosen = mounts.filter(
       (mount) => (ids.length === 0 || ids.includes(mount.id)) && Date.parse(mount.used) < before,
@@ -227,7 +233,7 @@ function readRef(text: string): Reference {
   const ref = parseReference(text);
   if (ref === undefined)
     throw new MbuildError('REFERENCE_INVALID', `invalid reference ${JSON.stringify(text)}`, {
-      hint: 'a name is [registry/]repository[:tag]',
+      hint: 'write [registry/]repository[:tag]',
     });
   return ref;
 }

@@ -36,7 +36,7 @@ const FORMAT = {
 
 export const list = defineCommand({
   name: 'cache ls',
-  summary: 'List the results of steps that are kept',
+  summary: 'List the results of steps in the cache',
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: { format: FORMAT },
@@ -63,7 +63,7 @@ const KEY_SHOWN = 12;
 
 export const usage = defineCommand({
   name: 'cache du',
-  summary: 'Show what the cache takes up, and what it saves',
+  summary: 'Show how much space the cache uses, and how much time it saves',
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: {
@@ -112,12 +112,12 @@ export const usage = defineCommand({
 
 export const remove = defineCommand({
   name: 'cache rm',
-  summary: 'Forget results of steps',
+  summary: 'Delete results of steps from the cache',
   usage: ['KEY|BUILD [KEY|BUILD...]'],
   positionals: { min: 1, max: Infinity },
   flags: {},
   notes: [
-    'KEY is the beginning of a key as mbuild cache ls shows it; BUILD forgets all that a build has run.',
+    'KEY is the beginning of a key, as mbuild cache ls shows it; BUILD deletes the results of all steps that a build ran.',
   ],
   run: ({ flags, positionals: words }, host) =>
     withServices(host, flags, async (services) => {
@@ -142,8 +142,8 @@ function keysOf(word: string, { cache, root }: Engine): CacheKey[] {
       ? found
       : records.filter((record) => record.key.startsWith(word) && word.length >= MIN_PART);
   if (named.length > 0) return named.map((record) => record.key);
-  throw new MbuildError('USAGE', `the cache has nothing by the key or build ${word}`, {
-    hint: "'mbuild cache ls' lists keys, 'mbuild builds' lists builds",
+  throw new MbuildError('USAGE', `the cache has no result for the key or build ${word}`, {
+    hint: "list keys with 'mbuild cache ls' and builds with 'mbuild builds'",
   });
 }
 
@@ -151,7 +151,7 @@ const MIN_PART = 4;
 
 export const diff = defineCommand({
   name: 'cache diff',
-  summary: 'Tell how the steps of two builds differ',
+  summary: 'Show how the steps of two builds differ',
   usage: ['[OPTIONS] BUILD BUILD'],
   positionals: { min: 2, max: 2 },
   flags: {

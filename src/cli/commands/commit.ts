@@ -5,7 +5,7 @@ import { newName, withServices } from '../services';
 
 export const command = defineCommand({
   name: 'commit',
-  summary: 'Make an image of what a container has changed',
+  summary: 'Make an image from the changes of a container',
   usage: ['[OPTIONS] CONTAINER [REPOSITORY[:TAG]]'],
   positionals: { min: 1, max: 2 },
   flags: {
@@ -21,15 +21,15 @@ export const command = defineCommand({
       value: 'INSTRUCTION',
       help: 'Apply a Dockerfile instruction to the image',
     },
-    message: { kind: 'string', short: 'm', value: 'TEXT', help: 'Comment of the history entry' },
-    'no-pause': { kind: 'boolean', help: 'Let the container run on meanwhile' },
+    message: { kind: 'string', short: 'm', value: 'TEXT', help: 'Comment for the history entry' },
+    'no-pause': { kind: 'boolean', help: 'Do not pause the container meanwhile' },
     pause: {
       kind: 'optional',
       short: 'p',
       value: 'BOOL',
       implied: 'true',
       choices: ['true', 'false'],
-      help: 'Let the container stand still meanwhile (the default)',
+      help: 'Pause the container meanwhile (the default)',
     },
   },
   run: ({ flags, positionals: [container = '', name] }, host) =>

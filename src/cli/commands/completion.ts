@@ -5,7 +5,7 @@ import { didYouMean } from '../../diagnostics/suggest';
 
 export const command = defineCommand({
   name: 'completion',
-  summary: 'Print the script that completes command lines in a shell',
+  summary: 'Print the completion script for a shell',
   usage: ['bash|zsh|fish'],
   positionals: { min: 1, max: 1 },
   flags: {},

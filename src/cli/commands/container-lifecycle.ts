@@ -21,14 +21,14 @@ export const stop = defineCommand({
       kind: 'string',
       short: 's',
       value: 'SIGNAL',
-      help: "What to send first (default: the image's STOPSIGNAL, or SIGTERM)",
+      help: "Send this signal first (default: the image's STOPSIGNAL, or SIGTERM)",
     },
     time: {
       kind: 'number',
       short: 't',
       value: 'SECONDS',
       aliases: ['timeout'],
-      help: 'How long to wait before the container is killed (default: 10)',
+      help: 'Kill the container after this many seconds (default: 10)',
     },
   },
   run: ({ flags, positionals }, host) =>
@@ -72,9 +72,13 @@ export const rm = defineCommand({
     force: {
       kind: 'boolean',
       short: 'f',
-      help: 'Also one that runs; takes no offence at one that is not there',
+      help: 'Also remove running containers, and ignore missing ones',
     },
-    volumes: { kind: 'boolean', short: 'v', help: 'Also the volumes that were made for it alone' },
+    volumes: {
+      kind: 'boolean',
+      short: 'v',
+      help: 'Also remove the anonymous volumes of the container',
+    },
   },
   run: ({ flags, positionals }, host) =>
     withServices(host, flags, (services) => {
@@ -90,7 +94,7 @@ export const rm = defineCommand({
 export const wait = defineCommand({
   ...SEVERAL,
   name: 'wait',
-  summary: 'Wait until containers have ended, and print their exit codes',
+  summary: 'Wait until containers end, and print their exit codes',
   flags: {},
   run: ({ flags, positionals }, host) =>
     withServices(host, flags, async (services) => {
@@ -106,10 +110,10 @@ export const wait = defineCommand({
 export const start = defineCommand({
   ...SEVERAL,
   name: 'start',
-  summary: 'Start one or more containers that do not run',
+  summary: 'Start one or more stopped containers',
   flags: {
     attach: { kind: 'boolean', short: 'a', help: 'Show its output and return its exit code' },
-    interactive: { kind: 'boolean', short: 'i', help: 'Pass standard input on' },
+    interactive: { kind: 'boolean', short: 'i', help: 'Pass on standard input' },
   },
   run: ({ flags, positionals }, host) =>
     orFailure(host, () =>
@@ -136,7 +140,7 @@ export const restart = defineCommand({
       short: 't',
       value: 'SECONDS',
       aliases: ['timeout'],
-      help: 'How long to wait before the container is killed (default: 10)',
+      help: 'Kill the container after this many seconds (default: 10)',
     },
   },
   run: ({ flags, positionals }, host) =>

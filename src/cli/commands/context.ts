@@ -18,7 +18,7 @@ const SELECTION = {
     kind: 'string',
     short: 'f',
     value: 'PATH',
-    help: 'The Dockerfile, whose own ignore file counts (default: PATH/Dockerfile)',
+    help: 'The Dockerfile; its own ignore file is used if there is one (default: PATH/Dockerfile)',
   },
   ignorefile: {
     kind: 'string',
@@ -29,19 +29,19 @@ const SELECTION = {
 
 export const files = defineCommand({
   name: 'context files',
-  summary: 'List what a build is given of its directory, and what stays out',
+  summary: 'List which files of a directory a build gets, and which are excluded',
   usage: ['[OPTIONS] [PATH]'],
   positionals: { min: 0, max: 1 },
   flags: {
     ...SELECTION,
-    sizes: { kind: 'boolean', help: 'Show sizes, big things first' },
-    why: { kind: 'boolean', help: 'Show the line of the ignore file that decided' },
+    sizes: { kind: 'boolean', help: 'Show sizes, largest first' },
+    why: { kind: 'boolean', help: 'Show which line of the ignore file decided' },
     format: {
       kind: 'string',
       value: 'FORMAT',
       choices: ['table', 'json'],
       fallback: 'table',
-      help: 'Form of the output',
+      help: 'Format of the output',
     },
   },
   run: ({ flags, positionals }, host) => Promise.resolve(listFiles(flags, positionals, host)),
@@ -70,8 +70,7 @@ export function listFiles(
 
 export const exportContext = defineCommand({
   name: 'context export',
-  summary:
-    'Write what a build is given of its directory as a tar, which any builder takes for a context',
+  summary: 'Write the build context as a tar, which any builder can use',
   usage: ['[OPTIONS] [PATH]'],
   positionals: { min: 0, max: 1 },
   flags: {
@@ -112,12 +111,12 @@ interface SelectionFlags {
 
 function contextOf(directory: string, { file, ignorefile }: SelectionFlags): LocalContext {
   if (readContext(directory).kind === 'directory' && !existsSync(directory))
-    throw new MbuildError('CONTEXT_NOT_FOUND', `${directory} is not there`, {
-      hint: 'give the directory that a build is given',
+    throw new MbuildError('CONTEXT_NOT_FOUND', `${directory} does not exist`, {
+      hint: 'give the directory of the build context',
     });
   if (readContext(directory).kind !== 'directory')
     throw new MbuildError('UNSUPPORTED', `${directory} is not a directory`, {
-      hint: 'give the directory that a build is given',
+      hint: 'give the directory of the build context',
     });
   return new LocalContext(
     directory,

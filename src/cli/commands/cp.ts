@@ -20,7 +20,7 @@ export const command = defineCommand({
     'follow-link': {
       kind: 'boolean',
       short: 'L',
-      help: 'Of a symlink as the source, copy what it leads to',
+      help: 'Follow a symlink given as the source',
     },
     quiet: {
       kind: 'boolean',
@@ -30,7 +30,7 @@ export const command = defineCommand({
       help: 'Not needed',
     },
   },
-  notes: ['- is a tar on standard output or input.'],
+  notes: ['"-" is a tar on standard output or input.'],
   run: ({ flags, positionals: [from = '', to = ''] }, host) =>
     withServices(host, flags, async (services) => {
       const store = new ContainerStore(services.root);

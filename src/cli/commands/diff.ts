@@ -8,7 +8,7 @@ import { withServices } from '../services';
 
 export const command = defineCommand({
   name: 'diff',
-  summary: 'Show what a container changed in its file system',
+  summary: 'Show what a container changed in its files',
   usage: ['CONTAINER'],
   positionals: { min: 1, max: 1 },
   flags: {},

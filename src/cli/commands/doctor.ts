@@ -18,7 +18,7 @@ import { storeRoot } from '../services';
 
 export const command = defineCommand({
   name: 'doctor',
-  summary: 'Show how builds are isolated here, and what would be needed for better',
+  summary: 'Show how builds are isolated on this machine, and what would improve it',
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: {
@@ -30,7 +30,7 @@ export const command = defineCommand({
       help: 'text or json',
     },
   },
-  notes: ['The exit code is 1 when RUN cannot be isolated at all.'],
+  notes: ['The exit code is 1 if RUN cannot be isolated at all.'],
   run: async ({ flags }, host) => {
     const root = storeRoot(flags.root, host);
     const examination = await inScratch(root, (scratch) => examineIsolation(scratch, host.uid));
@@ -64,7 +64,7 @@ function examineStore(root: string, { chosen }: Examination): StoreFacts {
       fileSystem,
       snapshotter: 'none',
       why: `${place} cannot be written (${code})`,
-      fix: 'choose a folder of your own with --root',
+      fix: 'choose a directory of your own with --root',
     };
   }
 }
@@ -76,7 +76,7 @@ function examineFuse(scratch: string, { chosen }: Examination): StoreFacts['fuse
   if ('obstacle' in found) return { works: false, why: found.obstacle, fix: found.fix };
   return {
     works: true,
-    why: 'serves trees without copying them, with faults that docs/isolation.md names, when --snapshotter=fuse-overlayfs asks for it',
+    why: 'with --snapshotter=fuse-overlayfs, serves trees without copying them; docs/isolation.md lists its faults',
   };
 }
 
@@ -90,10 +90,10 @@ function printText(
     layOutTable(rungs.map(({ name, works, why }) => ['', name, works ? 'works' : 'no', why])),
   );
   for (const { name, fix } of rungs)
-    if (fix !== undefined) out.write(`   to have ${name}: ${fix}\n`);
+    if (fix !== undefined) out.write(`   to get ${name}: ${fix}\n`);
   out.write(`System calls: ${seccomp}\n`);
   out.write(`Limits: ${limits}\n`);
-  if (limitsFix !== undefined) out.write(`   to have limits: ${limitsFix}\n`);
+  if (limitsFix !== undefined) out.write(`   to get limits: ${limitsFix}\n`);
   out.write(storeText(store));
 }
 

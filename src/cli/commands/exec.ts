@@ -18,24 +18,28 @@ export const command = defineCommand({
     detach: {
       kind: 'boolean',
       short: 'd',
-      unsupported: 'start it with & in a shell of the container instead',
+      unsupported: 'run it with & in a shell of the container instead',
       help: 'Not supported',
     },
     env: {
       kind: 'list',
       short: 'e',
       value: 'NAME[=VALUE]',
-      help: 'A variable; without a value its own value is taken',
+      help: 'Set a variable; without =VALUE, the value comes from the environment',
     },
-    'env-file': { kind: 'list', value: 'FILE', help: 'Variables, one a line' },
-    interactive: { kind: 'boolean', short: 'i', help: 'Pass standard input on' },
+    'env-file': {
+      kind: 'list',
+      value: 'FILE',
+      help: 'Read variables from a file, one on each line',
+    },
+    interactive: { kind: 'boolean', short: 'i', help: 'Pass on standard input' },
     privileged: {
       kind: 'boolean',
-      unsupported: 'a command never has more rights than its container',
+      unsupported: 'a command never gets more rights than its container',
       help: 'Not supported',
     },
     tty: { kind: 'boolean', short: 't', help: 'Give the command a terminal' },
-    user: { kind: 'string', short: 'u', value: 'USER[:GROUP]', help: 'Who it runs as' },
+    user: { kind: 'string', short: 'u', value: 'USER[:GROUP]', help: 'Run as this user' },
     workdir: { kind: 'string', short: 'w', value: 'PATH', help: 'Working directory' },
   },
   run: ({ flags, positionals: [name = '', ...args] }, host) =>
@@ -45,7 +49,7 @@ export const command = defineCommand({
         const container = store.get(name);
         if (flags.workdir?.startsWith('/') === false)
           throw new MbuildError('USAGE', `invalid --workdir ${JSON.stringify(flags.workdir)}`, {
-            hint: 'it is an absolute path in the container',
+            hint: 'write an absolute path in the container',
           });
         const request = {
           args,

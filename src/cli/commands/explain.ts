@@ -6,7 +6,7 @@ import { knownStoreRoot } from '../services';
 
 export const command = defineCommand({
   name: 'explain',
-  summary: 'Tell why steps of a build were not taken from the cache',
+  summary: 'Explain why steps of a build did not come from the cache',
   usage: ['[OPTIONS] [BUILD] [STEP]'],
   positionals: { min: 0, max: 2 },
   flags: {
@@ -19,8 +19,8 @@ export const command = defineCommand({
     },
   },
   notes: [
-    'BUILD is an id, its beginning or end, ~N for the N-th before the latest; without it, the latest.',
-    'STEP is a number as progress shows it (4, or "build 4"), a line of the Dockerfile (:7), or part of the instruction.',
+    'BUILD is an id, the beginning or end of one, or ~N for the N-th before the latest; the default is the latest.',
+    'STEP is a number as in the progress (4, or "build 4"), a line of the Dockerfile (:7), or part of the instruction.',
   ],
   run: async ({ flags, positionals: [build, step] }, host) => {
     const record = new BuildHistory(await knownStoreRoot(flags.root, host)).find(build);

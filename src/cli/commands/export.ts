@@ -9,7 +9,7 @@ import { withServices } from '../services';
 
 export const command = defineCommand({
   name: 'export',
-  summary: "Write a container's file system as a tar",
+  summary: 'Write the files of a container as a tar',
   usage: ['[OPTIONS] CONTAINER'],
   positionals: { min: 1, max: 1 },
   flags: {
@@ -20,7 +20,7 @@ export const command = defineCommand({
       help: 'Write to a file instead of standard output',
     },
   },
-  notes: ['Volumes are left out. A container that runs stands still meanwhile.'],
+  notes: ['Volumes are left out. A running container is paused meanwhile.'],
   run: ({ flags, positionals: [name = ''] }, host) =>
     withServices(host, flags, async (services) => {
       const store = new ContainerStore(services.root);

@@ -20,7 +20,7 @@ export const command = defineCommand({
       value: 'BOOL',
       choices: ['true', 'false'],
       fallback: 'true',
-      help: 'Sizes and times for people',
+      help: 'Print sizes and times in human-readable form',
     },
     'no-trunc': { kind: 'boolean', help: "Don't truncate output" },
     quiet: { kind: 'boolean', short: 'q', help: 'Only show image IDs' },

@@ -16,12 +16,13 @@ const FORMAT = {
 
 export const waste = defineCommand({
   name: 'image waste',
-  summary: 'Show what of an image is overwritten or deleted later, or there several times',
+  summary:
+    'Show the wasted space of an image: files that are overwritten or deleted later, or stored several times',
   usage: ['[OPTIONS] IMAGE'],
   positionals: { min: 1, max: 1 },
   flags: { format: FORMAT },
   notes: [
-    'Lines are those of the Dockerfile of the build that made the image, where the store has its record.',
+    'Lines refer to the Dockerfile of the build that made the image, if the store has its record.',
   ],
   run: ({ flags, positionals: [name = ''] }, host) =>
     withServices(host, flags, (services) => {
@@ -38,10 +39,10 @@ export const diff = defineCommand({
   positionals: { min: 2, max: 2 },
   flags: {
     format: FORMAT,
-    times: { kind: 'boolean', help: 'Also files whose time alone differs' },
+    times: { kind: 'boolean', help: 'Also show files that differ only in their time' },
   },
   notes: [
-    'A added, C changed, D deleted: as a container sees them, whatever layers they are in. mbuild verify compares the layers.',
+    'A added, C changed, D deleted, as a container sees the files. To compare layer by layer: mbuild verify.',
   ],
   run: ({ flags, positionals: [first = '', second = ''] }, host) =>
     withImages([first, second], host, flags, (one, other) => {

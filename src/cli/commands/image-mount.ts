@@ -9,7 +9,7 @@ import { findImage, lookUp, withServices } from '../services';
 
 export const mount = defineCommand({
   name: 'image mount',
-  summary: 'Show the files of an image, read-only, in a directory that is printed',
+  summary: 'Mount the files of an image, read-only, and print the directory',
   usage: ['IMAGE [DIR]'],
   positionals: { min: 1, max: 2 },
   flags: {},
@@ -24,7 +24,7 @@ export const mount = defineCommand({
 
 export const umount = defineCommand({
   name: 'image umount',
-  summary: 'End what image mount did, by image or directory',
+  summary: 'Unmount an image, named by image or directory',
   usage: ['IMAGE|DIR [IMAGE|DIR...]'],
   positionals: { min: 1, max: Infinity },
   flags: {},

@@ -21,7 +21,7 @@ export const command = defineCommand({
     all: {
       kind: 'boolean',
       short: 'a',
-      help: 'Show all images (there are no intermediate ones, so this changes nothing)',
+      help: 'Show all images (no effect: mbuild has no intermediate images)',
     },
     digests: { kind: 'boolean', help: 'Show digests' },
     filter: {

@@ -7,7 +7,7 @@ import { newName, readPlatformFlag, withServices } from '../services';
 
 export const command = defineCommand({
   name: 'import',
-  summary: 'Make an image from the tar of a root file system',
+  summary: 'Make an image from a tar of a root file system',
   usage: ['[OPTIONS] FILE|- [REPOSITORY[:TAG]]'],
   positionals: { min: 1, max: 2 },
   flags: {
@@ -17,8 +17,8 @@ export const command = defineCommand({
       value: 'INSTRUCTION',
       help: 'Apply a Dockerfile instruction to the image',
     },
-    message: { kind: 'string', short: 'm', value: 'TEXT', help: 'Comment of the history entry' },
-    platform: { kind: 'string', value: 'OS/ARCH', help: 'Platform of the image' },
+    message: { kind: 'string', short: 'm', value: 'TEXT', help: 'Comment for the history entry' },
+    platform: { kind: 'string', value: 'OS/ARCH', help: 'Platform for the image' },
   },
   run: ({ flags, positionals: [file = '-', name] }, host) =>
     withServices(host, flags, async (services) => {

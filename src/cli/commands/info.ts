@@ -13,7 +13,7 @@ import { withServices } from '../services';
 
 export const command = defineCommand({
   name: 'info',
-  summary: 'Show the store and what this machine can do',
+  summary: 'Show facts about the store and this machine',
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: {

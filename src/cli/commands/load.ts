@@ -17,12 +17,12 @@ export const command = defineCommand({
       kind: 'string',
       short: 'i',
       value: 'PATH',
-      help: 'A docker or OCI archive, or the folder of an OCI layout, instead of standard input',
+      help: 'Read a docker or OCI archive, or the directory of an OCI layout, instead of standard input',
     },
     platform: {
       kind: 'string',
       value: 'OS/ARCH',
-      help: 'The platform to load of an image with several',
+      help: 'The platform to load, of an image for several platforms',
     },
     quiet: { kind: 'boolean', short: 'q', help: 'Show no progress' },
   },
@@ -53,7 +53,7 @@ function sourceOf(input: string | undefined, host: Host): LoadSource {
   if (input !== undefined && input !== '-') return { path: input };
   const stream = host.stdin();
   if (stream.isTTY)
-    throw new MbuildError('USAGE', 'no archive on standard input: it is a terminal', {
+    throw new MbuildError('USAGE', 'expected an archive on standard input, but it is a terminal', {
       hint: 'use --input FILE',
     });
   return { stream };

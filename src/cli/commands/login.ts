@@ -8,7 +8,7 @@ import { readText } from '../stdin';
 
 export const command = defineCommand({
   name: 'login',
-  summary: 'Log in to a registry, Docker Hub when none is named',
+  summary: 'Log in to a registry (default: Docker Hub)',
   usage: ['[OPTIONS] [SERVER]'],
   positionals: { min: 0, max: 1 },
   flags: {
@@ -16,7 +16,7 @@ export const command = defineCommand({
       kind: 'string',
       short: 'p',
       value: 'TEXT',
-      help: 'Password or token; other users of the machine can see it there',
+      help: 'Password or token; other users of this machine can see it on the command line',
     },
     'password-stdin': { kind: 'boolean', help: 'Take the password from standard input' },
     username: { kind: 'string', short: 'u', value: 'NAME', help: 'User name' },
@@ -30,7 +30,7 @@ export const command = defineCommand({
     if (flags['password-stdin'] && flags.username === undefined)
       throw new MbuildError('USAGE', 'the --password-stdin option requires --username option');
     if (flags.password !== undefined)
-      note(host, 'a password on the command line can be seen by others; use --password-stdin');
+      note(host, 'other users can see a password on the command line; use --password-stdin');
     const username = flags.username ?? (await ask('Username: ', host, false));
     const password = flags['password-stdin']
       ? (await readText(host.stdin())).replace(/\r?\n$/, '')
@@ -59,7 +59,7 @@ export const command = defineCommand({
     if (kept.kind === 'file')
       note(
         host,
-        `the password is kept unencrypted in ${kept.path}; a credential helper keeps it better`,
+        `the password is stored unencrypted in ${kept.path}; a credential helper stores it more safely`,
       );
     host.out.write('Login Succeeded\n');
     return 0;
@@ -78,7 +78,7 @@ export function registryOf(server: string | undefined): string {
   // can be.
   const host = parseReference(`${/[.:]/.test(text) ? text : `${text}:1`}/x`)?.registry;
   if (slash >= 0 || host === undefined || host === DEFAULT_REGISTRY)
-    throw new MbuildError('USAGE', `${JSON.stringify(text)} is not the address of a registry`);
+    throw new MbuildError('USAGE', `${JSON.stringify(text)} is not a valid registry address`);
   return text;
 }
 

@@ -4,7 +4,7 @@ import { registryOf } from './login';
 
 export const command = defineCommand({
   name: 'logout',
-  summary: 'Log out from a registry, Docker Hub when none is named',
+  summary: 'Log out from a registry (default: Docker Hub)',
   usage: ['[SERVER]'],
   positionals: { min: 0, max: 1 },
   flags: {},

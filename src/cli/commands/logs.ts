@@ -11,15 +11,15 @@ import { MbuildError } from '../../diagnostics/error';
 
 export const command = defineCommand({
   name: 'logs',
-  summary: 'Show what a container, or a step of a build, printed',
+  summary: 'Show the output of a container, or of a step of a build',
   usage: ['[OPTIONS] CONTAINER', 'BUILD [STEP]'],
   positionals: { min: 1, max: 2 },
   flags: {
-    follow: { kind: 'boolean', short: 'f', help: 'Go on until the container ends' },
+    follow: { kind: 'boolean', short: 'f', help: 'Follow the output until the container ends' },
     since: {
       kind: 'string',
       value: 'TIME',
-      help: 'Only lines after a time, or of the last part of it such as 10m',
+      help: 'Only lines after a time, or of a last period such as 10m',
     },
     tail: {
       kind: 'string',
@@ -31,7 +31,9 @@ export const command = defineCommand({
     timestamps: { kind: 'boolean', short: 't', help: 'Show when each line was written' },
     until: { kind: 'string', value: 'TIME', help: 'Only lines before a time' },
   },
-  notes: ['BUILD and STEP are as in mbuild explain; a container of that name comes first.'],
+  notes: [
+    'BUILD and STEP are as in mbuild explain. If a container has the same name as a build, its output is shown.',
+  ],
   run: ({ flags, positionals: [name = '', step] }, host) =>
     withServices(host, flags, async (services) => {
       const store = new ContainerStore(services.root);
@@ -88,7 +90,7 @@ function readTail(text: string): number | undefined {
   if (text === 'all' || text === '-1') return undefined;
   if (!/^\d{1,9}$/.test(text))
     throw new MbuildError('USAGE', `invalid --tail ${JSON.stringify(text)}`, {
-      hint: "give a number, or 'all'",
+      hint: "write a number, or 'all'",
     });
   return Number(text);
 }

@@ -21,11 +21,11 @@ import { fullName, withServices } from '../services';
 
 export const manifestCreate = defineCommand({
   name: 'manifest create',
-  summary: 'Make a list of images for several platforms, to be pushed under one name',
+  summary: 'Make a list of images for several platforms, to push them under one name',
   usage: ['[OPTIONS] MANIFEST_LIST MANIFEST [MANIFEST...]'],
   positionals: { min: 1, max: Infinity },
   flags: {
-    amend: { kind: 'boolean', short: 'a', help: 'Add to a list that is there' },
+    amend: { kind: 'boolean', short: 'a', help: 'Add to an existing list' },
     annotation: { kind: 'list', value: 'KEY=VALUE', help: 'Add an annotation to the list' },
     insecure: {
       kind: 'boolean',
@@ -35,7 +35,7 @@ export const manifestCreate = defineCommand({
     },
   },
   notes: [
-    'A MANIFEST is an image of a registry, or else one of the store; of an index, all images are taken.',
+    'A MANIFEST is an image in a registry, or else in the store; of an index, all its images are added.',
   ],
   run: ({ flags, positionals: [text = '', ...sources] }, host) =>
     withServices(host, flags, async (services) => {
@@ -59,7 +59,7 @@ export const manifestCreate = defineCommand({
 
 export const manifestAnnotate = defineCommand({
   name: 'manifest annotate',
-  summary: 'Say more about an image of a list',
+  summary: 'Describe an image of a list',
   usage: ['[OPTIONS] MANIFEST_LIST MANIFEST'],
   positionals: { min: 2, max: 2 },
   flags: {
@@ -173,7 +173,7 @@ export const manifestPush = defineCommand({
       ignored: 'use --insecure-registry HOST',
       help: 'Allow insecure registries',
     },
-    purge: { kind: 'boolean', short: 'p', help: 'Forget the list afterwards' },
+    purge: { kind: 'boolean', short: 'p', help: 'Delete the list afterwards' },
     quiet: { kind: 'boolean', short: 'q', help: 'Show no progress' },
   },
   run: ({ flags, positionals: [text = ''] }, host) =>
@@ -199,7 +199,7 @@ export const manifestPush = defineCommand({
 
 export const manifestRm = defineCommand({
   name: 'manifest rm',
-  summary: 'Forget lists that were not pushed, or not purged',
+  summary: 'Delete lists that were not pushed, or not purged',
   usage: ['MANIFEST_LIST [MANIFEST_LIST...]'],
   positionals: { min: 1, max: Infinity },
   flags: {},
@@ -295,7 +295,7 @@ function pairs(texts: readonly string[]): Record<string, string> {
       const at = text.indexOf('=');
       if (at < 1)
         throw new MbuildError('USAGE', `invalid --annotation ${JSON.stringify(text)}`, {
-          hint: 'it is KEY=VALUE',
+          hint: 'write KEY=VALUE',
         });
       return [text.slice(0, at), text.slice(at + 1)];
     }),

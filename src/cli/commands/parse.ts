@@ -9,7 +9,7 @@ import { readText } from '../stdin';
 
 export const command = defineCommand({
   name: 'parse',
-  summary: 'Print a Dockerfile as parsed, for editors and linters',
+  summary: 'Print a parsed Dockerfile as JSON, for editors and linters',
   usage: ['[OPTIONS] [PATH]'],
   positionals: { min: 0, max: 1 },
   flags: {
@@ -24,7 +24,7 @@ export const command = defineCommand({
       value: 'FORMAT',
       choices: ['json'],
       fallback: 'json',
-      help: 'Form of the output',
+      help: 'Format of the output',
     },
   },
   run: async ({ flags, positionals: [folder] }, host) => {

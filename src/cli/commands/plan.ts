@@ -11,7 +11,7 @@ import { readInputs } from './build';
 
 export const command = defineCommand({
   name: 'plan',
-  summary: 'Tell what a build would take from the cache, run and pull',
+  summary: 'Show what a build would take from the cache, run and pull',
   usage: ['[OPTIONS] PATH | URL | -'],
   positionals: { min: 1, max: 1 },
   flags: {
@@ -25,7 +25,7 @@ export const command = defineCommand({
     },
   },
   notes: [
-    'Takes the flags of mbuild build. Nothing is run, and no layer is pulled; times are those of earlier builds.',
+    'Takes the flags of mbuild build. Nothing is run and no layer is pulled. Times come from earlier builds.',
   ],
   run: async ({ flags, positionals: [context = '.'] }, host) => {
     const options = buildOptions(

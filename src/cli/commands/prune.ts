@@ -33,10 +33,14 @@ const FLAGS = {
   all: {
     kind: 'boolean',
     short: 'a',
-    help: 'Also images that have a name but no container, and build cache that images share',
+    help: 'Also remove named images without a container, and build cache that images share',
   },
-  'dry-run': { kind: 'boolean', help: 'Remove nothing; show what would go' },
-  filter: { kind: 'list', value: 'NAME=VALUE', help: 'Only what has: label, label!, until' },
+  'dry-run': { kind: 'boolean', help: 'Only show what would be removed' },
+  filter: {
+    kind: 'list',
+    value: 'NAME=VALUE',
+    help: 'Only remove what matches: label, label!, until',
+  },
   force: { kind: 'boolean', short: 'f', help: 'Do not ask' },
 } as const satisfies FlagTable;
 
@@ -45,7 +49,7 @@ const POLICY_FLAG = {
   value: 'POLICY',
   choices: EVICTION_POLICIES,
   fallback: 'value',
-  help: 'What goes first with --keep-storage: what is worth least time for its size, or what was used least lately (lru)',
+  help: 'What --keep-storage removes first: results that save the least time for their size (value), or the least recently used ones (lru)',
 } as const;
 
 interface PruneFlags {
@@ -102,7 +106,7 @@ export const imagePrune = defineCommand({
 export const containerPrune = defineCommand({
   ...SHARED,
   name: 'container prune',
-  summary: 'Remove all containers that do not run',
+  summary: 'Remove all stopped containers',
   flags: { 'dry-run': FLAGS['dry-run'], filter: FLAGS.filter, force: FLAGS.force },
   run: ({ flags }, host) =>
     withServices(host, flags, async (services) => {
@@ -132,13 +136,13 @@ export const builderPrune = defineCommand({
     filter: {
       kind: 'list',
       value: 'NAME=VALUE',
-      help: `Only what has: until, type (${TYPES.slice(0, 3).join(', ')})`,
+      help: `Only remove what matches: until, type (${TYPES.slice(0, 3).join(', ')})`,
     },
     'keep-storage': {
       kind: 'string',
       value: 'BYTES',
       aliases: ['reserved-space'],
-      help: 'Keep results up to this size, and cache mounts',
+      help: 'Keep the cache mounts, and results up to this size',
     },
     policy: POLICY_FLAG,
   },
@@ -146,14 +150,8 @@ export const builderPrune = defineCommand({
     withServices(host, flags, async (services) => {
       checkFilters(flags.filter, ['until', 'type'], host.now());
       if (flags['keep-storage'] !== undefined) readSize(flags['keep-storage']);
-      if (
-        !(await agreed(
-          `WARNING! This will remove all ${flags.all ? '' : 'dangling '}build cache.`,
-          flags,
-          host,
-        ))
-      )
-        return 1;
+      const kind = flags.all ? 'build cache' : 'dangling build cache';
+      if (!(await agreed(`WARNING! This will remove all ${kind}.`, flags, host))) return 1;
       const { records, past } = await findCache(services, flags, host.now());
       if (!flags['dry-run']) for (const { key } of records) services.cache.delete(key);
       const collected = flags['dry-run']

@@ -18,7 +18,7 @@ export const command = defineCommand({
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: {
-    all: { kind: 'boolean', short: 'a', help: 'Also those that do not run' },
+    all: { kind: 'boolean', short: 'a', help: 'Also list stopped containers' },
     filter: {
       kind: 'list',
       short: 'f',
@@ -34,12 +34,12 @@ export const command = defineCommand({
       kind: 'number',
       short: 'n',
       value: 'NUMBER',
-      help: 'The last ones that were made, whether they run or not',
+      help: 'The last N created containers, also stopped ones',
     },
     latest: {
       kind: 'boolean',
       short: 'l',
-      help: 'The last one that was made, whether it runs or not',
+      help: 'The last created container, also a stopped one',
     },
     'no-trunc': { kind: 'boolean', help: "Don't truncate output" },
     quiet: { kind: 'boolean', short: 'q', help: 'Only show container IDs' },

@@ -24,7 +24,7 @@ export const command = defineCommand({
     'all-tags': { kind: 'boolean', short: 'a', help: 'Download all tags of the repository' },
     'disable-content-trust': {
       kind: 'boolean',
-      ignored: 'it means Notary, which is gone',
+      ignored: 'Notary, which it belongs to, no longer exists',
       hidden: true,
       help: 'Skip verification',
     },
@@ -32,7 +32,7 @@ export const command = defineCommand({
       kind: 'string',
       value: 'OS/ARCH',
       env: ['DOCKER_DEFAULT_PLATFORM'],
-      help: 'Platform of the image',
+      help: 'Platform for the image',
     },
     quiet: { kind: 'boolean', short: 'q', help: 'Show no progress' },
     ...RETRY_FLAGS,

@@ -21,7 +21,7 @@ export const command = defineCommand({
     'all-tags': { kind: 'boolean', short: 'a', help: 'Upload all tags of the repository' },
     'disable-content-trust': {
       kind: 'boolean',
-      ignored: 'it means Notary, which is gone',
+      ignored: 'Notary, which it belongs to, no longer exists',
       hidden: true,
       help: 'Skip signing',
     },
@@ -87,7 +87,7 @@ function readReference(text: string): Reference {
   const reference = parseReference(fullName(text));
   if (reference?.digest !== undefined)
     throw new MbuildError('REFERENCE_INVALID', 'cannot push a digest reference', {
-      hint: 'name it with a tag first: mbuild tag',
+      hint: 'give it a tag first: mbuild tag',
     });
   if (reference === undefined)
     throw new MbuildError('REFERENCE_INVALID', `invalid reference format: ${JSON.stringify(text)}`);
@@ -108,11 +108,11 @@ function notThere(wanted: Reference, known: readonly string[]): MbuildError {
     return new MbuildError(
       'IMAGE_NOT_FOUND',
       `tag does not exist: ${repository}:${wanted.tag ?? ''}`,
-      { hint: `there are the tags ${tags.join(', ')}` },
+      { hint: `its tags are ${tags.join(', ')}` },
     );
   return new MbuildError(
     'IMAGE_NOT_FOUND',
     `an image does not exist locally with the tag: ${repository}`,
-    { hint: "'mbuild images' lists what is there; give it the name with: mbuild tag" },
+    { hint: "list the images with 'mbuild images'; add a name with 'mbuild tag'" },
   );
 }

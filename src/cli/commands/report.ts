@@ -18,11 +18,11 @@ export const command = defineCommand({
       kind: 'string',
       short: 'o',
       value: 'FILE',
-      help: 'The file to write; standard output without it',
+      help: 'Write to this file instead of standard output',
     },
   },
   notes: [
-    'BUILD is as in mbuild explain; BENCH.json is what mbuild bench wrote with --format json. The page needs no network and no script.',
+    'BUILD is as in mbuild explain. BENCH.json is the output of mbuild bench with --format json. The page needs no network and no script.',
   ],
   run: ({ flags, positionals: [what] }, host) =>
     withServices(host, flags, async (services) => {

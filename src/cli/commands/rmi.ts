@@ -16,12 +16,12 @@ export const command = defineCommand({
     force: {
       kind: 'boolean',
       short: 'f',
-      help: 'Remove an image with several names or a stopped container, and take no offence at one that is not there',
+      help: 'Also remove images with several names or a stopped container, and ignore missing images',
     },
     'no-prune': {
       kind: 'boolean',
       hidden: true,
-      ignored: 'there are no untagged parents',
+      ignored: 'mbuild keeps no untagged parents',
       help: 'Keep untagged parents',
     },
   },

@@ -30,8 +30,8 @@ export const command = defineCommand({
   stopAtPositional: true,
   flags: RUN_FLAGS,
   notes: [
-    "The network is the host's unless --network says otherwise or a port is published.",
-    "Exit codes: 125 mbuild could not run the container, 126 the command cannot be executed, 127 there is no such command, else the command's own (128 and the signal's number when a signal ended it).",
+    "The container uses the host's network, unless --network or --publish is given.",
+    'Exit codes: 125 if mbuild could not run the container, 126 if the command cannot be executed, 127 if the command was not found, else that of the command (128 plus the number of the signal, if one ended it).',
   ],
   run: ({ flags, positionals }, host) =>
     orFailure(host, () =>
@@ -53,7 +53,7 @@ export const command = defineCommand({
 
 export const createCommand = defineCommand({
   name: 'create',
-  summary: 'Make a container without starting it',
+  summary: 'Create a container without starting it',
   usage: ['[OPTIONS] IMAGE [COMMAND] [ARG...]'],
   positionals: { min: 1, max: Infinity },
   stopAtPositional: true,

@@ -22,7 +22,7 @@ export const command = defineCommand({
       value: 'FORMAT',
       choices: ['docker', 'oci'],
       fallback: 'docker',
-      help: 'Kind of the archive',
+      help: 'Format of the archive',
     },
     output: {
       kind: 'string',

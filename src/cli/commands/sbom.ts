@@ -9,7 +9,7 @@ import { findImage, withServices } from '../services';
 
 export const command = defineCommand({
   name: 'sbom',
-  summary: 'List the packages of an image, with the layer and the line that each came with',
+  summary: 'List the packages of an image, with the layer and the Dockerfile line of each',
   usage: ['[OPTIONS] IMAGE'],
   positionals: { min: 1, max: 1 },
   flags: {
@@ -28,8 +28,8 @@ export const command = defineCommand({
     },
   },
   notes: [
-    'Reads what package managers left in the layers: dpkg, apk, rpm, npm, pip, gems, Go and Rust programs, Java archives,',
-    'Composer and NuGet. Each layer is read once. Lines are those of the Dockerfile where this store built the image.',
+    'Reads the records of package managers in the layers: dpkg, apk, rpm, npm, pip, gems, Go and Rust programs, Java archives,',
+    'Composer and NuGet. Each layer is read only once. Lines are shown if this store built the image.',
   ],
   run: ({ flags, positionals: [name = ''] }, host) =>
     withServices(host, flags, async (services) => {

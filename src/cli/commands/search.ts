@@ -37,7 +37,7 @@ export const command = defineCommand({
     limit: {
       kind: 'number',
       value: 'N',
-      help: `Most results (default: ${DEFAULT_LIMIT}, at most ${MOST})`,
+      help: `Show at most this many results (default: ${DEFAULT_LIMIT}, at most ${MOST})`,
     },
     'no-trunc': { kind: 'boolean', help: "Don't truncate output" },
   },
@@ -52,7 +52,7 @@ export const command = defineCommand({
       if (source === 'catalog')
         note(
           host,
-          `${registry} cannot search; these are the names in its catalog that hold ${JSON.stringify(term)}`,
+          `${registry} cannot search; these are the names in its catalog that contain ${JSON.stringify(term)}`,
         );
       const rows = hits
         .filter((hit) => passes.every((test) => test(hit)))
@@ -70,7 +70,7 @@ function readTerm(text: string): { readonly registry: string; readonly term: str
   const term = slash < 0 ? '' : text.slice(slash + 1);
   const registry = parseReference(`${host}/x`)?.registry;
   if (registry === undefined)
-    throw new MbuildError('REFERENCE_INVALID', `${host} is not the address of a registry`);
+    throw new MbuildError('REFERENCE_INVALID', `${host} is not a valid registry address`);
   return { registry, term };
 }
 

@@ -9,16 +9,16 @@ import { collectGarbage, garbageRoots, withServices } from '../services';
 
 export const command = defineCommand({
   name: 'system check',
-  summary: 'Verify everything in the store, and repair it',
+  summary: 'Check everything in the store, and repair it',
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: {
     repair: {
       kind: 'boolean',
-      help: 'Put right what can be, set the rest aside, and remove what ended processes left',
+      help: 'Repair what can be repaired, set the rest aside, and remove leftovers of ended processes',
     },
   },
-  notes: ['Every byte is read. The exit code is 1 when something is wrong and was not repaired.'],
+  notes: ['Every byte is read. The exit code is 1 if something is wrong and was not repaired.'],
   run: ({ flags }, host) =>
     withServices(host, flags, async (services) => {
       const checked = await checkStore(services, host.signal);
@@ -52,7 +52,7 @@ function summary(problems: number, orphans: number, unread: number, repaired: bo
   ].join(' and ');
   return repaired
     ? `${found} repaired${unknown}`
-    : `${found}; 'mbuild system check --repair' puts that right${unknown}`;
+    : `${found}; repair it with 'mbuild system check --repair'${unknown}`;
 }
 
 /**
@@ -93,11 +93,11 @@ async function checkContainers(
     return [
       {
         subject: `container ${record.name}`,
-        message: 'stands on a layer that is missing or damaged',
+        message: 'is based on a layer that is missing or damaged',
         repair: () =>
           record.image.stack.every((id) => snapshots.list().includes(id))
             ? undefined
-            : 'remove it and make it again',
+            : 'remove it and create it again',
       },
     ];
   });

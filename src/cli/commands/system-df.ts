@@ -96,7 +96,7 @@ interface Counted {
 
 export const command = defineCommand({
   name: 'system df',
-  summary: 'Show what takes up space',
+  summary: 'Show how much space is used',
   usage: ['[OPTIONS]'],
   positionals: { min: 0, max: 0 },
   flags: {

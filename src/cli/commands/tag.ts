@@ -3,7 +3,7 @@ import { findImage, newName, withServices } from '../services';
 
 export const command = defineCommand({
   name: 'tag',
-  summary: 'Give an image one or more further names',
+  summary: 'Give an image one or more additional names',
   usage: ['SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG] [TARGET_IMAGE[:TAG]...]'],
   positionals: { min: 2, max: Infinity },
   flags: {},

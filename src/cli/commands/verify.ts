@@ -23,21 +23,21 @@ const FLAGS = {
   },
   'ignore-times': {
     kind: 'boolean',
-    help: 'Of two images: times of files, image and history do not count',
+    help: 'Ignore times of files, image and history when comparing two images',
   },
   twice: { kind: 'boolean', help: 'Build the context twice and compare' },
 } as const;
 
 export const command = defineCommand({
   name: 'verify',
-  summary: 'Tell whether a build makes the same twice, or why two images differ',
+  summary: 'Check whether a build is reproducible, or show why two images differ',
   usage: ['--twice [BUILD OPTIONS] PATH | URL', '[--ignore-times] IMAGE|ARCHIVE IMAGE|ARCHIVE'],
   positionals: { min: 1, max: 2 },
   flags: FLAGS,
   notes: [
-    'With --twice takes the flags of mbuild build; both builds begin with nothing in the cache, and nothing of them is kept, named or sent.',
-    'They run at different times, in different stores and, without --hostname, with different host names. Times count where SOURCE_DATE_EPOCH sets them.',
-    'Exit code 1 where something differs that counts.',
+    'With --twice, takes the flags of mbuild build. Both builds start with an empty cache; nothing of them is kept, named or pushed.',
+    'They run at different times, in different stores and, without --hostname, with different host names. Times are compared if SOURCE_DATE_EPOCH is set.',
+    'The exit code is 1 if there is a difference.',
   ],
   run: async ({ flags, positionals: [first = '.', second] }, host) => {
     if (flags.twice === (second !== undefined))

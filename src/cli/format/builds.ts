@@ -87,7 +87,7 @@ export function explainBuild(
   const failed =
     record.error === undefined
       ? ''
-      : `\nit ended with ${record.error.code}: ${record.error.message}`;
+      : `\nit failed with ${record.error.code}: ${record.error.message}`;
   const head = `${summaryLine(record.id, record.cache)}\n${record.dockerfile} in ${record.context}, ${humanSince(record.started, now)}${failed}\n${steps === record.steps ? beginnings(steps) : ''}`;
   return [head, ...steps.map(explainStep)].join('\n');
 }
@@ -110,7 +110,7 @@ function explainStep(step: StepRecord): string {
     return `${head}  from the cache${step.from === undefined ? '' : ` of ${step.from}`}; it ran ${seconds(step.durationMs)}${step.madeBy === undefined ? '' : ` in build ${step.madeBy}`}\n`;
   const ran =
     step.failed === true
-      ? 'did not end well'
+      ? 'did not succeed'
       : `ran ${seconds(step.durationMs)}${step.usage === undefined ? '' : ` (${usageText(step.usage)})`}${step.kept === true ? ', same result as before, kept' : ''}`;
   const compared = step.earlier === undefined ? '' : `; ${comparedWith(step.earlier)}`;
   const causes = (step.causes ?? [])
@@ -129,7 +129,7 @@ function details(cause: Cause): string {
   )
     return `: ${cause.before} → ${cause.after}`;
   if (cause.kind === 'variable' && (cause.unused === true || cause.unnamed === true))
-    return '; every RUN below an ARG depends on it, so declare it where it is needed';
+    return '; every RUN below an ARG depends on it, so declare it just before the step that needs it';
   return cause.kind === 'instruction' ? `, now: ${cause.after}` : '';
 }
 

@@ -71,7 +71,7 @@ export function chainsOfImages(images: ImageStore): ReadonlySet<ChainID> {
 export function recreation(records: readonly CacheRecord[]): string {
   if (records.length === 0) return '';
   const time = records.reduce((sum, { durationMs }) => sum + durationMs, 0);
-  return `${records.length} step${records.length === 1 ? '' : 's'} would have to run again, which took ${seconds(time)}\n`;
+  return `${records.length} step${records.length === 1 ? '' : 's'} must run again, which took ${seconds(time)}\n`;
 }
 
 /** The step in a few words, out of what its key was made of. */

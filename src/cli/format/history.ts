@@ -10,7 +10,7 @@ import { humanSince, wholeSeconds } from './time';
 /** How `history` shows its rows. */
 export interface HistoryOptions {
   readonly noTrunc: boolean;
-  /** Sizes and times for people, not for programs. */
+  /** Print sizes and times in human-readable form, not for programs. */
   readonly human: boolean;
   readonly now: number;
 }

@@ -14,7 +14,7 @@ export function showReplay(report: ReplayReport, all: boolean): string {
   const title =
     stoppedAfter === undefined
       ? `${commits.length} commits of ${range}`
-      : `${commits.length} commits of ${range}, then it was stopped`;
+      : `${commits.length} commits of ${range}, then the replay was stopped`;
   const parts = [
     `${title}\n`,
     totalsTable(runs),
@@ -154,7 +154,7 @@ function basisNotes({ runs, model }: ReplayReport): string[] {
     .map(([basis, seconds]) => `${duration(seconds)} ${BASES[basis as Basis]}`);
   const error =
     model.medianFactor === undefined
-      ? `no step of it has a record to try the model on`
+      ? `no step has a record to compare the model with`
       : `half of the ${model.steps} steps with a record are off by no more than a factor of ${model.medianFactor.toFixed(1)}`;
   return parts.length === 0
     ? []

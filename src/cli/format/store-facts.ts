@@ -60,12 +60,12 @@ export function storeText({ root, fileSystem, snapshotter, why, fix, fuse }: Sto
   const way =
     fix === undefined
       ? ''
-      : `   to have ${snapshotter === 'none' ? 'a store' : 'overlays'}: ${fix}\n`;
+      : `   to get ${snapshotter === 'none' ? 'a store' : 'overlays'}: ${fix}\n`;
   return `Store: ${root} on ${fileSystem}, ${use}${why === undefined ? '' : ` (${why})`}\n${way}${fuseText(fuse)}`;
 }
 
 function fuseText(fuse: StoreFacts['fuse']): string {
   if (fuse === undefined) return '';
-  const way = fuse.fix === undefined ? '' : `   to have fuse-overlayfs: ${fuse.fix}\n`;
+  const way = fuse.fix === undefined ? '' : `   to get fuse-overlayfs: ${fuse.fix}\n`;
   return `   fuse-overlayfs  ${fuse.works ? 'works' : 'no'}  ${fuse.why}\n${way}`;
 }

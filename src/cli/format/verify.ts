@@ -17,7 +17,7 @@ export function showTwice(report: TwiceReport): string {
   const lines = [
     ...(first === undefined
       ? []
-      : [`${first.step} (line ${first.line}) does not leave the same twice:`, ...tarLines(first)]),
+      : [`${first.step} (line ${first.line}) gives different results:`, ...tarLines(first)]),
     ...later.map(
       (step) =>
         `also different, perhaps because of that: ${step.step} (line ${step.line}), ${counted(step)}`,
@@ -26,11 +26,11 @@ export function showTwice(report: TwiceReport): string {
       ...fieldLines('config', config),
       ...fieldLines('history', history),
     ]),
-    ...(same ? ['Both builds made the same.'] : []),
+    ...(same ? ['Both builds made the same image.'] : []),
     ...(report.ignoredTimes === 0
       ? []
       : [
-          `Other times, which count only where SOURCE_DATE_EPOCH sets them: ${report.ignoredTimes}, of files, image and history.`,
+          `Only times differ, which count only if SOURCE_DATE_EPOCH is set: ${report.ignoredTimes}, of files, image and history.`,
         ]),
   ];
   return `${lines.map(visible).join('\n')}\n`;
@@ -58,10 +58,10 @@ export function showImageDifference(difference: ImageDifference): string {
     ...fieldLines('config', config),
     ...fieldLines('history', history),
     ...(sameId && manifest.some(({ field }) => field.startsWith('layers['))
-      ? ['The layers hold the same; they are compressed or named in another way.']
+      ? ['The layers have the same content; they are compressed or named differently.']
       : []),
     ...fieldLines('manifest', manifest),
-    ...(ignoredTimes === 0 ? [] : [`Other times, which were not to count: ${ignoredTimes}.`]),
+    ...(ignoredTimes === 0 ? [] : [`Ignored differences in times: ${ignoredTimes}.`]),
     ...(same
       ? [sameId && sameDigest ? 'The images are the same to the byte.' : 'Nothing else differs.']
       : []),

@@ -158,8 +158,7 @@ function valuesOf(
   if (name === 'tag' || name === 'cache-from') return withPrefix(imagesIn(line.root));
   if (name === 'platform')
     return withPrefix(PLATFORMS.map((value) => ({ value, about: 'platform' })));
-  if (/^(?:DIR|FOLDER|DIRECTORY)/.test(flag.value))
-    return { ...NOTHING, directive: ':directories' };
+  if (/^(?:DIR)/.test(flag.value)) return { ...NOTHING, directive: ':directories' };
   if (/FILE|PATH/.test(flag.value)) return { ...NOTHING, directive: ':files' };
   return NOTHING;
 }

@@ -67,7 +67,7 @@ async function treeOf(instruction: Copy, scope: StageScopeReader): Promise<TreeS
     throw mistake(
       'DOCKERFILE_SEMANTIC',
       `--from=${from} cannot hold a variable`,
-      'name a stage with it: FROM $IMAGE AS name, then --from=name',
+      'use the variable in a stage: FROM $IMAGE AS name, then --from=name',
     );
   }
   return scope.findTree(from, instruction.range);

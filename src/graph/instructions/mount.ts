@@ -119,8 +119,8 @@ async function treeOf(
   if (/^\d+$/.test(from))
     throw mistake(
       'UNKNOWN_STAGE',
-      `from=${from} of a mount names no stage`,
-      'only COPY --from takes the number of a stage: name it with FROM … AS NAME',
+      `from=${from} of a mount is not the name of a stage`,
+      'only COPY --from accepts the number of a stage: name the stage with FROM … AS NAME',
     );
   return findTree(from);
 }

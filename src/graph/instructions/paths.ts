@@ -17,7 +17,7 @@ export function checkedPath(path: string): string {
     throw mistake(
       'DOCKERFILE_SEMANTIC',
       `the name ${shown(long)} has ${Buffer.byteLength(long)} bytes`,
-      `names in a path have at most ${MAX_NAME}`,
+      `a name in a path may have at most ${MAX_NAME}`,
     );
   return path;
 }
@@ -29,7 +29,7 @@ export function checkedOwner(owner: string | undefined): string | undefined {
     throw mistake(
       'DOCKERFILE_SEMANTIC',
       `${part} in --chown=${owner ?? ''} is not a user or group id`,
-      `ids have 32 bits: they end at ${MAX_ID}`,
+      `the largest id is ${MAX_ID}`,
     );
   }
   return owner;

@@ -36,7 +36,7 @@ export async function planRun(
     throw mistake(
       'NOT_ALLOWED',
       'RUN --security=insecure is not allowed',
-      'grant it on the command line: --allow security.insecure',
+      'allow it on the command line: --allow security.insecure',
     );
   }
   const mounts = await planMounts(options.mounts, state, (name) =>

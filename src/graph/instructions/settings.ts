@@ -34,7 +34,7 @@ export function planStopSignal(
     throw mistake(
       'DOCKERFILE_SEMANTIC',
       `${signal} is not a signal`,
-      'give a number or a name such as SIGTERM',
+      'write a number, or a name such as SIGTERM',
     );
   return withHistory(withConfig(state, { StopSignal: signal }), `STOPSIGNAL ${signal}`);
 }
@@ -54,7 +54,7 @@ export function planVolume(
   if (volumes.some((volume) => volume === ''))
     throw mistake(
       'DOCKERFILE_SEMANTIC',
-      'VOLUME names an empty path',
+      'VOLUME has an empty path',
       'is the variable in it set at this point?',
     );
   const next = withConfig(state, {

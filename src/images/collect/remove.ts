@@ -91,7 +91,7 @@ function removeById(image: Image, images: ImageStore, options: RemoveOptions): R
     if (!isNameless(image, images) && !isSingleReference(image, images)) {
       throw inUse(
         `unable to delete ${short} (must be forced) - image is referenced in multiple repositories`,
-        `it has the names ${image.names.map(shown).join(', ')}: remove them one by one, or use --force`,
+        `its names are ${image.names.map(shown).join(', ')}: remove them one by one, or use --force`,
       );
     }
   }

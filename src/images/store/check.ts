@@ -164,10 +164,10 @@ async function faultOf(
   if (chainId !== ((parent === undefined ? diffId : digestOf(`${parent} ${diffId}`)) as string))
     return 'is recorded under a wrong name';
   if (parent !== undefined && !sound.has(parent))
-    return 'stands on a layer that is missing or damaged';
+    return 'is based on a layer that is missing or damaged';
   return (await isIntact(record, store, { repair: false }))
     ? undefined
-    : 'is not what was built or pulled: its files have changed on disk';
+    : 'is damaged: its files have changed on disk';
 }
 
 function bottomUp(records: readonly LayerRecord[]): LayerRecord[] {
@@ -210,7 +210,7 @@ async function checkImages(
         // Its layers may have been unpacked again since.
         if (faultOfImage(id, store, new Set(), undefined) === undefined) return undefined;
         store.images.setAside(id);
-        return 'set aside; pull or build it again';
+        return 'it was set aside; pull or build it again';
       },
     });
   }
@@ -251,7 +251,7 @@ function checkNames({ images }: CheckedStore, broken: ReadonlySet<Digest>): Prob
         {
           subject: `the name in ${file}`,
           message: 'cannot be read',
-          repair: () => remove('set aside; give the image its name again'),
+          repair: () => remove('it was set aside; name the image again'),
         },
       ];
     if (known.has(record.id) || broken.has(record.id)) return [];
@@ -259,7 +259,7 @@ function checkNames({ images }: CheckedStore, broken: ReadonlySet<Digest>): Prob
       {
         subject: `name ${record.name}`,
         message: `stands for ${record.id}, which is not in the store`,
-        repair: () => remove('set aside; pull or build the image again'),
+        repair: () => remove('it was set aside; pull or build the image again'),
       },
     ];
   });

@@ -28,7 +28,7 @@ export async function* openLayerTar(
     yield chunk;
   }
   if ((toDigest(hash) as string) !== record.diffId) {
-    throw new MbuildError('STORE_CORRUPT', `the layer ${record.diffId} has changed in the store`, {
+    throw new MbuildError('STORE_CORRUPT', `the layer ${record.diffId} was damaged in the store`, {
       hint: 'remove the images that hold it, then build or pull them again',
     });
   }

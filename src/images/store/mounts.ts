@@ -81,8 +81,8 @@ async function mountHeld(
   ) {
     throw new MbuildError(
       'UNSUPPORTED',
-      'an image can be mounted by root alone, and only where the kernel mounts overlays',
-      { hint: '`mbuild build --output DIR` or `mbuild export` write the files out' },
+      'only root can mount an image, and only if the kernel mounts overlays',
+      { hint: 'to write the files instead: `mbuild build --output DIR`, or `mbuild export`' },
     );
   }
   const place = path.resolve(
@@ -93,9 +93,9 @@ async function mountHeld(
   try {
     mkdirSync(place, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    throw new MbuildError('IO_FAILED', `${place} cannot be made (${errnoOf(cause)})`, {
+    throw new MbuildError('IO_FAILED', `cannot create ${place} (${errnoOf(cause)})`, {
       cause,
-      hint: 'name a directory',
+      hint: 'give a directory',
     });
   }
   // Relative names keep the options of many layers within a page; the empty directory is there as
@@ -116,7 +116,7 @@ async function mountHeld(
   );
   if (result.exitCode === 0) return place;
   removePlace(root, place);
-  throw new MbuildError('IO_FAILED', `${place} cannot be mounted on: ${result.stderr.trim()}`);
+  throw new MbuildError('IO_FAILED', `cannot mount on ${place}: ${result.stderr.trim()}`);
 }
 
 /**
@@ -129,11 +129,9 @@ export async function unmountImage(
 ): Promise<void> {
   const result = await runCommand('umount', ['--', directory], { signal });
   if (result.exitCode !== 0)
-    throw new MbuildError(
-      'IO_FAILED',
-      `${directory} cannot be unmounted: ${result.stderr.trim()}`,
-      { hint: 'end what uses files there' },
-    );
+    throw new MbuildError('IO_FAILED', `cannot unmount ${directory}: ${result.stderr.trim()}`, {
+      hint: 'end the programs that use files there',
+    });
   removePlace(root, directory);
 }
 

@@ -58,10 +58,7 @@ export async function describeImage(
   let chosen = top;
   for (let indexes = 0; isIndexType(chosen.descriptor.mediaType); indexes++) {
     if (indexes >= MAX_INDEXES)
-      throw new MbuildError(
-        'LIMIT_EXCEEDED',
-        `${name} has more than ${MAX_INDEXES} indexes inside of each other`,
-      );
+      throw new MbuildError('LIMIT_EXCEEDED', `${name} nests more than ${MAX_INDEXES} indexes`);
     const entry = selectPlatform(parseIndex(chosen.bytes, name), platform, name);
     chosen = sameAs(entry, await parts.manifest(entry), name);
   }
@@ -79,12 +76,12 @@ function sameAs(entry: Descriptor, found: RawManifest, name: string): RawManifes
   if (found.bytes.length !== entry.size)
     throw new MbuildError(
       'SIZE_MISMATCH',
-      `the manifest ${entry.digest} of ${name} has ${found.bytes.length} bytes where its index says ${entry.size}`,
+      `the manifest ${entry.digest} of ${name} has ${found.bytes.length} bytes, but its index says ${entry.size}`,
     );
   if (isIndexType(found.descriptor.mediaType) !== isIndexType(entry.mediaType))
     throw new MbuildError(
       'IMAGE_INVALID',
-      `the index of ${name} lists ${entry.digest} as ${entry.mediaType}, which it is not`,
+      `the index of ${name} lists ${entry.digest} as ${entry.mediaType}, but it has another type`,
     );
   return found;
 }

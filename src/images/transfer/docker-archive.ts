@@ -56,8 +56,8 @@ function readEntries(bytes: Buffer, label: string): DockerEntry[] {
   try {
     const value = parseJson(bytes);
     if (isObject(value) && 'layers' in value)
-      throw new MbuildError('ARCHIVE_INVALID', `${label} is what skopeo writes to dir:`, {
-        hint: 'copy it to a layout: skopeo copy dir:DIRECTORY oci:LAYOUT:TAG',
+      throw new MbuildError('ARCHIVE_INVALID', `${label} is in skopeo's dir: format`, {
+        hint: 'convert it to a layout: skopeo copy dir:DIRECTORY oci:LAYOUT:TAG',
       });
     return list(ENTRY)(value, 'manifest').map((entry) => {
       if (entry.Config === undefined) throw new JsonError('has an entry without "Config"');
@@ -67,7 +67,7 @@ function readEntries(bytes: Buffer, label: string): DockerEntry[] {
     if (!(error instanceof JsonError)) throw error;
     throw new MbuildError(
       'ARCHIVE_INVALID',
-      `the manifest.json of ${label} is not what docker save writes: it ${error.message}`,
+      `the manifest.json of ${label} does not have the form that docker save writes: it ${error.message}`,
     );
   }
 }

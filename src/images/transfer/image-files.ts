@@ -48,8 +48,8 @@ export async function openFiles(source: LoadSource, transfer: Transfer): Promise
   if ('stream' in source) return archiveFiles('the archive', source.stream, transfer);
   const stats = statSync(source.path, { throwIfNoEntry: false });
   if (stats === undefined)
-    throw new MbuildError('ARCHIVE_INVALID', `there is no file ${source.path}`, {
-      hint: 'it takes what docker save writes, an OCI archive, or the directory of an OCI layout',
+    throw new MbuildError('ARCHIVE_INVALID', `the file ${source.path} does not exist`, {
+      hint: 'give an archive of docker save, an OCI archive, or the directory of an OCI layout',
     });
   if (stats.isDirectory()) return directoryFiles(source.path, transfer.services.content);
   const stream = createReadStream(source.path, { highWaterMark: 1 << 20 });
@@ -97,8 +97,8 @@ async function archiveFiles(
     if (found.size + links.size >= MAX_MEMBERS)
       throw new MbuildError(
         'LIMIT_EXCEEDED',
-        `the archive has more than ${MAX_MEMBERS} files, so it is not one of images`,
-        { hint: 'a root file system is made an image with: mbuild import' },
+        `the archive has more than ${MAX_MEMBERS} files, so it does not hold images`,
+        { hint: 'to make an image from a root file system: mbuild import' },
       );
     if (entry.type === 'symlink')
       links.set(name, path.posix.join(path.posix.dirname(name), toText(entry.linkPath)));
@@ -170,7 +170,7 @@ async function collect(source: AsyncIterable<unknown>, name: string): Promise<Bu
 function tooLarge(name: string): MbuildError {
   return new MbuildError(
     'LIMIT_EXCEEDED',
-    `${name} has more than ${MAX_SMALL_FILE} bytes, which is more than an image's description can have`,
+    `${name} has more than ${MAX_SMALL_FILE} bytes, which is too large for the description of an image`,
   );
 }
 
@@ -181,5 +181,5 @@ export function blobName(digest: Digest): string {
 
 /** The error for a file that an archive or layout mentions and does not have. */
 export function lacks({ label }: ImageFiles, what: string): MbuildError {
-  return new MbuildError('ARCHIVE_INVALID', `${label} lacks ${what}, which it should hold`);
+  return new MbuildError('ARCHIVE_INVALID', `${label} lacks ${what}`);
 }

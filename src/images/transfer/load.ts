@@ -75,7 +75,7 @@ export function loadFromLayout(wanted: LayoutImage, setting: TransferSetting): P
     if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true)
       throw new MbuildError(
         'IMAGE_NOT_FOUND',
-        `there is not a directory ${directory} with an image layout`,
+        `${directory} is not a directory with an image layout`,
       );
     await transfer.services.admit?.({ transport: 'oci', file: directory });
     const files = directoryFiles(directory, transfer.services.content);
@@ -209,12 +209,12 @@ async function notAnImage(files: ImageFiles): Promise<MbuildError> {
   if ((await files.read('repositories')) !== undefined)
     return new MbuildError(
       'ARCHIVE_INVALID',
-      `${files.label} is in the form that docker saved before version 1.10, which mbuild does not read`,
-      { hint: 'load it into a newer docker, and save it again' },
+      `${files.label} is in the format of docker before version 1.10, which mbuild does not support`,
+      { hint: 'load it into a newer docker and save it again' },
     );
   return new MbuildError(
     'ARCHIVE_INVALID',
     `${files.label} holds neither manifest.json nor index.json, so it is not an image`,
-    { hint: 'a root file system is made an image with: mbuild import' },
+    { hint: 'to make an image from a root file system: mbuild import' },
   );
 }

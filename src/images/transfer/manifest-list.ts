@@ -126,7 +126,7 @@ export function entryOf(list: ManifestList, text: string, full: string | undefin
   throw new MbuildError(
     'IMAGE_NOT_FOUND',
     `manifest for image ${text} does not exist in ${list.name}`,
-    { hint: `there are ${list.manifests.map(({ source }) => source).join(', ')}` },
+    { hint: `the list has ${list.manifests.map(({ source }) => source).join(', ')}` },
   );
 }
 

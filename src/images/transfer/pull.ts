@@ -116,7 +116,7 @@ function warnOfPlatform(
     diagnostic: {
       severity: 'warning',
       code: 'ImagePlatform',
-      message: `${familiarName(ref)} exists for ${formatPlatform(normalizePlatform(config))} alone, not for ${formatPlatform(normalizePlatform(wanted))}`,
+      message: `${familiarName(ref)} exists only for ${formatPlatform(normalizePlatform(config))}, not for ${formatPlatform(normalizePlatform(wanted))}`,
     },
   });
 }
@@ -191,7 +191,7 @@ function heldBack(
     return undefined;
   return new MbuildError('NOT_ALLOWED', error.message, {
     cause: error,
-    hint: 'the store has an image of that name: do without pulling it, or without --offline (MBUILD_OFFLINE)',
+    hint: 'the store has an image with that name: build without --pull, or without --offline (MBUILD_OFFLINE)',
   });
 }
 
@@ -216,9 +216,9 @@ async function withCloseTags(
 
 function hintOfTags(ref: Reference, tag: string, tags: readonly string[] | undefined): string {
   if (tags === undefined)
-    return `${ref.registry} has no repository ${ref.repository}, or does not show it`;
+    return `${ref.registry} has no repository ${ref.repository}, or you may not see it`;
   if (tags.length === 0) return `the repository ${ref.repository} has no tags`;
-  const some = `there are the tags ${tags.slice(0, 8).join(', ')}${tags.length > 8 ? ', …' : ''}`;
+  const some = `its tags are ${tags.slice(0, 8).join(', ')}${tags.length > 8 ? ', …' : ''}`;
   return didYouMean(tag, tags) ?? some;
 }
 

@@ -42,10 +42,7 @@ export async function peekImage(
 ): Promise<DescribedImage> {
   const ref = parseReference(name);
   if (ref === undefined)
-    throw new MbuildError(
-      'REFERENCE_INVALID',
-      `${JSON.stringify(name)} is not the name of an image`,
-    );
+    throw new MbuildError('REFERENCE_INVALID', `${JSON.stringify(name)} is not a valid image name`);
   await admit?.({ transport: 'docker', ref });
   const top = await registry().manifest(ref, signal);
   return describeRemote(top, ref, platform, { registry: registry(), signal });

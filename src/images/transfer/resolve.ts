@@ -80,7 +80,7 @@ export async function resolveLater(
     if (/^(sha256:)?[0-9a-f]{64}$/.test(request.name)) throw notFound(request.name, services);
     throw new MbuildError(
       'REFERENCE_INVALID',
-      `${JSON.stringify(request.name)} is not the name of an image`,
+      `${JSON.stringify(request.name)} is not a valid image name`,
       { hint: referenceHint(request.name) },
     );
   }
@@ -124,8 +124,8 @@ function wrongPlatform(
 
 /** The error for an image that is not in the store, with a name that is nearly the same. */
 export function notFound(name: string, services: Pick<ImageServices, 'images'>): MbuildError {
-  return new MbuildError('IMAGE_NOT_FOUND', `there is no image ${name} in the store`, {
-    hint: closeName(name, services) ?? 'see what there is with: mbuild images',
+  return new MbuildError('IMAGE_NOT_FOUND', `the store has no image ${name}`, {
+    hint: closeName(name, services) ?? 'list the images with: mbuild images',
   });
 }
 
@@ -141,8 +141,8 @@ function withLocalHint(error: unknown, name: string, services: ImageServices): u
     cause: error,
     hint:
       error.hint === undefined
-        ? `the store has something like it: ${close}`
-        : `${error.hint}; the store has something like it: ${close}`,
+        ? `the store has a similar image: ${close}`
+        : `${error.hint}; the store has a similar image: ${close}`,
   });
 }
 

@@ -45,7 +45,7 @@ export function platformNotFound(
     {
       hint:
         list.length === 0
-          ? 'its index names no platform'
+          ? 'its index does not name any platform'
           : `it exists for ${list.join(', ')}; choose with --platform`,
     },
   );

@@ -28,7 +28,7 @@ export function applyLayer(
 ): Promise<Applied> {
   const compression = layerCompression(mediaType);
   if (compression === undefined)
-    throw new MbuildError('IMAGE_INVALID', `${mediaType} is not a layer of a file system`);
+    throw new MbuildError('IMAGE_INVALID', `${mediaType} is not a file system layer`);
   return threads.remote<typeof layerTasks>('layer').applyLayer({ ...source, compression }, dir, {
     xattrs,
     limits: LAYER_LIMITS,

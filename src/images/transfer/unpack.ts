@@ -257,7 +257,7 @@ async function commitOn(
   }
   const chainId = chains[at];
   const parent = chains[at - 1];
-  if (chainId === undefined) throw new MbuildError('INTERNAL', `there is no layer ${at}`);
+  if (chainId === undefined) throw new MbuildError('INTERNAL', `the image has no layer ${at}`);
   lease.hold({ layers: [active.id] });
   const id = snapshots.commit(active).at(-1) ?? active.id;
   open.delete(active);

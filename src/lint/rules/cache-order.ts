@@ -15,7 +15,7 @@ const CHANGING =
 /** `COPY . .` above an install that reads manifests alone. */
 export const copyBeforeInstall: Rule = {
   name: 'CopyBeforeInstall',
-  description: 'An install that reads manifests alone should stand above the COPY of everything',
+  description: 'An install that reads only manifests should come before the COPY of all files',
   experimental: true,
   isOwn: true,
   stage: (stage, subject, report) => {
@@ -34,7 +34,7 @@ export const copyBeforeInstall: Rule = {
       const found = installerOf(shellLine(install.instruction) ?? '');
       report(
         instruction,
-        `${found?.command ?? ''} (line ${install.instruction.range.start.line}) reads ${manifestsText(found?.installer.manifests ?? [])} alone, and runs again for every file that changes: copy these first, the rest behind it${costText(install.instruction, subject)}`,
+        `${found?.command ?? ''} (line ${install.instruction.range.start.line}) reads ${manifestsText(found?.installer.manifests ?? [])} only, but runs again when any file changes: copy these first, and the rest after it${costText(install.instruction, subject)}`,
       );
     });
   },
@@ -44,7 +44,7 @@ export const copyBeforeInstall: Rule = {
 export const argAboveUse: Rule = {
   name: 'ArgAboveUse',
   description:
-    'An ARG that changes with every build should stand below the steps that do not use it',
+    'An ARG that changes with every build should come after the steps that do not use it',
   experimental: true,
   isOwn: true,
   stage: (stage, subject, report) => {
@@ -59,7 +59,7 @@ export const argAboveUse: Rule = {
 export const aptUpdateAlone: Rule = {
   name: 'AptUpdateAlone',
   description:
-    'apt-get update and the install should be one RUN: package lists in a layer of their own grow old in the cache',
+    'apt-get update and the install should be one RUN: package lists in their own layer become outdated in the cache',
   experimental: true,
   isOwn: true,
   instruction: (instruction, _scope, _subject, report) => {
@@ -68,7 +68,7 @@ export const aptUpdateAlone: Rule = {
     if (/\bapt(?:-get)?\b[^&|;]*\b(?:install|upgrade|dist-upgrade|build-dep)\b/.test(line)) return;
     report(
       instruction,
-      'apt-get update apart from its install: a later RUN installs from lists that the cache has kept, write both as one RUN',
+      'apt-get update is in a different RUN than its install, so the install can use outdated lists from the cache: write both as one RUN',
     );
   },
 };
@@ -92,7 +92,7 @@ function reportEarly(name: string, { stage, at, subject, report }: EarlyArg): vo
   if (instruction === undefined || last === undefined || runs.length === 0) return;
   report(
     instruction,
-    `ARG ${name} is part of the cache key of ${runs.length} RUN${runs.length === 1 ? '' : 's'} below that do${runs.length === 1 ? 'es' : ''} not use it: declare it behind line ${last.range.start.line}${runs.map((run) => costText(run, subject)).find((text) => text !== '') ?? ''}`,
+    `ARG ${name} is part of the cache key of ${runs.length} RUN${runs.length === 1 ? '' : 's'} below that do${runs.length === 1 ? 'es' : ''} not use it: declare it after line ${last.range.start.line}${runs.map((run) => costText(run, subject)).find((text) => text !== '') ?? ''}`,
   );
 }
 
@@ -113,7 +113,7 @@ function installsBelow(
 }
 
 function manifestsText(manifests: readonly string[]): string {
-  return manifests.slice(0, 2).join(', ') + (manifests.length > 2 ? ' and the like' : '');
+  return manifests.slice(0, 2).join(', ') + (manifests.length > 2 ? ' and similar files' : '');
 }
 
 /** What it took when it ran last, where that is on record. */

@@ -28,7 +28,7 @@ const DOCKER_KEYS = {
   ...ARCHIVE_KEYS,
   context: {
     refused: 'is not supported',
-    hint: 'DOCKER_HOST names the engine that images are loaded into',
+    hint: 'set DOCKER_HOST to choose the engine that loads the images',
   },
 } as const satisfies KeyTable;
 

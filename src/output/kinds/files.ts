@@ -36,7 +36,7 @@ const FILE_KEYS = {
   'platform-split': FLAG,
   'attestation-prefix': FILE_NAME,
   'source-date-epoch': {
-    refused: 'is an option of the whole build',
+    refused: 'is an option of the build, not of an output',
     hint: 'use --source-date-epoch SECONDS',
   },
 } as const satisfies KeyTable;
@@ -152,6 +152,6 @@ function deletable(dest: string): string {
   const isBelow = relative !== '' && !relative.startsWith('..') && !path.isAbsolute(relative);
   if (isBelow) return dest;
   throw new MbuildError('NOT_ALLOWED', `mode=delete does not empty ${dest}`, {
-    hint: 'name a directory below the working directory, or delete it yourself',
+    hint: 'give a directory below the working directory, or empty this one yourself',
   });
 }

@@ -14,7 +14,7 @@ import type { CompressionSpec } from '../exporter';
 import type { ImageForm, ReadContext } from './kind';
 
 const LEVELS = { gzip: 9, zstd: 22 } as const;
-const BUILD_INFO = 'is gone from BuildKit since 0.12, and was never in mbuild';
+const BUILD_INFO = 'was removed from BuildKit in 0.12, and mbuild never had it';
 
 const COMPRESSION: ReadKey<CompressionSpec['type']> = {
   read: (value, key, wrong) => {
@@ -26,7 +26,8 @@ const COMPRESSION: ReadKey<CompressionSpec['type']> = {
       });
     throw wrong(
       `unknown ${key} "${value}"`,
-      didYouMean(value, ['gzip', 'zstd', 'uncompressed']) ?? 'one of gzip, zstd, uncompressed',
+      didYouMean(value, ['gzip', 'zstd', 'uncompressed']) ??
+        'write one of gzip, zstd, uncompressed',
     );
   },
 };
@@ -65,7 +66,7 @@ export const IMAGE_KEYS = {
     'layers keep the media types that their base image gives them',
   ),
   'source-date-epoch': {
-    refused: 'is an option of the whole build',
+    refused: 'is an option of the build, not of an output',
     hint: 'use --source-date-epoch SECONDS',
   },
   buildinfo: { refused: BUILD_INFO },
@@ -86,7 +87,7 @@ export function compressionOf(
   const type = compression ?? 'gzip';
   if (type !== 'none' && (level ?? 0) > LEVELS[type])
     throw new MbuildError('USAGE', `${type} has no compression-level ${level}`, {
-      hint: `levels go up to ${LEVELS[type]}`,
+      hint: `the highest level is ${LEVELS[type]}`,
     });
   return { type, level, force };
 }
@@ -120,7 +121,7 @@ export function readTag(text: string): string {
   const isUpper = text !== text.toLowerCase() && parseReference(text.toLowerCase()) !== undefined;
   throw new MbuildError('REFERENCE_INVALID', `invalid tag ${JSON.stringify(text)}`, {
     hint: isUpper
-      ? `repositories are written in lower case: ${text.toLowerCase()}`
-      : 'a name is [registry/]repository[:tag]',
+      ? `write the repository in lower case: ${text.toLowerCase()}`
+      : 'write [registry/]repository[:tag]',
   });
 }

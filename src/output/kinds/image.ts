@@ -45,7 +45,7 @@ const PUSH_KEYS = {
   store: FLAG,
   push: FLAG,
   'registry.insecure': {
-    refused: 'is said of registries, not of images',
+    refused: 'is an option for registries, not for images',
     hint: 'use --insecure-registry HOST',
   },
 } as const satisfies KeyTable;
@@ -87,7 +87,7 @@ export const registry = defineOutput<RegistryOutput, typeof PUSH_KEYS>({
   keys: PUSH_KEYS,
   read: (values, context) => {
     if (values.push === false)
-      throw new MbuildError('USAGE', '--output type=registry pushes: push=false makes no sense', {
+      throw new MbuildError('USAGE', '--output type=registry pushes: push=false is not valid', {
         hint: 'use type=image',
       });
     return { type: 'registry', ...readPush(values, context, true) };
@@ -113,7 +113,7 @@ function readPush(
 ): PushSpec {
   const names = namesOf(values.name, context);
   if (push && names.length === 0)
-    throw new MbuildError('USAGE', '--output has no name to push to', {
+    throw new MbuildError('USAGE', '--output needs a name to push to', {
       hint: 'add name=… or --tag',
     });
   const pushByDigest = values['push-by-digest'];
@@ -133,7 +133,7 @@ function refuseTag(name: string): void {
   const tag = parseReference(name)?.tag;
   if (tag === undefined || tag === 'latest') return;
   throw new MbuildError('USAGE', `push-by-digest pushes no tag, but ${name} has one`, {
-    hint: 'leave the tag away, or push-by-digest',
+    hint: 'leave out the tag, or push-by-digest',
   });
 }
 

@@ -112,7 +112,7 @@ function unifiedFoldersIn(
     if (occupied !== undefined) {
       accessSync(occupied, constants.W_OK);
       return all({
-        reason: `there are processes in ${occupied} itself, so that no group in it can have limits`,
+        reason: `${occupied} itself has processes, so groups in it cannot have limits`,
         fix: emptyFix(occupied),
       });
     }
@@ -133,7 +133,7 @@ function unifiedFoldersIn(
           obstacle:
             reason === undefined
               ? undefined
-              : { reason: `there is no ${controller} controller for ${base}: ${reason}` },
+              : { reason: `${base} has no ${controller} controller: ${reason}` },
         },
       ];
     });
@@ -219,7 +219,7 @@ function legacyFolder(controller: Controller, name: string, place: CgroupPlace):
   const folder = path.join(base, groupName(name));
   try {
     if (!existsSync(base))
-      return { path: folder, obstacle: { reason: `there is no ${controller} controller` } };
+      return { path: folder, obstacle: { reason: `the ${controller} controller is missing` } };
     makeFolder(folder);
     // A new group has none of either, and takes no process then. cpuset(7).
     if (controller === 'cpuset')

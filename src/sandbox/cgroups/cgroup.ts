@@ -90,7 +90,7 @@ export function findCgroup(name: string, place: CgroupPlace = machineGroups()): 
 export function refusalText(whose: string, refused: readonly RefusedLimit[]): string {
   const reasons = new Set(refused.map(({ reason }) => reason));
   const flags = refused.map(({ limit }) => FLAGS[limit]).join(', ');
-  return `${flags} of ${whose} cannot be set on this machine and ${refused.length === 1 ? 'is' : 'are'} not kept: ${[...reasons].join('; ')}`;
+  return `${flags} of ${whose} cannot be set on this machine and ${refused.length === 1 ? 'has' : 'have'} no effect: ${[...reasons].join('; ')}`;
 }
 
 /** What would let limits be set, where that is known. */

@@ -119,7 +119,7 @@ export class DeviceRegistry {
       if ('conflict' in found)
         throw new MbuildError(
           'DEVICE_SPEC',
-          `${name} is described twice: in ${found.conflict.join(' and ')}`,
+          `the device ${name} is described twice: in ${found.conflict.join(' and ')}`,
           { hint: 'remove one of them' },
         );
       return found;
@@ -168,8 +168,8 @@ export function editsOf(devices: readonly CdiDevice[]): DeviceEdits {
     if (foreign !== undefined)
       throw new MbuildError(
         'UNSUPPORTED',
-        `the device ${name} asks for ${foreign}, which mbuild does not do`,
-        { hint: `it gives a step ${DONE.join(', ')}` },
+        `the device ${name} needs ${foreign}, which mbuild does not support`,
+        { hint: `mbuild supports ${DONE.join(', ')}` },
       );
   }
   const edits = [...new Set(devices.flatMap((device) => device.edits))];
@@ -226,7 +226,7 @@ async function parseFile(file: string): Promise<unknown> {
   } catch (cause) {
     throw new MbuildError(
       'DEVICE_SPEC',
-      `cannot read the specification of devices ${file}: ${cause instanceof Error ? cause.message.split('\n')[0] : String(cause)}`,
+      `cannot read the device specification ${file}: ${cause instanceof Error ? cause.message.split('\n')[0] : String(cause)}`,
       { cause },
     );
   }
@@ -244,7 +244,7 @@ function checked(value: unknown, file: string): Specification {
     if (!(error instanceof JsonError)) throw error;
     throw new MbuildError(
       'DEVICE_SPEC',
-      `${file} is not a specification of devices: it ${error.message}`,
+      `${file} is not a valid device specification: it ${error.message}`,
     );
   }
 }

@@ -15,15 +15,15 @@ export const chroot: Isolation<'chroot'> = {
     if (uid !== 0)
       return {
         works: false,
-        why: 'only root can',
-        fix: 'run as root, of a container at least',
+        why: 'only root can use it',
+        fix: 'run as root, at least in a container',
       };
     const { obstacleText, probeChroot } = await import('./probe');
     const obstacle = probeChroot(scratch);
     if (obstacle === undefined)
       return {
         works: true,
-        why: 'a changed root on a copy of the tree: no /proc, no --network=none, no read-only mounts',
+        why: 'chroot on a copy of the tree: no /proc, no --network=none, no read-only mounts',
       };
     return {
       works: false,

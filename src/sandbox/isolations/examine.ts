@@ -58,12 +58,12 @@ export async function refuseIsolation(
   const rung = rungs.find(({ name }) => name === isolation);
   const why =
     rung === undefined || rung.works
-      ? 'it needs ids for other users, and is for who has the rights'
+      ? 'it needs ids of other users, which this user does not have'
       : rung.why;
   const others =
     chosen === undefined
       ? 'no other isolation works here'
-      : `without --isolation it would be ${chosen}`;
+      : `without --isolation, mbuild uses ${chosen}`;
   return new MbuildError(
     'SANDBOX_UNAVAILABLE',
     `--isolation=${isolation} does not work here: ${why}`,
@@ -83,17 +83,17 @@ export async function refuseRun(scratch: string, uid: number): Promise<MbuildErr
     'SANDBOX_UNAVAILABLE',
     `RUN cannot be isolated here: ${tried.map(({ name, why }) => `${name}: ${why}`).join('; ')}`,
     {
-      hint: `${fix}; \`mbuild doctor\` says what else would help. Without RUN, no rights are needed`,
+      hint: `${fix}; to learn more, run \`mbuild doctor\`. A Dockerfile without RUN needs no rights`,
     },
   );
 }
 
 function seccompFact(chosen: IsolationName | undefined): string {
-  if (!hasSeccomp()) return 'this kernel has no filters for system calls';
+  if (!hasSeccomp()) return 'this kernel cannot filter system calls';
   if (chosen !== undefined && isolationOf(chosen).mounts)
     return "RUN is limited to moby's default list of system calls; mbuild loads the filter itself";
   return /^Seccomp:\s*2$/m.test(readFileSync('/proc/self/status', 'latin1'))
-    ? 'RUN is under the filter that mbuild itself runs under'
+    ? 'RUN has the same filter as mbuild itself'
     : 'RUN is not filtered: loading a filter needs CAP_SYS_ADMIN';
 }
 

@@ -22,7 +22,7 @@ export function findFuseOverlayfs(scratch: string): FuseOverlayfs {
   if (program === undefined)
     return {
       obstacle: 'the program fuse-overlayfs is missing',
-      fix: 'as root: apt-get install fuse-overlayfs (dnf and apk call it the same)',
+      fix: 'as root: apt-get install fuse-overlayfs (the package has the same name for dnf and apk)',
     };
   const device = deviceObstacle();
   if (device !== undefined) return device;
@@ -35,7 +35,7 @@ function fixOf({ what, errno }: NonNullable<Obstacle>): string {
   if (errno === 'ENOSYS') return 'Linux 5.2 or newer';
   return what === 'make a FUSE mount'
     ? CONTAINER
-    : 'install another one: version 1.10 is known to work';
+    : 'install another version: 1.10 is known to work';
 }
 
 function deviceObstacle(): Extract<FuseOverlayfs, { obstacle: string }> | undefined {
@@ -45,7 +45,7 @@ function deviceObstacle(): Extract<FuseOverlayfs, { obstacle: string }> | undefi
   } catch (error) {
     const code = errnoOf(error);
     if (code === 'ENOENT')
-      return { obstacle: 'there is no /dev/fuse', fix: `as root: modprobe fuse; ${CONTAINER}` };
+      return { obstacle: '/dev/fuse does not exist', fix: `as root: modprobe fuse; ${CONTAINER}` };
     return {
       obstacle: `/dev/fuse cannot be opened (${code})`,
       fix: `as root: chmod 666 /dev/fuse; ${CONTAINER}`,

@@ -17,7 +17,7 @@ export const inPlace: Isolation<'in-place'> = {
     if (obstacle !== undefined) return { works: false, why: obstacle };
     return {
       works: true,
-      why: 'the tree is put over / for the time of RUN, with /proc, when --isolation=in-place asks for it',
+      why: 'with --isolation=in-place, replaces / with the tree during RUN; has /proc',
     };
   },
   async makeSandbox({ state }) {

@@ -20,7 +20,7 @@ const ALIASES: Readonly<Record<string, IsolationName | 'auto'>> = {
   default: 'auto',
 };
 
-/** Reads `--isolation`; `auto` is `undefined`, and so is what makes no sense with `known` false. */
+/** Reads `--isolation`; `auto` is `undefined`, and so is what is not valid with `known` false. */
 export function readIsolation(text: string): {
   readonly known: boolean;
   readonly isolation: IsolationName | undefined;
@@ -33,7 +33,7 @@ export function readIsolation(text: string): {
 /** The isolation of a name. */
 export function isolationOf(name: IsolationName): Isolation<IsolationName> {
   const isolation = ISOLATIONS.find((candidate) => candidate.name === name);
-  if (isolation === undefined) throw new Error(`no isolation is called ${name}`);
+  if (isolation === undefined) throw new Error(`unknown isolation ${name}`);
   return isolation;
 }
 

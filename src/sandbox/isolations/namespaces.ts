@@ -12,11 +12,11 @@ export const namespaces: Isolation<'namespaces'> = {
   isPossible: () => heldCapabilities().includes('SYS_ADMIN'),
   isChosen: (canMount) => canMount && heldCapabilities().includes('SYS_ADMIN'),
   async examine({ scratch, uid }) {
-    if (uid !== 0) return { works: false, why: 'only root can', fix: 'sudo mbuild …' };
+    if (uid !== 0) return { works: false, why: 'only root can use it', fix: 'sudo mbuild …' };
     if (!heldCapabilities().includes('SYS_ADMIN'))
       return {
         works: false,
-        why: 'this root lacks CAP_SYS_ADMIN: it is that of a container',
+        why: 'this root user lacks CAP_SYS_ADMIN: it is the root of a container',
         fix: 'docker run --privileged …; in Kubernetes securityContext.privileged: true',
       };
     const { obstacleText, probeNamespaces } = await import('./probe');
@@ -24,7 +24,7 @@ export const namespaces: Isolation<'namespaces'> = {
     if (obstacle === undefined)
       return {
         works: true,
-        why: 'everything of its own: mounts, processes, host name, IPC; network on demand; system calls filtered',
+        why: 'RUN gets its own mounts, processes, host name and IPC, and a network of its own on demand; system calls are filtered',
       };
     return {
       works: false,

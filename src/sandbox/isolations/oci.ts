@@ -13,10 +13,10 @@ export const oci: Isolation<'oci'> = {
     const { findRuntime } = await import('../sandboxes/oci-runtime');
     const runtime = findRuntime();
     if (runtime === undefined)
-      return { works: false, why: 'neither crun nor runc is installed; nothing needs them' };
+      return { works: false, why: 'neither crun nor runc is installed; mbuild works without them' };
     return better.some(({ works }) => works)
-      ? { works: true, why: `RUN by ${runtime.path}, when --isolation=oci asks for it` }
-      : { works: false, why: `${runtime.path} needs what namespaces need` };
+      ? { works: true, why: `with --isolation=oci, ${runtime.path} executes RUN` }
+      : { works: false, why: `${runtime.path} needs the same as namespaces` };
   },
   async makeSandbox({ state, runtime: wanted }) {
     const [{ OciSandbox, findRuntime }, { NamespaceSandbox }] = await Promise.all([
@@ -29,8 +29,8 @@ export const oci: Isolation<'oci'> = {
       'SANDBOX_UNAVAILABLE',
       wanted === undefined
         ? '--isolation=oci needs crun or runc, and neither is installed'
-        : `the runtime ${wanted} is not there`,
-      { hint: 'apt-get install crun, or leave --isolation away: mbuild needs no runtime' },
+        : `the runtime ${wanted} was not found`,
+      { hint: 'apt-get install crun, or leave out --isolation: mbuild needs no runtime' },
     );
   },
 };

@@ -69,7 +69,7 @@ export function probeOverlay(state: string, options: string): Obstacle {
         call: 'mount',
         args: [{ text: 'none' }, { text: '/' }, 0, MS.REC | MS.PRIVATE, 0],
       },
-      { what: 'enter the folder', call: 'chdir', args: [{ path: dir }] },
+      { what: 'enter the directory', call: 'chdir', args: [{ path: dir }] },
       {
         what: 'mount overlay',
         call: 'mount',

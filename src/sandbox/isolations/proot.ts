@@ -15,7 +15,7 @@ export const proot: Isolation<'proot'> = {
     if (uid === 0 && !keepsOwners())
       return {
         works: false,
-        why: 'for who has no rights; this is root, and steps would be too',
+        why: 'only for users without rights, but this is root',
       };
     if (findInPath('proot') === undefined)
       return {
@@ -26,7 +26,7 @@ export const proot: Isolation<'proot'> = {
     const { CHOWN_IS_LOST } = await import('./user-namespaces');
     return {
       works: true,
-      why: `every call of RUN is caught and redirected to a copy of the tree: slow, and no protection from what a step does on purpose; ${CHOWN_IS_LOST}`,
+      why: `redirects every system call of RUN to a copy of the tree: slow, and no protection against harmful steps; ${CHOWN_IS_LOST}`,
     };
   },
   async makeSandbox({ state }) {

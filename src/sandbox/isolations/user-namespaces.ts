@@ -7,11 +7,11 @@ import type { Finding } from './isolation';
 import { obstacleText, probeOwnProc, probeUserNamespace } from './probe';
 
 /** Where what RUN gives away is not kept beside the files. */
-export const CHOWN_IS_LOST = 'chown in RUN succeeds and is lost';
+export const CHOWN_IS_LOST = 'chown in RUN succeeds, but has no effect';
 
 /** Why a user can use no user namespace; `undefined` where one can. */
 export function examineUserNamespace(uid: number): Finding | undefined {
-  if (uid === 0) return { works: false, why: 'for ordinary users; this is root' };
+  if (uid === 0) return { works: false, why: 'only for ordinary users, but this is root' };
   const obstacle = probeUserNamespace();
   return obstacle === undefined
     ? undefined
@@ -22,7 +22,10 @@ export function examineUserNamespace(uid: number): Finding | undefined {
 export function findIds(uid: number): Finding {
   const maps = findMaps(uid);
   if (!('missing' in maps))
-    return { works: true, why: 'the same as for root, with ids of /etc/subuid and /etc/subgid' };
+    return {
+      works: true,
+      why: 'the same as for root, with the ids of /etc/subuid and /etc/subgid',
+    };
   const fix = maps.missing.startsWith('the program')
     ? 'as root: apt-get install uidmap (dnf install shadow-utils)'
     : 'as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER';
@@ -31,12 +34,12 @@ export function findIds(uid: number): Finding {
 
 /** What one id alone gives, where a user namespace can be used. */
 export function examineOneId(scratch: string): Finding {
-  const owners = `owners are kept beside the files${canSupervise() ? '' : `; ${CHOWN_IS_LOST}, for calls of RUN cannot be answered here`}`;
+  const owners = `owners are stored beside the files${canSupervise() ? '' : `; ${CHOWN_IS_LOST}, because system calls of RUN cannot be intercepted here`}`;
   if (probeOwnProc(scratch) === undefined)
-    return { works: true, why: `the same with one id: ${owners}` };
+    return { works: true, why: `the same with only one id: ${owners}` };
   return {
     works: true,
-    why: `with one id and a changed root: no /proc can be mounted, for parts of it are hidden here; ${owners}`,
+    why: `only one id, and chroot: /proc cannot be mounted, because parts of it are hidden here; ${owners}`,
     fix: 'with namespaces too: docker run --security-opt systempaths=unconfined …; in Kubernetes procMount: Unmasked',
   };
 }

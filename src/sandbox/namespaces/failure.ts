@@ -75,9 +75,9 @@ function noTarget(
   if (around?.readonly === true)
     return new MbuildError(
       'SANDBOX_FAILED',
-      `cannot mount on ${toText(target)}: it is not in what is mounted on ${toText(around.target)}, which is read-only`,
+      `cannot mount on ${toText(target)}: the path does not exist in the read-only mount on ${toText(around.target)}`,
       {
-        hint: `add it there, mount elsewhere, or make the mount on ${toText(around.target)} writable (rw): what a step writes to a bind mount is thrown away`,
+        hint: `create it there, mount elsewhere, or make the mount on ${toText(around.target)} writable (rw): writes to a bind mount are discarded after the step`,
       },
     );
   return new MbuildError('SANDBOX_FAILED', `the sandbox could not ${what}: ${reason(errno)}`, {
@@ -90,12 +90,12 @@ function fewFiles({ call }: Pick<Op, 'call'>, errno: string): boolean {
   return errno === 'EMFILE' || (call === 'dup3' && errno === 'EBADF');
 }
 
-const TOO_FEW_FILES = "RUN needs some 256 open files: allow more with 'ulimit -n 256'";
+const TOO_FEW_FILES = "RUN needs about 256 open files: allow them with 'ulimit -n 256'";
 
 const EXECUTE_HINTS: Readonly<Record<string, string>> = {
-  EACCES: 'is it executable, and may its user reach it?',
+  EACCES: 'is it executable, and may the user reach it?',
   E2BIG:
-    'one argument or variable has at most 128 KiB, all together a fourth of the stack (2 MiB): put it in a file',
+    'put it into a file: one argument or variable may have 128 KiB, and all together a fourth of the stack (2 MiB)',
 };
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -42,7 +42,7 @@ export class InitProcess {
   constructor(private readonly state: string) {
     if (process.arch !== 'x64' && process.arch !== 'arm64') {
       throw new MbuildError('SANDBOX_UNAVAILABLE', `mbuild has no sandbox for ${process.arch}`, {
-        hint: 'it runs on x64 and arm64',
+        hint: 'mbuild supports x64 and arm64',
       });
     }
     this.arch = process.arch;

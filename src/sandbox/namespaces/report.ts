@@ -78,7 +78,7 @@ export function exitStatus(report: Report, spec: FailedSpec): ExitStatus {
   if (report.lost !== undefined) throw lostServer(endOf(report.lost));
   if (report.status === undefined)
     throw new MbuildError('SANDBOX_FAILED', 'the sandbox ended without a report', {
-      hint: 'something outside of mbuild killed it, perhaps for want of memory',
+      hint: 'something outside mbuild killed it, perhaps because memory ran out',
     });
   return { ...endOf(report.status), usage: report.usage };
 }
@@ -97,9 +97,9 @@ function lostServer({ code, signal }: ExitStatus): MbuildError {
   const memory = signal === 'SIGKILL' ? 'SIGKILL often means that memory ran out; ' : '';
   return new MbuildError(
     'SANDBOX_FAILED',
-    `fuse-overlayfs, by which the command had its files, ${how}`,
+    `fuse-overlayfs, which gave the command its files, ${how}`,
     {
-      hint: `${memory}nothing of the command is kept; --snapshotter=copy does without fuse-overlayfs`,
+      hint: `${memory}the result of the command is lost; --snapshotter=copy works without fuse-overlayfs`,
     },
   );
 }

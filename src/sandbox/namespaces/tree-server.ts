@@ -72,7 +72,7 @@ export function treeServers(
   if (trees.length > MOST)
     throw new MbuildError(
       'UNSUPPORTED',
-      `a RUN can have ${MOST} trees by fuse-overlayfs, and this one has ${trees.length}`,
+      `with fuse-overlayfs, a RUN can have ${MOST} trees, but this one has ${trees.length}`,
       { hint: 'use --snapshotter=copy' },
     );
   return trees.map((tree, i) => ({

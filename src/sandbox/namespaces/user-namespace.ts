@@ -92,7 +92,7 @@ export async function runInUserNamespace(
   const failure = failureIn(reported(), program);
   if (failure !== undefined)
     throw new MbuildError('SANDBOX_UNAVAILABLE', `cannot ${failure.what} (${failure.errno})`, {
-      hint: '`mbuild doctor` says why, and what would help',
+      hint: 'to learn why, and what helps, run `mbuild doctor`',
     });
   return code;
 }
@@ -267,7 +267,7 @@ function writeMap(kind: 'uid' | 'gid', pid: number, own: number, ranges: readonl
     'SANDBOX_UNAVAILABLE',
     `new${kind}map failed: ${(error?.message ?? stderr).trim()}`,
     {
-      hint: `look at /etc/sub${kind}, and whether new${kind}map is setuid root (package uidmap)`,
+      hint: `check /etc/sub${kind}, and that new${kind}map is setuid root (package uidmap)`,
     },
   );
 }

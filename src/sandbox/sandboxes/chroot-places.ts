@@ -96,13 +96,13 @@ export class Placements {
       case 'host':
         throw new MbuildError(
           'UNSUPPORTED',
-          `cannot give a step ${toText(mount.source)} of the host: nothing can be mounted here`,
-          { hint: '`mbuild doctor` says why' },
+          `cannot mount ${toText(mount.source)} of the host in a step: mounts are not possible here`,
+          { hint: 'to learn why, run `mbuild doctor`' },
         );
       case 'overlay':
         throw new MbuildError(
           'UNSUPPORTED',
-          `cannot mount on ${toText(mount.target)}: overlays are not to be had here`,
+          `cannot mount on ${toText(mount.target)}: overlay mounts are not possible here`,
         );
     }
   }
@@ -112,7 +112,7 @@ export class Placements {
     if (source === undefined)
       throw new MbuildError(
         'SANDBOX_FAILED',
-        `cannot mount ${toText(subpath)} of ${toText(dir)}: it is not there, or leads through a symbolic link`,
+        `cannot mount ${toText(subpath)} of ${toText(dir)}: it does not exist, or leads through a symbolic link`,
       );
     const isDirectory = lstatSync(fsPath(source)).isDirectory();
     const host = this.#clear({ target, source: isDirectory ? source : undefined });
@@ -127,7 +127,7 @@ export class Placements {
       if (errnoOf(cause) !== 'EXDEV') throw cause;
       throw new MbuildError(
         'UNSUPPORTED',
-        `cannot mount ${toText(source)}: it is on another file system than the store, and nothing can be mounted here`,
+        `cannot mount ${toText(source)}: it is on a different file system than the store, and mounts are not possible here`,
         { cause },
       );
     }

@@ -65,7 +65,7 @@ export class ChrootSandbox implements ContainerSandbox {
   async #run(wanted: ProcessSpec, io: ProcessIo, scope: BuildScope): Promise<ExitStatus> {
     scope.signal.throwIfAborted();
     if (wanted.rootfs.kind !== 'directory')
-      throw new MbuildError('SANDBOX_FAILED', 'a changed root needs a plain tree, not an overlay', {
+      throw new MbuildError('SANDBOX_FAILED', 'chroot needs a plain tree, not an overlay', {
         hint: 'use --snapshotter=copy',
       });
     if (wanted.network !== 'host') throw unsupported('a network of its own (--network=none)');
@@ -127,7 +127,7 @@ function mayFilter({ confined }: ProcessSpec): boolean {
 }
 
 function unsupported(what: string): MbuildError {
-  return new MbuildError('UNSUPPORTED', `${what} needs namespaces, which are not to be had here`, {
-    hint: '`mbuild doctor` says what would bring them',
+  return new MbuildError('UNSUPPORTED', `${what} needs namespaces, which are not possible here`, {
+    hint: 'to learn how to get them, run `mbuild doctor`',
   });
 }

@@ -43,8 +43,8 @@ export function inPlaceSandbox(state: string): ChrootSandbox {
   if (!`${state}/`.startsWith(`${HOME}/`) || lstatSync(state).dev !== lstatSync('/').dev) {
     throw new MbuildError(
       'SANDBOX_UNAVAILABLE',
-      `--isolation=in-place needs its store in ${HOME}, on the container's own file system, and not in ${state}`,
-      { hint: `--root ${HOME}/store, and no volume there` },
+      `--isolation=in-place needs its store in ${HOME}, on the container's own file system, not in ${state}`,
+      { hint: `use --root ${HOME}/store, without a volume there` },
     );
   }
   return new ChrootSandbox(
@@ -59,16 +59,16 @@ export function inPlaceSandbox(state: string): ChrootSandbox {
  * overwritten unless all of it says so.
  */
 export function inPlaceObstacle(): string | undefined {
-  if (process.getuid?.() !== 0) return 'only root can';
+  if (process.getuid?.() !== 0) return 'only root can use it';
   if (!existsSync(MARKER))
-    return `this is not a throw-away container of mbuild's: ${MARKER} is not there`;
+    return `this is not a disposable container of mbuild: ${MARKER} does not exist`;
   for (const file of [process.execPath, process.argv[1] ?? ''])
     if (!file.startsWith(`${HOME}/`))
-      return `${file} would be replaced: all of mbuild has to be in ${HOME}`;
+      return `${file} would be replaced: all files of mbuild must be in ${HOME}`;
   const foreign = foreignFile('', new Set(mountPoints()));
   return foreign === undefined
     ? undefined
-    : `/ holds more than mbuild, such as ${toText(foreign)}: the container has to be new, and its image mbuild's alone`;
+    : `/ holds more than mbuild, such as ${toText(foreign)}: use a new container of an image that holds only mbuild`;
 }
 
 function inPlaceProgram(spec: ProcessSpec, _root: RawPath, io: ProgramIo): Op[] {
@@ -155,7 +155,7 @@ export class MovedTree {
     if (!areDirectories || `${this.to}${entry}` === HOME)
       throw new MbuildError(
         'SANDBOX_FAILED',
-        `the image's ${toText(entry)} cannot be put into the container, which has something else there`,
+        `the image's ${toText(entry)} cannot be put into the container: the container has another file there`,
       );
     this.#enter(entry);
   }

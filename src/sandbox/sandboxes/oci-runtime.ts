@@ -187,7 +187,7 @@ function checked(
     throw new MbuildError(
       'SANDBOX_FAILED',
       `${runtime.name} could not run the command: ${message}`,
-      { hint: 'without --isolation=oci no runtime is needed' },
+      { hint: 'without --isolation=oci, mbuild needs no runtime' },
     );
   const isCwd = /chdir|cwd/i.test(message);
   throw failureError(

@@ -91,13 +91,13 @@ describe('the registry of devices', () => {
     expect(() => editsOf(registry.find('a/b=c'))).toThrow(
       expect.objectContaining({
         code: 'UNSUPPORTED',
-        message: 'the device a/b=c asks for hooks, which mbuild does not do',
+        message: 'the device a/b=c needs hooks, which mbuild does not support',
       }),
     );
   });
 
   it.each([
-    ['{', 'cannot read the specification'],
+    ['{', 'cannot read the device specification'],
     ['[]', 'it is not an object'],
     ['{"kind":"a"}', 'it has a kind that is not vendor/class'],
     ['{"kind":"a/b"}', 'it has no devices'],

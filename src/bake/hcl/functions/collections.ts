@@ -49,7 +49,7 @@ export const COLLECTIONS: Library = {
   hasindex: define(['any', 'any'], (of, key) => at(of, key) !== undefined),
   index: define(['any', 'any'], (of, key) => {
     const found = at(of, key);
-    if (found === undefined) throw refuse('there is no such item');
+    if (found === undefined) throw refuse('the item does not exist');
     return found;
   }),
   indexof: define(['sequence', 'any'], ({ items }, value) => {
@@ -93,7 +93,7 @@ export const COLLECTIONS: Library = {
   ),
   slice: define(['sequence', 'number', 'number'], ({ items, kind }, from, to) => {
     if (from < 0 || to < from || to > items.length)
-      throw refuse(`there are ${items.length} items, so ${from} to ${to} cannot be taken`);
+      throw refuse(`cannot take items ${from} to ${to}: there are ${items.length} items`);
     return { kind, items: items.slice(from, to) };
   }),
   sort: define(['sequence'], ({ items }) => list(items.map(toText).sort(compareText))),
@@ -124,7 +124,7 @@ function lengthOf(value: Value): number {
 
 function notMapping(value: Value): [] {
   if (value === null) return [];
-  throw refuse(`objects and maps are needed, and this is a ${typeName(value)}`);
+  throw refuse(`objects and maps are needed, but this is a ${typeName(value)}`);
 }
 
 function flat({ items }: Sequence): Value[] {

@@ -26,7 +26,7 @@ export function define<const K extends readonly Kind[]>(
 ): HclFunction {
   return (args) => {
     if (args.length !== kinds.length)
-      throw refuse(`${kinds.length} arguments are needed, and ${args.length} are given`);
+      throw refuse(`${kinds.length} arguments are needed, but ${args.length} are given`);
     return work(...(args.map((argument, i) => take(argument, kinds[i] ?? 'any')) as never));
   };
 }
@@ -39,7 +39,7 @@ export function defineVariadic<const K extends readonly Kind[], R extends Kind>(
 ): HclFunction {
   return (args) => {
     if (args.length < kinds.length)
-      throw refuse(`at least ${kinds.length} arguments are needed, and ${args.length} are given`);
+      throw refuse(`at least ${kinds.length} arguments are needed, but ${args.length} are given`);
     const first = args.slice(0, kinds.length).map((given, i) => take(given, kinds[i] ?? 'any'));
     const others = args.slice(kinds.length).map((given) => take(given, rest));
     return work(first as never, others as never);
@@ -69,5 +69,5 @@ function take(value: Value, kind: Kind): Parameters[Kind] {
       break;
   }
   const wanted = kind === 'sequence' ? 'a list' : 'an object or a map';
-  throw refuse(`${wanted} is needed, and this is a ${typeName(value)}`);
+  throw refuse(`${wanted} is needed, but this is a ${typeName(value)}`);
 }

@@ -37,16 +37,16 @@ export function formatText(pattern: string, values: readonly Value[]): string {
     const [whole = '', index, flags = '', width, precision, letter = ''] = found;
     if (letter === '%') return '%';
     const write = VERBS[letter];
-    if (write === undefined) throw refuse(`there is no verb ${whole}`);
+    if (write === undefined) throw refuse(`unknown verb ${whole}`);
     if (index !== undefined) next = Number(index) - 1;
     const value = values[next];
-    if (value === undefined) throw refuse(`there is no value for ${whole}`);
+    if (value === undefined) throw refuse(`no value is given for ${whole}`);
     next += 1;
     const verb = { flags, width: Number(width ?? 0), precision: numberOf(precision) };
     return pad(write(value, verb), verb, letter);
   });
   if (next < values.length && !/%\[/.test(pattern))
-    throw refuse(`${values.length} values are given, and ${next} are used`);
+    throw refuse(`${values.length} values are given, but only ${next} are used`);
   return text;
 }
 

@@ -117,7 +117,8 @@ function formatEach(pattern: string, values: readonly Value[]): Value {
     typeof value === 'object' && value !== null && 'items' in value ? [value.items.length] : [],
   );
   const [length = 1] = lengths;
-  if (lengths.some((other) => other !== length)) throw refuse('the lists must be of one length');
+  if (lengths.some((other) => other !== length))
+    throw refuse('the lists must have the same length');
   const at = (value: Value, i: number): Value =>
     typeof value === 'object' && value !== null && 'items' in value
       ? (value.items[i] ?? null)

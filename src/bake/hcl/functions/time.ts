@@ -54,7 +54,7 @@ export const TIME: Library = {
 function momentOf(value: Value): Moment {
   if (typeof value === 'string') return parse(value);
   if (typeof value === 'number') return fromSeconds(value);
-  throw refuse('a time in RFC 3339 or the seconds since 1970 are needed');
+  throw refuse('expected a time in RFC 3339, or the seconds since 1970');
 }
 
 function fromSeconds(seconds: number): Moment {
@@ -150,7 +150,7 @@ function verb(letters: string, date: Date, moment: Moment): string {
     ZZZZZ: zone(moment, 'ZZZZZ'),
   };
   const text = verbs[letters];
-  if (text === undefined) throw refuse(`there is no date verb "${letters}"`);
+  if (text === undefined) throw refuse(`unknown date verb "${letters}"`);
   return text;
 }
 
