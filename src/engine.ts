@@ -296,6 +296,7 @@ const REGISTRY: Names<Registry> = {
   pushBlob: true,
   beginBlob: true,
   pushManifest: true,
+  checkPush: true,
   tags: true,
   repositories: true,
   search: true,

@@ -2,6 +2,7 @@ import { EVICTION_POLICIES } from '../cache/eviction';
 import { PROGRESS_MODES } from '../progress/choose';
 import type { FlagTable } from './args';
 import { PUSH_FLAGS } from './command';
+import { DIGEST_FLAGS } from './digest-files';
 import { LIMIT_FLAGS } from './limit-options';
 
 const LATER = 'a later version will have it';
@@ -9,6 +10,7 @@ const LATER = 'a later version will have it';
 /** The flags of a build: docker's and buildx's spelling, with buildah's where it has more. */
 export const BUILD_FLAGS = {
   ...LIMIT_FLAGS,
+  ...DIGEST_FLAGS,
   'add-host': { kind: 'list', value: 'HOST:IP', help: 'Add a line to /etc/hosts of RUN' },
   allow: {
     kind: 'list',
@@ -78,6 +80,10 @@ export const BUILD_FLAGS = {
   check: {
     kind: 'boolean',
     help: 'Check the Dockerfile without building it (same as --call check)',
+  },
+  'check-push': {
+    kind: 'boolean',
+    help: 'Ask the registries before the build whether it may push there',
   },
   'cgroup-parent': {
     kind: 'string',

@@ -33,6 +33,8 @@ export const COMMANDS: readonly CommandEntry[] = [
     async () => (await import('./commands/build')).command,
   ),
   entry('bake, buildx bake', async () => (await import('./commands/bake')).command),
+  entry('kaniko', async () => (await import('./commands/kaniko')).executor),
+  entry('kaniko warmer', async () => (await import('./commands/kaniko')).warmer),
   entry('explain', async () => (await import('./commands/explain')).command),
   entry('builds', async () => (await import('./commands/builds')).command),
   entry('plan', async () => (await import('./commands/plan')).command),

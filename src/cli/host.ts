@@ -1,6 +1,7 @@
 import { visible } from '../diagnostics/visible';
 import type { Whereabouts } from './as-root';
 import type { EventSink } from '../progress/events';
+import type { RegistryOptions } from '../registry/client';
 import type { Output } from './output';
 
 /** What a command sees of the process that it runs in. */
@@ -32,6 +33,8 @@ export interface Host {
   readonly result?: ((value: unknown) => void) | undefined;
   /** Takes an error that would be shown. */
   readonly failed?: ((error: unknown) => void) | undefined;
+  /** How registries are spoken to besides what flags say: of a command that stands for another program's. */
+  readonly registry?: Pick<RegistryOptions, 'rules' | 'moreCertFolders'> | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly uid: number;

@@ -94,6 +94,7 @@ export function engineOptions(host: Host, flags: StoreFlags): Omit<EngineOptions
     runtime: flags.runtime,
     snapshotter: SNAPSHOTTERS.find(({ name }) => name === flags.snapshotter)?.name,
     registry: {
+      ...host.registry,
       env: host.env,
       authFile: flags.authfile,
       insecure: flags['insecure-registry'],

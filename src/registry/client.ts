@@ -17,7 +17,7 @@ import type {
   Sent,
 } from './registry';
 import { RegistrySession, type SessionOptions } from './session';
-import { placesOf, type RegistrySettings } from './settings';
+import { hasMirrorsOnly, placesOf, type RegistrySettings } from './settings';
 import { bytesOf, dismiss, rangeStart, type HttpResponse } from './transport';
 import { Uploads, pushScope } from './upload';
 
@@ -156,6 +156,12 @@ export class RegistryClient implements Registry {
           this.#down.add(registry);
       }
     }
+    if (hasMirrorsOnly(repository, this.#session.settings))
+      throw new MbuildError(
+        'IMAGE_NOT_FOUND',
+        `no mirror has ${familiarRepository(repository)}, and ${repository.registry} is not to be asked`,
+        { hint: 'bring it to a mirror, or let the registry itself be asked' },
+      );
     return fetch(origin(repository, this.#session.settings));
   }
 
@@ -197,6 +203,10 @@ export class RegistryClient implements Registry {
     if (!isSuccess(response)) throw await failure(response, `pushing ${familiarName(ref)}`);
     await dismiss(response);
     return digest;
+  }
+
+  checkPush(named: Repository, signal: AbortSignal): Promise<void> {
+    return this.#uploads.check(origin(named, this.#session.settings), signal);
   }
 
   async tags(repository: Repository, signal: AbortSignal): Promise<string[] | undefined> {

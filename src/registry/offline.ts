@@ -47,6 +47,10 @@ export class OfflineRegistry implements Registry {
     return refuse(`the image ${familiarName(ref)}`, 'pushed');
   }
 
+  checkPush(repository: Repository): Promise<never> {
+    return this.pushBlob(repository);
+  }
+
   tags(repository: Repository): Promise<never> {
     return refuse(`the tags of ${familiarRepository(repository)}`);
   }

@@ -109,6 +109,11 @@ export interface ImageTarget {
    * must be there.
    */
   pushManifest(ref: Reference, manifest: RawManifest, signal: AbortSignal): Promise<Digest>;
+  /**
+   * Resolves when the repository may be pushed to: an upload is begun, and given up.
+   * @throws MbuildError REGISTRY_DENIED.
+   */
+  checkPush(repository: Repository, signal: AbortSignal): Promise<void>;
 }
 
 /** A repository that was found by a word. */

@@ -9,7 +9,12 @@ import { isTransient, networkError } from './network-error';
 import { isLoopback } from './proxy';
 import { PATIENCE, type Repository } from './registry';
 import { isPassing, pauseBetween, sendRetried, type RetryOptions } from './retry';
-import { readRegistrySettings, type RegistrySettings } from './settings';
+import {
+  mergeSettings,
+  readRegistrySettings,
+  type RegistryRule,
+  type RegistrySettings,
+} from './settings';
 import {
   Transport,
   dismiss,
@@ -27,6 +32,10 @@ export interface SessionOptions extends RetryOptions {
   readonly authFile?: string | undefined;
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly certFolders?: readonly string[] | undefined;
+  /** Like the usual ones, and looked at before them. */
+  readonly moreCertFolders?: readonly string[] | undefined;
+  /** Rules that stand above those of the machine's files. */
+  readonly rules?: readonly RegistryRule[] | undefined;
   /** Credentials to be used instead of the configured ones: `login`. */
   readonly credentials?: Credentials | undefined;
 }
@@ -71,7 +80,10 @@ export class RegistrySession {
   /** @throws MbuildError USAGE for a file of settings that cannot be understood. */
   constructor(private readonly options: SessionOptions) {
     const { env = process.env, authFile, credentials } = options;
-    this.settings = readRegistrySettings(env);
+    this.settings = mergeSettings([
+      readRegistrySettings(env),
+      { insecure: [], rules: options.rules ?? [] },
+    ]);
     const own =
       env['HOME'] === undefined
         ? []
@@ -79,7 +91,10 @@ export class RegistrySession {
     this.#transport = new Transport({
       env,
       insecure: [...(options.insecure ?? []), ...this.settings.insecure],
-      certFolders: options.certFolders ?? [...own, ...CERT_FOLDERS],
+      certFolders: [
+        ...(options.moreCertFolders ?? []),
+        ...(options.certFolders ?? [...own, ...CERT_FOLDERS]),
+      ],
     });
     this.#authorization = new Authorization(
       this.#transport,

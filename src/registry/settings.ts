@@ -24,6 +24,8 @@ export interface RegistryRule {
   readonly location?: string | undefined;
   readonly blocked: boolean;
   readonly mirrors: readonly Mirror[];
+  /** What no mirror has is not looked for at the registry itself. */
+  readonly mirrorsOnly?: boolean | undefined;
 }
 
 /** What the machine's files say about registries. */
@@ -64,7 +66,7 @@ export function readRegistrySettings(env: Environment): RegistrySettings {
         '/etc/containers/registries.conf.d',
         path.join(config, 'containers', 'registries.conf.d'),
       ].flatMap(filesIn);
-  return merge([
+  return mergeSettings([
     ...(daemon === undefined ? [] : [fromDaemon(daemon.path, daemon.text)]),
     ...[...(found === undefined ? [] : [found]), ...dropIns].map(({ path: file, text }) =>
       fromRegistriesConf(file, text),
@@ -87,12 +89,25 @@ export function placesOf(repository: Repository, { rules }: RegistrySettings): P
   );
 }
 
-/** True for a host that may be spoken to without a valid certificate. */
+/** True where only mirrors are asked for a repository's images. */
+export function hasMirrorsOnly(
+  { registry, repository }: Repository,
+  { rules }: RegistrySettings,
+): boolean {
+  return ruleOf(`${registry}/${repository}`, rules)?.mirrorsOnly === true;
+}
+
+/** True for a host that may be spoken to without a valid certificate; `*` stands for all. */
 export function isInsecureHost(host: string, insecure: readonly string[]): boolean {
   const name = hostnameOf(host);
   return insecure.some((entry) => {
     const place = entry.split('/')[0] ?? '';
-    return place === host || (place === name && !/\/\d+$/.test(entry)) || inNetwork(name, entry);
+    return (
+      place === '*' ||
+      place === host ||
+      (place === name && !/\/\d+$/.test(entry)) ||
+      inNetwork(name, entry)
+    );
   });
 }
 
@@ -180,7 +195,7 @@ function fromRegistriesConf(file: string, text: string): RegistrySettings {
 }
 
 /** Later rules replace earlier ones of the same prefix. */
-function merge(all: readonly RegistrySettings[]): RegistrySettings {
+export function mergeSettings(all: readonly RegistrySettings[]): RegistrySettings {
   const rules = new Map(
     all.flatMap((settings) => settings.rules).map((rule) => [rule.prefix, rule]),
   );

@@ -65,6 +65,20 @@ export class Uploads {
     return 'uploaded';
   }
 
+  /** Begins an upload and gives it up. @throws MbuildError REGISTRY_DENIED where pushing is not allowed. */
+  async check(repository: Repository, signal: AbortSignal): Promise<void> {
+    const { url } = await this.#start(repository, signal);
+    // What is not given up ends by itself: registries forget uploads.
+    const answer = await this.session
+      .call(
+        repository,
+        { method: 'DELETE', target: url, scopes: pushScope(repository), isRetried: false },
+        signal,
+      )
+      .catch((error: unknown) => unlessCanceled(error, signal));
+    if (answer !== undefined) await dismiss(answer);
+  }
+
   /** Begins to send bytes whose digest is not known yet. */
   begin(
     repository: Repository,

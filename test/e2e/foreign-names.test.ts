@@ -42,6 +42,11 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['bake', '-f', '{evilfile}'],
     ['bake', '-f', '{bakefile}', '--print'],
   ],
+  kaniko: [
+    ['kaniko', '--no-push', '-c', EVIL],
+    ['kaniko', '-d', EVIL, '-c', '{context}'],
+  ],
+  'kaniko warmer': [['kaniko', 'warmer', '--cache-dir', '{context}/cache', '-i', EVIL]],
   explain: [['explain'], ['explain', '--format', 'json']],
   builds: [['builds'], ['builds', '--format', 'json'], ['builds', '--format', '{{.Name}}']],
   plan: [

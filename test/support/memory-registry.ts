@@ -48,6 +48,10 @@ export class MemoryRegistry implements ImageSource, ImageTarget {
     return { start, bytes: chunksOf(bytes.subarray(start)) };
   }
 
+  checkPush(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async pushBlob(
     repository: Repository,
     { descriptor, open }: BlobSource,

@@ -15,6 +15,7 @@ import { readCall, runCall } from '../call';
 import { defineCommand } from '../command';
 import { warningSummary } from '../format/check';
 import { traitsOf } from '../../output/kinds/kinds';
+import { digestFiles } from '../digest-files';
 import { metadataOf } from '../format/metadata';
 import type { Host } from '../host';
 import type { GithubReport } from '../ci-report';
@@ -81,6 +82,8 @@ async function buildInStore(
       : (await import('../cache-limit')).readSize(flags['cache-limit']);
   const progress = { mode: form, timestamps: flags['log-timestamp'] };
   return withServices(host, flags, async (services) => {
+    if (flags['check-push'])
+      await (await import('../check-push')).checkPush(options, services, host.signal);
     const made = await withProgress(host, progress, (scope) =>
       build(options, services, github?.watch(scope) ?? scope),
     );
@@ -148,6 +151,7 @@ async function report(
   if (flags.iidfile !== undefined && ids !== '') writeResult(flags.iidfile, ids);
   if (flags['metadata-file'] !== undefined)
     writeResult(flags['metadata-file'], `${jsonText(metadataOf(result), 2)}\n`);
+  for (const [file, text] of digestFiles(result, flags)) writeResult(file, text);
   if (form === 'rawjson') {
     host.err.write(
       rawLine({

@@ -207,6 +207,8 @@ async function withCloseTags(
 ): Promise<unknown> {
   if (!isMbuildError(error, 'IMAGE_NOT_FOUND') || ref.digest !== undefined || ref.tag === undefined)
     return error;
+  // Whoever knows the way out has asked nobody else.
+  if (error.hint !== undefined) return error;
   const tags = await registry.tags(ref, signal).catch(() => undefined);
   return new MbuildError('IMAGE_NOT_FOUND', error.message, {
     cause: error,
