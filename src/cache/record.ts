@@ -9,6 +9,8 @@ export interface RecordedLayer {
   /** Bytes of the tar, and of its files. */
   readonly size: number;
   readonly contentSize: number;
+  /** SOURCE_DATE_EPOCH that it was made for: later times in the tar are this. Absent for none. */
+  readonly clampMtime?: number | undefined;
   /** Hash of the layer without its times; absent until it was needed once. */
   readonly treeDigest?: string | undefined;
 }

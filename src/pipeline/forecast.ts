@@ -22,7 +22,7 @@ import type { PlannedStep } from '../solver/planned';
 import { ResultFinder, type FoundResult } from '../solver/results';
 import type { SolverServices, StepServices } from '../solver/services';
 import { planStep } from '../solver/step';
-import type { Tree } from '../solver/tree';
+import { treeWith, type Tree } from '../solver/tree';
 
 /** What a build would do, found out without doing it. */
 export interface Forecast {
@@ -249,7 +249,9 @@ class Forecaster {
     const twin = this.#told.get(planned.key);
     if (twin !== undefined) {
       this.#steps.push({ ...told, outcome: 'same', why: `same as ${twin.name}`, key: planned.key });
-      return { ...twin.tree, readyAt: Math.max(startsAt, twin.tree.readyAt) };
+      const { isGuess, mayBeKept } = twin.tree;
+      const readyAt = Math.max(startsAt, twin.tree.readyAt);
+      return treeWith(twin.tree, { isGuess, mayBeKept, readyAt });
     }
     const refused = refusedBy(step, stage, this.#options);
     const tree = await this.#foretell({
@@ -294,7 +296,7 @@ class Forecaster {
       layer: Promise.resolve(undefined),
     });
     this.#steps.push({ ...told, outcome: 'hit', seconds: durationMs / 1000, key: planned.key });
-    return { ...hit.tree, isGuess: false, mayBeKept: false, readyAt: startsAt };
+    return treeWith(hit.tree, { isGuess: false, mayBeKept: false, readyAt: startsAt });
   }
 
   /** A step that copies from what is not made yet. */
@@ -316,7 +318,8 @@ class Forecaster {
    * run.
    */
   #guessed(parent: ForecastTree, key: CacheKey, readyAt: number, mayBeKept: boolean): ForecastTree {
-    return { ...parent, result: key as string as ResultId, isGuess: true, mayBeKept, readyAt };
+    const result = key as string as ResultId;
+    return treeWith(parent, { result, isGuess: true, mayBeKept, readyAt });
   }
 
   #time(ms: number | undefined): number | undefined {

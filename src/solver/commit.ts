@@ -246,7 +246,8 @@ export class Committer {
       this.#surplus.add(id);
       if (blob !== undefined) this.services.layers.addBlob(chainId, blob);
     }
-    const layer: RecordedLayer = { diffId, chainId, size, contentSize };
+    const clampMtime = this.sourceDateEpoch;
+    const layer: RecordedLayer = { diffId, chainId, size, contentSize, clampMtime };
     const record: CacheRecord = { ...facts, result, layer };
     this.services.cache.put(record);
     return { record, layers };

@@ -4,11 +4,12 @@ import type { RemoteResult } from '../cache/remote/caches';
 import type { LayerRecord } from '../images/store/layer-index';
 import { recordLayer } from '../images/store/record-layer';
 import { restoreLayer } from '../images/store/trust';
+import { toRaw } from '../linux/paths';
 import { chainIds, type ChainID } from '../oci/digest';
 import type { Stack } from '../snapshot/snapshotter';
 import type { LayerHasher } from './layer-hasher';
 import type { SolverServices } from './services';
-import type { Tree, TreeLayer } from './tree';
+import { treeWith, type Tree, type TreeLayer } from './tree';
 
 /** A result that was found, and the tree that it is. */
 export interface FoundResult {
@@ -47,7 +48,8 @@ export class ResultFinder {
 
   /** The result of a record at hand, if its layer is in the store and can be trusted. */
   async revive(record: CacheRecord, parent: Tree): Promise<FoundResult | undefined> {
-    if (record.layer === undefined) return { record, tree: { ...parent, result: record.result } };
+    if (record.layer === undefined)
+      return { record, tree: treeWith(parent, { result: record.result }) };
     const below = await parent.layers;
     const { layers, chainId } = withLayer(below, record.layer.diffId);
     const there = await this.#trusted(chainId);
@@ -87,7 +89,8 @@ export class ResultFinder {
     // Where all is older, its tar is the same for this epoch: the next build need not look.
     if (kept.clampMtime !== this.sourceDateEpoch)
       this.services.layers.replace({ ...kept, clampMtime: this.sourceDateEpoch });
-    const now = { ...record, layer: { ...layer, diffId, chainId, size, contentSize } };
+    const clampMtime = this.sourceDateEpoch;
+    const now = { ...record, layer: { ...layer, diffId, chainId, size, contentSize, clampMtime } };
     this.services.cache.put(now);
     return found(now, parent, layers, kept);
   }
@@ -109,10 +112,13 @@ export class ResultFinder {
     const remote = { from, bytes };
     if (record.layer === undefined) {
       this.services.cache.put(record);
-      return { record, tree: { ...parent, result: record.result }, remote };
+      return { record, tree: treeWith(parent, { result: record.result }), remote };
     }
-    const { layers, chainId } = withLayer(await parent.layers, record.layer.diffId);
+    const below = parent.former ?? (await parent.layers);
+    const { layers, chainId } = withLayer(below, record.layer.diffId);
     if (chainId !== record.layer.chainId) return undefined;
+    if (parent.former !== undefined || record.layer.clampMtime !== this.sourceDateEpoch)
+      return { record, tree: this.#formerTree(record, record.layer, layers, parent), remote };
     let fetching: Promise<Stack> | undefined;
     const stack = (): Promise<Stack> => (fetching ??= this.#fetch(layers, record));
     return {
@@ -120,6 +126,53 @@ export class ResultFinder {
       tree: { result: record.result, stack, layers: Promise.resolve(layers) },
       remote,
     };
+  }
+
+  /**
+   * The tree of a result that was made elsewhere for another SOURCE_DATE_EPOCH. Its layers are
+   * fetched and hashed for this one when they are asked for.
+   */
+  #formerTree(
+    record: CacheRecord,
+    layer: RecordedLayer,
+    former: readonly TreeLayer[],
+    parent: Tree,
+  ): Tree {
+    let made: Promise<Tree> | undefined;
+    const make = async (): Promise<Tree> => {
+      await this.#fetchFormer(layer, former);
+      const retimed = await this.#retimed(record, layer, parent);
+      if (retimed === undefined) throw new Error('a layer from nowhere');
+      return retimed.tree;
+    };
+    const tree = (): Promise<Tree> => (made ??= make());
+    return {
+      result: record.result,
+      former,
+      stack: async () => (await tree()).stack(),
+      get layers() {
+        return tree().then(({ layers }) => layers);
+      },
+    };
+  }
+
+  /**
+   * Fetches a layer of another SOURCE_DATE_EPOCH. Files that have just that time were made later:
+   * they get the present, so that the directory can be hashed for any, as one that was made here.
+   */
+  async #fetchFormer(
+    { chainId, clampMtime }: RecordedLayer,
+    former: readonly TreeLayer[],
+  ): Promise<void> {
+    if (this.services.remote === undefined) throw new Error('a layer from nowhere');
+    await this.services.remote.stack(former);
+    const fetched = this.services.layers.get(chainId);
+    if (fetched === undefined || clampMtime === undefined || fetched.clampMtime !== undefined)
+      return;
+    const { loosenTimes } = await import('./loosen-times');
+    // First the record: until the times are set, the directory is the same for this one too.
+    this.services.layers.replace({ ...fetched, clampMtime });
+    loosenTimes(toRaw(this.services.snapshots.layerDir(fetched.id)), clampMtime);
   }
 
   async #fetch(layers: readonly TreeLayer[], record: CacheRecord): Promise<Stack> {

@@ -22,4 +22,22 @@ export interface Tree {
   readonly stack: () => Promise<Stack>;
   /** Bottom first. Rejects when a layer could not be hashed or recorded. */
   readonly layers: Promise<readonly TreeLayer[]>;
+  /**
+   * Of a result from a cache elsewhere that was made for another SOURCE_DATE_EPOCH: the layers that
+   * it has there. Results on top of it stand on these.
+   */
+  readonly former?: readonly TreeLayer[] | undefined;
+}
+
+/** The same tree with other facts. Its layers are not asked for, which may have to be fetched. */
+export function treeWith<F extends object>(tree: Tree, facts: F): Tree & F {
+  const same: Tree = {
+    result: tree.result,
+    former: tree.former,
+    stack: tree.stack,
+    get layers() {
+      return tree.layers;
+    },
+  };
+  return Object.assign(same, facts);
 }

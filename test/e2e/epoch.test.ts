@@ -54,6 +54,37 @@ describeWith('SOURCE_DATE_EPOCH', { root: true }, () => {
     expect(await mbuild.ok(['system', 'check'])).toMatch(/nothing is wrong/);
   });
 
+  it.each([
+    ['an earlier one', '1600000000', '1700000000'],
+    ['a later one', '1700000000', '1600000000'],
+    ['none', '', '1700000000'],
+  ])('results of a cache elsewhere that was made for %s run nothing', async (_, there, here) => {
+    writeFiles(context, {
+      Dockerfile:
+        'FROM small-base\nRUN echo same > /same && touch -d @1234567890 /old\nWORKDIR /made\nRUN echo other > /other\n',
+    });
+    const cache = temp.dir('cache');
+    const env = (epoch: string): Record<string, string> =>
+      epoch === '' ? {} : { SOURCE_DATE_EPOCH: epoch };
+    await mbuild.build(['--cache-to', `type=local,dest=${cache}`, context], { env: env(there) });
+
+    const other = new Mbuild(temp.dir('other'));
+    await smallBase(other);
+    const from = ['--cache-from', `type=local,src=${cache}`];
+    const plan = await other.run(['plan', ...from, context], { env: env(here) });
+    expect([plan.code, plan.stdout]).toEqual([0, expect.not.stringMatching(/would run/)]);
+    const { steps } = await other.build([...from, '-t', 'app', context], { env: env(here) });
+    expect(
+      steps.filter(({ name }) => /RUN|WORKDIR/.test(name)).map(({ cached }) => cached),
+    ).toEqual([true, true, true]);
+    expect(await other.ok(['system', 'check'])).toMatch(/nothing is wrong/);
+
+    const fresh = new Mbuild(temp.dir('fresh'));
+    await smallBase(fresh);
+    await fresh.build(['-t', 'app', context], { env: env(here) });
+    expect((await other.inspect('app')).RootFS).toEqual((await fresh.inspect('app')).RootFS);
+  });
+
   it('may stand in an ARG before the first FROM', async () => {
     writeFiles(context, {
       Dockerfile: 'ARG SOURCE_DATE_EPOCH=1600000000\nFROM small-base\nRUN echo > /file\n',

@@ -15,7 +15,7 @@ import {
 } from '../../oci/json';
 import { MediaType, layerCompression } from '../../oci/media-types';
 import { cacheKey, KEY_VERSION, type CacheKey } from '../key';
-import type { CacheRecord } from '../record';
+import type { CacheRecord, RecordedLayer } from '../record';
 
 /*
  * A cache elsewhere is an OCI manifest: its config says what was made, its layers are the layers of the records and, behind them, what
@@ -253,10 +253,16 @@ function hasInput(value: object): boolean {
 
 function isLayer(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
-  const { diffId, chainId, size, contentSize } = value as Partial<
-    Record<'diffId' | 'chainId' | 'size' | 'contentSize', unknown>
+  const { diffId, chainId, size, contentSize, clampMtime } = value as Partial<
+    Record<keyof RecordedLayer, unknown>
   >;
-  return isDigestText(diffId) && isDigestText(chainId) && isCount(size) && isCount(contentSize);
+  return (
+    isDigestText(diffId) &&
+    isDigestText(chainId) &&
+    isCount(size) &&
+    isCount(contentSize) &&
+    (clampMtime === undefined || isCount(clampMtime))
+  );
 }
 
 function isKey(value: unknown): value is CacheKey {
