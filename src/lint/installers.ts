@@ -12,7 +12,10 @@ export interface Installer {
    * What it installs from: names of files, of which a project has some. Patterns are those of COPY.
    */
   readonly manifests: readonly string[];
-  /** Where root's downloads are kept, for a cache mount. */
+  /**
+   * Where root's downloads are kept, for a cache mount; `undefined` where later steps need them there (Go, Maven, .NET): a mount would keep
+   * them out of the layer.
+   */
   readonly cache: string | undefined;
   /** Why it needs more of a project than the manifests; `undefined` where it does not. */
   readonly needsMore: (command: string, read: ReadFile) => string | undefined;
@@ -75,7 +78,7 @@ export const INSTALLERS: readonly Installer[] = [
     name: 'go',
     command: /^go mod download(?: -x)?$/,
     manifests: ['go.mod', 'go.sum'],
-    cache: '/go/pkg/mod',
+    cache: undefined,
     needsMore: (_, read) =>
       /=>\s*\.{1,2}\//.test(read('go.mod') ?? '')
         ? 'go.mod replaces a module by a directory'
@@ -107,7 +110,7 @@ export const INSTALLERS: readonly Installer[] = [
     name: 'maven',
     command: /^(?:\.\/)?mvnw?(?: -\S+)* dependency:(?:go-offline|resolve)(?: -\S+)*$/,
     manifests: ['pom.xml'],
-    cache: '/root/.m2',
+    cache: undefined,
     needsMore: (_, read) =>
       /<module>/.test(read('pom.xml') ?? '')
         ? 'pom.xml has modules, each with its own pom.xml'
@@ -124,7 +127,7 @@ export const INSTALLERS: readonly Installer[] = [
       'packages.lock.json',
       'Directory.Build.props',
     ],
-    cache: '/root/.nuget/packages',
+    cache: undefined,
     needsMore: () => undefined,
   },
 ];

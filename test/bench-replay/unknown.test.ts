@@ -333,6 +333,21 @@ describeWith('bench replay of histories as projects have them', { programs: ['gi
     expect(advice.map(({ kind }) => kind)).toEqual(['cache-mount']);
   });
 
+  it('gives no cache mount to downloads that later steps need', async () => {
+    const project = await Project.create(temp.dir('go'));
+    project.write({
+      Dockerfile:
+        'FROM golang:1\nWORKDIR /src\nCOPY go.mod go.sum ./\nRUN go mod download\nCOPY . .\nRUN go build\n',
+      'go.mod': 'module a\n',
+    });
+    for (let i = 0; i < 5; i++) {
+      project.write({ 'go.sum': `a v${i} h1:x\n` });
+      await project.commit(`module ${i}`);
+    }
+    const { advice } = only(await replay(project.dir, '--git=HEAD'));
+    expect(advice).toEqual([]);
+  });
+
   it('prints what is known when a signal stops it', async () => {
     const project = await Project.create(temp.dir('long'));
     project.write({ Dockerfile: 'FROM base\nARG COMMIT\nRUN one\n' });

@@ -259,6 +259,7 @@ function cacheMount({ stage, placed, at }: Place): Candidate | undefined {
   const { installer } = found;
   if (installer.cache === undefined || isUser === true || hasMounts(instruction)) return undefined;
   if (/--no-cache|cache clean|cache purge/.test(line)) return undefined;
+  if (placed.some((other) => /_NO_CACHE/.test(other.instruction.original))) return undefined;
   const flag = `--mount=type=cache,target=${installer.cache}`;
   const spot: Spot = { stage, words: wordsOf(instruction) };
   return {
