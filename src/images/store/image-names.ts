@@ -57,6 +57,8 @@ export interface NameFile {
 export class ImageNames {
   readonly #names: string;
   readonly #tags: string;
+  /** Every image that has names has a list of this boot. */
+  #hasBegunAll = false;
 
   constructor(
     private readonly root: string,
@@ -181,15 +183,15 @@ export class ImageNames {
     if (!this.hasLists) return this.#search(id, []);
     const noted = this.#noted(id);
     if (noted.isWhole) return noted.names;
-    const found = this.#search(id, noted.names);
     try {
-      this.#locked(() => this.#write(id, this.#search(id, this.#noted(id).names)));
+      this.#locked(() => this.#begin(id));
+      return this.#noted(id).names;
     } catch (error) {
       // A store that is full or read-only is looked at all the same.
       if (!isMbuildError(error, 'NO_SPACE') && !isMbuildError(error, 'PERMISSION_DENIED'))
         throw error;
+      return this.#search(id, noted.names);
     }
-    return found;
   }
 
   /** What has the name already was noted when it was given. */
@@ -199,13 +201,28 @@ export class ImageNames {
     const hasName = (): boolean => this.at(name).some((record) => record.id === id);
     if (isOfThisBoot(file) && hasName()) return;
     this.#locked(() => {
-      if (!isOfThisBoot(file)) {
-        const { names } = this.#noted(id);
-        this.#write(id, isNew ? names : this.#search(id, names));
-      }
+      if (isNew && !isOfThisBoot(file)) this.#write(id, this.#noted(id).names);
+      this.#begin(id);
       // What was written before may end in the midst of a line.
       storing(file, () => appendFileSync(file, `\n${name}\n`, { mode: 0o600 }));
     });
+  }
+
+  /**
+   * Begins the list of an image where it has none of this boot, while the lists are locked. All
+   * names are read for that, once: the lists of all other images are begun with it, so that an
+   * image without one has no names then.
+   */
+  #begin(id: Digest): void {
+    if (isOfThisBoot(this.#tagFile(id))) return;
+    if (!this.#hasBegunAll) {
+      for (const [other, names] of this.byImage()) {
+        if (!isOfThisBoot(this.#tagFile(other)))
+          this.#write(other, [...new Set([...this.#noted(other).names, ...names])]);
+      }
+      this.#hasBegunAll = true;
+    }
+    if (!isOfThisBoot(this.#tagFile(id))) this.#write(id, this.#noted(id).names);
   }
 
   #noted(id: Digest): { readonly isWhole: boolean; readonly names: string[] } {

@@ -158,12 +158,31 @@ describe('the image store', () => {
       () => writeFileSync(tags, '00000000-0000-0000-0000-000000000000\n'),
     ]) {
       change();
-      expect(store.images.find(image.id)?.names).toEqual(['docker.io/library/app:2', NAME].sort());
+      // No process outlives its boot.
+      expect(openStore(store.root).images.find(image.id)?.names).toEqual(
+        ['docker.io/library/app:2', NAME].sort(),
+      );
       change();
-      store.images.tag(image.id, 'docker.io/library/app:3');
-      expect([...store.images.namesOf(image.id)]).toHaveLength(3);
-      store.images.untag('docker.io/library/app:3');
+      const { images } = openStore(store.root);
+      images.tag(image.id, 'docker.io/library/app:3');
+      expect([...images.namesOf(image.id)]).toHaveLength(3);
+      images.untag('docker.io/library/app:3');
     }
+  });
+
+  it('reads all names once for the lists of all images', () => {
+    const [first, second, third] = ['a', 'b', 'c'].map((content) =>
+      addImage(store, [layer(content)], [`docker.io/library/${content}:1`]),
+    );
+    const tags = path.join(store.root, 'tags');
+    rmSync(tags, { recursive: true });
+    const { images } = openStore(store.root);
+    expect([...images.namesOf(first?.id as Digest)]).toEqual(['docker.io/library/a:1']);
+    expect(readdirSync(tags)).toHaveLength(3);
+    images.tag(second?.id as Digest, 'docker.io/library/more:1');
+    expect([...images.namesOf(second?.id as Digest)]).toHaveLength(2);
+    images.untag('docker.io/library/c:1');
+    expect([...images.namesOf(third?.id as Digest)]).toEqual([]);
   });
 
   it('loses no name when several processes give names at once', async () => {
