@@ -99,6 +99,7 @@ export const BUILD_FLAGS: Writers<Without<BuildOptions, 'context' | 'dockerfile'
   stepTimeout: time('step-timeout'),
   stepLogLimit: single('step-log-limit'),
   retryStep: single('retry-step'),
+  keepFailed: single('keep-failed'),
   jobs: single('jobs'),
   sourceDateEpoch: single('source-date-epoch'),
   retry: single('retry'),

@@ -145,6 +145,8 @@ export interface BuildOptions {
   readonly stepLogLimit?: string | number | undefined;
   /** How often a RUN that fails is tried again. */
   readonly retryStep?: number | undefined;
+  /** Size of the trees of failed steps that are kept for a day: `2gb`; `0` for none. */
+  readonly keepFailed?: string | number | undefined;
   /** Run at most this many steps at once. */
   readonly jobs?: number | undefined;
   /** Timestamp of the image and its files: seconds since the epoch. */

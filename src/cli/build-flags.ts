@@ -149,6 +149,12 @@ export const BUILD_FLAGS = {
   },
   iidfile: { kind: 'string', value: 'FILE', help: 'Write the image ID to a file' },
   jobs: { kind: 'number', value: 'N', help: 'Run at most this many steps at once' },
+  'keep-failed': {
+    kind: 'string',
+    value: 'BYTES',
+    fallback: '2gb',
+    help: 'Keep the trees of failed steps for a day, up to this size, for mbuild debug; 0 for none',
+  },
   label: { kind: 'list', value: 'KEY=VALUE', help: 'Set a label of the image' },
   load: {
     kind: 'boolean',

@@ -102,6 +102,7 @@ export function buildOptions(
     shmSize: bytesOf('shm-size', flags['shm-size']),
     limits: readLimits(readResources(flags.resource, flags)),
     stepRetries: flags['retry-step'],
+    keepFailed: bytesOf('keep-failed', flags['keep-failed']),
     stepLogLimit: bytesOf('step-log-limit', flags['step-log-limit']),
     stepTimeout: readTimeout('step-timeout', flags['step-timeout']),
     capabilities: readCapabilities(flags),

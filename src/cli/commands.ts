@@ -36,6 +36,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry('kaniko', async () => (await import('./commands/kaniko')).executor),
   entry('kaniko warmer', async () => (await import('./commands/kaniko')).warmer),
   entry('explain', async () => (await import('./commands/explain')).command),
+  entry('debug', async () => (await import('./commands/debug')).command),
   entry('builds', async () => (await import('./commands/builds')).command),
   entry('plan', async () => (await import('./commands/plan')).command),
   entry('verify', async () => (await import('./commands/verify')).command),

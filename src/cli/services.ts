@@ -4,6 +4,7 @@ import { MbuildError } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import { homeDirectory } from '../linux/home';
 import { parseDuration } from '../dockerfile/duration';
+import type { KeptStep } from '../debug/kept-step';
 import type { Engine, EngineOptions } from '../engine';
 import type { Image } from '../images/store/image-store';
 import type { CacheKey } from '../cache/key';
@@ -158,16 +159,19 @@ export async function collectGarbage(
   services: Engine,
   what?: 'aside' | undefined,
 ): Promise<Collected> {
-  const [{ removeUnused }, { collectExplanations }, { forgetDownloads }, { lock }] =
+  const [{ removeUnused }, { collectExplanations }, { forgetDownloads }, { lock }, { KeptSteps }] =
     await Promise.all([
       import('../images/collect/gc'),
       import('../history/collect'),
       import('../context/kept-sources'),
       import('../linux/flock'),
+      import('../debug/kept-step'),
     ]);
   collectExplanations(services.root, services.cache);
   services.cache.forget(Date.now() - NOTES_KEPT_MS);
   services.images.forgetBroken();
+  const kept = new KeptSteps(services.root);
+  kept.remove(kept.surplus(Date.now()), services.snapshots);
   const roots = await garbageRoots(services);
   // Nothing has to be made for this turn, for the disk may be full.
   const turn = openSync(services.root, 'r');
@@ -187,6 +191,8 @@ export interface Gone {
   readonly images?: ReadonlySet<Digest> | undefined;
   readonly cache?: ReadonlySet<CacheKey> | undefined;
   readonly containers?: ReadonlySet<string> | undefined;
+  /** Steps that failed and are kept, by build and row. */
+  readonly kept?: readonly KeptStep[] | undefined;
 }
 
 /**
@@ -201,16 +207,17 @@ export async function previewGarbage(services: Engine, gone: Gone): Promise<Coll
 }
 
 /**
- * The layers of containers, of mounted images and of the build cache, as they are each time that
+ * The layers of containers, of mounted images, of kept steps and of the build cache, as they are each time that
  * they are asked for.
  */
 export async function garbageRoots(
   { root, cache, layers }: Engine,
   gone: Gone = {},
 ): Promise<Roots> {
-  const [{ ContainerStore }, { imageMounts }] = await Promise.all([
+  const [{ ContainerStore }, { imageMounts }, { KeptSteps, layersOfKept }] = await Promise.all([
     import('../containers/store'),
     import('../images/store/mounts'),
+    import('../debug/kept-step'),
   ]);
   const containers = new ContainerStore(root);
   function* needed(): Generator<LayerId> {
@@ -224,6 +231,8 @@ export async function garbageRoots(
     for (const { record } of list)
       if (gone.containers?.has(record.id) !== true) yield* record.image.stack;
     for (const mount of imageMounts(root)) yield* mount.layers;
+    for (const step of new KeptSteps(root).list())
+      if (!isGone(step, gone)) yield* layersOfKept(step);
     for (const { key, layer } of cache.list()) {
       const id =
         layer === undefined || gone.cache?.has(key) === true
@@ -233,6 +242,10 @@ export async function garbageRoots(
     }
   }
   return { layers: { [Symbol.iterator]: needed } };
+}
+
+function isGone({ build, row }: KeptStep, { kept = [] }: Gone): boolean {
+  return kept.some((step) => step.build === build && step.row === row);
 }
 
 /**

@@ -71,6 +71,8 @@ export interface StepRecord {
   readonly failed?: boolean | undefined;
   /** Run, and found to have left what an earlier run had left. */
   readonly kept?: boolean | undefined;
+  /** It failed, and its tree was taken as a person left it, for this build alone. */
+  readonly taken?: boolean | undefined;
   /** What the step would do: of those that were run. Of the others the cache's record tells. */
   readonly input?: KeyInput | undefined;
   /** Why it was not taken from the cache. */

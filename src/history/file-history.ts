@@ -53,8 +53,8 @@ export class BuildHistory {
   }
 
   /**
-   * A build by its id, by the beginning or the end of it, by `latest`, or by `~N`: the N-th before
-   * the latest.
+   * A build by its id, by the beginning or the end of it, by `last` (`latest`), by `prev`, or by
+   * `last~N`, `prev~N`, `~N`: the N-th before that one.
    * @throws MbuildError BUILD_NOT_FOUND.
    */
   find(text = 'latest'): BuildRecord {
@@ -163,8 +163,12 @@ function idsIn(folder: string): string[] {
   );
 }
 
-/** How many builds before the latest a word means: `latest`, `~2`. */
+/** Names of builds, and how many there are after them. */
+const NAMED: Readonly<Record<string, number>> = { '': 0, last: 0, latest: 0, prev: 1 };
+
+/** How many builds before the latest a word means: `last`, `prev~2`; no shell expands these. */
 function backOf(text: string): number | undefined {
-  if (text === 'latest') return 0;
-  return /^~\d+$/.test(text) ? Number(text.slice(1)) : undefined;
+  const [, name = '', back] = /^([a-z]*)(?:~(\d{1,6}))?$/.exec(text) ?? [];
+  const from = text === '' ? undefined : NAMED[name];
+  return from === undefined ? undefined : from + Number(back ?? 0);
 }

@@ -38,6 +38,8 @@ export interface PlannedFacts {
 export interface SolvedFacts extends PlannedFacts {
   readonly cached: boolean;
   readonly kept: boolean;
+  /** It failed, and its tree was taken as it was, by hand. */
+  readonly taken?: boolean | undefined;
   readonly durationMs: number;
   readonly madeBy?: string | undefined;
   /** The cache elsewhere that it was taken from. */
@@ -313,6 +315,7 @@ export class BuildJournal {
             cached,
             ...(solved ? {} : { failed: true }),
             ...(facts?.kept === true ? { kept: true } : {}),
+            ...(facts?.taken === true ? { taken: true } : {}),
             ...(cached ? {} : { input: planned.input }),
             ...explained,
             durationMs: facts?.durationMs ?? 0,

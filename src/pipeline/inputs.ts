@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { BuildRun } from './build-run';
 import type { OpenCaches } from './caches';
+import { failedRunHandler } from './failed-run';
 import { isLayout, layoutImage } from './layout-image';
 import type { BuildOptions } from './options';
 import { takesOnlyBlobs, leavesAsGzip } from './outputs';
@@ -88,6 +89,7 @@ export function solveOptions(run: BuildRun): SolveOptions {
     limits: options.limits ?? {},
     stepTimeout: options.stepTimeout,
     stepRetries: options.stepRetries,
+    failedRun: failedRunHandler(run),
     secrets: secrets.readers,
     knownSecrets: () => secrets.known(),
     ssh: ssh.sockets,

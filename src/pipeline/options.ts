@@ -12,6 +12,7 @@ import type { OutputSpec } from '../output/kinds/kinds';
 import type { RunSettings } from '../graph/graph';
 import type { CgroupLimits } from '../sandbox/cgroups/cgroup-limits';
 import type { ResolverOptions } from '../sandbox/resolver';
+import type { FailedRunHandler } from '../solver/failed-run';
 import type { ResourceUsage } from '../progress/events';
 
 export type { OutputSpec };
@@ -74,6 +75,10 @@ export interface BuildOptions extends RunSettings {
   readonly stepLogLimit?: number | undefined;
   /** How often a RUN that fails is tried again; never when absent. */
   readonly stepRetries?: number | undefined;
+  /** Bytes of trees of failed steps that are kept for a day; none when absent. */
+  readonly keepFailed?: number | undefined;
+  /** Asks a person what becomes of a RUN that failed. */
+  readonly onFailedRun?: FailedRunHandler | undefined;
   readonly secrets?: readonly SecretSource[] | undefined;
   readonly ssh?: readonly SshSource[] | undefined;
   /**

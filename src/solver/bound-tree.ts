@@ -8,6 +8,7 @@ import { MbuildError } from '../diagnostics/error';
 import type { TreeSource } from '../graph/graph';
 import { toRaw, toText, type RawPath } from '../linux/paths';
 import type { Rootfs } from '../sandbox/sandbox';
+import type { MountedTree } from './failed-run';
 import type { StepContext } from './planned';
 
 /** A tree that a RUN has mounted. */
@@ -26,6 +27,8 @@ export interface OpenBoundTree {
   /** What of it is mounted: `/`-rooted, without symlinks. */
   readonly subpath: RawPath;
   readonly isDirectory: boolean;
+  /** Where its files are. */
+  readonly shown: MountedTree;
   readonly close: () => void;
 }
 
@@ -71,6 +74,7 @@ async function bindStage(
         rootfs: services.snapshots.rootfs(active),
         subpath: entry.path,
         isDirectory: entry.stats.isDirectory(),
+        shown: { stack, subpath: toText(entry.path) },
         close: () => services.snapshots.discard(active),
       };
     },
@@ -119,6 +123,7 @@ async function bindContext(
               : { kind: 'directory', path: copy.dir },
           subpath: entry.path,
           isDirectory: entry.stats.isDirectory(),
+          shown: { stack: [], subpath: toText(entry.path), copy },
           close,
         };
       } catch (error) {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import {
   divergedResult,
   hashValue,
@@ -33,6 +34,8 @@ export interface Executed {
   readonly leavesAsGzip?: boolean | undefined;
   /** What the layer comes to, where that is being found out already. */
   readonly hashed?: Promise<TarSummary> | undefined;
+  /** The command failed, and its tree is for this build alone: no later build may find it. */
+  readonly taken?: boolean | undefined;
 }
 
 /** A committed directory that is on its way to being a result. */
@@ -102,12 +105,12 @@ export class Committer {
     const small = this.#hashSmall(commit);
     if (small?.entries === 0) return this.#commitNothing(commit);
 
-    const earlier = this.#earlierResults(executed);
+    const earlier = executed.taken === true ? [] : this.#earlierResults(executed);
     const hashed = this.#track(this.#hash(commit, small, earlier.length > 0));
     const twin = earlier.length === 0 ? undefined : await this.#twin(commit, earlier, await hashed);
     if (twin !== undefined) return this.#takeTwin(commit, twin);
 
-    const result = await this.#resultOf(key, hashed);
+    const result = executed.taken === true ? ownResult(key) : await this.#resultOf(key, hashed);
     const recorded = this.#track(this.#record(commit, result, hashed));
     const layers = reportedElsewhere(recorded.then(({ layers: made }) => made));
     return {
@@ -118,8 +121,13 @@ export class Committer {
   }
 
   /** The tree is the parent's; so is what it holds. */
-  #commitNothing({ id, parent, facts }: Commit): Made {
+  #commitNothing({ id, parent, facts, executed }: Commit): Made {
     this.services.snapshots.remove(id);
+    if (executed.taken === true) {
+      const result = ownResult(facts.key);
+      const record: CacheRecord = { ...facts, result };
+      return { tree: { ...parent, result }, record: Promise.resolve(record), kept: false };
+    }
     const record: CacheRecord = { ...facts, result: parent.result };
     this.services.cache.put(record);
     return { tree: parent, record: Promise.resolve(record), kept: false };
@@ -220,7 +228,7 @@ export class Committer {
   }
 
   async #record(commit: Commit, result: ResultId, hashed: Promise<Hashed>): Promise<Recorded> {
-    const { id, parent, facts } = commit;
+    const { id, parent, facts, executed } = commit;
     const { blob, diffId, size, contentSize } = await hashed;
     const below = await parent.layers;
     const { layers, chainId } = withLayer(below, diffId);
@@ -234,7 +242,7 @@ export class Committer {
         contentSize,
         clampMtime: this.sourceDateEpoch,
         blobs: blob === undefined ? [] : [blob],
-        madeBy: facts.key,
+        madeBy: executed.taken === true ? undefined : facts.key,
         boot: bootId(),
         synced: false,
       },
@@ -249,7 +257,7 @@ export class Committer {
     const clampMtime = this.sourceDateEpoch;
     const layer: RecordedLayer = { diffId, chainId, size, contentSize, clampMtime };
     const record: CacheRecord = { ...facts, result, layer };
-    this.services.cache.put(record);
+    if (executed.taken !== true) this.services.cache.put(record);
     return { record, layers };
   }
 
@@ -258,6 +266,11 @@ export class Committer {
     work.catch(() => undefined); // settled() reports it
     return work;
   }
+}
+
+/** A result that no other build has: what stands on it is found by none either. */
+function ownResult(key: CacheKey): ResultId {
+  return divergedResult(key, `sha256:${randomBytes(32).toString('hex')}`);
 }
 
 /**

@@ -59,13 +59,14 @@ export async function planCopyStep(
       sources.flatMap((source) => (source.remembered === undefined ? [] : [source.remembered])),
     ),
     done: sources[0]?.copied,
-    execute: async (active, earlier) => {
+    execute: async (active, { earlier }) => {
       const opened: OpenedSource[] = [];
       try {
         for (const source of sources) opened.push(await openedSource(source));
         await copyInto(active, { ...op, inputs: opened.map(({ input }) => input) }, context, {
           earlier,
         });
+        return undefined;
       } finally {
         for (const { close } of opened) close();
       }

@@ -23,6 +23,7 @@ export function planMkdir(operation: MkdirOperation, context: StepContext): Plan
       });
       writer.mkdirAll(toRaw(operation.path), { mode: 0o755, ...owner });
       writer.finish();
+      return undefined;
     },
   };
 }

@@ -4,6 +4,7 @@ import type { StagePlan, Step } from '../graph/graph';
 import type { BuildJournal } from '../history/journal';
 import type { CgroupLimits } from '../sandbox/cgroups/cgroup-limits';
 import type { ResolverOptions } from '../sandbox/resolver';
+import type { FailedRunHandler } from './failed-run';
 
 /** What a build may say about how its steps are done. None of it changes what comes out. */
 export interface SolveOptions {
@@ -42,6 +43,8 @@ export interface SolveOptions {
   readonly stepTimeout?: number | undefined;
   /** How often a RUN that fails is tried again. */
   readonly stepRetries?: number | undefined;
+  /** Told of each RUN that failed for good. */
+  readonly failedRun?: FailedRunHandler | undefined;
   readonly secrets: ReadonlyMap<string, () => Buffer>;
   /** The values that must not be shown: those of `secrets` that can be had now. */
   readonly knownSecrets: () => readonly Buffer[];

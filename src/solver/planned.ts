@@ -5,6 +5,7 @@ import type { TarSummary } from '../layer/layer';
 import type { RawPath } from '../linux/paths';
 import type { BuildScope, VertexId } from '../progress/events';
 import type { ActiveSnapshot } from '../snapshot/snapshotter';
+import type { Decided } from './failed-run';
 import type { StepServices } from './services';
 import type { Tree } from './tree';
 
@@ -19,9 +20,17 @@ export interface PlannedOperation {
   readonly done?: DoneAhead | undefined;
   /**
    * Writes into the snapshot what the operation leaves.
-   * @param earlier of a copy: what the one that it was edited from left.
+   * @returns nothing, but where a person decided what becomes of a command that failed.
    */
-  readonly execute: (active: ActiveSnapshot, earlier?: EarlierCopy) => Promise<void>;
+  readonly execute: (active: ActiveSnapshot, attempt: Attempt) => Promise<Decided | undefined>;
+}
+
+/** One of perhaps several times that a step is done. */
+export interface Attempt {
+  /** Of a copy: what the one that it was edited from left. */
+  readonly earlier?: EarlierCopy | undefined;
+  /** False where a command that fails is tried again by itself. */
+  readonly isLast: boolean;
 }
 
 /** A step with its key. */

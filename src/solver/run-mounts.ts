@@ -12,6 +12,7 @@ import type { OverlayXattrs } from '../snapshot/marks';
 import { readyServed, serverLog, settleServed } from '../snapshot/served';
 import { bindTree, type BoundTree } from './bound-tree';
 import { openCacheMount } from './cache-mounts';
+import type { MountedTree } from './failed-run';
 import { mountInput } from './key-inputs';
 import { mountTarget } from './mount-target';
 import type { StepContext } from './planned';
@@ -22,6 +23,8 @@ export interface PreparedMounts {
   readonly mountPoints: readonly MountPoint[];
   /** `NAME=value`, for the process alone. */
   readonly env: readonly string[];
+  /** The tree that it shows, where it is one of layers. */
+  readonly tree?: MountedTree | undefined;
   readonly release: () => void | Promise<void>;
 }
 
@@ -93,7 +96,7 @@ async function planBind(
     input: mountInput(mount, tree.content),
     manifest: tree.manifest,
     prepare: async () => {
-      const { rootfs, subpath, isDirectory, close } = await tree.open();
+      const { rootfs, subpath, isDirectory, shown, close } = await tree.open();
       const prepared = await at(
         context,
         mount.target,
@@ -109,7 +112,7 @@ async function planBind(
                 readonly: mount.readonly,
               },
       );
-      return { ...prepared, release: close };
+      return { ...prepared, tree: shown, release: close };
     },
   };
 }
@@ -192,6 +195,7 @@ async function overlayOnCache(
   }));
   return {
     ...prepared,
+    tree: below.shown,
     release: () => {
       settle();
       below.close();

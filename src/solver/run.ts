@@ -14,6 +14,7 @@ import { TreeWriter } from '../snapshot/tree-writer';
 import { resolveUser, type ResolvedUser } from '../snapshot/users';
 import type { MergedView } from '../snapshot/view';
 import { prepareDevices } from './devices';
+import { isCommandError, type Decided } from './failed-run';
 import { cannotRun, foreignProgram } from './foreign';
 import { fullDiskHint } from './full-disk';
 import { mountHostPaths, type HostMounts } from './host-paths';
@@ -51,12 +52,17 @@ export async function planRunStep(
       mounts.map((mount) => mount.input),
     ),
     manifests: mounts.flatMap((mount) => (mount.manifest === undefined ? [] : [mount.manifest])),
-    execute: async (active) => {
+    execute: async (active, { isLast }) => {
       const prepared: PreparedMounts[] = [];
       try {
         await makeWorkingDirectory(operation, active, context);
         for (const mount of mounts) prepared.push(await mount.prepare());
-        await execute(operation, active, prepared, context);
+        const process = await prepareRun(operation, active, prepared, context);
+        return await execute(operation, process, context).catch((error: unknown) =>
+          isLast
+            ? decide(error, { operation, ...process, prepared, context })
+            : Promise.reject(error),
+        );
       } finally {
         for (const mount of prepared) await mount.release();
       }
@@ -80,30 +86,76 @@ async function makeWorkingDirectory(
   writer.finish();
 }
 
-async function execute(
+/** A process that is ready to be run. */
+export interface PreparedRun {
+  readonly active: ActiveSnapshot;
+  /** The tree below. */
+  readonly view: MergedView;
+  readonly user: ResolvedUser;
+  readonly spec: ProcessSpec;
+}
+
+/**
+ * What a RUN is, on the tree that it is given.
+ * @throws MbuildError USER_NOT_FOUND, EXEC_FAILED, and as devices and host paths do.
+ */
+export async function prepareRun(
   operation: RunOperation,
   active: ActiveSnapshot,
   prepared: readonly PreparedMounts[],
-  context: StepContext,
-): Promise<void> {
-  const { services, scope, vertex } = context;
-  const view = services.snapshots.view(await context.parent.stack());
-  const foreign = foreignProgram(view, operation.args[0]);
-  if (foreign?.emulator === 'missing') throw cannotRun(foreign);
+  { services, parent }: Pick<StepContext, 'services' | 'parent'>,
+): Promise<PreparedRun> {
+  const view = services.snapshots.view(await parent.stack());
   const user = resolveUser(view, operation.user);
   const devices = await prepareDevices(operation.devices ?? [], view, services);
-  const tail = new OutputTail();
-  const shown = shownOutput(tail, context);
-  const spec = processOf(operation, context.services, {
+  const spec = processOf(operation, services, {
     active,
     view,
     mounts: [...prepared, mountHostPaths(operation.volumes ?? [], view), devices],
     user: { ...user, groups: [...user.groups, ...devices.gids] },
   });
+  return { active, view, user, spec: withoutNul(spec) };
+}
+
+/** A run that failed, and what it was run with. */
+interface Failure extends PreparedRun {
+  readonly operation: RunOperation;
+  readonly prepared: readonly PreparedMounts[];
+  readonly context: StepContext;
+}
+
+/** What becomes of a command that failed. @throws the error, unless a person decided otherwise. */
+async function decide(
+  error: unknown,
+  { operation, active, user, spec, prepared, context }: Failure,
+): Promise<Decided> {
+  const { services, scope, step, vertex } = context;
+  const { failedRun, knownSecrets, ...settings } = services.options;
+  if (failedRun === undefined || scope.signal.aborted || !isCommandError(error)) throw error;
+  const trees = new Map(
+    prepared.flatMap(({ tree }, i) => (tree === undefined ? [] : [[i, tree] as const])),
+  );
+  const ran = { operation, spec, user, active, trees, error };
+  const decided = await failedRun({ step, vertex, settings, secrets: knownSecrets(), ...ran });
+  if (decided === undefined) throw error;
+  if (decided === 'take') services.snapshots.collect(active, user);
+  return decided;
+}
+
+async function execute(
+  operation: RunOperation,
+  { active, view, user, spec }: PreparedRun,
+  context: StepContext,
+): Promise<undefined> {
+  const { services, scope, vertex } = context;
+  const foreign = foreignProgram(view, operation.args[0]);
+  if (foreign?.emulator === 'missing') throw cannotRun(foreign);
+  const tail = new OutputTail();
+  const shown = shownOutput(tail, context);
   const lostWrites: RawPath[] = [];
   const status = await services.sandbox
     .run(
-      withoutNul(spec),
+      spec,
       {
         output: shown.push,
         refused: (refused) =>
@@ -135,6 +187,7 @@ async function execute(
     );
   }
   collect({ spec, user, lostWrites, supervision: status.supervision }, active, context);
+  return undefined;
 }
 
 /** Shows what a command writes, without the values of secrets, and keeps its end. */

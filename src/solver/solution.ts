@@ -13,6 +13,8 @@ export interface StepOutcome {
   readonly cached: boolean;
   /** It was run, and left what an earlier step had left. */
   readonly kept: boolean;
+  /** It failed, and its tree was taken as a person left it. */
+  readonly taken?: boolean | undefined;
   readonly durationMs: number;
   /** RFC 3339: when the layer was first made. */
   readonly created: Promise<string>;

@@ -7,7 +7,7 @@ import type { ActiveSnapshot } from '../snapshot/snapshotter';
 import { reportedElsewhere, type Committer, type Made } from './commit';
 import { leakWatch } from './leaks';
 import { refusedBy } from './options';
-import type { EarlierCopy, PlannedStep } from './planned';
+import type { Attempt, EarlierCopy, PlannedStep } from './planned';
 import type { FoundResult, ResultFinder } from './results';
 import type { StepServices } from './services';
 import { singleFlight, type Flight, type Queue } from './single-flight';
@@ -42,6 +42,13 @@ interface StepWork {
 /** The same with its key. */
 interface PlannedWork extends StepWork {
   readonly planned: PlannedStep;
+}
+
+/** What a step left. */
+interface Done {
+  readonly active: ActiveSnapshot;
+  /** It failed, and a person said that its tree is to be taken as it is, for this build alone. */
+  readonly taken: boolean;
 }
 
 /**
@@ -154,7 +161,7 @@ export class StepRunner {
     missed?.catch(() => undefined); // awaited below, unless the step fails first
     const earlier =
       step.operation.kind === 'copy' ? await this.#earlierCopy(planned, await missed) : undefined;
-    const active = await this.#execute(work, earlier);
+    const { active, taken } = await this.#execute(work, earlier);
     const durationMs = Date.now() - started;
     const made = await committer.commit(active, parent, {
       key: planned.key,
@@ -165,6 +172,7 @@ export class StepRunner {
       leavesAsGzip: leavesAsGzip.includes(stage.index),
       hashed: planned.done?.hashed,
       durationMs,
+      taken,
     });
     this.#solved(
       {
@@ -173,6 +181,7 @@ export class StepRunner {
         digests: planned.digests,
         cached: false,
         kept: made.kept,
+        taken,
         durationMs,
         created: reportedElsewhere(made.record.then((record) => record.created)),
         layer: reportedElsewhere(made.record.then((record) => record.layer)),
@@ -205,24 +214,37 @@ export class StepRunner {
    * Does what is planned on a tree of its own; a command that fails is tried again on a fresh one,
    * as often as the build allows.
    */
-  async #execute(
-    { planned, parent, vertex }: PlannedWork,
-    earlier: EarlierCopy | undefined,
-  ): Promise<ActiveSnapshot> {
-    const { services, scope } = this.parts;
-    if (planned.done !== undefined) return planned.done.active;
-    for (let left = services.options.stepRetries ?? 0; ; left--) {
-      const active = services.snapshots.prepare(await parent.stack());
-      try {
-        await planned.execute(active, earlier);
-        return active;
-      } catch (error) {
-        services.snapshots.discard(active);
-        if (left === 0 || !isWorthRetrying(error)) throw error;
-        const often = left === 1 ? 'for the last time' : `at most ${left} times`;
-        const text = `${(error as Error).message}; tried again, ${often}`;
-        scope.events({ kind: 'note', id: vertex, text });
-      }
+  async #execute(work: PlannedWork, earlier: EarlierCopy | undefined): Promise<Done> {
+    const { planned } = work;
+    if (planned.done !== undefined) return { active: planned.done.active, taken: false };
+    const { scope, services } = this.parts;
+    for (let left = services.options.stepRetries ?? 0; ;) {
+      const done = await this.#attempt(work, { earlier, isLast: left === 0 });
+      if ('active' in done) return done;
+      if (done.error === undefined) continue;
+      const often = left === 1 ? 'for the last time' : `at most ${left} times`;
+      const text = `${done.error.message}; tried again, ${often}`;
+      scope.events({ kind: 'note', id: work.vertex, text });
+      left--;
+    }
+  }
+
+  /** Does a step once. @returns why it is to be done again, where that is so. */
+  async #attempt(
+    { planned, parent }: PlannedWork,
+    attempt: Attempt,
+  ): Promise<Done | { readonly error: Error | undefined }> {
+    const { services } = this.parts;
+    const active = services.snapshots.prepare(await parent.stack());
+    try {
+      const decided = await planned.execute(active, attempt);
+      if (decided !== 'retry') return { active, taken: decided === 'take' };
+      services.snapshots.discard(active);
+      return { error: undefined };
+    } catch (error) {
+      services.snapshots.discard(active);
+      if (attempt.isLast || !isWorthRetrying(error)) throw error;
+      return { error };
     }
   }
 
@@ -278,6 +300,7 @@ export class StepRunner {
       ...planned,
       cached: outcome.cached,
       kept: outcome.kept,
+      taken: outcome.taken,
       durationMs: outcome.durationMs,
       layer: outcome.layer,
       madeBy: origin.build,
@@ -302,6 +325,6 @@ export class StepRunner {
   }
 }
 
-function isWorthRetrying(error: unknown): boolean {
+function isWorthRetrying(error: unknown): error is MbuildError {
   return isMbuildError(error, 'EXEC_FAILED') || isMbuildError(error, 'STEP_TIMEOUT');
 }

@@ -414,6 +414,7 @@ describeWith('removing images', { root: true }, () => {
       'Cache Mounts|0|0|0B',
       'Fetched Sources|0|0|0B',
       'Build Records|2|0|0B',
+      'Failed Steps|0|0|0B',
     ]);
     const verbose = await mbuild.ok(['system', 'df', '-v']);
     expect(verbose).toMatch(

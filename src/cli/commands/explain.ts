@@ -19,7 +19,7 @@ export const command = defineCommand({
     },
   },
   notes: [
-    'BUILD is an id, the beginning or end of one, or ~N for the N-th before the latest; the default is the latest.',
+    'BUILD is an id, the beginning or end of one, last, prev, or prev~N for the N-th before prev (last~N, ~N); the default is the latest.',
     'STEP is a number as in the progress (4, or "build 4"), a line of the Dockerfile (:7), or part of the instruction.',
   ],
   run: async ({ flags, positionals: [build, step] }, host) => {

@@ -154,16 +154,15 @@ export const builderPrune = defineCommand({
       if (!(await agreed(`WARNING! This will remove all ${kind}.`, flags, host))) return 1;
       const { records, past } = await findCache(services, flags, host.now());
       if (!flags['dry-run']) for (const { key } of records) services.cache.delete(key);
+      const gone = { cache: new Set(records.map(({ key }) => key)), kept: past.steps };
       const collected = flags['dry-run']
-        ? await previewGarbage(services, { cache: new Set(records.map(({ key }) => key)) })
+        ? await previewGarbage(services, gone)
         : await collectGarbage(services, 'aside');
       if (records.length > 0)
         host.out.write(renderList(pruneShape, cacheRows(records, services, host.now())));
       host.out.write(pastText(past, flags['dry-run']));
       if (flags['dry-run']) host.out.write(recreation(records));
-      const freed = flags['dry-run']
-        ? sizeOfPast(past, services.root)
-        : removePast(past, services.root);
+      const freed = flags['dry-run'] ? sizeOfPast(past, services.root) : removePast(past, services);
       host.out.write(`Total:\t${humanSize(collected.bytes + freed)}\n`);
       return 0;
     }),
@@ -234,12 +233,13 @@ async function findCache(
   const timed = { ...flags, filter: flags.filter.filter((text) => !text.startsWith('type=')) };
   const records = isWanted('regular') ? await cacheToPrune(services, timed, now) : [];
   const before = untilOf(timed.filter, now);
-  const { builds, sources } = findPast(services.root, before, flags.all, now);
+  const { builds, sources, steps } = findPast(services.root, before, flags.all, now);
   const takesMounts = isWanted('exec.cachemount') && flags['keep-storage'] === undefined;
   return {
     records,
     past: {
       builds: types.length === 0 ? builds : [],
+      steps: types.length === 0 && flags['keep-storage'] === undefined ? steps : [],
       sources: isWanted('source.git.checkout') ? sources : [],
       mounts: takesMounts ? idleMounts(services.root, before) : [],
     },
@@ -283,6 +283,7 @@ async function prune(
         images: new Set(victims.images.map(({ id }) => id)),
         cache: new Set(victims.cache.map(({ key }) => key)),
         containers: new Set(victims.containers.map(({ record }) => record.id)),
+        kept: victims.past.steps,
       })
     : await collectGarbage(services, 'aside');
   const section = (title: string, lines: readonly string[]): string =>
@@ -332,7 +333,7 @@ async function removeAll(
   { containers, images, cache, past }: Victims,
   services: Engine,
 ): Promise<{ readonly containers: readonly Container[]; readonly bytes: number }> {
-  let bytes = removePast(past, services.root);
+  let bytes = removePast(past, services);
   const removed: Container[] = [];
   if (containers.length > 0) {
     const [{ ContainerStore }, { removeContainer }, { treeSize }] = await Promise.all([

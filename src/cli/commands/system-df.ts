@@ -3,6 +3,7 @@ import { listMounts, type KeptMount } from '../../cache/mounts';
 import type { Container } from '../../containers/container';
 import { namesIn } from '../../content/files';
 import { keptDownloads, keptRepositories } from '../../context/kept-sources';
+import { KeptSteps } from '../../debug/kept-step';
 import type { Engine } from '../../engine';
 import type { BuildRecord } from '../../history/build-record';
 import { BuildHistory } from '../../history/file-history';
@@ -85,6 +86,7 @@ interface Usage {
   readonly mounts: readonly KeptMount[];
   readonly builds: Counted;
   readonly sources: Counted;
+  readonly steps: Counted;
 }
 
 /** How many there are, how many bytes they have, and how many of these a prune would free. */
@@ -145,6 +147,7 @@ async function measure({ root, images, content }: Engine, host: Host): Promise<U
     mounts: listMounts(root),
     builds: countBuilds(root, host),
     sources: countSources(root, content),
+    steps: countSteps(root),
   };
 }
 
@@ -154,6 +157,13 @@ function countBuilds(root: string, host: Host): Counted {
   const size = (list: readonly BuildRecord[]): number =>
     list.reduce((sum, build) => sum + history.size(build), 0);
   return { count: builds.length, bytes: size(builds), reclaimable: size(surplusBuilds(history)) };
+}
+
+/** Trees of failed steps: any of them may go. */
+function countSteps(root: string): Counted {
+  const steps = new KeptSteps(root).list();
+  const bytes = steps.reduce((sum, step) => sum + step.bytes, 0);
+  return { count: steps.length, bytes, reclaimable: bytes };
 }
 
 /** Everything that was fetched can be fetched again. */
@@ -168,7 +178,7 @@ function countSources(root: string, content: Engine['content']): Counted {
  * what of it is reclaimable is what no container needs.
  */
 function summaryRows(
-  { images, containers, volumes, mounts, builds, sources }: Usage,
+  { images, containers, volumes, mounts, builds, sources, steps }: Usage,
   services: Engine,
 ): ListRow[] {
   const used = new Set(containers.map(({ record }) => record.image.id));
@@ -219,6 +229,7 @@ function summaryRows(
     }),
     row('Fetched Sources', countedRow(sources)),
     row('Build Records', countedRow(builds)),
+    row('Failed Steps', countedRow(steps)),
   ];
 }
 
