@@ -1,8 +1,11 @@
 import { html, type Html } from './page';
 
 const WIDTH = 720;
-const HEIGHT = 160;
-const LEFT = 44;
+const HEIGHT = 172;
+const LEFT = 72;
+/** Room for a label above the highest line, and for those below the lowest. */
+const TOP = 18;
+const BELOW = 28;
 /** Curves that lie on each other are told apart by their dashes. */
 const DASHES = ['none', '7 5', '2 5', '12 4 2 4', '1 3'];
 const COLORS = ['var(--run)', 'var(--hit)', 'var(--export)', 'var(--pull)', 'var(--bad)'];
@@ -20,7 +23,7 @@ export function chart(curves: readonly Curve[], show: (value: number) => string)
   );
   const count = Math.max(0, ...curves.map((curve) => curve.values.length));
   const x = (i: number): number => LEFT + (count <= 1 ? 0 : (i / (count - 1)) * (WIDTH - LEFT - 4));
-  const y = (value: number): number => 8 + (1 - value / most) * (HEIGHT - 28);
+  const y = (value: number): number => TOP + (1 - value / most) * (HEIGHT - TOP - BELOW);
   const label = curves
     .map(
       ({ name, values }) => `${name}: from ${show(values[0] ?? 0)} to ${show(values.at(-1) ?? 0)}`,

@@ -86,6 +86,7 @@ code, .mono { font-family: ui-monospace, monospace; font-size: .87em; overflow-w
 details { border-top: 1px solid var(--line); padding: .35rem 0; } summary { cursor: pointer; } summary:focus-visible { outline: 2px solid var(--run); outline-offset: 2px; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-top: 1px solid var(--line); vertical-align: top; } th { color: var(--soft); font-weight: 600; }
 th button { all: unset; cursor: pointer; font-weight: 600; } th button:hover { color: var(--text); } th button:focus-visible { outline: 2px solid var(--run); outline-offset: 2px; } th[aria-sort=descending] button::after { content: ' ↓'; } th[aria-sort=ascending] button::after { content: ' ↑'; }
+table.sort td:last-child { min-width: 12rem; } table.sort code { display: inline-block; min-width: 12rem; }
 svg.strip { width: 10rem; height: .9rem; margin-top: .25rem; background: var(--card); } ol.advice { padding-left: 1.5rem; } ol.advice li { padding: .35rem 0; border-top: 1px solid var(--line); } pre { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .6rem; font-size: .85em; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 ul.tree { list-style: none; margin: 0; padding-left: 1rem; } ul.tree li { border-top: 1px solid var(--line); padding: .1rem 0; } ul.tree details { border: 0; padding: 0; }
