@@ -4,12 +4,13 @@ import type { CacheStore } from './cache/record';
 import { Aside, type AsideListener } from './content/aside';
 import { LocalContentStore } from './content/local-store';
 import { bePresent } from './content/presence';
-import { MbuildError } from './diagnostics/error';
+import { MbuildError, isMbuildError } from './diagnostics/error';
 import { FileImageStore } from './images/store/file-image-store';
 import { FileLayerIndex } from './images/store/file-layer-index';
 import type { Image } from './images/store/image-store';
 import type { ImageRequest } from './images/transfer/resolve';
 import type { ImageServices } from './images/store/services';
+import { stopInheritance } from './linux/inheritance';
 import { makeDirectories, unmakeDirectories } from './linux/make-directories';
 import { Threads } from './linux/threads';
 import type { BuildScope, VertexId } from './progress/events';
@@ -25,7 +26,7 @@ import type { Isolation } from './sandbox/isolations/isolation';
 import { bestIsolation, isolationOf, type IsolationName } from './sandbox/isolations/isolations';
 import type { DirectorySnapshotter } from './snapshot/directory';
 import { fileSystemOf, openGround, type GroundProbes } from './snapshot/ground';
-import { FORMAT_WITH_NAME_LISTS, type Ground } from './snapshot/ground-file';
+import { FORMAT_WITH_NAME_LISTS, readGround, type Ground } from './snapshot/ground-file';
 import { snapshotterFor, type SnapshotterName } from './snapshot/kinds/kinds';
 
 /** How a store is opened. */
@@ -174,10 +175,12 @@ async function openStore(root: string): Promise<Ground> {
 /** @returns the directories that were not there, the deepest last. */
 function makeStore(root: string): string[] {
   try {
-    return [root, path.join(root, 'sandbox')].flatMap((directory) =>
-      makeDirectories(directory, 0o700),
-    );
+    const made = makeDirectories(root, 0o700);
+    // Files of layers have the modes and owners of their image alone.
+    if (readGround(root) === undefined) stopInheritance(root);
+    return [...made, ...makeDirectories(path.join(root, 'sandbox'), 0o700)];
   } catch (cause) {
+    if (isMbuildError(cause)) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new MbuildError('STORE_UNUSABLE', `the store ${root} cannot be opened: ${reason}`, {
       cause,
