@@ -59,6 +59,7 @@ export const BUILD_FLAGS: Writers<Without<BuildOptions, 'context' | 'dockerfile'
   annotations: pairs('annotation'),
   outputs: fields('output'),
   attestations: fields('attest'),
+  sourcePolicy: single('source-policy-file'),
   push: switched('push'),
   load: switched('load'),
   format: single('format'),

@@ -83,6 +83,8 @@ export interface BuildOptions {
    * when absent.
    */
   readonly attestations?: readonly (string | Fields)[] | undefined;
+  /** Which sources may be used: a file with BuildKit's source policy. */
+  readonly sourcePolicy?: string | undefined;
   /** Push the image under its names. */
   readonly push?: boolean | undefined;
   /** Also hand the image to docker or podman. */

@@ -260,6 +260,12 @@ export const BUILD_FLAGS = {
     aliases: ['timestamp'],
     help: 'Timestamp of the image and its files',
   },
+  'source-policy-file': {
+    kind: 'string',
+    value: 'FILE',
+    env: ['EXPERIMENTAL_BUILDKIT_SOURCE_POLICY'],
+    help: "Which images, files, repositories and directories may be used: BuildKit's source policy",
+  },
   squash: { kind: 'boolean', unsupported: LATER, help: 'Write the image as one layer' },
   ssh: {
     kind: 'list',

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import type { BuildOptions, ContextSource } from '../build';
 import { isGitAddress } from '../context/git-url';
-import { MbuildError, errnoOf } from '../diagnostics/error';
+import { errnoOf } from '../diagnostics/error';
 import { didYouMean } from '../diagnostics/suggest';
 import type { FlagValues } from './args';
 import type { BUILD_FLAGS } from './build-flags';
@@ -45,21 +45,6 @@ const PROXY_ARGS = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_P
 );
 
 /**
- * What forbids something is not passed over: mbuild does not evaluate BuildKit's source policies.
- */
-function refuseSourcePolicy(env: Environment): void {
-  const file = env['EXPERIMENTAL_BUILDKIT_SOURCE_POLICY'];
-  if (!file) return;
-  throw new MbuildError(
-    'UNSUPPORTED',
-    `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY names the source policy ${file}, but mbuild does not support source policies`,
-    {
-      hint: 'unset the variable to build without it; to restrict registries, use a policy.json (--signature-policy)',
-    },
-  );
-}
-
-/**
  * The options of a build, read from its flags.
  * @throws MbuildError USAGE, UNSUPPORTED, REFERENCE_INVALID, SECRET_MISSING.
  */
@@ -68,7 +53,6 @@ export function buildOptions(
   inputs: BuildInputs,
   env: Environment,
 ): BuildOptions {
-  refuseSourcePolicy(env);
   const tags = flags.tag.map(readTag);
   const buildArgs = readBuildArgs(flags, env);
   return {
@@ -114,6 +98,7 @@ export function buildOptions(
     cdiSpecDirs: flags['cdi-spec-dir'],
     outputs: readOutputs(flags, tags),
     attestations: readAttestations(flags),
+    sourcePolicyFile: flags['source-policy-file'],
     jobs: readJobs(flags.jobs),
     sourceDateEpoch: readEpoch(buildArgs['SOURCE_DATE_EPOCH'], '--build-arg'),
     format: flags.format as 'oci' | 'docker' | undefined,

@@ -1,6 +1,7 @@
 import type { BuildOptions } from './options';
 import type { NamedContexts } from './named-contexts';
 import type { BuildSecrets } from './secrets';
+import type { SourceGuard } from './source-guard';
 import type { SshAgents } from './ssh-agents';
 import type { RemoteCaches } from '../cache/remote/caches';
 import type { OpenedContext } from '../context/open';
@@ -31,7 +32,9 @@ export interface BuildRun extends BuildRequest {
   readonly ssh: SshAgents;
   /** What ADD and contexts fetch. */
   readonly remote: RemoteSources;
-  /** What they fetched until now. */
+  /** Holds sources to a policy, where there is one. */
+  readonly guard: SourceGuard | undefined;
+  /** What was fetched until now. */
   readonly fetched: FetchedSources;
   readonly context: OpenedContext;
   readonly contexts: NamedContexts;

@@ -67,7 +67,7 @@ async function findImage(
 
 /** How the steps are done, out of what the build was asked. */
 export function solveOptions(run: BuildRun): SolveOptions {
-  const { options, secrets, ssh, remote, context, contexts, cacheMounts, journal } = run;
+  const { options, guard, secrets, ssh, remote, context, contexts, cacheMounts, journal } = run;
   const given = Object.entries(options.buildArgs ?? {}).filter(([name]) =>
     PROXY_VARIABLES.includes(name),
   );
@@ -95,7 +95,10 @@ export function solveOptions(run: BuildRun): SolveOptions {
     ssh: ssh.sockets,
     devices: deviceOptions(options),
     remote,
-    context: (name) => (name === undefined ? Promise.resolve(context.tree) : contexts.tree(name)),
+    context: async (name) => {
+      guard?.context(name, options);
+      return name === undefined ? context.tree : contexts.tree(name);
+    },
   };
 }
 

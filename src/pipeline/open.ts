@@ -47,15 +47,27 @@ async function openBuild(request: BuildRequest, lease: Lease, ssh: SshAgents): P
   const { root } = engine;
   const newVertex = vertexIds();
   const secrets = new BuildSecrets(options.secrets ?? []);
-  const { remote, fetched } = watchSources(buildRemote(secrets, ssh, engine, lease));
+  const guard = await guardOf(options);
+  const plain = buildRemote(secrets, ssh, engine, lease);
+  const { remote: watched, fetched } = watchSources(plain);
+  // What is fetched instead is what counts as a material.
+  const remote = guard?.remote(watched) ?? watched;
   const fetcher = contextFetcher(remote, options, newVertex, scope);
   const { contexts: named = {}, contextModes } = options;
   const contexts = new NamedContexts(named, root, fetcher, contextModes);
   const context = await openContext(options, root, fetcher);
   const cacheMounts = options.noCacheMounts === true ? tempName(root, 'cache-mounts') : root;
   const journal = openJournal(options, context, engine);
-  const opened = { lease, secrets, ssh, remote, fetched, context, contexts };
+  const opened = { lease, secrets, ssh, guard, remote, fetched, context, contexts };
   return { ...request, ...opened, newVertex, cacheMounts, journal };
+}
+
+/** Holds the build to its source policy, from its Dockerfile on. */
+async function guardOf(options: BuildOptions): Promise<BuildRun['guard']> {
+  if (options.sourcePolicyFile === undefined) return undefined;
+  const guard = (await import('./source-guard')).sourceGuard(options.sourcePolicyFile);
+  guard.dockerfile(options.context);
+  return guard;
 }
 
 async function closeBuild({ contexts, context, cacheMounts, engine }: BuildRun): Promise<void> {

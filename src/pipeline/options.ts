@@ -90,6 +90,8 @@ export interface BuildOptions extends RunSettings {
   readonly outputs?: readonly OutputSpec[] | undefined;
   /** What is said of each image, where it goes with an index or as files; nothing by default. */
   readonly attestations?: AttestationOptions | undefined;
+  /** BuildKit's source policy: which sources may be used, and what is used instead of some. */
+  readonly sourcePolicyFile?: string | undefined;
   /** How many steps run at once, at most. */
   readonly jobs?: number | undefined;
   /** Seconds since the epoch. */

@@ -46,11 +46,12 @@ export function wantedImages(options: BuildOptions): WantedImage[] {
 
 /** The graph of all of them. @param warn is told of what is odd in the Dockerfile. */
 export async function planWanted(
-  { options, contexts }: BuildRun,
+  { options, contexts, guard }: BuildRun,
   dockerfile: Dockerfile,
   wanted: readonly WantedImage[],
   { findImage, warn }: Pick<PlanOptions, 'findImage' | 'warn'>,
 ): Promise<Graph> {
+  const find = guard?.images(findImage) ?? findImage;
   return planTargets(
     dockerfile,
     {
@@ -62,8 +63,8 @@ export async function planWanted(
       allowInsecure: options.allow?.includes('security.insecure') === true,
       run: runSettings(options),
       contexts: Object.keys(options.contexts ?? {}),
-      namedContext: (name, wanted) => contexts.plan(name, wanted, findImage),
-      findImage,
+      namedContext: (name, wanted) => contexts.plan(name, wanted, find),
+      findImage: find,
       warn,
     },
     wanted,
