@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, statfsSync } from 'node:fs';
+import { linkSync, lstatSync, mkdtempSync, readdirSync, statfsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { MbuildError, errnoOf } from '../diagnostics/error';
 import { makeNode } from '../linux/mknod';
@@ -102,6 +102,7 @@ async function tryGround(root: string, probes: GroundProbes): Promise<Ground> {
     });
   const owners = ownersHere();
   if (owners === 'beside') checkAttributes(root);
+  checkLinks(root);
   const found = probeMarks(root);
   return { format: FORMAT, ...found, ...(await tryMounts(found, probes)), owners };
 }
@@ -131,6 +132,32 @@ function checkAttributes(root: string): void {
       {
         cause,
         hint: 'put the store on another file system with --root (ext4, xfs, btrfs), or get ids, as root: apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER',
+      },
+    );
+  } finally {
+    removeTree(dir);
+  }
+}
+
+/**
+ * @throws MbuildError STORE_UNUSABLE on a file system that shows for a while what a file was before
+ * it got another name, as FUSE systems with cached attributes do: hard links would be missing in
+ * layers.
+ */
+function checkLinks(root: string): void {
+  const dir = mkdtempSync(path.join(root, 'probe-'));
+  try {
+    const [first, second] = [path.join(dir, 'first'), path.join(dir, 'second')];
+    writeFileSync(first, '', { mode: 0o600 });
+    lstatSync(first);
+    linkSync(first, second);
+    const [before, after] = [lstatSync(first), lstatSync(second)];
+    if (before.nlink === 2 && after.nlink === 2 && before.ino === after.ino) return;
+    throw new MbuildError(
+      'STORE_UNUSABLE',
+      `the store ${root} is on a file system (${fileSystemOf(root)}) that does not show hard links at once: layers would lack them`,
+      {
+        hint: 'put it on another one with --root or MBUILD_ROOT; or mount this one without cached attributes (bindfs: -o attr_timeout=0)',
       },
     );
   } finally {

@@ -1,4 +1,5 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   fileSystemName,
@@ -6,6 +7,7 @@ import {
   storeObstacle,
   type GroundProbes,
 } from '../../src/snapshot/ground';
+import { describeWith } from '../support/needs';
 import { useTemp } from '../support/temp';
 
 const temp = useTemp();
@@ -117,3 +119,34 @@ test('what can be mounted is tried out again where the process is confined other
     }),
   ).toMatchObject({ canMount: true, reason: 'cannot mount overlay (EINVAL)' });
 });
+
+describeWith(
+  'a file system that shows hard links late',
+  {
+    root: true,
+    programs: ['bindfs'],
+    also: () => (existsSync('/dev/fuse') ? undefined : '/dev/fuse does not exist'),
+  },
+  () => {
+    test.each([
+      [[], 'is refused'],
+      [['-o', 'attr_timeout=0'], 'is taken when it shows them at once'],
+    ])('%j %s', async (options) => {
+      const mount = temp.dir('mount');
+      execFileSync('bindfs', [...options, temp.dir('under'), mount]);
+      try {
+        const root = join(mount, 'store');
+        mkdirSync(root);
+        const opened = openGround(root, { ...LOCAL, fileSystem: () => 'fuse' });
+        if (options.length > 0) return expect((await opened).format).toBeGreaterThan(0);
+        await expect(opened).rejects.toMatchObject({
+          code: 'STORE_UNUSABLE',
+          message: expect.stringContaining('does not show hard links at once'),
+        });
+        expect(readdirSync(root)).toEqual([]);
+      } finally {
+        execFileSync('umount', [mount]);
+      }
+    });
+  },
+);
