@@ -87,6 +87,8 @@ export interface BuildOptions {
   readonly sourcePolicy?: string | undefined;
   /** Push the image under its names. */
   readonly push?: boolean | undefined;
+  /** Ask the registries before the build whether it may push there. */
+  readonly checkPush?: boolean | undefined;
   /** Also hand the image to docker or podman. */
   readonly load?: boolean | undefined;
   /** Media types of the image. */
@@ -141,6 +143,8 @@ export interface BuildOptions {
   readonly capAdd?: readonly string[] | undefined;
   readonly capDrop?: readonly string[] | undefined;
   readonly noNewPrivileges?: boolean | undefined;
+  /** Cancel the whole build when it takes longer: milliseconds, or a text such as `30m`. */
+  readonly timeout?: string | number | undefined;
   /** Kill a RUN that takes longer: milliseconds, or a text such as `10m`. */
   readonly stepTimeout?: string | number | undefined;
   /** How much of a step's output its log keeps on disk: bytes, or a text with a unit; 0 for all. */

@@ -7,8 +7,12 @@ import { GLOBAL_FLAGS } from '../../src/cli/command';
 const LEFT_OUT: Readonly<Record<string, string>> = {
   call: 'another result than an image',
   check: 'another result than an image',
+  'digest-file': 'the result has it',
   file: 'the option dockerfile',
   iidfile: 'the result has it',
+  'image-name-tag-with-digest-file': 'the result has it',
+  'image-name-with-digest-file': 'the result has it',
+  'log-timestamp': 'events have times',
   'metadata-file': 'the result has it',
   progress: 'events tell it',
   provenance: 'another spelling of attest',
