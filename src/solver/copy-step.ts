@@ -15,7 +15,7 @@ import {
 import { parseChmod, type CopyInput, type CopyOp } from './copy-op';
 import { copyAhead, copyInto, type CopiedAhead } from './copy-into';
 import { copyInputs, unpacks } from './key-inputs';
-import { findOwner } from './owner';
+import { planOwner, type PlannedOwner } from './owner';
 import type { Tree } from './tree';
 import type { PlannedOperation, StepContext } from './planned';
 
@@ -33,7 +33,8 @@ export async function planCopyStep(
   operation: CopyOperation,
   context: StepContext,
 ): Promise<PlannedOperation> {
-  const owner = await ownerOf(operation, context);
+  const planned = await ownerOf(operation, context);
+  const owner = planned?.owner;
   const chmod = operation.chmod === undefined ? undefined : parseChmod(operation.chmod);
   const unpack = unpacks(operation);
   const sources: PlannedSource[] = [];
@@ -56,11 +57,14 @@ export async function planCopyStep(
       source.manifest === undefined ? [] : [source.manifest],
     ),
     digests: new Map(
-      sources.flatMap((source) => (source.remembered === undefined ? [] : [source.remembered])),
+      [planned, ...sources].flatMap((found) =>
+        found?.remembered === undefined ? [] : [found.remembered],
+      ),
     ),
     done: sources[0]?.copied,
     execute: async (active, { earlier }) => {
       const opened: OpenedSource[] = [];
+      await planned?.check();
       try {
         for (const source of sources) opened.push(await openedSource(source));
         await copyInto(active, { ...op, inputs: opened.map(({ input }) => input) }, context, {
@@ -82,11 +86,11 @@ async function openedSource(source: PlannedSource): Promise<OpenedSource> {
 async function ownerOf(
   operation: CopyOperation,
   context: StepContext,
-): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
+): Promise<PlannedOwner | undefined> {
   if (operation.chown === undefined) return undefined;
   const { services, step } = context;
-  const owner = await findOwner(operation.chown, context);
-  for (const name of owner.unknown) {
+  const planned = await planOwner(operation.chown, context);
+  for (const name of planned.owner.unknown) {
     services.warn({
       severity: 'warning',
       code: 'UnknownOwner',
@@ -96,7 +100,7 @@ async function ownerOf(
       hint: 'create it in an earlier RUN, or write its number',
     });
   }
-  return owner;
+  return planned;
 }
 
 /** True for a copy that will be made in any case, and is made as a whole by reading one source. */

@@ -99,6 +99,25 @@ describeWith(
       expect((await second.run(['system', 'check'])).code).toBe(0);
     });
 
+    it('looks up owners of COPY --chown in what the cache remembers, and in the tree when it runs', async () => {
+      const steps = `COPY --chown=app:staff app.txt /a\nCOPY --chown=7:8 app.txt /b\n`;
+      writeFileSync(join(context, 'Dockerfile'), `FROM ${base}\nRUN echo x > /x\n${steps}`);
+      const first = await machine().build(['--cache-to', `type=registry,ref=${cache}`, context]);
+      const [own, below] = [await cacheManifest(), await baseManifest()];
+      const { blobs } = await traffic(async () => {
+        const made = await machine().build(['--cache-from', cache, '-t', name, '--push', context]);
+        expect(made.id).toBe(first.id);
+      });
+      expect(blobs.sort()).toEqual([own.config.digest, below.config.digest].sort());
+      writeFileSync(join(context, 'app.txt'), 'other\n');
+      const third = machine();
+      await third.build(['--cache-from', cache, '-t', 'changed', context]);
+      const owners = await third.ok(['run', '--rm', 'changed', 'stat', '-c', '%u:%g', '/a', '/b']);
+      expect(owners).toBe(
+        await third.ok(['run', '--rm', 'changed', 'sh', '-c', 'echo $(id -u app):50; echo 7:8']),
+      );
+    });
+
     it('sends the base to another registry without unpacking it', async () => {
       const other = await startRegistry();
       try {
