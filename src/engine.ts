@@ -306,7 +306,7 @@ const REGISTRY: Names<Registry> = {
   check: true,
   close: true,
 };
-const FILES: Names<ClosableFiles> = { fetch: true, folder: true, close: true };
+const FILES: Names<ClosableFiles> = { fetch: true, folder: true, call: true, close: true };
 const SANDBOX: Names<ContainerSandbox> = { run: true, enter: true };
 
 /** All methods of a service. */

@@ -14,12 +14,11 @@ import {
 import { didYouMean } from '../diagnostics/suggest';
 import { formatReference, parseReference } from '../oci/reference';
 import { COMPRESSION_KEYS, compressionOf } from '../output/kinds/image-keys';
+import { SERVICE_KEYS, actionsOf, azureOf, s3Of, type Environment } from './cache-services';
 import { usage } from './usage';
 
-/** Types of caches that buildx has and mbuild has not. */
-const OTHERS = ['gha', 's3', 'azblob'];
-const TYPES = ['registry', 'local', 'http', 'inline'] as const;
-const TYPES_HINT = 'types are registry, local, http and, for --cache-to, inline';
+const TYPES = ['registry', 'local', 'http', 'gha', 's3', 'azblob', 'inline'] as const;
+const TYPES_HINT = 'types are registry, local, http, gha, s3, azblob and, for --cache-to, inline';
 
 const TAG: ReadKey<string> = {
   read: (value, key, wrong) => {
@@ -68,11 +67,15 @@ const SOURCES = {
   registry: REF_KEYS,
   local: { src: NOT_EMPTY, tag: TAG, digest: DIGEST },
   http: HTTP_KEYS,
+  ...SERVICE_KEYS,
 } as const satisfies Readonly<Record<string, KeyTable>>;
 const TARGETS = {
   registry: { ...REF_KEYS, ...TARGET_KEYS },
   local: { dest: NOT_EMPTY, tag: TAG, ...TARGET_KEYS },
   http: { ...HTTP_KEYS, ...TARGET_KEYS },
+  gha: { ...SERVICE_KEYS.gha, ...TARGET_KEYS },
+  s3: { ...SERVICE_KEYS.s3, ...TARGET_KEYS },
+  azblob: { ...SERVICE_KEYS.azblob, ...TARGET_KEYS },
   inline: {
     mode: {
       read: (value, _key, wrong) => {
@@ -85,8 +88,6 @@ const TARGETS = {
     },
   },
 } as const satisfies Readonly<Record<string, KeyTable>>;
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * One `--cache-from`: a bare name is an image or cache in a registry.
@@ -104,6 +105,12 @@ export function readCacheFrom(text: string, env: Environment): CacheSource {
       return { type, ref: refOf('cache-from', readKeys({ title, keys: SOURCES[type] }, fields)) };
     case 'http':
       return httpOf('cache-from', readKeys({ title, keys: SOURCES[type] }, fields), env);
+    case 'gha':
+      return actionsOf(title, readKeys({ title, keys: SOURCES[type] }, fields), env);
+    case 's3':
+      return s3Of(title, readKeys({ title, keys: SOURCES[type] }, fields), env);
+    case 'azblob':
+      return azureOf(title, readKeys({ title, keys: SOURCES[type] }, fields), env);
     case 'local': {
       const { src, tag = 'latest', digest } = readKeys({ title, keys: SOURCES[type] }, fields);
       if (src === undefined) throw usage('--cache-from type=local needs src=DIRECTORY');
@@ -126,6 +133,18 @@ export function readCacheTo(text: string, env: Environment): CacheTarget {
     case 'http': {
       const values = readKeys({ title, keys: TARGETS[type] }, fields);
       return { ...httpOf('cache-to', values, env), ...targetOf(values) };
+    }
+    case 'gha': {
+      const values = readKeys({ title, keys: TARGETS[type] }, fields);
+      return { ...actionsOf(title, values, env), ...targetOf(values) };
+    }
+    case 's3': {
+      const values = readKeys({ title, keys: TARGETS[type] }, fields);
+      return { ...s3Of(title, values, env), ...targetOf(values) };
+    }
+    case 'azblob': {
+      const values = readKeys({ title, keys: TARGETS[type] }, fields);
+      return { ...azureOf(title, values, env), ...targetOf(values) };
     }
     case 'local': {
       const values = readKeys({ title, keys: TARGETS[type] }, fields);
@@ -170,10 +189,6 @@ function typeOf(flag: string, type: string | undefined): (typeof TYPES)[number] 
   const known = TYPES.find((name) => name === type);
   if (known !== undefined) return known;
   if (type === undefined) throw usage(`--${flag} has no type`, TYPES_HINT);
-  if (OTHERS.includes(type))
-    throw new MbuildError('UNSUPPORTED', `--${flag} type=${type} is not supported`, {
-      hint: `${TYPES_HINT}; a registry works in every CI`,
-    });
   throw usage(
     `unknown type ${JSON.stringify(type)} in --${flag}`,
     didYouMean(type, TYPES) ?? TYPES_HINT,

@@ -19,6 +19,17 @@ export async function openPlace(source: CacheSource, engine: Engine): Promise<Ca
         await engine.files.folder(url, source.authorization),
       );
     }
+    case 'gha':
+      return new (await import('../cache/remote/gha-place')).ActionsPlace(
+        source,
+        (request, signal) => engine.files.call(request, signal),
+      );
+    case 's3':
+      await refuseOffline(source.endpoint ?? `s3://${source.bucket}`, engine);
+      return (await import('../cache/remote/s3-place')).s3Place(source);
+    case 'azblob':
+      await refuseOffline(new URL(source.accountUrl).host, engine);
+      return (await import('../cache/remote/azblob-place')).azurePlace(source);
     case 'local':
       return new (await import('../cache/remote/local-place')).LocalPlace(
         source.folder,
@@ -26,6 +37,11 @@ export async function openPlace(source: CacheSource, engine: Engine): Promise<Ca
         source.digest,
       );
   }
+}
+
+/** Clients of their own do not know of `--offline`. @throws MbuildError NOT_ALLOWED. */
+async function refuseOffline(what: string, { offline }: Engine): Promise<void> {
+  if (offline) throw (await import('../registry/offline')).offlineError(what);
 }
 
 /** `--cache-to`, and what BuildKit's older build argument for an inline cache asks for. */

@@ -3,10 +3,11 @@ import { createGunzip } from 'node:zlib';
 import { MbuildError, errnoOf, isMbuildError } from '../diagnostics/error';
 import { isTransient } from './network-error';
 import { PATIENCE } from './registry';
-import { isPassing, pauseBetween, type RetryOptions } from './retry';
+import { isPassing, pauseBetween, sendRetried, type RetryOptions } from './retry';
 import { CERT_FOLDERS } from './session';
 import { HttpFolder, userOf, withoutUser, type WebFolder } from './web-folder';
-import { Transport, bytesOf, dismiss, redactUrl, type HttpResponse } from './transport';
+import { isObject, parseJson } from '../oci/json';
+import { Transport, bytesOf, dismiss, readBody, redactUrl, type HttpResponse } from './transport';
 
 /** How files are fetched; everything has a default. */
 export interface FileClientOptions extends RetryOptions {
@@ -58,7 +59,26 @@ export interface FileSource {
    * @throws MbuildError NOT_ALLOWED where the network may not be asked.
    */
   folder(url: URL, authorization?: string): Promise<WebFolder>;
+  /** Asks a service with JSON. @throws MbuildError REGISTRY_UNREACHABLE, TLS_FAILED, CANCELED. */
+  call(request: JsonRequest, signal: AbortSignal): Promise<JsonAnswer>;
 }
+
+/** A call of a service. */
+export interface JsonRequest {
+  readonly url: URL;
+  /** The header of that name. */
+  readonly authorization: string;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** What the service said; `json` is absent where that is not an object. */
+export interface JsonAnswer {
+  readonly status: number;
+  readonly json?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Answers of services are short. */
+const MAX_ANSWER = 1 << 20;
 
 const STATUS_HINTS: Readonly<Record<number, string>> = {
   404: 'is the address right?',
@@ -114,6 +134,22 @@ export class FileClient implements FileSource {
 
   folder(url: URL, authorization?: string): Promise<WebFolder> {
     return Promise.resolve(new HttpFolder(url, authorization, this.#transport, this.options));
+  }
+
+  async call({ url, authorization, body }: JsonRequest, signal: AbortSignal): Promise<JsonAnswer> {
+    const response = await sendRetried(
+      this.#transport,
+      () => ({
+        method: 'POST',
+        url,
+        headers: { authorization, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+        signal,
+      }),
+      this.options,
+    );
+    const json = objectIn(await readBody(response, MAX_ANSWER));
+    return { status: response.status, json };
   }
 
   async close(): Promise<void> {
@@ -228,4 +264,13 @@ function downloadError(error: unknown, url: URL): unknown {
     `${redactUrl(url)} could not be fetched: ${error.message}`,
     { cause: error, hint },
   );
+}
+
+function objectIn(bytes: Buffer): JsonAnswer['json'] {
+  try {
+    const value: unknown = parseJson(bytes);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }

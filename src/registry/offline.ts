@@ -1,6 +1,6 @@
 import { MbuildError } from '../diagnostics/error';
 import { familiarName, familiarRepository, type Reference } from '../oci/reference';
-import type { FileRequest, FileSource } from './download-file';
+import type { FileRequest, FileSource, JsonRequest } from './download-file';
 import type { Registry, Repository } from './registry';
 import { redactUrl } from './transport';
 
@@ -79,6 +79,10 @@ export class OfflineFiles implements FileSource {
   }
 
   folder(url: URL): Promise<never> {
+    return refuse(redactUrl(url));
+  }
+
+  call({ url }: JsonRequest): Promise<never> {
     return refuse(redactUrl(url));
   }
 

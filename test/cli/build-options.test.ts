@@ -183,7 +183,7 @@ describe('the options of a build', () => {
     [['--annotation', 'manifest:a'], 'USAGE', 'invalid --annotation'],
     [['--label', '=x'], 'USAGE', 'invalid --label'],
     [['--build-arg-file', '/nonexistent/args'], 'USAGE', 'ENOENT'],
-    [['--cache-from', 'type=gha'], 'UNSUPPORTED', '--cache-from'],
+    [['--cache-from', 'type=gha,ghtoken=x'], 'UNSUPPORTED', '--cache-from'],
     [['--squash'], 'UNSUPPORTED', '--squash'],
   ])('%j is refused', (argv, code, message) => {
     expect(() => options(argv)).toThrow(

@@ -34,15 +34,42 @@ describe('--cache-from', () => {
       'type=http,url=http://host/,tag=main,authorization-env=CACHE_AUTH',
       { type: 'http', url: 'http://host/', tag: 'main', authorization: 'Bearer abc' },
     ],
+    [
+      'type=gha,scope=main,timeout=1m30s,max-size=2gb,token=t,url_v2=https://results/',
+      {
+        ...{ type: 'gha', url: 'https://results/', token: 't', scope: 'main' },
+        ...{ timeoutMs: 90_000, maxSize: 2e9 },
+      },
+    ],
+    [
+      'type=s3,bucket=b,region=r,name=one;two,prefix=p/,endpoint_url=http://host,use_path_style',
+      {
+        ...{ type: 's3', bucket: 'b', region: 'r', names: ['one', 'two'], prefix: 'p/' },
+        ...{ manifestsPrefix: 'manifests/', blobsPrefix: 'blobs/', endpoint: 'http://host' },
+        ...{ pathStyle: true, touchAfterMs: 86_400_000 },
+      },
+    ],
+    [
+      'type=azblob,account_url=https://a.blob.core.windows.net,container=c,secret_access_key=k',
+      {
+        ...{ type: 'azblob', accountUrl: 'https://a.blob.core.windows.net', container: 'c' },
+        ...{ key: 'k', names: ['mbuild'], prefix: '' },
+        ...{ manifestsPrefix: 'manifests/', blobsPrefix: 'blobs/' },
+      },
+    ],
   ])('reads %s', (text, expected) => {
     expect(readCacheFrom(text, ENV)).toEqual(expected);
   });
 
   it.each([
     ['type=inline', 'USAGE', /an inline cache is read from its image/],
-    ['type=gha', 'UNSUPPORTED', /type=gha is not supported/],
-    ['type=s3,bucket=b', 'UNSUPPORTED', /type=s3 is not supported/],
-    ['type=azblob', 'UNSUPPORTED', /type=azblob is not supported/],
+    ['type=gha,version=1', 'USAGE', /version=1 is not supported/],
+    ['type=gha,timeout=long', 'USAGE', /is not a duration/],
+    ['type=gha,ghtoken=x', 'UNSUPPORTED', /"ghtoken" .* is not needed/],
+    ['type=s3', 'USAGE', /needs bucket=NAME/],
+    ['type=s3,bucket=b', 'USAGE', /needs region=NAME/],
+    ['type=s3,bucket=b,region=r,access_key_id=a', 'USAGE', /or neither/],
+    ['type=azblob', 'USAGE', /needs account_url=/],
     ['type=regstry,ref=x', 'USAGE', /unknown type "regstry"/],
     ['ref=x,mode', 'USAGE', /has no type/],
     ['type=registry,ref', 'USAGE', /"ref" of --cache-from type=registry needs a value/],
@@ -88,7 +115,7 @@ describe('--cache-to', () => {
 
   it.each([
     ['type=inline,mode=max', 'USAGE', /an inline cache holds only the steps of its image/],
-    ['type=gha,mode=max', 'UNSUPPORTED', /type=gha is not supported/],
+    ['type=gha,mode=all', 'USAGE', /mode=all/],
     ['type=local,src=c', 'USAGE', /unknown key "src"/],
     ['type=local', 'USAGE', /needs dest=DIRECTORY/],
     ['type=registry,ref=a,mode=all', 'USAGE', /mode=all/],

@@ -17,7 +17,19 @@ const PROGRAMS = ['src/cli/main.ts', 'src/worker.ts', 'src/sandbox/sweeper.ts'];
  * Packages that few commands need. Each is a bundle of its own, dist/late/NAME.cjs, which is read when it is first imported:
  * a cached build reads none of them. Source files import them as always, by `await import('yaml')`.
  */
-const LATE = ['undici', 'yaml', 'semver', 'bcryptjs', 'jsonc-parser', 'fflate', 'packageurl-js'];
+const LATE = [
+  'undici',
+  'yaml',
+  'semver',
+  'bcryptjs',
+  'jsonc-parser',
+  'fflate',
+  'packageurl-js',
+  // Caches in object stores, 1 MB each.
+  '@aws-sdk/client-s3',
+  '@azure/storage-blob',
+  '@azure/identity',
+];
 
 /** Has a native library beside it, so it can't be bundled: npm installs it. */
 const INSTALLED = ['koffi'];
@@ -57,6 +69,7 @@ const results = await Promise.all([
     minifyWhitespace: false,
     entryPoints: ['src/index.ts'],
     outfile: join(DIST, 'index.cjs'),
+    plugins: [lateBundles()],
   }),
   // The GitHub action: action.yml.
   build({ ...COMMON, entryPoints: ['src/action/main.ts'], outfile: join(DIST, 'action.cjs') }),

@@ -1,5 +1,6 @@
 import type { Descriptor } from '../../oci/image';
 import type { BlobBody, BlobSource, RawManifest, Repository } from '../../registry/registry';
+import type { ActionsSource, AzureSource, S3Source } from './sources';
 
 /** A manifest with its config, as a place has them. */
 export interface StoredCache {
@@ -37,6 +38,9 @@ export interface CachePlace {
 
 /** `--cache-from`. */
 export type CacheSource =
+  | S3Source
+  | AzureSource
+  | ActionsSource
   | { readonly type: 'registry'; readonly ref: string }
   /** A folder of a web server; `authorization` is sent as the header of that name. */
   | {
