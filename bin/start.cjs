@@ -46,7 +46,12 @@ function requireFrom(bundle) {
 
 // As good as it gets without reading the command line: a wrong answer costs time, nothing else.
 function isBuild([first = '', ...rest]) {
-  return first === 'build' || /^[./]/.test(first) || (first.startsWith('-') && rest.length > 0);
+  return (
+    first === 'build' ||
+    first === 'kaniko' ||
+    /^[./]/.test(first) ||
+    (first.startsWith('-') && rest.length > 0)
+  );
 }
 
 function readCache(cacheFile, stamp) {
