@@ -1,9 +1,12 @@
-import { renameSync } from 'node:fs';
+import { mkdtempSync, renameSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { errnoOf, isMbuildError } from '../../diagnostics/error';
 import { LAYER_LIMITS } from '../../layer/layer';
 import type { layerTasks } from '../../layer/tasks';
 import { toRaw, type RawPath } from '../../linux/paths';
 import { bootId } from '../../linux/process';
+import { removeTree } from '../../linux/remove-tree';
 import { chainIds, type DiffID, type Digest } from '../../oci/digest';
 import { layerCompression } from '../../oci/media-types';
 import type { Stack } from '../../snapshot/snapshotter';
@@ -150,7 +153,7 @@ async function compareWithBlob(
   const compression = blob === undefined ? undefined : layerCompression(blob.mediaType);
   const below = stackBelow(record, services.layers);
   if (blob === undefined || compression === undefined || below === undefined) return false;
-  const active = snapshots.prepare(below);
+  const scratch = openScratch(below, services, repair);
   try {
     const parents = below.map((id) => snapshots.layerDir(id)).reverse();
     await threads.remote<typeof layerTasks>('layer').applyLayer(
@@ -160,12 +163,12 @@ async function compareWithBlob(
         digest: blob.digest,
         diffId: record.diffId,
       },
-      active.dir,
+      scratch.dir,
       { xattrs, limits: LAYER_LIMITS, parents },
     );
-    const wanted = await diffIdOf(toRaw(active.dir), record, services);
+    const wanted = await diffIdOf(toRaw(scratch.dir), record, services);
     if (present === wanted && present !== undefined) return true;
-    if (repair) putInPlace(record, active.dir, services);
+    if (repair) putInPlace(record, scratch.dir, services);
     return repair;
   } catch (error) {
     // What unpacking says may have other reasons, as a program that was killed: the bytes decide.
@@ -173,7 +176,25 @@ async function compareWithBlob(
       throw error;
     return false;
   } finally {
-    snapshots.discard(active);
+    scratch.end();
+  }
+}
+
+/** A directory to unpack a layer into. */
+interface Scratch {
+  readonly dir: string;
+  end(): void;
+}
+
+/** In the store; elsewhere where that is read-only, and nothing is to be put in place. */
+function openScratch(below: Stack, { snapshots }: TrustServices, repair: boolean): Scratch {
+  try {
+    const active = snapshots.prepare(below);
+    return { dir: active.dir, end: () => snapshots.discard(active) };
+  } catch (error) {
+    if (repair || errnoOf(error) !== 'EROFS') throw error;
+    const dir = mkdtempSync(path.join(tmpdir(), 'mbuild-check-'));
+    return { dir, end: () => removeTree(dir) };
   }
 }
 
