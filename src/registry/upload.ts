@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { MbuildError } from '../diagnostics/error';
 import type { Digest } from '../oci/digest';
 import { familiarRepository } from '../oci/reference';
@@ -8,6 +8,7 @@ import type { BlobSource, EarlyUpload, Repository, Sent } from './registry';
 import { isPassing } from './retry';
 import type { RegistrySession } from './session';
 import { dismiss, type HttpResponse } from './transport';
+import { collect, counted, slice, streamOf } from './upload-streams';
 
 /** Blobs up to this size are sent in a single request. */
 const MONOLITHIC = 1 << 20;
@@ -364,40 +365,4 @@ function placeOf({ headers, url }: HttpResponse, offset: number, before?: URL): 
 function rangeEnd(header: string): number {
   const end = Number(/^(?:bytes=)?0-(\d+)$/.exec(header)?.[1] ?? 0);
   return end === 0 ? 0 : end + 1;
-}
-
-function streamOf(bytes: AsyncIterable<Uint8Array>): Readable {
-  return Readable.from(bytes, { objectMode: false });
-}
-
-async function* slice(
-  source: AsyncIterable<Uint8Array>,
-  length: number,
-): AsyncGenerator<Uint8Array> {
-  let left = length;
-  for await (const chunk of source) {
-    if (chunk.length >= left) {
-      yield chunk.subarray(0, left);
-      return;
-    }
-    left -= chunk.length;
-    yield chunk;
-  }
-}
-
-async function* counted(
-  source: AsyncIterable<Uint8Array>,
-  count: (bytes: number) => void,
-): AsyncGenerator<Uint8Array> {
-  let bytes = 0;
-  for await (const chunk of source) {
-    yield chunk;
-    count((bytes += chunk.length));
-  }
-}
-
-async function collect(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of source) chunks.push(chunk);
-  return Buffer.concat(chunks);
 }
