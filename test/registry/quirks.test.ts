@@ -254,7 +254,7 @@ const PUSHES: readonly Row[] = [
       'start',
       headers(() => ({ location: undefined })),
     ),
-    { code: 'REGISTRY_FAILED', message: /where the upload goes on/ },
+    { code: 'REGISTRY_FAILED', message: /did not say where to continue the upload/ },
   ],
   [
     'a Location that is not an address',

@@ -144,7 +144,7 @@ blocked = true
 
   it.each([
     ['registries.conf', '[[registry]\n', /registries\.conf is not valid: line 1/],
-    ['.config/docker/daemon.json', '{', /daemon\.json is not valid JSON/],
+    ['.config/docker/daemon.json', '{', /daemon\.json cannot be used: it is not valid JSON/],
   ])('a broken %s is named', (name, text, message) => {
     const file = put(name, text);
     expect(() =>
