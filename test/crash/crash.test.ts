@@ -4,7 +4,15 @@ import { describeWith } from '../support/needs';
 import { noRegistry, startRegistry, type TestRegistry } from '../support/registry';
 import { useTemp, writeFiles } from '../support/temp';
 import { ALL_CALLS, CHANGING, SOAK, Trials, sampleKinds, straceMissing, type Call } from './faults';
-import { EARLIER, buildWorks, openStore, registryWorks, storeWorks, type Work } from './works';
+import {
+  EARLIER,
+  buildWorks,
+  mountWorks,
+  openStore,
+  registryWorks,
+  storeWorks,
+  type Work,
+} from './works';
 
 jest.setTimeout(SOAK ? 7_200_000 : 180_000);
 
@@ -113,7 +121,7 @@ describeWith('a store', { root: true, programs: ['strace'], also: straceMissing 
 
   describe.each(
     buildWorks(temp)
-      .concat(storeWorks(temp))
+      .concat(storeWorks(temp), mountWorks(temp))
       .map((work, i) => [work.name, work, i === 0 ? QUICK : QUICKEST] as const),
   )('whose %s', (_, work, effort) => {
     survives(() => work, effort);
@@ -126,7 +134,7 @@ describeWith('a store', { root: true, programs: ['strace'], also: straceMissing 
     });
     afterAll(() => registry.stop());
 
-    describe.each(['pull', 'push'] as const)('as a %s', (name) => {
+    describe.each(['pull', 'push', 'cache mount export'] as const)('as a %s', (name) => {
       survives(() => registryWorks(registry.host)[name], QUICKEST);
     });
   });

@@ -125,9 +125,54 @@ export function storeWorks(temp: TempDirs): readonly Work[] {
   ];
 }
 
+/** The content of a cache mount goes out, and comes in. */
+export function mountWorks(temp: TempDirs): readonly Work[] {
+  const archive = once(() => join(temp.dir('archive'), 'cache.tar'));
+  return [
+    {
+      name: 'export of a cache mount',
+      prepare: fillMount,
+      args: (store) => ['cache-mount', 'export', MOUNT, '-o', join(store.root, '..', 'out.tar')],
+      outcome: contentOfMount,
+    },
+    {
+      name: 'import of a cache mount',
+      prepare: async (store) => {
+        await fillMount(store);
+        await store.ok(['cache-mount', 'export', MOUNT, '-o', archive()]);
+        await store.ok(['cache-mount', 'prune', '--all']);
+      },
+      args: () => ['cache-mount', 'import', MOUNT, archive()],
+      outcome: contentOfMount,
+    },
+  ];
+}
+
+const MOUNT = 'kept';
+
+function fillMount(store: Mbuild): Promise<unknown> {
+  const make = 'mkdir -p /cache/d && echo one > /cache/one && echo two > /cache/d/two';
+  return store.build(['-f', '-', join(store.root, '..')], {
+    input: `FROM small-base\nRUN --mount=type=cache,id=${MOUNT},target=/cache ${make}\n`,
+  });
+}
+
+/** A tar names the time of each file: the same is exported as was imported. */
+function contentOfMount(store: Mbuild): Promise<string> {
+  return store.ok(['cache-mount', 'export', MOUNT]);
+}
+
 /** What is done with a registry. */
-export function registryWorks(host: string): Readonly<Record<'pull' | 'push', Work>> {
+export function registryWorks(
+  host: string,
+): Readonly<Record<'pull' | 'push' | 'cache mount export', Work>> {
   return {
+    'cache mount export': {
+      name: 'cache mount export',
+      prepare: fillMount,
+      args: () => ['cache-mount', 'export', MOUNT, '--ref', `${host}/cache:1`],
+      outcome: contentOfMount,
+    },
     pull: {
       name: 'pull',
       args: () => ['pull', `${host}/pulled`],
