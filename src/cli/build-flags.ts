@@ -47,12 +47,12 @@ export const BUILD_FLAGS = {
   'cache-from': {
     kind: 'list',
     value: 'SOURCE',
-    help: 'Read a remote cache: NAME, type=registry,ref=NAME, type=local,src=DIRECTORY or type=http,url=ADDRESS',
+    help: 'Read a remote cache: NAME, type=registry,ref=NAME, type=local,src=DIRECTORY, type=http,url=ADDRESS, type=gha, type=s3,… or type=azblob,…',
   },
   'cache-to': {
     kind: 'list',
     value: 'DEST',
-    help: 'Write a remote cache: type=registry,ref=NAME, type=local,dest=DIRECTORY, type=http,url=ADDRESS or type=inline; mode=min|max',
+    help: 'Write a remote cache: type=registry,ref=NAME, type=local,dest=DIRECTORY, type=http,url=ADDRESS, type=gha, type=s3,…, type=azblob,… or type=inline; mode=min|max',
   },
   'cache-limit': {
     kind: 'string',
