@@ -63,7 +63,7 @@ export class BuildHistory {
     throw new MbuildError(
       'BUILD_NOT_FOUND',
       this.#names().length === 0 ? 'no build is recorded in this store' : `no such build: ${text}`,
-      { hint: "list them with 'mbuild builds'" },
+      { hint: "list the builds with 'mbuild builds'" },
     );
   }
 

@@ -12,10 +12,7 @@ import { collect, counted, slice, streamOf } from './upload-streams';
 
 /** Blobs up to this size are sent in a single request. */
 const MONOLITHIC = 1 << 20;
-/**
- * Bytes of a piece, where a blob cannot be sent as a whole: first what GitHub's registry takes at most in a request with Content-Range, then what
- * nginx takes of a body when nobody told it otherwise.
- */
+/** Bytes of a piece: GitHub's most for Content-Range, then nginx's default most of a body. */
 const PIECES = [4 << 20, 1 << 20];
 const OCTETS = { 'content-type': 'application/octet-stream' };
 

@@ -254,7 +254,7 @@ describeWith('removing images', { root: true }, () => {
       );
       expect(
         dry
-          .replace(/\n1 step would .*/, '')
+          .replace(/\n1 step must .*/, '')
           .replaceAll('Would delete', 'Deleted')
           .replace('reclaimable', 'reclaimed'),
       ).toBe(printed);

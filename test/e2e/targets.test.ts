@@ -177,7 +177,7 @@ describeWith('what a build is asked for', { root: true, programs: ['tar', 'pytho
             context(DOCKERFILE),
           ])
         ).stderr,
-      ).toContain('no image for several platforms');
+      ).toContain('cannot hold an image for several platforms');
     });
 
     it('count a step that they have in common once, in the plan and in the build', async () => {
