@@ -3,6 +3,7 @@ import { PROGRESS_MODES } from '../progress/choose';
 import type { FlagTable } from './args';
 import { PUSH_FLAGS } from './command';
 import { DIGEST_FLAGS } from './digest-files';
+import { FAILURE_FLAGS } from './failure-flags';
 import { LIMIT_FLAGS } from './limit-options';
 
 const LATER = 'a later version will have it';
@@ -10,6 +11,7 @@ const LATER = 'a later version will have it';
 /** The flags of a build: docker's and buildx's spelling, with buildah's where it has more. */
 export const BUILD_FLAGS = {
   ...LIMIT_FLAGS,
+  ...FAILURE_FLAGS,
   ...DIGEST_FLAGS,
   'add-host': { kind: 'list', value: 'HOST:IP', help: 'Add a line to /etc/hosts of RUN' },
   allow: {
@@ -149,12 +151,6 @@ export const BUILD_FLAGS = {
   },
   iidfile: { kind: 'string', value: 'FILE', help: 'Write the image ID to a file' },
   jobs: { kind: 'number', value: 'N', help: 'Run at most this many steps at once' },
-  'keep-failed': {
-    kind: 'string',
-    value: 'BYTES',
-    fallback: '2gb',
-    help: 'Keep the trees of failed steps for a day, up to this size, for mbuild debug; 0 for none',
-  },
   label: { kind: 'list', value: 'KEY=VALUE', help: 'Set a label of the image' },
   load: {
     kind: 'boolean',

@@ -189,8 +189,24 @@ export class StepRunner {
       planned,
     );
     if (made.kept) scope.events({ kind: 'note', id: vertex, text: 'same result as before, kept' });
+    if (taken) this.#tellTaken(work);
     scope.events({ kind: 'done', id: vertex, time: Date.now(), cached: false });
     return made;
+  }
+
+  #tellTaken({ step, vertex }: PlannedWork): void {
+    const { services, scope } = this.parts;
+    const text = 'failed; its tree was taken as it was left by hand, for this build alone';
+    scope.events({ kind: 'note', id: vertex, text });
+    services.warn({
+      severity: 'warning',
+      code: 'StepTaken',
+      message:
+        'RUN failed, and its tree was taken as it was left by hand: the image is not what the Dockerfile says',
+      file: step.file,
+      range: step.range,
+      hint: 'no later build takes this step, or those after it, from the cache',
+    });
   }
 
   #missed({ step, planned, refused, vertex }: PlannedWork): Promise<MissNote> | undefined {

@@ -14,6 +14,7 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
   'image-name-with-digest-file': 'the result has it',
   'log-timestamp': 'events have times',
   'metadata-file': 'the result has it',
+  'on-error': 'asks at a terminal',
   progress: 'events tell it',
   provenance: 'another spelling of attest',
   quiet: 'events tell it',

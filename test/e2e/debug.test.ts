@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { smallBase, smallBaseTar } from '../support/bases';
@@ -182,6 +182,40 @@ describeWith('mbuild debug', { root: true }, () => {
     expect(stdout).toMatch(/^left\r$/m);
   });
 
+  (script === undefined ? it.skip : it)(
+    'with --on-error=shell a person stands in the step that failed, and decides',
+    async () => {
+      writeFiles(context, {
+        Dockerfile:
+          'FROM small-base\nRUN touch /flag; test -e /fixed\nRUN cat /fixed && echo more > /more\n',
+      });
+      const shown = await converse(
+        `${MBUILD} build --on-error=shell -t taken ${context}`,
+        { MBUILD_ROOT: root },
+        [
+          [/ # /, 'ls /flag && touch /dropped; exit'],
+          [/or abort\? /, 'retry'],
+          [/ # /, 'ls /dropped; echo by-hand > /fixed; exit'],
+          [/or abort\? /, 'continue'],
+        ],
+      );
+      expect(shown).toContain('ls: /dropped: No such file or directory');
+      expect(shown).toContain('taken as it was left by hand, for this build alone');
+      expect(shown).toContain('the image is not what the Dockerfile says');
+      expect(await mbuild.ok(['run', '--rm', 'taken', 'cat', '/fixed', '/more'])).toBe(
+        'by-hand\nmore',
+      );
+      // The cache has no record of the step: it fails again.
+      expect(await mbuild.ok(['cache', 'ls'])).not.toContain('test -e /fixed');
+      const { code, stderr } = await mbuild.run(['build', context]);
+      expect([code, stderr]).toEqual([1, expect.stringContaining('test -e /fixed')]);
+    },
+  );
+
+  it('with --on-error=shell and no terminal the step is kept and named', async () => {
+    expect(await fail('--on-error=shell')).toContain('opens a shell in it');
+  });
+
   it('works with a changed root alone', async () => {
     mbuild = new Mbuild(temp.dir('chroot'), { MBUILD_ISOLATION: 'chroot' });
     await smallBase(mbuild);
@@ -249,3 +283,33 @@ describeWith('mbuild debug', { root: true }, () => {
     expect(existsSync(join(place, 'etc'))).toBe(false);
   });
 });
+
+/** Runs a command on a terminal, and answers each prompt in turn. Returns all that was shown. */
+function converse(
+  line: string,
+  env: Readonly<Record<string, string>>,
+  answers: readonly (readonly [prompt: RegExp, answer: string])[],
+): Promise<string> {
+  const child = spawn('script', ['-qec', line, '/dev/null'], {
+    env: { ...cleanEnv(), TERM: 'dumb', ...env },
+  });
+  let [shown, unseen, next] = ['', '', 0];
+  return new Promise((resolve, reject) => {
+    // A prompt that does not come shows in what was printed until then.
+    const timer = setTimeout(() => child.kill(), 60_000);
+    child.on('error', reject);
+    child.on('close', () => {
+      clearTimeout(timer);
+      resolve(shown);
+    });
+    child.stdout.on('data', (data: Buffer) => {
+      shown += data.toString();
+      unseen += data.toString();
+      const [prompt, answer] = answers[next] ?? [];
+      if (prompt === undefined || !prompt.test(unseen)) return;
+      next++;
+      unseen = '';
+      child.stdin.write(`${answer}\n`);
+    });
+  });
+}

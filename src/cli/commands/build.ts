@@ -1,10 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { build, type BuildOptions, type BuildResult } from '../../build';
+import type { Engine } from '../../engine';
 import type { EvictionPolicy } from '../../cache/eviction';
 import { MbuildError, errnoOf } from '../../diagnostics/error';
 import { errorToJson } from '../../diagnostics/render';
 import { jsonText } from '../../diagnostics/visible';
 import { summaryLine } from '../../history/build-record';
+import type { BuildScope } from '../../progress/events';
 import { progressForm, type ProgressForm, type ProgressMode } from '../../progress/choose';
 import { isCi } from '../../progress/ci';
 import { rawLine } from '../../progress/rawjson';
@@ -31,7 +33,7 @@ export const command = defineCommand({
   positionals: { min: 1, max: 1 },
   flags: BUILD_FLAGS,
   run: async ({ flags, positionals: [context = '.'] }, host) => {
-    const form = progressForm(progressMode(flags), host.err.isTTY, host.env);
+    const form = progressForm(progressMode(flags, host), host.err.isTTY, host.env);
     const github = await githubReport(form, [{ context: readContext(context) }], host);
     try {
       return await withTimeLimit(flags.timeout, host, (limited) =>
@@ -85,7 +87,11 @@ async function buildInStore(
     if (flags['check-push'])
       await (await import('../check-push')).checkPush(options, services, host.signal);
     const made = await withProgress(host, progress, (scope) =>
-      build(options, services, github?.watch(scope) ?? scope),
+      buildAsking(
+        options,
+        { engine: services, scope: github?.watch(scope) ?? scope },
+        asks(flags, host) ? host : undefined,
+      ),
     );
     github?.done([[undefined, made]], services);
     if (flags.report !== undefined)
@@ -98,8 +104,28 @@ async function buildInStore(
   });
 }
 
-function progressMode(flags: BuildFlags): ProgressMode {
-  return flags.quiet ? 'quiet' : (flags.progress as ProgressMode);
+/** @param host where a person is asked what becomes of a RUN that failed. */
+async function buildAsking(
+  options: BuildOptions,
+  { engine, scope }: { readonly engine: Engine; readonly scope: BuildScope },
+  host: Host | undefined,
+): Promise<BuildResult> {
+  if (host === undefined) return build(options, engine, scope);
+  const { askOnFailure } = await import('../failure-shell');
+  const { scope: asking, onFailedRun } = askOnFailure(engine, host, scope);
+  return build({ ...options, onFailedRun }, engine, asking);
+}
+
+/** Whether a person at a terminal is asked what becomes of a RUN that fails. */
+function asks(flags: BuildFlags, host: Host): boolean {
+  return flags['on-error'] === 'shell' && host.out.isTTY && host.stdin().isTTY;
+}
+
+/** A screen that is drawn anew all the time leaves no room for a shell. */
+function progressMode(flags: BuildFlags, host: Host): ProgressMode {
+  if (flags.quiet) return 'quiet';
+  const mode = flags.progress as ProgressMode;
+  return (mode === 'auto' || mode === 'tty') && asks(flags, host) ? 'plain' : mode;
 }
 
 /**
