@@ -382,7 +382,7 @@ describeWith('bench replay of histories as projects have them', { programs: ['gi
     setTimeout(() => child.kill('SIGINT'), 2500);
     const [code] = (await once(child, 'close')) as [number];
     expect(code).toBe(130);
-    expect(output).toMatch(/^\d+ commits of long, then it was stopped$/m);
+    expect(output).toMatch(/^\d+ commits of long, then the replay was stopped$/m);
     rmSync(project.dir, { recursive: true });
   }, 60_000);
 });

@@ -219,7 +219,7 @@ describeWith('a miss is explained', { root: true }, () => {
       'not cached: instruction changed (was: RUN find /app -type f > /all)',
     );
     expect(await mbuild.ok(['explain'])).toContain(
-      'it ended with EXEC_FAILED: RUN exited with code 3',
+      'it failed with EXEC_FAILED: RUN exited with code 3',
     );
     edit((text) => text.replace('RUN exit 3', 'RUN true'));
     expect(await misses()).toEqual({ 'RUN true': 'instruction changed (was: RUN exit 3)' });
