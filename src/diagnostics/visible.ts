@@ -70,7 +70,7 @@ export function pictures(text: string): string {
 export function disarmed(text: string): string {
   if (!MAYBE_ORDER.test(text)) return text;
   return text
-    .replace(/^([^\S\n]*):(?=:)/gm, '$1: ')
+    .replace(/^([^\S\n]*):(?=:[^\n]*::)/gm, '$1: ')
     .replace(/##(?=[\w.-]*\[)/g, '# #')
     .replace(/section_(?=(?:start|end):)/g, 'section_ ');
 }

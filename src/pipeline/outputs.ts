@@ -130,7 +130,7 @@ function outgoingOf(
   options: BuildOptions,
 ): OutgoingResult {
   const { image, elsewhere, group, platform } = one;
-  const isAlone = made.filter((other) => other.group === group).length === 1;
+  const isAlone = group === undefined || made.filter((other) => other.group === group).length === 1;
   const { indexes, result } = outputKind(output.type).traits(output);
   return {
     ...{ image, elsewhere, platform },

@@ -406,7 +406,7 @@ describeWith(
         const [program = '', ...args] = [...prefix, BIN, '--root', way.root, 'doctor'];
         expect(
           spawnSync(program, args, { encoding: 'utf8', env: { ...cleanEnv(), ...way.env } }).stdout,
-        ).toMatch(/single-id +works +with one id and a changed root/);
+        ).toMatch(/single-id +works +only one id, and chroot/);
       }),
     );
 
@@ -612,13 +612,12 @@ describeWith(
           }).status,
         ).toBe(0);
         expect(JSON.parse(readFileSync(join(way.root, 'ground.json'), 'utf8'))).toMatchObject({
-          owners: 'beside',
+          ground: { owners: 'beside' },
         });
         execFileSync('usermod', [...RANGES, user]);
         expect(build('later', way)).toBe(expected);
         expect(JSON.parse(readFileSync(join(way.root, 'ground.json'), 'utf8'))).toMatchObject({
-          owners: 'kernel',
-          canMount: true,
+          ground: { owners: 'kernel', canMount: true },
         });
       }),
     );
@@ -631,7 +630,7 @@ describeWith(
           env: cleanEnv(),
         });
         expect(asRoot.stderr).toMatch(
-          /was made by a user without ids of others.*\n\[STORE_UNUSABLE\]/,
+          /was made by a user without ids of other users.*\n\[STORE_UNUSABLE\]/,
         );
         const pinned = spawnSync(
           'setpriv',

@@ -197,7 +197,7 @@ describeWith('sources from elsewhere', { root: true, programs: ['tar', 'python3'
           response.writeHead(302, { location: 'file:///etc/passwd' }).end(),
         );
         expect(await refused(`FROM scratch\nADD ${server.url}/file /f\n`)).toContain(
-          'no http address',
+          'an address that is not http or https',
         );
       } finally {
         await other.stop();
@@ -209,7 +209,7 @@ describeWith('sources from elsewhere', { root: true, programs: ['tar', 'python3'
         '--checksum needs another source',
       );
       expect(await refused(`FROM scratch\nADD --keep-git-dir ${server.url}/f /f\n`)).toContain(
-        '--keep-git-dir is for git',
+        '--keep-git-dir is only for git',
       );
     });
   });
