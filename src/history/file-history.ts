@@ -163,12 +163,22 @@ function idsIn(folder: string): string[] {
   );
 }
 
-/** Names of builds, and how many there are after them. */
-const NAMED: Readonly<Record<string, number>> = { '': 0, last: 0, latest: 0, prev: 1 };
+/** Names of builds, and how many there are after them; `~2` stands alone too. */
+const NAMED: ReadonlyMap<string, number> = new Map([
+  ['', 0],
+  ['last', 0],
+  ['latest', 0],
+  ['prev', 1],
+]);
 
-/** How many builds before the latest a word means: `last`, `prev~2`; no shell expands these. */
+/**
+ * How many builds before the latest a word means: `last`, `prev~2`; no shell expands these.
+ * `undefined` when it is another word, such as an id.
+ */
 function backOf(text: string): number | undefined {
-  const [, name = '', back] = /^([a-z]*)(?:~(\d{1,6}))?$/.exec(text) ?? [];
-  const from = text === '' ? undefined : NAMED[name];
-  return from === undefined ? undefined : from + Number(back ?? 0);
+  const match = /^([a-z]*)(?:~(\d{1,6}))?$/.exec(text);
+  if (match === null || text === '') return undefined;
+  const [, name = '', back = '0'] = match;
+  const from = NAMED.get(name);
+  return from === undefined ? undefined : from + Number(back);
 }

@@ -162,7 +162,9 @@ describeWith('what is on record of builds', { root: true }, () => {
     const folder = join(mbuild.root, 'cache', 'records');
     for (const name of readdirSync(folder)) writeFileSync(join(folder, name), '{"version":1');
     const { stderr } = await build();
-    expect(stderr).toMatch(/^note: the cache record \S+ cannot be read and counts as missing$/m);
+    expect(stderr).toMatch(
+      /^note: \S+\/cache\/records\/\S+ is damaged: it was moved to \S+, where it stays until the next prune$/m,
+    );
     expect(stderr).toContain('not cached: its result is no longer in the store');
   });
 
