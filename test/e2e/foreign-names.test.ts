@@ -48,6 +48,11 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   ],
   'kaniko warmer': [['kaniko', 'warmer', '--cache-dir', '{context}/cache', '-i', EVIL]],
   explain: [['explain'], ['explain', '--format', 'json']],
+  debug: [
+    ['debug', EVIL],
+    ['debug', '--tools', EVIL],
+    ['debug', ':1', EVIL],
+  ],
   builds: [['builds'], ['builds', '--format', 'json'], ['builds', '--format', '{{.Name}}']],
   plan: [
     ['plan', '--no-cache', '{context}'],
@@ -73,6 +78,14 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'cache-mount prune': [['cache-mount', 'prune', '-f']],
   'cache-mount rm': [['cache-mount', 'rm', EVIL]],
   'bench replay': [['bench', 'replay', '--git', 'HEAD', '{git}']],
+  'bench compare': [
+    ['bench', 'compare', '--builder', 'mbuild', '-n', '1', '--target', EVIL, '{context}'],
+    ['bench', 'compare', '--builder', EVIL, '{context}'],
+  ],
+  'bench durations': [
+    ['bench', 'durations', '{log}'],
+    ['bench', 'durations', EVIL],
+  ],
   images: [
     ['images', '--filter', `label=${EVIL}`],
     ['images', '--format', 'json'],
@@ -108,6 +121,8 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['push', EVIL],
   ],
   search: [['search', '{registry}/a']],
+  'imagetools inspect': [['imagetools', 'inspect', '{registry}/a']],
+  'imagetools create': [['imagetools', 'create', '-t', '{registry}/a', '{registry}/one']],
   login: [['login', '-u', 'u', '-p', 'p', '{registry}']],
   logout: [['logout', EVIL]],
   tag: [['tag', 'one', EVIL]],
@@ -120,10 +135,16 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   'manifest annotate': [['manifest', 'annotate', EVIL, 'one']],
   'manifest push': [['manifest', 'push', EVIL]],
   'manifest rm': [['manifest', 'rm', EVIL]],
+  'context files': [
+    ['context', 'files', '--why', '{context}'],
+    ['context', 'files', '--format', 'json', '{context}'],
+  ],
   'context ls': [
     ['context', 'ls', '--why', '{context}'],
     ['context', 'ls', '--format', 'json', '{context}'],
   ],
+  'context inspect': [['context', 'inspect', EVIL]],
+  'context use': [['context', 'use', EVIL]],
   parse: [['parse', '{evilfile}']],
   ps: [
     ['ps', '-a', '--no-trunc'],
@@ -146,6 +167,29 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   cp: [['cp', `box:/${EVIL}1`, '-']],
   diff: [['diff', 'box']],
   commit: [['commit', EVIL]],
+  events: [
+    ['events', '--since', '1h', '--until', '0s'],
+    ['events', '--since', '1h', '--until', '0s', '--format', 'json'],
+    ['events', '--since', '1h', '--until', '0s', '--format', '{{.Actor.Attributes}}'],
+    ['events', '--filter', EVIL],
+  ],
+  'volume create': [['volume', 'create', EVIL]],
+  'volume ls': [['volume', 'ls', '--filter', `${EVIL}=x`]],
+  'volume inspect': [['volume', 'inspect', EVIL]],
+  'volume rm': [
+    ['volume', 'rm', EVIL],
+    ['volume', 'rm', '-f', EVIL],
+  ],
+  'network inspect': [['network', 'inspect', EVIL]],
+  'buildx inspect': [['buildx', 'inspect', EVIL]],
+  'buildx create': [
+    ['buildx', 'create', EVIL],
+    ['buildx', 'create', '--name', EVIL],
+  ],
+  'buildx use': [['buildx', 'use', EVIL]],
+  'buildx rm': [['buildx', 'rm', EVIL]],
+  'buildx stop': [['buildx', 'stop', EVIL]],
+  'buildx install': [['buildx', 'install', EVIL]],
   export: [['export', EVIL]],
   sbom: [
     ['sbom', EVIL],
@@ -165,11 +209,17 @@ const LINES: Readonly<Record<string, readonly (readonly string[])[]>> = {
 /** Commands that print nothing of others. */
 const NOTHING_FOREIGN: readonly string[] = [
   'bench run',
+  'buildx ls',
+  'buildx version',
   'completion',
   'context export',
+  'context show',
   'info',
   'doctor',
+  'network ls',
   'version',
+  // Of volumes only their names, and those have letters and digits alone.
+  'volume prune',
 ];
 
 test('every command is asked', async () => {
@@ -217,6 +267,12 @@ describeWith('foreign names', { programs: ['script', 'git'] }, () => {
           'docker-bake.json': JSON.stringify({ target: { default: { labels: { [EVIL]: EVIL } } } }),
         }),
         'docker-bake.json',
+      ),
+      '{log}': join(
+        writeFiles(temp.dir('log'), {
+          log: `#5 [1/1] RUN echo ${FLAT}\n#5 DONE 1.5s\n`,
+        }),
+        'log',
       ),
       '{git}': evilRepository(evilContext(temp.dir('git'), '1')),
       '{registry}': `127.0.0.1:${port}`,

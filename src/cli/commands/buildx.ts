@@ -1,5 +1,6 @@
 import packageJson from '../../../package.json';
 import { MbuildError } from '../../diagnostics/error';
+import { visible } from '../../diagnostics/visible';
 import { formatPlatform, hostPlatform } from '../../oci/platform';
 import { defineCommand } from '../command';
 import { renderList, type ListShape } from '../format/list';
@@ -73,8 +74,9 @@ export const inspect = defineCommand({
       ['Platforms:', formatPlatform(hostPlatform())],
     ];
     out.write(
-      lines.map(([key = '', value = '']) => `${key.padEnd(16)} ${value}`.trimEnd()).join('\n') +
-        '\n',
+      lines
+        .map(([key = '', value = '']) => `${key.padEnd(16)} ${visible(value)}`.trimEnd())
+        .join('\n') + '\n',
     );
     return Promise.resolve(0);
   },
@@ -118,7 +120,7 @@ export const create = defineCommand({
       ...(flags['buildkitd-flags'] === undefined ? [] : ['--buildkitd-flags']),
     ];
     for (const option of idle) note(host, `${option} has no effect: there is no BuildKit`);
-    host.out.write(`${flags.name ?? BUILDER}\n`);
+    host.out.write(`${visible(flags.name ?? BUILDER)}\n`);
     return Promise.resolve(0);
   },
 });
@@ -151,7 +153,7 @@ export const rm = defineCommand({
   summary: 'Accept the name of a builder: the one that there is stays',
   flags: SILENT_FLAGS,
   run: ({ positionals }, { err }) => {
-    for (const name of positionals) err.write(`${name} removed\n`);
+    for (const name of positionals) err.write(`${visible(name)} removed\n`);
     return Promise.resolve(0);
   },
 });

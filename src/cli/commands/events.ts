@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { eventsOf, type ContainerEvent } from '../../containers/events';
-import { jsonText } from '../../diagnostics/visible';
+import { jsonText, visible } from '../../diagnostics/visible';
 import { defineCommand } from '../command';
 import { containersOf } from '../containers-of';
 import { parseTemplate } from '../format/go-template';
@@ -103,9 +103,9 @@ function readFilter(text: string): (event: ContainerEvent) => boolean {
 function line(event: ContainerEvent, format: string | undefined): string {
   const json = asDocker(event);
   if (format === 'json') return `${jsonText(json)}\n`;
-  if (format !== undefined) return `${parseTemplate(format).execute(json)}\n`;
-  const attributes = Object.entries(json.Actor.Attributes).map(
-    ([name, value]) => `${name}=${value}`,
+  if (format !== undefined) return `${parseTemplate(format).execute(json, visible)}\n`;
+  const attributes = Object.entries(json.Actor.Attributes).map(([name, value]) =>
+    visible(`${name}=${value}`),
   );
   const { id } = event.container.record;
   return `${new Date(event.time).toISOString()} container ${event.action} ${id} (${attributes.join(', ')})\n`;

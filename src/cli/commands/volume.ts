@@ -8,6 +8,7 @@ import {
 } from '../../containers/volumes';
 import { MbuildError } from '../../diagnostics/error';
 import { didYouMean } from '../../diagnostics/suggest';
+import { visible } from '../../diagnostics/visible';
 import { treeSize } from '../../linux/tree-size';
 import { humanSize } from '../../progress/units';
 import { agreed } from '../agree';
@@ -123,7 +124,7 @@ export const rm = defineCommand({
             hint: `remove the container first: mbuild rm -f ${by}`,
           });
         if (volume !== undefined) removeVolume(root, volume);
-        host.out.write(`${name}\n`);
+        host.out.write(`${visible(name)}\n`);
       }
       return 0;
     }),
