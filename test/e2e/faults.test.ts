@@ -260,7 +260,7 @@ describeWith('a registry with faults', { root: true }, () => {
     expect([code, stderr]).toEqual([
       1,
       expect.stringMatching(
-        /cannot reach 127\.0\.0\.1:1[^]*\[REGISTRY_UNREACHABLE\] hint: check the name and the network/,
+        /cannot reach 127\.0\.0\.1:1[^]*\[REGISTRY_UNREACHABLE\] hint: check the name, the network and the proxy settings/,
       ),
     ]);
   });
@@ -278,7 +278,7 @@ describeWith('a registry with faults', { root: true }, () => {
     const failed = await pull();
     expect([failed.code, failed.stderr]).toEqual([
       1,
-      expect.stringMatching(/keeps breaking[^]*what was fetched is kept/),
+      expect.stringMatching(/keeps breaking[^]*what was fetched so far is kept/),
     ]);
     server.fault = undefined;
     server.seen.splice(0);

@@ -155,7 +155,7 @@ describeWith('a working directory that has been deleted', { root: true }, () => 
   test.each([
     'build .',
     'build -f Dockerfile .',
-    'context ls',
+    'context files',
     'load -i x',
     'parse Dockerfile',
     '--root s images',

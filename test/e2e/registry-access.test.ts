@@ -83,7 +83,7 @@ describeWith(
       it.each([
         [['login', '--password-stdin', 'x.example'], /requires --username/],
         [['login', 'x.example'], /non TTY device/],
-        [['login', '-u', 'a', 'x.example/y'], /not the address of a registry/],
+        [['login', '-u', 'a', 'x.example/y'], /not a valid registry address/],
       ])('%j is refused', async (args, message) => {
         const { code, stderr } = await inHome(temp.dir('home')).run(args);
         expect([code, stderr]).toEqual([125, expect.stringMatching(message)]);

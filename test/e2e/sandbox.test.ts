@@ -249,7 +249,9 @@ describeWith('a RUN step', { root: true }, () => {
       { env: cleanEnv() },
     );
     expect(code).toBe(1);
-    expect(stderr).toMatch(/hint: the disk of the store \(.*\/s\) is full: `mbuild system prune`/);
+    expect(stderr).toMatch(
+      /hint: the disk of the store \(.*\/s\) is full: free space with `mbuild system prune`/,
+    );
   });
 
   it('reads an empty standard input', async () => {
