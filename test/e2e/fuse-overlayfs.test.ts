@@ -162,7 +162,7 @@ RUN --mount=type=bind,from=other,source=/s,target=/a ls /a; tail -n 1 /a/file | 
       killServer(root, 'SIGKILL');
       expect(await ended).toBe(1);
       expect(stderr()).toMatch(
-        /RUN echo begun.*\n.*\[SANDBOX_FAILED\] hint: .*nothing of the command is kept/s,
+        /RUN echo begun.*\n.*\[SANDBOX_FAILED\] hint: .*the result of the command is lost/s,
       );
       expect(stderr()).toContain(
         'fuse-overlayfs, which gave the command its files, was killed by SIGKILL',
@@ -204,7 +204,7 @@ RUN --mount=type=bind,from=other,source=/s,target=/a ls /a; tail -n 1 /a/file | 
       expect([broken.code, broken.stderr]).toEqual([
         1,
         expect.stringMatching(
-          /fuse-overlayfs cannot change a file of a tree \(E\w+\)\n.*another one/s,
+          /fuse-overlayfs cannot change a file of a tree \(E\w+\)\n.*install another version/s,
         ),
       ]);
     });
@@ -245,7 +245,7 @@ RUN --mount=type=bind,from=other,source=/s,target=/a ls /a; tail -n 1 /a/file | 
         expect([refused.code, refused.stderr]).toEqual([
           1,
           expect.stringMatching(
-            /cannot be told while it runs on fuse-overlayfs\n\[UNSUPPORTED\] hint: mbuild stop busy/,
+            /changes of busy cannot be read while it runs on fuse-overlayfs\n\[UNSUPPORTED\] hint: mbuild stop busy/,
           ),
         ]);
       } finally {
