@@ -212,7 +212,7 @@ describeWith('what RUN may use and do', { root: true }, () => {
     [['--memory-swap', '1g'], '--memory-swap needs --memory'],
     [['--memory', '1g', '--memory-swap', '1m'], '--memory-swap 1m is less than --memory 1g'],
     [['--cpus', '0'], 'invalid --cpus "0"'],
-    [['--cpus', '1', '--cpu-quota', '5000'], '--cpus does not go with --cpu-quota'],
+    [['--cpus', '1', '--cpu-quota', '5000'], '--cpus cannot be used with --cpu-quota'],
     [['--cpuset-cpus', 'a'], 'invalid --cpuset-cpus "a"'],
     [['--pids-limit', 'many'], 'invalid --pids-limit "many"'],
     [['--resource', 'memroy=1g'], 'invalid --resource "memroy=1g"'],
