@@ -63,17 +63,17 @@ describeWith('a store that was damaged', { root: true }, () => {
     [
       'a file of a built layer was changed',
       () => writeFileSync(layerWith('one').file, 'ONE\n'),
-      /^layer sha256:\S+ is not what was built[^]*^image docker.io\/library\/app:latest lacks its layer/m,
+      /^layer sha256:\S+ is damaged: its files have changed on disk, or are gone$[^]*^image docker.io\/library\/app:latest lacks its layer/m,
     ],
     [
       'a file of an imported layer was changed',
       () => writeFileSync(layerWith('etc').file + '/passwd', ''),
-      /^layer sha256:\S+ is not what was built/m,
+      /^layer sha256:\S+ is damaged: its files have changed on disk, or are gone$/m,
     ],
     [
       'a layer is gone',
       () => rmSync(join(mbuild.root, 'layers', layerWith('two').record.id), { recursive: true }),
-      /^layer sha256:\S+ is not what was built/m,
+      /^layer sha256:\S+ is damaged: its files have changed on disk, or are gone$/m,
     ],
     [
       'the record of a layer is empty',

@@ -68,7 +68,7 @@ describeWith('mbuild verify', { root: true }, () => {
     const without = await twice(['RUN echo fixed > /a']);
     expect(without.code).toBe(0);
     expect(without.stdout).toMatch(
-      /^Both builds made the same\.\nOnly times differ, which count only if SOURCE_DATE_EPOCH is set: \d+, of files, image and history\.\n$/,
+      /^Both builds made the same image\.\nOnly times differ, which count only if SOURCE_DATE_EPOCH is set: \d+, of files, image and history\.\n$/,
     );
     const withEpoch = await twice(
       ['RUN hostname > /a'],

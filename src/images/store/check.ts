@@ -167,7 +167,7 @@ async function faultOf(
     return 'is based on a layer that is missing or damaged';
   return (await isIntact(record, store, { repair: false }))
     ? undefined
-    : 'is damaged: its files have changed on disk';
+    : 'is damaged: its files have changed on disk, or are gone';
 }
 
 function bottomUp(records: readonly LayerRecord[]): LayerRecord[] {
