@@ -1,3 +1,4 @@
+import { MbuildError } from '../diagnostics/error';
 import { makeTreeMutable } from '../linux/file-flags';
 import { toRaw } from '../linux/paths';
 import { treeSize } from '../linux/tree-size';
@@ -6,6 +7,7 @@ import { splitEnv } from '../oci/env';
 import { maskedParts } from '../progress/mask';
 import type { ActiveSnapshot, LayerId, Snapshotter } from '../snapshot/snapshotter';
 import type { FailedRun, StepSettings } from '../solver/failed-run';
+import { isDiskFull } from '../solver/full-disk';
 import { KeptSteps, layersOfKept, type KeptMount, type KeptRun, type KeptStep } from './kept-step';
 
 /** Where a step is kept, and for whom. */
@@ -26,7 +28,8 @@ const WITHHELD = '***';
 
 /**
  * Takes over the tree of a RUN that failed, and writes down what it was run with; values of secrets
- * are left out. The oldest kept steps give way.
+ * are left out. The oldest kept steps give way. A tree that fills the disk is not kept: nothing else
+ * could run until it goes.
  * @returns the kept step, or the bytes that are too many.
  * @throws MbuildError NO_SPACE, IO_FAILED.
  */
@@ -41,6 +44,7 @@ export function keepFailedRun(
   const copies = [...trees.values()].flatMap(({ copy }) => copy ?? []);
   const bytes = [active, ...copies].reduce((sum, { dir }) => sum + treeSize(dir).bytes, 0);
   if (bytes > size) return { tooLarge: bytes };
+  if (isDiskFull(root)) throw new MbuildError('NO_SPACE', 'the disk of the store is full');
   const own = [active, ...copies].map(({ id }) => id);
   lease.hold({ layers: own });
   const stack = snapshots.commit(active);

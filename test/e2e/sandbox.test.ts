@@ -249,6 +249,7 @@ describeWith('a RUN step', { root: true }, () => {
       { env: cleanEnv() },
     );
     expect(code).toBe(1);
+    expect(stderr).toContain('not kept: the disk of the store is full');
     expect(stderr).toMatch(
       /hint: the disk of the store \(.*\/s\) is full: free space with `mbuild system prune`/,
     );
