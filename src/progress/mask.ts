@@ -51,7 +51,8 @@ export function maskStream(parts: readonly Buffer[]): MaskedStream {
     }
     if (at < until) shown.push(text.subarray(at, until));
     rest = text.subarray(until);
-    covered = Math.max(0, hidden - until);
+    // Of what is held back whole, as much stays covered as before.
+    if (until > 0) covered = Math.max(0, hidden - until);
     return Buffer.concat(shown);
   };
   return { push: (data) => take(data, false), end: () => take(Buffer.alloc(0), true) };

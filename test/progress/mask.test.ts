@@ -24,6 +24,8 @@ describe('masking secrets', () => {
     ['that lie in one another', ['hunter', 'hunter2-long'], ['hunter2-long hunter2'], '*** ***2'],
     ['that overlap', ['abcdef', 'defghi'], ['xabcdefghix'], 'x***x'],
     ['that overlap across chunks', ['abcdef', 'efgh'], ['abcdef', 'gh', 'i'], '***i'],
+    ['that overlap in chunks of one byte', ['abcdef', 'efgh'], ['abcdef', 'g', 'x'], '***gx'],
+    ['that end as another begins, and then nothing', ['caaa', 'bcac'], ['bcac', ''], '***'],
     ['that repeat themselves', ['aaaa'], ['aaaaaaa', 'aaab'], '***b'],
     ['not those that are too short', ['abc', '1\n2\n'], ['abc 1 2'], 'abc 1 2'],
     ['not what only begins as one', ['hunter2'], ['hunter', '3'], 'hunter3'],
