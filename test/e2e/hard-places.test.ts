@@ -112,7 +112,10 @@ describeWith('64 open files', { root: true }, () => {
     expect(await few(`build -q ${context}`)).toMatchObject({ code: 0, stderr: '' });
     expect(await few('images')).toMatchObject({ code: 0, stderr: '' });
     const run = await few(`build -q -f ${context}/Run ${context}`);
-    if (run.code !== 0) expect(run.stderr).toContain("allow more with 'ulimit -n 256'");
+    if (run.code !== 0)
+      expect(run.stderr).toContain(
+        "RUN needs about 256 open files: allow them with 'ulimit -n 256'",
+      );
   });
 });
 
