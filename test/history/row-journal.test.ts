@@ -28,7 +28,7 @@ describe('the log of a step', () => {
     const { text, notes } = await logOf(20);
     expect(text.split('\n')).toEqual([
       '12345678123456781234',
-      expect.stringContaining('the log ends here: --step-log-limit keeps 20 bytes'),
+      expect.stringContaining('the log ends here: --step-log-limit keeps only 20 bytes'),
       '',
     ]);
     expect(notes).toEqual([expect.stringContaining('the log ends here')]);
