@@ -79,7 +79,7 @@ describeWith('build --load', { root: true, programs: ['podman'] }, () => {
     expect([code, stderr]).toEqual([
       1,
       expect.stringMatching(
-        /cannot load the image into unix:.*nobody\.sock[^]*DOCKER_HOST names another one/,
+        /cannot load the image into unix:.*nobody\.sock[^]*set DOCKER_HOST to use another one/,
       ),
     ]);
   });
