@@ -71,7 +71,7 @@ describe('time grows with the input, not faster', () => {
     ['a heredoc that does not end', (n) => parse(`RUN <<A\n${'x\n'.repeat(n)}`), 2000],
     ['mistakes', (n) => parse('FOO\nRUN\nCOPY a\n'.repeat(n)), 200],
     ['words', (n) => expandWords('a "b c" $v '.repeat(n), env, '\\'), 1000],
-    ['variables', (n) => expand('$v${v:-x}${u:-"y"}'.repeat(n)), 1000],
+    ['variables', (n) => expand('$v${v:-x}${u:-"y"}'.repeat(n)), 500],
     ['quotes and escapes', (n) => expand('"a\\"b" \'c\' \\d '.repeat(n)), 2000],
     ['a heredoc to expand', (n) => expandHeredoc('line $v "x"\n'.repeat(n), env), 1000],
     [

@@ -127,7 +127,7 @@ describeWith('where a filter of the surroundings refuses statx', { programs: ['s
         'inject=statx:error=EPERM',
         MBUILD,
         'context',
-        'ls',
+        'files',
         dir,
       ],
       { encoding: 'utf8' },
