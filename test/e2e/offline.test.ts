@@ -53,7 +53,7 @@ describeWith('--offline', { root: true, programs: ['git'] }, () => {
       const { code, stderr } = await mbuild.run(['--offline', ...args]);
       expect([args, code]).toEqual([args, 1]);
       expect(stderr).toMatch(
-        /small-base.* cannot be fetched: --offline forbids.*the store has an image of that name/s,
+        /small-base.* cannot be fetched: --offline forbids.*the store has an image with that name/s,
       );
       expect(stderr).not.toContain('not in the store');
     }
