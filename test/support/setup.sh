@@ -9,7 +9,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 programs='skopeo:skopeo umoci:umoci podman:podman docker-registry:docker-registry apache2:apache2-bin mmdebstrap:mmdebstrap
   busybox:busybox-static zstd:zstd xz:xz-utils bzip2:bzip2 python3:python3 git:git openssl:openssl unshare:util-linux
   setpriv:util-linux getcap:libcap2-bin crun:crun runc:runc proot:proot newuidmap:uidmap strace:strace
-  fuse-overlayfs:fuse-overlayfs script:bsdutils zsh:zsh fish:fish chromium:chromium'
+  fuse-overlayfs:fuse-overlayfs script:bsdutils ssh-keygen:openssh-client zsh:zsh fish:fish chromium:chromium'
 
 if [ "${1-}" = --check ]; then
   for pair in $programs; do command -v "${pair%%:*}" >/dev/null 2>&1 || exit 1; done
