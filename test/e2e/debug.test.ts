@@ -9,8 +9,8 @@ import { openToOthers, useTemp, writeFiles } from '../support/temp';
 
 const FAILING = `FROM small-base
 ENV FIRST=1
-WORKDIR /work
-COPY src /work/src
+WORKDIR /srv
+COPY src /srv/src
 RUN echo made > /made
 USER app
 ARG SECOND="two words"
@@ -20,7 +20,7 @@ const LOOK =
   'id -un; pwd; echo $FIRST $SECOND; cat /tmp/left /ctx/file /tmp/token; cat /.mbuild/history; ls /tmp/cache\n';
 const SEEN = [
   'app',
-  '/work',
+  '/srv',
   '1 two words',
   'left',
   'file',
@@ -97,7 +97,7 @@ describeWith('mbuild debug', { root: true }, () => {
       'ls: /made: No such file or directory',
       'file',
     ]);
-    expect(await look(['last', ':4', 'ls', '/work/src'], '')).toEqual(['file']);
+    expect(await look(['last', ':4', 'ls', '/srv/src'], '')).toEqual(['file']);
   });
 
   it('shows steps of a build that went well, also those that stand on another stage', async () => {
@@ -177,7 +177,7 @@ describeWith('mbuild debug', { root: true }, () => {
       input: 'tty; cat /tmp/left; exit\n',
       env: { ...cleanEnv(), MBUILD_ROOT: root, TERM: 'xterm' },
     });
-    expect(stdout).toContain('app in /work, network none, shell /bin/');
+    expect(stdout).toContain('app in /srv, network none, shell /bin/');
     expect(stdout).toContain('/dev/');
     expect(stdout).toMatch(/^left\r$/m);
   });
