@@ -1,5 +1,6 @@
+import { MbuildError } from '../diagnostics/error';
 import type { ResolvedTarget } from './select';
-import type { Entry } from './target';
+import type { Attributes, Entry } from './target';
 
 /** A target as a call of `mbuild build`: its flags, and where its files come from. */
 export interface BuildCall {
@@ -29,7 +30,8 @@ export function linkedTarget(image: string, names: Iterable<string>): string | u
  * The call that a target stands for. Every attribute is a flag of `mbuild build`, whose checks
  * count here, too.
  */
-export function buildCall({ attributes, linked }: ResolvedTarget): BuildCall {
+export function buildCall({ name, attributes, linked }: ResolvedTarget): BuildCall {
+  refusePolicy(name, attributes);
   const {
     context = '.',
     dockerfile,
@@ -66,6 +68,14 @@ export function buildCall({ attributes, linked }: ResolvedTarget): BuildCall {
     ...(pull === true ? ['--pull'] : []),
   ];
   return { flags, context: context.replace(/^cwd:\/\//, '') || '.', inline };
+}
+
+/** What forbids something is never passed over. */
+function refusePolicy(name: string, { policy = [] }: Attributes): void {
+  if (policy.every(({ disabled }) => disabled === 'true')) return;
+  throw new MbuildError('UNSUPPORTED', `target "${name}" has a policy, and bake evaluates none`, {
+    hint: 'use EXPERIMENTAL_BUILDKIT_SOURCE_POLICY for rules about sources, or remove "policy"',
+  });
 }
 
 function contextsOf(

@@ -1,4 +1,5 @@
-import { MbuildError } from '../diagnostics/error';
+import { splitCsv } from '../diagnostics/csv';
+import { MbuildError, isMbuildError } from '../diagnostics/error';
 import type { Entry, FieldName } from './target';
 
 /** Entries out of a text, as the option of `build` with the same name takes them. */
@@ -17,26 +18,14 @@ export function readEntries(field: FieldName, text: string): readonly Entry[] {
   return READERS[field]?.(text) ?? [];
 }
 
-/** `a=1,"b=2,3"`: fields of one line of CSV. */
+/** `a=1,"b=2,3"`: fields of one line of CSV. @throws MbuildError BAKE_INVALID without a place. */
 export function csvFields(text: string): string[] {
-  const fields: string[] = [];
-  const field = /(?:"((?:[^"]|"")*)"|([^",]*))(?:,|$)/y;
-  let ended = false;
-  while (!ended) {
-    const found = field.exec(text);
-    if (found === null)
-      throw new MbuildError(
-        'BAKE_INVALID',
-        `${JSON.stringify(text)} has an unmatched quotation mark`,
-      );
-    fields.push(found[1]?.replaceAll('""', '"') ?? found[2] ?? '');
-    ended = !found[0].endsWith(',');
-    if (!ended && field.lastIndex === text.length) {
-      fields.push('');
-      ended = true;
-    }
+  try {
+    return splitCsv(text);
+  } catch (error) {
+    if (!isMbuildError(error, 'USAGE')) throw error;
+    throw new MbuildError('BAKE_INVALID', error.message, { hint: error.hint });
   }
-  return fields;
 }
 
 function readPairs(text: string, what: string): Entry {

@@ -141,4 +141,31 @@ group "default" { targets = ["a"] }
       /V\s+2\s+A version/,
     );
   });
+
+  it('does what a target calls for, and refuses a policy that it cannot evaluate', async () => {
+    const inline = 'dockerfile-inline = "FROM scratch\\nCOPY own /\\n"';
+    const cwd = files({
+      'docker-bake.hcl': `
+target "checked" {
+  ${inline}
+  call = "check"
+  tags = ["t/checked"]
+}
+target "built" {
+  ${inline}
+  tags = ["t/built"]
+}
+target "guarded" {
+  ${inline}
+  policy = [{ filename = "x.rego" }]
+}
+`,
+    });
+    const mbuild = new Mbuild(temp.dir());
+    expect(await mbuild.ok(['bake', 'checked', 'built'], { cwd })).toContain('Check complete');
+    expect(await mbuild.ok(['images', '--format', '{{.Repository}}'])).toBe('t/built');
+    const { code, stderr } = await mbuild.run(['bake', 'guarded'], { cwd });
+    expect(code).toBe(1);
+    expect(stderr).toContain('target "guarded" has a policy');
+  });
 });

@@ -127,9 +127,27 @@ export const command = defineCommand({
     }
     const items = readItems(selection, flags, host);
     const call = readCall({ check: flags.check, call: flags.call, format: undefined });
-    return call === undefined ? build(items, flags, host) : callAll(items, call, { flags, host });
+    if (call !== undefined) return callAll(items, call, { flags, host });
+    return buildOrCall(items, selection, { flags, host });
   },
 });
+
+/** Builds all targets but those that a `call` of their own asks for something else. */
+async function buildOrCall(
+  items: readonly BakeItem[],
+  { targets }: Selection,
+  { flags, host }: { readonly flags: BakeFlags; readonly host: Host },
+): Promise<number> {
+  const built: BakeItem[] = [];
+  let code = 0;
+  for (const item of items) {
+    const asked = targets.get(item.name)?.attributes.call ?? 'build';
+    const call = readCall({ check: false, call: asked, format: undefined });
+    if (call === undefined) built.push(item);
+    else code = Math.max(code, await callAll([item], call, { flags, host }));
+  }
+  return built.length === 0 ? code : Math.max(code, await build(built, flags, host));
+}
 
 async function readAll(flags: BakeFlags, host: Host): Promise<Definition> {
   const directory = process.cwd();
